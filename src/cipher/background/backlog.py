@@ -1,0 +1,136 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What waits in the lanes that this process consumes, as far as it knows."""
+import threading
+
+from cipher.background.live import Ticket
+
+
+#: Tickets in memory at the most.  What is beyond waits in the database.
+CAPACITY = 10000
+
+
+class _LaneView:
+    """How far one lane is known."""
+
+    def __init__(self, position, is_inherited):
+        self.scanned = position       # serials below are known
+        self.inherited_below = 0      # set by the first scan
+        self.is_inherited = is_inherited
+        self.unfinished = set()       # serials known that are not finished
+
+
+class Backlog:
+    """The lanes that this process consumes.  Any thread may call."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._views = {}     # (registry oid, lane number) -> _LaneView
+        self._waiting = 0    # tickets given out that nobody has begun
+        self.is_behind = False   # there is more to scan than there was room
+
+    def addLane(self, registry_oid, number, position, next_serial,
+                is_inherited):
+        """Consume that lane, from serial *position* on.
+
+        What stands below *next_serial* may have been begun by a process
+        before this one, if the lane *is_inherited*.
+        """
+        with self._lock:
+            view = _LaneView(position, is_inherited)
+            view.inherited_below = next_serial if is_inherited else 0
+            self._views[registry_oid, number] = view
+            self.is_behind = True
+
+    def dropLane(self, registry_oid, number):
+        """Consume that lane no longer."""
+        with self._lock:
+            self._views.pop((registry_oid, number), None)
+
+    def lanes(self):
+        """Return [(registry oid, lane number)] of what is consumed here."""
+        with self._lock:
+            return list(self._views)
+
+    def told(self, items):
+        """Return tickets for *items*, (oid, lane, serial) just committed.
+
+        Not for lanes of others, nor for what the next scan will find anyhow.
+        """
+        tickets = []
+        with self._lock:
+            for oid, number, serial in items:
+                view = self._views.get((oid, number))
+                if view is None or serial != view.scanned:
+                    continue
+                if self._waiting >= CAPACITY:
+                    self.is_behind = True
+                    break
+                view.scanned = serial + 1
+                view.unfinished.add(serial)
+                self._waiting += 1
+                tickets.append(Ticket(oid, number, serial))
+        return tickets
+
+    def toScan(self, oid, number, next_serial):
+        """Return the range of serials to look at now, in order."""
+        with self._lock:
+            view = self._views.get((oid, number))
+            if view is None:
+                return range(0)
+            room = max(0, CAPACITY - self._waiting)
+            end = min(next_serial, view.scanned + room)
+            if end < next_serial:
+                self.is_behind = True
+            return range(view.scanned, end)
+
+    def scanned(self, oid, number, serial, is_waiting):
+        """Note that *serial* was looked at; return a ticket if it waits.
+
+        None if it was told of in the meantime, or does not wait.
+        """
+        with self._lock:
+            view = self._views.get((oid, number))
+            if view is None or serial != view.scanned:
+                return None
+            view.scanned = serial + 1
+            if not is_waiting:
+                return None
+            view.unfinished.add(serial)
+            self._waiting += 1
+            return Ticket(oid, number, serial, serial < view.inherited_below)
+
+    def begun(self):
+        """A ticket has found its thread."""
+        with self._lock:
+            self._waiting -= 1
+            return self.is_behind and self._waiting < CAPACITY // 2
+
+    def again(self):
+        """A ticket goes back to wait."""
+        with self._lock:
+            self._waiting += 1
+
+    def finished(self, ticket):
+        """There is nothing more to do for *ticket*."""
+        with self._lock:
+            view = self._views.get((ticket.registry_oid, ticket.lane))
+            if view is not None:
+                view.unfinished.discard(ticket.serial)
+
+    def position(self, oid, number):
+        """Return the least serial that may still want work."""
+        with self._lock:
+            view = self._views[oid, number]
+            return min(view.unfinished, default=view.scanned)

@@ -1,0 +1,111 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""A registry for a site, and where to find it."""
+from zope.component import adapter
+from zope.component import queryUtility
+from zope.component.hooks import getSite
+from zope.component.interfaces import ISite
+from zope.interface import implementer
+
+from cipher.background.interfaces import InvalidSite
+from cipher.background.interfaces import IRegistryInstaller
+from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.interfaces import RegistryNotFound
+from cipher.background.process import getDirectory
+from cipher.background.reference import findConnection
+from cipher.background.registry import WorkerRegistry
+from cipher.background.wakeup import wakeAfterCommit
+
+
+#: Name of the registry in its site manager.
+NAME = 'background'
+
+
+def addRegistry(site):
+    """Give *site* a registry and return it; the one it has if there is one.
+
+    Joins the open transaction.  Raise `InvalidSite` where the object has no
+    site manager or is in no database yet.
+    """
+    try:
+        manager = site.getSiteManager()
+    except (AttributeError, LookupError):
+        raise InvalidSite(
+            'registry: expected a site, got a %s without a site manager; make '
+            'it a site first' % type(site).__name__) from None
+    registry = _own_registry(manager)
+    if registry is not None:
+        return registry
+    connection = findConnection(manager)
+    if connection is None:
+        raise InvalidSite(
+            'registry: expected a site that is stored in a database, got a '
+            '%s that is not; add it to its container first'
+            % type(site).__name__)
+    registry = WorkerRegistry()
+    connection.add(registry)
+    if hasattr(type(manager), '__setitem__'):
+        manager[NAME] = registry
+    else:
+        # A site manager that is no folder, as Pyramid's.
+        registry.__name__ = '++background++'
+        registry.__parent__ = site
+    manager.registerUtility(registry, IWorkerRegistry)
+    rememberRegistry(registry)
+    return registry
+
+
+def rememberRegistry(registry):
+    """Let the runtimes of the database know of *registry*."""
+    connection = findConnection(registry)
+    if connection is None:
+        return
+    if registry._p_jar is None:
+        connection.add(registry)
+    getDirectory(connection, create=True).addRegistry(registry)
+    wakeAfterCommit(connection)
+
+
+def getRegistry(context=None):
+    """Return the nearest registry at or above *context*.
+
+    By default the current site.  Raise `RegistryNotFound`.
+    """
+    registry = queryUtility(IWorkerRegistry, context=context)
+    if registry is None:
+        where = getSite() if context is None else context
+        raise RegistryNotFound(
+            'registry: expected one at or above %r, got none; add it with '
+            'addRegistry(site), or set the site' % (where,))
+    return registry
+
+
+@implementer(IRegistryInstaller)
+@adapter(ISite)
+class RegistryInstaller:
+    """See `~cipher.background.interfaces.IRegistryInstaller`."""
+
+    def __init__(self, site):
+        self.site = site
+
+    def install(self):
+        """See `~cipher.background.interfaces.IRegistryInstaller`."""
+        return addRegistry(self.site)
+
+
+def _own_registry(manager):
+    for registration in manager.registeredUtilities():
+        if registration.provided is IWorkerRegistry:
+            return registration.component
+    return None

@@ -1,0 +1,712 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+r"""Contracts of background work, and a tour of the package.
+
+A developer declares **worker types** in ZCML (`zcml`, `workertype`).
+Application code **starts** them: `IWorkerRegistry.start` stores a **run**
+(`run`) in a lane of the site's persistent **registry** (`registry`, `lane`),
+in the caller's own transaction.  After the commit a hook wakes the
+**runtime** of the process (`switchboard`, `runtime`), whose **executor**
+(`executors`) gives the run to a thread.  There the **worker** (`thread`) does
+its work in a transaction of its own, and an observer (`recorder`) writes the
+result into the run *in that very transaction*: the effect of the work and the
+word "succeeded" are one commit.  Administrators look on, start and stop
+through the views of `browser`, which see the rest through this module only.
+
+The states of a run::
+
+                 +-----------------------------+
+                 | interrupted, to be rerun    |
+                 v                             |
+    start --> pending ----------> running -----+
+                 |                   |
+                 |                   +--> succeeded
+                 |                   +--> failed
+                 +--> stopped <------+
+                 |                   |
+                 +--> interrupted <--+
+
+A job whose type says ``on_interrupt="rerun"`` needs no commit to say that it
+runs: it goes from ``pending`` to ``succeeded`` in the one commit of its work,
+and shows as running through what its process tells (`IRunStatus`).
+
+Units: durations are seconds (float) and are measured by a monotonic clock;
+times end in ``_at`` and are seconds since the epoch, UTC (float).
+"""
+from zope.interface import Attribute
+from zope.interface import Interface
+from zope.interface import implementer
+from zope.interface.interfaces import IObjectEvent
+from zope.interface.interfaces import ObjectEvent
+from zope.schema import Bool
+from zope.schema import Choice
+from zope.schema import Dict
+from zope.schema import Float
+from zope.schema import InterfaceField
+from zope.schema import Int
+from zope.schema import List
+from zope.schema import Object
+from zope.schema import Text
+from zope.schema import TextLine
+
+from cipher.background.i18n import _
+
+
+PENDING = 'pending'
+RUNNING = 'running'
+SUCCEEDED = 'succeeded'
+FAILED = 'failed'
+STOPPED = 'stopped'
+INTERRUPTED = 'interrupted'
+
+#: Every state, in the order in which pages show them.
+STATES = (PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED, INTERRUPTED)
+FINISHED_STATES = STATES[2:]
+
+RERUN = 'rerun'
+FAIL = 'fail'
+#: What ``on_interrupt`` may say.
+ON_INTERRUPT = (RERUN, FAIL)
+
+VIEW_WORKERS = 'cipher.background.ViewWorkers'
+START_WORKERS = 'cipher.background.StartWorkers'
+STOP_WORKERS = 'cipher.background.StopWorkers'
+MANAGE_WORKERS = 'cipher.background.ManageWorkers'
+VIEW_DETAILS = 'cipher.background.ViewDetails'
+
+
+class BackgroundError(Exception):
+    """Base of the errors of this package that a caller may want to catch."""
+
+
+class UnknownWorkerType(BackgroundError, LookupError):
+    """No ZCML declares a worker type of that name."""
+
+
+class InvalidInput(BackgroundError, ValueError):
+    """The input does not fit the schema of the worker type."""
+
+
+class InvalidContext(BackgroundError, ValueError):
+    """The context cannot be referred to from the registry's database."""
+
+
+class RegistryNotFound(BackgroundError, LookupError):
+    """There is no worker registry at or above the site."""
+
+
+class InvalidSite(BackgroundError, ValueError):
+    """The object cannot hold a worker registry."""
+
+
+class RunNotFound(BackgroundError, LookupError):
+    """The registry holds no run of that id."""
+
+
+class RunNotStoppable(BackgroundError, ValueError):
+    """The run is finished, so there is nothing to stop."""
+
+
+class RunNotRemovable(BackgroundError, ValueError):
+    """The run is not finished, so it cannot be removed."""
+
+
+class IllegalTransition(BackgroundError, ValueError):
+    """The states of a run do not follow each other like that."""
+
+
+class RuntimeRefused(BackgroundError, RuntimeError):
+    """A runtime cannot begin here, or not any more (fork, shutdown)."""
+
+
+class ContextGone(BackgroundError, LookupError):
+    """The context of the run was deleted before the work began."""
+
+
+class SiteGone(BackgroundError, LookupError):
+    """The site of the run was deleted before the work began."""
+
+
+class StarterGone(BackgroundError, LookupError):
+    """The principal who started the run is gone or no longer permitted."""
+
+
+class RunLost(BackgroundError):
+    """The worker no longer owns its run: it leaves without a commit."""
+
+
+class StopRequested(BaseException):
+    """Raised by `IWorker.checkStop` when a stop was asked for.
+
+    Not an ``Exception``: a worker that catches those for each of its items
+    must not swallow the wish of an administrator.
+    """
+
+
+class IWorker(Interface):
+    """What a worker's code may use: ``self``, or the handler's argument.
+
+    Everything here is called in the worker's own thread, but `requestStop`
+    and `stop_requested`, which any thread may use.
+    """
+
+    run_id = TextLine(
+        title="Run id",
+        description="Stable over conflicts and reruns, so that it serves as "
+                    "idempotency key outside.  None when nothing records.",
+        required=False, readonly=True)
+
+    context = Attribute(
+        "The object that the run is about, loaded in the worker's own "
+        "connection; None where the run has none.  Bare: no security proxy. "
+        "Only during doWork and doCleanup; a new object at each attempt.")
+
+    input = Dict(
+        title="Input",
+        description="What the run was started with, a fresh copy.",
+        readonly=True)
+
+    stop_requested = Bool(
+        title="Stop requested",
+        description="True as soon as somebody asked the worker to stop.",
+        readonly=True)
+
+    log = Attribute("A logger; what it is told is kept in the run's log.")
+
+    def requestStop():
+        """Ask the worker to stop, soon; return at once.
+
+        A `wait` of the worker ends, its next `checkStop` raises, and a loop
+        begins no further iteration.  May be called twice, and from any thread.
+        """
+
+    def wait(seconds):
+        """Sleep up to *seconds* (float); return whether to stop.
+
+        A request to stop ends the sleep at once.
+        """
+
+    def checkStop():
+        """Raise `StopRequested` when a stop was asked for, else do nothing.
+
+        The open transaction is then aborted and the run is ``stopped``.
+        """
+
+    def setProgress(done, total=None, message=None):
+        """Tell how far the work is: *done* of *total* units (numbers).
+
+        Cheap: it writes to memory, whatever the number of calls.  Never
+        commits and never touches the transaction.  The *message* is cut to
+        `text.MESSAGE_LIMIT` characters.  What is None stays as it was.
+        """
+
+
+class IBackgroundWorkerThread(IWorker):
+    """A thread that works with a connection, a site and a transaction.
+
+    Upstream's contract.  The thread asks `scheduleNextWork`; for each True it
+    opens one connection, begins an interaction, sets the site, and calls
+    `doWork` and then `doCleanup`, each in a transaction of its own.  It leaves
+    nothing behind: whatever happened, the transaction is ended, the site is
+    reset, the connection is closed and the interaction is over.
+    """
+
+    description = Attribute("Name of the thread, with %(class_name)s, "
+                            "%(site_name)s and %(user_name)s")
+    work_transaction_note = Attribute("Note of the work's transaction; takes "
+                                      "%(thread_name)s as well")
+    cleanup_transaction_note = Attribute("Note of the cleanup's transaction")
+    max_tries = Attribute(
+        "How many times one iteration's work is tried when a transient error "
+        "(a conflict) ends its transaction.  The last error is then raised.")
+
+    def getSite(connection):
+        """Return the site, loaded from *connection*."""
+
+    def getTransactionNote():
+        """Return the note for the work's transaction record (text)."""
+
+    def getCleanupNote():
+        """Return the note for the cleanup's transaction record (text)."""
+
+    def scheduleNextWork():
+        """Return True when there is work, False to end the thread.
+
+        May sleep, best with `wait`.  There is no connection and no
+        transaction.  Returns False unless overridden.
+        """
+
+    def doWork():
+        """Do one iteration's work.  Committed afterwards, aborted on error.
+
+        Called again from the start when the commit conflicts.
+        """
+
+    def doCleanup():
+        """Clean up after `doWork`, also when that failed.
+
+        In a transaction of its own.  Should bear being called twice: nothing
+        remembers that it was done when the process dies meanwhile.
+        """
+
+
+class IWorkObserver(Interface):
+    """Is told what a worker does; every method is called in its thread.
+
+    A worker without an observer of its own asks for an adapter to this.
+    """
+
+    def started(worker):
+        """The worker is at its begin, before its first iteration."""
+
+    def connect(worker):
+        """Return a context manager that gives an iteration its connection."""
+
+    def participations(worker, connection):
+        """Return the participations of the iteration's interaction.
+
+        Called with the site set.  An error ends the iteration.
+        """
+
+    def opened(worker, connection):
+        """Connection, site and interaction are there; the work is to begin.
+
+        May run transactions of its own.  Raise `RunLost` to call it off.
+        """
+
+    def began(worker, connection):
+        """A transaction of the work has begun: check the claim (the fence).
+
+        Called anew at each try.  Return True when an earlier try turns out to
+        be committed, so that there is nothing left to do.  Raise `RunLost`
+        when the run belongs to somebody else by now.
+        """
+
+    def done(worker, connection, result):
+        """The work returned *result*; its transaction is about to commit.
+
+        What is written here is committed together with the work.
+        """
+
+    def conflicted(worker, error):
+        """A transient *error* ended a try; there will be another."""
+
+    def failed(worker, connection, error):
+        """The iteration ended with *error*; its transaction is aborted.
+
+        Called while the connection and the site are still there.
+        """
+
+    def cleanupFailed(worker, connection, error):
+        """The cleanup ended with *error*; its transaction is aborted."""
+
+    def ended(worker, error):
+        """The worker is at its end; *error* is what ended it, or None."""
+
+
+class IWorkerType(Interface):
+    """What ``<background:worker>`` declared; immutable, a named utility."""
+
+    name = TextLine(title="Name", readonly=True)
+    title = TextLine(title="Title", readonly=True)
+    description = Text(title="Description", readonly=True)
+    schema = InterfaceField(
+        title="Schema of the input",
+        description="None: the worker takes no input.",
+        required=False, readonly=True)
+    permission = TextLine(
+        title="Permission to start it", readonly=True,
+        description="Asked of whoever starts it in the browser; application "
+                    "code that calls `IWorkerRegistry.start` is trusted.")
+    on_interrupt = Choice(
+        title="When its process dies", values=ON_INTERRUPT, readonly=True,
+        description="'rerun', or 'fail' for work outside the ZODB that must "
+                    "not happen twice.")
+    factory = Attribute("The class of the worker, or None")
+    handler = Attribute("The function that does the work, or None")
+    is_loop = Bool(
+        title="Loops", readonly=True,
+        description="True for a class that is a `BackgroundWorkerThread` "
+                    "but no `BackgroundJob`: it has a thread of its own.")
+
+    def cleanInput(input):
+        """Return *input* (a dict) as a plain deep copy that fits the schema.
+
+        Missing fields get the field's default.  Security proxies are taken
+        off, at any depth.  Raise `InvalidInput`, naming the type and the
+        field, for what is unknown, missing, of a wrong type or too big.
+        """
+
+
+class IWorkerRun(Interface):
+    """The persistent record of one execution.
+
+    Only the registry and the recorder change it.
+    """
+
+    id = TextLine(title=_("Id"), readonly=True,
+                  description="LANE-SERIAL, unique within the registry")
+    type = TextLine(title=_("Worker type"), readonly=True,
+                    description="Its name; the type need not exist any more")
+    title = TextLine(title=_("Title"), readonly=True, required=False)
+    state = Choice(title=_("State"), values=STATES, readonly=True,
+                   description="As stored.  See `IRunStatus.state` for what "
+                               "an administrator wants to know.")
+    starter = TextLine(title=_("Started by"), required=False, readonly=True,
+                       description="Principal id; None for trusted code "
+                                   "without an interaction")
+    created_at = Float(title=_("Created"), readonly=True)
+    started_at = Float(title=_("Began"), required=False, readonly=True)
+    finished_at = Float(title=_("Finished"), required=False, readonly=True)
+    attempts = Int(title=_("Attempts"), readonly=True)
+    interruptions = Int(
+        title=_("Interruptions"), readonly=True,
+        description="How many times its process died while it ran")
+    owner = TextLine(title=_("Process"), required=False, readonly=True,
+                     description="The process that carries it out")
+    result = Attribute("What the work returned: a short text or plain data")
+    error = Attribute("None or (type name, short text)")
+    progress = Attribute("None or (done, total, message)")
+    stop = Attribute("None or an `IStopRequest`")
+    context = Attribute("The object it is about, or None; bare")
+
+    def isFinished():
+        """Return whether nothing will happen to the run any more."""
+
+
+class IRunDetails(Interface):
+    """What is big or private about a run; needs a permission of its own."""
+
+    input = Dict(title=_("Input"), readonly=True)
+    traceback = Text(title=_("Traceback"), readonly=True)
+    log = Text(title=_("Log"), readonly=True)
+
+
+class IStopRequest(Interface):
+    """Who wants a run to stop, since when and why."""
+
+    principal = TextLine(title=_("Asked by"), required=False, readonly=True)
+    asked_at = Float(title=_("Asked at"), readonly=True)
+    reason = TextLine(title=_("Reason"), required=False, readonly=True)
+
+
+class IRunStatus(Interface):
+    """A run as it is now, a snapshot: what is stored and what is live.
+
+    All attributes are plain data, safe to keep after the transaction.
+    """
+
+    id = TextLine(title=_("Id"))
+    type = TextLine(title=_("Worker type"))
+    title = TextLine(title=_("Title"))
+    state = Choice(title=_("State"), values=STATES)
+    starter = TextLine(title=_("Started by"), required=False)
+    created_at = Float(title=_("Created"))
+    started_at = Float(title=_("Began"), required=False)
+    finished_at = Float(title=_("Finished"), required=False)
+    attempts = Int(title=_("Attempts"))
+    interruptions = Int(title=_("Interruptions"))
+    progress_done = Float(title=_("Done"), required=False)
+    progress_total = Float(title=_("Of"), required=False)
+    message = TextLine(title=_("Message"), required=False)
+    stop = Object(title=_("Stop"), schema=IStopRequest, required=False)
+    owner = TextLine(title=_("Process"), required=False,
+                     description="host:pid of the process that runs it")
+    result = Attribute("What the work returned, or None")
+    error_type = TextLine(title=_("Error"), required=False)
+    error_text = TextLine(title=_("Message of the error"), required=False)
+    is_declared = Bool(title=_("Declared"),
+                       description="False: no ZCML declares the type now")
+    is_stoppable = Bool(title=_("Can be stopped"),
+                        description="pending, or running without a request")
+    waited = Float(title=_("Waited"), required=False,
+                   description="Seconds from the creation to the begin")
+    took = Float(title=_("Took"), required=False,
+                 description="Seconds from the begin to the end, or to now")
+
+
+class IRunPage(Interface):
+    """One page of a list of runs."""
+
+    items = List(title=_("Runs"), value_type=Object(schema=IRunStatus))
+    older = TextLine(title=_("Key of the next page"), required=False,
+                     description="None on the last page")
+
+
+class IProcessStatus(Interface):
+    """A process that carries out runs, as its records tell."""
+
+    id = TextLine(title=_("Process id"), description="A UUID, new each boot")
+    host = TextLine(title=_("Host"))
+    pid = Int(title=_("Pid"))
+    threads = Int(title=_("Threads"))
+    started_at = Float(title=_("Since"))
+    beat_at = Float(title=_("Last beat"))
+    is_here = Bool(title=_("This process"))
+    is_silent = Bool(title=_("Silent"),
+                     description="No beat for longer than its lease")
+
+
+class IWorkerRegistry(Interface):
+    """The runs of a site: a persistent local utility.
+
+    Add one with `registry.addRegistry`.
+    """
+
+    def start(name, context=None, **input):
+        """Store a run of worker type *name* and return it (`IWorkerRun`).
+
+        Joins the transaction of the registry's connection and never commits:
+        an abort or a savepoint rollback takes the run back, a commit lets a
+        runtime carry it out.  The id of the run is known at once.  The
+        starter is the principal of the current interaction, if there is one.
+
+        *context* is a persistent object of the same database, stored or about
+        to be stored by this transaction; it is referred to weakly.  *input*
+        is checked against the schema of the type and copied.
+
+        For trusted code: no permission is asked.  Raise `UnknownWorkerType`,
+        `InvalidInput` or `InvalidContext`, each with nothing stored.
+        """
+
+    def startByPrincipal(name, context=None, **input):
+        """`start` for untrusted callers: the browser, proxied code.
+
+        Raise ``Unauthorized`` unless the principal of the interaction has the
+        permission of the worker type on *context* (the site without one), and
+        ``NoInteraction`` without an interaction.  The permission is asked
+        again when the run begins.
+        """
+
+    def get(run_id, default=None):
+        """Return the run of that id, *default* for anything else."""
+
+    def getStatus(run_id):
+        """Return the `IRunStatus` of a run; raise `RunNotFound`."""
+
+    def getDetails(run_id):
+        """Return the `IRunDetails` of a run; raise `RunNotFound`.
+
+        While the run is live in this process, its log so far.
+        """
+
+    def getContext(run_id):
+        """Return the object a run is about; None if it has none, or is gone.
+
+        Raise `RunNotFound`.
+        """
+
+    def listRuns(states=(), types=(), contexts=(), limit=50, before=None):
+        """Return one `IRunPage` of statuses, newest first.
+
+        *states* and *types* restrict the list where they are not empty, so do
+        *contexts* (objects).  *before* is the key that the page before gave as
+        `IRunPage.older`; raise ``ValueError`` for any other.  Never scans the
+        registry: at most `listing.SCAN_LIMIT` entries are looked at.
+        """
+
+    def getCounts():
+        """Return {type name: {state: number of runs}}; zeros are left out."""
+
+    def listProcesses():
+        """Return an `IProcessStatus` for each process known, oldest first."""
+
+    def requestStop(run_id, reason=None):
+        """Ask a run to stop; return its state: ``stopped`` or ``running``.
+
+        A run that waits is ``stopped`` with the caller's commit.  For a run
+        that runs, the request is stored and its worker told after the commit;
+        who asked is the principal of the interaction.  A second request
+        changes nothing.  Never commits.  Raise `RunNotFound`,
+        `RunNotStoppable`.
+        """
+
+    def getSite():
+        """Return the site that holds the registry."""
+
+    secret = Attribute(
+        "32 random bytes, made with the registry; what tokens against forged "
+        "requests are made from.  For trusted code only.")
+
+
+class IRegistryInstaller(Interface):
+    """Adapter of a site: gives it a registry."""
+
+    def install():
+        """Add a registry to the site and return it; return the one it has.
+
+        Joins the caller's transaction.  Raise `InvalidSite` when the site is
+        in no database yet, or has no site manager.
+        """
+
+
+class IWorkerEnvironment(Interface):
+    """How a thread enters the host's world; a replaceable utility."""
+
+    def participations(user_name, run):
+        """Return a sequence of IParticipation for the thread's interaction.
+
+        *run* is the `IWorkerRun` or None for a bare thread.  Called with the
+        site set.  Raise `StarterGone` when the principal of the run does not
+        exist any more, or lost the permission it was checked for.
+        """
+
+
+class IExecutor(Interface):
+    """A strategy that carries runs out."""
+
+    def start():
+        """Begin to take runs."""
+
+    def submit(ticket):
+        """Carry out the run that *ticket* names, soon, elsewhere.
+
+        Return at once.
+        """
+
+    def stop():
+        """Take no more runs; return at once."""
+
+    def join(timeout):
+        """After `stop`: wait up to *timeout* seconds for what is in work."""
+
+
+class IRuntimeSettings(Interface):
+    """What ``<background:runtime>`` says; a global utility."""
+
+    threads = Int(
+        title="Threads", min=0, default=4,
+        description="How many jobs this process works on at once.  A loop "
+                    "has a thread of its own and does not count.  Default: 4.")
+    drain = Float(
+        title="Drain", min=0.0, default=15.0,
+        description="Seconds that work may still take when the process is "
+                    "asked to end; what remains is interrupted.  Default: 15.")
+    poll = Float(
+        title="Poll", min=0.05, default=1.0,
+        description="Seconds until this process sees what another process "
+                    "started or asked to stop.  Default: 1.")
+    lease = Float(
+        title="Lease", min=3.0, default=90.0,
+        description="Seconds a process may be silent before its runs are "
+                    "rescued by another.  Default: 90.")
+
+
+class IRuntime(Interface):
+    """The one owner, per process and database, of live workers."""
+
+    id = TextLine(title="Process id", description="A UUID, new each boot")
+
+    def wake(items=()):
+        """Tell that there is something to look at; never blocks, never fails.
+
+        *items* names runs that were just stored and committed.
+        """
+
+    def shutdown(timeout=None):
+        """Take nothing new, ask all to stop, wait up to *timeout* seconds.
+
+        What still works then is interrupted, and its transaction will not
+        commit.  The database may be closed afterwards.  May be called twice.
+        """
+
+
+class IRunEvent(IObjectEvent):
+    """Something happened to a run (`object`), in the transaction of that.
+
+    So what a subscriber changes is committed together with it, and an error
+    of a subscriber fails it.
+    """
+
+    registry = Attribute("The registry of the run")
+
+
+class IRunCreatedEvent(IRunEvent):
+    """A run was stored, in the caller's transaction."""
+
+
+class IRunStartedEvent(IRunEvent):
+    """The work begins.
+
+    In the transaction of the work where there is no commit of its own for
+    the begin, so once for each try.
+    """
+
+
+class IRunFinishedEvent(IRunEvent):
+    """Nothing more will happen to the run."""
+
+
+class IRunSucceededEvent(IRunFinishedEvent):
+    """The work is done; in the transaction of the work."""
+
+
+class IRunFailedEvent(IRunFinishedEvent):
+    """The work failed; `object.error` says why."""
+
+
+class IRunStoppedEvent(IRunFinishedEvent):
+    """Somebody stopped the run."""
+
+
+class IRunInterruptedEvent(IRunFinishedEvent):
+    """The process of the run ended and the run must not be rerun."""
+
+
+class IRunRequeuedEvent(IRunEvent):
+    """The process of the run ended, and the run waits again."""
+
+
+@implementer(IRunEvent)
+class RunEvent(ObjectEvent):
+    """Base of the events about runs."""
+
+    def __init__(self, object, registry):
+        super().__init__(object)
+        self.registry = registry
+
+
+@implementer(IRunCreatedEvent)
+class RunCreatedEvent(RunEvent):
+    """See `IRunCreatedEvent`."""
+
+
+@implementer(IRunStartedEvent)
+class RunStartedEvent(RunEvent):
+    """See `IRunStartedEvent`."""
+
+
+@implementer(IRunSucceededEvent)
+class RunSucceededEvent(RunEvent):
+    """See `IRunSucceededEvent`."""
+
+
+@implementer(IRunFailedEvent)
+class RunFailedEvent(RunEvent):
+    """See `IRunFailedEvent`."""
+
+
+@implementer(IRunStoppedEvent)
+class RunStoppedEvent(RunEvent):
+    """See `IRunStoppedEvent`."""
+
+
+@implementer(IRunInterruptedEvent)
+class RunInterruptedEvent(RunEvent):
+    """See `IRunInterruptedEvent`."""
+
+
+@implementer(IRunRequeuedEvent)
+class RunRequeuedEvent(RunEvent):
+    """See `IRunRequeuedEvent`."""

@@ -1,0 +1,246 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Lanes: logs with one writer at a time, so that nobody conflicts.
+
+The registry is a set of lanes.  Each part of a lane is an object of its own,
+written by one thread at a time in the normal course::
+
+    Lane
+     +-- births     runs born here, by serial; written by whoever starts
+     +-- finishes   what its writer finished; written by whoever finishes
+     +-- cursor     how far its consumer came; written by the consumer alone
+
+New entries gather in the head (``tail``) and spill, `SPILL` at a time, into a
+chunk that a tree refers to: a start or finish writes the head only.
+
+Pickles name the classes of this module: they stay here.
+"""
+from BTrees.LLBTree import LLBTree
+from BTrees.LOBTree import LOBTree
+from persistent import Persistent
+
+from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.interfaces import STATES
+
+
+#: Entries that the head holds before they go into a chunk.  The head is
+#: written whole each time, the tree only once for so many.
+SPILL = 32
+
+
+class Chunk(Persistent):
+    """Entries that no longer stand in a head."""
+
+    def __init__(self, entries):
+        self.entries = entries   # tuple
+
+    def __getstate__(self):
+        return self.entries
+
+    def __setstate__(self, entries):
+        self.entries = entries
+
+
+class Births(Persistent):
+    """The runs born in a lane, in order of their serials (from 1)."""
+
+    def __init__(self):
+        self.next_serial = 1
+        self.tail = ()           # runs, the last of them next_serial - 1
+        self.counts = {}         # type name -> number of runs
+        self.chunks = LOBTree()  # first serial -> Chunk of runs or None
+        self.times = LLBTree()   # created_at in ms of a chunk's last -> serial
+
+    def __getstate__(self):
+        return (self.next_serial, self.tail, self.counts, self.chunks,
+                self.times)
+
+    def __setstate__(self, state):
+        (self.next_serial, self.tail, self.counts, self.chunks,
+         self.times) = state
+
+    def add(self, run):
+        """Add *run*, whose serial is `next_serial`."""
+        self.tail += (run,)
+        self.next_serial += 1
+        self.counts = count(self.counts, run.type, 1)
+        if len(self.tail) >= SPILL:
+            self.chunks[self.next_serial - SPILL] = Chunk(self.tail)
+            self.times[int(run.created_at * 1000)] = run.serial
+            self.tail = ()
+
+    def get(self, serial):
+        """Return the run of that serial, or None."""
+        if not 0 < serial < self.next_serial:
+            return None
+        first = self.next_serial - len(self.tail)
+        if serial >= first:
+            return self.tail[serial - first]
+        first = serial - (serial - 1) % SPILL
+        chunk = self.chunks.get(first)
+        return None if chunk is None else chunk.entries[serial - first]
+
+    def remove(self, run):
+        """Forget *run*; its serial is not given out again."""
+        serial = run.serial
+        first = self.next_serial - len(self.tail)
+        if serial >= first:
+            self.tail = _without(self.tail, serial - first)
+        else:
+            first = serial - (serial - 1) % SPILL
+            chunk = self.chunks[first]
+            chunk.entries = _without(chunk.entries, serial - first)
+            if not any(chunk.entries):
+                del self.chunks[first]
+        self.counts = count(self.counts, run.type, -1)
+
+    def walk(self, below=None):
+        """Yield the runs with a serial under *below*, newest first."""
+        if below is None or below > self.next_serial:
+            below = self.next_serial
+        first = self.next_serial - len(self.tail)
+        for serial in range(below - 1, first - 1, -1):
+            if self.tail[serial - first] is not None:
+                yield self.tail[serial - first]
+        below = min(below, first)
+        if below <= 1 or not self.chunks:
+            return
+        for first in self._chunks_from(below - 1):
+            entries = self.chunks[first].entries
+            for run in reversed(entries[:below - first]):
+                if run is not None:
+                    yield run
+
+    def _chunks_from(self, serial):
+        # From the greatest key down, without listing the keys.
+        while True:
+            try:
+                first = self.chunks.maxKey(serial)
+            except ValueError:
+                return
+            yield first
+            serial = first - 1
+
+    def serialBefore(self, created_at):
+        """Return a serial that no run created before *created_at* reaches.
+
+        Close to the least: at most a chunk or so above it.
+        """
+        try:
+            at = self.times.minKey(int(created_at * 1000))
+        except ValueError:
+            return self.next_serial
+        return self.times[at] + 1
+
+
+class Finishes(Persistent):
+    """What the writer of a lane finished: (key, lane, serial, state, type).
+
+    The key is the time in microseconds, made unique and growing within the
+    lane; the state is an index into `interfaces.STATES`.
+    """
+
+    def __init__(self):
+        self.last_key = 0
+        self.tail = ()
+        self.counts = {}         # type name -> (number, ...) by finished state
+        self.chunks = LOBTree()  # first key -> Chunk of entries
+
+    def __getstate__(self):
+        return self.last_key, self.tail, self.counts, self.chunks
+
+    def __setstate__(self, state):
+        self.last_key, self.tail, self.counts, self.chunks = state
+
+    def add(self, run):
+        """Note that *run* has just been finished."""
+        self.last_key = key = max(
+            self.last_key + 1, int(run.finished_at * 1000000))
+        entry = (key, run.lane, run.serial, run.stored_state, run.type)
+        self.tail += (entry,)
+        self._count(run, 1)
+        if len(self.tail) >= SPILL:
+            self.chunks[self.tail[0][0]] = Chunk(self.tail)
+            self.tail = ()
+
+    def uncount(self, run):
+        """Note that the finished *run* was removed.
+
+        The entry stays until it is pruned, and leads to nothing.
+        """
+        self._count(run, -1)
+
+    def _count(self, run, change):
+        numbers = list(self.counts.get(run.type, (0,) * len(FINISHED_STATES)))
+        numbers[FINISHED_STATES.index(run.state)] += change
+        self.counts = dict(self.counts)
+        self.counts[run.type] = tuple(numbers)
+
+    def walk(self, below=None):
+        """Yield the entries with a key under *below*, newest first."""
+        for entry in reversed(self.tail):
+            if below is None or entry[0] < below:
+                yield entry
+        key = below - 1 if below is not None else None
+        while True:
+            try:
+                first = (self.chunks.maxKey() if key is None
+                         else self.chunks.maxKey(key))
+            except ValueError:
+                return
+            for entry in reversed(self.chunks[first].entries):
+                if below is None or entry[0] < below:
+                    yield entry
+            key = first - 1
+
+
+class Cursor(Persistent):
+    """Who consumes a lane, and the serial from which it has to look."""
+
+    def __init__(self):
+        self.owner = None
+        self.position = 1
+
+    def __getstate__(self):
+        return self.owner, self.position
+
+    def __setstate__(self, state):
+        self.owner, self.position = state
+
+
+class Lane(Persistent):
+    """One lane; never written after its birth, only its parts are."""
+
+    def __init__(self, number, is_guest=False):
+        self.number = number
+        self.is_guest = is_guest   # anybody may write it
+        self.births = Births()
+        self.finishes = Finishes()
+        self.cursor = Cursor()
+
+
+def count(counts, name, change):
+    """Return *counts* (a dict) with *change* added to that of *name*."""
+    counts = dict(counts)
+    counts[name] = counts.get(name, 0) + change
+    return counts
+
+
+def stateOf(entry):
+    """Return the state word of an entry of `Finishes`."""
+    return STATES[entry[3]]
+
+
+def _without(entries, index):
+    return entries[:index] + (None,) + entries[index + 1:]

@@ -1,0 +1,80 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The rules of a run's life: pure functions, without clock, I/O or database.
+"""
+import random
+
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.interfaces import INTERRUPTED
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import STOPPED
+from cipher.background.interfaces import SUCCEEDED
+from cipher.background.interfaces import IllegalTransition
+
+
+#: After so many interruptions a run is failed: it may be what kills its
+#: process, and would do so for ever.
+MAX_INTERRUPTIONS = 3
+
+# state -> states that may follow.  A pending run succeeds or fails without
+# being stored as running when its work needs no claim.
+_FOLLOWING = {
+    PENDING: {RUNNING, SUCCEEDED, FAILED, STOPPED, INTERRUPTED},
+    RUNNING: {PENDING, SUCCEEDED, FAILED, STOPPED, INTERRUPTED},
+}
+
+
+def checkTransition(run_id, old, new):
+    """Raise `IllegalTransition` unless a run may go from *old* to *new*."""
+    if new not in _FOLLOWING.get(old, ()):
+        raise IllegalTransition(
+            'run %r: expected a state that may follow %r, got %r'
+            % (run_id, old, new))
+
+
+def isFinished(state):
+    """Return whether *state* is the end of a run."""
+    return state in FINISHED_STATES
+
+
+def afterInterruption(must_not_rerun, interruptions, stop_asked):
+    """Return the state of a run whose process ended while it ran.
+
+    *interruptions* counts this one.
+    """
+    if stop_asked or must_not_rerun:
+        return INTERRUPTED
+    if interruptions >= MAX_INTERRUPTIONS:
+        return FAILED
+    return PENDING
+
+
+def backOff(count, base=0.01, cap=30.0, rand=random.random):
+    """Return the seconds to wait after *count* (>= 1) failures in a row.
+
+    Doubles from *base* up to *cap*, with "full jitter" down to a half, so that
+    those who collided do not meet again.
+    """
+    delay = min(cap, base * 2 ** min(count - 1, 60))
+    return delay * (0.5 + 0.5 * rand())
+
+
+def isSilent(silent_for, lease):
+    """Return whether a process counts as dead after *silent_for* seconds.
+
+    Both on the monotonic clock of whoever judges.
+    """
+    return silent_for > lease

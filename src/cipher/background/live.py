@@ -1,0 +1,94 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What is live: runs that this process works on, in memory only."""
+import threading
+import time
+from typing import NamedTuple
+
+from cipher.background.runlog import LogBuffer
+from cipher.background.status import Live
+
+
+class Ticket(NamedTuple):
+    """A run that waits for a thread of this process; plain data."""
+
+    registry_oid: bytes
+    lane: int
+    serial: int
+    is_inherited: bool = False   # another process may have begun it
+
+    @property
+    def run_id(self):
+        return '%d-%d' % (self.lane, self.serial)
+
+
+class LiveRun:
+    """A run in work.  Its worker's thread writes it, any thread reads it."""
+
+    def __init__(self, runtime, ticket, must_not_rerun=False):
+        self.runtime = runtime
+        self.registry_oid = ticket.registry_oid
+        self.lane = ticket.lane
+        self.serial = ticket.serial
+        self.run_id = ticket.run_id
+        self.ticket = ticket
+        self.must_not_rerun = must_not_rerun
+        self.log = LogBuffer()
+        self.worker = None
+        self.thread_id = None       # the thread it works in
+        self.started_at = time.time()
+        self.stop = None            # StopRequest
+        self.is_shutdown = False    # the stop is that of the process
+        self.is_abandoned = False   # it must not commit any more
+        self.conflicts = 0
+        self._lock = threading.Lock()
+
+    @property
+    def key(self):
+        return self.registry_oid, self.run_id
+
+    @property
+    def progress(self):
+        return self.worker and self.worker.progress
+
+    def begin(self, worker):
+        """The worker's thread has begun."""
+        with self._lock:
+            self.worker = worker
+            self.thread_id = threading.get_ident()
+            if self.stop is not None or self.is_shutdown:
+                worker.requestStop()
+
+    def requestStop(self, stop=None):
+        """Ask the worker to stop.
+
+        *stop* is the StopRequest of a person, None when the process ends.
+        """
+        with self._lock:
+            if stop is not None:
+                self.stop = stop
+            else:
+                # Who was asked to stop by a person is not rerun.
+                self.is_shutdown = self.stop is None
+            if self.worker is not None:
+                self.worker.requestStop()
+
+    def end(self):
+        """The worker's thread is at its end."""
+        self.runtime.ended(self)
+
+    def getStatus(self):
+        """Return the `status.Live` for pages."""
+        return Live(self.runtime.name, self.started_at, self.progress,
+                    self.stop, self.log.getText())

@@ -1,0 +1,79 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Plain data: what may be stored in a run, free of proxies and references."""
+import datetime
+import decimal
+import fractions
+import uuid
+
+from zope.security.proxy import removeSecurityProxy
+
+from cipher.background.text import RESULT_LIMIT
+from cipher.background.text import clean
+from cipher.background.text import safeStr
+
+
+_ATOMS = (
+    type(None), bool, int, float, complex, str, bytes,
+    datetime.date, datetime.time, datetime.datetime, datetime.timedelta,
+    decimal.Decimal, fractions.Fraction, uuid.UUID,
+)
+_MAX_DEPTH = 50
+
+
+def plainCopy(value, path='value', depth=0):
+    """Return *value* as a deep copy of plain data.
+
+    Atoms (numbers, texts, bytes, dates, UUIDs) and lists, tuples, sets and
+    dicts of them, taken out of their security proxies at every depth.  Raise
+    ``ValueError`` for anything else, saying where it is.
+    """
+    value = removeSecurityProxy(value)
+    if type(value) in _ATOMS:
+        return value
+    if depth >= _MAX_DEPTH:
+        raise ValueError('%s: expected at most %d levels' % (path, _MAX_DEPTH))
+    if isinstance(value, dict):
+        return {plainCopy(key, path + ' key', depth + 1):
+                plainCopy(item, '%s[%r]' % (path, key), depth + 1)
+                for key, item in value.items()}
+    for kind in (list, tuple, set, frozenset):
+        if isinstance(value, kind):
+            return kind(plainCopy(item, '%s[%d]' % (path, n), depth + 1)
+                        for n, item in enumerate(value))
+    for atom in (int, float, str, bytes):
+        if isinstance(value, atom):
+            # Of a subclass (an enum, a text with extras): just its value.
+            return atom(value)
+    raise ValueError(
+        '%s: expected plain data (numbers, texts, dates, lists, dicts), '
+        'got %s' % (path, type(value).__name__))
+
+
+def shortResult(value):
+    """Return what is kept of the result of some work: short plain data."""
+    value = removeSecurityProxy(value)
+    if isinstance(value, str):
+        return clean(str(value), RESULT_LIMIT)
+    if value is None or isinstance(value, (bool, int, float)):
+        return value if len(safeStr(value)) <= RESULT_LIMIT else clean(
+            safeStr(value), RESULT_LIMIT)
+    try:
+        copy = plainCopy(value, 'result')
+    except ValueError:
+        copy = None
+    text = safeStr(value)
+    if copy is None or len(text) > RESULT_LIMIT:
+        return clean(text, RESULT_LIMIT)
+    return copy

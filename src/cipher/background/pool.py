@@ -1,0 +1,165 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Which lane a transaction of this process writes.
+
+Two transactions must not write one lane at a time, nor may one write a lane
+whose last change it does not see: both would conflict.  So a transaction
+checks a lane out until its end, and gets one whose last change, by whichever
+thread of this process, is in its snapshot.
+"""
+import random
+import threading
+import weakref
+
+from cipher.background import switchboard
+
+
+_pools = weakref.WeakKeyDictionary()   # DB -> {oid of the registry: LanePool}
+_pools_lock = threading.Lock()
+
+
+def getPool(db, registry_oid):
+    """Return the `LanePool` of a registry in this process."""
+    with _pools_lock:
+        return _pools.setdefault(db, {}).setdefault(
+            registry_oid, LanePool(registry_oid))
+
+
+class _Lease:
+    """A lane checked out by a transaction."""
+
+    def __init__(self, lane):
+        self.lane = lane
+        self.born = {}   # serial -> None: a set that keeps the order
+
+    def serials(self):
+        # Those of the objects as this transaction's connection sees them.
+        return self.lane.births._p_serial, self.lane.finishes._p_serial
+
+
+class LanePool:
+    """The lanes of one registry that this process writes."""
+
+    def __init__(self, registry_oid):
+        self.registry_oid = registry_oid
+        self._lock = threading.Lock()
+        self._own = ()        # numbers of the lanes that only we write
+        self._last = {}       # number -> serials of its last change by us
+        self._leases = {}     # number -> weak reference to a transaction
+        self._reserved = {}   # number -> weak reference to a thread
+        self._local = threading.local()
+        self.ran_dry = False  # a transaction found no lane of our own
+
+    def setOwn(self, numbers):
+        """From now on only this process writes the lanes of these numbers."""
+        with self._lock:
+            self._own = tuple(numbers)
+            self._reserved = {number: thread for number, thread
+                              in self._reserved.items() if number in numbers}
+            self.ran_dry = False
+
+    def reserve(self):
+        """Set a lane apart for the calling thread, as long as it lives.
+
+        So a long transaction finds its lane as it left it.  Return whether
+        there was one to give.
+        """
+        me = threading.current_thread()
+        with self._lock:
+            for number in self._own:
+                if self._owner_of(number) in (None, me):
+                    self._reserved[number] = weakref.ref(me)
+                    self._local.number = number
+                    return True
+            self.ran_dry = True
+            return False
+
+    def checkOut(self, registry, txn):
+        """Return the `Lease` of *txn*, made if need be."""
+        try:
+            return txn.data(self)
+        except KeyError:
+            pass
+        lease = _Lease(self._choose(registry, txn))
+        txn.set_data(self, lease)
+        txn.addAfterCommitHook(
+            self._committed, (lease, registry._p_jar.db()))
+        txn.addAfterAbortHook(self._aborted, (lease,))
+        return lease
+
+    def _choose(self, registry, txn):
+        with self._lock:
+            own = list(self._own)
+            preferred = getattr(self._local, 'number', None)
+            if preferred in own:
+                own.remove(preferred)
+                own.insert(0, preferred)
+            me = threading.current_thread()
+            for number in own:
+                lane = registry.lanes.get(number)
+                if (lane is not None
+                        and self._owner_of(number) in (None, me)
+                        and self._is_free(number, txn)
+                        and self._is_seen(lane)):
+                    self._local.number = number
+                    self._leases[number] = weakref.ref(txn)
+                    return lane
+            if own:
+                self.ran_dry = True
+            return self._choose_guest(registry, txn)
+
+    def _choose_guest(self, registry, txn):
+        guests = [lane for lane in registry.lanes.values() if lane.is_guest]
+        random.shuffle(guests)
+        last = getattr(self._local, 'guest', None)
+        guests.sort(key=lambda lane: (
+            not self._is_free(lane.number, txn), not self._is_seen(lane),
+            lane.number != last))
+        lane = guests[0]
+        self._local.guest = lane.number
+        self._leases[lane.number] = weakref.ref(txn)
+        return lane
+
+    def _owner_of(self, number):
+        thread = self._reserved.get(number, _nobody)()
+        return thread if thread is not None and thread.is_alive() else None
+
+    def _is_free(self, number, txn):
+        return self._leases.get(number, _nobody)() in (None, txn)
+
+    def _is_seen(self, lane):
+        lane.births._p_activate()
+        lane.finishes._p_activate()
+        return self._last.get(lane.number) in (
+            None, (lane.births._p_serial, lane.finishes._p_serial))
+
+    def _committed(self, success, lease, db):
+        # An after-commit hook: it reads what the commit left in the objects,
+        # and writes, opens and raises nothing.
+        number = lease.lane.number
+        with self._lock:
+            if success:
+                self._last[number] = lease.serials()
+            self._leases.pop(number, None)
+        if success:
+            switchboard.wake(db, [(self.registry_oid, number, serial)
+                                  for serial in lease.born])
+
+    def _aborted(self, lease):
+        with self._lock:
+            self._leases.pop(lease.lane.number, None)
+
+
+def _nobody():
+    return None

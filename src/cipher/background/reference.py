@@ -1,0 +1,116 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Weak references to objects of the database: they keep nothing alive."""
+from persistent import Persistent
+from persistent.wref import WeakRef
+
+from cipher.background.interfaces import InvalidContext
+
+
+_MAX_DEPTH = 1000
+
+
+def refer(obj, connection):
+    """Return what stands for *obj* in a run: plain data and a weak reference.
+
+    An object that is about to be stored, below one that is, is given its place
+    in the database.  Raise `InvalidContext` for what has none.
+    """
+    if not isinstance(obj, Persistent):
+        raise InvalidContext(
+            'context: expected a persistent object, got %s; pass the object '
+            'that is stored in the database' % type(obj).__name__)
+    jar = getattr(obj, '_p_jar', None)
+    if jar is None:
+        if findConnection(obj) is not connection or connection is None:
+            raise InvalidContext(
+                'context: expected an object of the database, got a %s that '
+                'is not stored; add it to its container first'
+                % type(obj).__name__)
+        connection.add(obj)
+    elif jar is not connection:
+        raise InvalidContext(
+            "context: expected an object of the registry's own connection, "
+            'got a %s of another database or connection; load it from the '
+            'connection of the site' % type(obj).__name__)
+    return WeakRef(obj), isInPlace(obj)
+
+
+def resolve(reference):
+    """Return the object that `refer` was given; None when it is gone.
+
+    An object counts as gone, too, when it was in its place at that time and is
+    not any more: a deleted object stays loadable until the database is packed.
+    """
+    if reference is None:
+        return None
+    ref, was_in_place = reference
+    obj = ref()
+    if obj is None or (was_in_place and not isInPlace(obj)):
+        return None
+    return obj
+
+
+def findConnection(obj):
+    """Return the connection of *obj* or of what holds it, or None."""
+    for obj in lineage(obj):
+        connection = getattr(obj, '_p_jar', None)
+        if connection is not None:
+            return connection
+    return None
+
+
+def lineage(obj):
+    """Yield *obj*, its parent, its parent's parent and so on."""
+    for _ in range(_MAX_DEPTH):
+        if obj is None:
+            return
+        yield obj
+        obj = getattr(obj, '__parent__', None)
+
+
+def isInPlace(obj):
+    """Return whether *obj* hangs below the root of its database by its names.
+    """
+    connection = findConnection(obj)
+    if connection is None:
+        return False
+    for obj in lineage(obj):
+        parent = getattr(obj, '__parent__', None)
+        if parent is None:
+            return any(value is obj for value in connection.root().values())
+        if not _holds(parent, obj):
+            return False
+    return False
+
+
+def _holds(parent, obj):
+    get_site_manager = getattr(parent, 'getSiteManager', None)
+    if get_site_manager is not None:
+        try:
+            if get_site_manager() is obj:
+                return True
+        except LookupError:
+            pass
+    name = getattr(obj, '__name__', None)
+    if name is None or not hasattr(type(parent), '__getitem__'):
+        # Attributes and annotations hang on what is no container: there is
+        # no name to look under.
+        return True
+    try:
+        found = parent[name]
+    except (KeyError, TypeError, AttributeError):
+        # May be one of them as well, on a container.
+        return getattr(obj, '__name__', '').startswith('++')
+    return found is obj

@@ -1,0 +1,166 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The persistent record of one execution.
+
+Pickles name the classes of this module: they stay here.
+"""
+from typing import NamedTuple
+
+from persistent import Persistent
+from zope.interface import implementer
+
+from cipher.background import lifecycle
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import STATES
+from cipher.background.interfaces import IStopRequest
+from cipher.background.interfaces import IWorkerRun
+from cipher.background.reference import resolve
+
+
+@implementer(IStopRequest)
+class StopRequest(NamedTuple):
+    """See `~cipher.background.interfaces.IStopRequest`."""
+
+    principal: str = None
+    asked_at: float = None
+    reason: str = None
+
+
+class _RunState:
+    """The attributes of a run with their defaults, in stored order.
+
+    The order is part of the stored form: append only.  What a run has from
+    its birth comes first, since trailing defaults are not stored.
+    """
+
+    lane = None
+    serial = None
+    stored_state = 0      # index into STATES
+    type = None
+    created_at = None
+    starter = None
+    reference = None      # what reference.refer gave, or None
+    input = None          # None stands for {}
+    permission = None     # asked again when the work begins
+    title = None
+    epoch = 0             # + 1 at each claim and rescue: the fence
+    attempts = 0
+    interruptions = 0
+    owner = None
+    owner_name = None
+    started_at = None
+    finished_at = None
+    result = None
+    error = None          # (type name, short text)
+    progress = None       # (done, total, message)
+    stop_request = None   # (principal, asked_at, reason)
+    details = None        # RunDetails
+    must_not_rerun = False   # set at the claim
+
+
+_FIELDS = tuple(name for name in vars(_RunState) if not name.startswith('__'))
+_DEFAULTS = tuple(getattr(_RunState, name) for name in _FIELDS)
+
+
+@implementer(IWorkerRun)
+class WorkerRun(Persistent, _RunState):
+    """See `~cipher.background.interfaces.IWorkerRun`."""
+
+    __name__ = property(lambda self: self.id)
+    # Set by whoever takes the run out of its registry; not stored.
+    _v_parent = None
+
+    def __init__(self, type, lane, serial, created_at, **values):
+        self.type = type
+        self.lane = lane
+        self.serial = serial
+        self.created_at = created_at
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    # Stored as a tuple without trailing defaults: half the size of a dict.
+    def __getstate__(self):
+        state = tuple(getattr(self, name) for name in _FIELDS)
+        size = len(state)
+        while state[size - 1] == _DEFAULTS[size - 1]:
+            size -= 1
+        return state[:size]
+
+    def __setstate__(self, state):
+        self.__dict__.update(zip(_FIELDS, state))
+
+    def __repr__(self):
+        return '<WorkerRun %s of %r: %s>' % (self.id, self.type, self.state)
+
+    @property
+    def __parent__(self):
+        return self._v_parent
+
+    @property
+    def id(self):
+        return '%d-%d' % (self.lane, self.serial)
+
+    @property
+    def state(self):
+        return STATES[self.stored_state]
+
+    @property
+    def stop(self):
+        return self.stop_request and StopRequest(*self.stop_request)
+
+    @property
+    def context(self):
+        return resolve(self.reference)
+
+    def isFinished(self):
+        """See `~cipher.background.interfaces.IWorkerRun`."""
+        return lifecycle.isFinished(self.state)
+
+    def change(self, state, **values):
+        """Go to *state* and set *values*; raise `IllegalTransition`."""
+        lifecycle.checkTransition(self.id, self.state, state)
+        self.stored_state = STATES.index(state)
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    def claim(self, owner, owner_name, now, must_not_rerun):
+        """Give the run to the process *owner*; return the new epoch."""
+        self.change(RUNNING, owner=owner, owner_name=owner_name,
+                    started_at=now, epoch=self.epoch + 1,
+                    attempts=self.attempts + 1,
+                    must_not_rerun=must_not_rerun)
+        return self.epoch
+
+    def putBack(self, **values):
+        """Make the run wait again; whoever worked on it has lost it."""
+        if self.state != PENDING:
+            self.change(PENDING)
+        self.epoch += 1
+        self.owner = self.owner_name = self.started_at = None
+        for name, value in values.items():
+            setattr(self, name, value)
+
+
+class RunDetails(Persistent):
+    """What is big or rare, apart from the run: traceback and log."""
+
+    traceback = ''
+    log = ''
+
+    def __init__(self, traceback='', log=''):
+        if traceback:
+            self.traceback = traceback
+        if log:
+            self.log = log

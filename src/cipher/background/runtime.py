@@ -1,0 +1,290 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The runtime: the one owner, per process and database, of live workers."""
+import atexit
+import heapq
+import itertools
+import logging
+import os
+import threading
+import time
+import uuid
+
+from transaction.interfaces import TransientError
+from ZODB.FileStorage import FileStorage
+from ZODB.MappingStorage import MappingStorage
+from zope.interface import implementer
+from zope.schema import getFields
+
+from cipher.background import process
+from cipher.background import runlog
+from cipher.background import switchboard
+from cipher.background.backlog import Backlog
+from cipher.background.executors.threads import ThreadsExecutor
+from cipher.background.interfaces import IRuntime
+from cipher.background.interfaces import IRuntimeSettings
+from cipher.background.interfaces import RuntimeRefused
+from cipher.background.keeper import Keeper
+from cipher.background.lifecycle import backOff
+
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks at what is live, to tell other processes of it.
+TELL_INTERVAL = 3.0
+
+#: A process beats so many times during its lease.
+BEATS_PER_LEASE = 4
+
+#: Seconds that the records of the end may take after the drain.
+LEAVE_TIMEOUT = 10.0
+
+
+@implementer(IRuntimeSettings)
+class RuntimeSettings:
+    """See `~cipher.background.interfaces.IRuntimeSettings`."""
+
+    def __init__(self, **settings):
+        for name, field in getFields(IRuntimeSettings).items():
+            value = settings.pop(name, field.default)
+            field.validate(value)
+            setattr(self, name, value)
+        if settings:
+            raise TypeError('runtime: expected the settings of '
+                            'IRuntimeSettings, got %s' % sorted(settings))
+
+
+@implementer(IRuntime)
+class Runtime:
+    """See `~cipher.background.interfaces.IRuntime`."""
+
+    def __init__(self, db, settings=None):
+        self.db = db
+        self.settings = settings or RuntimeSettings()
+        self.threads = self.settings.threads
+        self.id = str(uuid.uuid4())
+        self.host = process.hostName()
+        self.pid = os.getpid()
+        self.name = '%s:%d' % (self.host, self.pid)
+        self.backlog = Backlog()
+        self.executor = ThreadsExecutor(self, self.threads)
+        self.conflicts = 0      # of the runs that are over
+        self._keeper = Keeper(self, _is_exclusive(db))
+        self._lock = threading.Lock()
+        self._live = {}         # (registry oid, run id) -> LiveRun
+        self._idle = threading.Condition(self._lock)
+        self._delayed = []      # heap of (monotonic time, n, ticket)
+        self._count = itertools.count()
+        self._wish = threading.Event()   # to have a turn at once
+        self._draining = threading.Event()   # takes nothing new
+        self._end = threading.Event()        # the control thread ends
+        self._is_forked = False
+        self._control = threading.Thread(
+            target=self._run, name='background-control', daemon=True)
+
+    def start(self):
+        """Begin.  Raise `RuntimeRefused` where the database has a runtime."""
+        if switchboard.connect(self.db, self) is not self:
+            raise RuntimeRefused(
+                'runtime: expected a database without one in this process, '
+                'got one that has it; shut that down first')
+        runlog.install()
+        atexit.register(self.shutdown)
+        self.executor.start()
+        self._control.start()
+
+    def forked(self):
+        """In a child after a fork: threads are gone, refuse everything."""
+        self._is_forked = True
+
+    # Called by any thread
+
+    def wake(self, items=()):
+        """See `~cipher.background.interfaces.IRuntime`."""
+        if items:
+            for ticket in self.backlog.told(items):
+                self.submit(ticket)
+        else:
+            self._wish.set()
+
+    def submit(self, ticket):
+        """Give *ticket* to the executor."""
+        self.executor.submit(ticket)
+
+    def later(self, ticket, delay):
+        """Submit *ticket* again after *delay* seconds."""
+        with self._lock:
+            self.backlog.again()
+            heapq.heappush(self._delayed, (
+                time.monotonic() + delay, next(self._count), ticket))
+
+    def begun(self):
+        """A thread has taken a ticket."""
+        if self.backlog.begun():
+            self._wish.set()
+
+    def enter(self, live):
+        """Take *live* among the live runs; False if it is there already."""
+        with self._lock:
+            if self._draining.is_set():
+                return False
+            return self._live.setdefault(live.key, live) is live
+
+    def leave(self, live):
+        """*live* is live no longer; its ticket still waits."""
+        with self._lock:
+            self.conflicts += live.conflicts
+            del self._live[live.key]
+            self._idle.notify_all()
+
+    def ended(self, live):
+        """There is nothing more to do for *live*."""
+        self.backlog.finished(live.ticket)
+        self.leave(live)
+        if live.stop is not None:
+            self._wish.set()   # the request can be forgotten
+
+    def findLive(self, registry_oid, run_id):
+        """Return the `LiveRun` of a run, or None."""
+        return self._live.get((registry_oid, run_id))
+
+    def getLive(self, registry_oid, run_id):
+        """Return the `status.Live` of a run, None unless it is live here."""
+        live = self.findLive(registry_oid, run_id)
+        return live and live.getStatus()
+
+    def listLive(self, registry_oid):
+        """Return the ids of the runs of a registry that are live here."""
+        with self._lock:
+            return [run_id for oid, run_id in self._live
+                    if oid == registry_oid]
+
+    def allLive(self):
+        """Return every `LiveRun`."""
+        with self._lock:
+            return list(self._live.values())
+
+    def liveRegistries(self):
+        """Return the oids of the registries that have live runs here."""
+        with self._lock:
+            return {oid for oid, _ in self._live}
+
+    def lostLease(self):
+        """Others took this process for dead, and its lanes."""
+        log.error('Process %s: it was silent for too long; what it worked on '
+                  'is taken over by others', self.name)
+        for live in self.allLive():
+            live.is_abandoned = True
+        for lane in self.backlog.lanes():
+            self.backlog.dropLane(*lane)
+
+    # The control thread
+
+    def _run(self):
+        lease = self.settings.lease
+        beat_at = tell_at = adopt_at = 0.0
+        failures = 0
+        while not self._end.is_set():
+            self._wish.clear()
+            now = time.monotonic()
+            try:
+                with_adoption = now >= adopt_at
+                self._keeper.turn(with_adoption)
+                if with_adoption:
+                    adopt_at = now + lease / BEATS_PER_LEASE
+                if now >= beat_at:
+                    self._keeper.beat()
+                    beat_at = now + lease / BEATS_PER_LEASE
+                if now >= tell_at:
+                    self._keeper.tellLive()
+                    tell_at = now + TELL_INTERVAL
+                failures = 0
+            except Exception as error:
+                failures += 1
+                _log_failure(error, failures)
+            self._submit_delayed()
+            if self.backlog.is_behind and not failures:
+                continue
+            self._wish.wait(backOff(failures) if failures
+                            else self.settings.poll)
+
+    def _submit_delayed(self):
+        now = time.monotonic()
+        with self._lock:
+            while self._delayed and self._delayed[0][0] <= now:
+                self.submit(heapq.heappop(self._delayed)[2])
+
+    # The end
+
+    def shutdown(self, timeout=None):
+        """See `~cipher.background.interfaces.IRuntime`."""
+        if self._is_forked:
+            return
+        if timeout is None:
+            timeout = self.settings.drain
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            if self._draining.is_set():
+                return
+            self._draining.set()
+        self.executor.stop()
+        for live in self.allLive():
+            live.requestStop()
+        with self._idle:
+            self._idle.wait_for(
+                lambda: not self._live,
+                timeout=max(0.0, deadline - time.monotonic()))
+        self.executor.join(max(0.0, deadline - time.monotonic()))
+        self._end.set()
+        self._wish.set()
+        self._control.join(LEAVE_TIMEOUT)
+        leaving = threading.Thread(
+            target=self._leave, name='background-end', daemon=True)
+        leaving.start()
+        leaving.join(LEAVE_TIMEOUT)
+        switchboard.disconnect(self.db, self)
+        atexit.unregister(self.shutdown)
+
+    def _leave(self):
+        for tries in range(1, 6):
+            try:
+                return self._keeper.leave()
+            except TransientError:
+                time.sleep(backOff(tries))
+            except Exception:
+                log.exception('Process %s: its end could not be written; its '
+                              'lease will tell', self.name)
+                return
+
+
+def startRuntime(db, settings=None):
+    """Begin a runtime of *db* in this process and return it."""
+    runtime = Runtime(db, settings)
+    runtime.start()
+    return runtime
+
+
+def _is_exclusive(db):
+    """Return whether no other process can have the database open."""
+    storage = db.storage
+    return (isinstance(storage, MappingStorage)
+            or isinstance(storage, FileStorage) and not storage.isReadOnly())
+
+
+def _log_failure(error, failures):
+    if isinstance(error, TransientError):
+        log.debug('Turn of the runtime: %s; again', type(error).__name__)
+    elif failures in (1, 10) or failures % 100 == 0:
+        log.exception('Turn of the runtime failed %d times in a row; it goes '
+                      'on', failures)

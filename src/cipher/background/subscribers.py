@@ -1,0 +1,56 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Event handlers: what the world does to us."""
+from zope.component import adapter
+from zope.component import queryUtility
+from zope.interface.interfaces import IRegistered
+from zope.processlifetime import IDatabaseOpenedWithRoot
+
+from cipher.background import switchboard
+from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.installation import addRegistry
+from cipher.background.installation import rememberRegistry
+from cipher.background.interfaces import IRuntimeSettings
+from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.runtime import startRuntime
+
+
+@adapter(IDatabaseOpenedWithRoot)
+def startRuntimeOfDatabase(event):
+    """Begin the runtime that ``<background:runtime>`` declared."""
+    settings = queryUtility(IRuntimeSettings)
+    if settings is not None and switchboard.getRuntime(event.database) is None:
+        startRuntime(event.database, settings)
+
+
+@adapter(IDatabaseOpenedWithRoot)
+def addRegistryToRoot(event):
+    """Give every root site of the database a registry.
+
+    An offer: no ZCML of ours subscribes it.
+    """
+    with ZodbConnection(event.database) as connection:
+        with ZopeTransaction(note='add background registry'):
+            for site in list(connection.root().values()):
+                if hasattr(site, 'getSiteManager'):
+                    addRegistry(site)
+
+
+@adapter(IRegistered)
+def registryRegistered(event):
+    """Let the runtimes know of a registry that was registered by hand."""
+    registration = event.object
+    if getattr(registration, 'provided', None) is IWorkerRegistry:
+        rememberRegistry(registration.component)

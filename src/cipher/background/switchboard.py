@@ -1,0 +1,77 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Which runtime of this process serves which database.
+
+The one place where stored things find live ones.  An after-commit hook calls
+`wake`; a page asks `getRuntime` for what only memory knows.
+"""
+import logging
+import os
+import threading
+
+
+log = logging.getLogger(__name__)
+
+_lock = threading.Lock()
+_runtimes = {}   # id(DB) -> runtime, as long as that lives
+
+
+def connect(db, runtime):
+    """Make *runtime* the one of *db*; return the one that already is."""
+    with _lock:
+        return _runtimes.setdefault(id(db), runtime)
+
+
+def disconnect(db, runtime):
+    """Forget *runtime*, if it is the one of *db*."""
+    with _lock:
+        if _runtimes.get(id(db)) is runtime:
+            del _runtimes[id(db)]
+
+
+def getRuntime(db):
+    """Return the `IRuntime` of *db* in this process, or None."""
+    return _runtimes.get(id(db))
+
+
+def allRuntimes():
+    """Return the runtimes of this process."""
+    with _lock:
+        return list(_runtimes.values())
+
+
+def wake(db, items=()):
+    """Tell the runtime of *db* of *items* to look at; never raise.
+
+    Fit for an after-commit hook: touches no persistent object.
+    """
+    runtime = getRuntime(db)
+    if runtime is not None:
+        try:
+            runtime.wake(items)
+        except Exception:
+            log.exception('Waking the runtime failed; its poll will find '
+                          'what waits')
+
+
+def _reset_after_fork():
+    global _lock
+    _lock = threading.Lock()
+    for runtime in list(_runtimes.values()):
+        runtime.forked()
+    _runtimes.clear()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_reset_after_fork)

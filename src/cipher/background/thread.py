@@ -1,0 +1,356 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Workers: threads with a connection, a site and a transaction.
+
+The loop of `BackgroundWorkerThread.run`::
+
+    scheduleNextWork -- False or a stop --> end
+      | True
+      v
+    connection, site, interaction
+      |
+      v
+    +-> begin, fence -> doWork -> done -> commit     conflict: wait, again
+    |                                       |            |
+    +---------------------------------------|------------+
+                                            v
+    begin -> doCleanup -> commit   (always, in a transaction of its own)
+      |
+      v
+    all closed; after an error: wait; then scheduleNextWork again
+"""
+import logging
+import threading
+
+import transaction
+from transaction.interfaces import TransientError
+from zope.component import queryAdapter
+from zope.interface import implementer
+
+from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.contextmanagers import ZopeInteraction
+from cipher.background.contextmanagers import ZopeSite
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.interfaces import IBackgroundWorkerThread
+from cipher.background.interfaces import IWorkObserver
+from cipher.background.interfaces import RunLost
+from cipher.background.interfaces import StopRequested
+from cipher.background.lifecycle import backOff
+from cipher.background.text import MESSAGE_LIMIT
+from cipher.background.text import NOTE_LIMIT
+from cipher.background.text import cleanLine
+from cipher.background.text import safeStr
+
+
+log = logging.getLogger(__name__)
+
+#: Seconds: after a failed iteration a loop waits, at first this long, then
+#: twice as long, up to the cap.
+FAILURE_DELAY = 0.1
+FAILURE_DELAY_CAP = 60.0
+
+
+@implementer(IWorkObserver)
+class WorkObserver:
+    """Observes nothing: for workers that nobody records."""
+
+    def started(self, worker):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+
+    def connect(self, worker):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+        return ZodbConnection(worker.site_db)
+
+    def participations(self, worker, connection):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+        return ()
+
+    def opened(self, worker, connection):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+
+    def began(self, worker, connection):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+        return False
+
+    def done(self, worker, connection, result):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+
+    def conflicted(self, worker, error):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+
+    def failed(self, worker, connection, error):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+
+    def cleanupFailed(self, worker, connection, error):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+
+    def ended(self, worker, error):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+
+
+@implementer(IBackgroundWorkerThread)
+class BackgroundWorkerThread(threading.Thread):
+    """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+
+    description = "background worker thread (%(class_name)s) for %(site_name)s"
+    work_transaction_note = "%(thread_name)s"
+    cleanup_transaction_note = "%(thread_name)s cleanup"
+    max_tries = 50
+
+    log = log
+
+    run_id = None
+    context = None
+    input = {}
+    observer = None   # IWorkObserver; None: ask for an adapter
+    progress = None   # (done, total, message), for whoever watches
+
+    def __init__(self, site_db, site_oid, site_name, user_name, daemon=True):
+        self.site_db = site_db
+        self.site_oid = site_oid
+        self.site_name = site_name
+        self.user_name = user_name
+        self._stop_wish = threading.Event()
+        self._failures = 0       # iterations in a row
+        self._is_begun = False   # whether doWork was called this time
+        super().__init__(
+            name=self.description % {'class_name': type(self).__name__,
+                                     'site_name': site_name,
+                                     'user_name': user_name},
+            daemon=True if daemon else None)
+
+    @classmethod
+    def forSite(cls, site, user_name, daemon=True):
+        """Return a thread that works in *site*, a stored object."""
+        return cls(site._p_jar.db(), site._p_oid, site.__name__, user_name,
+                   daemon=daemon)
+
+    def getSite(self, connection):
+        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+        return connection.get(self.site_oid)
+
+    def getTransactionNote(self):
+        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+        return self._format(self.work_transaction_note)
+
+    def getCleanupNote(self):
+        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+        return self._format(self.cleanup_transaction_note)
+
+    def _format(self, note):
+        return note % {'thread_name': self.name,
+                       'class_name': type(self).__name__,
+                       'site_name': self.site_name,
+                       'user_name': self.user_name}
+
+    # For subclasses
+
+    def scheduleNextWork(self):
+        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+        return False
+
+    def doWork(self):
+        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+
+    def doCleanup(self):
+        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+
+    # Stop and progress
+
+    @property
+    def stop_requested(self):
+        """See `~cipher.background.interfaces.IWorker`."""
+        return self._stop_wish.is_set()
+
+    def requestStop(self):
+        """See `~cipher.background.interfaces.IWorker`."""
+        self._stop_wish.set()
+
+    def wait(self, seconds):
+        """See `~cipher.background.interfaces.IWorker`."""
+        return self._stop_wish.wait(seconds)
+
+    def checkStop(self):
+        """See `~cipher.background.interfaces.IWorker`."""
+        if self._stop_wish.is_set():
+            raise StopRequested
+
+    def setProgress(self, done, total=None, message=None):
+        """See `~cipher.background.interfaces.IWorker`."""
+        _, old_total, old_message = self.progress or (None, None, None)
+        if message is None:
+            message = old_message
+        else:
+            message = cleanLine(safeStr(message), MESSAGE_LIMIT)
+        self.progress = (done, old_total if total is None else total, message)
+
+    # The loop
+
+    def run(self):
+        """Main loop of the thread."""
+        if self.observer is None:
+            self.observer = queryAdapter(
+                self, IWorkObserver, default=WorkObserver())
+        error = None
+        try:
+            self.observer.started(self)
+            self._loop()
+        except (StopRequested, RunLost) as end:
+            error = end
+        except BaseException as end:
+            error = end
+            self.log.exception("Exception in %s, thread terminated", self.name)
+        finally:
+            self.observer.ended(self, error)
+
+    def _loop(self):
+        while not self.stop_requested and self.scheduleNextWork():
+            if self.stop_requested:
+                break
+            if self._iterate():
+                self._failures = 0
+            else:
+                self._failures += 1
+                self._after_failure(self._failures)
+
+    def _after_failure(self, failures):
+        self.wait(backOff(failures, FAILURE_DELAY, FAILURE_DELAY_CAP))
+
+    def _iterate(self):
+        """Do one iteration; return whether all went well.
+
+        An error is logged and told, here.  Raise what has to end the thread.
+        """
+        with self.observer.connect(self) as connection:
+            try:
+                with ZopeSite(self.getSite(connection)):
+                    participations = self.observer.participations(
+                        self, connection)
+                    with ZopeInteraction(*participations):
+                        return self._work_and_clean_up(connection)
+            except Exception as error:
+                # Still with the connection: the log may want the repr() of
+                # its objects.
+                self._tell(self.observer.failed, connection, error)
+                return False
+            finally:
+                self.context = None
+                transaction.abort()
+
+    def _work_and_clean_up(self, connection):
+        self.observer.opened(self, connection)
+        went_well = True
+        self._is_begun = False
+        try:
+            self._work(connection)
+        except BaseException as error:
+            went_well = False
+            self._tell(self.observer.failed, connection, error)
+        finally:
+            try:
+                if self._is_begun:
+                    self._clean_up(connection)
+            except Exception as error:
+                went_well = False
+                self._tell(self.observer.cleanupFailed, connection, error)
+        return went_well
+
+    def _tell(self, told, connection, error):
+        if isinstance(error, RunLost):
+            raise error
+        if isinstance(error, Exception):
+            self.log.error("Exception in %s", self.name, exc_info=error)
+        told(self, connection, error)
+        if not isinstance(error, Exception):
+            raise error
+
+    def _work(self, connection):
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                with self._transaction(self.getTransactionNote()):
+                    if self.observer.began(self, connection):
+                        return
+                    self._is_begun = True
+                    self.observer.done(self, connection, self.doWork())
+                return
+            except TransientError as error:
+                if tries >= self.max_tries:
+                    raise
+                self.observer.conflicted(self, error)
+            self._stop_wish.wait(backOff(tries))
+
+    def _clean_up(self, connection):
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                with self._transaction(self.getCleanupNote()):
+                    self.doCleanup()
+                return
+            except TransientError:
+                if tries >= self.max_tries:
+                    raise
+            self._stop_wish.wait(backOff(tries))
+
+    def _transaction(self, note):
+        # An over-long or unfit note or name would fail the commit.
+        return ZopeTransaction(user=cleanLine(self.user_name, NOTE_LIMIT)
+                               if self.user_name else None,
+                               note=cleanLine(note, NOTE_LIMIT))
+
+
+class BackgroundJob(BackgroundWorkerThread):
+    """A worker that does one piece of work: one iteration, then the end.
+
+    Override `doWork`; what it returns is the result of the run.  Further
+    keywords of the constructor are its `input`.
+    """
+
+    _is_scheduled = False
+
+    def __init__(self, site_db, site_oid, site_name, user_name, daemon=True,
+                 **input):
+        super().__init__(site_db, site_oid, site_name, user_name, daemon)
+        self.input = input
+
+    def scheduleNextWork(self):
+        """Return True once."""
+        if self._is_scheduled:
+            return False
+        self._is_scheduled = True
+        return True
+
+    def _after_failure(self, failures):
+        """There is no further iteration to wait for."""
+
+    def _clean_up(self, connection):
+        # An empty transaction would cost 5 % of a small job.
+        if type(self).doCleanup is not BackgroundJob.doCleanup:
+            super()._clean_up(connection)
+
+
+class HandlerJob(BackgroundJob):
+    """The job of a plain function, ``handler(worker, **input)``."""
+
+    def __init__(self, handler, site_db, site_oid, site_name, user_name,
+                 input):
+        super().__init__(site_db, site_oid, site_name, user_name)
+        self._handler = handler
+        self.input = input
+
+    def doWork(self):
+        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+        return self._handler(self, **self.input)

@@ -1,0 +1,127 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What is going on in a registry: the stored, joined with the live."""
+import time
+from functools import cached_property
+
+from cipher.background import switchboard
+from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
+from cipher.background.lifecycle import isSilent
+from cipher.background.process import getDirectory
+from cipher.background.process import isKnownDead
+from cipher.background.run import StopRequest
+from cipher.background.status import Live
+from cipher.background.status import ProcessStatus
+from cipher.background.status import describeRun
+
+
+class Watch:
+    """A look at a registry, for the length of one call."""
+
+    def __init__(self, registry):
+        self.registry = registry
+        self._oid = registry._p_oid
+        jar = registry._p_jar
+        self._runtime = jar and switchboard.getRuntime(jar.db())
+        directory = jar and getDirectory(jar)
+        self._records = list(directory.processes.values()) if directory else []
+
+    def isSilent(self, record):
+        """Return whether to show a process as silent.
+
+        By the wall clocks of two hosts, so for the eye only: nothing is
+        decided on it.
+        """
+        if self._isHere(record):
+            return False
+        return isKnownDead(record) or isSilent(
+            time.time() - record.beat.beat_at, record.lease)
+
+    def _isHere(self, record):
+        return self._runtime is not None and self._runtime.id == record.id
+
+    @cached_property
+    def _elsewhere(self):
+        # run id -> Live.  A silent process has nothing live.
+        return {run_id: Live(record.name, started_at, progress)
+                for record in self._records
+                if not self._isHere(record) and not self.isSilent(record)
+                for (oid, run_id), (started_at, progress)
+                in record.live.runs.items() if oid == self._oid}
+
+    def live(self, run):
+        """Return the `Live` of *run*, or None."""
+        if run.isFinished():
+            return None
+        here = self._runtime and self._runtime.getLive(self._oid, run.id)
+        return here or self._elsewhere.get(run.id)
+
+    def state(self, run):
+        """Return the state of *run* as an administrator sees it."""
+        if run.state == PENDING and self.live(run) is not None:
+            return RUNNING
+        return run.state
+
+    def describe(self, run):
+        """Return the `RunStatus` of *run*."""
+        stop = self.registry.stops.get(run.id)
+        return describeRun(run, self.live(run), stop and StopRequest(*stop),
+                           time.time())
+
+    def running(self):
+        """Yield the runs that are running now, as far as is known."""
+        ids = set(self._elsewhere)
+        if self._runtime is not None:
+            ids.update(self._runtime.listLive(self._oid))
+        for run_id in ids:
+            run = self.registry.get(run_id)
+            if run is not None and not run.isFinished():
+                yield run
+
+    def counts(self):
+        """Return {type name: {state: number of runs}}, without zeros."""
+        counts = {}
+
+        def count(name, state, number):
+            states = counts.setdefault(name, {})
+            states[state] = states.get(state, 0) + number
+
+        for lane in self.registry.lanes.values():
+            for name, number in lane.births.counts.items():
+                count(name, PENDING, number)
+            for name, numbers in lane.finishes.counts.items():
+                for state, number in zip(FINISHED_STATES, numbers):
+                    count(name, state, number)
+                    count(name, PENDING, -number)
+        for run in self.running():
+            count(run.type, RUNNING, 1)
+            count(run.type, PENDING, -1)
+        # Never below zero: what is live is told by memory, not by the
+        # snapshot that this transaction sees.
+        counts = {name: {state: number for state, number in states.items()
+                         if number > 0} for name, states in counts.items()}
+        return {name: states for name, states in counts.items() if states}
+
+    def processes(self):
+        """Return a `ProcessStatus` for each process, oldest first."""
+        return sorted(
+            (ProcessStatus(
+                id=record.id, host=record.host, pid=record.pid,
+                threads=record.threads, started_at=record.started_at,
+                beat_at=record.beat.beat_at, is_here=self._isHere(record),
+                is_silent=self.isSilent(record))
+             for record in self._records),
+            key=lambda status: status.started_at)

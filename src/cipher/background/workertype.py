@@ -1,0 +1,116 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Worker types: what ZCML declared."""
+import pickle
+
+from zope.component import getUtility
+from zope.component import queryUtility
+from zope.interface import implementer
+from zope.interface.interfaces import ComponentLookupError
+from zope.schema import getFieldsInOrder
+from zope.schema.interfaces import ValidationError
+
+from cipher.background.interfaces import RERUN
+from cipher.background.interfaces import START_WORKERS
+from cipher.background.interfaces import InvalidInput
+from cipher.background.interfaces import IWorkerType
+from cipher.background.interfaces import UnknownWorkerType
+from cipher.background.plaindata import plainCopy
+from cipher.background.text import safeStr
+
+
+#: Bytes, pickled.  What is larger belongs into an object of the application.
+INPUT_LIMIT = 65536
+
+
+@implementer(IWorkerType)
+class WorkerType:
+    """See `~cipher.background.interfaces.IWorkerType`."""
+
+    def __init__(self, name, factory=None, handler=None, title=None,
+                 description='', schema=None, permission=START_WORKERS,
+                 on_interrupt=RERUN, is_loop=False):
+        self.name = name
+        self.factory = factory
+        self.handler = handler
+        self.title = title or name
+        self.description = description
+        self.schema = schema
+        self.permission = permission
+        self.on_interrupt = on_interrupt
+        self.is_loop = is_loop
+
+    def __repr__(self):
+        return '<WorkerType %r>' % self.name
+
+    def cleanInput(self, input):
+        """See `~cipher.background.interfaces.IWorkerType`."""
+        fields = dict(getFieldsInOrder(self.schema)) if self.schema else {}
+        unknown = sorted(set(input) - set(fields))
+        if unknown:
+            raise InvalidInput(
+                'worker %r: expected input %s, got %s; leave that out or add '
+                'it to the schema' % (self.name, _names(fields) or 'without '
+                                      'any field', _names(unknown)))
+        return self._limited({name: self._clean_field(field, name, input)
+                              for name, field in fields.items()})
+
+    def _clean_field(self, field, name, input):
+        given = name in input
+        try:
+            value = plainCopy(input[name] if given else field.default, name)
+            field.bind(None).validate(value)
+        except ValidationError as error:
+            got = 'got %.200r' % (value,) if given else 'got none'
+            raise InvalidInput(
+                'worker %r: input %r: expected a %s, %s (%s)' % (
+                    self.name, name, type(field).__name__, got,
+                    _explain(error)))
+        except ValueError as error:
+            raise InvalidInput(
+                'worker %r: input %s' % (self.name, safeStr(error)))
+        return value
+
+    def _limited(self, input):
+        size = len(pickle.dumps(input, 3))
+        if size > INPUT_LIMIT:
+            raise InvalidInput(
+                'worker %r: expected an input of at most %d bytes, got %d; '
+                'store it in an object and pass that as context'
+                % (self.name, INPUT_LIMIT, size))
+        return input
+
+
+def getWorkerType(name):
+    """Return the worker type of that name; raise `UnknownWorkerType`."""
+    try:
+        return getUtility(IWorkerType, name)
+    except (ComponentLookupError, TypeError):
+        raise UnknownWorkerType(
+            'worker %r: expected the name of a declared worker type; declare '
+            'it with <background:worker name=… />' % (name,)) from None
+
+
+def queryWorkerType(name):
+    """Return the worker type of that name, or None."""
+    return queryUtility(IWorkerType, name)
+
+
+def _names(names):
+    return ', '.join(repr(name) for name in names)
+
+
+def _explain(error):
+    text = safeStr(error.doc() if hasattr(error, 'doc') else error)
+    return '%s: %s' % (type(error).__name__, ' '.join(text.split()))
