@@ -84,15 +84,16 @@ def isInPlace(obj):
     """Return whether *obj* hangs below the root of its database by its names.
     """
     connection = findConnection(obj)
-    if connection is None:
-        return False
-    for obj in lineage(obj):
+    for _ in range(_MAX_DEPTH):
         parent = getattr(obj, '__parent__', None)
         if parent is None:
-            return any(value is obj for value in connection.root().values())
+            break
         if not _holds(parent, obj):
             return False
-    return False
+        obj = parent
+    if connection is None:
+        return False
+    return any(value is obj for value in connection.root().values())
 
 
 def _holds(parent, obj):

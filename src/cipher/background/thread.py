@@ -239,14 +239,16 @@ class BackgroundWorkerThread(threading.Thread):
                         self, connection)
                     with ZopeInteraction(*participations):
                         return self._work_and_clean_up(connection)
-            except Exception as error:
+            except BaseException as error:
+                transaction.abort()
+                if not isinstance(error, Exception):
+                    raise
                 # Still with the connection: the log may want the repr() of
                 # its objects.
                 self._tell(self.observer.failed, connection, error)
                 return False
             finally:
                 self.context = None
-                transaction.abort()
 
     def _work_and_clean_up(self, connection):
         self.observer.opened(self, connection)

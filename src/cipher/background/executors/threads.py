@@ -111,35 +111,36 @@ class ThreadsExecutor:
             begin()
 
     def _prepare(self, connection, live):
-        """Return a function that does what there is to do for *live*."""
+        """Return a function that does what there is to do for *live*.
+
+        Reads what the fresh connection sees; writes only to claim.
+        """
         ticket = live.ticket
-        with ZopeTransaction(note='run %s' % live.run_id):
-            registry = connection.get(ticket.registry_oid)
-            run = registry.getRun(ticket.lane, ticket.serial)
-            if run is None or run.state != PENDING:
-                return live.end
-            worker_type = queryWorkerType(run.type)
-            if worker_type is None:
-                log.warning('Run %s: no ZCML declares the worker type %r '
-                            'here; it waits', run.id, run.type)
-                return partial(self._put_off, live)
-            live.must_not_rerun = worker_type.on_interrupt == FAIL
-            is_claimed = (ticket.is_inherited or worker_type.is_loop
-                          or live.must_not_rerun)
-            epoch = run.epoch
-            if is_claimed:
+        registry = connection.get(ticket.registry_oid)
+        run = registry.getRun(ticket.lane, ticket.serial)
+        if run is None or run.state != PENDING:
+            return live.end
+        worker_type = queryWorkerType(run.type)
+        if worker_type is None:
+            log.warning('Run %s: no ZCML declares the worker type %r here; '
+                        'it waits', run.id, run.type)
+            return partial(self._put_off, live)
+        live.must_not_rerun = worker_type.on_interrupt == FAIL
+        is_claimed = (ticket.is_inherited or worker_type.is_loop
+                      or live.must_not_rerun)
+        epoch = run.epoch
+        if is_claimed:
+            with ZopeTransaction(note='run %s: claim' % live.run_id):
                 epoch = run.claim(self._runtime.id, self._runtime.name,
                                   live.started_at, live.must_not_rerun)
-            site = registry.getSite()
-            place = (self._runtime.db, site._p_oid, site.__name__,
-                     run.starter or '')
-            input = dict(run.input or {})
-        if worker_type.is_loop:
-            recorder = LoopRecorder(live, epoch, is_claimed)
-        else:
-            recorder = JobRecorder(live, epoch, is_claimed, connection)
+        recorder = (
+            LoopRecorder(live, epoch, is_claimed) if worker_type.is_loop
+            else JobRecorder(live, epoch, is_claimed, connection))
+        site = registry.getSite()
         try:
-            worker = _make_worker(worker_type, place, input)
+            worker = _make_worker(
+                worker_type, dict(run.input or {}), self._runtime.db,
+                site._p_oid, site.__name__, run.starter or '')
         except Exception as error:
             log.exception('Run %s: no worker could be made', live.run_id)
             recorder.failed(None, connection, error)
@@ -165,7 +166,7 @@ class ThreadsExecutor:
         self._runtime.later(live.ticket, RETRY_DELAY)
 
 
-def _make_worker(worker_type, place, input):
+def _make_worker(worker_type, input, *place):
     if worker_type.handler is not None:
         worker = HandlerJob(worker_type.handler, *place, input)
         worker.name = worker_type.name
