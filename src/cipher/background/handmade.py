@@ -75,7 +75,7 @@ class HandMadeRecorder(LoopRecorder):
                 title=cleanLine(worker.name))
             ticket = Ticket(registry._p_oid, run.lane, run.serial)
             live = LiveRun(runtime, ticket, must_not_rerun=True)
-            epoch = run.claim(runtime.id, runtime.name, live.started_at,
+            epoch = run.claim(runtime.id, live.started_at,
                               must_not_rerun=True)
             notify(RunStartedEvent(run, registry))
         if runtime.enter(live):

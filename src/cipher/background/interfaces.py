@@ -447,7 +447,8 @@ class IRunPage(Interface):
 class IProcessStatus(Interface):
     """A process that carries out runs, as its records tell."""
 
-    id = TextLine(title=_("Process id"), description="A UUID, new each boot")
+    id = TextLine(title=_("Process id"),
+                  description="HOST:PID:RANDOM, new at each boot")
     host = TextLine(title=_("Host"))
     pid = Int(title=_("Pid"))
     threads = Int(title=_("Threads"))
@@ -606,7 +607,7 @@ class IRuntimeSettings(Interface):
 class IRuntime(Interface):
     """The one owner, per process and database, of live workers."""
 
-    id = TextLine(title="Process id", description="A UUID, new each boot")
+    id = TextLine(title="Process id", description="HOST:PID:RANDOM")
 
     def wake(items=()):
         """Tell that there is something to look at; never blocks, never fails.

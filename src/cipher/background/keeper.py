@@ -272,7 +272,7 @@ class Keeper:
         stop = registry.stops.get(run.id)
         state = afterInterruption(run.must_not_rerun, count, stop is not None)
         log.warning('Run %s: its process %s ended while it ran; now %s',
-                    run.id, run.owner_name, state)
+                    run.id, process.processName(run.owner), state)
         if state == PENDING:
             run.putBack(interruptions=count)
             notify(RunRequeuedEvent(run, registry))

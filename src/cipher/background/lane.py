@@ -26,6 +26,9 @@ chunk that a tree refers to: a start or finish writes the head only.
 
 Pickles name the classes of this module: they stay here.
 """
+import struct
+from typing import NamedTuple
+
 from BTrees.LLBTree import LLBTree
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
@@ -43,7 +46,7 @@ class Chunk(Persistent):
     """Entries that no longer stand in a head."""
 
     def __init__(self, entries):
-        self.entries = entries   # tuple
+        self.entries = entries   # a tuple of runs, or packed finishes
 
     def __getstate__(self):
         return self.entries
@@ -144,35 +147,53 @@ class Births(Persistent):
         return self.times[at] + 1
 
 
-class Finishes(Persistent):
-    """What the writer of a lane finished: (key, lane, serial, state, type).
+class Entry(NamedTuple):
+    """One finish.  *key* orders: microseconds, growing within the lane."""
 
-    The key is the time in microseconds, made unique and growing within the
-    lane; the state is an index into `interfaces.STATES`.
+    key: int
+    lane: int
+    serial: int
+    state: str
+    type: str
+
+
+class Finishes(Persistent):
+    """What the writer of a lane finished, in order.
+
+    Entries are packed: pickling asks for each object in a state whether it is
+    persistent, which costs more than all else for a tuple of tuples.
     """
+
+    _packing = struct.Struct('<qIQBH')   # key, lane, serial, state, type
 
     def __init__(self):
         self.last_key = 0
-        self.tail = ()
-        self.counts = {}         # type name -> (number, ...) by finished state
-        self.chunks = LOBTree()  # first key -> Chunk of entries
+        self.tail = b''
+        self.types = []      # names; entries and counts refer to the index
+        self.counts = []     # numbers, one for each type and finished state
+        self.chunks = LOBTree()  # first key -> Chunk of packed entries
 
     def __getstate__(self):
-        return self.last_key, self.tail, self.counts, self.chunks
+        return (self.last_key, self.tail, '\n'.join(self.types),
+                struct.pack('<%dq' % len(self.counts), *self.counts),
+                self.chunks)
 
     def __setstate__(self, state):
-        self.last_key, self.tail, self.counts, self.chunks = state
+        self.last_key, self.tail, types, counts, self.chunks = state
+        self.types = types.split('\n') if types else []
+        self.counts = list(struct.unpack('<%dq' % (len(counts) // 8), counts))
 
     def add(self, run):
         """Note that *run* has just been finished."""
-        self.last_key = key = max(
-            self.last_key + 1, int(run.finished_at * 1000000))
-        entry = (key, run.lane, run.serial, run.stored_state, run.type)
-        self.tail += (entry,)
+        self.last_key = max(self.last_key + 1, int(run.finished_at * 1000000))
+        self.tail += self._packing.pack(
+            self.last_key, run.lane, run.serial, run.stored_state,
+            self._type_index(run.type))
         self._count(run, 1)
-        if len(self.tail) >= SPILL:
-            self.chunks[self.tail[0][0]] = Chunk(self.tail)
-            self.tail = ()
+        if len(self.tail) >= SPILL * self._packing.size:
+            first = self._packing.unpack_from(self.tail)[0]
+            self.chunks[first] = Chunk(self.tail)
+            self.tail = b''
 
     def uncount(self, run):
         """Note that the finished *run* was removed.
@@ -181,17 +202,27 @@ class Finishes(Persistent):
         """
         self._count(run, -1)
 
+    def _type_index(self, name):
+        if name not in self.types:
+            self.types = [*self.types, name]
+            self.counts = self.counts + [0] * len(FINISHED_STATES)
+        return self.types.index(name)
+
     def _count(self, run, change):
-        numbers = list(self.counts.get(run.type, (0,) * len(FINISHED_STATES)))
-        numbers[FINISHED_STATES.index(run.state)] += change
-        self.counts = dict(self.counts)
-        self.counts[run.type] = tuple(numbers)
+        index = (self._type_index(run.type) * len(FINISHED_STATES)
+                 + FINISHED_STATES.index(run.state))
+        self.counts[index] += change
+        self._p_changed = True
+
+    def getCounts(self):
+        """Yield (type name, state, number)."""
+        for index, number in enumerate(self.counts):
+            kind, state = divmod(index, len(FINISHED_STATES))
+            yield self.types[kind], FINISHED_STATES[state], number
 
     def walk(self, below=None):
-        """Yield the entries with a key under *below*, newest first."""
-        for entry in reversed(self.tail):
-            if below is None or entry[0] < below:
-                yield entry
+        """Yield each `Entry` with a key under *below*, newest first."""
+        yield from self._unpack(self.tail, below)
         key = below - 1 if below is not None else None
         while True:
             try:
@@ -199,10 +230,15 @@ class Finishes(Persistent):
                          else self.chunks.maxKey(key))
             except ValueError:
                 return
-            for entry in reversed(self.chunks[first].entries):
-                if below is None or entry[0] < below:
-                    yield entry
+            yield from self._unpack(self.chunks[first].entries, below)
             key = first - 1
+
+    def _unpack(self, packed, below):
+        for key, lane, serial, state, kind in reversed(
+                list(self._packing.iter_unpack(packed))):
+            if below is None or key < below:
+                yield Entry(key, lane, serial, STATES[state],
+                            self.types[kind])
 
 
 class Cursor(Persistent):
@@ -235,11 +271,6 @@ def count(counts, name, change):
     counts = dict(counts)
     counts[name] = counts.get(name, 0) + change
     return counts
-
-
-def stateOf(entry):
-    """Return the state word of an entry of `Finishes`."""
-    return STATES[entry[3]]
 
 
 def _without(entries, index):

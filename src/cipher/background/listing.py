@@ -16,7 +16,6 @@ import heapq
 from operator import itemgetter
 
 from cipher.background.interfaces import FINISHED_STATES
-from cipher.background.lane import stateOf
 
 
 #: What one list looks at, at the most: entries of finished runs, or runs that
@@ -83,9 +82,9 @@ def _finished(lanes, states, before):
         if before is not None and order >= before:
             continue
         run = None
-        if stateOf(entry) in states:
-            lane = lanes.get(entry[1])
-            run = lane and lane.births.get(entry[2])
+        if entry.state in states:
+            lane = lanes.get(entry.lane)
+            run = lane and lane.births.get(entry.serial)
         yield order, run
 
 

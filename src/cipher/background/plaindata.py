@@ -45,9 +45,11 @@ def plainCopy(value, path='value', depth=0):
     if depth >= _MAX_DEPTH:
         raise ValueError('%s: expected at most %d levels' % (path, _MAX_DEPTH))
     if isinstance(value, dict):
-        return {plainCopy(key, path + ' key', depth + 1):
-                plainCopy(item, '%s[%r]' % (path, key), depth + 1)
-                for key, item in value.items()}
+        copy = {}
+        for key, item in value.items():
+            key = plainCopy(key, path + ' key', depth + 1)
+            copy[key] = plainCopy(item, '%s[%.50r]' % (path, key), depth + 1)
+        return copy
     for kind in (list, tuple, set, frozenset):
         if isinstance(value, kind):
             return kind(plainCopy(item, '%s[%d]' % (path, n), depth + 1)
@@ -66,14 +68,10 @@ def shortResult(value):
     value = removeSecurityProxy(value)
     if isinstance(value, str):
         return clean(str(value), RESULT_LIMIT)
-    if value is None or isinstance(value, (bool, int, float)):
-        return value if len(safeStr(value)) <= RESULT_LIMIT else clean(
-            safeStr(value), RESULT_LIMIT)
     try:
         copy = plainCopy(value, 'result')
+        if len(str(copy)) <= RESULT_LIMIT:
+            return copy
     except ValueError:
-        copy = None
-    text = safeStr(value)
-    if copy is None or len(text) > RESULT_LIMIT:
-        return clean(text, RESULT_LIMIT)
-    return copy
+        pass   # no plain data, or a number that is too big for a text
+    return clean(safeStr(value), RESULT_LIMIT)

@@ -152,7 +152,7 @@ class LanePool:
             if success:
                 self._last[number] = lease.serials()
             self._leases.pop(number, None)
-        if success:
+        if success and lease.born:
             switchboard.wake(db, [(self.registry_oid, number, serial)
                                   for serial in lease.born])
 

@@ -17,6 +17,7 @@ Pickles name the classes of this module: they stay here.
 """
 import os
 import socket
+import uuid
 
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
@@ -48,7 +49,7 @@ class ProcessRecord(Persistent):
 
     def __init__(self, id, host, pid, machine, pid_started, threads, lease,
                  started_at):
-        self.id = id                    # UUID, new at each boot
+        self.id = id                    # of newProcessId
         self.host = host
         self.pid = pid
         self.machine = machine          # where pid means something, or None
@@ -61,7 +62,7 @@ class ProcessRecord(Persistent):
 
     @property
     def name(self):
-        return '%s:%d' % (self.host, self.pid)
+        return processName(self.id)
 
 
 class Directory(Persistent):
@@ -94,6 +95,16 @@ def getDirectory(connection, create=False):
     if directory is None and create:
         directory = root[ROOT_KEY] = Directory()
     return directory
+
+
+def newProcessId(host, pid):
+    """Return an id that no other process has, nor had: HOST:PID:RANDOM."""
+    return '%s:%d:%s' % (host, pid, uuid.uuid4().hex[:16])
+
+
+def processName(process_id):
+    """Return HOST:PID, what people know a process by."""
+    return process_id.rpartition(':')[0]
 
 
 def hostName():

@@ -69,6 +69,7 @@ class RunRecorder(WorkObserver):
         self._epoch = epoch
         self._is_claimed = is_claimed
         self._is_done = False   # done() was called: perhaps committed
+        self._found = (None, None, None)   # connection, registry, run
 
     # The worker's calls
 
@@ -144,6 +145,9 @@ class RunRecorder(WorkObserver):
     # The run
 
     def _find(self, connection):
+        found_in, registry, run = self._found
+        if found_in is connection:
+            return registry, run
         try:
             registry = connection.get(self.live.registry_oid)
             run = registry.getRun(self.live.lane, self.live.serial)
@@ -152,6 +156,7 @@ class RunRecorder(WorkObserver):
                           % self.live.run_id) from None
         if run is None:
             raise RunLost('run %r was removed' % self.live.run_id)
+        self._found = connection, registry, run
         return registry, run
 
     def _is_mine(self, run):
@@ -177,8 +182,7 @@ class RunRecorder(WorkObserver):
     def _finish(self, registry, run, state, event, **values):
         live = self.live
         if not self._is_claimed:
-            values.update(owner=live.runtime.id, owner_name=live.runtime.name,
-                          started_at=live.started_at,
+            values.update(owner=live.runtime.id, started_at=live.started_at,
                           attempts=run.attempts + 1)
         text = live.log.getText()
         if text or 'traceback' in values:
@@ -250,6 +254,11 @@ class LoopRecorder(RunRecorder):
     """
 
     _error = None   # of the last iteration
+
+    def connect(self, worker):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+        self._found = (None, None, None)
+        return super().connect(worker)
 
     def _began(self, worker, connection, registry, run):
         # Costs nothing where the iteration changes nothing.

@@ -97,21 +97,18 @@ def isInPlace(obj):
 
 
 def _holds(parent, obj):
-    get_site_manager = getattr(parent, 'getSiteManager', None)
-    if get_site_manager is not None:
-        try:
-            if get_site_manager() is obj:
-                return True
-        except LookupError:
-            pass
     name = getattr(obj, '__name__', None)
-    if name is None or not hasattr(type(parent), '__getitem__'):
-        # Attributes and annotations hang on what is no container: there is
-        # no name to look under.
-        return True
-    try:
-        found = parent[name]
-    except (KeyError, TypeError, AttributeError):
-        # May be one of them as well, on a container.
-        return getattr(obj, '__name__', '').startswith('++')
-    return found is obj
+    if name is not None and hasattr(type(parent), '__getitem__'):
+        try:
+            return parent[name] is obj
+        except (KeyError, TypeError, AttributeError):
+            if not name.startswith('++'):
+                return False
+    # A site manager, an annotation, an attribute: not held by its name.
+    get_site_manager = getattr(parent, 'getSiteManager', None)
+    if name == '++etc++site' and get_site_manager is not None:
+        try:
+            return get_site_manager() is obj
+        except LookupError:
+            return False
+    return True

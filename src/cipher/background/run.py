@@ -58,8 +58,7 @@ class _RunState:
     epoch = 0             # + 1 at each claim and rescue: the fence
     attempts = 0
     interruptions = 0
-    owner = None
-    owner_name = None
+    owner = None          # process id
     started_at = None
     finished_at = None
     result = None
@@ -135,11 +134,10 @@ class WorkerRun(Persistent, _RunState):
         for name, value in values.items():
             setattr(self, name, value)
 
-    def claim(self, owner, owner_name, now, must_not_rerun):
+    def claim(self, owner, now, must_not_rerun):
         """Give the run to the process *owner*; return the new epoch."""
-        self.change(RUNNING, owner=owner, owner_name=owner_name,
-                    started_at=now, epoch=self.epoch + 1,
-                    attempts=self.attempts + 1,
+        self.change(RUNNING, owner=owner, started_at=now,
+                    epoch=self.epoch + 1, attempts=self.attempts + 1,
                     must_not_rerun=must_not_rerun)
         return self.epoch
 
@@ -148,7 +146,7 @@ class WorkerRun(Persistent, _RunState):
         if self.state != PENDING:
             self.change(PENDING)
         self.epoch += 1
-        self.owner = self.owner_name = self.started_at = None
+        self.owner = self.started_at = None
         for name, value in values.items():
             setattr(self, name, value)
 

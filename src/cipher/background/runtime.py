@@ -19,7 +19,6 @@ import logging
 import os
 import threading
 import time
-import uuid
 
 from transaction.interfaces import TransientError
 from ZODB.FileStorage import FileStorage
@@ -73,10 +72,10 @@ class Runtime:
         self.db = db
         self.settings = settings or RuntimeSettings()
         self.threads = self.settings.threads
-        self.id = str(uuid.uuid4())
         self.host = process.hostName()
         self.pid = os.getpid()
-        self.name = '%s:%d' % (self.host, self.pid)
+        self.id = process.newProcessId(self.host, self.pid)
+        self.name = process.processName(self.id)
         self.backlog = Backlog()
         self.executor = ThreadsExecutor(self, self.threads)
         self.conflicts = 0      # of the runs that are over

@@ -23,6 +23,7 @@ from cipher.background.interfaces import IProcessStatus
 from cipher.background.interfaces import IRunDetails
 from cipher.background.interfaces import IRunPage
 from cipher.background.interfaces import IRunStatus
+from cipher.background.process import processName
 from cipher.background.run import StopRequest
 from cipher.background.workertype import queryWorkerType
 
@@ -108,7 +109,7 @@ def describeRun(run, live, stop, now):
     """
     state = run.state
     started_at = run.started_at
-    owner = run.owner_name
+    owner = run.owner and processName(run.owner)
     progress = run.progress
     if live is not None and state in (PENDING, RUNNING):
         state = RUNNING

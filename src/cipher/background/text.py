@@ -54,7 +54,7 @@ def safeStr(value):
 
 def describeError(error):
     """Return (type name, one short line of text) of an exception."""
-    return type(error).__name__, cleanLine(safeStr(error))
+    return cleanLine(type(error).__name__), cleanLine(safeStr(error))
 
 
 def formatTraceback(error):
@@ -63,8 +63,9 @@ def formatTraceback(error):
     The middle is cut where it is over `TRACEBACK_LIMIT` characters.
     """
     try:
-        lines = traceback.format_exception(
-            type(error), error, error.__traceback__)
+        # Not format_exception, which others replace.
+        lines = list(traceback.TracebackException.from_exception(
+            error, compact=True).format())
     except Exception:
         lines = traceback.format_tb(error.__traceback__)
         lines.append('%s: %s\n' % describeError(error))

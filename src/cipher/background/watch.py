@@ -16,7 +16,6 @@ import time
 from functools import cached_property
 
 from cipher.background import switchboard
-from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.lifecycle import isSilent
@@ -102,10 +101,9 @@ class Watch:
         for lane in self.registry.lanes.values():
             for name, number in lane.births.counts.items():
                 count(name, PENDING, number)
-            for name, numbers in lane.finishes.counts.items():
-                for state, number in zip(FINISHED_STATES, numbers):
-                    count(name, state, number)
-                    count(name, PENDING, -number)
+            for name, state, number in lane.finishes.getCounts():
+                count(name, state, number)
+                count(name, PENDING, -number)
         for run in self.running():
             count(run.type, RUNNING, 1)
             count(run.type, PENDING, -1)

@@ -131,8 +131,8 @@ class ThreadsExecutor:
         epoch = run.epoch
         if is_claimed:
             with ZopeTransaction(note='run %s: claim' % live.run_id):
-                epoch = run.claim(self._runtime.id, self._runtime.name,
-                                  live.started_at, live.must_not_rerun)
+                epoch = run.claim(self._runtime.id, live.started_at,
+                                  live.must_not_rerun)
         recorder = (
             LoopRecorder(live, epoch, is_claimed) if worker_type.is_loop
             else JobRecorder(live, epoch, is_claimed, connection))

@@ -15,12 +15,13 @@
 import unittest
 
 import transaction
-import zope.component.event   # noqa: F401  (it dispatches the events)
+import zope.component.event  # noqa: F401  (it dispatches the events)
 from persistent import Persistent
 from ZODB.DB import DB
 from zope.component import hooks
 from zope.configuration import xmlconfig
 from zope.container.btree import BTreeContainer
+from zope.container.contained import Contained
 from zope.interface import implementer
 from zope.security.interfaces import IParticipation
 from zope.security.interfaces import IPrincipal
@@ -74,11 +75,8 @@ def makeSite(db, name='Application', manager=None):
     return connection, site, registry
 
 
-class Document(Persistent):
+class Document(Contained, Persistent):
     """Something that work is about."""
-
-    __name__ = __parent__ = None
-    title = ''
 
     def __init__(self, title=''):
         self.title = title

@@ -1,0 +1,135 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Forged requests are refused: a token in the form, and where it comes from.
+
+The token is a keyed hash of the principal and the hour, with a secret that
+the registry keeps in the database.  So it holds in each process behind a
+balancer, needs no session, and is of no use to anyone else.
+
+A site without a registry has no secret yet.  There the token is a random
+cookie that the form repeats: another site can make a browser send the cookie
+but can neither read nor, as it is ``SameSite=Strict``, use it.
+
+In both cases the browser's own word on where the request comes from is
+checked as well.  That it is missing is no pass: the token is always needed.
+"""
+import hashlib
+import hmac
+import secrets
+import time
+from urllib.parse import urlsplit
+
+from zope.security.proxy import removeSecurityProxy
+
+from cipher.background.i18n import _
+
+
+FIELD = 'csrf_token'
+COOKIE = 'cipher.background.csrf'
+VALID_HOURS = 24
+_HOUR = 3600
+
+
+class Forged(Exception):
+    """The request did not come from a form of ours; says why."""
+
+
+def makeToken(secret, principal_id, now=None):
+    """Return a token for that principal, good for a day."""
+    hour = int((time.time() if now is None else now) // _HOUR)
+    return '%d.%s' % (hour, _sign(secret, principal_id, hour))
+
+
+def checkToken(token, secret, principal_id, now=None):
+    """Raise `Forged` unless `makeToken` gave that token, within a day."""
+    hour, _dot, signature = token.partition('.')
+    if not (hour.isascii() and hour.isdigit() and len(hour) < 12):
+        raise Forged(_('The form has no valid token.  Open it anew and try '
+                       'again.'))
+    hour = int(hour)
+    if not _same(signature, _sign(secret, principal_id, hour)):
+        raise Forged(_('The form has no valid token.  Open it anew and try '
+                       'again.'))
+    age = int((time.time() if now is None else now) // _HOUR) - hour
+    if not -1 <= age <= VALID_HOURS:
+        raise Forged(_('The form was open for too long.  Reload it and try '
+                       'again.'))
+
+
+def checkOrigin(request):
+    """Raise `Forged` where the browser says that another site asks."""
+    site = request.getHeader('Sec-Fetch-Site')
+    if site is not None:
+        # A proxy in between cannot make this one wrong, so it decides.
+        if site not in ('same-origin', 'none'):
+            raise Forged(_('The request came from another site.'))
+        return
+    origin = request.getHeader('Origin')
+    if origin is None:
+        return
+    known = (request.getHeader('Host'),
+             urlsplit(request.getApplicationURL()).netloc)
+    if origin == 'null' or urlsplit(origin).netloc not in known:
+        raise Forged(_('The request came from another site.'))
+
+
+class RegistryTokens:
+    """Tokens by the secret of a registry."""
+
+    def __init__(self, registry, request):
+        self.secret = removeSecurityProxy(registry).secret
+        self.request = request
+
+    def make(self):
+        """Return a token for a form."""
+        return makeToken(self.secret, self.request.principal.id)
+
+    def check(self, token):
+        """Raise `Forged` unless *token* is one of ours and fresh."""
+        checkToken(token, self.secret, self.request.principal.id)
+
+
+class CookieTokens:
+    """Tokens where there is no registry yet: the form repeats a cookie."""
+
+    def __init__(self, request):
+        self.request = request
+
+    def make(self):
+        """Return a token for a form, and set the cookie."""
+        token = self.request.getCookies().get(COOKIE)
+        if not token or len(token) != 64:
+            token = secrets.token_hex(32)
+            self.request.response.setCookie(
+                COOKIE, token, path='/', httponly=True, samesite='Strict',
+                secure=self.request.getApplicationURL().startswith('https:'))
+        return token
+
+    def check(self, token):
+        """Raise `Forged` unless the cookie is there and the same."""
+        cookie = self.request.getCookies().get(COOKIE) or ''
+        if len(cookie) != 64 or not _same(token, cookie):
+            raise Forged(_('The form has no valid token.  Open it anew and '
+                           'try again.'))
+
+
+def _sign(secret, principal_id, hour):
+    text = 'cipher.background form\0%d\0%s' % (hour, principal_id)
+    return hmac.new(secret, text.encode('utf-8', 'surrogatepass'),
+                    hashlib.sha256).hexdigest()
+
+
+def _same(one, other):
+    return hmac.compare_digest(one.encode('utf-8', 'replace'),
+                               other.encode('utf-8', 'replace'))

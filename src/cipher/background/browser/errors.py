@@ -1,0 +1,102 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What is shown when something goes wrong.
+
+Nothing of the request's URL is repeated, and nothing of the error is told but
+its kind: the rest is in the log.
+"""
+from zope.authentication.interfaces import IAuthentication
+from zope.authentication.interfaces import IUnauthenticatedPrincipal
+from zope.browser.interfaces import ISystemErrorView
+from zope.browserpage import ViewPageTemplateFile
+from zope.component import queryUtility
+from zope.error.interfaces import IErrorReportingUtility
+from zope.interface import implementer
+
+from cipher.background.browser.jsonview import JSON_TYPE
+from cipher.background.browser.jsonview import dumpJSON
+from cipher.background.browser.page import Page
+from cipher.background.browser.page import setHeaders
+from cipher.background.browser.text import encodable
+from cipher.background.i18n import _
+
+
+class ErrorPage(Page):
+    """Base of the pages about exceptions; as JSON where JSON was asked."""
+
+    status = 500
+    explanation = ''
+    tabs = ()
+    breadcrumbs = ()
+    home = None
+    template = ViewPageTemplateFile('templates/error.pt')
+
+    def __call__(self):
+        response = self.request.response
+        wants_json = self.request.getURL().endswith('.json')
+        setHeaders(response, JSON_TYPE if wants_json else self.content_type)
+        response.setStatus(self.status)
+        self.update()
+        if response.getStatus() in (301, 302, 303) and not wants_json:
+            # The authentication leads to its login form.
+            return ''
+        if wants_json:
+            return dumpJSON({'status': response.getStatus(),
+                             'error': self.say(self.title)})
+        return encodable(self.template())
+
+
+class UnauthorizedPage(ErrorPage):
+    """Asks an anonymous principal to log in; refuses anybody else."""
+
+    status = 403
+    title = _('Not allowed')
+    explanation = _('You are not allowed to see this page or to do this.')
+
+    def update(self):
+        principal = self.request.principal
+        authentication = queryUtility(IAuthentication)
+        if authentication is None or principal is None:
+            return
+        if IUnauthenticatedPrincipal.providedBy(principal):
+            # Challenges: sets 401, or redirects to a login form.
+            self.request.response.setStatus(401)
+            authentication.unauthorized(principal.id, self.request)
+
+
+class NotFoundPage(ErrorPage):
+    """There is nothing at that address."""
+
+    status = 404
+    title = _('Not found')
+    explanation = _('There is nothing at this address.  It may have been '
+                    'removed, or the address is not right.')
+
+
+@implementer(ISystemErrorView)
+class SystemErrorPage(ErrorPage):
+    """Something is broken."""
+
+    status = 500
+    title = _('Something went wrong')
+    explanation = _('The server could not do this.  The error is in its '
+                    'log; nothing was changed.')
+
+    def isSystemError(self):
+        """Return whether the publication shall log the error.
+
+        Not where the error reporting utility has done so already.
+        """
+        utility = queryUtility(IErrorReportingUtility)
+        return not getattr(utility, 'copy_to_zlog', False)

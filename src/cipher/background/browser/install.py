@@ -1,0 +1,99 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The page on a site that leads to its registry, or offers to add one."""
+import transaction
+from zope.browserpage import ViewPageTemplateFile
+from zope.security import checkPermission
+from zope.security.checker import ProxyFactory
+from zope.security.proxy import removeSecurityProxy
+from zope.traversing.browser import absoluteURL
+
+from cipher.background.browser import csrf
+from cipher.background.browser.page import ACTION
+from cipher.background.browser.page import Page
+from cipher.background.browser.page import Refused
+from cipher.background.browser.traversing import markRequest
+from cipher.background.browser.traversing import queryRegistry
+from cipher.background.i18n import _
+from cipher.background.interfaces import MANAGE_WORKERS
+from cipher.background.interfaces import VIEW_WORKERS
+from cipher.background.interfaces import InvalidSite
+from cipher.background.interfaces import IRegistryInstaller
+
+
+class SitePage(Page):
+    """A page of a site, which may have no registry."""
+
+    tabs = ()
+    breadcrumbs = ()
+    title = _('Background workers')
+
+    def __call__(self):
+        markRequest(self.request)
+        return super().__call__()
+
+    @property
+    def registry(self):
+        return None
+
+    @property
+    def registry_url(self):
+        return None
+
+    @property
+    def tokens(self):
+        return csrf.CookieTokens(self.request)
+
+    @property
+    def home(self):
+        return self._describe_site(self.context)
+
+
+class BackgroundPage(SitePage):
+    """Leads to the site's own registry, or tells that there is none."""
+
+    template = ViewPageTemplateFile('templates/background.pt')
+    def update(self):
+        self.inherited = None
+        registry = queryRegistry(self.context)
+        if registry is not None:
+            site = registry.getSite()
+            url = absoluteURL(registry, self.request)
+            if site is removeSecurityProxy(self.context):
+                self.request.response.redirect(url + '/index.html', 303)
+                return
+            if checkPermission(VIEW_WORKERS, registry):
+                self.inherited = {'url': url + '/index.html',
+                                  'site': self._describe_site(site)['title']}
+        self.can_add = checkPermission(MANAGE_WORKERS, self.context)
+        self.add_url = '%s/@@addBackground' % absoluteURL(
+            self.context, self.request)
+
+
+class AddRegistry(SitePage):
+    """Adds a registry to the site: POST only."""
+
+    methods = ACTION
+
+    def update(self):
+        try:
+            # The permission to do so was that of this view.
+            registry = IRegistryInstaller(
+                removeSecurityProxy(self.context)).install()
+        except InvalidSite:
+            raise Refused(409, _('This site cannot hold a registry.'))
+        transaction.get().note('Add the registry of background workers')
+        self.request.response.redirect(
+            absoluteURL(ProxyFactory(registry), self.request)
+            + '/index.html', status=303)

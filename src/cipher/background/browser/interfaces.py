@@ -1,0 +1,62 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Contracts of the pages, for a host that puts them into its own frame."""
+from z3c.form.interfaces import IFormLayer
+from zope.interface import Attribute
+from zope.interface import Interface
+from zope.publisher.interfaces.browser import IDefaultBrowserLayer
+from zope.schema import TextLine
+
+from cipher.background.i18n import _
+
+
+class IBackgroundLayer(IFormLayer, IDefaultBrowserLayer):
+    """Marks a request for our pages.
+
+    The ``++background++`` traverser puts it on the request, after the
+    interfaces that are there already: what a host registers for its own skin
+    is found before what we register.
+    """
+
+
+class IFramedPage(Interface):
+    """What the macros of ``background_macros`` may ask of ``view``.
+
+    A host that overrides that view has the macro ``page`` with the slots
+    ``title`` and ``body``, and may use our macros ``head``, ``tabs`` and
+    ``breadcrumbs`` in it.
+    """
+
+    title = TextLine(title="Title of the page", readonly=True)
+    language = TextLine(title="Language of the page", readonly=True)
+    css_url = TextLine(title="URL of the stylesheet", readonly=True)
+    script_url = TextLine(title="URL of the script", readonly=True)
+    poll_url = TextLine(
+        title="URL of the JSON", readonly=True, required=False,
+        description="What the script asks to keep the page live; None where "
+                    "nothing moves.")
+    user_title = TextLine(title="Who looks at it", readonly=True)
+    home = Attribute("None or {'title', 'url'} of the site")
+    tabs = Attribute("A list of {'title', 'url', 'current'}")
+    breadcrumbs = Attribute("A list of {'title', 'url'}, without the site")
+
+
+class IStartContext(Interface):
+    """What a run is about, said in a form."""
+
+    path = TextLine(
+        title=_('Context'),
+        description=_('Path of the object that the work is about, from the '
+                      'site: folder/document.  Leave it empty for none.'),
+        required=False, max_length=1000)

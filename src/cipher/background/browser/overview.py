@@ -1,0 +1,114 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The overview: what runs, what failed, what is wrong."""
+from zope.browserpage import ViewPageTemplateFile
+from zope.component import queryUtility
+from zope.security import checkPermission
+from zope.security.proxy import removeSecurityProxy
+
+from cipher.background.browser.jsonview import JSONView
+from cipher.background.browser.page import Page
+from cipher.background.browser.text import cleanLine
+from cipher.background.i18n import _
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import INTERRUPTED
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import STATES
+from cipher.background.interfaces import STOP_WORKERS
+from cipher.background.interfaces import IWorkerType
+
+
+#: How many runs each table of the overview shows.
+LIMIT = 10
+#: More runs than this are not shown as running; the list of runs has them.
+RUNNING_LIMIT = 50
+
+
+class Overview:
+    """Collects what the page and its JSON show."""
+
+    def collect(self):
+        """Return the plain data of the overview."""
+        registry, presenter = self.registry, self.presenter
+        by_type = removeSecurityProxy(registry.getCounts())
+        counts = {state: sum(counts.get(state, 0)
+                             for counts in by_type.values())
+                  for state in STATES}
+        processes = [presenter.describeProcess(process)
+                     for process in removeSecurityProxy(
+                         registry.listProcesses())]
+        return {
+            'counts': counts,
+            'running': self._list((RUNNING,), RUNNING_LIMIT),
+            'failed': self._list((FAILED, INTERRUPTED), LIMIT),
+            'processes': processes,
+            'problems': list(self._find_problems(
+                by_type, counts, processes)),
+        }
+
+    def _list(self, states, limit):
+        page = removeSecurityProxy(
+            self.registry.listRuns(states=states, limit=limit))
+        return [self.presenter.describeRun(status) for status in page.items]
+
+    def _find_problems(self, by_type, counts, processes):
+        say = self.presenter.say
+        alive = [process for process in processes
+                 if not process['is_silent']]
+        if counts[PENDING] and not alive:
+            yield {'id': 'no-process', 'text': say(
+                _('${count} runs wait, but no process carries them out.  '
+                  'Start one with <background:runtime />.'),
+                count=counts[PENDING])}
+        for process in processes:
+            if process['is_silent']:
+                yield {'id': 'silent-%s' % process['id'], 'text': say(
+                    _('Process ${name} is silent; its last sign of life was '
+                      '${when}.'), name=process['name'],
+                    when=process['text']['beat'])}
+        for name in sorted(by_type):
+            waiting = by_type[name].get(PENDING, 0)
+            if waiting and queryUtility(IWorkerType, name) is None:
+                yield {'id': 'undeclared-%s' % cleanLine(name), 'text': say(
+                    _('${count} runs of "${type}" wait, but no ZCML '
+                      'declares that worker type.'), count=waiting,
+                    type=cleanLine(name))}
+
+
+class OverviewPage(Overview, Page):
+    """The page of the overview."""
+
+    template = ViewPageTemplateFile('templates/overview.pt')
+    title = _('Background workers')
+    tab = 'index.html'
+    breadcrumbs = ()
+
+    def update(self):
+        self.data = self.collect()
+        self.poll_url = self.registry_url + '/index.json'
+        self.can_stop = checkPermission(STOP_WORKERS, self.registry)
+
+    @property
+    def counts(self):
+        """The states with their counts and where to find their runs."""
+        return [{'state': state,
+                 'title': self.presenter.getState(state),
+                 'count': self.data['counts'][state],
+                 'url': '%s/runs.html?state=%s' % (self.registry_url, state)}
+                for state in STATES]
+
+
+class OverviewJSON(Overview, JSONView):
+    """The data of the overview, for the script on the page."""

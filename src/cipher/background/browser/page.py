@@ -1,0 +1,263 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What all pages share: methods, headers, tokens, the words for the frame."""
+from collections import defaultdict
+from urllib.parse import unquote
+
+import transaction
+from zope.browserpage import ViewPageTemplateFile
+from zope.i18n.negotiator import negotiator
+from zope.interface import implementer
+from zope.publisher.browser import BrowserPage
+from zope.security import checkPermission
+from zope.security.checker import ProxyFactory
+from zope.security.proxy import removeSecurityProxy
+from zope.traversing.browser import absoluteURL
+
+from cipher.background.browser import csrf
+from cipher.background.browser import resources
+from cipher.background.browser.formatting import Formatter
+from cipher.background.browser.interfaces import IFramedPage
+from cipher.background.browser.presentation import Presenter
+from cipher.background.browser.text import cleanLine
+from cipher.background.browser.text import encodable
+from cipher.background.i18n import _
+from cipher.background.interfaces import VIEW_DETAILS
+
+
+HEADERS = (
+    ('Content-Security-Policy',
+     "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
+     "form-action 'self'"),
+    ('X-Content-Type-Options', 'nosniff'),
+    ('X-Frame-Options', 'DENY'),
+    ('Referrer-Policy', 'same-origin'),
+    ('Cache-Control', 'no-store'),
+)
+READ = ('GET', 'HEAD')
+FORM = ('GET', 'HEAD', 'POST')
+ACTION = ('POST',)
+
+
+class Refused(Exception):
+    """The request is answered with a status and a message, nothing else."""
+
+    def __init__(self, status, message):
+        super().__init__(status, message)
+        self.status = status
+        self.message = message
+
+
+def setHeaders(response, content_type):
+    """Put what every page and JSON carries onto the response."""
+    response.setHeader('Content-Type', content_type)
+    for name, value in HEADERS:
+        response.setHeader(name, value)
+
+
+def getParameters(request, name):
+    """Return the texts that the request gives for *name*, a list."""
+    values = request.form.get(name, [])
+    if not isinstance(values, (list, tuple)):
+        values = [values]
+    return [value.decode('utf-8', 'replace')
+            if isinstance(value, bytes) else value
+            for value in values if isinstance(value, (bytes, str))]
+
+
+def getParameter(request, name, default=''):
+    """Return the one text that the request gives for *name*."""
+    values = getParameters(request, name)
+    return values[0] if len(values) == 1 else default
+
+
+class Published(BrowserPage):
+    """Something published: allowed methods, headers, tokens, refusals."""
+
+    methods = READ
+    content_type = 'text/html;charset=utf-8'
+
+    def __call__(self):
+        response = self.request.response
+        setHeaders(response, self.content_type)
+        try:
+            self.checkMethod()
+            if self.request.method == 'POST':
+                self.checkForgery()
+            self.update()
+            if response.getStatus() in (301, 302, 303):
+                return ''
+            return encodable(self.render())
+        except Refused as refused:
+            # Whatever was done up to here must not be committed.
+            transaction.doom()
+            response.setStatus(refused.status)
+            return encodable(self.renderRefusal(refused))
+
+    def checkMethod(self):
+        """Refuse what this view does not understand."""
+        if self.request.method not in self.methods:
+            self.refuseMethod(self.methods)
+
+    def refuseMethod(self, allowed):
+        """Refuse the request's method; *allowed* are the right ones."""
+        self.request.response.setHeader('Allow', ', '.join(allowed))
+        raise Refused(405, _('This address does not answer to that method.'))
+
+    def checkForgery(self):
+        """Refuse a form that is not ours."""
+        try:
+            csrf.checkOrigin(self.request)
+            self.tokens.check(getParameter(self.request, csrf.FIELD))
+        except csrf.Forged as forged:
+            raise Refused(403, forged.args[0])
+
+    def say(self, message, **mapping):
+        """Return *message* in the language of the request."""
+        return Formatter(self.request).say(message, **mapping)
+
+    def update(self):
+        """Collect what is shown, or act."""
+
+    def render(self):
+        """Return the body."""
+        raise NotImplementedError
+
+    def renderRefusal(self, refused):
+        """Return the body of a refusal."""
+        raise NotImplementedError
+
+    @property
+    def registry(self):
+        """The registry that the page is about; security proxied."""
+        return self.context
+
+    @property
+    def registry_url(self):
+        """URL of the registry, without a slash at the end."""
+        return absoluteURL(self.registry, self.request)
+
+    @property
+    def tokens(self):
+        """Makes and checks the tokens of the forms."""
+        return csrf.RegistryTokens(self.registry, self.request)
+
+    @property
+    def presenter(self):
+        """Makes plain data for the page of what the registry says."""
+        if '_presenter' not in self.__dict__:
+            self._presenter = Presenter(self.registry_url, self.request)
+        return self._presenter
+
+    @property
+    def can_see_details(self):
+        """Whether input, log and traceback are shown."""
+        return checkPermission(VIEW_DETAILS, self.registry)
+
+
+@implementer(IFramedPage)
+class Page(Published):
+    """A page in the frame.  See `~.interfaces.IFramedPage`."""
+
+    title = ''
+    template = None
+    tab = None
+    poll_url = None
+    refusal = None
+    parts_template = ViewPageTemplateFile('templates/parts.pt')
+    refusal_template = ViewPageTemplateFile('templates/refusal.pt')
+
+    def render(self):
+        return self.template()
+
+    def renderRefusal(self, refused):
+        self.refusal = refused
+        self.poll_url = None
+        return self.refusal_template()
+
+    @property
+    def language(self):
+        return negotiator.getLanguage(['en'], self.request) or 'en'
+
+    @property
+    def css_url(self):
+        return resources.getURL(resources.CSS, self.request)
+
+    @property
+    def script_url(self):
+        return resources.getURL(resources.SCRIPT, self.request)
+
+    @property
+    def user_title(self):
+        principal = self.request.principal
+        if principal is None:
+            return ''
+        return cleanLine(principal.title or principal.id, 80)
+
+    @property
+    def home(self):
+        return self._describe_site(self.registry.getSite())
+
+    def _describe_site(self, site):
+        url = absoluteURL(site, self.request)
+        path = url[len(self.request.getApplicationURL()):]
+        return {'title': '/' + cleanLine(unquote(path.strip('/')), 80),
+                'url': url}
+
+    @property
+    def tabs(self):
+        url = self.registry_url
+        return [{'title': title, 'url': '%s/%s' % (url, name),
+                 'current': name == self.tab}
+                for name, title in (('index.html', _('Overview')),
+                                    ('runs.html', _('Runs')),
+                                    ('types.html', _('Worker types')))]
+
+    @property
+    def breadcrumbs(self):
+        return [{'title': _('Background workers'),
+                 'url': self.registry_url + '/index.html'}]
+
+    @property
+    def parts(self):
+        """Macros of what several pages show."""
+        return self.parts_template.macros
+
+    @property
+    def blank(self):
+        """What the rows that the script makes begin with: nothing."""
+        return defaultdict(str, text=defaultdict(str))
+
+    @property
+    def csrf_token(self):
+        return self.tokens.make()
+
+
+class RunView:
+    """Mix-in of what is published of one run."""
+
+    @property
+    def registry(self):
+        run = removeSecurityProxy(self.context)
+        return ProxyFactory(run.__parent__)
+
+    @property
+    def run_id(self):
+        """Id of the run."""
+        return removeSecurityProxy(self.context).id
+
+    @property
+    def run_url(self):
+        """URL of the run, without a slash at the end."""
+        return absoluteURL(self.context, self.request)

@@ -1,0 +1,228 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What the registry says, as plain data for templates and for JSON.
+
+Every text is cleaned here, and everything that a person reads is said here,
+in the language of the request: the script on the page only puts texts where
+they belong.  What is for people is below the key ``text``.
+"""
+import time
+
+from zope.authentication.interfaces import IAuthentication
+from zope.component import queryUtility
+from zope.security.proxy import removeSecurityProxy
+
+from cipher.background.browser.formatting import Formatter
+from cipher.background.browser.formatting import plainValue
+from cipher.background.browser.text import cleanLine
+from cipher.background.browser.text import cleanText
+from cipher.background.i18n import _
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.interfaces import INTERRUPTED
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import STOPPED
+from cipher.background.interfaces import SUCCEEDED
+
+
+STATE_TITLES = {
+    PENDING: _('pending'),
+    RUNNING: _('running'),
+    SUCCEEDED: _('succeeded'),
+    FAILED: _('failed'),
+    STOPPED: _('stopped'),
+    INTERRUPTED: _('interrupted'),
+}
+#: Seconds after which a worker that was asked to stop is called stubborn.
+UNRESPONSIVE_AFTER = 60
+
+
+class Presenter:
+    """Makes plain data of the registry's snapshots, for one request."""
+
+    def __init__(self, registry_url, request):
+        self.registry_url = registry_url
+        self.format = Formatter(request)
+        self.now = time.time()
+        self._principals = {}
+
+    def say(self, message, **mapping):
+        """Return *message* in the language of the request."""
+        return self.format.say(message, **mapping)
+
+    def getState(self, state):
+        """Return the word for a state."""
+        return self.say(STATE_TITLES.get(state, cleanLine(state)))
+
+    def getPrincipal(self, principal_id):
+        """Return the title of a principal, its id where it is gone."""
+        if principal_id is None:
+            return ''
+        if principal_id not in self._principals:
+            self._principals[principal_id] = _get_title(principal_id)
+        return self._principals[principal_id]
+
+    def describeRun(self, status):
+        """Return an `IRunStatus` as a dict."""
+        status = removeSecurityProxy(status)
+        url = '%s/%s' % (self.registry_url, status.id)
+        return {
+            'id': status.id,
+            'url': url + '/index.html',
+            'stop_url': url + '/stop.html',
+            'type': cleanLine(status.type),
+            'title': cleanLine(status.title),
+            'state': status.state,
+            'starter': _line_or_none(status.starter),
+            'created_at': self.format.iso(status.created_at),
+            'started_at': self.format.iso(status.started_at),
+            'finished_at': self.format.iso(status.finished_at),
+            'waited': status.waited,
+            'took': status.took,
+            'attempts': status.attempts,
+            'interruptions': status.interruptions,
+            'progress_done': status.progress_done,
+            'progress_total': status.progress_total,
+            'progress_percent': _get_percent(status),
+            'message': _line_or_none(status.message),
+            'owner': _line_or_none(status.owner),
+            'result': _text_or_none(plainValue(status.result)),
+            'error_type': _line_or_none(status.error_type),
+            'error_text': _text_or_none(status.error_text),
+            'is_declared': status.is_declared,
+            'is_stoppable': status.is_stoppable,
+            'is_finished': status.state in FINISHED_STATES,
+            'is_stopping': (status.stop is not None
+                            and status.state not in FINISHED_STATES),
+            'has_progress': bool(status.message
+                                 or status.progress_done is not None),
+            'stop': self._describe_stop(status.stop),
+            'text': self._get_texts(status),
+        }
+
+    def _describe_stop(self, stop):
+        if stop is None:
+            return None
+        return {
+            'principal': _line_or_none(stop.principal),
+            'asked_at': self.format.iso(stop.asked_at),
+            'reason': _line_or_none(stop.reason),
+        }
+
+    def _get_texts(self, status):
+        say_time = self.format.dateTime
+        waited = status.waited
+        if waited is None and status.state == PENDING:
+            waited = self.now - status.created_at
+        return {
+            'state': self.getState(status.state),
+            'starter': self.getPrincipal(status.starter),
+            'created': say_time(status.created_at),
+            'started': say_time(status.started_at),
+            'finished': say_time(status.finished_at),
+            'waited': self.format.duration(waited),
+            'took': self.format.duration(status.took),
+            'progress': self._get_progress(status),
+            'stop': self._get_stop(status),
+            'stop_asked': say_time(status.stop and status.stop.asked_at),
+            'error': self._get_error(status),
+            'note': (self._get_error(status) or self._get_stop(status)
+                     or cleanLine(status.message)),
+        }
+
+    def _get_error(self, status):
+        return cleanLine(': '.join(filter(None, (
+            status.error_type, status.error_text))))
+
+    def _get_progress(self, status):
+        done = status.progress_done
+        if done is None:
+            return ''
+        if not status.progress_total:
+            return self.format.number(done)
+        return self.say(_('${done} of ${total}'),
+                        done=self.format.number(done),
+                        total=self.format.number(status.progress_total))
+
+    def _get_stop(self, status):
+        stop = status.stop
+        if stop is None:
+            return ''
+        who = self.getPrincipal(stop.principal) or self.say(_('the system'))
+        if status.state in FINISHED_STATES:
+            return self.say(_('stop requested by ${who}'), who=who)
+        since = max(0.0, self.now - stop.asked_at)
+        ago = self.format.duration(since)
+        if since > UNRESPONSIVE_AFTER:
+            return self.say(_('stop requested ${ago} ago by ${who}, '
+                              'not responding'), ago=ago, who=who)
+        return self.say(_('stop requested ${ago} ago by ${who}'),
+                        ago=ago, who=who)
+
+    def describeProcess(self, process):
+        """Return an `IProcessStatus` as a dict."""
+        process = removeSecurityProxy(process)
+        if process.is_silent:
+            word, health = _('silent'), 'silent'
+        else:
+            word, health = _('alive'), 'alive'
+        return {
+            'id': cleanLine(process.id),
+            'name': cleanLine('%s:%s' % (process.host, process.pid)),
+            'host': cleanLine(process.host),
+            'pid': process.pid,
+            'threads': process.threads,
+            'started_at': self.format.iso(process.started_at),
+            'beat_at': self.format.iso(process.beat_at),
+            'is_here': process.is_here,
+            'is_silent': process.is_silent,
+            'health': health,
+            'text': {
+                'health': self.say(word),
+                'started': self.format.dateTime(process.started_at),
+                'beat': self.format.dateTime(process.beat_at),
+                'here': (self.say(_('this process'))
+                         if process.is_here else ''),
+            },
+        }
+
+
+def _get_title(principal_id):
+    authentication = queryUtility(IAuthentication)
+    if authentication is not None:
+        try:
+            title = authentication.getPrincipal(principal_id).title
+        except Exception:
+            # PrincipalLookupError where it is gone; but neither may an
+            # authentication that is out of order take the page away.
+            title = None
+        if title:
+            return cleanLine(title, 200)
+    return cleanLine(principal_id, 200)
+
+
+def _get_percent(status):
+    if status.progress_done is None or not status.progress_total:
+        return None
+    percent = 100.0 * status.progress_done / status.progress_total
+    return round(min(100.0, max(0.0, percent)), 1)
+
+
+def _line_or_none(text):
+    return None if text is None else cleanLine(text)
+
+
+def _text_or_none(text):
+    return cleanText(text, 10000) or None

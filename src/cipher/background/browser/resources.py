@@ -1,0 +1,41 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The stylesheet and the script: the only things that are public."""
+import hashlib
+from pathlib import Path
+
+from zope.component import queryAdapter
+
+
+CSS = 'cipher-background.css'
+SCRIPT = 'cipher-background.js'
+
+_FILES = {CSS: 'background.css', SCRIPT: 'background.js'}
+
+
+def _get_version(name):
+    path = Path(__file__).parent / 'static' / _FILES[name]
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+# Resources are cached for a day: a new release needs a new address.
+_VERSIONS = {name: _get_version(name) for name in _FILES}
+
+
+def getURL(name, request):
+    """Return the URL of a resource for the current site."""
+    resource = queryAdapter(request, name=name)
+    if resource is None:
+        return ''
+    return '%s?v=%s' % (resource(), _VERSIONS[name])

@@ -1,0 +1,224 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The form that starts a worker, made from the schema of its type.
+
+z3c.form acts on whatever a request says, be it by GET.  Here its buttons act
+only in a POST with a token of ours; a GET shows the form and reads nothing
+from the request.
+"""
+from urllib.parse import urlencode
+
+import transaction
+from z3c.form import button
+from z3c.form import field
+from z3c.form.browser.checkbox import CheckBoxFieldWidget
+from z3c.form.form import Form
+from z3c.form.interfaces import ISelectWidget
+from z3c.form.interfaces import ISequenceWidget
+from zope.browserpage import ViewPageTemplateFile
+from zope.component import queryUtility
+from zope.location.interfaces import LocationError
+from zope.schema.interfaces import IChoice
+from zope.schema.interfaces import IList
+from zope.schema.interfaces import ITuple
+from zope.security.checker import ProxyFactory
+from zope.security.interfaces import Forbidden
+from zope.security.interfaces import Unauthorized
+from zope.traversing.interfaces import ITraversable
+
+from cipher.background.browser.interfaces import IStartContext
+from cipher.background.browser.page import ACTION
+from cipher.background.browser.page import FORM
+from cipher.background.browser.page import READ
+from cipher.background.browser.page import Page
+from cipher.background.browser.page import Refused
+from cipher.background.browser.page import getParameter
+from cipher.background.browser.text import cleanLine
+from cipher.background.browser.text import cleanText
+from cipher.background.browser.types import mayStart
+from cipher.background.i18n import _
+from cipher.background.interfaces import BackgroundError
+from cipher.background.interfaces import IWorkerType
+from cipher.background.interfaces import UnknownWorkerType
+
+
+CONTEXT_PREFIX = 'context'
+CONTEXT_FIELD = 'context.path'
+
+
+class NoSuchObject(Exception):
+    """A path leads nowhere, or where the principal may not go."""
+
+
+class StartPage(Page, Form):
+    """The page with the form."""
+
+    template = ViewPageTemplateFile('templates/start.pt')
+    tab = 'types.html'
+    methods = FORM
+    problem = None
+    ignoreContext = True
+    ignoreReadonly = True
+    status = ''
+
+    def update(self):
+        self.worker_type = self._get_type()
+        if not mayStart(self.worker_type, self.registry):
+            raise Unauthorized(
+                self.registry, 'start', self.worker_type.permission)
+        self.ignoreRequest = self.request.method in READ
+        self.fields = self._get_fields()
+        self.updateWidgets()
+        self.updateActions()
+        if self.request.method not in READ:
+            self.actions.execute()
+        elif self.actions.executedActions:
+            self.refuseMethod(ACTION)
+
+    def render(self):
+        return self.template()
+
+    def _get_type(self):
+        name = getParameter(self.request, 'type')
+        worker_type = queryUtility(IWorkerType, name) if name else None
+        if worker_type is None:
+            raise Refused(404, _('There is no such worker type.'))
+        return worker_type
+
+    def _get_fields(self):
+        fields = field.Fields(IStartContext, prefix=CONTEXT_PREFIX)
+        if self.worker_type.schema is None:
+            return fields
+        inputs = field.Fields(self.worker_type.schema, omitReadOnly=True)
+        for name in inputs:
+            # Its own widget for these needs script within the page, which
+            # our pages forbid.
+            if _is_choice_of_several(inputs[name].field):
+                inputs[name].widgetFactory = CheckBoxFieldWidget
+        return inputs + fields
+
+    def getContent(self):
+        """What vocabularies are asked for: the site."""
+        return self.registry.getSite()
+
+    @property
+    def action(self):
+        """Where the form goes."""
+        return '%s/start.html?%s' % (self.registry_url, urlencode(
+            {'type': self.worker_type.name}, errors='replace'))
+
+    @button.buttonAndHandler(_('Start'), name='start')
+    def handleStart(self, action):
+        """Start the worker and go to its run."""
+        data, errors = self.extractData()
+        if errors:
+            self.problem = _('Please look at the fields that are marked.')
+            return
+        try:
+            run = self._start(data)
+        except NoSuchObject:
+            self.problem = _('The path of the context leads to no object '
+                             'that you may see.')
+        except UnknownWorkerType:
+            raise Refused(404, _('There is no such worker type.'))
+        except BackgroundError as error:
+            self.problem = cleanLine(error)
+        else:
+            transaction.get().note('Start background worker %s as run %s' % (
+                cleanLine(self.worker_type.name, 200), run.id))
+            self.request.response.redirect('%s/%s/index.html' % (
+                self.registry_url, run.id), status=303)
+            return
+        transaction.doom()
+
+    def _start(self, data):
+        path = data.pop(CONTEXT_FIELD, None)
+        context = None
+        if path and path.strip('/ '):
+            context = traversePath(self.registry.getSite(), path.strip())
+        return self.registry.startByPrincipal(
+            self.worker_type.name, context, **data)
+
+    @property
+    def title(self):
+        return _('Start: ${title}', mapping={
+            'title': cleanLine(self.worker_type.title)})
+
+    @property
+    def type_name(self):
+        """Name of the worker type, for the form."""
+        return self.worker_type.name
+
+    @property
+    def description(self):
+        """What the worker does."""
+        return cleanText(self.worker_type.description)
+
+    @property
+    def shown_widgets(self):
+        """The widgets with what the template says around them."""
+        return [self._describe(widget) for widget in self.widgets.values()]
+
+    def _describe(self, widget):
+        error = widget.error and self._say_error(widget.error)
+        return {
+            'widget': widget,
+            'id': widget.id,
+            'label': widget.label,
+            'hint': cleanText(self.say(widget.field.description or '')),
+            'required': widget.required,
+            'hidden': widget.mode == 'hidden',
+            # Several controls have no one that their label belongs to.
+            'label_for': None if ISequenceWidget.providedBy(widget)
+            and not ISelectWidget.providedBy(widget) else widget.id,
+            'error': error,
+        }
+
+    def _say_error(self, error):
+        message = getattr(error, 'message', None)
+        return cleanLine(self.say(message or _('This is not valid.')))
+
+    @property
+    def form_errors(self):
+        """Errors that belong to no one field."""
+        return [self._say_error(error)
+                for error in self.widgets.errors if error.widget is None]
+
+    @property
+    def breadcrumbs(self):
+        return super().breadcrumbs + [
+            {'title': _('Worker types'),
+             'url': self.registry_url + '/types.html'}]
+
+
+def traversePath(site, path):
+    """Return the object that *path* leads to from *site*, security proxied.
+
+    Each step asks the permission of the principal.  Names only: no view, no
+    namespace, no way up.  Raise `NoSuchObject`, whatever is the matter.
+    """
+    ob = ProxyFactory(site)
+    for name in path.strip('/').split('/'):
+        if not name or name.startswith(('@', '+', '.', '_')):
+            raise NoSuchObject(path)
+        try:
+            ob = ProxyFactory(ITraversable(ob).traverse(name, []))
+        except (LocationError, Unauthorized, Forbidden, TypeError):
+            raise NoSuchObject(path)
+    return ob
+
+
+def _is_choice_of_several(schema_field):
+    return ((IList.providedBy(schema_field) or ITuple.providedBy(schema_field))
+            and IChoice.providedBy(schema_field.value_type))

@@ -1,0 +1,161 @@
+/* Keeps a page live: asks for its JSON and puts the texts where they belong.
+
+   The server says everything, in the language of the reader; nothing is made
+   into markup here.  What an element shows is said by its attributes:
+
+   data-text="a.b"         its text
+   data-show="a.b"         hidden while that is empty; data-hide the reverse
+   data-state-from="a"     its data-state, from a fixed set of words
+   data-health-from="a"    its data-health, likewise
+   data-progress="a"       value of a progress bar; none: how far is unknown
+   data-href="a"           its address, within this site only
+   data-time="a"           its datetime
+   data-list="a"           its rows, made of the template in it, by their id
+*/
+(function () {
+  'use strict';
+
+  var INTERVAL = 2000, HIDDEN_INTERVAL = 30000, SLOWEST = 60000;
+  var WORDS = ['pending', 'running', 'succeeded', 'failed', 'stopped',
+               'interrupted', 'alive', 'silent'];
+
+  function get(data, path) {
+    return path.split('.').reduce(function (value, name) {
+      return value === null || value === undefined ? value : value[name];
+    }, data);
+  }
+
+  function word(value) {
+    return WORDS.indexOf(value) < 0 ? '' : value;
+  }
+
+  // An element belongs to the nearest list around it, or to the page.
+  function each(scope, name, action) {
+    var selector = '[data-' + name + ']', owner = scope.closest('[data-list]');
+    var found = Array.from(scope.querySelectorAll(selector));
+    if (scope.matches(selector)) { found.unshift(scope); }
+    found.forEach(function (element) {
+      var list = name === 'list' ? element.parentElement : element;
+      if (list.closest('[data-list]') === owner) {
+        action(element, element.getAttribute('data-' + name));
+      }
+    });
+  }
+
+  function setText(element, value) {
+    var text = value === null || value === undefined ? '' : String(value);
+    // Untouched where nothing changed, so that a selection stays.
+    if (element.textContent !== text) { element.textContent = text; }
+  }
+
+  function setHref(element, value) {
+    var url = new URL(value, window.location.href);
+    if (url.origin === window.location.origin) { element.href = url.href; }
+  }
+
+  function fill(scope, data) {
+    each(scope, 'text', function (element, path) {
+      var value = get(data, path);
+      if (value !== undefined) { setText(element, value); }
+    });
+    each(scope, 'show', function (element, path) {
+      element.hidden = !get(data, path);
+    });
+    each(scope, 'hide', function (element, path) {
+      element.hidden = Boolean(get(data, path));
+    });
+    each(scope, 'state-from', function (element, path) {
+      element.dataset.state = word(get(data, path));
+    });
+    each(scope, 'health-from', function (element, path) {
+      element.dataset.health = word(get(data, path));
+    });
+    each(scope, 'progress', function (element, path) {
+      var value = get(data, path);
+      if (typeof value === 'number') {
+        element.value = value;
+      } else {
+        element.removeAttribute('value');
+      }
+    });
+    each(scope, 'href', function (element, path) {
+      if (get(data, path)) { setHref(element, get(data, path)); }
+    });
+    each(scope, 'time', function (element, path) {
+      if (get(data, path)) { element.dateTime = get(data, path); }
+    });
+    each(scope, 'list', function (element, path) {
+      fillList(element, get(data, path) || []);
+    });
+  }
+
+  function fillList(list, items) {
+    var template = list.querySelector('template'), rows = {};
+    Array.from(list.children).forEach(function (row) {
+      if (row.dataset.key) { rows[row.dataset.key] = row; }
+    });
+    var place = template;
+    items.forEach(function (item) {
+      var key = String(item.id), row = rows[key];
+      if (row) {
+        delete rows[key];
+      } else {
+        row = template.content.firstElementChild.cloneNode(true);
+        row.dataset.key = key;
+      }
+      if (place.nextElementSibling !== row) { place.after(row); }
+      fill(row, item);
+      place = row;
+    });
+    Object.keys(rows).forEach(function (key) { rows[key].remove(); });
+  }
+
+  function start(page) {
+    var note = page.querySelector('[data-live]'), failures = 0, timer = null;
+
+    function tell(what) {
+      if (!note) { return; }
+      note.hidden = !what;
+      setText(note, what ? note.getAttribute('data-' + what) : '');
+    }
+
+    function again() {
+      var wait = document.hidden ? HIDDEN_INTERVAL : INTERVAL;
+      wait = Math.min(SLOWEST, wait * Math.pow(2, failures));
+      timer = window.setTimeout(ask, wait);
+    }
+
+    function ask() {
+      timer = null;
+      window.fetch(page.dataset.poll, {
+        credentials: 'same-origin',
+        headers: {Accept: 'application/json'}
+      }).then(function (response) {
+        if (response.ok) { return response.json(); }
+        if (response.status >= 500) { throw new Error('again'); }
+        tell('gone');
+        return null;
+      }).then(function (data) {
+        if (data === null) { return; }
+        failures = 0;
+        tell('');
+        fill(page, data);
+        if (!data.is_finished) { again(); }
+      }).catch(function () {
+        failures += 1;
+        tell('lost');
+        again();
+      });
+    }
+
+    document.addEventListener('visibilitychange', function () {
+      if (!document.hidden && timer !== null) {
+        window.clearTimeout(timer);
+        ask();
+      }
+    });
+    again();
+  }
+
+  document.querySelectorAll('[data-poll]').forEach(start);
+}());

@@ -1,0 +1,52 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Texts made fit to be shown: whatever they hold, the page is valid UTF-8."""
+import re
+
+
+# Control characters but tab and newline, lone surrogates, the controls of
+# bidirectional text, what Unicode will never give a meaning.
+_UNFIT = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c'
+                    '\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]')
+_BREAKS = re.compile('\r\n?|[\x85\u2028\u2029]')
+_SURROGATES = re.compile('[\ud800-\udfff]')
+
+REPLACEMENT = '\N{REPLACEMENT CHARACTER}'
+TEXT_LIMIT = 100000
+LINE_LIMIT = 1000
+
+
+def cleanText(text, limit=TEXT_LIMIT):
+    """Return *text*, several lines of it, fit to be shown; '' for None."""
+    if text is None:
+        return ''
+    if isinstance(text, bytes):
+        text = text.decode('utf-8', 'replace')
+    text = str(text)
+    if len(text) > limit:
+        text = text[:limit - 1] + '…'
+    return _UNFIT.sub(REPLACEMENT, _BREAKS.sub('\n', text))
+
+
+def cleanLine(text, limit=LINE_LIMIT):
+    """Return *text* as one line fit to be shown; '' for None."""
+    return cleanText(text, limit).replace('\n', ' ').replace('\t', ' ')
+
+
+def encodable(page):
+    """Return *page* without what UTF-8 cannot say.
+
+    The last resort: what a widget or a host's frame put there.
+    """
+    return _SURROGATES.sub(REPLACEMENT, page)

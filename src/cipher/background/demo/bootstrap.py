@@ -1,0 +1,55 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What a database of the demo has before anything else: set up once."""
+from contextlib import closing
+
+from transaction import TransactionManager
+from zope.app.publication.zopepublication import ZopePublication
+
+from cipher.background.contextmanagers import ZopeSite
+from cipher.background.demo.documents import Documents
+from cipher.background.demo.workers import DOCUMENTS
+from cipher.background.installation import addRegistry
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
+
+
+HOUSEKEEPING = 'housekeeping'
+
+#: How many times setting up is tried: another process may do the same.
+MAX_TRIES = 5
+
+
+def databaseOpened(event):
+    """Subscriber: prepare the root site, in a transaction of its own."""
+    manager = TransactionManager(explicit=True)
+    with closing(event.database.open(manager)) as connection:
+        for attempt in manager.attempts(MAX_TRIES):
+            with attempt:
+                prepareSite(connection.root()[ZopePublication.root_name])
+
+
+def prepareSite(site):
+    """Give *site* what it lacks of folder, registry and housekeeping.
+
+    Never commits.  May be called for a site that has all of it.
+    """
+    if DOCUMENTS not in site:
+        site[DOCUMENTS] = Documents()
+    with ZopeSite(site):
+        registry = addRegistry(site)
+        going_on = registry.listRuns(
+            states=(PENDING, RUNNING), types=(HOUSEKEEPING,), limit=1)
+        if not going_on.items:
+            registry.start(HOUSEKEEPING)

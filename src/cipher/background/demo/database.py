@@ -1,0 +1,169 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The demo's database: from a zodburi to a DB, or one clear error."""
+import re
+from functools import partial
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from zc.lockfile import LockError
+from ZODB.DB import DB
+from ZODB.FileStorage import FileStorage
+from zodburi import NoResolverForScheme
+from zodburi import resolve_uri
+
+
+#: Where the data are unless ``--db`` says otherwise.
+DEFAULT_PATH = Path('var', 'demo.fs')
+
+_FILE = 'file://'
+#: What every FileStorage begins with, and something that is no data.
+_MAGIC = b'FS'
+
+
+class DemoError(Exception):
+    """The demo cannot start: what was expected, got, and what to do."""
+
+
+def open_database(uri, fresh, connections):
+    """Return a DB by its zodburi; None is the default file.
+
+    *fresh* empties it first, only for a file.  *connections* is how many are
+    open at once.  Raise `DemoError` with nothing changed.
+    """
+    if uri is None:
+        path = DEFAULT_PATH.absolute()
+        shown = str(path)
+        factory, settings = partial(FileStorage, str(path)), {}
+    else:
+        # The scheme that everybody knows is not the one that zodburi knows.
+        uri = re.sub('^postgresql://', 'postgres://', uri)
+        shown = hide_password(uri)
+        factory, settings = _resolve(uri, shown)
+        path = _get_path(uri)
+    _check_file(path, shown)
+    if fresh:
+        if path is None:
+            raise DemoError(
+                '--fresh: expected a database that is one plain file, got '
+                '%s; leave out --fresh' % shown)
+        factory = partial(FileStorage, str(path), create=True)
+    if uri is None:
+        _make_folder(path.parent)
+    storage = _open_storage(factory, path, shown)
+    settings['pool_size'] = max(settings.get('pool_size', 0), connections)
+    try:
+        return DB(storage, **settings)
+    except Exception as error:
+        storage.close()
+        raise DemoError(
+            '--db: expected a database that opens, got %s: %s at %s; give '
+            'another' % (type(error).__name__, error, shown)) from None
+
+
+def hide_password(uri):
+    """Return *uri* without the passwords in it, fit to be printed."""
+    uri = re.sub(r'(//[^/:@?]*:)[^/@]*@', r'\1***@', uri)
+    return re.sub(r'([?& ]password=)[^&# ]*', r'\1***', uri) or "''"
+
+
+def _resolve(uri, shown):
+    try:
+        return resolve_uri(uri)
+    except NoResolverForScheme:
+        scheme, colon, _rest = uri.partition(':')
+        if scheme == 'postgres':
+            raise DemoError(
+                '--db: expected RelStorage to be installed for %s, got none; '
+                'run: pip install "RelStorage[postgresql]"' % shown) from None
+        raise DemoError(
+            '--db: expected a zodburi such as file:///tmp/demo.fs or '
+            'zeo://localhost:8100, got %s; %s' % (shown, (
+                'there is no scheme %r' % scheme) if colon else
+                'put file:// before a path')) from None
+    except Exception as error:
+        raise DemoError(
+            '--db: expected a zodburi such as file:///tmp/demo.fs or '
+            'zeo://localhost:8100, got %s (%s: %s); mend it' % (
+                shown, type(error).__name__, error)) from None
+
+
+def _get_path(uri):
+    """Return the path of a plain file, None for anything else."""
+    if not uri.startswith(_FILE):
+        return None
+    path, _mark, query = uri[len(_FILE):].partition('?')
+    # What has blobs, or lays changes upon a file, is more than that file.
+    if set(dict(parse_qsl(query))) & {
+            'blobstorage_dir', 'demostorage', 'read_only'}:
+        return None
+    return Path(path)
+
+
+def _check_file(path, shown):
+    """Raise `DemoError` where there is a file that is no database.
+
+    A storage would empty it, or make files of its own beside it.
+    """
+    if path is None:
+        return
+    try:
+        with path.open('rb') as file:
+            start = file.read(len(_MAGIC))
+    except OSError:
+        return  # not there yet; what else is wrong is told at opening
+    if start and start != _MAGIC:
+        raise DemoError(
+            '--db: expected the file of a FileStorage, got something else at '
+            '%s; give another' % shown)
+
+
+def _make_folder(folder):
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise DemoError(
+            '--db: expected to make the folder %s, got "%s"; give another '
+            'place with --db' % (folder, error.strerror or error)) from None
+
+
+def _open_storage(factory, path, shown):
+    try:
+        return factory()
+    except LockError:
+        raise DemoError(
+            '--db: expected the database %s to be free, got one locked by %s; '
+            'end that one first, or give another --db'
+            % (shown, _get_lock_holder(path))) from None
+    except ImportError as error:
+        raise DemoError(
+            '--db: expected what opens %s to be installed, got "%s"; install '
+            'it' % (shown, error)) from None
+    except OSError as error:
+        raise DemoError(
+            '--db: expected to open %s, got "%s"; its folder has to be there '
+            'and the file yours to write' % (
+                shown, error.strerror or error)) from None
+    except Exception as error:
+        raise DemoError(
+            '--db: expected a database that opens at %s, got %s: %s; give '
+            'another' % (shown, type(error).__name__, error)) from None
+
+
+def _get_lock_holder(path):
+    try:
+        pid = int(Path('%s.lock' % path).read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 'another process'
+    return 'the process %d' % pid

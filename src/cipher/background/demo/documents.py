@@ -1,0 +1,67 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Documents: the persistent content of the demo."""
+import time
+
+from persistent import Persistent
+from zope.container.btree import BTreeContainer
+from zope.container.contained import Contained
+from zope.interface import implementer
+
+from cipher.background.demo.interfaces import DRAFT
+from cipher.background.demo.interfaces import PUBLISHED
+from cipher.background.demo.interfaces import IDocument
+from cipher.background.demo.interfaces import IDocuments
+
+
+@implementer(IDocument)
+class Document(Persistent, Contained):
+    """See `~cipher.background.demo.interfaces.IDocument`."""
+
+    wf_state = DRAFT
+    html = ''
+    published_at = None
+
+    def __init__(self, title='', body=''):
+        self.title = title
+        self.body = body
+        self.modified_at = time.time()
+
+    def update(self, title, body):
+        """See `~cipher.background.demo.interfaces.IDocument`."""
+        if (title, body) == (self.title, self.body):
+            return False
+        self.title = title
+        self.body = body
+        self.wf_state = DRAFT
+        self.modified_at = time.time()
+        return True
+
+    def publish(self, html):
+        """See `~cipher.background.demo.interfaces.IDocument`."""
+        self.html = html
+        self.wf_state = PUBLISHED
+        self.published_at = time.time()
+
+    def dropStale(self):
+        """See `~cipher.background.demo.interfaces.IDocument`."""
+        if self.wf_state != DRAFT or not self.html:
+            return False
+        self.html = ''
+        return True
+
+
+@implementer(IDocuments)
+class Documents(BTreeContainer):
+    """See `~cipher.background.demo.interfaces.IDocuments`."""

@@ -1,0 +1,144 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The forms of a document: z3c.form reads and checks, on POST only.
+
+z3c.form itself acts on GET and has no token; the page around it sees to both.
+"""
+import re
+
+from z3c.form.button import buttonAndHandler
+from z3c.form.field import Fields
+from z3c.form.form import Form
+from zope.browserpage import ViewPageTemplateFile
+from zope.container.interfaces import INameChooser
+from zope.security.proxy import removeSecurityProxy
+from zope.traversing.browser import absoluteURL
+
+from cipher.background.browser.page import FORM
+from cipher.background.browser.text import cleanLine
+from cipher.background.browser.text import cleanText
+from cipher.background.demo.documents import Document
+from cipher.background.demo.interfaces import BODY_LIMIT
+from cipher.background.demo.interfaces import IDocument
+from cipher.background.demo.interfaces import IDocumentContent
+from cipher.background.demo.pages import DemoPage
+from cipher.background.demo.pages import redirect
+from cipher.background.i18n import _
+
+
+NAME_LIMIT = 60
+
+
+class DocumentForm(Form):
+    """What a person writes.  Fills `data` when that is asked for and fits."""
+
+    fields = Fields(IDocumentContent)
+    prefix = 'document.'
+    data = None
+
+    def update(self):
+        is_post = self.request.method == 'POST'
+        self.ignoreRequest = not is_post
+        self.updateWidgets()
+        self.updateActions()
+        if is_post:
+            self.actions.execute()
+
+    @buttonAndHandler(_('Save'), name='save')
+    def handleSave(self, action):
+        data, errors = self.extractData()
+        if errors:
+            self.status = self.formErrorsMessage
+        else:
+            self.data = data
+
+
+class DocumentFormPage(DemoPage):
+    """A page with the form of a document."""
+
+    methods = FORM
+    template = ViewPageTemplateFile('templates/form.pt')
+
+    def update(self):
+        self.form = DocumentForm(self.context, self.request)
+        self.form.ignoreContext = not IDocument.providedBy(self.context)
+        self.form.update()
+        self.fields = [describe_widget(widget)
+                       for widget in self.form.widgets.values()]
+        self.save = self.form.actions['save'].name
+        if self.form.data is not None:
+            title = ' '.join(cleanLine(self.form.data['title'], 200).split())
+            body = cleanText(self.form.data['body'], BODY_LIMIT)
+            redirect(self, absoluteURL(
+                self.store(title, body), self.request))
+
+    def store(self, title, body):
+        """Store what was written and return the document."""
+        raise NotImplementedError
+
+
+class AddDocument(DocumentFormPage):
+    """Makes a document."""
+
+    title = _('Add a document')
+
+    @property
+    def cancel_url(self):
+        return self.documents_url + '/index.html'
+
+    def store(self, title, body):
+        document = Document(title, body)
+        chooser = INameChooser(removeSecurityProxy(self.context))
+        name = chooser.chooseName(make_name(title), document)
+        self.context[name] = document
+        return self.context[name]
+
+
+class EditDocument(DocumentFormPage):
+    """Changes a document, which becomes a draft again."""
+
+    @property
+    def title(self):
+        return self.presenter.say(
+            _('Edit "${title}"'), title=cleanLine(self.context.title))
+
+    @property
+    def cancel_url(self):
+        return absoluteURL(self.context, self.request) + '/index.html'
+
+    def store(self, title, body):
+        self.context.update(title, body)
+        return self.context
+
+
+def make_name(title):
+    """Return a name for the address of a document."""
+    return re.sub(r'[^a-z0-9]+', '-', title.lower()).strip('-')[:NAME_LIMIT]
+
+
+def describe_widget(widget):
+    """Return a widget as plain data for the template."""
+    field = widget.field
+    error = widget.error
+    return {
+        'id': widget.id,
+        'name': widget.name,
+        'value': cleanText(widget.value, BODY_LIMIT),
+        'label': widget.label,
+        'hint': field.description,
+        'required': field.required,
+        'length': field.max_length,
+        'is_long': field.__name__ == 'body',
+        'error': error.message if error is not None else None,
+    }

@@ -1,0 +1,133 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Contracts of the demo: its documents, permissions and inputs."""
+from zope.container.constraints import containers
+from zope.container.constraints import contains
+from zope.container.interfaces import IContainer
+from zope.interface import Attribute
+from zope.interface import Interface
+from zope.location.interfaces import IContained
+from zope.schema import Choice
+from zope.schema import Float
+from zope.schema import Text
+from zope.schema import TextLine
+
+from cipher.background.demo.settings import default_folder
+from cipher.background.i18n import _
+
+
+DRAFT = 'DRAFT'
+PUBLISHED = 'PUBLISHED'
+
+VIEW_DOCUMENTS = 'cipher.background.demo.ViewDocuments'
+EDIT_DOCUMENTS = 'cipher.background.demo.EditDocuments'
+PUBLISH_DOCUMENTS = 'cipher.background.demo.PublishDocuments'
+
+#: Characters.  What is longer is not meant for a form.
+BODY_LIMIT = 500000
+
+
+class IDocumentContent(Interface):
+    """What a person writes."""
+
+    title = TextLine(title=_("Title"), max_length=200)
+    body = Text(
+        title=_("Text"), max_length=BODY_LIMIT, required=False, default='',
+        missing_value='',
+        description=_("In reStructuredText."))
+
+
+class IDocument(IDocumentContent, IContained):
+    """A document.  It is a draft until its text is published."""
+
+    containers('cipher.background.demo.interfaces.IDocuments')
+
+    wf_state = Choice(title=_("State"), values=(DRAFT, PUBLISHED),
+                      readonly=True, default=DRAFT)
+    html = Attribute("The text as rendered when it was published, safe to "
+                     "show; '' for none.  Stale in a draft.")
+    modified_at = Float(title=_("Modified"), readonly=True)
+    published_at = Float(title=_("Published"), required=False, readonly=True)
+
+    def update(title, body):
+        """Change what is written; return whether that changes anything.
+
+        A document that changed is a draft.
+        """
+
+    def publish(html):
+        """Store the rendered text and call the document published."""
+
+    def dropStale():
+        """Drop the rendered text of a draft; return whether there was one.
+        """
+
+
+class IDocuments(IContainer):
+    """The folder of the documents."""
+
+    contains(IDocument)
+
+
+class IDocumentChanges(Interface):
+    """What an editor may ask of a document: a permission of its own."""
+
+    def update(title, body):
+        """See `IDocument`."""
+
+
+class IPublishInput(Interface):
+    """Input of the worker type *publish*."""
+
+    pause = Float(
+        title=_("Pause"), min=0.0, max=60.0, default=0.2,
+        description=_("Seconds to rest after each section, so that there is "
+                      "something to watch."))
+
+
+class IImportInput(Interface):
+    """Input of the worker type *import*."""
+
+    folder = TextLine(
+        title=_("Folder"), max_length=500, defaultFactory=default_folder,
+        description=_("Where the .rst and .txt files are, within the import "
+                      "folder of this server."))
+    pause = Float(
+        title=_("Pause"), min=0.0, max=60.0, default=0.5,
+        description=_("Seconds to rest after each document, so that there "
+                      "is something to watch."))
+
+
+class IHousekeepingInput(Interface):
+    """Input of the worker type *housekeeping*."""
+
+    interval = Float(
+        title=_("Interval"), min=0.5, max=3600.0, default=5.0,
+        description=_("Seconds from one look at the documents to the next."))
+
+
+class IFlakyInput(Interface):
+    """Input of the worker type *flaky*."""
+
+    chance = Float(
+        title=_("Chance of failing"), min=0.0, max=1.0, default=0.5,
+        description=_("0 never fails, 1 always does."))
+
+
+class IStubbornInput(Interface):
+    """Input of the worker type *stubborn*."""
+
+    seconds = Float(
+        title=_("Seconds"), min=0.0, max=600.0, default=10.0,
+        description=_("How long it goes on after it was asked to stop."))

@@ -1,0 +1,211 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The pages of the demo: the list of documents, and a document.
+
+They stand in the same frame as the pages of the background workers.
+"""
+from urllib.parse import urlencode
+
+from zope.browserpage import ViewPageTemplateFile
+from zope.component import getUtility
+from zope.security import checkPermission
+from zope.security.proxy import ProxyFactory
+from zope.security.proxy import removeSecurityProxy
+from zope.traversing.browser import absoluteURL
+
+from cipher.background.browser.jsonview import JSONView
+from cipher.background.browser.page import ACTION
+from cipher.background.browser.page import Page
+from cipher.background.browser.page import getParameter
+from cipher.background.browser.text import cleanLine
+from cipher.background.browser.text import cleanText
+from cipher.background.browser.traversing import markRequest
+from cipher.background.demo.interfaces import BODY_LIMIT
+from cipher.background.demo.interfaces import EDIT_DOCUMENTS
+from cipher.background.demo.interfaces import PUBLISH_DOCUMENTS
+from cipher.background.demo.interfaces import PUBLISHED
+from cipher.background.demo.workers import DOCUMENTS
+from cipher.background.i18n import _
+from cipher.background.interfaces import VIEW_WORKERS
+from cipher.background.interfaces import IWorkerRegistry
+
+
+PAGE_SIZE = 50
+RUNS_SHOWN = 10
+
+
+class DemoView:
+    """Mix-in of all that is published here: the registry and the tabs."""
+
+    tab = DOCUMENTS
+
+    def __init__(self, context, request):
+        super().__init__(context, request)
+        markRequest(request)
+
+    @property
+    def registry(self):
+        """The registry of the site, as the user may see it."""
+        return ProxyFactory(getUtility(IWorkerRegistry))
+
+    @property
+    def site_url(self):
+        """URL of the site, without a slash at the end."""
+        return self.registry_url.rpartition('/')[0]
+
+    @property
+    def documents_url(self):
+        """URL of the folder of the documents."""
+        return '%s/%s' % (self.site_url, DOCUMENTS)
+
+    @property
+    def breadcrumbs(self):
+        return [{'title': _('Documents'),
+                 'url': self.documents_url + '/index.html'}]
+
+    def may(self, permission):
+        """Return whether the user has a permission on what is shown."""
+        return checkPermission(permission, self.context)
+
+
+class DemoPage(DemoView, Page):
+    """A page of the demo."""
+
+
+class Front:
+    """The site itself: leads to the documents."""
+
+    def __init__(self, context, request):
+        self.context = context
+        self.request = request
+
+    def __call__(self):
+        self.request.response.redirect(
+            '%s/%s/index.html' % (absoluteURL(self.context, self.request),
+                                  DOCUMENTS))
+        return ''
+
+
+class DocumentList(DemoPage):
+    """The documents, by name."""
+
+    title = _('Documents')
+    template = ViewPageTemplateFile('templates/documents.pt')
+    breadcrumbs = ()
+
+    def update(self):
+        start = getParameter(self.request, 'start')
+        # One more than is shown tells whether there are more.
+        names = []
+        for name in self.context.keys(*([start] if start else [])):
+            names.append(name)
+            if len(names) > PAGE_SIZE:
+                break
+        self.next_url = None
+        if len(names) > PAGE_SIZE:
+            self.next_url = self._get_page_url(names.pop())
+        self.first_url = self._get_page_url(None) if start else None
+        self.rows = [self._describe(self.context[name]) for name in names]
+        self.count = len(self.context)
+        self.may_edit = self.may(EDIT_DOCUMENTS)
+        self.import_url = '%s/start.html?type=import' % self.registry_url
+
+    def _get_page_url(self, name):
+        url = self.documents_url + '/index.html'
+        return '%s?%s' % (url, urlencode({'start': name})) if name else url
+
+    def _describe(self, document):
+        return dict(describe(document, self),
+                    url=absoluteURL(document, self.request))
+
+
+class DocumentRuns:
+    """Mix-in of what shows the runs about a document."""
+
+    def collectRuns(self):
+        """Return the plain data of the newest runs about the document."""
+        page = removeSecurityProxy(self.registry.listRuns(
+            contexts=(removeSecurityProxy(self.context),), limit=RUNS_SHOWN))
+        return [self.presenter.describeRun(status) for status in page.items]
+
+
+class DocumentPage(DocumentRuns, DemoPage):
+    """A document, its text and the runs about it."""
+
+    template = ViewPageTemplateFile('templates/document.pt')
+
+    @property
+    def title(self):
+        return cleanLine(self.context.title)
+
+    def update(self):
+        self.url = absoluteURL(self.context, self.request)
+        self.data = {'document': describe(self.context, self), 'items': ()}
+        self.is_published = self.context.wf_state == PUBLISHED
+        self.html = self.context.html if self.is_published else ''
+        self.body = cleanText(self.context.body, BODY_LIMIT)
+        self.may_edit = self.may(EDIT_DOCUMENTS)
+        self.may_publish = self.may(PUBLISH_DOCUMENTS)
+        self.may_see_runs = checkPermission(VIEW_WORKERS, self.registry)
+        if self.may_see_runs:
+            self.data['items'] = self.collectRuns()
+            self.poll_url = '%s/runs.json?%s' % (
+                self.url, urlencode({'version': get_version(self.context)}))
+
+
+class DocumentRunsJSON(DocumentRuns, DemoView, JSONView):
+    """The runs about a document, for the script on its page."""
+
+    def collect(self):
+        shown = getParameter(self.request, 'version')
+        return {'items': self.collectRuns(),
+                'document': dict(
+                    describe(self.context, self),
+                    has_changed=shown != get_version(self.context))}
+
+
+class Publish(DemoPage):
+    """Starts the publication of a document.  POST only."""
+
+    title = _('Publish')
+    methods = ACTION
+
+    def update(self):
+        self.registry.startByPrincipal('publish', self.context)
+        redirect(self, absoluteURL(self.context, self.request))
+
+
+def describe(document, view):
+    """Return a document as plain data, without its text."""
+    published = document.wf_state == PUBLISHED
+    say_time = view.presenter.format.dateTime
+    return {
+        'name': cleanLine(document.__name__),
+        'title': cleanLine(document.title) or cleanLine(document.__name__),
+        'wf_state': document.wf_state,
+        'badge': 'succeeded' if published else 'pending',
+        'modified': say_time(document.modified_at),
+        'published': (say_time(document.published_at)
+                      if published else ''),
+    }
+
+
+def get_version(document):
+    """Return a text that changes with what the page of a document shows."""
+    return '%s %s' % (document.modified_at, document.published_at)
+
+
+def redirect(view, url):
+    """Let the browser GET one of our own addresses."""
+    view.request.response.redirect(url + '/index.html', status=303)

@@ -1,0 +1,70 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Where the demo imports from: one setting of the process."""
+from pathlib import Path
+
+from zope.component import queryUtility
+from zope.interface import Attribute
+from zope.interface import Interface
+from zope.interface import implementer
+
+
+SUFFIXES = ('.rst', '.txt')
+
+SAMPLES = Path(__file__).resolve().parent / 'samples'
+
+
+class IImportSettings(Interface):
+    """A global utility; without one the defaults of `ImportSettings` hold."""
+
+    base = Attribute("Path of the folder that nothing outside is read from")
+
+
+@implementer(IImportSettings)
+class ImportSettings:
+    """See `IImportSettings`."""
+
+    def __init__(self, base=None):
+        self.base = Path(base or default_base()).resolve()
+
+
+def default_base():
+    """Return this project's checkout, or the samples where there is none."""
+    checkout = SAMPLES.parents[4]
+    if (checkout / 'setup.py').is_file() and (checkout / 'src').is_dir():
+        return checkout
+    return SAMPLES
+
+
+def import_base():
+    """Return the path of the folder that nothing outside is read from."""
+    return (queryUtility(IImportSettings) or ImportSettings()).base
+
+
+def default_folder():
+    """Return the name of the folder to import, relative to the base."""
+    return 'docs' if has_texts(import_base() / 'docs') else '.'
+
+
+def has_texts(folder):
+    """Return whether there are texts in that folder."""
+    return any(is_text(path) for path in folder.glob('*'))
+
+
+def is_text(path):
+    """Return whether that is a file to import, whose name makes an address.
+    """
+    name = path.name
+    return (path.suffix in SUFFIXES and name.isprintable()
+            and name[0] not in '.+@' and path.is_file())

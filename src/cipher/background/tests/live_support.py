@@ -1,0 +1,183 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What the tests of live work share: a FileStorage, a runtime, waiting."""
+import logging
+import os
+import tempfile
+import threading
+import time
+from unittest import mock
+
+import transaction
+from persistent import Persistent
+from ZODB.DB import DB
+from ZODB.FileStorage import FileStorage
+from zope.component import provideUtility
+
+from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.interfaces import IWorkerType
+from cipher.background.runtime import RuntimeSettings
+from cipher.background.runtime import startRuntime
+from cipher.background.testing import setUpLogging
+from cipher.background.testing import tearDownLogging
+from cipher.background.tests.support import LIMIT
+from cipher.background.tests.support import SiteTests
+from cipher.background.workertype import WorkerType
+
+
+class Counter(Persistent):
+    """What work changes."""
+
+    value = 0
+
+
+def declareWorker(name, handler=None, **values):
+    """Declare a worker type, as ZCML does; return it."""
+    worker_type = WorkerType(name, handler=handler, **values)
+    provideUtility(worker_type, IWorkerType, name)
+    return worker_type
+
+
+def waitUntil(condition, what='the condition', limit=LIMIT):
+    """Wait until *condition* holds; return what it gave."""
+    deadline = time.monotonic() + limit
+    pause = threading.Event()
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError('%s did not come true' % what)
+        pause.wait(0.005)
+
+
+class Gate:
+    """A place in a worker's code where it waits for the test."""
+
+    def __init__(self):
+        self._reached = threading.Event()
+        self._opened = threading.Event()
+
+    def stop(self):
+        """Called by the worker."""
+        self._reached.set()
+        if not self._opened.wait(LIMIT):
+            raise AssertionError('nobody opened the gate')
+
+    def waitReached(self):
+        """Wait until the worker is at the gate."""
+        if not self._reached.wait(LIMIT):
+            raise AssertionError('nobody came to the gate')
+
+    def open(self):
+        """Let the worker go on."""
+        self._opened.set()
+
+
+class FileSiteTests(SiteTests):
+    """A site with a registry and a counter in a real FileStorage."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        super().setUp()
+        self.logger = logging.getLogger('cipher.background')
+        self.logged = setUpLogging(self.logger, logging.INFO)
+        self.addCleanup(tearDownLogging, self.logger)
+        self.site['counter'] = self.counter = Counter()
+        transaction.commit()
+
+    def makeDatabase(self):
+        path = os.path.join(self.folder.name, 'Data.fs')
+        return DB(FileStorage(path), pool_size=30)
+
+    def begin(self):
+        """See what was committed meanwhile."""
+        transaction.begin()
+
+
+class LiveTests(FileSiteTests):
+    """With a runtime that is quick to look."""
+
+    def setUp(self):
+        super().setUp()
+        self.gate = Gate()
+        self.runtime = self.startRuntime()
+        self.addCleanup(self.gate.open)
+
+    settings = {'threads': 2, 'poll': 0.05, 'drain': 5.0}
+
+    def startRuntime(self, **settings):
+        """Start a runtime; it is shut down at the end of the test."""
+        runtime = startRuntime(
+            self.db, RuntimeSettings(**dict(self.settings, **settings)))
+        self.addCleanup(runtime.shutdown)
+        if runtime.threads:
+            # Its lanes are there.
+            waitUntil(lambda: not runtime.backlog.is_behind
+                      and len(runtime.backlog.lanes()) > runtime.threads,
+                      'the runtime')
+        return runtime
+
+    def start(self, name, context=None, **input):
+        """Start a run and commit; return its id."""
+        self.begin()
+        run = self.registry.start(name, context, **input)
+        transaction.commit()
+        return run.id
+
+    def status(self, run_id):
+        """Return the status of a run as it is now."""
+        self.begin()
+        return self.registry.getStatus(run_id)
+
+    def waitState(self, run_id, *states):
+        """Wait until a run is in one of *states*; return its status."""
+        def status():
+            status = self.status(run_id)
+            return status if status.state in states else None
+        try:
+            return waitUntil(status)
+        except AssertionError:
+            raise AssertionError('expected %r, got %r\n%s' % (
+                states, self.status(run_id), self.logged.getvalue())) from None
+
+    def waitFinished(self, run_id):
+        """Wait until a run is finished and left; return its status."""
+        status = self.waitState(run_id, *FINISHED_STATES)
+        waitUntil(lambda: self.runtime.findLive(
+            self.registry._p_oid, run_id) is None, 'the end of the run')
+        return status
+
+    def carryOut(self, name, context=None, **input):
+        """Start a run and wait for its end; return its status."""
+        return self.waitFinished(self.start(name, context, **input))
+
+    def requestStop(self, run_id, reason=None):
+        """Ask a run to stop and commit; return its state."""
+        self.begin()
+        state = self.registry.requestStop(run_id, reason)
+        transaction.commit()
+        return state
+
+    def value(self):
+        """Return the committed value of the counter."""
+        self.begin()
+        return self.counter.value
+
+    def patch(self, target, value):
+        """Replace the attribute of that dotted name during the test."""
+        patcher = mock.patch(target, value)
+        patcher.start()
+        self.addCleanup(patcher.stop)

@@ -1,0 +1,221 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Upstream's contract of the context managers."""
+import unittest
+
+import transaction
+from ZODB.DB import DB
+from zope.component import hooks
+from zope.security.management import ExistingInteraction
+from zope.security.management import queryInteraction
+
+from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.contextmanagers import ZopeInteraction
+from cipher.background.contextmanagers import ZopeSite
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.tests.support import ComponentTests
+from cipher.background.tests.support import Participation
+from cipher.background.tests.support import Principal
+
+
+class Site:
+    """Enough of a site for `hooks.setSite`."""
+
+    def getSiteManager(self):
+        return None
+
+
+class Resource:
+    """A data manager that tells what becomes of it."""
+
+    transaction_manager = transaction.manager
+
+    def __init__(self, error=None):
+        self.told = []
+        self.error = error
+
+    def sortKey(self):
+        return 'resource'
+
+    def abort(self, txn):
+        self.told.append('aborted')
+
+    def tpc_begin(self, txn):
+        pass
+
+    def commit(self, txn):
+        self.told.append('committed')
+        if self.error is not None:
+            raise self.error
+
+    def tpc_vote(self, txn):
+        pass
+
+    def tpc_finish(self, txn):
+        pass
+
+    def tpc_abort(self, txn):
+        pass
+
+
+class InteractionTests(ComponentTests):
+
+    def test_interaction_is_there_inside_and_over_after(self):
+        self.assertIsNone(queryInteraction())
+        with ZopeInteraction() as given:
+            self.assertIsNotNone(queryInteraction())
+            self.assertIsNone(given)
+        self.assertIsNone(queryInteraction())
+
+    def test_participations_take_part(self):
+        participation = Participation(Principal('bob'))
+        with ZopeInteraction(participation):
+            self.assertEqual(
+                queryInteraction().participations, [participation])
+
+    def test_interaction_is_over_after_an_error(self):
+        with self.assertRaises(KeyError):
+            with ZopeInteraction():
+                raise KeyError
+        self.assertIsNone(queryInteraction())
+
+    def test_second_interaction_is_refused_and_the_first_stays(self):
+        with ZopeInteraction():
+            first = queryInteraction()
+            with self.assertRaises(ExistingInteraction):
+                with ZopeInteraction():
+                    self.fail('nothing happens inside')
+            self.assertIs(queryInteraction(), first)
+
+
+class ConnectionTests(unittest.TestCase):
+
+    def setUp(self):
+        self.db = DB(None)
+        self.addCleanup(self.db.close)
+
+    def test_connection_is_open_inside_and_closed_after(self):
+        with ZodbConnection(self.db) as connection:
+            self.assertIs(connection.db(), self.db)
+            self.assertIsNotNone(connection.opened)
+        self.assertIsNone(connection.opened)
+
+    def test_connection_is_closed_after_an_error(self):
+        with self.assertRaises(KeyError):
+            with ZodbConnection(self.db) as connection:
+                raise KeyError
+        self.assertIsNone(connection.opened)
+
+
+class SiteTests(ComponentTests):
+
+    def test_site_is_set_inside_and_reset_after(self):
+        site = Site()
+        with ZopeSite(site) as given:
+            self.assertIs(given, site)
+            self.assertIs(hooks.getSite(), site)
+        self.assertIsNone(hooks.getSite())
+
+    def test_outer_site_comes_back(self):
+        outer = Site()
+        with ZopeSite(outer):
+            with ZopeSite(Site()):
+                self.assertIsNot(hooks.getSite(), outer)
+            self.assertIs(hooks.getSite(), outer)
+
+    def test_site_is_reset_after_an_error(self):
+        with self.assertRaises(KeyError):
+            with ZopeSite(Site()):
+                raise KeyError
+        self.assertIsNone(hooks.getSite())
+
+
+class TransactionTests(unittest.TestCase):
+
+    def setUp(self):
+        transaction.abort()
+        self.addCleanup(transaction.abort)
+
+    def test_transaction_is_the_one_of_the_thread(self):
+        with ZopeTransaction() as txn:
+            self.assertIs(txn, transaction.get())
+
+    def test_transaction_has_neither_user_nor_note_unless_given(self):
+        with ZopeTransaction() as txn:
+            self.assertEqual((txn.user, txn.description), ('', ''))
+
+    def test_user_has_the_root_as_path(self):
+        with ZopeTransaction(user='admin') as txn:
+            self.assertEqual(txn.user, '/ admin')
+
+    def test_path_goes_with_the_user(self):
+        with ZopeTransaction(user='bob', path='/folder') as txn:
+            self.assertEqual(txn.user, '/folder bob')
+
+    def test_note_is_kept(self):
+        with ZopeTransaction(note='tidying up') as txn:
+            self.assertEqual(txn.description, 'tidying up')
+
+    def test_arguments_come_as_user_note_path(self):
+        with ZopeTransaction('bob', 'tidying up', '/folder') as txn:
+            self.assertEqual(
+                (txn.user, txn.description), ('/folder bob', 'tidying up'))
+
+    def test_success_is_committed(self):
+        resource = Resource()
+        with ZopeTransaction() as txn:
+            txn.join(resource)
+            self.assertEqual(resource.told, [])
+        self.assertEqual(resource.told, ['committed'])
+
+    def test_error_aborts_and_goes_on(self):
+        resource = Resource()
+        with self.assertRaises(KeyError):
+            with ZopeTransaction() as txn:
+                txn.join(resource)
+                raise KeyError
+        self.assertEqual(resource.told, ['aborted'])
+
+    def test_exit_of_the_system_aborts_and_goes_on(self):
+        for error in SystemExit, KeyboardInterrupt, GeneratorExit:
+            with self.subTest(error=error):
+                resource = Resource()
+                with self.assertRaises(error):
+                    with ZopeTransaction() as txn:
+                        txn.join(resource)
+                        raise error
+                self.assertEqual(resource.told, ['aborted'])
+
+    def test_failed_commit_leaves_a_clean_thread(self):
+        with self.assertRaises(ValueError):
+            with ZopeTransaction() as txn:
+                txn.join(Resource(error=ValueError()))
+        self.assertIsNot(transaction.get(), txn)
+        transaction.commit()   # would raise TransactionFailedError
+
+    def test_what_was_pending_is_aborted(self):
+        resource = Resource()
+        transaction.get().join(resource)
+        with ZopeTransaction():
+            self.assertEqual(resource.told, ['aborted'])
+        self.assertEqual(resource.told, ['aborted'])
+
+    def test_work_may_end_the_transaction_and_begin_another(self):
+        second = Resource()
+        with ZopeTransaction() as txn:
+            transaction.commit()
+            transaction.begin()
+            transaction.get().join(second)
+        self.assertIsNot(transaction.get(), txn)
+        self.assertEqual(second.told, ['committed'])

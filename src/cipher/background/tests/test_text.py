@@ -1,0 +1,197 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Texts made fit: what is hostile, broken or huge."""
+import unittest
+
+from cipher.background.text import CUT
+from cipher.background.text import MESSAGE_LIMIT
+from cipher.background.text import TRACEBACK_LIMIT
+from cipher.background.text import clean
+from cipher.background.text import cleanLine
+from cipher.background.text import describeError
+from cipher.background.text import formatTraceback
+from cipher.background.text import safeStr
+
+
+UNFIT = (
+    '\x00', '\x07', '\x08', '\x0b', '\x0c', '\r', '\x1b', '\x1f', '\x7f',
+    '\x85', '\x9b', '\ud800', '\udfff', '\u200e', '\u200f', '\u202a',
+    '\u202e', '\u2066', '\u2069')
+MEGABYTE = 1024 * 1024
+
+
+class Unprintable(Exception):
+
+    def __str__(self):
+        raise ValueError('no text')
+
+    __repr__ = __str__
+
+
+class NotEvenText(Exception):
+
+    def __str__(self):
+        return 42
+
+
+class Unending(Exception):
+
+    def __str__(self):
+        return str(self)
+
+
+def caught(error):
+    try:
+        raise error
+    except type(error) as found:
+        return found
+
+
+class CleanTests(unittest.TestCase):
+
+    def test_good_text_stays(self):
+        text = 'Žodis,\ttab\nline — 日本 \U0001f600'
+        self.assertEqual(clean(text, 100), text)
+
+    def test_unfit_characters_are_replaced(self):
+        for character in UNFIT:
+            with self.subTest(character=ascii(character)):
+                self.assertEqual(clean('a%sb' % character, 10), 'a\ufffdb')
+
+    def test_what_is_clean_can_be_stored(self):
+        text = clean(''.join(map(chr, range(0x3000))) + '\ud800', MEGABYTE)
+        self.assertEqual(text.encode('utf-8').decode('utf-8'), text)
+
+    def test_long_text_is_cut_and_says_so(self):
+        text = clean('x' * MEGABYTE, 100)
+        self.assertEqual(len(text), 100)
+        self.assertTrue(text.endswith('x' + CUT))
+
+    def test_text_of_just_the_limit_stays(self):
+        self.assertEqual(clean('x' * 100, 100), 'x' * 100)
+
+
+class CleanLineTests(unittest.TestCase):
+
+    def test_line_has_no_breaks(self):
+        text = cleanLine('a\r\nb\nc\u2028d\u2029e\x85f\x0bg\x0ch\ti')
+        self.assertEqual(len(text.splitlines()), 1)
+        self.assertNotIn('\t', text)
+
+    def test_forged_log_line_stays_in_its_line(self):
+        text = cleanLine('done\n2026-01-01 00:00:00 ERROR root forged')
+        self.assertNotIn('\n', text)
+
+    def test_line_is_cut(self):
+        self.assertEqual(len(cleanLine('x' * MEGABYTE)), MESSAGE_LIMIT)
+
+
+class SafeStrTests(unittest.TestCase):
+
+    def test_text_of_what_has_one(self):
+        self.assertEqual(safeStr(42), '42')
+        self.assertEqual(safeStr('\ud800'), '\ud800')
+
+    def test_value_that_cannot_be_printed_is_named(self):
+        self.assertEqual(
+            safeStr(Unprintable()), '<unprintable Unprintable: ValueError>')
+        self.assertEqual(
+            safeStr(NotEvenText()), '<unprintable NotEvenText: TypeError>')
+        self.assertEqual(
+            safeStr(Unending()), '<unprintable Unending: RecursionError>')
+
+    def test_value_that_recurs_too_deep_is_named(self):
+        value = []
+        for _ in range(100000):
+            value = [value]
+        self.assertEqual(
+            safeStr(value), '<unprintable list: RecursionError>')
+
+    def test_number_that_is_too_big_for_a_text_is_named(self):
+        self.assertEqual(
+            safeStr(10 ** 5000), '<unprintable int: ValueError>')
+
+
+class DescribeErrorTests(unittest.TestCase):
+
+    def test_error_is_named_and_told_in_one_line(self):
+        self.assertEqual(
+            describeError(ValueError('a\nb\x00')), ('ValueError', 'a b\ufffd'))
+
+    def test_unprintable_error_is_named(self):
+        self.assertEqual(
+            describeError(Unprintable()),
+            ('Unprintable', '<unprintable Unprintable: ValueError>'))
+
+    def test_name_of_a_type_is_fit_too(self):
+        kind = type('Bad\n' + 'x' * MEGABYTE, (Exception,), {})
+        name, text = describeError(kind('boom'))
+        self.assertNotIn('\n', name)
+        self.assertLessEqual(len(name), MESSAGE_LIMIT)
+
+
+class FormatTracebackTests(unittest.TestCase):
+
+    def test_traceback_tells_where_and_what(self):
+        text = formatTraceback(caught(KeyError('missing')))
+        self.assertIn("KeyError: 'missing'", text)
+        self.assertIn('in caught', text)
+        self.assertIn('raise error', text)
+
+    def test_traceback_tells_the_cause(self):
+        error = RuntimeError('outer')
+        error.__cause__ = KeyError('inner')
+        text = formatTraceback(error)
+        self.assertIn("KeyError: 'inner'", text)
+        self.assertIn('RuntimeError: outer', text)
+
+    def test_traceback_has_no_local_variables(self):
+        def secretive():
+            password = 's3cret'
+            return password.missing
+        try:
+            secretive()
+        except AttributeError as error:
+            text = formatTraceback(error)
+        self.assertIn('in secretive', text)
+        self.assertNotIn("= 's3cret'\n    ~", text)
+        self.assertEqual(text.count('s3cret'), 0)
+
+    def test_traceback_of_what_cannot_be_printed(self):
+        for error in Unprintable(), NotEvenText(), Unending():
+            with self.subTest(error=type(error)):
+                self.assertIn(
+                    type(error).__name__, formatTraceback(caught(error)))
+
+    def test_traceback_of_too_deep_a_recursion(self):
+        def deeper():
+            deeper()
+        try:
+            deeper()
+        except RecursionError as error:
+            text = formatTraceback(error)
+        self.assertIn('RecursionError', text)
+        self.assertLessEqual(len(text), TRACEBACK_LIMIT)
+
+    def test_long_traceback_keeps_its_begin_and_its_end(self):
+        text = formatTraceback(caught(ValueError('x' * MEGABYTE + ' end')))
+        self.assertLessEqual(len(text), TRACEBACK_LIMIT)
+        self.assertTrue(text.startswith('Traceback'))
+        self.assertIn(CUT, text)
+        self.assertTrue(text.endswith(' end\n'))
+
+    def test_traceback_is_fit_to_be_stored(self):
+        text = formatTraceback(caught(ValueError(''.join(UNFIT))))
+        for character in UNFIT:
+            self.assertNotIn(character, text)
