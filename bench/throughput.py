@@ -35,6 +35,7 @@ from ZODB.FileStorage import FileStorage
 from zope.component import hooks
 from zope.component import provideUtility
 from zope.container.btree import BTreeContainer
+from zope.container.contained import Contained
 from zope.site.folder import rootFolder
 from zope.site.site import LocalSiteManager
 
@@ -51,7 +52,7 @@ TYPE = 'add-one'
 TIMEOUT = 300.0
 
 
-class Counter(Persistent):
+class Counter(Contained, Persistent):
     """Counts the effects."""
 
     value = 0

@@ -129,6 +129,16 @@ class Backlog:
             if view is not None:
                 view.unfinished.discard(ticket.serial)
 
+    def unborn(self, ticket):
+        """*ticket* names a run that was rolled back before its commit.
+
+        So its serial is given out again.
+        """
+        with self._lock:
+            view = self._views.get((ticket.registry_oid, ticket.lane))
+            if view is not None:
+                view.scanned = min(view.scanned, ticket.serial)
+
     def position(self, oid, number):
         """Return the least serial that may still want work."""
         with self._lock:

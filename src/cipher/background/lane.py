@@ -39,7 +39,7 @@ from cipher.background.interfaces import STATES
 
 #: Entries that the head holds before they go into a chunk.  The head is
 #: written whole each time, the tree only once for so many.
-SPILL = 32
+SPILL = 16
 
 
 class Chunk(Persistent):

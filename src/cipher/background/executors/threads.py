@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.executors.gate import Gate
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import IExecutor
@@ -51,6 +52,7 @@ class ThreadsExecutor:
     def __init__(self, runtime, threads):
         self._runtime = runtime
         self._queue = queue.SimpleQueue()
+        self._gate = Gate()
         self._threads = [
             threading.Thread(target=self._main, daemon=True,
                              name='background-%d' % number)
@@ -85,6 +87,7 @@ class ThreadsExecutor:
             if ticket is None or self._is_stopping:
                 return
             self._runtime.begun()
+            leave_gate = self._gate.enter()
             try:
                 self._carry_out(ticket)
             except Exception as error:
@@ -95,6 +98,8 @@ class ThreadsExecutor:
                     log.exception('Run %s: could not be begun; trying again',
                                   ticket.run_id)
                 self._runtime.later(ticket, RETRY_DELAY)
+            finally:
+                leave_gate()
 
     def _carry_out(self, ticket):
         runtime = self._runtime
@@ -119,6 +124,9 @@ class ThreadsExecutor:
         registry = connection.get(ticket.registry_oid)
         run = registry.getRun(ticket.lane, ticket.serial)
         if run is None or run.state != PENDING:
+            births = registry.lanes[ticket.lane].births
+            if ticket.serial >= births.next_serial:
+                self._runtime.backlog.unborn(ticket)
             return live.end
         worker_type = queryWorkerType(run.type)
         if worker_type is None:
