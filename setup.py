@@ -22,19 +22,21 @@ from setuptools import setup
 HERE = Path(__file__).resolve().parent
 
 CORE = [
+    'BTrees',
     'ZODB',
+    'persistent',
     'transaction',
+    'zope.authentication',
     'zope.component',
     'zope.configuration',
     'zope.container',
     'zope.event',
     'zope.i18nmessageid',
     'zope.interface',
-    'zope.lifecycleevent',
+    'zope.processlifetime',
     'zope.schema',
     'zope.security',
     'zope.site',
-    'zope.traversing',
 ]
 
 # The pages and forms, inside an application that has a publisher.
@@ -46,6 +48,7 @@ UI = [
     'zope.i18n',
     'zope.ptresource',
     'zope.publisher',
+    'zope.traversing',
 ]
 
 # A whole WSGI application around them.

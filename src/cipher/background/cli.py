@@ -17,6 +17,7 @@ Whatever is wrong with what a person gave is told in one line on stderr: exit
 code 2 for the arguments themselves, 1 for what they lead to.
 """
 import argparse
+import re
 import sys
 
 
@@ -86,7 +87,8 @@ def integer(least, most, what):
     """Return a function that makes an int of an argument, or complains."""
     def convert(text):
         # Not what int() takes beyond digits: blanks, underscores, signs.
-        if text.isascii() and text.isdigit() and least <= int(text) <= most:
+        if (re.fullmatch('[0-9]{1,9}', text)
+                and least <= int(text) <= most):
             return int(text)
         raise argparse.ArgumentTypeError(
             'expected %s from %d to %d, got %.40r'

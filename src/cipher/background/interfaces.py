@@ -583,6 +583,11 @@ class IExecutor(Interface):
         """After `stop`: wait up to *timeout* seconds for what is in work."""
 
 
+def _is_duration(seconds):
+    # Neither "not a number" nor more than a wait can take.
+    return 0 <= seconds <= 366 * 86400
+
+
 class IRuntimeSettings(Interface):
     """What ``<background:runtime>`` says; a global utility."""
 
@@ -592,14 +597,17 @@ class IRuntimeSettings(Interface):
                     "has a thread of its own and does not count.  Default: 4.")
     drain = Float(
         title="Drain", min=0.0, default=15.0,
+        constraint=_is_duration,
         description="Seconds that work may still take when the process is "
                     "asked to end; what remains is interrupted.  Default: 15.")
     poll = Float(
         title="Poll", min=0.05, default=1.0,
+        constraint=_is_duration,
         description="Seconds until this process sees what another process "
                     "started or asked to stop.  Default: 1.")
     lease = Float(
         title="Lease", min=3.0, default=90.0,
+        constraint=_is_duration,
         description="Seconds a process may be silent before its runs are "
                     "rescued by another.  Default: 90.")
 

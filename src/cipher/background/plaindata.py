@@ -29,6 +29,14 @@ _ATOMS = (
     datetime.date, datetime.time, datetime.datetime, datetime.timedelta,
     decimal.Decimal, fractions.Fraction, uuid.UUID,
 )
+# Of a subclass (an enum, a text with extras): just the value.  Not by its
+# own __str__ and the like, which may tell something else.
+_VALUES = {
+    int: int.__int__,
+    float: float.__float__,
+    str: str.__str__,
+    bytes: lambda value: bytes(memoryview(value)),
+}
 _MAX_DEPTH = 50
 
 
@@ -54,10 +62,9 @@ def plainCopy(value, path='value', depth=0):
         if isinstance(value, kind):
             return kind(plainCopy(item, '%s[%d]' % (path, n), depth + 1)
                         for n, item in enumerate(value))
-    for atom in (int, float, str, bytes):
+    for atom, value_of in _VALUES.items():
         if isinstance(value, atom):
-            # Of a subclass (an enum, a text with extras): just its value.
-            return atom(value)
+            return value_of(value)
     raise ValueError(
         '%s: expected plain data (numbers, texts, dates, lists, dicts), '
         'got %s' % (path, type(value).__name__))
@@ -67,7 +74,7 @@ def shortResult(value):
     """Return what is kept of the result of some work: short plain data."""
     value = removeSecurityProxy(value)
     if isinstance(value, str):
-        return clean(str(value), RESULT_LIMIT)
+        return clean(str.__str__(value), RESULT_LIMIT)
     try:
         copy = plainCopy(value, 'result')
         if len(str(copy)) <= RESULT_LIMIT:

@@ -77,11 +77,11 @@ class WorkerRegistry(Contained, Persistent):
 
     # Starting
 
-    def start(self, name, context=None, /, **input):
+    def start(self, name, /, context=None, **input):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._start(name, context, input, None)
 
-    def startByPrincipal(self, name, context=None, /, **input):
+    def startByPrincipal(self, name, /, context=None, **input):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         if queryInteraction() is None:
             raise NoInteraction

@@ -13,6 +13,7 @@
 ##############################################################################
 """The log of a run: what its thread logs, kept apart up to a limit."""
 import logging
+import sys
 import threading
 from collections import deque
 
@@ -74,10 +75,14 @@ class _Router(logging.Handler):
     def emit(self, record):
         buffer = getattr(self.local, 'buffer', None)
         if buffer is not None:
-            try:
-                buffer.add(_FORMAT.format(record))
-            except Exception:
-                self.handleError(record)
+            self.keep(buffer, record)
+
+    def keep(self, buffer, record):
+        """Add *record* to *buffer*; a bad one must not end its worker."""
+        try:
+            buffer.add(_FORMAT.format(record))
+        except Exception:
+            self.handleError(record)
 
 
 _router = _Router()
@@ -98,13 +103,33 @@ class RunLogger(logging.LoggerAdapter):
         return level >= logging.INFO or self.logger.isEnabledFor(level)
 
     def log(self, level, msg, *args, **kwargs):
-        """Log, and keep what the logger itself would drop."""
-        if self.logger.isEnabledFor(level):
+        """Log, and keep what would not come to the root logger."""
+        is_heard = self.logger.isEnabledFor(level)
+        if is_heard:
             kwargs['stacklevel'] = kwargs.get('stacklevel', 1) + 1
             self.logger.log(level, msg, *args, **kwargs)
-        elif self.isEnabledFor(level):
-            self._buffer.add(_FORMAT.format(self.logger.makeRecord(
-                self.logger.name, level, '', 0, msg, args, None)))
+        if level >= logging.INFO and not (
+                is_heard and _propagates(self.logger)):
+            _router.keep(self._buffer, self.logger.makeRecord(
+                self.logger.name, level, '', 0, msg, args,
+                _exc_info(kwargs.get('exc_info'))))
+
+
+def _exc_info(given):
+    # What loggers take: an exception, a tuple, or something true.
+    if isinstance(given, BaseException):
+        return type(given), given, given.__traceback__
+    return sys.exc_info() if given and not isinstance(
+        given, tuple) else given
+
+
+def _propagates(logger):
+    """Return whether what *logger* is told comes to the root logger."""
+    while logger.parent is not None:
+        if not logger.propagate:
+            return False
+        logger = logger.parent
+    return True
 
 
 def capture(buffer):

@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """Event handlers: what the world does to us."""
+import zope.component.event  # noqa: F401 (it dispatches the events)
 from zope.component import adapter
 from zope.component import queryUtility
 from zope.interface.interfaces import IRegistered

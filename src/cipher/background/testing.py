@@ -13,6 +13,7 @@
 ##############################################################################
 """Test support for applications and for this package."""
 import logging
+import time
 from io import StringIO
 
 
@@ -38,3 +39,22 @@ def tearDownLogging(logger):
             logger.propagate, level = handler._before
             logger.setLevel(level)
             break
+
+
+def waitForRun(run, timeout=10.0):
+    """Wait until *run* is finished; return its state.
+
+    Begins transactions of the run's connection: what is not committed there
+    is lost.  Raise ``AssertionError`` after *timeout* seconds.
+    """
+    manager = run._p_jar.transaction_manager
+    deadline = time.monotonic() + timeout
+    while True:
+        manager.begin()
+        if run.isFinished():
+            return run.state
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                'run %r: expected it to be finished within %s s, got one that '
+                'is %r' % (run.id, timeout, run.state))
+        time.sleep(0.005)

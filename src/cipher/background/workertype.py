@@ -13,9 +13,11 @@
 ##############################################################################
 """Worker types: what ZCML declared."""
 import pickle
+from types import SimpleNamespace
 
 from zope.component import getUtility
 from zope.component import queryUtility
+from zope.interface import Invalid
 from zope.interface import implementer
 from zope.interface.interfaces import ComponentLookupError
 from zope.schema import getFieldsInOrder
@@ -63,8 +65,11 @@ class WorkerType:
                 'worker %r: expected input %s, got %s; leave that out or add '
                 'it to the schema' % (self.name, _names(fields) or 'without '
                                       'any field', _names(unknown)))
-        return self._limited({name: self._clean_field(field, name, input)
-                              for name, field in fields.items()})
+        cleaned = {name: self._clean_field(field, name, input)
+                   for name, field in fields.items()}
+        if fields:
+            self._check_invariants(cleaned)
+        return self._limited(cleaned)
 
     def _clean_field(self, field, name, input):
         given = name in input
@@ -82,6 +87,15 @@ class WorkerType:
                 'worker %r: input %s' % (self.name, safeStr(error)))
         return value
 
+    def _check_invariants(self, input):
+        try:
+            self.schema.validateInvariants(SimpleNamespace(**input))
+        except Invalid as error:
+            raise InvalidInput(
+                'worker %r: input: expected what the invariants of %s ask '
+                'for, got %.200r (%s)' % (
+                    self.name, self.schema.__name__, input, safeStr(error)))
+
     def _limited(self, input):
         size = len(pickle.dumps(input, 3))
         if size > INPUT_LIMIT:
@@ -96,7 +110,7 @@ def getWorkerType(name):
     """Return the worker type of that name; raise `UnknownWorkerType`."""
     try:
         return getUtility(IWorkerType, name)
-    except (ComponentLookupError, TypeError):
+    except (ComponentLookupError, TypeError, ValueError):
         raise UnknownWorkerType(
             'worker %r: expected the name of a declared worker type; declare '
             'it with <background:worker name=… />' % (name,)) from None
@@ -108,7 +122,8 @@ def queryWorkerType(name):
 
 
 def _names(names):
-    return ', '.join(repr(name) for name in names)
+    shown = ['%.60r' % name for name in list(names)[:10]]
+    return ', '.join(shown + ['…'] * (len(names) > 10))
 
 
 def _explain(error):

@@ -44,7 +44,8 @@ class IWorkerDirective(Interface):
 
     name = TextLine(
         title="Name",
-        description="What the worker type is started by; unique.")
+        description="What the worker type is started by; unique.",
+        min_length=1)
 
     class_ = GlobalObject(
         title="Class",
@@ -132,6 +133,10 @@ def _check_class(who, class_):
 def _check_keywords(who, class_, handler, schema):
     """Refuse a schema whose fields the worker cannot take."""
     names = getFieldNamesInOrder(schema) if schema is not None else ()
+    if 'context' in names:
+        raise ConfigurationError(
+            "%s: expected a schema without a field 'context', got %s; that "
+            'is what the run is about' % (who, schema.__identifier__))
     keywords = dict.fromkeys(names)
     if handler is not None:
         target, positional = handler, (None,)
@@ -144,11 +149,12 @@ def _check_keywords(who, class_, handler, schema):
     try:
         signature.bind(*positional, **keywords)
     except TypeError as error:
+        title = getattr(target, '__name__', repr(target))
         raise ConfigurationError(
             '%s: expected %s to take the fields of its schema (%s) as '
             'keywords, got %s%s; %s'
-            % (who, getattr(target, '__name__', target),
-               ', '.join(names) or 'none', target.__name__, signature, error))
+            % (who, title, ', '.join(names) or 'none', title, signature,
+               error))
 
 
 class IRuntimeDirective(Interface):

@@ -28,7 +28,7 @@ from cipher.background.browser.jsonview import JSON_TYPE
 from cipher.background.browser.jsonview import dumpJSON
 from cipher.background.browser.page import Page
 from cipher.background.browser.page import setHeaders
-from cipher.background.browser.text import encodable
+from cipher.background.browser.text import encode
 from cipher.background.i18n import _
 
 
@@ -52,9 +52,9 @@ class ErrorPage(Page):
             # The authentication leads to its login form.
             return ''
         if wants_json:
-            return dumpJSON({'status': response.getStatus(),
-                             'error': self.say(self.title)})
-        return encodable(self.template())
+            return encode(dumpJSON({'status': response.getStatus(),
+                                    'error': self.say(self.title)}))
+        return encode(self.template())
 
 
 class UnauthorizedPage(ErrorPage):

@@ -52,6 +52,7 @@ class Formatter:
             return ''
         formatter = self._get_date_time_formatter()
         if formatter is None:
+            # Nobody told a language: the form that everybody reads.
             return '%s UTC' % moment.isoformat(' ', timespec='seconds')
         # CLDR writes a narrow no-break space before AM that few fonts have.
         text = formatter.format(moment).replace('\u202f', '\xa0')
@@ -59,7 +60,8 @@ class Formatter:
 
     def _get_date_time_formatter(self):
         locale = self.request.locale
-        if self._date_time is None and locale is not None:
+        if self._date_time is None and locale is not None and (
+                locale.id.language):
             self._date_time = locale.dates.getFormatter('dateTime', 'medium')
         return self._date_time
 
@@ -68,6 +70,9 @@ class Formatter:
         if seconds is None:
             return ''
         seconds = max(0.0, seconds)
+        if seconds < 1:
+            return self.say(_('${milliseconds} ms'),
+                            milliseconds=int(seconds * 1000))
         if seconds < 10:
             return self.say(_('${seconds} s'), seconds='%.1f' % seconds)
         seconds = int(round(seconds))

@@ -42,6 +42,7 @@ class IFramedPage(Interface):
     language = TextLine(title="Language of the page", readonly=True)
     css_url = TextLine(title="URL of the stylesheet", readonly=True)
     script_url = TextLine(title="URL of the script", readonly=True)
+    icon_url = TextLine(title="URL of the icon", readonly=True)
     poll_url = TextLine(
         title="URL of the JSON", readonly=True, required=False,
         description="What the script asks to keep the page live; None where "

@@ -91,7 +91,7 @@ class OverviewPage(Overview, Page):
     """The page of the overview."""
 
     template = ViewPageTemplateFile('templates/overview.pt')
-    title = _('Background workers')
+    title = _('Background workers: overview')
     tab = 'index.html'
     breadcrumbs = ()
 

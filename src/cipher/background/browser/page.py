@@ -31,7 +31,7 @@ from cipher.background.browser.formatting import Formatter
 from cipher.background.browser.interfaces import IFramedPage
 from cipher.background.browser.presentation import Presenter
 from cipher.background.browser.text import cleanLine
-from cipher.background.browser.text import encodable
+from cipher.background.browser.text import encode
 from cipher.background.i18n import _
 from cipher.background.interfaces import VIEW_DETAILS
 
@@ -62,6 +62,8 @@ class Refused(Exception):
 def setHeaders(response, content_type):
     """Put what every page and JSON carries onto the response."""
     response.setHeader('Content-Type', content_type)
+    # All our links are absolute; a base element is against our own policy.
+    response.setBase('')
     for name, value in HEADERS:
         response.setHeader(name, value)
 
@@ -98,12 +100,12 @@ class Published(BrowserPage):
             self.update()
             if response.getStatus() in (301, 302, 303):
                 return ''
-            return encodable(self.render())
+            return encode(self.render())
         except Refused as refused:
             # Whatever was done up to here must not be committed.
             transaction.doom()
             response.setStatus(refused.status)
-            return encodable(self.renderRefusal(refused))
+            return encode(self.renderRefusal(refused))
 
     def checkMethod(self):
         """Refuse what this view does not understand."""
@@ -197,6 +199,10 @@ class Page(Published):
     @property
     def script_url(self):
         return resources.getURL(resources.SCRIPT, self.request)
+
+    @property
+    def icon_url(self):
+        return resources.getURL(resources.ICON, self.request)
 
     @property
     def user_title(self):

@@ -106,6 +106,7 @@ class Presenter:
             'is_finished': status.state in FINISHED_STATES,
             'is_stopping': (status.stop is not None
                             and status.state not in FINISHED_STATES),
+            'has_bar': _get_percent(status) is not None,
             'has_progress': bool(status.message
                                  or status.progress_done is not None),
             'stop': self._describe_stop(status.stop),
@@ -178,6 +179,8 @@ class Presenter:
             word, health = _('silent'), 'silent'
         else:
             word, health = _('alive'), 'alive'
+        # Zero before its first beat.
+        beat_at = process.beat_at or None
         return {
             'id': cleanLine(process.id),
             'name': cleanLine('%s:%s' % (process.host, process.pid)),
@@ -185,14 +188,15 @@ class Presenter:
             'pid': process.pid,
             'threads': process.threads,
             'started_at': self.format.iso(process.started_at),
-            'beat_at': self.format.iso(process.beat_at),
+            'beat_at': self.format.iso(beat_at),
             'is_here': process.is_here,
             'is_silent': process.is_silent,
             'health': health,
             'text': {
                 'health': self.say(word),
                 'started': self.format.dateTime(process.started_at),
-                'beat': self.format.dateTime(process.beat_at),
+                'beat': self.format.dateTime(beat_at) or self.say(
+                    _('not yet')),
                 'here': (self.say(_('this process'))
                          if process.is_here else ''),
             },

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The stylesheet and the script: the only things that are public."""
+"""Stylesheet, script and icon: the only things that are public."""
 import hashlib
 from pathlib import Path
 
@@ -20,8 +20,13 @@ from zope.component import queryAdapter
 
 CSS = 'cipher-background.css'
 SCRIPT = 'cipher-background.js'
+ICON = 'cipher-background.svg'
 
-_FILES = {CSS: 'background.css', SCRIPT: 'background.js'}
+_FILES = {
+    CSS: 'background.css',
+    SCRIPT: 'background.js',
+    ICON: 'background.svg',
+}
 
 
 def _get_version(name):

@@ -12,6 +12,8 @@
 #
 ##############################################################################
 """One run: its page, its JSON, and the page that stops it."""
+from urllib.parse import urlencode
+
 import transaction
 from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryMultiAdapter
@@ -150,7 +152,8 @@ class RunPage(Run, Page):
     def update(self):
         self.data = self.collect()
         self.poll_url = self.run_url + '/index.json'
-        self.type_url = '%s/types.html' % self.registry_url
+        self.type_url = '%s/runs.html?%s' % (self.registry_url, urlencode(
+            {'type': self.data['type']}))
 
     @property
     def title(self):

@@ -44,9 +44,9 @@ def cleanLine(text, limit=LINE_LIMIT):
     return cleanText(text, limit).replace('\n', ' ').replace('\t', ' ')
 
 
-def encodable(page):
-    """Return *page* without what UTF-8 cannot say.
+def encode(page):
+    """Return *page* as UTF-8, without what UTF-8 cannot say.
 
     The last resort: what a widget or a host's frame put there.
     """
-    return _SURROGATES.sub(REPLACEMENT, page)
+    return _SURROGATES.sub(REPLACEMENT, page).encode('utf-8')

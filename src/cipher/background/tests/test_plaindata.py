@@ -44,8 +44,14 @@ class Colour(enum.IntEnum):
     RED = 3
 
 
+class Shade(str, enum.Enum):
+    DARK = 'dark'
+
+
 class Name(str):
-    secret = None
+
+    def __str__(self):
+        raise RuntimeError
 
 
 def isProxied(value):
@@ -88,7 +94,7 @@ class PlainCopyTests(unittest.TestCase):
 
     def test_subclasses_of_atoms_become_atoms(self):
         for value, expected in (
-                (Colour.RED, 3), (Name('n'), 'n'),
+                (Colour.RED, 3), (Name('n'), 'n'), (Shade.DARK, 'dark'),
                 (Message('m', 'domain'), 'm')):
             copy = plainCopy(value)
             self.assertEqual(copy, expected)

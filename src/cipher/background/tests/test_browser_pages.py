@@ -1,0 +1,278 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The pages and the JSON show what the registry knows."""
+import re
+
+import transaction
+
+from cipher.background.interfaces import STATES
+from cipher.background.tests.browser_support import BASE
+from cipher.background.tests.browser_support import HOST
+from cipher.background.tests.browser_support import BrowserTests
+
+
+class TestOverview(BrowserTests):
+
+    def test_namespace_leads_to_the_overview(self):
+        page = self.get('/++background++')
+        self.assertEqual(page.status_int, 200)
+        self.assertIn('<h1>Overview</h1>', page.text)
+        self.assertEqual(page.text, self.get('index.html').text)
+
+    def test_namespace_with_a_name_leads_nowhere(self):
+        self.assertEqual(self.get('/++background++x').status_int, 404)
+
+    def test_site_below_leads_to_the_registry_above(self):
+        page = self.get('/other/++background++/')
+        self.assertIn('href="%s/runs.html"' % BASE, page.text)
+
+    def test_every_state_is_counted_and_leads_to_its_runs(self):
+        self.makeRun()
+        self.makeFailed()
+        page = self.get('index.html')
+        for state in STATES:
+            self.assertIn('%s/runs.html?state=%s' % (BASE, state), page.text)
+        counts = self.get('index.json').json['counts']
+        self.assertEqual(counts['pending'], 1)
+        self.assertEqual(counts['failed'], 1)
+        self.assertEqual(counts['running'], 0)
+
+    def test_running_runs_show_progress_and_stop_request(self):
+        run = self.makeRunning(progress=(3, 4, 'Rendering'))
+        self.registry.requestStop(run.id)
+        transaction.commit()
+        page = self.get('index.html')
+        self.assertIn('value="75.0"', page.text)
+        self.assertIn('Rendering', page.text)
+        self.assertIn('3 of 4', page.text)
+        self.assertRegex(page.text, r'stop requested .* ago by the system')
+
+    def test_old_stop_request_is_called_unresponsive(self):
+        run = self.makeRunning()
+        self.registry.stops[run.id] = ('test.editor', 1000.0, None)
+        transaction.commit()
+        self.assertRegex(self.get('index.html').text,
+                         r'ago by Editor, not responding')
+
+    def test_waiting_runs_without_a_process_are_a_problem(self):
+        self.assertEqual(self.get('index.json').json['problems'], [])
+        self.makeRun()
+        problems = self.get('index.json').json['problems']
+        self.assertEqual([item['id'] for item in problems], ['no-process'])
+        self.assertIn('1 runs wait, but no process', self.get(
+            'index.html').text)
+
+    def test_waiting_runs_of_an_undeclared_type_are_a_problem(self):
+        self.registry.addRun('gone')
+        transaction.commit()
+        self.assertIn('1 runs of "gone" wait', self.get(
+            'index.html').text)
+
+    def test_failed_runs_show_their_error(self):
+        self.makeFailed(('KeyError', 'no <such> key'))
+        self.assertIn('KeyError: no &lt;such&gt; key',
+                      self.get('index.html').text)
+
+    def test_page_tells_the_script_where_to_ask(self):
+        self.assertIn('data-poll="%s/index.json"' % BASE,
+                      self.get('index.html').text)
+
+
+class TestRuns(BrowserTests):
+
+    def test_newest_run_comes_first(self):
+        first, second = self.makeRun(), self.makeRun()
+        ids = [item['id'] for item in self.get('runs.json').json['items']]
+        self.assertEqual(set(ids), {first.id, second.id})
+        page = self.get('runs.html').text
+        self.assertLess(page.index(ids[0]), page.index(ids[1]))
+
+    def test_state_and_type_filter_the_list(self):
+        failed, waiting = self.makeFailed(), self.makeRun('odd/name & co')
+
+        def ids(query):
+            return [item['id'] for item in self.get(
+                'runs.json?' + query).json['items']]
+
+        self.assertEqual(ids('state=failed'), [failed.id])
+        self.assertEqual(ids('state=pending&state=failed&type=plain'),
+                         [failed.id])
+        self.assertEqual(ids('type=odd/name+%26+co'), [waiting.id])
+        self.assertEqual(ids('type=nothing'), [])
+
+    def test_filter_stays_in_the_links(self):
+        self.makeRun('odd/name & co')
+        page = self.get('runs.html?type=odd/name+%26+co').text
+        self.assertIn('runs.html?state=failed&amp;type='
+                      'odd%2Fname+%26+co', page)
+        self.assertRegex(page, r'<option[^>]*selected="selected"[^>]*>Odd')
+
+    def test_older_runs_are_on_the_next_page(self):
+        ids = {self.registry.start('plain').id for _n in range(60)}
+        transaction.commit()
+        browser = self.browser()
+        browser.open(BASE + '/runs.html?state=pending')
+        seen = set(re.findall(r'/(\d+-\d+)/index.html', browser.contents))
+        self.assertEqual(len(seen), 50)
+        browser.getLink('Older').click()
+        self.assertIn('state=pending', browser.url)
+        seen |= set(re.findall(r'/(\d+-\d+)/index.html', browser.contents))
+        self.assertEqual(seen, ids)
+        browser.getLink('Newest').click()
+        self.assertEqual(browser.url, BASE + '/runs.html?state=pending')
+
+    def test_bad_filters_are_told(self):
+        for query in ('state=nonsense', 'before=nonsense', 'before=1-1-1',
+                      'before=' + 'x' * 300, 'type=' + 'x' * 300,
+                      'state=%ff%00'):
+            with self.subTest(query):
+                self.assertEqual(
+                    self.get('runs.html?' + query).status_int, 400)
+                answer = self.get('runs.json?' + query)
+                self.assertEqual(answer.status_int, 400)
+                self.assertEqual(answer.json['status'], 400)
+                self.assertTrue(answer.json['error'])
+
+    def test_converted_parameters_do_no_harm(self):
+        self.makeRun()
+        for query in ('state:int=1', 'state:list=failed', 'type.x:record=1',
+                      'before:list=1', 'type:tokens=plain'):
+            with self.subTest(query):
+                self.assertIn(self.get('runs.html?' + query).status_int,
+                              (200, 400, 404))
+
+
+class TestRun(BrowserTests):
+
+    def test_run_has_an_address_of_its_own(self):
+        run = self.makeRun()
+        page = self.get(run.id)
+        self.assertEqual(page.status_int, 200)
+        self.assertIn('data-poll="%s/%s/index.json"' % (BASE, run.id),
+                      page.text)
+
+    def test_failed_run_shows_error_traceback_and_log(self):
+        run = self.makeFailed(traceback='File "x.py"', log='line one')
+        page = self.get(run.id).text
+        for text in ('ValueError', 'wrong', 'File &quot;x.py&quot;',
+                     'line one'):
+            self.assertIn(text, page)
+
+    def test_context_is_linked(self):
+        run = self.makeRun(context=self.root['report'])
+        data = self.get(run.id + '/index.json').json
+        self.assertEqual(data['context'], {
+            'title': 'A <b>report</b>', 'url': HOST + '/report'})
+        self.assertIn('A &lt;b&gt;report&lt;/b&gt;', self.get(run.id).text)
+
+    def test_context_that_is_not_to_be_seen_is_not_named(self):
+        run = self.makeRun(context=self.root['secret'])
+        answer = self.get(run.id + '/index.json', 'viewer')
+        self.assertEqual(answer.status_int, 200)
+        self.assertNotIn('Nobody may know', answer.text)
+
+    def test_deleted_context_is_no_error(self):
+        run = self.makeRun(context=self.root['report'])
+        del self.root['report']
+        transaction.commit()
+        self.assertIsNone(self.get(run.id + '/index.json').json['context'])
+
+    def test_password_is_masked_everywhere(self):
+        run = self.makeRun('publish', title='x', secret='hush-hush')
+        run.details = None
+        for path in (run.id, run.id + '/index.json', 'runs.json'):
+            self.assertNotIn('hush-hush', self.get(path).text)
+        items = self.get(run.id + '/index.json').json['details']['input']
+        self.assertIn({'id': 'secret', 'title': 'Secret',
+                       'value': '••••••••'}, items)
+
+    def test_password_is_masked_in_traceback_and_log(self):
+        run = self.makeFailed(type='publish', traceback='with hush-hush',
+                              log='said hush-hush',
+                              input={'secret': 'hush-hush', 'title': 'x'})
+        answer = self.get(run.id + '/index.json')
+        self.assertNotIn('hush-hush', answer.text)
+        self.assertEqual(answer.json['details']['log'], 'said ••••••••')
+
+    def test_input_of_an_undeclared_type_is_masked(self):
+        run = self.registry.addRun('gone', input={'token': 'hush-hush'})
+        transaction.commit()
+        self.assertNotIn('hush-hush', self.get(run.id).text)
+
+    def test_times_are_machine_readable_and_say_their_zone(self):
+        page = self.get(self.makeRun().id,
+                        HTTP_ACCEPT_LANGUAGE='en-US').text
+        self.assertRegex(
+            page, r'<time [^>]*datetime="\d{4}-\d\d-\d\dT[\d:.]+Z"[^>]*>'
+                  r'[A-Z][a-z]+ \d+, \d{4} [^<]* UTC</time>')
+
+    def test_json_of_a_run_has_plain_values(self):
+        run = self.makeRunning(progress=(1, 3, 'Busy'))
+        data = self.get(run.id + '/index.json').json
+        self.assertEqual(data['id'], run.id)
+        self.assertEqual(data['state'], 'running')
+        self.assertEqual(data['progress_percent'], 33.3)
+        self.assertEqual(data['text']['progress'], '1 of 3')
+        self.assertFalse(data['is_finished'])
+        self.assertRegex(data['started_at'], r'^\d{4}-.*Z$')
+
+
+class TestTypes(BrowserTests):
+
+    def test_declared_types_are_listed_with_their_counts(self):
+        self.makeRun()
+        page = self.get('types.html').text
+        self.assertIn('Renders the document and makes it public.', page)
+        self.assertIn('Publish documents', page)
+        self.assertIn('state=pending&amp;type=plain', page)
+
+    def test_undeclared_type_with_runs_is_listed(self):
+        self.registry.addRun('gone')
+        transaction.commit()
+        page = self.get('types.html').text
+        self.assertIn('not declared any more', page)
+        self.assertNotIn('start.html?type=gone', page)
+
+    def test_only_what_the_principal_may_start_has_a_link(self):
+        page = self.get('types.html', 'editor').text
+        self.assertIn('start.html?type=plain', page)
+        self.assertNotIn('start.html?type=publish', page)
+        self.assertNotIn('start.html', self.get('types.html', 'viewer').text)
+
+
+class TestSite(BrowserTests):
+
+    def test_site_with_a_registry_leads_to_it(self):
+        answer = self.get('/@@background.html')
+        self.assertEqual(answer.status_int, 303)
+        self.assertEqual(answer.location, BASE + '/index.html')
+
+    def test_site_below_names_the_registry_it_uses(self):
+        page = self.get('/other/@@background.html')
+        self.assertIn('Add a registry', page.text)
+        self.assertIn('href="%s/index.html"' % BASE, page.text)
+
+    def test_manager_adds_a_registry(self):
+        browser = self.browser()
+        browser.open(HOST + '/other/@@background.html')
+        browser.getControl('Add a registry').click()
+        self.assertEqual(
+            browser.url, HOST + '/other/++background++/index.html')
+        self.sync()
+        self.assertIn('background', self.root['other'].getSiteManager())
+
+    def test_viewer_is_offered_nothing(self):
+        page = self.get('/other/@@background.html', 'viewer')
+        self.assertEqual(page.status_int, 200)
+        self.assertNotIn('csrf_token', page.text)

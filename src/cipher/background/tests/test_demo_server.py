@@ -1,0 +1,254 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The demo as a process of its own, on a port of this machine."""
+import base64
+import json
+import os
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlencode
+
+
+#: Seconds after which waiting for another process is given up.
+LIMIT = 60.0
+
+
+class Demo:
+    """A demo server in a folder of its own, ended by its pid."""
+
+    def __init__(self, folder, *arguments):
+        self.folder = folder
+        self.output = []
+        self._lines = queue.Queue()
+        self.errors = open(Path(folder, 'stderr.txt'), 'a+')
+        self.process = run_command(
+            'demo', '--port', '0', *arguments, cwd=folder,
+            stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def waitForURL(self):
+        """Return the URL that it prints; what it prints first."""
+        while True:
+            line = self._lines.get(timeout=LIMIT)
+            if line is None:
+                raise AssertionError('ended with %s: %s' % (
+                    self.process.wait(LIMIT), self.readErrors()))
+            self.output.append(line)
+            found = re.search(r'http://[^/]+/', line)
+            if found:
+                self.url = found[0].rstrip('/')
+                return self.url
+
+    def readErrors(self):
+        self.errors.seek(0)
+        return self.errors.read()
+
+    def open(self, path, user='admin', data=None):
+        """Return the response; with *data*, a dict, to a POST."""
+        request = urllib.request.Request(self.url + path)
+        if user is not None:
+            token = base64.b64encode(('%s:%s' % (user, user)).encode())
+            request.add_header('Authorization', 'Basic ' + token.decode())
+        if data is not None:
+            data = urlencode(data).encode()
+        return urllib.request.urlopen(request, data, timeout=LIMIT)
+
+    def read(self, path, user='admin', data=None):
+        """Return the body as text."""
+        with self.open(path, user, data) as response:
+            return response.read().decode('utf-8')
+
+    def readStatus(self, path, user='admin', data=None):
+        """Return the status."""
+        try:
+            with self.open(path, user, data) as response:
+                return response.status
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    def start(self, worker_type, user='admin', **input):
+        """Start a worker by its form."""
+        path = '/++background++/start.html?type=' + worker_type
+        data = {'form.widgets.' + name: value
+                for name, value in input.items()}
+        data.update({'csrf_token': self.readToken(path, user),
+                     'form.buttons.start': '1'})
+        return self.read(path, user, data)
+
+    def readToken(self, path, user='admin'):
+        page = self.read(path, user)
+        return re.search(r'name="csrf_token" value="([^"]+)"', page)[1]
+
+    def listRuns(self):
+        """Return the runs as the JSON tells, newest first."""
+        return json.loads(self.read('/++background++/runs.json'))['items']
+
+    def waitForRun(self, condition):
+        """Return the first run that fits, as soon as there is one."""
+        deadline = time.monotonic() + LIMIT
+        while time.monotonic() < deadline:
+            for run in self.listRuns():
+                if condition(run):
+                    return run
+            time.sleep(0.05)
+        raise AssertionError('waited in vain: %s' % self.listRuns())
+
+    def end(self, number=signal.SIGTERM):
+        """Send a signal, wait for the end and return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(LIMIT)
+        self.process.stdout.close()
+        self.errors.close()
+        return code
+
+
+def run_command(*arguments, **options):
+    """Begin ``cipher-background`` with these arguments; a Popen."""
+    environ = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    return subprocess.Popen(
+        [sys.executable, '-m', 'cipher.background.cli', *arguments],
+        env=environ, **options)
+
+
+class DemoTestCase(unittest.TestCase):
+    """A folder of its own, and demos that end with the test."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def begin(self, *arguments):
+        demo = Demo(self.folder, *arguments)
+        self.addCleanup(self._end, demo)
+        demo.waitForURL()
+        return demo
+
+    def _end(self, demo):
+        if demo.process.returncode is None:
+            demo.end(signal.SIGKILL)
+
+    def writeTexts(self, count):
+        base = Path(self.folder, 'texts')
+        base.mkdir()
+        for n in range(count):
+            Path(base, 'text-%02d.rst' % n).write_text(
+                'Text %d\n=======\n\ntext\n' % n)
+        return str(base)
+
+
+class ServerTests(DemoTestCase):
+
+    def test_start_look_and_end(self):
+        demo = self.begin()
+        self.assertEqual(401, demo.readStatus('/', user=None))
+        self.assertIn('There are no documents yet', demo.read('/'))
+        self.assertEqual(0, demo.end())
+        self.assertNotIn('Traceback', Path(
+            self.folder, 'stderr.txt').read_text())
+        self.assertTrue(Path(self.folder, 'var', 'demo.fs').exists())
+
+    def test_the_users_and_what_they_may(self):
+        demo = self.begin('--db', 'memory://')
+        add = '/documents/add.html'
+        start = '/++background++/start.html?type=flaky'
+        for user, statuses in (
+                (None, (401, 401, 401)), ('viewer', (200, 403, 403)),
+                ('editor', (200, 200, 200)), ('admin', (200, 200, 200))):
+            self.assertEqual(statuses, tuple(
+                demo.readStatus(path, user)
+                for path in ('/++background++/runs.html', add, start)), user)
+
+    def test_what_is_done_is_there_at_the_next_start(self):
+        base = self.writeTexts(2)
+        demo = self.begin('--import-base', base)
+        demo.start('import', folder='.', pause='0')
+        demo.waitForRun(lambda run: run['type'] == 'import'
+                        and run['state'] == 'succeeded')
+        self.assertEqual(0, demo.end(signal.SIGINT))
+        demo = self.begin('--import-base', base)
+        self.assertIn('Text 1', demo.read('/documents'))
+        self.assertEqual(
+            [('import', 'succeeded')],
+            [(run['type'], run['state']) for run in demo.listRuns()
+             if run['type'] != 'housekeeping'])
+        self.assertEqual(0, demo.end())
+        demo = self.begin('--fresh')
+        self.assertIn('There are no documents yet', demo.read('/'))
+
+    def test_nothing_is_lost_or_doubled_when_it_is_killed(self):
+        count = 6
+        base = self.writeTexts(count)
+        demo = self.begin('--import-base', base)
+        demo.start('import', folder='.', pause='0.5')
+        demo.start('flaky', chance='0')
+        demo.start('flaky', chance='1')
+        for state in ('failed', 'succeeded'):
+            demo.waitForRun(lambda run: run['state'] == state)
+        demo.waitForRun(lambda run: run['type'] == 'import'
+                        and run['progress_done'])
+        self.assertEqual(-signal.SIGKILL, demo.end(signal.SIGKILL))
+
+        demo = self.begin('--import-base', base)
+        self.assertNotIn('Text 0', demo.read('/documents'))
+        demo.waitForRun(lambda run: run['type'] == 'import'
+                        and run['state'] == 'succeeded')
+        self.assertEqual(
+            [('flaky', 'failed'), ('flaky', 'succeeded'),
+             ('housekeeping', 'running'), ('import', 'succeeded')],
+            sorted((run['type'], run['state']) for run in demo.listRuns()))
+        page = demo.read('/documents')
+        self.assertEqual(count, page.count('href="%s/documents/text-'
+                                           % demo.url))
+        # Killed again, when nothing but the service is at work.
+        demo.end(signal.SIGKILL)
+        demo = self.begin('--import-base', base)
+        demo.waitForRun(lambda run: run['type'] == 'housekeeping'
+                        and run['state'] == 'running')
+        self.assertEqual(4, len(demo.listRuns()))
+        self.assertEqual(0, demo.end())
+
+    def test_a_second_signal_ends_it_at_once(self):
+        demo = self.begin()
+        demo.start('stubborn', seconds='60')
+        demo.waitForRun(lambda run: run['type'] == 'stubborn'
+                        and run['state'] == 'running')
+        demo.process.send_signal(signal.SIGTERM)
+        # As soon as nobody listens any more, the first one has arrived.
+        deadline = time.monotonic() + LIMIT
+        while time.monotonic() < deadline:
+            try:
+                demo.readStatus('/')
+            except (OSError, urllib.error.URLError):
+                break
+            time.sleep(0.05)
+        self.assertIsNone(demo.process.poll())
+        self.assertEqual(130, demo.end(signal.SIGINT))

@@ -1,0 +1,306 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Lanes against simple models of them."""
+import bisect
+import unittest
+
+from BTrees.check import check
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies
+
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import STOPPED
+from cipher.background.interfaces import SUCCEEDED
+from cipher.background.lane import SPILL
+from cipher.background.lane import Births
+from cipher.background.lane import Chunk
+from cipher.background.lane import Cursor
+from cipher.background.lane import Finishes
+from cipher.background.lane import Lane
+from cipher.background.run import WorkerRun
+
+
+NOW = 1800000000.0
+
+
+def bear(births, created_at=NOW, type='count', lane=1):
+    run = WorkerRun(type, lane, births.next_serial, created_at)
+    births.add(run)
+    return run
+
+
+def bearMany(number, step=1.0):
+    """Return Births with *number* runs, one each *step* seconds, and these.
+    """
+    births = Births()
+    return births, [bear(births, NOW + n * step) for n in range(number)]
+
+
+def finish(finishes, finished_at=NOW, state=SUCCEEDED, serial=1, lane=1,
+           type='count'):
+    run = WorkerRun(type, lane, serial, NOW)
+    run.change(state, finished_at=finished_at)
+    finishes.add(run)
+    return run
+
+
+SIZES = (0, 1, 2, SPILL - 1, SPILL, SPILL + 1, 2 * SPILL, 3 * SPILL + 5)
+
+
+class BirthsTests(unittest.TestCase):
+
+    def test_every_run_is_found_by_its_serial(self):
+        for size in SIZES:
+            births, runs = bearMany(size)
+            self.assertEqual(
+                [births.get(serial) for serial in range(1, size + 1)], runs)
+            self.assertEqual(births.next_serial, size + 1)
+
+    def test_serial_that_was_never_given_out_leads_to_nothing(self):
+        for size in SIZES:
+            births, _ = bearMany(size)
+            for serial in (-1, 0, size + 1, size + SPILL, 10 ** 15):
+                self.assertIsNone(births.get(serial))
+
+    def test_head_spills_into_chunks_of_equal_size(self):
+        births, runs = bearMany(3 * SPILL + 5)
+        self.assertEqual(
+            list(births.chunks), [1, SPILL + 1, 2 * SPILL + 1])
+        self.assertEqual(len(births.tail), 5)
+        self.assertEqual(births.chunks[1].entries, tuple(runs[:SPILL]))
+        check(births.chunks)
+
+    def test_walk_goes_from_any_point_newest_first(self):
+        for size in SIZES:
+            births, runs = bearMany(size)
+            self.assertEqual(list(births.walk()), runs[::-1])
+            for below in range(0, size + SPILL):
+                with self.subTest(size=size, below=below):
+                    expected = [run for run in runs if run.serial < below]
+                    self.assertEqual(list(births.walk(below)),
+                                     expected[::-1])
+
+    def test_removed_run_is_gone_and_the_others_stay(self):
+        for size in SIZES[1:]:
+            for index in {0, size // 2, size - 1}:
+                births, runs = bearMany(size)
+                births.remove(runs[index])
+                self.assertIsNone(births.get(index + 1))
+                del runs[index]
+                self.assertEqual(list(births.walk()), runs[::-1])
+                self.assertEqual(births.next_serial, size + 1)
+
+    def test_chunk_without_any_run_is_given_up(self):
+        births, runs = bearMany(2 * SPILL)
+        for run in runs[:SPILL]:
+            births.remove(run)
+        self.assertEqual(list(births.chunks), [SPILL + 1])
+        self.assertIsNone(births.get(1))
+        self.assertEqual(list(births.walk()), runs[:SPILL - 1:-1])
+
+    def test_run_removed_from_the_head_does_not_come_back_as_it_spills(self):
+        births, runs = bearMany(3)
+        births.remove(runs[1])
+        runs += [bear(births) for _ in range(SPILL)]
+        del runs[1]
+        self.assertEqual(list(births.walk()), runs[::-1])
+
+    def test_counts_tell_the_runs_of_each_type(self):
+        births = Births()
+        runs = [bear(births, type=type) for type in 'aab']
+        births.remove(runs[0])
+        self.assertEqual(births.counts, {'a': 1, 'b': 1})
+
+    def test_type_without_any_run_is_not_counted_for_ever(self):
+        births = Births()
+        births.remove(bear(births, type='a'))
+        self.assertFalse(births.counts.get('a'))
+
+    def test_serial_before_a_time_is_above_all_runs_before_it(self):
+        for size in SIZES:
+            births, runs = bearMany(size, step=0.25)
+            for n in range(-2, size + 2):
+                for offset in (-0.001, 0, 0.001):
+                    at = NOW + n * 0.25 + offset
+                    serial = births.serialBefore(at)
+                    before = [run.serial for run in runs
+                              if run.created_at < at]
+                    self.assertLess(max(before, default=0), serial)
+                    if at < NOW + (size - SPILL) * 0.25:
+                        # And not far above it.
+                        self.assertLessEqual(
+                            serial, len(before) + 2 * SPILL + 1)
+
+    def test_serial_before_bears_a_clock_that_was_set_back(self):
+        births = Births()
+        times = ([NOW + n for n in range(SPILL)]
+                 + [NOW - 1000 + n for n in range(2 * SPILL)]
+                 + [NOW + n for n in range(SPILL)])
+        runs = [bear(births, at) for at in times]
+        for at in times:
+            serial = births.serialBefore(at)
+            for run in runs:
+                if run.created_at < at:
+                    self.assertLess(run.serial, serial)
+
+    def test_whole_state_comes_back(self):
+        births, runs = bearMany(SPILL + 3)
+        copy = Births.__new__(Births)
+        copy.__setstate__(births.__getstate__())
+        self.assertEqual(list(copy.walk()), runs[::-1])
+        self.assertEqual(copy.counts, births.counts)
+
+    @settings(max_examples=100, deadline=None)
+    @given(strategies.lists(strategies.integers(-3, 200), max_size=150))
+    def test_births_behave_as_a_list_of_runs(self, steps):
+        # A step of 0 and below adds some, any other removes the nth.
+        births, model = Births(), {}
+        for step in steps:
+            if step <= 0:
+                for _ in range(1 + -step * 7):
+                    run = bear(births)
+                    model[run.serial] = run
+            elif step in model:
+                births.remove(model.pop(step))
+        expected = [model[serial] for serial in sorted(model, reverse=True)]
+        self.assertEqual(list(births.walk()), expected)
+        for below in (0, 1, 31, 32, 33, 64, 65, births.next_serial):
+            self.assertEqual(
+                list(births.walk(below)),
+                [run for run in expected if run.serial < below])
+        for serial in range(births.next_serial + 1):
+            self.assertIs(births.get(serial), model.get(serial))
+        self.assertEqual(births.counts.get('count', 0), len(model))
+
+
+class FinishesTests(unittest.TestCase):
+
+    def keys(self, finishes, below=None):
+        return [entry[0] for entry in finishes.walk(below)]
+
+    def counts(self, finishes):
+        return {(name, state): number for name, state, number
+                in finishes.getCounts() if number}
+
+    def test_entry_tells_when_which_and_how(self):
+        finishes = Finishes()
+        finish(finishes, NOW + 0.5, FAILED, serial=17, lane=3)
+        entry, = finishes.walk()
+        self.assertEqual(
+            entry, (int((NOW + 0.5) * 1000000), 3, 17, FAILED, 'count'))
+        self.assertEqual((entry.lane, entry.serial, entry.state),
+                         (3, 17, FAILED))
+
+    def test_keys_grow_though_the_clock_stands_or_goes_back(self):
+        finishes = Finishes()
+        for at in (NOW, NOW, NOW, NOW - 100, NOW + 1, NOW + 1):
+            finish(finishes, at)
+        keys = self.keys(finishes)
+        self.assertEqual(len(set(keys)), 6)
+        self.assertEqual(keys, sorted(keys, reverse=True))
+        self.assertEqual(keys[1], int((NOW + 1) * 1000000))
+
+    def test_walk_goes_from_any_point_newest_first(self):
+        for size in SIZES:
+            finishes = Finishes()
+            for n in range(size):
+                finish(finishes, NOW + n * 0.0001, serial=n + 1)
+            keys = sorted(self.keys(finishes))
+            self.assertEqual(len(keys), size)
+            self.assertEqual(self.keys(finishes), keys[::-1])
+            for key in keys:
+                for below in (key - 1, key, key + 1):
+                    expected = keys[:bisect.bisect_left(keys, below)]
+                    self.assertEqual(self.keys(finishes, below),
+                                     expected[::-1])
+            self.assertEqual(self.keys(finishes, 0), [])
+            self.assertEqual(self.keys(finishes, 2 ** 63 - 1), keys[::-1])
+
+    def test_head_spills(self):
+        finishes = Finishes()
+        for n in range(SPILL + 1):
+            finish(finishes, NOW + n)
+        self.assertEqual(list(finishes.chunks), [int(NOW * 1000000)])
+        self.assertEqual(
+            len(finishes.chunks[int(NOW * 1000000)].entries),
+            SPILL * len(finishes.tail))
+        check(finishes.chunks)
+
+    def test_counts_tell_the_runs_by_type_and_state(self):
+        finishes = Finishes()
+        finish(finishes, state=SUCCEEDED)
+        finish(finishes, state=SUCCEEDED)
+        finish(finishes, state=STOPPED)
+        failed = finish(finishes, state=FAILED, type='other')
+        self.assertEqual(self.counts(finishes), {
+            ('count', SUCCEEDED): 2, ('count', STOPPED): 1,
+            ('other', FAILED): 1})
+        finishes.uncount(failed)
+        self.assertEqual(self.counts(finishes), {
+            ('count', SUCCEEDED): 2, ('count', STOPPED): 1})
+        self.assertEqual(len(list(finishes.walk())), 4)
+
+    def test_types_are_kept_apart(self):
+        finishes = Finishes()
+        names = ['type %d' % n for n in range(300)] + ['žodis']
+        for name in names:
+            finish(finishes, type=name)
+        self.assertEqual([entry.type for entry in finishes.walk()],
+                         names[::-1])
+        self.assertEqual(len(self.counts(finishes)), 301)
+
+    def test_run_may_be_uncounted_where_it_was_not_finished(self):
+        finishes = Finishes()
+        finishes.uncount(finish(Finishes()))
+        self.assertEqual(self.counts(finishes), {('count', SUCCEEDED): -1})
+        copy = Finishes.__new__(Finishes)
+        copy.__setstate__(finishes.__getstate__())
+        self.assertEqual(self.counts(copy), {('count', SUCCEEDED): -1})
+
+    def test_whole_state_comes_back(self):
+        finishes = Finishes()
+        for n in range(SPILL + 3):
+            finish(finishes, NOW + n)
+        copy = Finishes.__new__(Finishes)
+        copy.__setstate__(finishes.__getstate__())
+        self.assertEqual(list(copy.walk()), list(finishes.walk()))
+        self.assertEqual(self.counts(copy), self.counts(finishes))
+        finish(copy, NOW)
+        self.assertEqual(self.keys(copy)[0], copy.last_key)
+
+
+class LaneTests(unittest.TestCase):
+
+    def test_parts_are_objects_of_their_own(self):
+        lane = Lane(7)
+        self.assertEqual((lane.number, lane.is_guest), (7, False))
+        parts = lane.births, lane.finishes, lane.cursor
+        self.assertEqual(len(set(map(id, parts))), 3)
+        self.assertTrue(Lane(1, is_guest=True).is_guest)
+
+    def test_cursor_begins_at_the_first_serial(self):
+        cursor = Cursor()
+        self.assertEqual((cursor.owner, cursor.position), (None, 1))
+        self.assertEqual(cursor.position, Births().next_serial)
+        cursor.owner, cursor.position = 'me', 5
+        copy = Cursor.__new__(Cursor)
+        copy.__setstate__(cursor.__getstate__())
+        self.assertEqual((copy.owner, copy.position), ('me', 5))
+
+    def test_chunk_is_stored_as_its_entries(self):
+        chunk = Chunk((1, None, 2))
+        copy = Chunk.__new__(Chunk)
+        copy.__setstate__(chunk.__getstate__())
+        self.assertEqual(copy.entries, (1, None, 2))
