@@ -68,6 +68,7 @@ class StartPage(Page, Form):
     tab = 'types.html'
     methods = FORM
     problem = None
+    worker_type = None
     ignoreContext = True
     ignoreReadonly = True
     status = ''
@@ -152,6 +153,8 @@ class StartPage(Page, Form):
 
     @property
     def title(self):
+        if self.worker_type is None:
+            return _('Start')
         return _('Start: ${title}', mapping={
             'title': cleanLine(self.worker_type.title)})
 

@@ -47,6 +47,11 @@ class DocumentForm(Form):
     prefix = 'document.'
     data = None
 
+    def getContent(self):
+        # The document itself takes changes by its method only.
+        return {name: getattr(self.context, name, None)
+                for name in self.fields}
+
     def update(self):
         is_post = self.request.method == 'POST'
         self.ignoreRequest = not is_post

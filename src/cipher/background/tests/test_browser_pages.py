@@ -165,7 +165,7 @@ class TestRun(BrowserTests):
     def test_failed_run_shows_error_traceback_and_log(self):
         run = self.makeFailed(traceback='File "x.py"', log='line one')
         page = self.get(run.id).text
-        for text in ('ValueError', 'wrong', 'File &quot;x.py&quot;',
+        for text in ('ValueError', 'wrong', 'File "x.py"',
                      'line one'):
             self.assertIn(text, page)
 

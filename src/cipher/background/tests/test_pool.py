@@ -1,0 +1,344 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Which lane a transaction writes: nobody conflicts within a process."""
+import gc
+import os
+import tempfile
+import threading
+
+import transaction
+from ZODB.DB import DB
+from ZODB.FileStorage import FileStorage
+
+from cipher.background.lane import Lane
+from cipher.background.pool import getPool
+from cipher.background.tests.support import LIMIT
+from cipher.background.tests.support import SiteTests
+from cipher.background.tests.support import declare
+
+
+def work(worker):
+    """Does nothing."""
+
+
+class View:
+    """The registry, seen through a connection of its own."""
+
+    def __init__(self, db):
+        self.manager = transaction.TransactionManager()
+        self.connection = db.open(transaction_manager=self.manager)
+
+    @property
+    def registry(self):
+        site = self.connection.root()['Application']
+        return site.getSiteManager()['background']
+
+    def begin(self):
+        self.manager.begin()
+        self.registry._p_activate()
+        return self
+
+    def start(self):
+        return self.registry.start('work')
+
+    def lane(self):
+        return self.start().lane
+
+    def commit(self):
+        self.manager.commit()
+
+    def close(self):
+        self.manager.abort()
+        self.connection.close()
+
+
+class PoolCase(SiteTests):
+
+    OWN = (11, 12, 13)
+
+    def setUp(self):
+        super().setUp()
+        declare('<background:worker name="work" handler="%s.work" />'
+                % __name__)
+        for number in self.OWN:
+            self.registry.lanes[number] = Lane(number)
+        transaction.commit()
+        self.pool = getPool(self.db, self.registry._p_oid)
+        self.pool.setOwn(self.OWN)
+
+    def view(self):
+        view = View(self.db)
+        self.addCleanup(view.close)
+        return view.begin()
+
+
+class PoolTests(PoolCase):
+
+    def test_pool_is_one_for_each_registry_and_database(self):
+        self.assertIs(getPool(self.db, self.registry._p_oid), self.pool)
+        self.assertIsNot(getPool(self.db, b'other'), self.pool)
+        other = DB(None)
+        self.addCleanup(other.close)
+        self.assertIsNot(getPool(other, self.registry._p_oid), self.pool)
+
+    def test_transaction_keeps_its_lane_to_its_end(self):
+        view = self.view()
+        self.assertEqual({view.lane() for _ in range(40)}, {11})
+
+    def test_lane_is_taken_again_by_the_next_transaction(self):
+        view = self.view()
+        lanes = set()
+        for _ in range(5):
+            lanes.add(view.lane())
+            view.commit()
+            view.begin()
+        self.assertEqual(lanes, {11})
+
+    def test_interleaved_transactions_do_not_conflict(self):
+        views = [self.view() for _ in self.OWN]
+        lanes = [view.lane() for view in views]
+        for view in views:
+            view.commit()
+        self.assertEqual(sorted(lanes), sorted(self.OWN))
+        self.assertFalse(self.pool.ran_dry)
+
+    def test_transaction_that_does_not_see_a_commit_gets_another_lane(self):
+        early, late = self.view(), self.view()
+        taken = late.lane()
+        late.commit()
+        other = early.lane()
+        self.assertNotEqual(other, taken)
+        early.commit()
+        self.assertIsNotNone(self.view().registry.getRun(other, 1))
+
+    def test_transaction_that_sees_the_commit_may_take_the_lane(self):
+        first = self.view()
+        taken = first.lane()
+        first.commit()
+        self.assertEqual(self.view().lane(), taken)
+
+    def test_finish_by_another_thread_is_a_change_of_the_lane(self):
+        run = self.view()
+        run.start()
+        run.commit()
+        early, late = self.view(), self.view()
+        late.registry.requestStop('11-1')
+        late.commit()
+        self.assertNotEqual(early.lane(), 11)
+        early.commit()
+
+    def test_abort_frees_the_lane(self):
+        view = self.view()
+        view.lane()
+        self.assertNotEqual(self.view().lane(), 11)
+        view.manager.abort()
+        self.assertEqual(self.view().lane(), 11)
+
+    def test_failed_commit_frees_the_lane(self):
+        view = self.view()
+        view.start()
+        view.connection.root()['unfit'] = open(os.devnull)
+        self.addCleanup(view.connection.root()['unfit'].close)
+        with self.assertRaises(TypeError):
+            view.commit()
+        view.manager.abort()
+        self.assertEqual(self.view().lane(), 11)
+
+    def test_dead_transaction_frees_the_lane(self):
+        view = View(self.db).begin()
+        self.assertEqual(view.lane(), 11)
+        del view
+        gc.collect()
+        self.assertEqual(self.view().lane(), 11)
+
+    def test_savepoint_rollback_takes_the_run_back_and_keeps_the_lane(self):
+        view = self.view()
+        first = view.start()
+        savepoint = view.manager.savepoint()
+        second = view.start()
+        savepoint.rollback()
+        self.assertEqual((first.lane, second.lane), (11, 11))
+        third = view.start()
+        view.commit()
+        self.assertEqual((first.id, third.id), ('11-1', '11-2'))
+        registry = self.view().registry
+        self.assertEqual([run.id for run in registry.listRuns().items],
+                         ['11-2', '11-1'])
+
+    def test_run_of_a_whole_rolled_back_savepoint_is_not_there(self):
+        view = self.view()
+        savepoint = view.manager.savepoint()
+        view.start()
+        savepoint.rollback()
+        view.commit()
+        self.assertIsNone(self.view().registry.get('11-1'))
+        self.assertEqual(self.view().lane(), 11)
+
+    def test_conflict_elsewhere_leaves_the_lanes_usable(self):
+        views = [self.view(), self.view()]
+        for view in views:
+            view.start()
+            view.connection.root()['contended'] = view.start().id
+        views[0].commit()
+        with self.assertRaises(transaction.interfaces.TransientError):
+            views[1].commit()
+        views[1].manager.abort()
+        views[1].begin().start()
+        views[1].commit()
+        self.assertEqual(len(self.view().registry.listRuns().items), 3)
+
+    def test_guests_serve_when_no_own_lane_is_left(self):
+        views = [self.view() for _ in range(6)]
+        lanes = [view.lane() for view in views]
+        for view in views:
+            view.commit()
+        self.assertEqual(sorted(lanes)[3:], list(self.OWN))
+        self.assertEqual(len(set(lanes)), 6)
+        self.assertTrue(self.pool.ran_dry)
+
+    def test_process_without_own_lanes_takes_guests(self):
+        self.pool.setOwn(())
+        views = [self.view() for _ in range(4)]
+        self.assertEqual(sorted(view.lane() for view in views), [1, 2, 3, 4])
+        for view in views:
+            view.commit()
+        self.assertFalse(self.pool.ran_dry)
+
+    def test_more_transactions_than_guests_still_get_a_lane(self):
+        self.pool.setOwn(())
+        lanes = [self.view().lane() for _ in range(7)]
+        self.assertEqual(set(lanes), {1, 2, 3, 4})
+
+    def test_lane_that_another_process_pruned_is_taken_again(self):
+        view = self.view()
+        run = view.start()
+        view.commit()
+        # What another process commits passes no pool of this one.
+        other = self.view()
+        births = other.registry.lanes[11].births
+        births.remove(births.get(run.serial))
+        other.commit()
+        self.assertEqual(self.view().lane(), 11)
+
+    def test_small_cache_does_not_spoil_the_lanes(self):
+        db = self.db
+        db.setCacheSize(1)
+        for _ in range(5):
+            view = self.view()
+            self.assertEqual(view.lane(), 11)
+            view.commit()
+
+    def test_two_connections_of_one_transaction_do_not_conflict(self):
+        view = self.view()
+        second = self.db.open(transaction_manager=view.manager)
+        self.addCleanup(second.close)
+        site = second.root()['Application']
+        first_run = view.start()
+        second_run = site.getSiteManager()['background'].start('work')
+        self.assertIsNot(first_run.lane, second_run.lane)
+        view.commit()
+        registry = self.view().registry
+        for run_id in first_run.id, second_run.id:
+            self.assertIsNotNone(registry.get(run_id))
+        view.manager.abort()
+
+
+class ReserveTests(PoolCase):
+
+    def setUp(self):
+        super().setUp()
+        self.may_end = threading.Event()
+        self.addCleanup(self.may_end.set)
+
+    def reserve(self):
+        """Let a thread reserve; return it and what it got."""
+        is_done = threading.Event()
+        got = []
+
+        def run():
+            got.append(self.pool.reserve())
+            is_done.set()
+            self.may_end.wait(LIMIT)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        self.assertTrue(is_done.wait(LIMIT))
+        return thread, got[0]
+
+    def test_reserved_lane_is_left_to_its_thread(self):
+        thread, got = self.reserve()
+        self.assertTrue(got)
+        self.assertEqual(self.view().lane(), 12)
+        self.may_end.set()
+        thread.join(LIMIT)
+        self.assertEqual(self.view().lane(), 11)
+
+    def test_thread_gets_the_lane_that_it_reserved(self):
+        self.reserve()
+        self.assertTrue(self.pool.reserve())
+        self.assertEqual(self.view().lane(), 12)
+
+    def test_second_reserve_of_a_thread_takes_no_second_lane(self):
+        self.assertTrue(self.pool.reserve())
+        self.assertTrue(self.pool.reserve())
+        self.assertEqual(len(self.pool._reserved), 1)
+
+    def test_reserve_tells_when_there_is_nothing_to_give(self):
+        for _ in self.OWN:
+            self.assertTrue(self.reserve()[1])
+        self.assertFalse(self.pool.reserve())
+        self.assertTrue(self.pool.ran_dry)
+        self.assertIn(self.view().lane(), (1, 2, 3, 4))
+
+    def test_new_own_lanes_end_the_reservations_of_others(self):
+        self.reserve()
+        self.pool.setOwn((12, 13))
+        self.assertTrue(self.pool.reserve())
+        self.assertEqual(self.view().lane(), 12)
+
+
+class ManyThreadsTests(PoolCase):
+
+    def makeDatabase(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        return DB(FileStorage(os.path.join(folder.name, 'Data.fs')))
+
+    def test_threads_of_one_process_never_conflict(self):
+        conflicts = []
+        begin = threading.Barrier(3)
+
+        def run():
+            view = View(self.db)
+            begin.wait(LIMIT)
+            for _ in range(60):
+                view.begin().start()
+                try:
+                    view.commit()
+                except transaction.interfaces.TransientError as error:
+                    conflicts.append(error)
+                    view.manager.abort()
+            view.close()
+
+        threads = [threading.Thread(target=run) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10 * LIMIT)
+        self.assertEqual(conflicts, [])
+        transaction.begin()
+        self.assertEqual(self.registry.getCounts(),
+                         {'work': {'pending': 180}})
+        self.assertEqual(
+            len(self.registry.listRuns(limit=1000).items), 180)
