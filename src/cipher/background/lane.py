@@ -63,7 +63,7 @@ class Births(Persistent):
         self.tail = ()           # runs, the last of them next_serial - 1
         self.counts = {}         # type name -> number of runs
         self.chunks = LOBTree()  # first serial -> Chunk of runs or None
-        self.times = LLBTree()   # created_at in ms of a chunk's last -> serial
+        self.times = LLBTree()   # momentOf a chunk's last run -> its serial
 
     def __getstate__(self):
         return (self.next_serial, self.tail, self.counts, self.chunks,
@@ -80,7 +80,7 @@ class Births(Persistent):
         self.counts = count(self.counts, run.type, 1)
         if len(self.tail) >= SPILL:
             self.chunks[self.next_serial - SPILL] = Chunk(self.tail)
-            self.times[int(run.created_at * 1000)] = run.serial
+            self.times[momentOf(run)] = run.serial
             self.tail = ()
 
     def get(self, serial):
@@ -135,16 +135,21 @@ class Births(Persistent):
             yield first
             serial = first - 1
 
-    def serialBefore(self, created_at):
-        """Return a serial that no run created before *created_at* reaches.
+    def serialAfter(self, moment):
+        """Return a serial that no run of *moment* or before reaches.
 
-        Close to the least: at most a chunk or so above it.
+        Close to the least: at most a chunk or so above it.  *moment* is as
+        `momentOf` gives it.
         """
         try:
-            at = self.times.minKey(int(created_at * 1000))
+            return self.times[self.times.minKey(moment + 1)]
         except ValueError:
             return self.next_serial
-        return self.times[at] + 1
+
+
+def momentOf(run):
+    """Return when *run* was created, in whole microseconds."""
+    return int(run.created_at * 1000000)
 
 
 class Entry(NamedTuple):

@@ -16,6 +16,7 @@ import heapq
 from operator import itemgetter
 
 from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.lane import momentOf
 
 
 #: What one list looks at, at the most: entries of finished runs, or runs that
@@ -63,11 +64,11 @@ def _created(lanes, waiting_only, before):
 def _lane_created(lane, waiting_only, before):
     below = None
     if before is not None:
-        below = lane.births.serialBefore(before[0] / 1000000) + 1
+        below = lane.births.serialAfter(before[0])
     for run in lane.births.walk(below):
         if waiting_only and run.serial < lane.cursor.position:
             return
-        order = (int(run.created_at * 1000000), run.lane, run.serial)
+        order = (momentOf(run), run.lane, run.serial)
         if before is None or order < before:
             yield order, run
 
@@ -76,7 +77,8 @@ def _finished(lanes, states, before):
     """Yield ((key, lane, serial), run or None), newest first."""
     entries = heapq.merge(
         *[lane.finishes.walk(None if before is None else before[0] + 1)
-          for lane in lanes.values()], key=itemgetter(0), reverse=True)
+          for lane in lanes.values()],
+        key=itemgetter(0, 1, 2), reverse=True)
     for entry in entries:
         order = entry[:3]
         if before is not None and order >= before:
@@ -91,7 +93,8 @@ def _finished(lanes, states, before):
 def _parse(key, kind):
     if key is None:
         return None
-    parts = key[1:].split('-') if key[:1] == kind else ()
+    is_ours = isinstance(key, str) and key[:1] == kind
+    parts = key[1:].split('-') if is_ours else ()
     if len(parts) != 3 or not all(
             part.isascii() and part.isdigit() and len(part) < 19
             for part in parts):

@@ -41,11 +41,13 @@ class _Lease:
 
     def __init__(self, lane):
         self.lane = lane
+        # The cache would let them go, and with them what they know.
+        self._parts = lane.births, lane.finishes
         self.born = {}   # serial -> None: a set that keeps the order
 
     def serials(self):
         # Those of the objects as this transaction's connection sees them.
-        return self.lane.births._p_serial, self.lane.finishes._p_serial
+        return tuple(part._p_serial for part in self._parts)
 
 
 class LanePool:
@@ -88,11 +90,14 @@ class LanePool:
     def checkOut(self, registry, txn):
         """Return the `Lease` of *txn*, made if need be."""
         try:
-            return txn.data(self)
+            leases = txn.data(self)
         except KeyError:
-            pass
-        lease = _Lease(self._choose(registry, txn))
-        txn.set_data(self, lease)
+            leases = {}   # connection -> _Lease: there may be several
+            txn.set_data(self, leases)
+        lease = leases.get(registry._p_jar)
+        if lease is not None:
+            return lease
+        lease = leases[registry._p_jar] = _Lease(self._choose(registry, txn))
         txn.addAfterCommitHook(
             self._committed, (lease, registry._p_jar.db()))
         txn.addAfterAbortHook(self._aborted, (lease,))
@@ -110,7 +115,7 @@ class LanePool:
                 lane = registry.lanes.get(number)
                 if (lane is not None
                         and self._owner_of(number) in (None, me)
-                        and self._is_free(number, txn)
+                        and self._is_free(number)
                         and self._is_seen(lane)):
                     self._local.number = number
                     self._leases[number] = weakref.ref(txn)
@@ -124,7 +129,7 @@ class LanePool:
         random.shuffle(guests)
         last = getattr(self._local, 'guest', None)
         guests.sort(key=lambda lane: (
-            not self._is_free(lane.number, txn), not self._is_seen(lane),
+            not self._is_free(lane.number), not self._is_seen(lane),
             lane.number != last))
         lane = guests[0]
         self._local.guest = lane.number
@@ -135,14 +140,16 @@ class LanePool:
         thread = self._reserved.get(number, _nobody)()
         return thread if thread is not None and thread.is_alive() else None
 
-    def _is_free(self, number, txn):
-        return self._leases.get(number, _nobody)() in (None, txn)
+    def _is_free(self, number):
+        return self._leases.get(number, _nobody)() is None
 
     def _is_seen(self, lane):
         lane.births._p_activate()
         lane.finishes._p_activate()
-        return self._last.get(lane.number) in (
-            None, (lane.births._p_serial, lane.finishes._p_serial))
+        # Or a later one: that of whoever removed some of its runs.
+        born, finished = self._last.get(lane.number, (b'', b''))
+        return (lane.births._p_serial >= born
+                and lane.finishes._p_serial >= finished)
 
     def _committed(self, success, lease, db):
         # An after-commit hook: it reads what the commit left in the objects,

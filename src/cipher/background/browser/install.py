@@ -64,6 +64,7 @@ class BackgroundPage(SitePage):
     """Leads to the site's own registry, or tells that there is none."""
 
     template = ViewPageTemplateFile('templates/background.pt')
+
     def update(self):
         self.inherited = None
         registry = queryRegistry(self.context)

@@ -14,8 +14,8 @@
 """JSON: the data of the pages, under the same permissions."""
 import json
 
-from cipher.background.browser.page import Published
 from cipher.background.browser.page import READ
+from cipher.background.browser.page import Published
 
 
 JSON_TYPE = 'application/json;charset=utf-8'

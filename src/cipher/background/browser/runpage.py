@@ -66,12 +66,16 @@ class Run(RunView):
         data = self.getStatus()
         data['timeline'] = list(self._get_timeline(data))
         data['context'] = self._get_context()
-        data['can_stop'] = data['is_stoppable'] and checkPermission(
-            STOP_WORKERS, self.registry)
+        data['can_stop'] = data['is_stoppable'] and self.may_stop
         data['details'] = None
         if self.can_see_details:
             data['details'] = self._get_details(data)
         return data
+
+    @property
+    def may_stop(self):
+        """Whether the principal may stop runs at all."""
+        return checkPermission(STOP_WORKERS, self.registry)
 
     def _get_timeline(self, data):
         say, text, stop = self.presenter.say, data['text'], data['stop']

@@ -136,7 +136,7 @@ class RunsPage(Runs, Page):
     def type_filters(self):
         """The worker types to choose from."""
         declared = dict(getUtilitiesFor(IWorkerType))
-        return [{'name': name,
+        return [{'name': cleanLine(name),
                  'title': (cleanLine(declared[name].title)
                            if name in declared else cleanLine(name)),
                  'selected': name in self.types}

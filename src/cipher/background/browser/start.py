@@ -35,6 +35,7 @@ from zope.schema.interfaces import ITuple
 from zope.security.checker import ProxyFactory
 from zope.security.interfaces import Forbidden
 from zope.security.interfaces import Unauthorized
+from zope.security.proxy import removeSecurityProxy
 from zope.traversing.interfaces import ITraversable
 
 from cipher.background.browser.interfaces import IStartContext
@@ -189,6 +190,11 @@ class StartPage(Page, Form):
         }
 
     def _say_error(self, error):
+        # A proxy lets no more than its markup through.
+        error = removeSecurityProxy(error)
+        inner = getattr(error.context, 'errors', None)
+        if inner and not hasattr(error, 'message'):
+            return ' '.join(self._say_error(one) for one in inner)
         message = getattr(error, 'message', None)
         return cleanLine(self.say(message or _('This is not valid.')))
 
@@ -196,7 +202,8 @@ class StartPage(Page, Form):
     def form_errors(self):
         """Errors that belong to no one field."""
         return [self._say_error(error)
-                for error in self.widgets.errors if error.widget is None]
+                for error in self.widgets.errors
+                if removeSecurityProxy(error).widget is None]
 
     @property
     def breadcrumbs(self):

@@ -156,6 +156,13 @@ class TestStop(BrowserTests):
         self.sync()
         return self.registry.get(self.run_id).state
 
+    def note(self):
+        """Return (user, description) of the last transaction."""
+        changes = self.registry._p_jar.db().storage.changes
+        record = list(changes.iterator())[-1]
+        return (record.user.decode().split()[-1],
+                record.description.decode().splitlines()[-1])
+
     def test_stop_is_confirmed_with_a_reason(self):
         browser = self.browser()
         browser.open(BASE + '/' + self.path)
@@ -174,9 +181,8 @@ class TestStop(BrowserTests):
     def test_who_and_why_is_in_the_transaction_note(self):
         self.post(self.path, stop='1', reason='Enough',
                   csrf_token=self.token(self.path))
-        self.sync()
-        entry = self.registry._p_jar.db().undoInfo(0, 1)
-        self.assertTrue(entry is not None)
+        self.assertEqual(self.note(), (
+            'test.admin', 'Stop background run %s: Enough' % self.run_id))
 
     def test_finished_run_is_not_stopped(self):
         token = self.token(self.path)

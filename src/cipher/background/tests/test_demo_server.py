@@ -99,7 +99,8 @@ class Demo:
         path = '/++background++/start.html?type=' + worker_type
         data = {'form.widgets.' + name: value
                 for name, value in input.items()}
-        data.update({'csrf_token': self.readToken(path, user),
+        data.update({'type': worker_type,
+                     'csrf_token': self.readToken(path, user),
                      'form.buttons.start': '1'})
         return self.read(path, user, data)
 

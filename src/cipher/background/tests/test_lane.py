@@ -13,6 +13,7 @@
 ##############################################################################
 """Lanes against simple models of them."""
 import bisect
+import itertools
 import unittest
 
 from BTrees.check import check
@@ -29,6 +30,7 @@ from cipher.background.lane import Chunk
 from cipher.background.lane import Cursor
 from cipher.background.lane import Finishes
 from cipher.background.lane import Lane
+from cipher.background.lane import momentOf
 from cipher.background.run import WorkerRun
 
 
@@ -128,32 +130,18 @@ class BirthsTests(unittest.TestCase):
         births.remove(bear(births, type='a'))
         self.assertFalse(births.counts.get('a'))
 
-    def test_serial_before_a_time_is_above_all_runs_before_it(self):
-        for size in SIZES:
-            births, runs = bearMany(size, step=0.25)
-            for n in range(-2, size + 2):
-                for offset in (-0.001, 0, 0.001):
-                    at = NOW + n * 0.25 + offset
-                    serial = births.serialBefore(at)
-                    before = [run.serial for run in runs
-                              if run.created_at < at]
-                    self.assertLess(max(before, default=0), serial)
-                    if at < NOW + (size - SPILL) * 0.25:
-                        # And not far above it.
-                        self.assertLessEqual(
-                            serial, len(before) + 2 * SPILL + 1)
-
-    def test_serial_before_bears_a_clock_that_was_set_back(self):
-        births = Births()
-        times = ([NOW + n for n in range(SPILL)]
-                 + [NOW - 1000 + n for n in range(2 * SPILL)]
-                 + [NOW + n for n in range(SPILL)])
-        runs = [bear(births, at) for at in times]
-        for at in times:
-            serial = births.serialBefore(at)
+    def test_serial_after_a_moment_is_above_all_runs_up_to_it(self):
+        for size, step in itertools.product(SIZES, (0, 0.0001, 0.25)):
+            births, runs = bearMany(size, step)
             for run in runs:
-                if run.created_at < at:
-                    self.assertLess(run.serial, serial)
+                moment = momentOf(run)
+                for at in (moment - 1, moment, moment + 1):
+                    serial = births.serialAfter(at)
+                    upto = [run.serial for run in runs
+                            if momentOf(run) <= at]
+                    self.assertLess(max(upto, default=0), serial)
+                    # And not far above it.
+                    self.assertLessEqual(serial, len(upto) + 2 * SPILL)
 
     def test_whole_state_comes_back(self):
         births, runs = bearMany(SPILL + 3)

@@ -232,8 +232,7 @@ class PoolTests(PoolCase):
         self.assertEqual(self.view().lane(), 11)
 
     def test_small_cache_does_not_spoil_the_lanes(self):
-        db = self.db
-        db.setCacheSize(1)
+        self.db.setCacheSize(1)
         for _ in range(5):
             view = self.view()
             self.assertEqual(view.lane(), 11)
@@ -246,7 +245,7 @@ class PoolTests(PoolCase):
         site = second.root()['Application']
         first_run = view.start()
         second_run = site.getSiteManager()['background'].start('work')
-        self.assertIsNot(first_run.lane, second_run.lane)
+        self.assertNotEqual(first_run.lane, second_run.lane)
         view.commit()
         registry = self.view().registry
         for run_id in first_run.id, second_run.id:
@@ -259,7 +258,6 @@ class ReserveTests(PoolCase):
     def setUp(self):
         super().setUp()
         self.may_end = threading.Event()
-        self.addCleanup(self.may_end.set)
 
     def reserve(self):
         """Let a thread reserve; return it and what it got."""
@@ -273,6 +271,8 @@ class ReserveTests(PoolCase):
 
         thread = threading.Thread(target=run)
         thread.start()
+        self.addCleanup(thread.join, LIMIT)
+        self.addCleanup(self.may_end.set)
         self.assertTrue(is_done.wait(LIMIT))
         return thread, got[0]
 
