@@ -29,6 +29,8 @@ class _LaneView:
         self.inherited_below = 0      # set by the first scan
         self.is_inherited = is_inherited
         self.unfinished = set()       # serials known that are not finished
+        self.deferred = {}    # serial -> due_at, not yet in the lane's Due
+        self.due_keys = {}    # serial -> its key in the lane's Due
 
 
 class Backlog:
@@ -64,13 +66,14 @@ class Backlog:
             return list(self._views)
 
     def told(self, items):
-        """Return tickets for *items*, (oid, lane, serial) just committed.
+        """Return [(ticket, due_at)] for *items*, just committed.
 
-        Not for lanes of others, nor for what the next scan will find anyhow.
+        An item is (registry oid, lane, serial, priority, due_at).  Leaves out
+        lanes of others, and what the next scan will find anyhow.
         """
         tickets = []
         with self._lock:
-            for oid, number, serial in items:
+            for oid, number, serial, priority, due_at in items:
                 view = self._views.get((oid, number))
                 if view is None or serial != view.scanned:
                     continue
@@ -80,7 +83,8 @@ class Backlog:
                 view.scanned = serial + 1
                 view.unfinished.add(serial)
                 self._waiting += 1
-                tickets.append(Ticket(oid, number, serial))
+                tickets.append((Ticket(oid, number, serial, False, priority),
+                                due_at))
         return tickets
 
     def toScan(self, oid, number, next_serial):
@@ -95,7 +99,7 @@ class Backlog:
                 self.is_behind = True
             return range(view.scanned, end)
 
-    def scanned(self, oid, number, serial, is_waiting):
+    def scanned(self, oid, number, serial, is_waiting, priority=0):
         """Note that *serial* was looked at; return a ticket if it waits.
 
         None if it was told of in the meantime, or does not wait.
@@ -109,7 +113,65 @@ class Backlog:
                 return None
             view.unfinished.add(serial)
             self._waiting += 1
-            return Ticket(oid, number, serial, serial < view.inherited_below)
+            return Ticket(oid, number, serial, serial < view.inherited_below,
+                          priority)
+
+    def foundDue(self, oid, number, key, serial, priority):
+        """Return a ticket for a run whose time has come; None if known.
+
+        None as well where there is no room: the entry *key* of the lane's Due
+        stays until the run is finished.
+        """
+        with self._lock:
+            view = self._views.get((oid, number))
+            if (view is None or serial in view.unfinished
+                    or self._waiting >= CAPACITY):
+                return None
+            view.unfinished.add(serial)
+            view.due_keys[serial] = key
+            self._waiting += 1
+            return Ticket(oid, number, serial, view.is_inherited, priority)
+
+    def isKnown(self, oid, number, serial):
+        """Return whether the run waits or works here already."""
+        with self._lock:
+            view = self._views.get((oid, number))
+            return view is not None and serial in view.unfinished
+
+    def defer(self, ticket, due_at):
+        """Let *ticket*, which was waiting, wait in the database."""
+        with self._lock:
+            self._waiting -= 1
+            view = self._views.get((ticket.registry_oid, ticket.lane))
+            if view is not None:
+                view.deferred[ticket.serial] = due_at
+
+    def dueChanges(self, oid, number, limit):
+        """Return what to write into a lane's Due: (new, old).
+
+        *new* are at most *limit* (serial, due_at), *old* as many keys.
+        """
+        with self._lock:
+            view = self._views[oid, number]
+            new = list(view.deferred.items())[:limit]
+            moved = {serial for serial, _ in new}
+            old = [key for serial, key in view.due_keys.items()
+                   if serial in moved or serial not in view.unfinished]
+            return new, old[:limit]
+
+    def dueWritten(self, oid, number, new, old):
+        """Note that these changes of a lane's Due are committed."""
+        with self._lock:
+            view = self._views.get((oid, number))
+            if view is None:
+                return
+            old = set(old)
+            view.due_keys = {serial: key for serial, key
+                             in view.due_keys.items() if key not in old}
+            for serial, due_at in new:
+                if view.deferred.get(serial) == due_at:
+                    del view.deferred[serial]
+                    view.unfinished.discard(serial)
 
     def begun(self):
         """A ticket has found its thread."""

@@ -78,7 +78,9 @@ def _principal(run):
 
 
 def _check(run, principal):
-    target = run.context if run.reference is not None else getSite()
+    target = getSite() if run.reference is None else run.context
+    if target is None:
+        return   # gone; there will be no work
     newInteraction(Participation(principal))
     try:
         permitted = checkPermission(run.permission, target)

@@ -13,7 +13,9 @@
 ##############################################################################
 """Records threads that an application made and started by hand."""
 import logging
+import time
 
+from transaction.interfaces import TransientError
 from zope.component import adapter
 from zope.component import queryUtility
 from zope.event import notify
@@ -26,16 +28,21 @@ from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkObserver
 from cipher.background.interfaces import RunStartedEvent
 from cipher.background.interfaces import RuntimeRefused
+from cipher.background.lifecycle import backOff
 from cipher.background.live import LiveRun
 from cipher.background.live import Ticket
+from cipher.background.observer import WorkObserver
 from cipher.background.recorder import LoopRecorder
 from cipher.background.runtime import RuntimeSettings
 from cipher.background.runtime import startRuntime
+from cipher.background.text import NOTE_LIMIT
 from cipher.background.text import cleanLine
-from cipher.background.thread import WorkObserver
 
 
 log = logging.getLogger(__name__)
+
+#: How often the begin of a worker is tried to be recorded.
+ENTRY_TRIES = 20
 
 
 @implementer(IWorkObserver)
@@ -62,25 +69,49 @@ class HandMadeRecorder(LoopRecorder):
         if self.live is None:
             registry = queryUtility(IWorkerRegistry)
             if registry is not None:
-                self._enter(worker, connection, registry)
+                self._try_to_enter(worker, registry)
 
-    def _enter(self, worker, connection, registry):
-        runtime = _runtime_of(worker.site_db)
-        if runtime is None:
-            log.debug('%s: not recorded, its process shuts down', worker.name)
-            return
-        with ZopeTransaction(note=worker.name):
-            run = registry.addRun(
-                self._class_name, starter=worker.user_name or None,
-                title=cleanLine(worker.name))
-            ticket = Ticket(registry._p_oid, run.lane, run.serial)
-            live = LiveRun(runtime, ticket, must_not_rerun=True)
-            epoch = run.claim(runtime.id, live.started_at,
-                              must_not_rerun=True)
-            notify(RunStartedEvent(run, registry))
-        if runtime.enter(live):
-            super().__init__(live, epoch, is_claimed=True)
-            super().started(worker)
+    def _try_to_enter(self, worker, registry):
+        # The work goes on without a record rather than not at all.
+        for tries in range(1, ENTRY_TRIES + 1):
+            try:
+                return self._enter(worker, registry)
+            except TransientError as error:
+                log.debug('%s: %s; trying again', worker.name,
+                          type(error).__name__)
+            except Exception:
+                log.exception('%s: could not be recorded', worker.name)
+                return
+            time.sleep(backOff(tries, cap=1.0))
+
+    def _enter(self, worker, registry):
+        live = None
+        try:
+            runtime = _runtime_of(worker.site_db)
+            with ZopeTransaction(note=cleanLine(worker.name, NOTE_LIMIT)):
+                run = registry.addRun(
+                    self._class_name, starter=worker.user_name or None,
+                    title=cleanLine(worker.name))
+                ticket = Ticket(registry._p_oid, run.lane, run.serial)
+                entering = LiveRun(runtime, ticket, must_not_rerun=True)
+                epoch = run.claim(runtime.id, entering.started_at,
+                                  must_not_rerun=True)
+                notify(RunStartedEvent(run, registry))
+                # Before the commit, which lets an executor look at the run.
+                if not runtime.enter(entering):
+                    if runtime.is_draining:
+                        raise RuntimeRefused('its process shuts down')
+                    raise TransientError('another one got this id')
+                live = entering
+        except BaseException as error:
+            if live is not None:
+                runtime.leave(live)
+            if isinstance(error, RuntimeRefused):
+                log.debug('%s: not recorded, %s', worker.name, error)
+                return
+            raise
+        super().__init__(live, epoch, is_claimed=True)
+        super().started(worker)
 
     def began(self, worker, connection):
         """See `~cipher.background.interfaces.IWorkObserver`."""
@@ -105,7 +136,8 @@ class HandMadeRecorder(LoopRecorder):
 def _runtime_of(db):
     """Return the runtime of *db*; one that takes no runs where there is none.
 
-    A run that is recorded as running needs a process that beats.
+    A run that is recorded as running needs a process that beats.  Raise
+    `RuntimeRefused` when there is none to be had.
     """
     runtime = switchboard.getRuntime(db)
     if runtime is None:
@@ -113,4 +145,6 @@ def _runtime_of(db):
             runtime = startRuntime(db, RuntimeSettings(threads=0))
         except RuntimeRefused:
             runtime = switchboard.getRuntime(db)
+            if runtime is None:
+                raise
     return runtime

@@ -47,7 +47,8 @@ def addRegistry(site):
     registry = _own_registry(manager)
     if registry is not None:
         return registry
-    connection = findConnection(manager)
+    # A manager need not be a persistent object itself.
+    connection = findConnection(manager) or findConnection(site)
     if connection is None:
         raise InvalidSite(
             'registry: expected a site that is stored in a database, got a '

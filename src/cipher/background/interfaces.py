@@ -53,8 +53,8 @@ from zope.schema import Bool
 from zope.schema import Choice
 from zope.schema import Dict
 from zope.schema import Float
-from zope.schema import InterfaceField
 from zope.schema import Int
+from zope.schema import InterfaceField
 from zope.schema import List
 from zope.schema import Object
 from zope.schema import Text
@@ -78,6 +78,21 @@ RERUN = 'rerun'
 FAIL = 'fail'
 #: What ``on_interrupt`` may say.
 ON_INTERRUPT = (RERUN, FAIL)
+
+NOT_UNIQUE = 'no'
+BY_TYPE = 'type'
+BY_CONTEXT = 'context'
+BY_INPUT = 'input'
+#: What ``unique`` may say.
+UNIQUE = (NOT_UNIQUE, BY_TYPE, BY_CONTEXT, BY_INPUT)
+
+AS_STARTER = 'starter'
+AS_SYSTEM = 'system'
+#: What ``run_as`` may say, but a principal id.
+
+#: A run that was started by a run that was started … by a run, so often, is
+#: no chain any more but a loop.
+MAX_DEPTH = 10
 
 VIEW_WORKERS = 'cipher.background.ViewWorkers'
 START_WORKERS = 'cipher.background.StartWorkers'
@@ -146,6 +161,25 @@ class RunLost(BackgroundError):
     """The worker no longer owns its run: it leaves without a commit."""
 
 
+class TooDeep(BackgroundError):
+    """Runs that start each other have gone on for too long."""
+
+
+class Cancel(BackgroundError):
+    """Raised by a worker: the run fails, and is not tried again."""
+
+
+class Snooze(BackgroundError):
+    """Raised by a worker: do all of it later, and count no attempt.
+
+    What the work changed is aborted.  *seconds* is a float >= 0.
+    """
+
+    def __init__(self, seconds, reason=None):
+        super().__init__(reason or 'put off for %s s' % seconds)
+        self.seconds = seconds
+
+
 class StopRequested(BaseException):
     """Raised by `IWorker.checkStop` when a stop was asked for.
 
@@ -203,6 +237,20 @@ class IWorker(Interface):
         The open transaction is then aborted and the run is ``stopped``.
         """
 
+    cursor = Attribute(
+        "What the last `checkpoint` of this run was given, None at first.  A "
+        "worker that makes checkpoints begins there.")
+
+    def checkpoint(cursor=None):
+        """Commit the work so far; go on in a new transaction.
+
+        *cursor* (plain data) and the progress are part of that commit.  After
+        a conflict, an error or the end of the process the work begins anew,
+        with `cursor` as it was given last: each effect happens once.  Raise
+        `StopRequested` where a stop was asked for, after the commit.  For
+        jobs and handlers that are recorded.
+        """
+
     def setProgress(done, total=None, message=None):
         """Tell how far the work is: *done* of *total* units (numbers).
 
@@ -253,6 +301,13 @@ class IBackgroundWorkerThread(IWorker):
         Called again from the start when the commit conflicts.
         """
 
+    def retryDelay(attempt, error):
+        """Return the seconds (float) before the next attempt.
+
+        *attempt* attempts ended so far, the last one with *error*.  None: as
+        the worker type says.  Asked only where there is a next attempt.
+        """
+
     def doCleanup():
         """Clean up after `doWork`, also when that failed.
 
@@ -299,6 +354,12 @@ class IWorkObserver(Interface):
         What is written here is committed together with the work.
         """
 
+    def checkpoint(worker, cursor):
+        """Commit the work so far with *cursor*; see `IWorker.checkpoint`.
+
+        Raise ``RuntimeError`` where there is nowhere to keep the cursor.
+        """
+
     def conflicted(worker, error):
         """A transient *error* ended a try; there will be another."""
 
@@ -335,6 +396,40 @@ class IWorkerType(Interface):
                     "not happen twice.")
     factory = Attribute("The class of the worker, or None")
     handler = Attribute("The function that does the work, or None")
+    max_attempts = Int(
+        title="Attempts", min=1, readonly=True,
+        description="How many times the work is begun before an error fails "
+                    "the run.  Conflicts and stops do not count.")
+    retry_delay = Float(
+        title="Retry delay", min=0.0, readonly=True,
+        description="Seconds before the second attempt; doubled, up to an "
+                    "hour, at each further one, less up to a half by chance.")
+    max_running = Int(
+        title="At a time", min=1, required=False, readonly=True,
+        description="How many runs of the type run at a time in the whole "
+                    "database; None: as many as there are threads.")
+    unique = Choice(
+        title="Unique", values=UNIQUE, readonly=True,
+        description="While such a run is pending a second start gives that "
+                    "one: of the same type, type and context, or type, "
+                    "context and input.")
+    priority = Int(
+        title="Priority", readonly=True,
+        description="Of those that wait the greater goes first.")
+    run_as = TextLine(
+        title="Run as", readonly=True,
+        description="Whose permissions the work has: 'starter', 'system' or "
+                    "a principal id")
+    autostart = Bool(
+        title="Service", readonly=True,
+        description="Kept running while a runtime lives")
+    keep_days = Float(
+        title="Keep for", required=False, readonly=True,
+        description="Days that a finished run is kept; None: as the registry "
+                    "says")
+    keep = Int(
+        title="Keep at the most", required=False, readonly=True,
+        description="Finished runs that are kept; None: as the registry says")
     is_loop = Bool(
         title="Loops", readonly=True,
         description="True for a class that is a `BackgroundWorkerThread` "
@@ -370,6 +465,11 @@ class IWorkerRun(Interface):
     started_at = Float(title=_("Began"), required=False, readonly=True)
     finished_at = Float(title=_("Finished"), required=False, readonly=True)
     attempts = Int(title=_("Attempts"), readonly=True)
+    priority = Int(title=_("Priority"), readonly=True)
+    due_at = Float(title=_("Due"), required=False, readonly=True,
+                   description="Not before; None: at once")
+    depth = Int(title=_("Depth"), readonly=True,
+                description="How many runs led to it, each by a start")
     interruptions = Int(
         title=_("Interruptions"), readonly=True,
         description="How many times its process died while it ran")
@@ -391,6 +491,10 @@ class IRunDetails(Interface):
     input = Dict(title=_("Input"), readonly=True)
     traceback = Text(title=_("Traceback"), readonly=True)
     log = Text(title=_("Log"), readonly=True)
+    history = List(
+        title=_("Attempts"), readonly=True,
+        description="Of those that failed: (began at, seconds, type of the "
+                    "error, text)")
 
 
 class IStopRequest(Interface):
@@ -417,6 +521,7 @@ class IRunStatus(Interface):
     finished_at = Float(title=_("Finished"), required=False)
     attempts = Int(title=_("Attempts"))
     interruptions = Int(title=_("Interruptions"))
+    due_at = Float(title=_("Due"), required=False)
     progress_done = Float(title=_("Done"), required=False)
     progress_total = Float(title=_("Of"), required=False)
     message = TextLine(title=_("Message"), required=False)
@@ -479,6 +584,15 @@ class IWorkerRegistry(Interface):
 
         For trusted code: no permission is asked.  Raise `UnknownWorkerType`,
         `InvalidInput` or `InvalidContext`, each with nothing stored.
+        """
+
+    def submit(name, context=None, input=None, delay=0.0, unique=None,
+               priority=None):
+        """`start` with options; *input* is a dict or None.
+
+        *delay*: seconds that the run waits at least.  *unique* and *priority*
+        take the place of what the type says.  Where it is unique and such a
+        run is pending, return that one.
         """
 
     def startByPrincipal(name, context=None, **input):
@@ -674,7 +788,8 @@ class IRunInterruptedEvent(IRunFinishedEvent):
 
 
 class IRunRequeuedEvent(IRunEvent):
-    """The process of the run ended, and the run waits again."""
+    """The run waits again: after an error, a snooze or the end of its process.
+    """
 
 
 @implementer(IRunEvent)

@@ -21,6 +21,7 @@ import time
 
 from zope.event import notify
 
+from cipher.background import clock
 from cipher.background import process
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
@@ -37,7 +38,7 @@ from cipher.background.lane import Lane
 from cipher.background.lifecycle import afterInterruption
 from cipher.background.lifecycle import isSilent
 from cipher.background.pool import getPool
-from cipher.background.recorder import writeInterruption
+from cipher.background.recording import writeInterruption
 from cipher.background.run import StopRequest
 
 
@@ -49,6 +50,9 @@ SPARE_LANES = 4
 
 #: Runs are rescued at most so many in one commit.
 RESCUE_BATCH = 100
+
+#: Delayed runs of one lane are written at most so many in one commit.
+DUE_BATCH = 500
 
 #: Seconds.  What lives shorter than this is not told to other processes.
 LIVE_AFTER = 1.0
@@ -68,12 +72,15 @@ class Keeper:
     # Turns
 
     def turn(self, with_adoption):
-        """Look at the database: record, lanes, what waits, stop requests."""
+        """Look at the database: record, lanes, what waits, stop requests.
+
+        Return whether to look again at once.
+        """
         with ZodbConnection(self._runtime.db) as connection:
             with ZopeTransaction():
                 directory = process.getDirectory(connection)
                 if directory is None:
-                    return   # no registry yet: nothing to do, nothing written
+                    return False   # no registry yet: nothing is written
                 registries = directory.listRegistries()
                 known = {key[0] for key in self._runtime.backlog.lanes()}
                 is_news = any(r._p_oid not in known for r in registries)
@@ -84,8 +91,11 @@ class Keeper:
             if self._runtime.threads and (
                     with_adoption or is_news or is_dry):
                 self._adopt(connection)
-            self._scan(connection)
+            is_unfinished = self._scan(connection)
+            self._scan_due(connection)
+            self._write_due(connection)
             self._read_stops(connection)
+            return is_unfinished
 
     def _note(self, what):
         return 'background process %s: %s' % (self._runtime.name, what)
@@ -98,7 +108,7 @@ class Keeper:
                 process.ProcessRecord(
                     runtime.id, runtime.host, pid, process.machineId(),
                     process.pidStarted(pid), runtime.threads,
-                    runtime.settings.lease, time.time()))
+                    runtime.settings.lease, clock.now()))
         self._is_recorded = True
 
     # Beat
@@ -112,7 +122,7 @@ class Keeper:
             with ZopeTransaction(note=self._note('beat')):
                 record = self._own_record(connection)
                 record.beat.count += 1
-                record.beat.beat_at = time.time()
+                record.beat.beat_at = clock.now()
                 self._write_live(record, live)
                 self._write_cursors(connection)
             self._told_live = live
@@ -140,7 +150,7 @@ class Keeper:
         return record
 
     def _live(self):
-        limit = time.time() - LIVE_AFTER
+        limit = clock.now() - LIVE_AFTER
         return {live.key: (live.started_at, live.progress)
                 for live in self._runtime.allLive()
                 if live.started_at <= limit}
@@ -152,10 +162,24 @@ class Keeper:
     def _write_cursors(self, connection):
         backlog = self._runtime.backlog
         for oid, number in backlog.lanes():
-            cursor = connection.get(oid).lanes[number].cursor
+            lane = self._lane(connection, oid, number)
+            if lane is None:
+                continue
             position = backlog.position(oid, number)
-            if cursor.position != position:
-                cursor.position = position
+            if lane.cursor.position != position:
+                lane.cursor.position = position
+
+    def _lane(self, connection, oid, number):
+        """Return that lane; None, and forget it, when its registry is gone.
+        """
+        try:
+            lane = connection.get(oid).lanes[number]
+            lane.births._p_activate()
+            lane.cursor._p_activate()
+            return lane
+        except KeyError:
+            self._runtime.backlog.dropLane(oid, number)
+            return None
 
     # Adoption of lanes, rescue of runs
 
@@ -234,10 +258,8 @@ class Keeper:
         lost = []
         with ZopeTransaction():
             for oid, number in backlog.lanes():
-                try:
-                    lane = connection.get(oid).lanes[number]
-                except KeyError:
-                    backlog.dropLane(oid, number)   # the registry is gone
+                lane = self._lane(connection, oid, number)
+                if lane is None:
                     continue
                 births = lane.births
                 for serial in backlog.toScan(oid, number, births.next_serial):
@@ -248,15 +270,55 @@ class Keeper:
                             and (oid, run.id) in self._orphans):
                         lost.append((oid, number, serial))
                         break   # first its rescue, then the rest
-                    ticket = backlog.scanned(oid, number, serial,
-                                             state in (PENDING, RUNNING))
+                    ticket = backlog.scanned(
+                        oid, number, serial, state in (PENDING, RUNNING),
+                        run.priority if run is not None else 0)
                     if ticket is not None and state == PENDING:
-                        tickets.append(ticket)
-        for ticket in tickets:
-            runtime.submit(ticket)
+                        tickets.append((ticket, run.due_at))
+        for ticket, due_at in tickets:
+            runtime.dispatcher.submit(ticket, due_at)
         if lost:
             self._rescue(connection, lost[:RESCUE_BATCH])
-            backlog.is_behind = True
+        return bool(lost)
+
+    def _scan_due(self, connection):
+        """Find whose time has come; submit it."""
+        runtime = self._runtime
+        backlog = runtime.backlog
+        with ZopeTransaction():
+            for oid, number in backlog.lanes():
+                lane = self._lane(connection, oid, number)
+                if lane is None:
+                    continue
+                for key, serial in lane.due.upTo(clock.now()):
+                    if backlog.isKnown(oid, number, serial):
+                        continue
+                    run = lane.births.get(serial)
+                    ticket = backlog.foundDue(
+                        oid, number, key, serial, run.priority if run else 0)
+                    if ticket is None:
+                        break   # no room
+                    runtime.dispatcher.submit(ticket)
+
+    def _write_due(self, connection):
+        """Write what waits for long into the database, and forget the old."""
+        backlog = self._runtime.backlog
+        written = []
+        with ZopeTransaction(note=self._note('due runs')):
+            for oid, number in backlog.lanes():
+                new, old = backlog.dueChanges(oid, number, DUE_BATCH)
+                if not (new or old):
+                    continue
+                lane = self._lane(connection, oid, number)
+                if lane is None:
+                    continue
+                for key in old:
+                    lane.due.remove(key)
+                for serial, due_at in new:
+                    lane.due.add(due_at, serial)
+                written.append((oid, number, new, old))
+        for changes in written:
+            backlog.dueWritten(*changes)
 
     def _rescue(self, connection, lost):
         with ZopeTransaction(note=self._note('rescue')):
@@ -292,8 +354,12 @@ class Keeper:
         with ZopeTransaction(note=self._note('stop requests')):
             mine = set(runtime.backlog.lanes())
             for oid in {oid for oid, _ in mine} | runtime.liveRegistries():
-                registry = connection.get(oid)
-                for run_id, request in list(registry.stops.items()):
+                try:
+                    registry = connection.get(oid)
+                    requests = list(registry.stops.items())
+                except KeyError:
+                    continue   # the registry is gone
+                for run_id, request in requests:
                     self._read_stop(registry, run_id, request, mine)
 
     def _read_stop(self, registry, run_id, request, mine):
@@ -327,14 +393,19 @@ class Keeper:
                     self._give_up(connection, live)
                 self._write_cursors(connection)
                 for oid, number in runtime.backlog.lanes():
-                    connection.get(oid).lanes[number].cursor.owner = None
+                    lane = self._lane(connection, oid, number)
+                    if lane is not None:
+                        lane.cursor.owner = None
                 processes = process.getDirectory(connection).processes
                 if runtime.id in processes:
                     del processes[runtime.id]
 
     def _give_up(self, connection, live):
-        registry = connection.get(live.registry_oid)
-        run = registry.getRun(live.lane, live.serial)
+        try:
+            registry = connection.get(live.registry_oid)
+            run = registry.getRun(live.lane, live.serial)
+        except KeyError:
+            return   # the registry is gone
         if run is None or run.isFinished():
             return
         log.warning('Run %s: it works longer than the drain; interrupted',

@@ -20,6 +20,7 @@ written by one thread at a time in the normal course::
      +-- births     runs born here, by serial; written by whoever starts
      +-- finishes   what its writer finished; written by whoever finishes
      +-- cursor     how far its consumer came; written by the consumer alone
+     +-- due        what waits for its time; written by the consumer alone
 
 New entries gather in the head (``tail``) and spill, `SPILL` at a time, into a
 chunk that a tree refers to: a start or finish writes the head only.
@@ -260,6 +261,35 @@ class Cursor(Persistent):
         self.owner, self.position = state
 
 
+class Due(Persistent):
+    """Runs of a lane that wait for their time; written by its consumer."""
+
+    def __init__(self):
+        self.tree = LLBTree()   # due_at in microseconds, unique -> serial
+
+    def __getstate__(self):
+        return self.tree
+
+    def __setstate__(self, tree):
+        self.tree = tree
+
+    def add(self, due_at, serial):
+        """Note that the run *serial* waits until *due_at*."""
+        key = int(due_at * 1000000)
+        while key in self.tree:
+            key += 1
+        self.tree[key] = serial
+
+    def upTo(self, now):
+        """Yield (key, serial) of what is due at *now*, the earliest first."""
+        if self.tree:
+            yield from self.tree.items(max=int(now * 1000000))
+
+    def remove(self, key):
+        """Forget the entry *key*."""
+        del self.tree[key]
+
+
 class Lane(Persistent):
     """One lane; never written after its birth, only its parts are."""
 
@@ -269,6 +299,7 @@ class Lane(Persistent):
         self.births = Births()
         self.finishes = Finishes()
         self.cursor = Cursor()
+        self.due = Due()
 
 
 def count(counts, name, change):

@@ -13,9 +13,9 @@
 ##############################################################################
 """What is live: runs that this process works on, in memory only."""
 import threading
-import time
 from typing import NamedTuple
 
+from cipher.background import clock
 from cipher.background.runlog import LogBuffer
 from cipher.background.status import Live
 
@@ -27,6 +27,7 @@ class Ticket(NamedTuple):
     lane: int
     serial: int
     is_inherited: bool = False   # another process may have begun it
+    priority: int = 0            # the greater, the more urgent
 
     @property
     def run_id(self):
@@ -47,8 +48,11 @@ class LiveRun:
         self.log = LogBuffer()
         self.worker = None
         self.thread_id = None       # the thread it works in
-        self.started_at = time.time()
+        self.started_at = clock.now()
         self.stop = None            # StopRequest
+        self.worker_type = None     # IWorkerType; None for hand-made threads
+        self.depth = 0              # of the run
+        self.due_at = None          # when it is to be begun again, if at all
         self.is_shutdown = False    # the stop is that of the process
         self.is_abandoned = False   # it must not commit any more
         self.conflicts = 0

@@ -82,3 +82,16 @@ def shortResult(value):
     except ValueError:
         pass   # no plain data, or a number that is too big for a text
     return clean(safeStr(value), RESULT_LIMIT)
+
+
+def canonical(value):
+    """Return a text that is the same for equal plain data."""
+    if isinstance(value, dict):
+        return '{%s}' % ','.join(sorted(
+            '%s:%s' % (canonical(key), canonical(item))
+            for key, item in value.items()))
+    if isinstance(value, (set, frozenset)):
+        return '<%s>' % ','.join(sorted(canonical(item) for item in value))
+    if isinstance(value, (list, tuple)):
+        return '[%s]' % ','.join(canonical(item) for item in value)
+    return '%s %r' % (type(value).__name__, value)

@@ -43,7 +43,7 @@ class _Lease:
         self.lane = lane
         # The cache would let them go, and with them what they know.
         self._parts = lane.births, lane.finishes
-        self.born = {}   # serial -> None: a set that keeps the order
+        self.born = {}   # serial -> (priority, due_at), in order
 
     def serials(self):
         # Those of the objects as this transaction's connection sees them.
@@ -90,14 +90,11 @@ class LanePool:
     def checkOut(self, registry, txn):
         """Return the `Lease` of *txn*, made if need be."""
         try:
-            leases = txn.data(self)
+            return txn.data(self)
         except KeyError:
-            leases = {}   # connection -> _Lease: there may be several
-            txn.set_data(self, leases)
-        lease = leases.get(registry._p_jar)
-        if lease is not None:
-            return lease
-        lease = leases[registry._p_jar] = _Lease(self._choose(registry, txn))
+            pass
+        lease = _Lease(self._choose(registry, txn))
+        txn.set_data(self, lease)
         txn.addAfterCommitHook(
             self._committed, (lease, registry._p_jar.db()))
         txn.addAfterAbortHook(self._aborted, (lease,))
@@ -160,8 +157,9 @@ class LanePool:
                 self._last[number] = lease.serials()
             self._leases.pop(number, None)
         if success and lease.born:
-            switchboard.wake(db, [(self.registry_oid, number, serial)
-                                  for serial in lease.born])
+            switchboard.wake(db, [
+                (self.registry_oid, number, serial, priority, due_at)
+                for serial, (priority, due_at) in lease.born.items()])
 
     def _aborted(self, lease):
         with self._lock:

@@ -71,6 +71,7 @@ class Directory(Persistent):
     def __init__(self):
         self.registries = OOBTree()   # oid -> weak reference
         self.processes = OOBTree()    # id -> ProcessRecord
+        self.slots = OOBTree()        # worker type -> slots.Slots
 
     def addRegistry(self, registry):
         """Remember *registry*, which must have its place in the database."""

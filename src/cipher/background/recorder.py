@@ -23,34 +23,34 @@ from zope.event import notify
 from cipher.background import runlog
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.current import setDepth
 from cipher.background.environment import WorkerEnvironment
-from cipher.background.interfaces import FAILED
-from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
-from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import ContextGone
 from cipher.background.interfaces import IWorkerEnvironment
-from cipher.background.interfaces import RunFailedEvent
-from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RunLost
-from cipher.background.interfaces import RunRequeuedEvent
 from cipher.background.interfaces import RunStartedEvent
-from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.interfaces import SiteGone
+from cipher.background.interfaces import StarterGone
 from cipher.background.interfaces import StopRequested
 from cipher.background.lifecycle import backOff
+from cipher.background.observer import WorkObserver
 from cipher.background.plaindata import shortResult
+from cipher.background.recording import addCleanupTraceback
+from cipher.background.recording import finish
+from cipher.background.recording import writeError
+from cipher.background.recording import writeInterruption
+from cipher.background.recording import writeStop
 from cipher.background.reference import isInPlace
-from cipher.background.run import RunDetails
-from cipher.background.text import describeError
-from cipher.background.text import formatTraceback
-from cipher.background.thread import WorkObserver
 
 
 log = logging.getLogger(__name__)
+
+#: Seconds.  The delay between two attempts grows up to this.
+RETRY_DELAY_CAP = 3600.0
 
 #: How often the end of a run is tried to be written.  Back-off included that
 #: is about three minutes; then the lease makes the run interrupted.
@@ -75,6 +75,7 @@ class RunRecorder(WorkObserver):
 
     def started(self, worker):
         """See `~cipher.background.interfaces.IWorkObserver`."""
+        setDepth(self.live.depth)
         worker.run_id = self.live.run_id
         worker.log = runlog.RunLogger(worker.log, self.live.log)
         runlog.capture(self.live.log)
@@ -94,6 +95,15 @@ class RunRecorder(WorkObserver):
             return True
         self._check_fence(run)
         worker.checkStop()
+        worker.cursor = run.cursor
+        if run.cursor is not None:
+            worker.progress = run.progress
+        self._give_context(worker, registry, run)
+        self._began(worker, connection, registry, run)
+        return False
+
+    def _give_context(self, worker, registry, run):
+        """Give the worker its context; raise where there is none any more."""
         if not isInPlace(registry):
             raise SiteGone('run %r: the site is gone; it was deleted after '
                            'the start' % run.id)
@@ -102,11 +112,21 @@ class RunRecorder(WorkObserver):
             raise ContextGone(
                 'run %r: the context is gone; it was deleted after the start'
                 % run.id)
-        self._began(worker, connection, registry, run)
-        return False
 
     def _began(self, worker, connection, registry, run):
-        notify(RunStartedEvent(run, registry))
+        if not self._is_claimed:
+            notify(RunStartedEvent(run, registry))
+
+    def checkpoint(self, worker, cursor):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+        connection, registry, run = self._found
+        self._check_fence(run)
+        run.cursor = worker.cursor = cursor
+        run.progress = worker.progress
+        worker.commitAndGoOn()
+        self._check_fence(run)
+        self._give_context(worker, registry, run)
+        connection.cacheGC()
 
     def conflicted(self, worker, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
@@ -119,23 +139,29 @@ class RunRecorder(WorkObserver):
         registry, run = self._find(connection)
         self._check_fence(run)
         self._is_done = True
-        self._finish(registry, run, SUCCEEDED, RunSucceededEvent,
-                     result=shortResult(result))
+        finish(self.live, run, registry, SUCCEEDED, RunSucceededEvent,
+               result=shortResult(result))
 
     def failed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         self._record(connection, lambda registry, run:
-                     self._write_end(registry, run, error))
+                     self._write_error(registry, run, error, worker))
 
     def cleanupFailed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         self._record(connection, lambda registry, run:
-                     self._add_traceback(run, error), fenced=False)
+                     addCleanupTraceback(run, error), fenced=False)
 
     def ended(self, worker, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
+        setDepth(None)
         runlog.capture(None)
         self.live.end()
+
+    def refused(self, connection, error):
+        """No worker could be made: *error* says why."""
+        self._record(connection, lambda registry, run:
+                     self._write_error(registry, run, error))
 
     def putBack(self, connection):
         """Let the run wait again, in the open transaction: nothing began."""
@@ -179,33 +205,22 @@ class RunRecorder(WorkObserver):
             raise RunLost('run %r: expected to hold it, got one that is %r '
                           'by now' % (run.id, run.state))
 
-    def _finish(self, registry, run, state, event, **values):
-        live = self.live
-        if not self._is_claimed:
-            values.update(owner=live.runtime.id, started_at=live.started_at,
-                          attempts=run.attempts + 1)
-        text = live.log.getText()
-        if text or 'traceback' in values:
-            values['details'] = RunDetails(values.pop('traceback', ''), text)
-        registry.finish(
-            run, state, event, progress=live.progress,
-            stop_request=live.stop and tuple(live.stop), **values)
+    def _write_error(self, registry, run, error, worker=None):
+        def retry_delay(attempts):
+            return self._retry_delay(worker, attempts, error)
 
-    def _write_end(self, registry, run, error):
-        if not isinstance(error, StopRequested):
-            self._finish(registry, run, FAILED, RunFailedEvent,
-                         error=describeError(error),
-                         traceback=formatTraceback(error))
-        elif self.live.is_shutdown:
-            writeInterruption(registry, run, self.live.must_not_rerun)
-        else:
-            self._finish(registry, run, STOPPED, RunStoppedEvent)
+        writeError(self.live, run, registry, error, retry_delay)
 
-    def _add_traceback(self, run, error):
-        details = run.details
-        if details is None:
-            details = run.details = RunDetails()
-        details.traceback += 'In the cleanup:\n' + formatTraceback(error)
+    def _retry_delay(self, worker, attempts, error):
+        """Return the seconds to the next attempt, None if there is none."""
+        worker_type = self.live.worker_type
+        if worker_type is None or attempts >= worker_type.max_attempts:
+            return None
+        delay = worker and worker.retryDelay(attempts, error)
+        if delay is None:
+            delay = backOff(attempts, worker_type.retry_delay,
+                            RETRY_DELAY_CAP)
+        return delay
 
     def _record(self, connection, write, fenced=True):
         """Call *write* with registry and run in a transaction of its own.
@@ -213,6 +228,8 @@ class RunRecorder(WorkObserver):
         Tries for long: a run that does not tell its end looks alive.
         """
         for tries in range(1, RECORDING_TRIES + 1):
+            if self.live.is_abandoned:
+                return   # the database may be closed by now
             try:
                 with ZopeTransaction(note='run %s' % self.live.run_id):
                     registry, run = self._find(connection)
@@ -238,6 +255,8 @@ class RunRecorder(WorkObserver):
 class JobRecorder(RunRecorder):
     """For jobs: the executor has opened the connection already."""
 
+    _has_failed = False
+
     def __init__(self, live, epoch, is_claimed, connection):
         super().__init__(live, epoch, is_claimed)
         self._connection = connection
@@ -245,6 +264,34 @@ class JobRecorder(RunRecorder):
     def connect(self, worker):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         return nullcontext(self._connection)
+
+    def failed(self, worker, connection, error):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+        self._has_failed = True
+        super().failed(worker, connection, error)
+
+    def ended(self, worker, error):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+        try:
+            if not (self._is_done or self._has_failed
+                    or isinstance(error, RunLost)):
+                # It ended before its work began.
+                self._record(self._connection, lambda registry, run:
+                             self._write_unbegun(worker, registry, run,
+                                                 error))
+        finally:
+            super().ended(worker, error)
+
+    def _write_unbegun(self, worker, registry, run, error):
+        if error is not None:
+            self._write_error(registry, run, error)
+        elif self.live.is_shutdown:
+            writeInterruption(registry, run, must_not_rerun=False)
+        elif worker.stop_requested:
+            writeStop(self.live, run, registry)
+        else:
+            finish(self.live, run, registry, SUCCEEDED,
+                   RunSucceededEvent)
 
 
 class LoopRecorder(RunRecorder):
@@ -254,6 +301,9 @@ class LoopRecorder(RunRecorder):
     """
 
     _error = None   # of the last iteration
+
+    # A loop keeps its place itself.
+    checkpoint = WorkObserver.checkpoint
 
     def connect(self, worker):
         """See `~cipher.background.interfaces.IWorkObserver`."""
@@ -272,8 +322,13 @@ class LoopRecorder(RunRecorder):
     def failed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         self._error = error
+        if isinstance(error, (ContextGone, SiteGone, StarterGone)):
+            raise error   # the next iteration would not find it either
 
-    cleanupFailed = failed
+    def cleanupFailed(self, worker, connection, error):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+        # Not instead of an error of the work.
+        self._error = self._error or error
 
     def ended(self, worker, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
@@ -281,7 +336,7 @@ class LoopRecorder(RunRecorder):
             with ZodbConnection(worker.site_db) as connection:
                 self._record(connection, lambda registry, run:
                              self._write_loop_end(worker, registry, run,
-                                                  error or self._error))
+                                                  error))
         except Exception:
             log.exception('Run %s: its end could not be written',
                           self.live.run_id)
@@ -291,24 +346,15 @@ class LoopRecorder(RunRecorder):
     def _write_loop_end(self, worker, registry, run, error):
         if worker.stop_requested and isinstance(
                 error, (StopRequested, type(None))):
-            self._write_end(registry, run, StopRequested())
-        elif error is None:
-            self._finish(registry, run, SUCCEEDED, RunSucceededEvent)
+            # Even if the last iteration failed: the loop would have gone on.
+            writeStop(self.live, run, registry)
+            return
+        error = error or self._error
+        if error is None:
+            finish(self.live, run, registry, SUCCEEDED,
+                   RunSucceededEvent)
         else:
-            self._write_end(registry, run, error)
-
-
-def writeInterruption(registry, run, must_not_rerun):
-    """Write that the process of *run* ended in good order while it ran.
-
-    It waits again, or is interrupted where it *must_not_rerun*; neither the
-    attempt nor an interruption is counted.
-    """
-    if must_not_rerun:
-        registry.finish(run, INTERRUPTED, RunInterruptedEvent)
-    else:
-        run.putBack(attempts=run.attempts - (run.state == RUNNING))
-        notify(RunRequeuedEvent(run, registry))
+            self._write_error(registry, run, error)
 
 
 _default_environment = WorkerEnvironment()

@@ -17,7 +17,6 @@ Pickles name `WorkerRegistry`: it stays here.
 """
 import os
 import re
-import time
 
 from BTrees.LOBTree import LOBTree
 from BTrees.OOBTree import OOBTree
@@ -31,7 +30,9 @@ from zope.security.management import checkPermission
 from zope.security.management import queryInteraction
 from zope.security.proxy import removeSecurityProxy
 
+from cipher.background import clock
 from cipher.background import listing
+from cipher.background.current import depthOfNext
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import STOPPED
@@ -52,6 +53,8 @@ from cipher.background.run import WorkerRun
 from cipher.background.status import RunDetailsStatus
 from cipher.background.status import RunPage
 from cipher.background.text import cleanLine
+from cipher.background.uniqueness import claimKey
+from cipher.background.uniqueness import findPending
 from cipher.background.wakeup import wakeAfterCommit
 from cipher.background.watch import Watch
 from cipher.background.workertype import getWorkerType
@@ -71,6 +74,7 @@ class WorkerRegistry(Contained, Persistent):
     def __init__(self):
         self.lanes = LOBTree()    # number -> Lane
         self.stops = OOBTree()    # run id -> (principal, asked_at, reason)
+        self.claims = OOBTree()   # uniqueness.claimKey -> (lane, serial)
         self.secret = os.urandom(32)
         for number in range(1, GUEST_LANES + 1):
             self.lanes[number] = Lane(number, is_guest=True)
@@ -91,13 +95,31 @@ class WorkerRegistry(Contained, Persistent):
             raise Unauthorized(target, 'start', permission)
         return self._start(name, context, input, permission)
 
-    def _start(self, name, context, input, permission):
+    def submit(self, name, context=None, input=None, delay=0.0, unique=None,
+               priority=None):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return self._start(name, context, input or {}, None, delay, unique,
+                           priority)
+
+    def _start(self, name, context, input, permission, delay=0.0, unique=None,
+               priority=None):
         worker_type = getWorkerType(name)
-        input = worker_type.cleanInput(input)
+        input = worker_type.cleanInput(input) or None
         reference = self._refer(removeSecurityProxy(context))
-        return self.addRun(
-            worker_type.name, reference=reference, input=input or None,
-            permission=permission, starter=currentPrincipal())
+        key = claimKey(unique or worker_type.unique, name, reference, input)
+        if key is not None:
+            watch = Watch(self)
+            run = findPending(self, key, lambda run: watch.live(run))
+            if run is not None:
+                return run
+        run = self.addRun(
+            worker_type.name, reference=reference, input=input,
+            permission=permission, starter=currentPrincipal(),
+            due_at=clock.now() + delay if delay > 0 else None,
+            priority=worker_type.priority if priority is None else priority)
+        if key is not None:
+            self.claims[key] = run.lane, run.serial
+        return run
 
     def _refer(self, context):
         if context is None:
@@ -118,9 +140,10 @@ class WorkerRegistry(Contained, Persistent):
         else:
             lease = self.checkOut()
             lane = lease.lane
-            lease.born[lane.births.next_serial] = None
+            lease.born[lane.births.next_serial] = (
+                values.get('priority', 0), values.get('due_at'))
         run = WorkerRun(type, lane.number, lane.births.next_serial,
-                        time.time(), **values)
+                        clock.now(), depth=depthOfNext(), **values)
         run._v_parent = self
         lane.births.add(run)
         notify(RunCreatedEvent(run, self))
@@ -136,7 +159,7 @@ class WorkerRegistry(Contained, Persistent):
 
         For this package.  Raise `IllegalTransition`.
         """
-        run.change(state, finished_at=time.time(), **values)
+        run.change(state, finished_at=clock.now(), **values)
         self.checkOut().lane.finishes.add(run)
         run._v_parent = self
         notify(event(run, self))
@@ -177,7 +200,8 @@ class WorkerRegistry(Contained, Persistent):
         details = run.details or RunDetails()
         return RunDetailsStatus(
             input=dict(run.input or {}), traceback=details.traceback,
-            log=details.log if live is None else live.log)
+            log=details.log if live is None else live.log,
+            history=list(details.history))
 
     def getContext(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
@@ -218,7 +242,7 @@ class WorkerRegistry(Contained, Persistent):
             raise RunNotStoppable(
                 'run %r: expected a pending or running run to stop, got one '
                 'that is %r; nothing is left to stop' % (run.id, run.state))
-        request = (currentPrincipal(), time.time(),
+        request = (currentPrincipal(), clock.now(),
                    cleanLine(reason) if reason else None)
         if Watch(self).state(run) == PENDING:
             self.finish(run, STOPPED, RunStoppedEvent, stop_request=request)

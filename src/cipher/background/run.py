@@ -55,6 +55,10 @@ class _RunState:
     input = None          # None stands for {}
     permission = None     # asked again when the work begins
     title = None
+    priority = 0          # the greater, the more urgent
+    due_at = None         # not before; None: at once
+    depth = 0             # of the chain of runs that started each other
+    touched = 0           # + 1 at each start that this run stands for
     epoch = 0             # + 1 at each claim and rescue: the fence
     attempts = 0
     interruptions = 0
@@ -67,6 +71,7 @@ class _RunState:
     stop_request = None   # (principal, asked_at, reason)
     details = None        # RunDetails
     must_not_rerun = False   # set at the claim
+    cursor = None         # of the last checkpoint, plain data
 
 
 _FIELDS = tuple(name for name in vars(_RunState) if not name.startswith('__'))
@@ -152,10 +157,11 @@ class WorkerRun(Persistent, _RunState):
 
 
 class RunDetails(Persistent):
-    """What is big or rare, apart from the run: traceback and log."""
+    """What is big or rare, apart from the run."""
 
     traceback = ''
     log = ''
+    history = ()   # of Attempt as tuples, the first one first
 
     def __init__(self, traceback='', log=''):
         if traceback:

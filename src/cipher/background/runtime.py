@@ -13,8 +13,6 @@
 ##############################################################################
 """The runtime: the one owner, per process and database, of live workers."""
 import atexit
-import heapq
-import itertools
 import logging
 import os
 import threading
@@ -30,6 +28,7 @@ from cipher.background import process
 from cipher.background import runlog
 from cipher.background import switchboard
 from cipher.background.backlog import Backlog
+from cipher.background.dispatcher import Dispatcher
 from cipher.background.executors.threads import ThreadsExecutor
 from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import IRuntimeSettings
@@ -83,9 +82,9 @@ class Runtime:
         self._lock = threading.Lock()
         self._live = {}         # (registry oid, run id) -> LiveRun
         self._idle = threading.Condition(self._lock)
-        self._delayed = []      # heap of (monotonic time, n, ticket)
-        self._count = itertools.count()
         self._wish = threading.Event()   # to have a turn at once
+        self.dispatcher = Dispatcher(
+            self.backlog, self.executor, self._wish)
         self._draining = threading.Event()   # takes nothing new
         self._end = threading.Event()        # the control thread ends
         self._is_forked = False
@@ -109,24 +108,28 @@ class Runtime:
 
     # Called by any thread
 
+    @property
+    def is_draining(self):
+        """Whether it takes nothing new."""
+        return self._draining.is_set()
+
     def wake(self, items=()):
         """See `~cipher.background.interfaces.IRuntime`."""
         if items:
-            for ticket in self.backlog.told(items):
-                self.submit(ticket)
+            for ticket, due_at in self.backlog.told(items):
+                self.dispatcher.submit(ticket, due_at)
         else:
             self._wish.set()
 
-    def submit(self, ticket):
-        """Give *ticket* to the executor."""
-        self.executor.submit(ticket)
-
-    def later(self, ticket, delay):
-        """Submit *ticket* again after *delay* seconds."""
+    def mayRun(self, worker_type, live):
+        """Return whether this process alone leaves room for one more."""
+        limit = worker_type.max_running
+        if limit is None:
+            return True
         with self._lock:
-            self.backlog.again()
-            heapq.heappush(self._delayed, (
-                time.monotonic() + delay, next(self._count), ticket))
+            return limit > sum(
+                other is not live and other.worker_type is worker_type
+                for other in self._live.values())
 
     def begun(self):
         """A thread has taken a ticket."""
@@ -149,8 +152,14 @@ class Runtime:
 
     def ended(self, live):
         """There is nothing more to do for *live*."""
-        self.backlog.finished(live.ticket)
+        if live.due_at is None and not live.is_shutdown:
+            # At a shutdown it may wait again: the cursor must not pass it.
+            self.backlog.finished(live.ticket)
         self.leave(live)
+        if live.due_at is not None:
+            self.dispatcher.again(live.ticket, live.due_at)
+        if live.worker_type is not None and live.worker_type.max_running:
+            self.dispatcher.unpark(live.worker_type.name)
         if live.stop is not None:
             self._wish.set()   # the request can be forgotten
 
@@ -191,38 +200,32 @@ class Runtime:
     # The control thread
 
     def _run(self):
-        lease = self.settings.lease
+        interval = self.settings.lease / BEATS_PER_LEASE
         beat_at = tell_at = adopt_at = 0.0
         failures = 0
         while not self._end.is_set():
             self._wish.clear()
             now = time.monotonic()
+            pause = self.settings.poll
             try:
                 with_adoption = now >= adopt_at
-                self._keeper.turn(with_adoption)
+                if self._keeper.turn(with_adoption):
+                    pause = 0.0
                 if with_adoption:
-                    adopt_at = now + lease / BEATS_PER_LEASE
+                    adopt_at = now + interval
                 if now >= beat_at:
                     self._keeper.beat()
-                    beat_at = now + lease / BEATS_PER_LEASE
+                    beat_at = now + interval
                 if now >= tell_at:
                     self._keeper.tellLive()
                     tell_at = now + TELL_INTERVAL
                 failures = 0
             except Exception as error:
                 failures += 1
+                pause = backOff(failures)
                 _log_failure(error, failures)
-            self._submit_delayed()
-            if self.backlog.is_behind and not failures:
-                continue
-            self._wish.wait(backOff(failures) if failures
-                            else self.settings.poll)
-
-    def _submit_delayed(self):
-        now = time.monotonic()
-        with self._lock:
-            while self._delayed and self._delayed[0][0] <= now:
-                self.submit(heapq.heappop(self._delayed)[2])
+            self.dispatcher.submitDue()
+            self._wish.wait(self.dispatcher.secondsToNext(pause))
 
     # The end
 
@@ -250,8 +253,11 @@ class Runtime:
         self._control.join(LEAVE_TIMEOUT)
         leaving = threading.Thread(
             target=self._leave, name='background-end', daemon=True)
-        leaving.start()
-        leaving.join(LEAVE_TIMEOUT)
+        try:
+            leaving.start()
+            leaving.join(LEAVE_TIMEOUT)
+        except RuntimeError:
+            self._leave()   # at its end an interpreter starts no thread
         switchboard.disconnect(self.db, self)
         atexit.unregister(self.shutdown)
 

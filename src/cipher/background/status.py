@@ -43,6 +43,7 @@ class RunStatus:
     finished_at: float
     attempts: int
     interruptions: int
+    due_at: float
     progress_done: float
     progress_total: float
     message: str
@@ -65,6 +66,7 @@ class RunDetailsStatus:
     input: dict
     traceback: str
     log: str
+    history: list
 
 
 @implementer(IRunPage)
@@ -127,7 +129,8 @@ def describeRun(run, live, stop, now):
         created_at=run.created_at, started_at=started_at,
         finished_at=run.finished_at, attempts=max(
             run.attempts, 1 if started_at else 0),
-        interruptions=run.interruptions, progress_done=done,
+        interruptions=run.interruptions, due_at=run.due_at,
+        progress_done=done,
         progress_total=total, message=message, stop=stop, owner=owner,
         result=run.result, error_type=error_type, error_text=error_text,
         is_declared=worker_type is not None,

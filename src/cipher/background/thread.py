@@ -38,7 +38,6 @@ from transaction.interfaces import TransientError
 from zope.component import queryAdapter
 from zope.interface import implementer
 
-from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeInteraction
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
@@ -47,6 +46,8 @@ from cipher.background.interfaces import IWorkObserver
 from cipher.background.interfaces import RunLost
 from cipher.background.interfaces import StopRequested
 from cipher.background.lifecycle import backOff
+from cipher.background.observer import WorkObserver
+from cipher.background.plaindata import plainCopy
 from cipher.background.text import MESSAGE_LIMIT
 from cipher.background.text import NOTE_LIMIT
 from cipher.background.text import cleanLine
@@ -59,44 +60,6 @@ log = logging.getLogger(__name__)
 #: twice as long, up to the cap.
 FAILURE_DELAY = 0.1
 FAILURE_DELAY_CAP = 60.0
-
-
-@implementer(IWorkObserver)
-class WorkObserver:
-    """Observes nothing: for workers that nobody records."""
-
-    def started(self, worker):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
-
-    def connect(self, worker):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
-        return ZodbConnection(worker.site_db)
-
-    def participations(self, worker, connection):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
-        return ()
-
-    def opened(self, worker, connection):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
-
-    def began(self, worker, connection):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
-        return False
-
-    def done(self, worker, connection, result):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
-
-    def conflicted(self, worker, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
-
-    def failed(self, worker, connection, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
-
-    def cleanupFailed(self, worker, connection, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
-
-    def ended(self, worker, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
 
 
 @implementer(IBackgroundWorkerThread)
@@ -113,6 +76,7 @@ class BackgroundWorkerThread(threading.Thread):
     run_id = None
     context = None
     input = {}
+    cursor = None
     observer = None   # IWorkObserver; None: ask for an adapter
     progress = None   # (done, total, message), for whoever watches
 
@@ -185,6 +149,15 @@ class BackgroundWorkerThread(threading.Thread):
         """See `~cipher.background.interfaces.IWorker`."""
         if self._stop_wish.is_set():
             raise StopRequested
+
+    def retryDelay(self, attempt, error):
+        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+        return None
+
+    def checkpoint(self, cursor=None):
+        """See `~cipher.background.interfaces.IWorker`."""
+        self.observer.checkpoint(self, plainCopy(cursor, 'cursor'))
+        self.checkStop()
 
     def setProgress(self, done, total=None, message=None):
         """See `~cipher.background.interfaces.IWorker`."""
@@ -281,6 +254,7 @@ class BackgroundWorkerThread(threading.Thread):
         tries = 0
         while True:
             tries += 1
+            cursor = self.cursor
             try:
                 with self._transaction(self.getTransactionNote()):
                     if self.observer.began(self, connection):
@@ -289,6 +263,8 @@ class BackgroundWorkerThread(threading.Thread):
                     self.observer.done(self, connection, self.doWork())
                 return
             except TransientError as error:
+                if self.cursor != cursor:
+                    tries = 1   # it went on since then
                 if tries >= self.max_tries:
                     raise
                 self.observer.conflicted(self, error)
@@ -312,6 +288,18 @@ class BackgroundWorkerThread(threading.Thread):
         return ZopeTransaction(user=cleanLine(self.user_name, NOTE_LIMIT)
                                if self.user_name else None,
                                note=cleanLine(note, NOTE_LIMIT))
+
+    def commitAndGoOn(self):
+        """Commit the transaction of the work, begin another like it.
+
+        For observers.
+        """
+        old = transaction.get()
+        user, note = old.user, old.description
+        transaction.commit()
+        new = transaction.begin()
+        new.user = user
+        new.note(note)
 
 
 class BackgroundJob(BackgroundWorkerThread):
@@ -342,17 +330,3 @@ class BackgroundJob(BackgroundWorkerThread):
         # An empty transaction would cost 5 % of a small job.
         if type(self).doCleanup is not BackgroundJob.doCleanup:
             super()._clean_up(connection)
-
-
-class HandlerJob(BackgroundJob):
-    """The job of a plain function, ``handler(worker, **input)``."""
-
-    def __init__(self, handler, site_db, site_oid, site_name, user_name,
-                 input):
-        super().__init__(site_db, site_oid, site_name, user_name)
-        self._handler = handler
-        self.input = input
-
-    def doWork(self):
-        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
-        return self._handler(self, **self.input)

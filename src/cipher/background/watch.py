@@ -12,9 +12,9 @@
 #
 ##############################################################################
 """What is going on in a registry: the stored, joined with the live."""
-import time
 from functools import cached_property
 
+from cipher.background import clock
 from cipher.background import switchboard
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
@@ -47,7 +47,7 @@ class Watch:
         if self._isHere(record):
             return False
         return isKnownDead(record) or isSilent(
-            time.time() - record.beat.beat_at, record.lease)
+            clock.now() - record.beat.beat_at, record.lease)
 
     def _isHere(self, record):
         return self._runtime is not None and self._runtime.id == record.id
@@ -78,7 +78,7 @@ class Watch:
         """Return the `RunStatus` of *run*."""
         stop = self.registry.stops.get(run.id)
         return describeRun(run, self.live(run), stop and StopRequest(*stop),
-                           time.time())
+                           clock.now())
 
     def running(self):
         """Yield the runs that are running now, as far as is known."""

@@ -13,16 +13,21 @@
 ##############################################################################
 """Worker types: what ZCML declared."""
 import pickle
+from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Callable
 
 from zope.component import getUtility
 from zope.component import queryUtility
 from zope.interface import Invalid
 from zope.interface import implementer
+from zope.interface.interface import InterfaceClass
 from zope.interface.interfaces import ComponentLookupError
 from zope.schema import getFieldsInOrder
 from zope.schema.interfaces import ValidationError
 
+from cipher.background.interfaces import AS_STARTER
+from cipher.background.interfaces import NOT_UNIQUE
 from cipher.background.interfaces import RERUN
 from cipher.background.interfaces import START_WORKERS
 from cipher.background.interfaces import InvalidInput
@@ -37,21 +42,32 @@ INPUT_LIMIT = 65536
 
 
 @implementer(IWorkerType)
+@dataclass(frozen=True, eq=False, repr=False)
 class WorkerType:
     """See `~cipher.background.interfaces.IWorkerType`."""
 
-    def __init__(self, name, factory=None, handler=None, title=None,
-                 description='', schema=None, permission=START_WORKERS,
-                 on_interrupt=RERUN, is_loop=False):
-        self.name = name
-        self.factory = factory
-        self.handler = handler
-        self.title = title or name
-        self.description = description
-        self.schema = schema
-        self.permission = permission
-        self.on_interrupt = on_interrupt
-        self.is_loop = is_loop
+    name: str
+    factory: type = None
+    handler: Callable = None
+    title: str = None
+    description: str = ''
+    schema: InterfaceClass = None
+    permission: str = START_WORKERS
+    on_interrupt: str = RERUN
+    is_loop: bool = False
+    max_attempts: int = 1
+    retry_delay: float = 10.0
+    max_running: int = None
+    unique: str = NOT_UNIQUE
+    priority: int = 0
+    run_as: str = AS_STARTER
+    autostart: bool = False
+    keep_days: float = None
+    keep: int = None
+
+    def __post_init__(self):
+        if not self.title:
+            object.__setattr__(self, 'title', self.name)
 
     def __repr__(self):
         return '<WorkerType %r>' % self.name

@@ -29,14 +29,15 @@ SECRET_LENGTH = 4
 def mask(input, schema):
     """Yield (name, value) of *input* as it may be shown, in form order.
 
-    Without a schema nothing says what is secret, so everything is.
+    Without a schema nothing says what is secret, so everything is.  That
+    nothing was given is no secret.
     """
     fields = dict(getFieldsInOrder(schema)) if schema is not None else {}
     names = [name for name in fields if name in input]
     names += sorted(name for name in input if name not in fields)
     for name in names:
         field = fields.get(name)
-        if field is None or _has_secrets(field):
+        if input[name] and (field is None or _has_secrets(field)):
             yield name, MASK
         else:
             yield name, input[name]

@@ -24,11 +24,13 @@ from z3c.form import button
 from z3c.form import field
 from z3c.form.browser.checkbox import CheckBoxFieldWidget
 from z3c.form.form import Form
+from z3c.form.interfaces import IMultiWidget
 from z3c.form.interfaces import ISelectWidget
 from z3c.form.interfaces import ISequenceWidget
 from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryUtility
 from zope.location.interfaces import LocationError
+from zope.publisher.browser import FileUpload
 from zope.schema.interfaces import IChoice
 from zope.schema.interfaces import IList
 from zope.schema.interfaces import ITuple
@@ -80,6 +82,7 @@ class StartPage(Page, Form):
             raise Unauthorized(
                 self.registry, 'start', self.worker_type.permission)
         self.ignoreRequest = self.request.method in READ
+        self._check_values()
         self.fields = self._get_fields()
         self.updateWidgets()
         self.updateActions()
@@ -90,6 +93,14 @@ class StartPage(Page, Form):
 
     def render(self):
         return self.template()
+
+    def _check_values(self):
+        # The publisher converts what a field's name asks for; widgets expect
+        # what their own fields send.
+        for value in self.request.form.values():
+            values = value if isinstance(value, (list, tuple)) else [value]
+            if not all(isinstance(one, (str, FileUpload)) for one in values):
+                raise Refused(400, _('The form is not valid.'))
 
     def _get_type(self):
         name = getParameter(self.request, 'type')
@@ -175,18 +186,22 @@ class StartPage(Page, Form):
         return [self._describe(widget) for widget in self.widgets.values()]
 
     def _describe(self, widget):
-        error = widget.error and self._say_error(widget.error)
+        # Several controls are a group; there is no one to click at.
+        is_group = (ISequenceWidget.providedBy(widget)
+                    and not ISelectWidget.providedBy(widget)
+                    or IMultiWidget.providedBy(widget))
+        label_id = widget.id + '-label'
         return {
             'widget': widget,
-            'id': widget.id,
             'label': widget.label,
+            'label_id': label_id,
+            'label_for': None if is_group else widget.id,
+            'role': 'group' if is_group else None,
+            'labelled_by': label_id if is_group else None,
             'hint': cleanText(self.say(widget.field.description or '')),
             'required': widget.required,
             'hidden': widget.mode == 'hidden',
-            # Several controls have no one that their label belongs to.
-            'label_for': None if ISequenceWidget.providedBy(widget)
-            and not ISelectWidget.providedBy(widget) else widget.id,
-            'error': error,
+            'error': widget.error and self._say_error(widget.error),
         }
 
     def _say_error(self, error):

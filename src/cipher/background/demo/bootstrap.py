@@ -16,6 +16,9 @@ from contextlib import closing
 
 from transaction import TransactionManager
 from zope.app.publication.zopepublication import ZopePublication
+from zope.component import queryUtility
+from zope.error.interfaces import IErrorReportingUtility
+from zope.error.interfaces import ILocalErrorReportingUtility
 
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.demo.documents import Documents
@@ -48,8 +51,21 @@ def prepareSite(site):
     if DOCUMENTS not in site:
         site[DOCUMENTS] = Documents()
     with ZopeSite(site):
+        tellErrorLog(queryUtility(IErrorReportingUtility))
         registry = addRegistry(site)
         going_on = registry.listRuns(
             states=(PENDING, RUNNING), types=(HOUSEKEEPING,), limit=1)
         if not going_on.items:
             registry.start(HOUSEKEEPING)
+
+
+def tellErrorLog(log):
+    """Let the site's error log not tell of every wrong address."""
+    if not ILocalErrorReportingUtility.providedBy(log):
+        return
+    properties = log.getProperties()
+    ignored = tuple(properties['ignored_exceptions'])
+    if 'NotFound' not in ignored:
+        log.setProperties(
+            properties['keep_entries'], properties['copy_to_zlog'],
+            ignored + ('NotFound',))

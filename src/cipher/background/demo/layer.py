@@ -25,6 +25,7 @@ from cipher.background.i18n import _
 
 
 CSS = 'cipher-background-demo.css'
+ICON = 'cipher-background-demo.svg'
 
 
 class IDemoLayer(IDefaultBrowserLayer):
@@ -67,5 +68,13 @@ class DemoMacros(BackgroundMacros):
     @property
     def css_url(self):
         """URL of the demo's own stylesheet."""
-        resource = queryAdapter(self.request, name=CSS)
+        return self._get_resource_url(CSS)
+
+    @property
+    def icon_url(self):
+        """URL of the demo's icon."""
+        return self._get_resource_url(ICON)
+
+    def _get_resource_url(self, name):
+        resource = queryAdapter(self.request, name=name)
         return '' if resource is None else resource()

@@ -134,10 +134,13 @@ class DocumentRuns:
     """Mix-in of what shows the runs about a document."""
 
     def collectRuns(self):
-        """Return the plain data of the newest runs about the document."""
+        """Return the newest runs about the document, and the one at work."""
         page = removeSecurityProxy(self.registry.listRuns(
             contexts=(removeSecurityProxy(self.context),), limit=RUNS_SHOWN))
-        return [self.presenter.describeRun(status) for status in page.items]
+        runs = [self.presenter.describeRun(status) for status in page.items]
+        at_work = [run for run in runs if not run['is_finished']]
+        # The oldest of them: the others wait for it, or overtake nobody.
+        return {'items': runs, 'current': at_work[-1] if at_work else None}
 
 
 class DocumentPage(DocumentRuns, DemoPage):
@@ -151,7 +154,7 @@ class DocumentPage(DocumentRuns, DemoPage):
 
     def update(self):
         self.url = absoluteURL(self.context, self.request)
-        self.data = {'document': describe(self.context, self), 'items': ()}
+        self.data = {'document': describe(self.context, self)}
         self.is_published = self.context.wf_state == PUBLISHED
         self.html = self.context.html if self.is_published else ''
         self.body = cleanText(self.context.body, BODY_LIMIT)
@@ -159,7 +162,7 @@ class DocumentPage(DocumentRuns, DemoPage):
         self.may_publish = self.may(PUBLISH_DOCUMENTS)
         self.may_see_runs = checkPermission(VIEW_WORKERS, self.registry)
         if self.may_see_runs:
-            self.data['items'] = self.collectRuns()
+            self.data.update(self.collectRuns())
             self.poll_url = '%s/runs.json?%s' % (
                 self.url, urlencode({'version': get_version(self.context)}))
 
@@ -169,10 +172,9 @@ class DocumentRunsJSON(DocumentRuns, DemoView, JSONView):
 
     def collect(self):
         shown = getParameter(self.request, 'version')
-        return {'items': self.collectRuns(),
-                'document': dict(
-                    describe(self.context, self),
-                    has_changed=shown != get_version(self.context))}
+        document = describe(self.context, self)
+        document['has_changed'] = shown != get_version(self.context)
+        return dict(self.collectRuns(), document=document)
 
 
 class Publish(DemoPage):

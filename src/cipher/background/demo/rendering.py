@@ -14,6 +14,7 @@
 """reStructuredText to HTML that is safe to show, section by section."""
 from functools import partial
 from html import escape
+from html import unescape
 from html.parser import HTMLParser
 from io import StringIO
 from urllib.parse import urlsplit
@@ -27,7 +28,7 @@ from docutils.writers import html5_polyglot
 #: looked for, and an error is an exception, not the end of the process.
 SETTINGS = {
     '_disable_config': True,
-    'doctitle_xform': False,
+    'docinfo_xform': False,
     'embed_stylesheet': False,
     'enable_exit_status': False,
     'exit_status_level': 6,
@@ -73,9 +74,10 @@ SCHEMES = {'http', 'https', 'mailto'}
 ID_PREFIX = 'doc-'
 
 
-def render(source, tick=None, warn=None):
+def render(source, tick=None, warn=None, title=''):
     """Return the HTML of a text, as much of it as can be made sense of.
 
+    A heading above everything is left out where it only repeats *title*.
     *tick* is called as ``tick(done, total, title)`` after each section; what
     it raises ends the rendering.  *warn* is called with each message about
     what is wrong with the text.
@@ -89,7 +91,11 @@ def render(source, tick=None, warn=None):
     for message in filter(None, messages.getvalue().split('<string>:')):
         if warn is not None:
             warn('line ' + ' '.join(message.split()))
-    return sanitize(parts['fragment'])
+    headings = ''.join(
+        '<h2>%s</h2>\n' % heading
+        for heading in (parts['title'], parts['subtitle'])
+        if heading and unescape(heading) != title)
+    return sanitize(headings + parts['fragment'])
 
 
 def sanitize(html):
@@ -117,6 +123,11 @@ class _Translator(html5_polyglot.HTMLTranslator):
         self._total = sum('system-messages' not in node['classes']
                           for node in document.findall(nodes.section))
         self._done = 0
+
+    def depart_document(self, node):
+        super().depart_document(node)
+        if not self._total:
+            self._tick(1, 1, node.get('title', ''))
 
     def visit_section(self, node):
         if 'system-messages' in node['classes']:

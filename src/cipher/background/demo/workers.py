@@ -54,7 +54,7 @@ def publish(worker, pause=0.0):
         worker.log.warning('%s', message)
 
     worker.checkStop()
-    html = render(document.body, tick, warn)
+    html = render(document.body, tick, warn, document.title)
     document.publish(html)
     worker.log.info('Published "%s"', document.title)
     return 'published'
@@ -116,7 +116,7 @@ class Housekeeping(BackgroundWorkerThread):
                 self.log.info('Dropped the stale rendering of "%s"',
                               document.title)
         states = [document.wf_state for document in documents]
-        self.setProgress(len(documents), len(documents), '%d %s, %d %s' % (
+        self.setProgress(len(documents), None, '%d %s, %d %s' % (
             states.count(DRAFT), DRAFT, states.count(PUBLISHED), PUBLISHED))
 
 

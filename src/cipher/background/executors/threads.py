@@ -12,26 +12,36 @@
 #
 ##############################################################################
 """Runs in threads of this process: the default executor."""
+import copy
+import itertools
 import logging
+import math
 import queue
 import threading
 import time
 from functools import partial
 
 from transaction.interfaces import TransientError
+from ZODB.POSException import ConflictError
+from zope.event import notify
 from zope.interface import implementer
 
+from cipher.background import clock
 from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.executors.gate import Gate
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import IExecutor
+from cipher.background.interfaces import RegistryNotFound
+from cipher.background.interfaces import RunStartedEvent
+from cipher.background.job import HandlerJob
 from cipher.background.live import LiveRun
 from cipher.background.pool import getPool
 from cipher.background.recorder import JobRecorder
 from cipher.background.recorder import LoopRecorder
-from cipher.background.thread import HandlerJob
+from cipher.background.slots import takeSlot
 from cipher.background.workertype import queryWorkerType
 
 
@@ -40,6 +50,9 @@ log = logging.getLogger(__name__)
 #: Seconds until a run is tried again that found no thread, no database, or
 #: nobody here who knows its type.
 RETRY_DELAY = 5.0
+
+#: Seconds until a run is tried again whose claim conflicted with another.
+CONFLICT_DELAY = 0.02
 
 
 @implementer(IExecutor)
@@ -51,7 +64,8 @@ class ThreadsExecutor:
 
     def __init__(self, runtime, threads):
         self._runtime = runtime
-        self._queue = queue.SimpleQueue()
+        self._queue = queue.PriorityQueue()
+        self._count = itertools.count()   # what came first goes first
         self._gate = Gate()
         self._threads = [
             threading.Thread(target=self._main, daemon=True,
@@ -66,13 +80,13 @@ class ThreadsExecutor:
 
     def submit(self, item):
         """See `~cipher.background.interfaces.IExecutor`."""
-        self._queue.put(item)
+        self._queue.put((-item.priority, next(self._count), item))
 
     def stop(self):
         """Take nothing any more, as soon as each thread is free."""
         self._is_stopping = True
         for _ in self._threads:
-            self._queue.put(None)
+            self._queue.put((-math.inf, next(self._count), None))
 
     def join(self, timeout):
         """Wait up to *timeout* seconds (in all) for the threads."""
@@ -83,7 +97,7 @@ class ThreadsExecutor:
 
     def _main(self):
         while True:
-            ticket = self._queue.get()
+            ticket = self._queue.get()[2]
             if ticket is None or self._is_stopping:
                 return
             self._runtime.begun()
@@ -97,7 +111,9 @@ class ThreadsExecutor:
                 else:
                     log.exception('Run %s: could not be begun; trying again',
                                   ticket.run_id)
-                self._runtime.later(ticket, RETRY_DELAY)
+                self._runtime.dispatcher.later(
+                    ticket, CONFLICT_DELAY if isinstance(
+                        error, ConflictError) else RETRY_DELAY)
             finally:
                 leave_gate()
 
@@ -121,7 +137,12 @@ class ThreadsExecutor:
         Reads what the fresh connection sees; writes only to claim.
         """
         ticket = live.ticket
-        registry = connection.get(ticket.registry_oid)
+        try:
+            registry = connection.get(ticket.registry_oid)
+            site = registry.getSite()
+        except (KeyError, RegistryNotFound):
+            log.warning('Run %s: its registry was removed', live.run_id)
+            return live.end
         run = registry.getRun(ticket.lane, ticket.serial)
         if run is None or run.state != PENDING:
             births = registry.lanes[ticket.lane].births
@@ -133,25 +154,39 @@ class ThreadsExecutor:
             log.warning('Run %s: no ZCML declares the worker type %r here; '
                         'it waits', run.id, run.type)
             return partial(self._put_off, live)
+        if run.due_at is not None and run.due_at > clock.now():
+            live.due_at = run.due_at
+            return live.end
+        if not self._runtime.mayRun(worker_type, live):
+            return partial(self._park, live, worker_type)
+        live.worker_type = worker_type
+        live.depth = run.depth
         live.must_not_rerun = worker_type.on_interrupt == FAIL
         is_claimed = (ticket.is_inherited or worker_type.is_loop
-                      or live.must_not_rerun)
+                      or live.must_not_rerun
+                      or worker_type.max_running is not None)
         epoch = run.epoch
         if is_claimed:
             with ZopeTransaction(note='run %s: claim' % live.run_id):
+                if worker_type.max_running is not None and not takeSlot(
+                        connection, worker_type, ticket[:3]):
+                    return partial(self._park, live, worker_type)
                 epoch = run.claim(self._runtime.id, live.started_at,
                                   live.must_not_rerun)
+                with ZopeSite(site):
+                    notify(RunStartedEvent(run, registry))
         recorder = (
             LoopRecorder(live, epoch, is_claimed) if worker_type.is_loop
             else JobRecorder(live, epoch, is_claimed, connection))
-        site = registry.getSite()
         try:
             worker = _make_worker(
-                worker_type, dict(run.input or {}), self._runtime.db,
-                site._p_oid, site.__name__, run.starter or '')
-        except Exception as error:
+                worker_type, copy.deepcopy(run.input or {}),
+                self._runtime.db, site._p_oid, site.__name__,
+                run.starter or '')
+        except BaseException as error:
+            # An exit as well: this thread is needed for other runs.
             log.exception('Run %s: no worker could be made', live.run_id)
-            recorder.failed(None, connection, error)
+            recorder.refused(connection, error)
             return live.end
         worker.name = '%s, run %s' % (worker.name, live.run_id)
         worker.observer = recorder
@@ -169,9 +204,13 @@ class ThreadsExecutor:
                 worker.observer.putBack(connection)
             self._put_off(live)
 
+    def _park(self, live, worker_type):
+        self._runtime.leave(live)
+        self._runtime.dispatcher.park(live.ticket, worker_type.name)
+
     def _put_off(self, live):
         self._runtime.leave(live)
-        self._runtime.later(live.ticket, RETRY_DELAY)
+        self._runtime.dispatcher.later(live.ticket, RETRY_DELAY)
 
 
 def _make_worker(worker_type, input, *place):
@@ -179,4 +218,6 @@ def _make_worker(worker_type, input, *place):
         worker = HandlerJob(worker_type.handler, *place, input)
         worker.name = worker_type.name
         return worker
-    return worker_type.factory(*place, **input)
+    worker = worker_type.factory(*place, **input)
+    worker.input = input
+    return worker

@@ -24,6 +24,7 @@ from persistent import Persistent
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 from zope.component import provideUtility
+from zope.security.management import queryInteraction
 
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import IWorkerType
@@ -60,6 +61,14 @@ def waitUntil(condition, what='the condition', limit=LIMIT):
         if time.monotonic() > deadline:
             raise AssertionError('%s did not come true' % what)
         pause.wait(0.005)
+
+
+class Database(DB):
+    """May be closed twice."""
+
+    def close(self):
+        if hasattr(self, '_mvcc_storage'):
+            super().close()
 
 
 class Gate:
@@ -100,7 +109,7 @@ class FileSiteTests(SiteTests):
 
     def makeDatabase(self):
         path = os.path.join(self.folder.name, 'Data.fs')
-        return DB(FileStorage(path), pool_size=30)
+        return Database(FileStorage(path), pool_size=30)
 
     def begin(self):
         """See what was committed meanwhile."""
@@ -181,3 +190,35 @@ class LiveTests(FileSiteTests):
         patcher = mock.patch(target, value)
         patcher.start()
         self.addCleanup(patcher.stop)
+
+
+class FailingTests(LiveTests):
+    """A runtime that has to live through failures."""
+
+    def setUp(self):
+        super().setUp()
+        self.patch('cipher.background.executors.threads.RETRY_DELAY', 0.02)
+
+    def assertGoesOn(self):
+        """Assert that the runtime works, with each of its threads."""
+        barrier = threading.Barrier(self.runtime.threads)
+
+        def check(worker):
+            barrier.wait(LIMIT)
+            assert queryInteraction() is not None
+
+        declareWorker('check', check)
+        runs = [self.start('check') for _ in range(self.runtime.threads)]
+        for run_id in runs:
+            self.assertEqual(self.waitFinished(run_id).state, 'succeeded')
+
+    def fail(self, work, name='work', error_type=None, **values):
+        """Carry out *work*, which fails; return status and details."""
+        declareWorker(name, work, **values)
+        status = self.carryOut(name)
+        self.assertEqual(status.state, 'failed')
+        if error_type is not None:
+            self.assertEqual(status.error_type, error_type)
+        self.assertGoesOn()
+        self.begin()
+        return status, self.registry.getDetails(status.id)

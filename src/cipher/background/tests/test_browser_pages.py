@@ -249,30 +249,3 @@ class TestTypes(BrowserTests):
         self.assertIn('start.html?type=plain', page)
         self.assertNotIn('start.html?type=publish', page)
         self.assertNotIn('start.html', self.get('types.html', 'viewer').text)
-
-
-class TestSite(BrowserTests):
-
-    def test_site_with_a_registry_leads_to_it(self):
-        answer = self.get('/@@background.html')
-        self.assertEqual(answer.status_int, 303)
-        self.assertEqual(answer.location, BASE + '/index.html')
-
-    def test_site_below_names_the_registry_it_uses(self):
-        page = self.get('/other/@@background.html')
-        self.assertIn('Add a registry', page.text)
-        self.assertIn('href="%s/index.html"' % BASE, page.text)
-
-    def test_manager_adds_a_registry(self):
-        browser = self.browser()
-        browser.open(HOST + '/other/@@background.html')
-        browser.getControl('Add a registry').click()
-        self.assertEqual(
-            browser.url, HOST + '/other/++background++/index.html')
-        self.sync()
-        self.assertIn('background', self.root['other'].getSiteManager())
-
-    def test_viewer_is_offered_nothing(self):
-        page = self.get('/other/@@background.html', 'viewer')
-        self.assertEqual(page.status_int, 200)
-        self.assertNotIn('csrf_token', page.text)

@@ -146,6 +146,10 @@ class TestMasking(unittest.TestCase):
         self.assertEqual(dict(masking.mask({'a': 1}, None)),
                          {'a': masking.MASK})
 
+    def test_nothing_is_shown_as_nothing(self):
+        self.assertEqual(dict(masking.mask({'list': None}, IInput)),
+                         {'list': None})
+
     def test_secrets_are_scrubbed_from_texts(self):
         secrets = masking.findSecrets(self.input, IInput)
         self.assertEqual(

@@ -228,168 +228,25 @@ class DocumentPagesTests(DemoPagesTestCase):
         self.assertEqual(('PUBLISHED', True), (
             data['document']['wf_state'], data['document']['has_changed']))
 
-    def test_what_is_lost_is_found_again(self):
+    def test_the_work_that_goes_on_is_shown(self):
+        url = self.addDocument()
+        browser = self.login()
+        browser.open(url)
+        self.assertRegex(browser.contents, r'data-show="current"\s+hidden=')
+        with self.site() as site:
+            run_id = getRegistry(site).start(
+                'publish', site['documents']['doc'], pause=60.0).id
+        browser.open(url)
+        self.assertRegex(browser.contents, r'data-show="current">')
+        with self.site() as site:
+            getRegistry(site).requestStop(run_id)
+        self.assertEqual(['stopped'], self.waitForRuns())
+        browser.open(url)
+        self.assertRegex(browser.contents, r'data-show="current"\s+hidden=')
+        self.assertIn('DRAFT', browser.contents)
+
+    def test_a_wrong_address_is_not_found(self):
         browser = self.login('viewer')
         browser.open(self.url + '/documents/nosuch')
         self.assertTrue(browser.headers['Status'].startswith('404'))
         self.assertNotIn('nosuch', browser.contents)
-
-
-class SecurityTests(DemoPagesTestCase):
-
-    paths = ('/', '/documents', '/documents/add.html', '/documents/doc',
-             '/documents/doc/edit.html', '/documents/doc/runs.json')
-
-    def status(self, browser):
-        return int(browser.headers['Status'].split()[0])
-
-    def test_anonymous_is_asked_to_log_in(self):
-        url = self.addDocument('doc', 'A secret', 'The secret')
-        browser = self.login(None)
-        for path in self.paths:
-            browser.open(self.url + path)
-            self.assertEqual(401, self.status(browser), path)
-            self.assertIn('basic', browser.headers['WWW-Authenticate'])
-            self.assertNotIn('secret', browser.contents)
-        browser.post(url + '/publish.html', '')
-        self.assertEqual(401, self.status(browser))
-
-    def test_a_viewer_only_looks(self):
-        url = self.addDocument()
-        browser = self.login('viewer')
-        browser.open(url)
-        for word in ('Edit', '>Publish<'):
-            self.assertNotIn(word, browser.contents)
-        browser.open(self.url)
-        self.assertNotIn('Add a document', browser.contents)
-        for path in ('/documents/add.html', '/documents/doc/edit.html'):
-            browser.open(self.url + path)
-            self.assertEqual(403, self.status(browser))
-        browser.post(url + '/publish.html', '')
-        self.assertEqual(403, self.status(browser))
-
-    def test_nothing_changes_by_get(self):
-        url = self.addDocument()
-        browser = self.login()
-        form = ('?document.widgets.title=x&document.widgets.body=y'
-                '&document.buttons.save=1&csrf_token='
-                + self.token(browser, url + '/edit.html'))
-        browser.open(url + '/edit.html' + form)
-        browser.open(self.url + '/documents/add.html' + form)
-        browser.open(url + '/publish.html' + form)
-        self.assertEqual(405, self.status(browser))
-        with self.site() as site:
-            self.assertEqual(['Title'], [
-                document.title for document in site['documents'].values()])
-        self.assertEqual([], self.waitForRuns())
-
-    def test_nothing_changes_without_a_token(self):
-        url = self.addDocument()
-        browser = self.login()
-        others = self.token(self.login('admin'), url)
-        form = ('document.widgets.title=x&document.widgets.body=y'
-                '&document.buttons.save=1&csrf_token=')
-        for token in ('', 'x', '1.x', others):
-            for path in ('/documents/doc/edit.html', '/documents/add.html',
-                         '/documents/doc/publish.html'):
-                browser.post(self.url + path, form + token)
-                self.assertEqual(403, self.status(browser), path)
-        with self.site() as site:
-            self.assertEqual(['Title'], [
-                document.title for document in site['documents'].values()])
-        self.assertEqual([], self.waitForRuns())
-
-    def test_nothing_changes_for_another_site(self):
-        url = self.addDocument()
-        browser = self.login()
-        token = self.token(browser, url)
-        for header, value in (('Origin', 'http://evil.example'),
-                              ('Sec-Fetch-Site', 'cross-site')):
-            browser = self.login()
-            browser.addHeader(header, value)
-            browser.post(url + '/publish.html', 'csrf_token=' + token)
-            self.assertEqual(403, self.status(browser))
-        self.assertEqual([], self.waitForRuns())
-
-    def test_headers(self):
-        self.addDocument()
-        browser = self.login()
-        for path in self.paths[1:]:
-            browser.open(self.url + path)
-            self.assertEqual(200, self.status(browser), path)
-            self.assertIn("default-src 'self'",
-                          browser.headers['Content-Security-Policy'])
-            self.assertEqual('no-store', browser.headers['Cache-Control'])
-            self.assertEqual('nosniff',
-                             browser.headers['X-Content-Type-Options'])
-
-    def test_structure_is_for_what_is_sanitised(self):
-        folder = Path(cipher.background.demo.__file__).parent / 'templates'
-        found = [line.strip() for path in sorted(folder.glob('*.pt'))
-                 for line in path.read_text().splitlines()
-                 if 'structure' in line]
-        self.assertEqual(
-            ['tal:content="structure view/html">Rendered and sanitised'
-             '</article>'], found)
-
-
-class WorkerTests(DemoPagesTestCase):
-
-    def start(self, type, user='admin', **values):
-        browser = self.login(user)
-        browser.open('%s/++background++/start.html?type=%s'
-                     % (self.url, type))
-        for name, value in values.items():
-            browser.getControl(name='form.widgets.' + name).value = value
-        browser.getControl('Start').click()
-        return browser
-
-    def test_import_of_the_samples(self):
-        browser = self.start(
-            'import', 'editor', pause='0',
-            folder='src/cipher/background/demo/samples'
-            if Path(cipher.background.demo.__file__).is_relative_to(
-                self.base()) else '.')
-        self.assertEqual(['succeeded'], self.waitForRuns('import'))
-        browser.open(self.url + '/documents')
-        self.assertIn('Writing documents', browser.contents)
-
-    def base(self):
-        from cipher.background.demo.settings import import_base
-        return import_base()
-
-    def test_import_of_what_is_outside_fails(self):
-        browser = self.start('import', pause='0', folder='/etc')
-        self.assertEqual(['failed'], self.waitForRuns('import'))
-        browser.reload()
-        self.assertIn('ImportRefused', browser.contents)
-
-    def test_a_failure_and_who_may_see_its_traceback(self):
-        browser = self.start('flaky', chance='1.0')
-        self.assertEqual(['failed'], self.waitForRuns('flaky'))
-        browser.reload()
-        self.assertIn('JSONDecodeError', browser.contents)
-        self.assertIn('_parse_weather', browser.contents)
-        viewer = self.login('viewer')
-        viewer.open(browser.url)
-        self.assertIn('JSONDecodeError', viewer.contents)
-        self.assertNotIn('_parse_weather', viewer.contents)
-
-    def test_a_stubborn_one_is_stopped(self):
-        browser = self.start('stubborn', seconds='0.2')
-        deadline = time.monotonic() + LIMIT
-        while 'Busy until' not in browser.contents:
-            self.assertLess(time.monotonic(), deadline)
-            browser.reload()
-        browser.getLink('Stop…').click()
-        browser.getControl(re.compile('Stop').pattern).click()
-        self.assertEqual(['stopped'], self.waitForRuns('stubborn'))
-
-    def test_housekeeping_runs_once(self):
-        with self.site() as site:
-            runs = getRegistry(site).listRuns(types=('housekeeping',)).items
-            self.assertEqual(1, len(runs))
-        notify(DatabaseOpened(self.layer.db))
-        with self.site() as site:
-            runs = getRegistry(site).listRuns(types=('housekeeping',)).items
-            self.assertEqual(1, len(runs))

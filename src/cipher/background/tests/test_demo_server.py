@@ -82,8 +82,13 @@ class Demo:
 
     def read(self, path, user='admin', data=None):
         """Return the body as text."""
-        with self.open(path, user, data) as response:
-            return response.read().decode('utf-8')
+        try:
+            with self.open(path, user, data) as response:
+                return response.read().decode('utf-8')
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError('%s: %s\n%s' % (
+                    path, error, self.readErrors()[-5000:]))
 
     def readStatus(self, path, user='admin', data=None):
         """Return the status."""

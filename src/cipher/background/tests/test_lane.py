@@ -140,8 +140,9 @@ class BirthsTests(unittest.TestCase):
                     upto = [run.serial for run in runs
                             if momentOf(run) <= at]
                     self.assertLess(max(upto, default=0), serial)
-                    # And not far above it.
-                    self.assertLessEqual(serial, len(upto) + 2 * SPILL)
+                    if step:
+                        # And not far above it.
+                        self.assertLessEqual(serial, len(upto) + 2 * SPILL)
 
     def test_whole_state_comes_back(self):
         births, runs = bearMany(SPILL + 3)
@@ -150,7 +151,7 @@ class BirthsTests(unittest.TestCase):
         self.assertEqual(list(copy.walk()), runs[::-1])
         self.assertEqual(copy.counts, births.counts)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100, deadline=None, database=None)
     @given(strategies.lists(strategies.integers(-3, 200), max_size=150))
     def test_births_behave_as_a_list_of_runs(self, steps):
         # A step of 0 and below adds some, any other removes the nth.

@@ -62,7 +62,7 @@ class World:
     def pages(self, states=(), matches=everything, limit=10):
         """Return the runs of all pages, one after the other."""
         found, before = [], None
-        for _ in range(10000):
+        for _ in range(500):
             runs, before = self.page(states, matches, limit, before)
             found += runs
             if before is None:
@@ -267,7 +267,7 @@ steps = strategies.lists(strategies.tuples(
 
 class ModelTests(unittest.TestCase):
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100, deadline=None, database=None)
     @given(steps, strategies.integers(1, 9))
     def test_pages_hold_each_run_once(self, steps, limit):
         world, now = World(), NOW

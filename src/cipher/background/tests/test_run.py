@@ -38,10 +38,10 @@ NOW = 1800000000.25
 #: The order of what is stored.  Append only: databases have it.
 STORED = (
     'lane', 'serial', 'stored_state', 'type', 'created_at', 'starter',
-    'reference', 'input', 'permission', 'title', 'epoch', 'attempts',
-    'interruptions', 'owner', 'started_at', 'finished_at',
-    'result', 'error', 'progress', 'stop_request', 'details',
-    'must_not_rerun')
+    'reference', 'input', 'permission', 'title', 'priority', 'due_at',
+    'depth', 'touched', 'epoch', 'attempts', 'interruptions', 'owner',
+    'started_at', 'finished_at', 'result', 'error', 'progress',
+    'stop_request', 'details', 'must_not_rerun')
 
 
 def makeRun(**values):
@@ -84,7 +84,7 @@ class StoredFormTests(unittest.TestCase):
         self.assertEqual((copy.id, copy.state), ('3-17', PENDING))
         copy = WorkerRun.__new__(WorkerRun)
         copy.__setstate__(tuple(range(len(STORED))) + ('of the future',))
-        self.assertEqual(copy.must_not_rerun, len(STORED) - 1)
+        self.assertEqual(getattr(copy, STORED[-1]), len(STORED) - 1)
 
     def test_default_in_the_middle_is_kept_apart_from_what_follows(self):
         for name in STORED[5:]:

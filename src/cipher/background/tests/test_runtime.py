@@ -184,7 +184,8 @@ class StartTests(LiveTests):
 
         def finish(storage, txn, *args, **kwargs):
             tid = tpc_finish(storage, txn, *args, **kwargs)
-            if txn.description.startswith(b'work') and calls == ['work']:
+            is_work = txn.description.startswith(b'work')
+            if is_work and calls == ['work']:
                 calls.append('lost')
                 raise TransientError('the reply is lost')
             return tid
@@ -194,7 +195,8 @@ class StartTests(LiveTests):
             increment(worker)
 
         declareWorker('work', work)
-        self.patch('ZODB.FileStorage.FileStorage.FileStorage.tpc_finish', finish)
+        self.patch(
+            'ZODB.FileStorage.FileStorage.FileStorage.tpc_finish', finish)
         status = self.carryOut('work')
         self.assertEqual(status.state, 'succeeded')
         self.assertEqual(calls, ['work', 'lost'])

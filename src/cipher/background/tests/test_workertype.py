@@ -96,6 +96,10 @@ class WorkerTypeTests(unittest.TestCase):
     def test_worker_type_provides_its_interface(self):
         verifyObject(IWorkerType, self.make())
 
+    def test_worker_type_is_immutable(self):
+        with self.assertRaises(AttributeError):
+            self.make().permission = 'zope.Public'
+
     def test_defaults(self):
         worker_type = self.make()
         self.assertEqual(

@@ -55,6 +55,11 @@ class IPositional(Interface):
     worker = TextLine(title="The same as the first argument")
 
 
+class IAbout(Interface):
+
+    context = TextLine(title="The same as the first option of start")
+
+
 def plain(worker):
     """Take no input."""
 
@@ -277,6 +282,11 @@ class WorkerTests(ComponentTests):
                     "worker 'count': expected %s to take the fields of its "
                     'schema' % handler[1:],
                     self.refuse(handler=handler, schema=schema))
+
+    def test_schema_with_a_context_is_refused(self):
+        self.assertIn(
+            "expected a schema without a field 'context'",
+            self.refuse(handler='.anything', schema='.IAbout'))
 
     def test_handler_that_needs_input_needs_a_schema(self):
         self.assertIn('(none)', self.refuse(handler='.counting'))

@@ -1,0 +1,29 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The wall clock, in one place so that a test can set it."""
+import time
+
+
+_clock = time.time
+
+
+def now():
+    """Return the seconds since the epoch, UTC (float)."""
+    return _clock()
+
+
+def setClock(clock=None):
+    """Let `now` ask *clock*, a function; None: the clock of the machine."""
+    global _clock
+    _clock = clock or time.time

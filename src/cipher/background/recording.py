@@ -1,0 +1,131 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""How a run ends, or is put off: what is written into it."""
+from zope.event import notify
+
+from cipher.background import clock
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import INTERRUPTED
+from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import STOPPED
+from cipher.background.interfaces import Cancel
+from cipher.background.interfaces import ContextGone
+from cipher.background.interfaces import RunFailedEvent
+from cipher.background.interfaces import RunInterruptedEvent
+from cipher.background.interfaces import RunRequeuedEvent
+from cipher.background.interfaces import RunStoppedEvent
+from cipher.background.interfaces import SiteGone
+from cipher.background.interfaces import Snooze
+from cipher.background.interfaces import StarterGone
+from cipher.background.interfaces import StopRequested
+from cipher.background.run import RunDetails
+from cipher.background.text import describeError
+from cipher.background.text import formatTraceback
+
+
+#: Attempts that are kept, the last ones.
+HISTORY_LIMIT = 20
+
+#: No second attempt would fare better, or was meant to be.
+_FINAL = (Cancel, ContextGone, SiteGone, StarterGone, SystemExit,
+          KeyboardInterrupt, GeneratorExit)
+
+
+def finish(live, run, registry, state, event, **values):
+    """Finish *run*, with what *live* (a `live.LiveRun`) knows of it.
+
+    Joins the open transaction, as everything here.
+    """
+    if run.state != RUNNING:
+        # Without a claim nothing of this is stored yet.
+        values.update(owner=live.runtime.id, started_at=live.started_at,
+                      attempts=run.attempts + 1)
+    log = live.log.getText()
+    if log:
+        _details(run).log = log
+    registry.finish(
+        run, state, event, progress=live.progress,
+        stop_request=live.stop and tuple(live.stop), **values)
+
+
+def writeError(live, run, registry, error, retry_delay):
+    """Write that *error* ended the work, or an attempt of it.
+
+    *retry_delay* is a function of the number of attempts so far that gives
+    the seconds to the next one; None: there is none.
+    """
+    if isinstance(error, StopRequested):
+        return writeStop(live, run, registry)
+    if isinstance(error, Snooze):
+        return putOff(live, run, registry, max(0.0, float(error.seconds)),
+                      attempts=run.attempts - (run.state == RUNNING))
+    attempts = run.attempts + (run.state != RUNNING)
+    details = _details(run)
+    details.traceback = formatTraceback(error)
+    now = clock.now()
+    details.history = (*details.history, (
+        live.started_at, max(0.0, now - live.started_at),
+        *describeError(error)))[-HISTORY_LIMIT:]
+    delay = None
+    if live.stop is None and not isinstance(error, _FINAL):
+        delay = retry_delay(attempts)
+    if delay is None:
+        finish(live, run, registry, FAILED, RunFailedEvent,
+               error=describeError(error))
+    else:
+        log = live.log.getText()
+        if log:
+            details.log = log
+        putOff(live, run, registry, delay, attempts=attempts)
+
+
+def writeStop(live, run, registry):
+    """Write that the work ended because it was asked to."""
+    if live.is_shutdown:
+        live.due_at = clock.now()   # there is more to do
+        writeInterruption(registry, run, live.must_not_rerun)
+    else:
+        finish(live, run, registry, STOPPED, RunStoppedEvent)
+
+
+def putOff(live, run, registry, delay, **values):
+    """Let *run* wait *delay* seconds and begin again."""
+    live.due_at = clock.now() + delay
+    run.putBack(due_at=live.due_at, **values)
+    notify(RunRequeuedEvent(run, registry))
+
+
+def writeInterruption(registry, run, must_not_rerun):
+    """Write that the process of *run* ended in good order while it ran.
+
+    It waits again, or is interrupted where it *must_not_rerun*; neither the
+    attempt nor an interruption is counted.
+    """
+    if must_not_rerun:
+        registry.finish(run, INTERRUPTED, RunInterruptedEvent)
+    else:
+        run.putBack(attempts=run.attempts - (run.state == RUNNING))
+        notify(RunRequeuedEvent(run, registry))
+
+
+def addCleanupTraceback(run, error):
+    """Keep the traceback of a cleanup, beside that of the work."""
+    details = _details(run)
+    details.traceback += 'In the cleanup:\n' + formatTraceback(error)
+
+
+def _details(run):
+    if run.details is None:
+        run.details = RunDetails()
+    return run.details

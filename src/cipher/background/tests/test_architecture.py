@@ -1,0 +1,120 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The floors hold: what imports what, and how large it is."""
+import pathlib
+import subprocess
+import sys
+import textwrap
+import unittest
+
+import cipher.background
+
+
+PACKAGE = pathlib.Path(cipher.background.__file__).parent
+CHECKOUT = PACKAGE.parents[2]
+
+LINES = 300
+#: Contracts are documentation.
+MAY_BE_LONGER = {'interfaces.py'}
+
+#: What only the extras need.
+WEB = ('docutils', 'waitress', 'z3c.form', 'zodburi', 'zope.app',
+       'zope.browserpage', 'zope.browserresource', 'zope.publisher')
+
+
+def modules():
+    """Return the paths of our own modules, without tests."""
+    return sorted(path for path in PACKAGE.rglob('*.py')
+                  if 'tests' not in path.parts)
+
+
+def run(code):
+    """Run *code* in a process of its own; return its CompletedProcess."""
+    code = 'import sys\nsys.path[:] = %r\n%s' % (
+        sys.path, textwrap.dedent(code))
+    return subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True,
+        timeout=120)
+
+
+class ModuleTests(unittest.TestCase):
+
+    def test_modules_are_found(self):
+        self.assertIn(PACKAGE / 'registry.py', modules())
+
+    def test_modules_stay_short(self):
+        for path in sorted(PACKAGE.glob('*.py')):
+            if path.name in MAY_BE_LONGER:
+                continue
+            with self.subTest(module=path.name):
+                lines = len(path.read_text(encoding='utf-8').splitlines())
+                self.assertLessEqual(lines, LINES)
+
+    def test_every_module_tells_its_license(self):
+        for path in PACKAGE.rglob('*.py'):
+            with self.subTest(module=str(path.relative_to(PACKAGE))):
+                head = path.read_text(encoding='utf-8')[:800]
+                self.assertIn('Zope Public License', head)
+                self.assertIn('Version 2.1 (ZPL)', head)
+
+    def test_every_module_tells_what_it_is_for(self):
+        for path in modules():
+            with self.subTest(module=str(path.relative_to(PACKAGE))):
+                code = compile(
+                    path.read_text(encoding='utf-8'), str(path), 'exec')
+                self.assertTrue(code.co_consts[0])
+
+    def test_namespace_is_native(self):
+        self.assertFalse((PACKAGE.parent / '__init__.py').exists())
+
+
+class ImportTests(unittest.TestCase):
+
+    def test_core_needs_no_web(self):
+        names = [path.stem for path in PACKAGE.glob('*.py')
+                 if path.stem not in ('__init__', 'cli')]
+        result = run('''
+            import importlib
+
+            class Blocker:
+                def find_spec(self, name, path=None, target=None):
+                    for blocked in %r:
+                        if name == blocked or name.startswith(blocked + '.'):
+                            raise ModuleNotFoundError('blocked: ' + name)
+
+            sys.meta_path.insert(0, Blocker())
+            for name in %r + ['executors.threads']:
+                importlib.import_module('cipher.background.' + name)
+            try:
+                import zope.publisher
+            except ModuleNotFoundError:
+                print('done')
+            ''' % (WEB, names))
+        self.assertEqual((result.stdout, result.stderr), ('done\n', ''))
+
+    def test_contracts_of_the_floors_are_kept(self):
+        settings = CHECKOUT / 'pyproject.toml'
+        try:
+            import importlinter  # noqa: F401
+        except ImportError:
+            self.skipTest('import-linter is not installed')
+        if not settings.exists():
+            self.skipTest('%s is only in a checkout' % settings.name)
+        result = run('''
+            from importlinter.cli import lint_imports
+            sys.exit(lint_imports(config_filename=%r, no_cache=True))
+            ''' % str(settings))
+        self.assertEqual(
+            result.returncode, 0, result.stdout + result.stderr)
+        self.assertRegex(result.stdout, r'[1-9]\d* kept, 0 broken')

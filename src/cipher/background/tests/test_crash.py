@@ -1,0 +1,236 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Real processes on a real FileStorage, killed at the worst moment."""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import transaction
+
+from cipher.background.lifecycle import MAX_INTERRUPTIONS
+from cipher.background.tests.crashing import declareWorkers
+from cipher.background.tests.crashing import touch
+from cipher.background.tests.live_support import LiveTests
+from cipher.background.tests.live_support import waitUntil
+
+
+class CrashTests(LiveTests):
+    """The database is opened by one process at a time."""
+
+    def setUp(self):
+        super().setUp()
+        self.path = self.folder.name
+        declareWorkers(self.path)
+        self.close()
+
+    def close(self):
+        """Let another process have the database."""
+        self.runtime.shutdown()
+        transaction.abort()
+        self.connection.close()
+        self.db.close()
+
+    def open(self, **settings):
+        """Open it in this process, with a runtime."""
+        self.db = self.makeDatabase()
+        self.addCleanup(self.db.close)
+        self.connection = self.db.open()
+        self.addCleanup(self.connection.close)
+        self.addCleanup(transaction.abort)
+        self.site = self.connection.root()['Application']
+        self.counter = self.site['counter']
+        self.registry = self.site.getSiteManager()['background']
+        self.runtime = self.startRuntime(**settings)
+
+    def spawn(self, *names, threads=2, drain=5):
+        """Start a process with a runtime that starts those runs.
+
+        Return the process and the ids of the runs.
+        """
+        self.forget('started', 'inside')
+        process = subprocess.Popen(
+            [sys.executable, '-m', 'cipher.background.tests.crashing',
+             self.path, str(threads), str(drain), *names],
+            env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+            stderr=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        if names != ('kill',) and names:
+            self.wait_for('started')
+            with open(os.path.join(self.path, 'started')) as started:
+                return process, started.read().split()
+        return process, []
+
+    def forget(self, *names):
+        for name in names:
+            if os.path.exists(os.path.join(self.path, name)):
+                os.remove(os.path.join(self.path, name))
+
+    def wait_for(self, name):
+        path = os.path.join(self.path, name)
+        waitUntil(lambda: os.path.exists(path), 'the file %r' % name)
+
+    def kill(self, process, signum=signal.SIGKILL):
+        process.send_signal(signum)
+        process.wait(20)
+
+    def assertNothingRuns(self):
+        self.begin()
+        self.assertEqual(
+            self.registry.listRuns(states=['running']).items, [])
+        # The dead processes are forgotten.
+        self.assertEqual([p.id for p in self.registry.listProcesses()],
+                         [self.runtime.id])
+
+    def test_fault_01_killed_before_a_thread_began(self):
+        process, (run_id,) = self.spawn('rerun', threads=0)
+        self.kill(process)
+        touch(self.path, 'go-on')
+        self.open()
+        status = self.waitFinished(run_id)
+        self.assertEqual((status.state, status.interruptions),
+                         ('succeeded', 0))
+        self.assertEqual(self.value(), 1)
+        self.assertNothingRuns()
+
+    def test_fault_03_killed_inside_the_work_and_rerun(self):
+        process, (run_id,) = self.spawn('rerun')
+        self.wait_for('inside')
+        self.kill(process)
+        touch(self.path, 'go-on')
+        self.open()
+        status = self.waitFinished(run_id)
+        self.assertEqual(status.state, 'succeeded')
+        self.assertEqual(self.value(), 1)
+        self.assertNothingRuns()
+
+    def test_fault_03_killed_inside_the_work_that_must_not_be_rerun(self):
+        process, (run_id,) = self.spawn('fail')
+        self.wait_for('inside')
+        self.kill(process)
+        touch(self.path, 'go-on')
+        self.open()
+        status = self.waitFinished(run_id)
+        self.assertEqual((status.state, status.interruptions),
+                         ('interrupted', 1))
+        self.assertEqual(self.value(), 0)
+        self.assertNothingRuns()
+
+    def test_fault_03_killed_long_after_the_work_began(self):
+        # The process has told that it works on the run.
+        process, (run_id,) = self.spawn('rerun')
+        self.wait_for('inside')
+        time.sleep(4.5)   # LIVE_AFTER and TELL_INTERVAL
+        self.kill(process)
+        touch(self.path, 'go-on')
+        self.open()
+        status = self.waitFinished(run_id)
+        self.assertEqual((status.state, status.interruptions),
+                         ('succeeded', 1))
+        self.assertEqual(self.value(), 1)
+
+    def test_fault_06_killed_while_stopping(self):
+        for name in 'rerun', 'fail':
+            with self.subTest(name):
+                process, (run_id,) = self.spawn(name)
+                self.wait_for('inside')
+                touch(self.path, 'stop')
+                self.wait_for('asked')
+                self.kill(process)
+                self.forget('inside', 'asked')
+                self.open()
+                status = self.waitFinished(run_id)
+                self.assertEqual(status.state, 'interrupted')
+                self.assertEqual(status.stop.reason, 'enough')
+                self.assertFalse(os.path.exists(
+                    os.path.join(self.path, 'inside')))
+                self.assertEqual(self.value(), 0)
+                self.assertNothingRuns()
+                self.assertEqual(len(self.registry.stops), 0)
+                self.close()
+
+    def test_fault_08_SIGTERM_lets_the_work_finish(self):
+        process, (run_id,) = self.spawn('rerun')
+        self.wait_for('inside')
+        process.terminate()
+        touch(self.path, 'go-on')
+        self.assertEqual(process.wait(20), 0)
+        self.wait_for('closed')
+        self.open(threads=0)
+        self.assertEqual(self.status(run_id).state, 'succeeded')
+        self.assertEqual(self.value(), 1)
+
+    def test_fault_09_SIGTERM_interrupts_what_takes_too_long(self):
+        for name, state in (('rerun', 'pending'), ('polite', 'pending'),
+                            ('fail', 'interrupted')):
+            with self.subTest(name):
+                process, (run_id,) = self.spawn(name, drain=0.2)
+                self.wait_for('inside')
+                process.terminate()
+                self.assertEqual(process.wait(20), 0)
+                self.open(threads=0)
+                status = self.status(run_id)
+                self.assertEqual(
+                    (status.state, status.interruptions), (state, 0))
+                self.assertEqual(self.value(), 0)
+                self.assertEqual(
+                    [p.threads for p in self.registry.listProcesses()
+                     if p.threads], [])
+                if state == 'pending':
+                    self.assertEqual(status.attempts, 0)
+                    self.requestStop(run_id)
+                self.close()
+
+    def test_fault_55_run_that_kills_its_process_each_time(self):
+        process, _ = self.spawn('kill')
+        deaths = 0
+        while process.wait(20) == -signal.SIGKILL and deaths < 10:
+            deaths += 1
+            process, _ = self.spawn()
+            # It dies, or it takes the run for what it is.
+            if deaths > MAX_INTERRUPTIONS:
+                break
+        self.wait_for('started')
+        self.kill(process, signal.SIGTERM)
+        self.open()
+        status, = self.registry.listRuns().items
+        status = self.waitFinished(status.id)
+        self.assertEqual((status.state, status.interruptions),
+                         ('failed', MAX_INTERRUPTIONS))
+        self.assertEqual(status.error_type, 'ProcessDied')
+        self.assertLessEqual(deaths, MAX_INTERRUPTIONS + 1)
+
+    def test_threads_are_for_live_runs_only(self):
+        # A crash leaves nothing that hinders the next crash and start.
+        for _ in range(3):
+            process, _ = self.spawn('rerun', 'fail')
+            self.wait_for('inside')
+            self.kill(process)
+        touch(self.path, 'go-on')
+        self.open()
+
+        def is_done():
+            self.begin()
+            return not self.registry.listRuns(
+                states=['pending', 'running']).items
+
+        waitUntil(is_done)
+        counts = self.registry.getCounts()
+        self.assertEqual(counts['rerun'], {'succeeded': 3})
+        self.assertEqual(sum(counts['fail'].values()), 3)
+        self.assertEqual(
+            self.value(), 3 + counts['fail'].get('succeeded', 0))
+        self.assertNothingRuns()

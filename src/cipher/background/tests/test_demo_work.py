@@ -1,0 +1,81 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The demo's workers, started and watched by its pages."""
+import re
+import time
+import unittest
+
+from zope.event import notify
+from zope.processlifetime import DatabaseOpened
+
+from cipher.background.demo import settings
+from cipher.background.installation import getRegistry
+from cipher.background.tests.test_demo_pages import LIMIT
+from cipher.background.tests.test_demo_pages import DemoPagesTestCase
+
+
+class WorkerTests(DemoPagesTestCase):
+
+    def start(self, type, user='admin', **values):
+        browser = self.login(user)
+        browser.open('%s/++background++/start.html?type=%s'
+                     % (self.url, type))
+        for name, value in values.items():
+            browser.getControl(name='form.widgets.' + name).value = value
+        browser.getControl('Start').click()
+        return browser
+
+    def test_import_of_the_samples(self):
+        browser = self.start(
+            'import', 'editor', pause='0',
+            folder=str(settings.SAMPLES.relative_to(settings.import_base())))
+        self.assertEqual(['succeeded'], self.waitForRuns('import'))
+        browser.open(self.url + '/documents')
+        self.assertIn('Writing documents', browser.contents)
+
+    def test_import_of_what_is_outside_fails(self):
+        browser = self.start('import', pause='0', folder='/etc')
+        self.assertEqual(['failed'], self.waitForRuns('import'))
+        browser.reload()
+        self.assertIn('ImportRefused', browser.contents)
+
+    def test_a_failure_and_who_may_see_its_traceback(self):
+        browser = self.start('flaky', chance='1.0')
+        self.assertEqual(['failed'], self.waitForRuns('flaky'))
+        browser.reload()
+        self.assertIn('JSONDecodeError', browser.contents)
+        self.assertIn('_parse_weather', browser.contents)
+        viewer = self.login('viewer')
+        viewer.open(browser.url)
+        self.assertIn('JSONDecodeError', viewer.contents)
+        self.assertNotIn('_parse_weather', viewer.contents)
+
+    def test_a_stubborn_one_is_stopped(self):
+        browser = self.start('stubborn', seconds='0.2')
+        deadline = time.monotonic() + LIMIT
+        while 'Busy until' not in browser.contents:
+            self.assertLess(time.monotonic(), deadline)
+            browser.reload()
+        browser.getLink('Stop…').click()
+        browser.getControl(re.compile('Stop').pattern).click()
+        self.assertEqual(['stopped'], self.waitForRuns('stubborn'))
+
+    def test_housekeeping_runs_once(self):
+        with self.site() as site:
+            runs = getRegistry(site).listRuns(types=('housekeeping',)).items
+            self.assertEqual(1, len(runs))
+        notify(DatabaseOpened(self.layer.db))
+        with self.site() as site:
+            runs = getRegistry(site).listRuns(types=('housekeeping',)).items
+            self.assertEqual(1, len(runs))

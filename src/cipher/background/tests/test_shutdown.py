@@ -1,0 +1,296 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The end of a runtime: drain, interruption, fork; and that nothing leaks."""
+import os
+import threading
+import time
+from unittest import mock
+
+import transaction
+from zope.component.hooks import getSite
+
+from cipher.background import switchboard
+from cipher.background.interfaces import FAIL
+from cipher.background.tests.live_support import LiveTests
+from cipher.background.tests.live_support import declareWorker
+from cipher.background.tests.live_support import waitUntil
+from cipher.background.tests.support import LIMIT
+from cipher.background.thread import BackgroundWorkerThread
+
+
+class ShutdownTests(LiveTests):
+
+    def work(self, worker):
+        getSite()['counter'].value += 1
+        self.gate.stop()
+
+    def shut_down_behind(self, timeout=None):
+        """Shut down in another thread; return that, once it drains."""
+        thread = threading.Thread(
+            target=self.runtime.shutdown, args=(timeout,))
+        thread.start()
+        waitUntil(lambda: self.runtime.is_draining)
+        return thread
+
+    def test_fault_08_work_that_is_done_in_time_succeeds(self):
+        declareWorker('work', self.work)
+        run_id = self.start('work')
+        self.gate.waitReached()
+        thread = self.shut_down_behind()
+        waiting = self.start('work')   # nothing new is taken
+        self.gate.open()
+        thread.join(LIMIT)
+        self.assertEqual(self.status(run_id).state, 'succeeded')
+        self.assertEqual(self.status(waiting).state, 'pending')
+        self.assertEqual(self.value(), 1)
+        self.assertIsNone(switchboard.getRuntime(self.db))
+        self.assertEqual(self.registry.listProcesses(), [])
+        # The next one carries out what is left.
+        self.runtime = self.startRuntime()
+        status = self.waitFinished(waiting)
+        self.assertEqual((status.state, status.interruptions),
+                         ('succeeded', 0))
+
+    def test_fault_09_work_that_asks_is_put_back(self):
+        def work(worker):
+            getSite()['counter'].value += 1
+            if not self.gate._opened.is_set():
+                self.gate._reached.set()
+                worker.wait(LIMIT)
+                worker.checkStop()
+
+        declareWorker('work', work)
+        run_id = self.start('work')
+        self.gate.waitReached()
+        began_at = time.monotonic()
+        self.runtime.shutdown()
+        self.assertLess(time.monotonic() - began_at, 4)
+        status = self.status(run_id)
+        self.assertEqual(
+            (status.state, status.attempts, status.interruptions),
+            ('pending', 0, 0))
+        self.gate.open()
+        self.runtime = self.startRuntime()
+        status = self.waitFinished(run_id)
+        self.assertEqual(
+            (status.state, status.attempts, status.interruptions),
+            ('succeeded', 1, 0))
+        self.assertEqual(self.value(), 1)
+
+    def test_fault_09_stubborn_work_never_commits(self):
+        for on_interrupt, state in ('rerun', 'pending'), (
+                'fail', 'interrupted'):
+            with self.subTest(on_interrupt):
+                declareWorker('work', self.work, on_interrupt=on_interrupt)
+                self.gate.__init__()
+                run_id = self.start('work')
+                self.gate.waitReached()
+                worker = self.runtime.allLive()[0].worker
+                thread = self.runtime.allLive()[0].thread_id
+                self.runtime.shutdown(0.05)
+                self.assertEqual(self.status(run_id).state, state)
+                self.gate.open()
+                waitUntil(lambda: thread not in [
+                    t.ident for t in threading.enumerate()])
+                self.assertTrue(worker.stop_requested)
+                self.assertEqual(self.status(run_id).state, state)
+                self.assertEqual(self.value(), 0)
+                if state == 'pending':
+                    self.assertEqual(self.status(run_id).attempts, 0)
+                    self.registry.requestStop(run_id)
+                    transaction.commit()
+                self.assertNotIn('Error', self.logged.getvalue())
+                self.runtime = self.startRuntime()
+
+    def test_stubborn_work_outlives_its_database(self):
+        declareWorker('work', self.work)
+        self.start('work')
+        self.gate.waitReached()
+        thread = self.runtime.allLive()[0].thread_id
+        self.runtime.shutdown(0.05)
+        transaction.abort()
+        self.connection.close()
+        self.db.close()
+        self.gate.open()
+        waitUntil(lambda: thread not in [
+            t.ident for t in threading.enumerate()])
+        self.assertNotIn('could not be written', self.logged.getvalue())
+        db = self.makeDatabase()
+        self.addCleanup(db.close)
+        connection = db.open()
+        self.addCleanup(connection.close)
+        site = connection.root()['Application']
+        self.assertEqual(site['counter'].value, 0)
+
+    def test_shutdown_before_the_work_begins_puts_back(self):
+        enter = self.runtime.enter
+
+        def enter_and_stop(live):
+            entered = enter(live)
+            if entered:
+                self.gate.stop()
+            return entered
+
+        called = []
+
+        class Loop(BackgroundWorkerThread):
+            def scheduleNextWork(self):
+                called.append('loop')
+
+        declareWorker('rerun', called.append)
+        declareWorker('fail', called.append, on_interrupt=FAIL)
+        declareWorker('loop', factory=Loop, is_loop=True)
+        for name in 'rerun', 'fail', 'loop':
+            with self.subTest(name):
+                self.runtime.enter = enter_and_stop
+                self.gate.__init__()
+                run_id = self.start(name)
+                self.gate.waitReached()
+                thread = self.shut_down_behind()
+                waitUntil(lambda: self.runtime.allLive()[0].is_shutdown)
+                self.gate.open()
+                thread.join(LIMIT)
+                status = self.status(run_id)
+                self.assertEqual((status.state, status.attempts),
+                                 ('pending', 0))
+                self.assertEqual(called, [])
+                self.registry.requestStop(run_id)
+                transaction.commit()
+                self.runtime = self.startRuntime()
+                enter = self.runtime.enter
+
+    def test_loop_is_put_back(self):
+        class Loop(BackgroundWorkerThread):
+            def scheduleNextWork(self):
+                return not self.wait(0.01)
+
+            def doWork(self):
+                getSite()['counter'].value += 1
+
+        declareWorker('loop', factory=Loop, is_loop=True)
+        run_id = self.start('loop')
+        waitUntil(lambda: self.value() > 0)
+        self.runtime.shutdown()
+        status = self.status(run_id)
+        self.assertEqual((status.state, status.attempts), ('pending', 0))
+        self.runtime = self.startRuntime()
+        self.assertEqual(self.waitState(run_id, 'running').attempts, 1)
+
+    def test_shutdown_may_be_called_twice(self):
+        self.runtime.shutdown()
+        self.runtime.shutdown()
+        self.assertIsNone(switchboard.getRuntime(self.db))
+
+    def test_shutdown_where_no_thread_can_be_started(self):
+        start = threading.Thread.start
+
+        def refuse(thread):
+            if thread.name == 'background-end':
+                raise RuntimeError("can't create new thread")
+            start(thread)
+
+        with mock.patch('threading.Thread.start', refuse):
+            self.runtime.shutdown()
+        self.begin()
+        self.assertEqual(self.registry.listProcesses(), [])
+
+    def test_fault_44_fork_resets(self):
+        declareWorker('work', lambda worker: self.gate.stop())
+        self.start('work')
+        self.gate.waitReached()
+        pid = os.fork()
+        if pid == 0:   # pragma: no cover (coverage does not follow)
+            status = 1
+            try:
+                self.runtime.shutdown()
+                switchboard.wake(self.db, [(b'', 1, 1)])
+                if switchboard.getRuntime(self.db) is None:
+                    status = 0
+            finally:
+                os._exit(status)
+        deadline = time.monotonic() + LIMIT
+        done = 0
+        while not done and time.monotonic() < deadline:
+            done, status = os.waitpid(pid, os.WNOHANG)
+        self.assertEqual((done, status), (pid, 0))
+        self.assertIs(switchboard.getRuntime(self.db), self.runtime)
+
+
+class LeakTests(LiveTests):
+
+    def test_runtimes_leave_nothing_behind(self):
+        declareWorker('work', lambda worker: None)
+
+        class Loop(BackgroundWorkerThread):
+            def scheduleNextWork(self):
+                return not self.wait(LIMIT)
+
+        declareWorker('loop', factory=Loop, is_loop=True)
+        self.runtime.shutdown()
+        transaction.abort()
+        before = self.facts()
+        files = self.count_files()
+        for n in range(100):
+            self.runtime = self.startRuntime(poll=5.0)
+            self.start('work')
+            if n % 10 == 0:
+                self.start('loop')
+            self.runtime.shutdown()
+            waitUntil(lambda: self.facts()[0] == before[0], 'no threads left')
+        transaction.abort()
+        waitUntil(lambda: self.facts() == before,
+                  'what was before, %r' % (before,))
+        # The storage keeps one open for each reader that it ever had.
+        self.assertLess(self.count_files(), files + 20)
+
+    def test_threads_leave_nothing_behind(self):
+        class Worker(BackgroundWorkerThread):
+            rounds = 1
+
+            def scheduleNextWork(self):
+                self.rounds -= 1
+                return self.rounds >= 0
+
+            def doWork(self):
+                if self.name.endswith('7'):
+                    raise SystemExit
+                getSite()['counter'].value += 1
+
+        self.runtime.shutdown()
+        transaction.abort()
+        before = self.facts()
+        files = self.count_files()
+        for n in range(20):
+            workers = [Worker.forSite(self.site, '') for _ in range(10)]
+            for worker in workers:
+                worker.name = str(n)
+                worker.start()
+            for worker in workers:
+                worker.join(LIMIT)
+        transaction.abort()
+        waitUntil(lambda: self.facts() == before,
+                  'what was before, %r' % (before,))
+        # The storage keeps one open for each reader that it ever had.
+        self.assertLess(self.count_files(), files + 20)
+
+    def count_files(self):
+        """Return the number of files that the process has open."""
+        return len(os.listdir('/proc/self/fd'))
+
+    def facts(self):
+        """Return the numbers of threads and open connections."""
+        return (len([t for t in threading.enumerate()
+                     if t.name.startswith('background')]),
+                len([c for c in self.db.connectionDebugInfo()
+                     if c['opened']]))

@@ -1,0 +1,67 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Which pending run stands for a second start: types that are unique.
+
+A claim is an entry in a tree of the registry, key -> (lane, serial).  Only
+starts write it.  It is believed only while its run is pending, so it never
+outlives the run, whatever crashes.
+"""
+import hashlib
+
+from cipher.background.interfaces import BY_CONTEXT
+from cipher.background.interfaces import BY_INPUT
+from cipher.background.interfaces import BY_TYPE
+from cipher.background.interfaces import PENDING
+from cipher.background.plaindata import canonical
+
+
+def claimKey(unique, type_name, reference, input):
+    """Return the key of the claim of such a run; None: it makes none."""
+    oid = b'' if reference is None else reference[0].oid
+    if unique == BY_TYPE:
+        return type_name, b''
+    if unique == BY_CONTEXT:
+        return type_name, oid
+    if unique == BY_INPUT:
+        text = canonical(input or {}).encode('utf-8', 'surrogatepass')
+        return type_name, oid + hashlib.sha256(text).digest()
+    return None
+
+
+def findPending(registry, key, is_live):
+    """Return the run that stands for another start of *key*, or None.
+
+    *is_live* is a function of a run: one that has begun already does not see
+    what its starter just changed, so it stands for nothing.
+    """
+    place = registry.claims.get(key)
+    run = place and registry.getRun(*place)
+    if run is None or run.state != PENDING or is_live(run):
+        return None
+    # Should it begin meanwhile, unseen: this makes its commit conflict, and
+    # the work is done again with what the starter changed.
+    run.touched += 1
+    return run
+
+
+def staleClaims(registry, limit):
+    """Return at most *limit* keys whose run is not pending any more."""
+    stale = []
+    for key, place in registry.claims.items():
+        run = registry.getRun(*place)
+        if run is None or run.state != PENDING:
+            stale.append(key)
+            if len(stale) == limit:
+                break
+    return stale
