@@ -34,6 +34,8 @@ from BTrees.LLBTree import LLBTree
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
+from cipher.background.cursor import Cursor
+from cipher.background.cursor import Due
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import STATES
 
@@ -65,18 +67,28 @@ class Births(Persistent):
         self.counts = {}         # type name -> number of runs
         self.chunks = LOBTree()  # first serial -> Chunk of runs or None
         self.times = LLBTree()   # momentOf a chunk's last run -> its serial
+        self.last_at = 0.0       # created_at of the last run
 
     def __getstate__(self):
         return (self.next_serial, self.tail, self.counts, self.chunks,
-                self.times)
+                self.times, self.last_at)
 
     def __setstate__(self, state):
         (self.next_serial, self.tail, self.counts, self.chunks,
-         self.times) = state
+         self.times, self.last_at) = state
+
+    def timeOfNext(self, now):
+        """Return *now* as the creation of the next run.
+
+        Never before that of the last one, if the clock was set back: lists
+        are in the order of these times.
+        """
+        return max(now, self.last_at)
 
     def add(self, run):
         """Add *run*, whose serial is `next_serial`."""
         self.tail += (run,)
+        self.last_at = run.created_at
         self.next_serial += 1
         self.counts = count(self.counts, run.type, 1)
         if len(self.tail) >= SPILL:
@@ -245,49 +257,6 @@ class Finishes(Persistent):
             if below is None or key < below:
                 yield Entry(key, lane, serial, STATES[state],
                             self.types[kind])
-
-
-class Cursor(Persistent):
-    """Who consumes a lane, and the serial from which it has to look."""
-
-    def __init__(self):
-        self.owner = None
-        self.position = 1
-
-    def __getstate__(self):
-        return self.owner, self.position
-
-    def __setstate__(self, state):
-        self.owner, self.position = state
-
-
-class Due(Persistent):
-    """Runs of a lane that wait for their time; written by its consumer."""
-
-    def __init__(self):
-        self.tree = LLBTree()   # due_at in microseconds, unique -> serial
-
-    def __getstate__(self):
-        return self.tree
-
-    def __setstate__(self, tree):
-        self.tree = tree
-
-    def add(self, due_at, serial):
-        """Note that the run *serial* waits until *due_at*."""
-        key = int(due_at * 1000000)
-        while key in self.tree:
-            key += 1
-        self.tree[key] = serial
-
-    def upTo(self, now):
-        """Yield (key, serial) of what is due at *now*, the earliest first."""
-        if self.tree:
-            yield from self.tree.items(max=int(now * 1000000))
-
-    def remove(self, key):
-        """Forget the entry *key*."""
-        del self.tree[key]
 
 
 class Lane(Persistent):

@@ -143,7 +143,8 @@ class WorkerRegistry(Contained, Persistent):
             lease.born[lane.births.next_serial] = (
                 values.get('priority', 0), values.get('due_at'))
         run = WorkerRun(type, lane.number, lane.births.next_serial,
-                        clock.now(), depth=depthOfNext(), **values)
+                        lane.births.timeOfNext(clock.now()),
+                        depth=depthOfNext(), **values)
         run._v_parent = self
         lane.births.add(run)
         notify(RunCreatedEvent(run, self))

@@ -102,6 +102,10 @@ class Runtime:
         self.executor.start()
         self._control.start()
 
+    def note(self, what):
+        """Return the note of a transaction of the control thread."""
+        return 'background process %s: %s' % (self.name, what)
+
     def forked(self):
         """In a child after a fork: threads are gone, refuse everything."""
         self._is_forked = True

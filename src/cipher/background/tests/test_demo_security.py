@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """Who may do what in the demo, and what may not be done at all."""
-import unittest
 from pathlib import Path
 
 import cipher.background.demo

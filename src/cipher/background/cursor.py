@@ -1,0 +1,62 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The consumer's part of a lane: what has been looked at, what is due.
+
+Pickles name the classes of this module: they stay here.
+"""
+from BTrees.LLBTree import LLBTree
+from persistent import Persistent
+
+
+class Cursor(Persistent):
+    """Who consumes a lane, and the serial from which it has to look."""
+
+    def __init__(self):
+        self.owner = None
+        self.position = 1
+
+    def __getstate__(self):
+        return self.owner, self.position
+
+    def __setstate__(self, state):
+        self.owner, self.position = state
+
+
+class Due(Persistent):
+    """Runs of a lane that wait for their time; written by its consumer."""
+
+    def __init__(self):
+        self.tree = LLBTree()   # due_at in microseconds, unique -> serial
+
+    def __getstate__(self):
+        return self.tree
+
+    def __setstate__(self, tree):
+        self.tree = tree
+
+    def add(self, due_at, serial):
+        """Note that the run *serial* waits until *due_at*."""
+        key = int(due_at * 1000000)
+        while key in self.tree:
+            key += 1
+        self.tree[key] = serial
+
+    def upTo(self, now):
+        """Yield (key, serial) of what is due at *now*, the earliest first."""
+        if self.tree:
+            yield from self.tree.items(max=int(now * 1000000))
+
+    def remove(self, key):
+        """Forget the entry *key*."""
+        del self.tree[key]

@@ -1,0 +1,198 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What waits in the database, and what happened to it: scan, rescue, stop.
+
+Called by the control thread only.  Each step is one short transaction; one
+that conflicts is left to the next turn.
+"""
+import logging
+
+from zope.event import notify
+
+from cipher.background import clock
+from cipher.background import process
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import INTERRUPTED
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import STOPPED
+from cipher.background.interfaces import RunFailedEvent
+from cipher.background.interfaces import RunInterruptedEvent
+from cipher.background.interfaces import RunRequeuedEvent
+from cipher.background.interfaces import RunStoppedEvent
+from cipher.background.lifecycle import afterInterruption
+from cipher.background.run import StopRequest
+
+
+log = logging.getLogger(__name__)
+
+#: Runs are rescued at most so many in one commit.
+RESCUE_BATCH = 100
+
+#: Delayed runs of one lane are written at most so many in one commit.
+DUE_BATCH = 500
+
+
+class Scanner:
+    """Looks into the lanes that one runtime consumes."""
+
+    def __init__(self, runtime):
+        self._runtime = runtime
+        self.orphans = set()   # (oid, run id) that dead processes worked on
+
+    def turn(self, connection):
+        """Look once; return whether to look again at once."""
+        is_unfinished = self._scan(connection)
+        self._scan_due(connection)
+        self._write_due(connection)
+        self._read_stops(connection)
+        return is_unfinished
+
+    def _scan(self, connection):
+        """Find what waits in the lanes of this process; submit it."""
+        runtime = self._runtime
+        backlog = runtime.backlog
+        backlog.is_behind = False
+        tickets = []
+        lost = []
+        with ZopeTransaction():
+            for oid, number in backlog.lanes():
+                lane = findLane(runtime.backlog, connection, oid, number)
+                if lane is None:
+                    continue
+                births = lane.births
+                for serial in backlog.toScan(oid, number, births.next_serial):
+                    run = births.get(serial)
+                    state = run and run.state
+                    if state == RUNNING and run.owner != runtime.id or (
+                            state == PENDING
+                            and (oid, run.id) in self.orphans):
+                        lost.append((oid, number, serial))
+                        break   # first its rescue, then the rest
+                    ticket = backlog.scanned(
+                        oid, number, serial, state in (PENDING, RUNNING),
+                        run.priority if run is not None else 0)
+                    if ticket is not None and state == PENDING:
+                        tickets.append((ticket, run.due_at))
+        for ticket, due_at in tickets:
+            runtime.dispatcher.submit(ticket, due_at)
+        if lost:
+            self._rescue(connection, lost[:RESCUE_BATCH])
+        return bool(lost)
+
+    def _scan_due(self, connection):
+        """Find whose time has come; submit it."""
+        runtime = self._runtime
+        backlog = runtime.backlog
+        with ZopeTransaction():
+            for oid, number in backlog.lanes():
+                lane = findLane(runtime.backlog, connection, oid, number)
+                if lane is None:
+                    continue
+                for key, serial in lane.due.upTo(clock.now()):
+                    if backlog.isKnown(oid, number, serial):
+                        continue
+                    run = lane.births.get(serial)
+                    ticket = backlog.foundDue(
+                        oid, number, key, serial, run.priority if run else 0)
+                    if ticket is None:
+                        break   # no room
+                    runtime.dispatcher.submit(ticket)
+
+    def _write_due(self, connection):
+        """Write what waits for long into the database, and forget the old."""
+        runtime = self._runtime
+        backlog = runtime.backlog
+        written = []
+        with ZopeTransaction(note=self._runtime.note('due runs')):
+            for oid, number in backlog.lanes():
+                new, old = backlog.dueChanges(oid, number, DUE_BATCH)
+                if not (new or old):
+                    continue
+                lane = findLane(runtime.backlog, connection, oid, number)
+                if lane is None:
+                    continue
+                for key in old:
+                    lane.due.remove(key)
+                for serial, due_at in new:
+                    lane.due.add(due_at, serial)
+                written.append((oid, number, new, old))
+        for changes in written:
+            backlog.dueWritten(*changes)
+
+    def _rescue(self, connection, lost):
+        with ZopeTransaction(note=self._runtime.note('rescue')):
+            for oid, number, serial in lost:
+                registry = connection.get(oid)
+                run = registry.getRun(number, serial)
+                self._rescue_run(registry, run)
+        for oid, number, serial in lost:
+            self.orphans.discard((oid, '%d-%d' % (number, serial)))
+
+    def _rescue_run(self, registry, run):
+        count = run.interruptions + 1
+        stop = registry.stops.get(run.id)
+        state = afterInterruption(run.must_not_rerun, count, stop is not None)
+        log.warning('Run %s: its process %s ended while it ran; now %s',
+                    run.id, process.processName(run.owner), state)
+        if state == PENDING:
+            run.putBack(interruptions=count)
+            notify(RunRequeuedEvent(run, registry))
+        elif state == FAILED:
+            registry.finish(
+                run, FAILED, RunFailedEvent, interruptions=count,
+                error=('ProcessDied', 'its process ended %d times while it '
+                       'ran' % count))
+        else:
+            registry.finish(run, INTERRUPTED, RunInterruptedEvent,
+                            interruptions=count, stop_request=stop)
+
+    # Stop requests
+
+    def _read_stops(self, connection):
+        runtime = self._runtime
+        with ZopeTransaction(note=self._runtime.note('stop requests')):
+            mine = set(runtime.backlog.lanes())
+            for oid in {oid for oid, _ in mine} | runtime.liveRegistries():
+                try:
+                    registry = connection.get(oid)
+                    requests = list(registry.stops.items())
+                except KeyError:
+                    continue   # the registry is gone
+                for run_id, request in requests:
+                    self._read_stop(registry, run_id, request, mine)
+
+    def _read_stop(self, registry, run_id, request, mine):
+        live = self._runtime.findLive(registry._p_oid, run_id)
+        if live is not None:
+            if live.stop is None:
+                live.requestStop(StopRequest(*request))
+            return
+        run = registry.get(run_id)
+        if run is None or run.isFinished():
+            del registry.stops[run_id]
+        elif run.state == PENDING and (registry._p_oid, run.lane) in mine:
+            registry.finish(run, STOPPED, RunStoppedEvent,
+                            stop_request=request)
+            del registry.stops[run_id]
+
+
+def findLane(backlog, connection, oid, number):
+    """Return that lane; None, and forget it, when its registry is gone."""
+    try:
+        return connection.get(oid).lanes[number]
+    except KeyError:
+        backlog.dropLane(oid, number)
+        return None
