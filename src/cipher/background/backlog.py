@@ -173,6 +173,12 @@ class Backlog:
                     del view.deferred[serial]
                     view.unfinished.discard(serial)
 
+    def isInherited(self, oid, number, serial):
+        """Return whether a process before this one may have begun the run."""
+        with self._lock:
+            view = self._views.get((oid, number))
+            return view is not None and serial < view.inherited_below
+
     def begun(self):
         """A ticket has found its thread."""
         with self._lock:

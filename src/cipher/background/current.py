@@ -11,8 +11,9 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Which run the calling thread works on: how deep a chain of runs is."""
+"""How deep the calling thread is in a chain of runs that start each other."""
 import threading
+from contextlib import contextmanager
 
 
 _local = threading.local()
@@ -20,10 +21,24 @@ _local = threading.local()
 
 def setDepth(depth):
     """Tell that the thread works on a run of that depth; None: on none."""
-    _local.depth = depth
+    _local.depth = -1 if depth is None else depth
 
 
 def depthOfNext():
     """Return the depth of a run that is started now: 0 outside of a run."""
-    depth = getattr(_local, 'depth', None)
-    return 0 if depth is None else depth + 1
+    return getattr(_local, 'depth', -1) + 1
+
+
+@contextmanager
+def deeper():
+    """What the events of a start lead to is deeper than what is started.
+
+    Else a subscriber that starts a run at the start of a run would go on for
+    ever, in one transaction and outside of any run.
+    """
+    depth = depthOfNext()
+    _local.depth = depth
+    try:
+        yield
+    finally:
+        _local.depth = depth - 1

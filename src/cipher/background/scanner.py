@@ -77,8 +77,8 @@ class Scanner:
                     run = births.get(serial)
                     state = run and run.state
                     if state == RUNNING and run.owner != runtime.id or (
-                            state == PENDING
-                            and (oid, run.id) in self.orphans):
+                            state == PENDING and self._was_begun(
+                                connection, oid, number, run)):
                         lost.append((oid, number, serial))
                         break   # first its rescue, then the rest
                     ticket = backlog.scanned(
@@ -132,6 +132,15 @@ class Scanner:
         for changes in written:
             backlog.dueWritten(*changes)
 
+    def _was_begun(self, connection, oid, number, run):
+        """Return whether a dead process surely worked on the pending *run*.
+
+        It said so, or it was asked to stop that.
+        """
+        return (oid, run.id) in self.orphans or (
+            self._runtime.backlog.isInherited(oid, number, run.serial)
+            and run.id in connection.get(oid).stops)
+
     def _rescue(self, connection, lost):
         with ZopeTransaction(note=self._runtime.note('rescue')):
             for oid, number, serial in lost:
@@ -146,7 +155,7 @@ class Scanner:
         stop = registry.stops.get(run.id)
         state = afterInterruption(run.must_not_rerun, count, stop is not None)
         log.warning('Run %s: its process %s ended while it ran; now %s',
-                    run.id, process.processName(run.owner), state)
+                    run.id, process.processName(run.owner or ''), state)
         if state == PENDING:
             run.putBack(interruptions=count)
             notify(RunRequeuedEvent(run, registry))

@@ -22,6 +22,9 @@ from zope.interface import implementer
 
 SUFFIXES = ('.rst', '.txt')
 
+#: An import of fewer texts is over before anybody has looked.
+ENOUGH = 3
+
 SAMPLES = Path(__file__).resolve().parent / 'samples'
 
 
@@ -41,8 +44,8 @@ class ImportSettings:
 
 def default_base():
     """Return this project's checkout, or the samples where there is none."""
-    checkout = SAMPLES.parents[4]
-    if (checkout / 'setup.py').is_file() and (checkout / 'src').is_dir():
+    source, checkout = SAMPLES.parents[3:5]
+    if source.name == 'src' and (checkout / 'setup.py').is_file():
         return checkout
     return SAMPLES
 
@@ -54,12 +57,8 @@ def import_base():
 
 def default_folder():
     """Return the name of the folder to import, relative to the base."""
-    return 'docs' if has_texts(import_base() / 'docs') else '.'
-
-
-def has_texts(folder):
-    """Return whether there are texts in that folder."""
-    return any(is_text(path) for path in folder.glob('*'))
+    count = sum(is_text(path) for path in (import_base() / 'docs').glob('*'))
+    return 'docs' if count >= ENOUGH else '.'
 
 
 def is_text(path):

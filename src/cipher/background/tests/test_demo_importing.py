@@ -101,14 +101,16 @@ class ImportingTests(PlacelessSetup, unittest.TestCase):
 
     def test_default_folder(self):
         self.assertEqual('.', IImportInput['folder'].default)
-        self.write('docs/a.rst')
+        for n in range(settings.ENOUGH):
+            self.write('docs/%d.rst' % n)
         self.assertEqual('docs', IImportInput['folder'].default)
 
     def test_default_base(self):
         base = settings.default_base()
         self.assertTrue((base / 'setup.py').exists()
                         or base == settings.SAMPLES)
-        self.assertTrue(settings.has_texts(settings.SAMPLES))
+        self.assertTrue(all(map(settings.is_text,
+                                settings.SAMPLES.iterdir())))
 
     # The worker
 

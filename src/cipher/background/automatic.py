@@ -1,0 +1,63 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Starts that nobody watches: by triggers, schedules, for services."""
+import logging
+
+from transaction.interfaces import TransientError
+
+from cipher.background.current import deeper
+from cipher.background.current import depthOfNext
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import MAX_DEPTH
+from cipher.background.interfaces import RunFailedEvent
+from cipher.background.run import RunDetails
+from cipher.background.text import describeError
+from cipher.background.text import formatTraceback
+
+
+log = logging.getLogger(__name__)
+
+
+def startAutomatically(registry, source, worker, context, make_input,
+                       *arguments, **options):
+    """Start *worker* in *registry*; return the run, or None.
+
+    *make_input* is called with *arguments* for the input, unless it is None;
+    *options* are those of `IWorkerRegistry.submit`.  What fails is logged and
+    kept as a failed run, for it must not fail the transaction of a user who
+    knows nothing of it.  Transient errors are raised: the transaction has to
+    be done again.
+    """
+    if depthOfNext() > MAX_DEPTH:
+        log.error('%s: expected a chain of at most %d runs that start each '
+                  'other, got a longer one; worker %r is not started',
+                  source, MAX_DEPTH, worker)
+        return None
+    with deeper():
+        try:
+            input = make_input(*arguments) if make_input is not None else None
+            return registry.submit(worker, context, input, **options)
+        except TransientError:
+            raise
+        except Exception as error:
+            log.exception('%s: worker %r could not be started', source, worker)
+            recordFailure(registry, source, worker, error)
+            return None
+
+
+def recordFailure(registry, source, worker, error):
+    """Keep *error* as a run of *worker* that failed before it began."""
+    run = registry.addRun(worker, title='%s, by %s' % (worker, source))
+    registry.finish(run, FAILED, RunFailedEvent, error=describeError(error),
+                    details=RunDetails(formatTraceback(error)))
