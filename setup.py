@@ -24,8 +24,10 @@ HERE = Path(__file__).resolve().parent
 CORE = [
     'BTrees',
     'ZODB',
+    'cronsim',
     'persistent',
     'transaction',
+    'tzdata',
     'zope.authentication',
     'zope.component',
     'zope.configuration',
@@ -33,6 +35,7 @@ CORE = [
     'zope.event',
     'zope.i18nmessageid',
     'zope.interface',
+    'zope.lifecycleevent',
     'zope.processlifetime',
     'zope.schema',
     'zope.security',

@@ -68,7 +68,11 @@ def make_parser():
         '--db', metavar='URI',
         help='zodburi of the database, for example file:///tmp/demo.fs, '
              'memory:// or zeo://localhost:8100 (default: a file in the '
-             'folder var/ of the current one)')
+             'folder var/ of the home)')
+    demo.add_argument(
+        '--home', metavar='FOLDER', default='.',
+        help='folder that holds var/, where the database is by default '
+             '(default: the current one)')
     demo.add_argument(
         '--fresh', action='store_true',
         help='empty the database first; only for a file')

@@ -24,8 +24,11 @@ from zope.security.management import endInteraction
 from zope.security.management import newInteraction
 from zope.security.management import system_user
 
+from cipher.background.interfaces import AS_STARTER
+from cipher.background.interfaces import AS_SYSTEM
 from cipher.background.interfaces import IWorkerEnvironment
 from cipher.background.interfaces import StarterGone
+from cipher.background.workertype import queryWorkerType
 
 
 @implementer(IParticipation)
@@ -57,31 +60,39 @@ class WorkerEnvironment:
         if run is None:
             # As upstream: no participation, so everything is allowed.
             return ()
-        principal = _principal(run)
         if run.permission:
-            _check(run, principal)
-        return (Participation(principal),)
+            _check(run)
+        return (Participation(_principal(run)),)
 
 
 def _principal(run):
-    if run.starter is None:
+    worker_type = queryWorkerType(run.type)
+    run_as = worker_type.run_as if worker_type is not None else AS_STARTER
+    if run_as == AS_SYSTEM:
+        return system_user
+    return _resolve(run, run.starter if run_as == AS_STARTER else run_as)
+
+
+def _resolve(run, id):
+    if id is None:
         return system_user
     authentication = queryUtility(IAuthentication)
     if authentication is None:
-        return NamedPrincipal(run.starter)
+        return NamedPrincipal(id)
     try:
-        return authentication.getPrincipal(run.starter)
+        return authentication.getPrincipal(id)
     except PrincipalLookupError:
         raise StarterGone(
-            'run %r: expected its starter %r to exist, got no such principal; '
-            'start it anew' % (run.id, run.starter)) from None
+            'run %r: expected the principal %r to exist, whose permissions '
+            'it has, got none of that id; start it anew'
+            % (run.id, id)) from None
 
 
-def _check(run, principal):
+def _check(run):
     target = getSite() if run.reference is None else run.context
     if target is None:
         return   # gone; there will be no work
-    newInteraction(Participation(principal))
+    newInteraction(Participation(_resolve(run, run.starter)))
     try:
         permitted = checkPermission(run.permission, target)
     finally:

@@ -32,7 +32,7 @@ from cipher.background.lifecycle import backOff
 from cipher.background.live import LiveRun
 from cipher.background.live import Ticket
 from cipher.background.observer import WorkObserver
-from cipher.background.recorder import LoopRecorder
+from cipher.background.recorders import LoopRecorder
 from cipher.background.runtime import RuntimeSettings
 from cipher.background.runtime import startRuntime
 from cipher.background.text import NOTE_LIMIT

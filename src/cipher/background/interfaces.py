@@ -129,6 +129,10 @@ class RunNotFound(BackgroundError, LookupError):
     """The registry holds no run of that id."""
 
 
+class ScheduleNotFound(BackgroundError, LookupError):
+    """No ZCML declares a schedule of that name."""
+
+
 class RunNotStoppable(BackgroundError, ValueError):
     """The run is finished, so there is nothing to stop."""
 
@@ -564,6 +568,38 @@ class IProcessStatus(Interface):
                      description="No beat for longer than its lease")
 
 
+class ISchedule(Interface):
+    """What ``<background:schedule>`` declared; immutable, a named utility."""
+
+    name = TextLine(title="Name", readonly=True)
+    worker = TextLine(title="Worker type", readonly=True)
+    cron = TextLine(title="Cron expression", required=False, readonly=True)
+    every = Float(title="Every", required=False, readonly=True,
+                  description="Seconds from tick to tick")
+    timezone = TextLine(title="Time zone of the cron expression",
+                        readonly=True)
+    input = Attribute("A callable without arguments that gives the input, or "
+                      "None")
+    expression = TextLine(title="When, for people", readonly=True)
+
+    def nextTick(after):
+        """Return the first tick after the time *after* (both as times)."""
+
+
+class IScheduleStatus(Interface):
+    """A schedule in a registry, a snapshot."""
+
+    name = TextLine(title=_("Schedule"))
+    worker = TextLine(title=_("Worker type"))
+    expression = TextLine(title=_("When"))
+    next_at = Float(title=_("Next"), required=False,
+                    description="None before a runtime has seen it")
+    last_at = Float(title=_("Last"), required=False)
+    last_run = TextLine(title=_("Last run"), required=False,
+                        description="Its id; None if it is gone")
+    is_paused = Bool(title=_("Paused"))
+
+
 class IWorkerRegistry(Interface):
     """The runs of a site: a persistent local utility.
 
@@ -636,6 +672,27 @@ class IWorkerRegistry(Interface):
 
     def listProcesses():
         """Return an `IProcessStatus` for each process known, oldest first."""
+
+    keep_days = Attribute(
+        "Days that finished runs are kept whose type does not say otherwise")
+    keep = Attribute(
+        "How many finished runs of a type are kept at the most, likewise")
+
+    def listSchedules():
+        """Return an `IScheduleStatus` for each declared schedule, by name."""
+
+    def pauseSchedule(name, is_paused=True):
+        """Let a schedule start nothing from now on; or again.
+
+        Raise `ScheduleNotFound`.
+        """
+
+    def runSchedule(name):
+        """Start the run of a schedule now and return it.
+
+        None when its input cannot be had, which is then kept as a failed run.
+        Raise `ScheduleNotFound`.
+        """
 
     def requestStop(run_id, reason=None):
         """Ask a run to stop; return its state: ``stopped`` or ``running``.

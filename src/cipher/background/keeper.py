@@ -21,6 +21,7 @@ import time
 
 from cipher.background import clock
 from cipher.background import process
+from cipher.background.chores import Chores
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import INTERRUPTED
@@ -28,6 +29,7 @@ from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.lane import Lane
 from cipher.background.lifecycle import isSilent
 from cipher.background.pool import getPool
+from cipher.background.pruner import Pruner
 from cipher.background.recording import writeInterruption
 from cipher.background.scanner import Scanner
 from cipher.background.scanner import findLane
@@ -53,6 +55,8 @@ class Keeper:
         self._beats = {}        # process id -> (count, monotonic time seen)
         self._told_live = {}    # what LiveRuns says
         self._scanner = Scanner(runtime)
+        self._chores = Chores(runtime)
+        self._pruner = Pruner(runtime)
 
     # Turns
 
@@ -76,7 +80,11 @@ class Keeper:
             if self._runtime.threads and (
                     with_adoption or is_news or is_dry):
                 self._adopt(connection)
-            return self._scanner.turn(connection)
+            is_more = self._scanner.turn(connection)
+            if self._runtime.threads:
+                self._chores.turn(connection)
+                is_more |= self._pruner.turn(connection)
+            return is_more
 
     def _record(self, connection):
         runtime = self._runtime
@@ -232,7 +240,7 @@ class Keeper:
                     self._give_up(connection, live)
                 self._write_cursors(connection)
                 for oid, number in runtime.backlog.lanes():
-                    lane = findLane(self._runtime.backlog, connection, oid, number)
+                    lane = findLane(runtime.backlog, connection, oid, number)
                     if lane is not None:
                         lane.cursor.owner = None
                 processes = process.getDirectory(connection).processes

@@ -32,6 +32,7 @@ from zope.security.proxy import removeSecurityProxy
 
 from cipher.background import clock
 from cipher.background import listing
+from cipher.background import timetable
 from cipher.background.current import depthOfNext
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
@@ -50,6 +51,7 @@ from cipher.background.reference import lineage
 from cipher.background.reference import refer
 from cipher.background.run import RunDetails
 from cipher.background.run import WorkerRun
+from cipher.background.services import adopt
 from cipher.background.status import RunDetailsStatus
 from cipher.background.status import RunPage
 from cipher.background.text import cleanLine
@@ -71,9 +73,14 @@ _RUN_ID = re.compile(r'([0-9]{1,9})-([0-9]{1,15})', re.ASCII)
 class WorkerRegistry(Contained, Persistent):
     """See `~cipher.background.interfaces.IWorkerRegistry`."""
 
+    keep_days = 14.0
+    keep = 10000
+
     def __init__(self):
         self.lanes = LOBTree()    # number -> Lane
         self.stops = OOBTree()    # run id -> (principal, asked_at, reason)
+        self.schedules = OOBTree()   # name -> timetable.ScheduleState
+        self.services = OOBTree()    # type name -> services.ServiceState
         self.claims = OOBTree()   # uniqueness.claimKey -> (lane, serial)
         self.secret = os.urandom(32)
         for number in range(1, GUEST_LANES + 1):
@@ -119,6 +126,8 @@ class WorkerRegistry(Contained, Persistent):
             priority=worker_type.priority if priority is None else priority)
         if key is not None:
             self.claims[key] = run.lane, run.serial
+        if worker_type.autostart:
+            adopt(self, run)
         return run
 
     def _refer(self, context):
@@ -233,6 +242,20 @@ class WorkerRegistry(Contained, Persistent):
     def listProcesses(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return Watch(self).processes()
+
+    # Schedules
+
+    def listSchedules(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return timetable.listSchedules(self)
+
+    def pauseSchedule(self, name, is_paused=True):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        timetable.pause(self, name, is_paused)
+
+    def runSchedule(self, name):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return timetable.runNow(self, name)
 
     # Stopping
 

@@ -23,6 +23,7 @@ from cipher.background.interfaces import IProcessStatus
 from cipher.background.interfaces import IRunDetails
 from cipher.background.interfaces import IRunPage
 from cipher.background.interfaces import IRunStatus
+from cipher.background.interfaces import IScheduleStatus
 from cipher.background.process import processName
 from cipher.background.run import StopRequest
 from cipher.background.workertype import queryWorkerType
@@ -91,6 +92,20 @@ class ProcessStatus:
     beat_at: float
     is_here: bool
     is_silent: bool
+
+
+@implementer(IScheduleStatus)
+@dataclass
+class ScheduleStatus:
+    """See `~cipher.background.interfaces.IScheduleStatus`."""
+
+    name: str
+    worker: str
+    expression: str
+    next_at: float
+    last_at: float
+    last_run: str
+    is_paused: bool
 
 
 @dataclass

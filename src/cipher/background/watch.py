@@ -104,6 +104,8 @@ class Watch:
             for name, state, number in lane.finishes.getCounts():
                 count(name, state, number)
                 count(name, PENDING, -number)
+            for name, state, number in lane.pruned.getCounts():
+                count(name, state, -number)
         for run in self.running():
             count(run.type, RUNNING, 1)
             count(run.type, PENDING, -1)

@@ -17,6 +17,7 @@ import inspect
 from zope.component import provideUtility
 from zope.component.zcml import utility
 from zope.configuration.exceptions import ConfigurationError
+from zope.configuration.fields import Bool
 from zope.configuration.fields import GlobalInterface
 from zope.configuration.fields import GlobalObject
 from zope.configuration.fields import MessageID
@@ -28,9 +29,13 @@ from zope.schema import TextLine
 from zope.schema import getFieldNamesInOrder
 from zope.security.zcml import Permission
 
+from cipher.background.interfaces import AS_STARTER
+from cipher.background.interfaces import AS_SYSTEM
+from cipher.background.interfaces import NOT_UNIQUE
 from cipher.background.interfaces import ON_INTERRUPT
 from cipher.background.interfaces import RERUN
 from cipher.background.interfaces import START_WORKERS
+from cipher.background.interfaces import UNIQUE
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import IWorkerType
 from cipher.background.runtime import RuntimeSettings
@@ -89,10 +94,68 @@ class IWorkerDirective(Interface):
                     "rerun.",
         values=ON_INTERRUPT, required=False, default=RERUN)
 
+    max_attempts = Int(
+        title="Attempts",
+        description="How many times the work is begun before an error fails "
+                    "the run; conflicts do not count.  Default: 1.",
+        min=1, required=False, default=1)
+
+    retry_delay = Float(
+        title="Retry delay",
+        description="Seconds before the second attempt; doubled, up to an "
+                    "hour, at each further one, less up to a half by chance."
+                    "  Default: 10.",
+        min=0.0, required=False, default=10.0)
+
+    max_running = Int(
+        title="At a time",
+        description="How many runs of the type run at a time in the whole "
+                    "database.  Default: as many as there are threads.",
+        min=1, required=False)
+
+    unique = Choice(
+        title="Unique",
+        description="While such a run is pending a second start gives that "
+                    "one: of the same 'type', type and 'context', or type, "
+                    "context and 'input'; or 'no'.  Default: no.",
+        values=UNIQUE, required=False, default=NOT_UNIQUE)
+
+    priority = Int(
+        title="Priority",
+        description="Of those that wait the greater goes first.  Default: 0.",
+        min=-1000, max=1000, required=False, default=0)
+
+    run_as = TextLine(
+        title="Run as",
+        description="Whose permissions the work has: 'starter', 'system', or "
+                    "a principal id.  'system' needs a permission of its own "
+                    "to start it.  Default: starter.",
+        required=False, default=AS_STARTER)
+
+    autostart = Bool(
+        title="Service",
+        description="Whether a loop is kept running, one in the database, "
+                    "while a runtime lives.  Default: no.",
+        required=False, default=False)
+
+    keep_days = Float(
+        title="Keep for",
+        description="Days that a finished run is kept.  Default: as the "
+                    "registry says, 14.",
+        min=0.0, required=False)
+
+    keep = Int(
+        title="Keep at the most",
+        description="Finished runs that are kept.  Default: as the registry "
+                    "says, 10000.",
+        min=0, required=False)
+
 
 def worker(_context, name, class_=None, handler=None, title=None,
            description=None, schema=None, permission=None,
-           on_interrupt=RERUN):
+           on_interrupt=RERUN, max_attempts=1, retry_delay=10.0,
+           max_running=None, unique=NOT_UNIQUE, priority=0,
+           run_as=AS_STARTER, autostart=False, keep_days=None, keep=None):
     """Register a worker type as a named utility."""
     who = 'worker %r' % name
     if (class_ is None) == (handler is None):
@@ -110,12 +173,25 @@ def worker(_context, name, class_=None, handler=None, title=None,
         raise ConfigurationError(
             '%s: handler must be callable, got %r' % (who, handler))
     _check_keywords(who, class_, handler, schema)
+    is_loop = class_ is not None and not issubclass(class_, BackgroundJob)
+    if autostart and not is_loop:
+        raise ConfigurationError(
+            '%s: autostart must be for a loop, a subclass of '
+            'BackgroundWorkerThread that is no BackgroundJob, got %r'
+            % (who, class_ or handler))
+    if run_as == AS_SYSTEM and permission in (None, START_WORKERS):
+        raise ConfigurationError(
+            '%s: expected a permission of its own for run_as="system", got '
+            '%r; give one that only those have who may do all the worker does'
+            % (who, START_WORKERS))
     worker_type = WorkerType(
         name, factory=class_, handler=handler, title=title,
         description=description or '', schema=schema,
         permission=permission or START_WORKERS,
-        on_interrupt=on_interrupt,
-        is_loop=class_ is not None and not issubclass(class_, BackgroundJob))
+        on_interrupt=on_interrupt, is_loop=is_loop,
+        max_attempts=max_attempts, retry_delay=retry_delay,
+        max_running=max_running, unique=unique, priority=priority,
+        run_as=run_as, autostart=autostart, keep_days=keep_days, keep=keep)
     # Our own discriminator, so that a conflict names the worker.
     _context.action(
         discriminator=('cipher.background.worker', name),

@@ -24,7 +24,7 @@ from zodburi import NoResolverForScheme
 from zodburi import resolve_uri
 
 
-#: Where the data are unless ``--db`` says otherwise.
+#: Where the data are, below the home, unless ``--db`` says otherwise.
 DEFAULT_PATH = Path('var', 'demo.fs')
 
 _FILE = 'file://'
@@ -36,14 +36,14 @@ class DemoError(Exception):
     """The demo cannot start: what was expected, got, and what to do."""
 
 
-def open_database(uri, fresh, connections):
-    """Return a DB by its zodburi; None is the default file.
+def open_database(uri, home, fresh, connections):
+    """Return a DB by its zodburi; None is the default file below *home*.
 
     *fresh* empties it first, only for a file.  *connections* is how many are
     open at once.  Raise `DemoError` with nothing changed.
     """
     if uri is None:
-        path = DEFAULT_PATH.absolute()
+        path = Path(home).absolute() / DEFAULT_PATH
         shown = str(path)
         factory, settings = partial(FileStorage, str(path)), {}
     else:

@@ -102,7 +102,7 @@ def serve(options):
 def opened(options, settings):
     """Open the database with a runtime for its work; shut both down."""
     db = open_database(
-        options.db, options.fresh,
+        options.db, options.home, options.fresh,
         WEB_THREADS + options.threads + SPARE_CONNECTIONS)
     try:
         configure(options.threads, settings)

@@ -39,8 +39,8 @@ from cipher.background.interfaces import RunStartedEvent
 from cipher.background.job import HandlerJob
 from cipher.background.live import LiveRun
 from cipher.background.pool import getPool
-from cipher.background.recorder import JobRecorder
-from cipher.background.recorder import LoopRecorder
+from cipher.background.recorders import JobRecorder
+from cipher.background.recorders import LoopRecorder
 from cipher.background.slots import takeSlot
 from cipher.background.workertype import queryWorkerType
 
@@ -140,10 +140,11 @@ class ThreadsExecutor:
         try:
             registry = connection.get(ticket.registry_oid)
             site = registry.getSite()
+            # A registry that was packed away may still stand in the cache.
+            run = registry.getRun(ticket.lane, ticket.serial)
         except (KeyError, RegistryNotFound):
             log.warning('Run %s: its registry was removed', live.run_id)
             return live.end
-        run = registry.getRun(ticket.lane, ticket.serial)
         if run is None or run.state != PENDING:
             births = registry.lanes[ticket.lane].births
             if ticket.serial >= births.next_serial:

@@ -139,6 +139,21 @@ class LiveTests(FileSiteTests):
                       'the runtime')
         return runtime
 
+    def waitTurn(self):
+        """Wait until the control thread has had a turn from its begin on."""
+        keeper = self.runtime._keeper
+        turn = keeper.turn
+        turns = []
+
+        def counted(*args):
+            result = turn(*args)
+            turns.append(result)
+            return result
+
+        keeper.turn = counted
+        waitUntil(lambda: len(turns) > 1, 'a turn of the runtime')
+        keeper.turn = turn
+
     def start(self, name, context=None, **input):
         """Start a run and commit; return its id."""
         self.begin()

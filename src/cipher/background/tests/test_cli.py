@@ -147,6 +147,11 @@ class CommandLineTests(unittest.TestCase):
                 1, '--fresh: expected a database that is one plain file',
                 'demo', '--port', '0', '--fresh', '--db', uri)
 
+    def test_a_home_that_is_missing(self):
+        self.assertRefused(
+            1, 'expected to make the folder .*/nosuch/var, got "No such file',
+            'demo', '--port', '0', '--home', 'nosuch')
+
     def test_an_import_base_that_is_missing(self):
         self.assertRefused(1, '--import-base: expected a folder, got .nosuch',
                            'demo', '--port', '0', '--import-base', 'nosuch')

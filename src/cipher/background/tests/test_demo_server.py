@@ -210,6 +210,13 @@ class ServerTests(DemoTestCase):
         demo = self.begin('--fresh')
         self.assertIn('There are no documents yet', demo.read('/'))
 
+    def test_a_home_elsewhere(self):
+        home = Path(self.folder, 'home')
+        home.mkdir()
+        demo = self.begin('--home', str(home))
+        self.assertEqual(0, demo.end())
+        self.assertTrue((home / 'var' / 'demo.fs').exists())
+
     def test_nothing_is_lost_or_doubled_when_it_is_killed(self):
         count = 6
         base = self.writeTexts(count)

@@ -227,8 +227,9 @@ class GoneTests(FailingTests):
         self.db.pack()
         self.gate.open()
         self.assertGoesOn()
-        self.runtime._keeper.turn(True)
-        self.runtime._keeper.beat()
+        self.waitTurn()
+        self.runtime.shutdown()
+        self.assertNotIn('could not be written', self.logged.getvalue())
         self.assertNotIn('trying again', self.logged.getvalue())
         self.assertNotIn('Turn of the runtime', self.logged.getvalue())
 

@@ -31,8 +31,8 @@ from cipher.background.interfaces import IWorkObserver
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.live import LiveRun
 from cipher.background.live import Ticket
-from cipher.background.recorder import JobRecorder
-from cipher.background.recorder import LoopRecorder
+from cipher.background.recorders import JobRecorder
+from cipher.background.recorders import LoopRecorder
 from cipher.background.runtime import RuntimeSettings
 from cipher.background.runtime import startRuntime
 from cipher.background.tests.live_support import LiveTests
@@ -293,7 +293,7 @@ class StartTests(LiveTests):
         self.runtime = self.startRuntime(threads=0)
         declareWorker('work', increment)
         run_id = self.start('work')
-        self.runtime._keeper.turn(True)
+        self.waitTurn()
         self.assertEqual(self.status(run_id).state, 'pending')
         self.assertEqual(self.value(), 0)
 

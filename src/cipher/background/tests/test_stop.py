@@ -227,7 +227,7 @@ class StopTests(LiveTests):
         self.gate.waitReached()
         self.requestStop(run_id, 'please')
         waitUntil(lambda: self.runtime.allLive()[0].worker.stop_requested)
-        self.runtime._keeper.turn(False)
+        self.waitTurn()
         status = self.status(run_id)
         self.assertEqual((status.state, status.stop.reason),
                          ('running', 'please'))

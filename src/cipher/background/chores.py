@@ -1,0 +1,60 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What a runtime does for a database now and then: schedules, services."""
+from zope.component import getUtilitiesFor
+
+from cipher.background import process
+from cipher.background import timetable
+from cipher.background.contextmanagers import ZopeSite
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.interfaces import ISchedule
+from cipher.background.reference import lineage
+from cipher.background.services import isMissing
+from cipher.background.services import keepRunning
+from cipher.background.services import listServices
+
+
+class Chores:
+    """Starts what the clock or the end of a service asks for.
+
+    Called by the control thread.  All runs go to the registry that is nearest
+    to the root of the database.
+    """
+
+    def __init__(self, runtime):
+        self._runtime = runtime
+
+    def turn(self, connection):
+        """Look once; each start is a transaction of its own."""
+        with ZopeTransaction():
+            directory = process.getDirectory(connection)
+            registries = directory.listRegistries()
+            if not registries:
+                return
+            home = min(registries, key=lambda r: len(list(lineage(r))))
+            schedules = [
+                schedule for _, schedule in sorted(getUtilitiesFor(ISchedule))
+                if timetable.isDue(home, schedule)]
+            services = [worker_type for worker_type in listServices()
+                        if isMissing(home, worker_type)]
+        for schedule in schedules:
+            self._start(home, 'schedule', timetable.tick, schedule)
+        for worker_type in services:
+            self._start(home, 'service', keepRunning, worker_type)
+
+    def _start(self, home, what, start, declared):
+        note = self._runtime.note('%s %s' % (what, declared.name))
+        with ZopeTransaction(note=note):
+            with ZopeSite(home.getSite()):
+                start(home, declared)

@@ -1,0 +1,145 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Retention: finished runs that are old or too many are removed.
+
+Each runtime prunes what was finished in its own lanes, the oldest first, in
+small commits.  Runs whose entry still stands in the head of a lane are left
+to a later turn: heads are written by others.
+"""
+import heapq
+import time
+from collections import Counter
+
+from cipher.background import clock
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.scanner import findLane
+from cipher.background.uniqueness import staleClaims
+from cipher.background.workertype import queryWorkerType
+
+
+#: Runs are removed at most so many in one commit.
+BATCH = 500
+
+#: Seconds between two looks at what there is to prune.
+INTERVAL = 60.0
+
+_DAY = 86400.0
+
+
+class Pruner:
+    """Prunes the lanes of one runtime, in the control thread."""
+
+    def __init__(self, runtime):
+        self._runtime = runtime
+        self._next = time.monotonic() + INTERVAL
+
+    def turn(self, connection):
+        """Prune one batch, if it is time; return whether there is more."""
+        if time.monotonic() < self._next:
+            return False
+        is_more = self.prune(connection)
+        if not is_more:
+            self._next = time.monotonic() + INTERVAL
+        return is_more
+
+    def prune(self, connection):
+        """Prune one batch; return whether there is more."""
+        runtime = self._runtime
+        lanes = {}
+        for oid, number in runtime.backlog.lanes():
+            lane = findLane(runtime.backlog, connection, oid, number)
+            if lane is not None:
+                lanes.setdefault(oid, []).append(lane)
+        is_more = False
+        for oid, own in lanes.items():
+            with ZopeTransaction(note=runtime.note('prune')):
+                registry = connection.get(oid)
+                is_more |= _prune_registry(registry, own, BATCH)
+                for key in staleClaims(registry, BATCH):
+                    del registry.claims[key]
+        return is_more
+
+
+def _prune_registry(registry, lanes, limit):
+    """Remove at most *limit* runs; return whether there may be more."""
+    rules = _Rules(registry)
+    removed = 0
+    entries = heapq.merge(*[_with_lane(lane) for lane in lanes],
+                          key=lambda item: item[1].key)
+    dropped = {}    # lane number -> (lane, keys of entries to drop)
+    for lane, entry in entries:
+        if removed >= limit:
+            break
+        if not rules.isOver(entry):
+            if rules.isDone(entry):
+                break
+            continue
+        born_in = registry.lanes.get(entry.lane)
+        run = born_in and born_in.births.get(entry.serial)
+        if run is not None:
+            if not born_in.births.drop(entry.serial):
+                continue   # still in the head
+            lane.pruned.add(entry)
+            rules.removed(entry)
+            removed += 1
+        dropped.setdefault(lane.number, (lane, set()))[1].add(entry.key)
+    for lane, keys in dropped.values():
+        lane.finishes.drop(keys)
+    return removed >= limit
+
+
+def _with_lane(lane):
+    for entry in lane.finishes.walkOldest():
+        yield lane, entry
+
+
+class _Rules:
+    """Which finished runs are over, by age and by number of the type."""
+
+    def __init__(self, registry):
+        self._registry = registry
+        self._now = clock.now()
+        self._limits = {}   # type name -> (key under which it is over, excess)
+        self._excess = Counter()
+        numbers = Counter()
+        for lane in registry.lanes.values():
+            for name, _, number in lane.finishes.getCounts():
+                numbers[name] += number
+            for name, _, number in lane.pruned.getCounts():
+                numbers[name] -= number
+        for name, number in numbers.items():
+            days, keep = self._retention(name)
+            self._limits[name] = int((self._now - days * _DAY) * 1000000)
+            self._excess[name] = max(0, number - keep)
+
+    def _retention(self, name):
+        worker_type = queryWorkerType(name)
+        days = worker_type and worker_type.keep_days
+        keep = worker_type and worker_type.keep
+        return (self._registry.keep_days if days is None else days,
+                self._registry.keep if keep is None else keep)
+
+    def isOver(self, entry):
+        """Return whether the run of *entry* is to be removed."""
+        return (entry.key < self._limits.get(entry.type, 0)
+                or self._excess[entry.type] > 0)
+
+    def removed(self, entry):
+        """Note that the run of *entry* was removed."""
+        self._excess[entry.type] -= 1
+
+    def isDone(self, entry):
+        """Return whether nothing that is younger than *entry* is over."""
+        return (entry.key >= max(self._limits.values())
+                and not any(n > 0 for n in self._excess.values()))

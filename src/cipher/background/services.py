@@ -1,0 +1,98 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Services: loops that a runtime keeps running.
+
+Pickles name `ServiceState`: it stays here.
+"""
+from persistent import Persistent
+from zope.component import getUtilitiesFor
+
+from cipher.background import clock
+from cipher.background.automatic import startAutomatically
+from cipher.background.interfaces import STOPPED
+from cipher.background.interfaces import IWorkerType
+
+
+#: Seconds.  After a death a service waits, at first this long, then twice as
+#: long each time, up to the cap.
+DELAY = 1.0
+DELAY_CAP = 300.0
+
+#: Seconds.  Who lived that long did not die at once: the delay is short.
+WELL_AFTER = 600.0
+
+
+class ServiceState(Persistent):
+    """The run that is the one instance of a service."""
+
+    run = None    # (lane, serial)
+    deaths = 0    # in a row, each soon after the start
+
+
+def listServices():
+    """Return the worker types that are kept running."""
+    return [worker_type for _, worker_type in sorted(getUtilitiesFor(
+        IWorkerType)) if worker_type.autostart]
+
+
+def isMissing(registry, worker_type):
+    """Return whether `keepRunning` would start the service now."""
+    state = registry.services.get(worker_type.name)
+    if state is None or state.run is None:
+        return True
+    run = registry.getRun(*state.run)
+    if run is None:
+        return True
+    if not run.isFinished() or run.state == STOPPED:
+        # Who was stopped by a person stays so until a person starts it.
+        return False
+    return clock.now() >= run.finished_at + _delay(_deaths(state, run))
+
+
+def keepRunning(registry, worker_type):
+    """Start the service in the open transaction, where it is missing.
+
+    Two processes that do so at a time conflict.
+    """
+    if not isMissing(registry, worker_type):
+        return
+    state = registry.services.get(worker_type.name)
+    if state is None:
+        state = registry.services[worker_type.name] = ServiceState()
+    old = state.run and registry.getRun(*state.run)
+    state.deaths = _deaths(state, old) if old is not None else 0
+    run = startAutomatically(
+        registry, 'the runtime', worker_type.name, None, None)
+    if run is not None:
+        state.run = run.lane, run.serial
+
+
+def adopt(registry, run):
+    """Keep *run*, started by hand, where the service has no live instance."""
+    state = registry.services.get(run.type)
+    if state is None:
+        state = registry.services[run.type] = ServiceState()
+    old = state.run and registry.getRun(*state.run)
+    if old is None or old.isFinished():
+        state.run = run.lane, run.serial
+        state.deaths = 0
+
+
+def _deaths(state, run):
+    lived = run.finished_at - (run.started_at or run.finished_at)
+    return 1 if lived >= WELL_AFTER else state.deaths + 1
+
+
+def _delay(deaths):
+    return min(DELAY_CAP, DELAY * 2 ** min(deaths - 1, 30))

@@ -1,0 +1,91 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Triggers: event handlers that start a worker."""
+import logging
+
+from transaction.interfaces import TransientError
+from zope.component import queryUtility
+from zope.component.hooks import getSite
+from zope.interface.interfaces import ComponentLookupError
+from zope.lifecycleevent.interfaces import IObjectRemovedEvent
+from zope.security.proxy import removeSecurityProxy
+
+from cipher.background.automatic import recordFailure
+from cipher.background.automatic import startAutomatically
+from cipher.background.interfaces import IRunEvent
+from cipher.background.interfaces import IWorkerRegistry
+
+
+log = logging.getLogger(__name__)
+
+
+class Trigger:
+    """The handler that ``<background:trigger>`` subscribes."""
+
+    def __init__(self, worker, condition=None, input=None, unique=None,
+                 delay=0.0, priority=None):
+        self.worker = worker
+        self._condition = condition
+        self._input = input
+        self._options = {'unique': unique, 'delay': delay,
+                         'priority': priority}
+        self._source = 'trigger of %r' % worker
+
+    def __repr__(self):
+        return '<Trigger of %r>' % self.worker
+
+    def __call__(self, *objects):
+        event = removeSecurityProxy(objects[-1])
+        subject = objects[0] if len(objects) > 1 else getattr(
+            event, 'object', None)
+        registry, context = _place(event, removeSecurityProxy(subject))
+        if registry is None:
+            log.debug('%s: no registry above %r, nothing is started',
+                      self._source, type(subject).__name__)
+        elif self._holds(registry, objects):
+            startAutomatically(
+                registry, self._source, self.worker, context, self._input,
+                *objects, **self._options)
+
+    def _holds(self, registry, objects):
+        if self._condition is None:
+            return True
+        try:
+            return self._condition(*objects)
+        except TransientError:
+            raise
+        except Exception as error:
+            log.exception('%s: its condition failed', self._source)
+            recordFailure(registry, self._source, self.worker, error)
+            return False
+
+
+def _place(event, subject):
+    """Return (registry or None, context) of a run that *event* starts."""
+    if IRunEvent.providedBy(event):
+        # A chain: about what the first run was about.
+        return event.registry, event.object.context
+    if IObjectRemovedEvent.providedBy(event) and subject is event.object:
+        # There will be nothing left of it when the work begins.
+        subject = event.oldParent
+    return _registry_above(subject), subject
+
+
+def _registry_above(subject):
+    if subject is None:
+        return queryUtility(IWorkerRegistry) if getSite() else None
+    try:
+        return queryUtility(IWorkerRegistry, context=subject)
+    except ComponentLookupError:
+        return None
