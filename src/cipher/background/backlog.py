@@ -116,6 +116,14 @@ class Backlog:
             return Ticket(oid, number, serial, serial < view.inherited_below,
                           priority)
 
+    def passed(self, oid, number, serial):
+        """Note that *serial* was looked at, and is in work somewhere."""
+        with self._lock:
+            view = self._views.get((oid, number))
+            if view is not None and serial == view.scanned:
+                view.scanned = serial + 1
+                view.unfinished.add(serial)
+
     def foundDue(self, oid, number, key, serial, priority):
         """Return a ticket for a run whose time has come; None if known.
 

@@ -81,6 +81,8 @@ class Keeper:
                     with_adoption or is_news or is_dry):
                 self._adopt(connection)
             is_more = self._scanner.turn(connection)
+            if with_adoption:
+                self._scanner.lookAtForeign(connection)
             if self._runtime.threads:
                 self._chores.turn(connection)
                 is_more |= self._pruner.turn(connection)

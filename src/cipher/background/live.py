@@ -52,6 +52,7 @@ class LiveRun:
         self.stop = None            # StopRequest
         self.worker_type = None     # IWorkerType; None for hand-made threads
         self.depth = 0              # of the run
+        self.error = None           # that ended its last attempt
         self.due_at = None          # when it is to be begun again, if at all
         self.is_shutdown = False    # the stop is that of the process
         self.is_abandoned = False   # it must not commit any more

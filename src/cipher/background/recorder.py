@@ -139,6 +139,7 @@ class RunRecorder(WorkObserver):
 
     def failed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
+        self.live.error = error
         self._record(connection, lambda registry, run:
                      self._write_error(registry, run, error, worker))
 

@@ -93,6 +93,10 @@ class Runtime:
 
     def start(self):
         """Begin.  Raise `RuntimeRefused` where the database has a runtime."""
+        if self._is_forked or self.pid != os.getpid():
+            raise RuntimeRefused(
+                'runtime: expected to begin in the process that made it, got '
+                'a fork of it; make one after the fork')
         if switchboard.connect(self.db, self) is not self:
             raise RuntimeRefused(
                 'runtime: expected a database without one in this process, '

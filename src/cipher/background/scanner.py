@@ -33,6 +33,7 @@ from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RunRequeuedEvent
 from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.lifecycle import afterInterruption
+from cipher.background.live import Ticket
 from cipher.background.run import StopRequest
 
 
@@ -50,6 +51,7 @@ class Scanner:
 
     def __init__(self, runtime):
         self._runtime = runtime
+        self._foreign = set()  # tickets of runs that others carry out
         self.orphans = set()   # (oid, run id) that dead processes worked on
 
     def turn(self, connection):
@@ -68,6 +70,7 @@ class Scanner:
         tickets = []
         lost = []
         with ZopeTransaction():
+            alive = set(process.getDirectory(connection).processes)
             for oid, number in backlog.lanes():
                 lane = findLane(runtime.backlog, connection, oid, number)
                 if lane is None:
@@ -76,21 +79,48 @@ class Scanner:
                 for serial in backlog.toScan(oid, number, births.next_serial):
                     run = births.get(serial)
                     state = run and run.state
-                    if state == RUNNING and run.owner != runtime.id or (
+                    if state == RUNNING and run.owner in alive:
+                        # A hand-made thread's, perhaps of a process that
+                        # has no lanes.
+                        backlog.passed(oid, number, serial)
+                        if run.owner != runtime.id:
+                            self._foreign.add(Ticket(oid, number, serial))
+                        continue
+                    if state == RUNNING or (
                             state == PENDING and self._was_begun(
                                 connection, oid, number, run)):
                         lost.append((oid, number, serial))
                         break   # first its rescue, then the rest
                     ticket = backlog.scanned(
-                        oid, number, serial, state in (PENDING, RUNNING),
+                        oid, number, serial, state == PENDING,
                         run.priority if run is not None else 0)
-                    if ticket is not None and state == PENDING:
+                    if ticket is not None:
                         tickets.append((ticket, run.due_at))
         for ticket, due_at in tickets:
             runtime.dispatcher.submit(ticket, due_at)
         if lost:
             self._rescue(connection, lost[:RESCUE_BATCH])
         return bool(lost)
+
+    def lookAtForeign(self, connection):
+        """Look what became of runs in our lanes that others carry out."""
+        runtime = self._runtime
+        for ticket in list(self._foreign):
+            with ZopeTransaction():
+                run = _find(connection, ticket)
+                if run is not None and run.state == RUNNING and (
+                        run.owner in process.getDirectory(
+                            connection).processes):
+                    continue
+                is_lost = run is not None and run.state == RUNNING
+            if is_lost:
+                self._rescue(connection, [ticket[:3]])
+            self._foreign.discard(ticket)
+            if run is not None and run.state == PENDING:
+                runtime.dispatcher.again(
+                    ticket._replace(is_inherited=True), run.due_at)
+            else:
+                runtime.backlog.finished(ticket)
 
     def _scan_due(self, connection):
         """Find whose time has come; submit it."""
@@ -198,10 +228,21 @@ class Scanner:
             del registry.stops[run_id]
 
 
+def _find(connection, ticket):
+    try:
+        return connection.get(ticket.registry_oid).getRun(
+            ticket.lane, ticket.serial)
+    except KeyError:
+        return None
+
+
 def findLane(backlog, connection, oid, number):
     """Return that lane; None, and forget it, when its registry is gone."""
     try:
-        return connection.get(oid).lanes[number]
+        lane = connection.get(oid).lanes[number]
+        for part in (lane.births, lane.cursor, lane.due, lane.due.tree):
+            part._p_activate()
+        return lane
     except KeyError:
         backlog.dropLane(oid, number)
         return None

@@ -14,7 +14,30 @@
 """Test support for applications and for this package."""
 import logging
 import time
+from contextlib import contextmanager
 from io import StringIO
+
+import transaction
+from ZODB.DB import DB
+from ZODB.DemoStorage import DemoStorage
+from zope.component import hooks
+from zope.configuration import xmlconfig
+from zope.security.management import endInteraction
+from zope.security.management import queryInteraction
+from zope.security.management import restoreInteraction
+from zope.site.folder import rootFolder
+from zope.site.site import LocalSiteManager
+from zope.testing import cleanup
+
+from cipher.background import clock
+from cipher.background.installation import addRegistry
+from cipher.background.installation import getRegistry
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import PENDING
+from cipher.background.live import Ticket
+from cipher.background.runtime import Runtime
+from cipher.background.runtime import RuntimeSettings
+from cipher.background.workertype import queryWorkerType
 
 
 def setUpLogging(logger, level=logging.DEBUG):
@@ -58,3 +81,144 @@ def waitForRun(run, timeout=10.0):
                 'run %r: expected it to be finished within %s s, got one that '
                 'is %r' % (run.id, timeout, run.state))
         time.sleep(0.005)
+
+
+class SetClock:
+    """The clock of the package, set by hand.
+
+    A context manager; begins at *now*, by default at the real time.
+    """
+
+    def __init__(self, now=None):
+        self.now = time.time() if now is None else now
+
+    def __call__(self):
+        return self.now
+
+    def advance(self, seconds):
+        """Let so many seconds pass."""
+        self.now += seconds
+
+    def __enter__(self):
+        clock.setClock(self)
+        return self
+
+    def __exit__(self, *error):
+        clock.setClock()
+
+
+class _InlineRuntime(Runtime):
+    """Carries runs out in the calling thread, one after the other."""
+
+    def __init__(self, db):
+        super().__init__(db, RuntimeSettings(threads=0))
+        self.error = None
+
+    def leave(self, live):
+        super().leave(live)
+        self.error = live.error
+
+
+def runPending(site=None, limit=1000):
+    """Carry out what waits and is due, in this thread, now.
+
+    Those with the greater priority first, then the oldest; what they start in
+    turn as well, *limit* runs at the most.  *site* is a site with a registry,
+    by default the current one.  Commit first: what is not committed is lost.
+    Loops are left out, they would go on for ever.  Return the runs.
+
+    The error of a run that failed is raised, after it was recorded.
+    """
+    registry = getRegistry(site)
+    runtime = _InlineRuntime(registry._p_jar.db())
+    runs = []
+    with _without_interaction():
+        while len(runs) < limit:
+            transaction.begin()
+            run = _next_due(registry)
+            if run is None:
+                return runs
+            runs.append(run)
+            runtime.executor.carryOut(Ticket(
+                registry._p_oid, run.lane, run.serial))
+            transaction.begin()
+            if run.state == FAILED and runtime.error is not None:
+                raise runtime.error
+            if run.state == PENDING and not _is_later(run):
+                raise AssertionError('run %r: expected it to be carried out, '
+                                     'it still waits' % run.id)
+    return runs
+
+
+def _next_due(registry):
+    def waits(run):
+        worker_type = queryWorkerType(run.type)
+        return (run.state == PENDING and worker_type is not None
+                and not worker_type.is_loop and not _is_later(run))
+
+    return min(
+        (run for lane in registry.lanes.values()
+         for run in lane.births.walk() if waits(run)),
+        key=lambda run: (-run.priority, run.created_at, run.lane, run.serial),
+        default=None)
+
+
+def _is_later(run):
+    return run.due_at is not None and run.due_at > clock.now()
+
+
+@contextmanager
+def _without_interaction():
+    had_one = queryInteraction() is not None
+    endInteraction()
+    try:
+        yield
+    finally:
+        if had_one:
+            restoreInteraction()
+
+
+class BackgroundLayer:
+    """A layer for zope.testrunner: ZCML, and for each test a new database.
+
+    *package* and *zcml* name a file that includes what the tests need.  Tests
+    have `site`, a root site with a registry, which is the current one.
+    """
+
+    __bases__ = ()
+
+    def __init__(self, package, zcml='ftesting.zcml', name='BackgroundLayer'):
+        self.__module__ = package.__name__
+        self.__name__ = name
+        self._package = package
+        self._zcml = zcml
+
+    def setUp(self):
+        """Load the ZCML."""
+        cleanup.setUp()
+        hooks.setHooks()
+        xmlconfig.file(self._zcml, self._package)
+
+    def tearDown(self):
+        """Forget the ZCML."""
+        cleanup.tearDown()
+
+    def testSetUp(self):
+        """Make the database."""
+        self.db = DB(DemoStorage())
+        self.connection = self.db.open()
+        self.site = self.connection.root()['Application'] = rootFolder()
+        self.site.setSiteManager(LocalSiteManager(self.site))
+        transaction.commit()
+        self.registry = addRegistry(self.site)
+        transaction.commit()
+        hooks.setSite(self.site)
+
+    def testTearDown(self):
+        """Forget the database."""
+        hooks.setSite(None)
+        endInteraction()
+        clock.setClock()
+        transaction.abort()
+        self.connection.close()
+        self.db.close()

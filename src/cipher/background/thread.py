@@ -32,6 +32,7 @@ The loop of `BackgroundWorkerThread.run`::
 """
 import logging
 import threading
+import time
 
 import transaction
 from transaction.interfaces import TransientError
@@ -47,11 +48,9 @@ from cipher.background.interfaces import RunLost
 from cipher.background.interfaces import StopRequested
 from cipher.background.lifecycle import backOff
 from cipher.background.observer import WorkObserver
-from cipher.background.plaindata import plainCopy
-from cipher.background.text import MESSAGE_LIMIT
 from cipher.background.text import NOTE_LIMIT
 from cipher.background.text import cleanLine
-from cipher.background.text import safeStr
+from cipher.background.worker import Worker
 
 
 log = logging.getLogger(__name__)
@@ -63,7 +62,7 @@ FAILURE_DELAY_CAP = 60.0
 
 
 @implementer(IBackgroundWorkerThread)
-class BackgroundWorkerThread(threading.Thread):
+class BackgroundWorkerThread(Worker, threading.Thread):
     """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
 
     description = "background worker thread (%(class_name)s) for %(site_name)s"
@@ -73,19 +72,12 @@ class BackgroundWorkerThread(threading.Thread):
 
     log = log
 
-    run_id = None
-    context = None
-    input = {}
-    cursor = None
-    observer = None   # IWorkObserver; None: ask for an adapter
-    progress = None   # (done, total, message), for whoever watches
-
     def __init__(self, site_db, site_oid, site_name, user_name, daemon=True):
         self.site_db = site_db
         self.site_oid = site_oid
         self.site_name = site_name
         self.user_name = user_name
-        self._stop_wish = threading.Event()
+        self.setUpWorker()
         self._failures = 0       # iterations in a row
         self._is_begun = False   # whether doWork was called this time
         super().__init__(
@@ -130,43 +122,9 @@ class BackgroundWorkerThread(threading.Thread):
     def doCleanup(self):
         """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
 
-    # Stop and progress
-
-    @property
-    def stop_requested(self):
-        """See `~cipher.background.interfaces.IWorker`."""
-        return self._stop_wish.is_set()
-
-    def requestStop(self):
-        """See `~cipher.background.interfaces.IWorker`."""
-        self._stop_wish.set()
-
-    def wait(self, seconds):
-        """See `~cipher.background.interfaces.IWorker`."""
-        return self._stop_wish.wait(seconds)
-
-    def checkStop(self):
-        """See `~cipher.background.interfaces.IWorker`."""
-        if self._stop_wish.is_set():
-            raise StopRequested
-
     def retryDelay(self, attempt, error):
         """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
         return None
-
-    def checkpoint(self, cursor=None):
-        """See `~cipher.background.interfaces.IWorker`."""
-        self.observer.checkpoint(self, plainCopy(cursor, 'cursor'))
-        self.checkStop()
-
-    def setProgress(self, done, total=None, message=None):
-        """See `~cipher.background.interfaces.IWorker`."""
-        _, old_total, old_message = self.progress or (None, None, None)
-        if message is None:
-            message = old_message
-        else:
-            message = cleanLine(safeStr(message), MESSAGE_LIMIT)
-        self.progress = (done, old_total if total is None else total, message)
 
     # The loop
 
@@ -268,7 +226,7 @@ class BackgroundWorkerThread(threading.Thread):
                 if tries >= self.max_tries:
                     raise
                 self.observer.conflicted(self, error)
-            self._stop_wish.wait(backOff(tries))
+            self._pause(tries)
 
     def _clean_up(self, connection):
         tries = 0
@@ -281,7 +239,12 @@ class BackgroundWorkerThread(threading.Thread):
             except TransientError:
                 if tries >= self.max_tries:
                     raise
-            self._stop_wish.wait(backOff(tries))
+            self._pause(tries)
+
+    def _pause(self, tries):
+        # Not ended at once by a stop: the next try would follow at once.
+        if self.wait(backOff(tries)):
+            time.sleep(backOff(tries, cap=0.1))
 
     def _transaction(self, note):
         # An over-long or unfit note or name would fail the commit.

@@ -25,6 +25,7 @@ from cipher.background.automatic import recordFailure
 from cipher.background.automatic import startAutomatically
 from cipher.background.interfaces import IRunEvent
 from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.reference import lineage
 
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,9 @@ def _place(event, subject):
 def _registry_above(subject):
     if subject is None:
         return queryUtility(IWorkerRegistry) if getSite() else None
-    try:
-        return queryUtility(IWorkerRegistry, context=subject)
-    except ComponentLookupError:
-        return None
+    for obj in lineage(subject):
+        try:
+            return obj.getSiteManager().queryUtility(IWorkerRegistry)
+        except (AttributeError, ComponentLookupError):
+            continue   # not a site; the next one above
+    return None

@@ -103,7 +103,7 @@ class ThreadsExecutor:
             self._runtime.begun()
             leave_gate = self._gate.enter()
             try:
-                self._carry_out(ticket)
+                self.carryOut(ticket)
             except Exception as error:
                 if isinstance(error, TransientError):
                     log.info('Run %s: %s before the work began; trying again',
@@ -117,7 +117,8 @@ class ThreadsExecutor:
             finally:
                 leave_gate()
 
-    def _carry_out(self, ticket):
+    def carryOut(self, ticket):
+        """Carry out the run that *ticket* names, in the calling thread."""
         runtime = self._runtime
         with ZodbConnection(runtime.db) as connection:
             getPool(runtime.db, ticket.registry_oid).reserve()

@@ -112,7 +112,8 @@ class CreatedTests(unittest.TestCase):
     def test_removed_runs_are_left_out(self):
         gone = self.world.runs[::2]
         for run in gone:
-            self.world.lanes[run.lane].births.remove(run)
+            self.world.lanes[run.lane].births.drop(
+                run.serial, from_head=True)
         self.assertEqual(self.world.pages(limit=7),
                          self.world.runs[1::2][::-1])
 
@@ -207,7 +208,8 @@ class FinishedTests(unittest.TestCase):
     def test_removed_runs_are_left_out(self):
         gone = self.world.finished[::2]
         for run in gone:
-            self.world.lanes[run.lane].births.remove(run)
+            self.world.lanes[run.lane].births.drop(
+                run.serial, from_head=True)
         found = self.world.pages(set(FINISHED_STATES), limit=7)
         self.assertEqual(set(found), set(self.world.finished[1::2]))
 

@@ -230,7 +230,7 @@ class PoolTests(PoolCase):
         # What another process commits passes no pool of this one.
         other = self.view()
         births = other.registry.lanes[11].births
-        births.remove(births.get(run.serial))
+        births.drop(run.serial, from_head=True)
         other.commit()
         self.assertEqual(self.view().lane(), 11)
 

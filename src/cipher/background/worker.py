@@ -1,0 +1,72 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What a worker's code may use: stop, progress, checkpoints."""
+import threading
+
+from zope.interface import implementer
+
+from cipher.background.interfaces import IWorker
+from cipher.background.interfaces import StopRequested
+from cipher.background.plaindata import plainCopy
+from cipher.background.text import MESSAGE_LIMIT
+from cipher.background.text import cleanLine
+from cipher.background.text import safeStr
+
+
+@implementer(IWorker)
+class Worker:
+    """See `~cipher.background.interfaces.IWorker`."""
+
+    run_id = None
+    context = None
+    input = {}
+    cursor = None
+    observer = None   # IWorkObserver; None: ask for an adapter
+    progress = None   # (done, total, message), for whoever watches
+
+    def setUpWorker(self):
+        """Make what each worker has of its own."""
+        self._stop_wish = threading.Event()
+
+    @property
+    def stop_requested(self):
+        """See `~cipher.background.interfaces.IWorker`."""
+        return self._stop_wish.is_set()
+
+    def requestStop(self):
+        """See `~cipher.background.interfaces.IWorker`."""
+        self._stop_wish.set()
+
+    def wait(self, seconds):
+        """See `~cipher.background.interfaces.IWorker`."""
+        return self._stop_wish.wait(seconds)
+
+    def checkStop(self):
+        """See `~cipher.background.interfaces.IWorker`."""
+        if self._stop_wish.is_set():
+            raise StopRequested
+
+    def checkpoint(self, cursor=None):
+        """See `~cipher.background.interfaces.IWorker`."""
+        self.observer.checkpoint(self, plainCopy(cursor, 'cursor'))
+        self.checkStop()
+
+    def setProgress(self, done, total=None, message=None):
+        """See `~cipher.background.interfaces.IWorker`."""
+        _, old_total, old_message = self.progress or (None, None, None)
+        if message is None:
+            message = old_message
+        else:
+            message = cleanLine(safeStr(message), MESSAGE_LIMIT)
+        self.progress = (done, old_total if total is None else total, message)
