@@ -43,7 +43,7 @@ from cipher.background.installation import addRegistry
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import IWorkerType
 from cipher.background.runtime import Runtime
-from cipher.background.runtime import RuntimeSettings
+from cipher.background.settings import RuntimeSettings
 from cipher.background.workertype import WorkerType
 
 

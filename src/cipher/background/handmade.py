@@ -33,8 +33,8 @@ from cipher.background.live import LiveRun
 from cipher.background.live import Ticket
 from cipher.background.observer import WorkObserver
 from cipher.background.recorders import LoopRecorder
-from cipher.background.runtime import RuntimeSettings
 from cipher.background.runtime import startRuntime
+from cipher.background.settings import RuntimeSettings
 from cipher.background.text import NOTE_LIMIT
 from cipher.background.text import cleanLine
 

@@ -22,7 +22,6 @@ from transaction.interfaces import TransientError
 from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
 from zope.interface import implementer
-from zope.schema import getFields
 
 from cipher.background import process
 from cipher.background import runlog
@@ -31,10 +30,10 @@ from cipher.background.backlog import Backlog
 from cipher.background.dispatcher import Dispatcher
 from cipher.background.executors.threads import ThreadsExecutor
 from cipher.background.interfaces import IRuntime
-from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.keeper import Keeper
 from cipher.background.lifecycle import backOff
+from cipher.background.settings import RuntimeSettings
 
 
 log = logging.getLogger(__name__)
@@ -47,20 +46,6 @@ BEATS_PER_LEASE = 4
 
 #: Seconds that the records of the end may take after the drain.
 LEAVE_TIMEOUT = 10.0
-
-
-@implementer(IRuntimeSettings)
-class RuntimeSettings:
-    """See `~cipher.background.interfaces.IRuntimeSettings`."""
-
-    def __init__(self, **settings):
-        for name, field in getFields(IRuntimeSettings).items():
-            value = settings.pop(name, field.default)
-            field.validate(value)
-            setattr(self, name, value)
-        if settings:
-            raise TypeError('runtime: expected the settings of '
-                            'IRuntimeSettings, got %s' % sorted(settings))
 
 
 @implementer(IRuntime)

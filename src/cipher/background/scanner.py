@@ -197,6 +197,8 @@ class Scanner:
         else:
             registry.finish(run, INTERRUPTED, RunInterruptedEvent,
                             interruptions=count, stop_request=stop)
+            if stop is not None:
+                del registry.stops[run.id]
 
     # Stop requests
 

@@ -36,7 +36,7 @@ from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import PENDING
 from cipher.background.live import Ticket
 from cipher.background.runtime import Runtime
-from cipher.background.runtime import RuntimeSettings
+from cipher.background.settings import RuntimeSettings
 from cipher.background.workertype import queryWorkerType
 
 

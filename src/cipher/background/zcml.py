@@ -38,7 +38,7 @@ from cipher.background.interfaces import START_WORKERS
 from cipher.background.interfaces import UNIQUE
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import IWorkerType
-from cipher.background.runtime import RuntimeSettings
+from cipher.background.settings import RuntimeSettings
 from cipher.background.thread import BackgroundJob
 from cipher.background.thread import BackgroundWorkerThread
 from cipher.background.workertype import WorkerType
