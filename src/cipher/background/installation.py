@@ -13,7 +13,6 @@
 ##############################################################################
 """A registry for a site, and where to find it."""
 from zope.component import adapter
-from zope.component import queryUtility
 from zope.component.hooks import getSite
 from zope.component.interfaces import ISite
 from zope.interface import implementer
@@ -22,6 +21,7 @@ from cipher.background.interfaces import InvalidSite
 from cipher.background.interfaces import IRegistryInstaller
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import RegistryNotFound
+from cipher.background.nearest import nearestRegistry
 from cipher.background.process import getDirectory
 from cipher.background.reference import findConnection
 from cipher.background.registry import WorkerRegistry
@@ -83,7 +83,7 @@ def getRegistry(context=None):
 
     By default the current site.  Raise `RegistryNotFound`.
     """
-    registry = queryUtility(IWorkerRegistry, context=context)
+    registry = nearestRegistry(context)
     if registry is None:
         where = getSite() if context is None else context
         raise RegistryNotFound(

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from cipher.background import clock
 from cipher.background.runlog import LogBuffer
+from cipher.background.secrets import mask
 from cipher.background.status import Live
 
 
@@ -51,6 +52,7 @@ class LiveRun:
         self.started_at = clock.now()
         self.stop = None            # StopRequest
         self.worker_type = None     # IWorkerType; None for hand-made threads
+        self.secrets = ()           # texts of the input not to be shown
         self.depth = 0              # of the run
         self.error = None           # that ended its last attempt
         self.due_at = None          # when it is to be begun again, if at all
@@ -65,7 +67,15 @@ class LiveRun:
 
     @property
     def progress(self):
-        return self.worker and self.worker.progress
+        return self.worker and self.hide(self.worker.progress)
+
+    def hide(self, value):
+        """Return *value*, plain data, without the secrets of the input."""
+        return mask(value, self.secrets)
+
+    def getLog(self):
+        """Return the log so far, likewise."""
+        return self.hide(self.log.getText())
 
     def begin(self, worker):
         """The worker's thread has begun."""
@@ -96,4 +106,4 @@ class LiveRun:
     def getStatus(self):
         """Return the `status.Live` for pages."""
         return Live(self.runtime.name, self.started_at, self.progress,
-                    self.stop, self.log.getText())
+                    self.stop, self.getLog())

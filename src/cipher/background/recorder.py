@@ -117,7 +117,7 @@ class RunRecorder(WorkObserver):
         connection, registry, run = self._found
         self._check_fence(run)
         run.cursor = worker.cursor = cursor
-        run.progress = worker.progress
+        run.progress = self.live.progress
         worker.commitAndGoOn()
         self._check_fence(run)
         self._give_context(worker, registry, run)
@@ -135,7 +135,7 @@ class RunRecorder(WorkObserver):
         self._check_fence(run)
         self._is_done = True
         finish(self.live, run, registry, SUCCEEDED, RunSucceededEvent,
-               result=shortResult(result))
+               result=self.live.hide(shortResult(result)))
 
     def failed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
@@ -146,7 +146,7 @@ class RunRecorder(WorkObserver):
     def cleanupFailed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         self._record(connection, lambda registry, run:
-                     addCleanupTraceback(run, error), fenced=False)
+                     addCleanupTraceback(self.live, run, error), fenced=False)
 
     def ended(self, worker, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""

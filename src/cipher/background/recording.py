@@ -51,7 +51,7 @@ def finish(live, run, registry, state, event, **values):
         # Without a claim nothing of this is stored yet.
         values.update(owner=live.runtime.id, started_at=live.started_at,
                       attempts=run.attempts + 1)
-    log = live.log.getText()
+    log = live.getLog()
     if log:
         _details(run).log = log
     registry.finish(
@@ -72,19 +72,19 @@ def writeError(live, run, registry, error, retry_delay):
                       attempts=run.attempts - (run.state == RUNNING))
     attempts = run.attempts + (run.state != RUNNING)
     details = _details(run)
-    details.traceback = formatTraceback(error)
+    details.traceback = live.hide(formatTraceback(error))
     now = clock.now()
     details.history = (*details.history, (
         live.started_at, max(0.0, now - live.started_at),
-        *describeError(error)))[-HISTORY_LIMIT:]
+        *live.hide(describeError(error))))[-HISTORY_LIMIT:]
     delay = None
     if live.stop is None and not isinstance(error, _FINAL):
         delay = retry_delay(attempts)
     if delay is None:
         finish(live, run, registry, FAILED, RunFailedEvent,
-               error=describeError(error))
+               error=live.hide(describeError(error)))
     else:
-        log = live.log.getText()
+        log = live.getLog()
         if log:
             details.log = log
         putOff(live, run, registry, delay, attempts=attempts)
@@ -119,10 +119,11 @@ def writeInterruption(registry, run, must_not_rerun):
         notify(RunRequeuedEvent(run, registry))
 
 
-def addCleanupTraceback(run, error):
+def addCleanupTraceback(live, run, error):
     """Keep the traceback of a cleanup, beside that of the work."""
     details = _details(run)
-    details.traceback += 'In the cleanup:\n' + formatTraceback(error)
+    details.traceback += 'In the cleanup:\n' + live.hide(
+        formatTraceback(error))
 
 
 def _details(run):

@@ -15,17 +15,13 @@
 import logging
 
 from transaction.interfaces import TransientError
-from zope.component import queryUtility
-from zope.component.hooks import getSite
-from zope.interface.interfaces import ComponentLookupError
 from zope.lifecycleevent.interfaces import IObjectRemovedEvent
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.automatic import recordFailure
 from cipher.background.automatic import startAutomatically
 from cipher.background.interfaces import IRunEvent
-from cipher.background.interfaces import IWorkerRegistry
-from cipher.background.reference import lineage
+from cipher.background.nearest import nearestRegistry
 
 
 log = logging.getLogger(__name__)
@@ -80,15 +76,4 @@ def _place(event, subject):
     if IObjectRemovedEvent.providedBy(event) and subject is event.object:
         # There will be nothing left of it when the work begins.
         subject = event.oldParent
-    return _registry_above(subject), subject
-
-
-def _registry_above(subject):
-    if subject is None:
-        return queryUtility(IWorkerRegistry) if getSite() else None
-    for obj in lineage(subject):
-        try:
-            return obj.getSiteManager().queryUtility(IWorkerRegistry)
-        except (AttributeError, ComponentLookupError):
-            continue   # not a site; the next one above
-    return None
+    return nearestRegistry(subject), subject

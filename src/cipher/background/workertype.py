@@ -24,6 +24,7 @@ from zope.interface import implementer
 from zope.interface.interface import InterfaceClass
 from zope.interface.interfaces import ComponentLookupError
 from zope.schema import getFieldsInOrder
+from zope.schema.interfaces import IPassword
 from zope.schema.interfaces import ValidationError
 
 from cipher.background.interfaces import AS_STARTER
@@ -34,6 +35,8 @@ from cipher.background.interfaces import InvalidInput
 from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.plaindata import plainCopy
+from cipher.background.secrets import mask
+from cipher.background.secrets import secretsOf
 from cipher.background.text import safeStr
 
 
@@ -93,7 +96,11 @@ class WorkerType:
             value = plainCopy(input[name] if given else field.default, name)
             field.bind(None).validate(value)
         except ValidationError as error:
-            got = 'got %.200r' % (value,) if given else 'got none'
+            got = 'got none'
+            if given:
+                got = ('got one that is not shown'
+                       if IPassword.providedBy(field)
+                       else 'got %.200r' % (value,))
             raise InvalidInput(
                 'worker %r: input %r: expected a %s, %s (%s)' % (
                     self.name, name, type(field).__name__, got,
@@ -110,7 +117,9 @@ class WorkerType:
             raise InvalidInput(
                 'worker %r: input: expected what the invariants of %s ask '
                 'for, got %.200r (%s)' % (
-                    self.name, self.schema.__name__, input, safeStr(error)))
+                    self.name, self.schema.__name__,
+                    mask(input, secretsOf(self.schema, input)),
+                    safeStr(error)))
 
     def _limited(self, input):
         size = len(pickle.dumps(input, 3))

@@ -41,6 +41,7 @@ from cipher.background.live import LiveRun
 from cipher.background.pool import getPool
 from cipher.background.recorders import JobRecorder
 from cipher.background.recorders import LoopRecorder
+from cipher.background.secrets import secretsOf
 from cipher.background.slots import takeSlot
 from cipher.background.workertype import queryWorkerType
 
@@ -163,6 +164,7 @@ class ThreadsExecutor:
             return partial(self._park, live, worker_type)
         live.worker_type = worker_type
         live.depth = run.depth
+        live.secrets = secretsOf(worker_type.schema, run.input or {})
         live.must_not_rerun = worker_type.on_interrupt == FAIL
         is_claimed = (ticket.is_inherited or worker_type.is_loop
                       or live.must_not_rerun
