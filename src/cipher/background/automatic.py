@@ -44,20 +44,23 @@ def startAutomatically(registry, source, worker, context, make_input,
                   'other, got a longer one; worker %r is not started',
                   source, MAX_DEPTH, worker)
         return None
-    with deeper():
-        try:
-            input = make_input(*arguments) if make_input is not None else None
-            return registry.submit(worker, context, input, **options)
-        except TransientError:
-            raise
-        except Exception as error:
-            log.exception('%s: worker %r could not be started', source, worker)
-            recordFailure(registry, source, worker, error)
-            return None
+    try:
+        input = make_input(*arguments) if make_input is not None else None
+        return registry.submit(worker, context, input, **options)
+    except TransientError:
+        raise
+    except Exception as error:
+        log.exception('%s: worker %r could not be started', source, worker)
+        recordFailure(registry, source, worker, error)
+        return None
 
 
 def recordFailure(registry, source, worker, error):
     """Keep *error* as a run of *worker* that failed before it began."""
+    if depthOfNext() > MAX_DEPTH:
+        return   # a failure of what starts at failures
     run = registry.addRun(worker, title='%s, by %s' % (worker, source))
-    registry.finish(run, FAILED, RunFailedEvent, error=describeError(error),
-                    details=RunDetails(formatTraceback(error)))
+    with deeper():
+        registry.finish(
+            run, FAILED, RunFailedEvent, error=describeError(error),
+            details=RunDetails(formatTraceback(error)))

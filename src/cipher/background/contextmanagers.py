@@ -11,9 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Context managers for a thread that enters the world of an application."""
-from contextlib import closing
-from contextlib import contextmanager
+"""Context managers for a thread that enters the world of an application.
+
+Classes rather than generators: they are entered for each iteration.
+"""
+from contextlib import ContextDecorator
 
 import transaction
 from zope.component import hooks
@@ -21,54 +23,88 @@ from zope.security.management import endInteraction
 from zope.security.management import newInteraction
 
 
-@contextmanager
-def ZopeInteraction(*participations):
+class ZopeInteraction(ContextDecorator):
     """Work within an interaction of these participations.
 
     Raise ``ExistingInteraction`` where the thread already has one.  Beware:
     an interaction without any participation is allowed everything.
     """
-    newInteraction(*participations)
-    try:
-        yield None
-    finally:
+
+    def __init__(self, *participations):
+        self._participations = participations
+
+    def __enter__(self):
+        newInteraction(*self._participations)
+
+    def __exit__(self, *error):
         endInteraction()
 
 
-@contextmanager
-def ZodbConnection(db):
+class ZodbConnection(ContextDecorator):
     """Work with a connection of *db*, closed at the end whatever happens."""
-    with closing(db.open()) as connection:
-        yield connection
+
+    def __init__(self, db):
+        self._db = db
+
+    def __enter__(self):
+        self._connection = self._db.open()
+        return self._connection
+
+    def __exit__(self, *error):
+        self._connection.close()
 
 
-@contextmanager
-def ZopeSite(site):
+class ZopeSite(ContextDecorator):
     """Work with *site* as the current site; the one before comes back."""
-    previous = hooks.getSite()
-    try:
-        hooks.setSite(site)
-        yield site
-    finally:
-        hooks.setSite(previous)
+
+    def __init__(self, site):
+        self._site = site
+
+    def __enter__(self):
+        self._previous = hooks.getSite()
+        try:
+            hooks.setSite(self._site)
+        except BaseException:
+            hooks.setSite(self._previous)
+            raise
+        return self._site
+
+    def __exit__(self, *error):
+        hooks.setSite(self._previous)
 
 
-@contextmanager
-def ZopeTransaction(user=None, note=None, path="/"):
+class ZopeTransaction(ContextDecorator):
     """Work within a fresh transaction of the thread.
 
     It is committed at the end, and aborted on any exception, which goes on.
     Beware: what was pending in the thread before is aborted, not committed.
     """
-    txn = transaction.begin()
-    try:
-        if user:
-            txn.setUser(user, path)
-        if note:
-            txn.note(note)
-        yield txn
-        # Not txn: the work may have ended that one and begun another.
-        transaction.commit()
-    except BaseException:
-        transaction.abort()
-        raise
+
+    def __init__(self, user=None, note=None, path="/"):
+        self._user = user
+        self._note = note
+        self._path = path
+
+    def __enter__(self):
+        txn = transaction.begin()
+        try:
+            if self._user:
+                txn.setUser(self._user, self._path)
+            if self._note:
+                txn.note(self._note)
+        except BaseException:
+            transaction.abort()
+            raise
+        return txn
+
+    def __exit__(self, type, error, traceback):
+        if type is not None:
+            transaction.abort()
+            return
+        # Not the one of __enter__: the work may have ended that one and
+        # begun another.
+        try:
+            transaction.commit()
+        except BaseException:
+            transaction.abort()
+            raise

@@ -16,19 +16,26 @@ import copy
 import time
 
 from cipher.background.thread import BackgroundJob
+from cipher.background.workloop import OnePiece
 
 
-class HandlerJob(BackgroundJob):
-    """The job of a plain function, ``handler(worker, **input)``."""
+class HandlerJob(OnePiece):
+    """The job of a plain function, ``handler(worker, **input)``.
 
-    def __init__(self, handler, site_db, site_oid, site_name, user_name,
+    Carried out by a thread of the executor; no thread of its own.
+    """
+
+    def __init__(self, name, handler, site_db, site_oid, site_name, user_name,
                  input):
-        super().__init__(site_db, site_oid, site_name, user_name)
+        self.setUpLoop(site_db, site_oid, site_name, user_name)
+        self.name = name
         self._handler = handler
         self.input = input
 
     def doWork(self):
         """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+        if not self.input:
+            return self._handler(self)
         # A copy: there may be another try.
         return self._handler(self, **copy.deepcopy(self.input))
 

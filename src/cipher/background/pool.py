@@ -77,12 +77,15 @@ class LanePool:
         So a long transaction finds its lane as it left it.  Return whether
         there was one to give.
         """
+        if getattr(self._local, 'reserved_of', None) is self._own:
+            return True
         me = threading.current_thread()
         with self._lock:
             for number in self._own:
                 if self._owner_of(number) in (None, me):
                     self._reserved[number] = weakref.ref(me)
                     self._local.number = number
+                    self._local.reserved_of = self._own
                     return True
             self.ran_dry = True
             return False
@@ -101,14 +104,11 @@ class LanePool:
         return lease
 
     def _choose(self, registry, txn):
+        me = threading.current_thread()
         with self._lock:
-            own = list(self._own)
+            own = self._own
             preferred = getattr(self._local, 'number', None)
-            if preferred in own:
-                own.remove(preferred)
-                own.insert(0, preferred)
-            me = threading.current_thread()
-            for number in own:
+            for number in (preferred, *own) if preferred in own else own:
                 lane = registry.lanes.get(number)
                 if (lane is not None
                         and self._owner_of(number) in (None, me)

@@ -19,6 +19,7 @@ from cipher.background.interfaces import InvalidContext
 
 
 _MAX_DEPTH = 1000
+_SITE_MANAGER = '++etc++site'
 
 
 def refer(obj, connection):
@@ -98,7 +99,8 @@ def isInPlace(obj):
 
 def _holds(parent, obj):
     name = getattr(obj, '__name__', None)
-    if name is not None and hasattr(type(parent), '__getitem__'):
+    if name is not None and name != _SITE_MANAGER and hasattr(
+            type(parent), '__getitem__'):
         try:
             return parent[name] is obj
         except (KeyError, TypeError, AttributeError):
@@ -106,7 +108,7 @@ def _holds(parent, obj):
                 return False
     # A site manager, an annotation, an attribute: not held by its name.
     get_site_manager = getattr(parent, 'getSiteManager', None)
-    if name == '++etc++site' and get_site_manager is not None:
+    if name == _SITE_MANAGER and get_site_manager is not None:
         try:
             return get_site_manager() is obj
         except LookupError:

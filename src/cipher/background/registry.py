@@ -33,6 +33,7 @@ from zope.security.proxy import removeSecurityProxy
 from cipher.background import clock
 from cipher.background import listing
 from cipher.background import timetable
+from cipher.background.current import deeper
 from cipher.background.current import depthOfNext
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
@@ -156,7 +157,8 @@ class WorkerRegistry(Contained, Persistent):
                         depth=depthOfNext(), **values)
         run._v_parent = self
         lane.births.add(run)
-        notify(RunCreatedEvent(run, self))
+        with deeper():
+            notify(RunCreatedEvent(run, self))
         return run
 
     def checkOut(self):

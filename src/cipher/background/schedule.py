@@ -41,15 +41,16 @@ class Schedule:
         """See `~cipher.background.interfaces.ISchedule`."""
         if self.every is not None:
             return after + self.every
-        zone = getZone(self.timezone)
-        tick = next(CronSim(self.cron, datetime.fromtimestamp(after, zone)))
-        return tick.timestamp()
+        begin = datetime.fromtimestamp(after, getZone(self.timezone))
+        # In an hour that comes twice the first may lie before *after*.
+        return next(tick for tick in map(
+            datetime.timestamp, CronSim(self.cron, begin)) if tick > after)
 
     @property
     def expression(self):
         """See `~cipher.background.interfaces.ISchedule`."""
         if self.every is not None:
-            return 'every %g s' % self.every
+            return 'every %.15g s' % self.every
         return '%s %s' % (self.cron, self.timezone)
 
 
@@ -68,6 +69,8 @@ def getZone(name):
 def checkCron(expression):
     """Raise ``ValueError`` unless *expression* is one that comes to pass."""
     try:
+        if len(expression.split()) != 5:
+            raise CronSimError('not five fields')
         next(CronSim(expression, datetime(2024, 1, 1)))
     except (CronSimError, StopIteration) as error:
         raise ValueError(

@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 # After all that registers anything.
 _LAST = 1000000
 
+# Seconds, a hundred years: what is longer no clock can tell.
+_LONGEST = 100 * 366 * 86400.0
+
 
 class ITriggerDirective(Interface):
     """Start a worker when something happens."""
@@ -48,7 +51,8 @@ class ITriggerDirective(Interface):
         title="For",
         description="An event interface, or the interfaces of an object and "
                     "of the event, as in <subscriber>.",
-        value_type=GlobalObject())
+        # So that "*" is taken, for None, as by <subscriber>.
+        value_type=GlobalObject(missing_value=object()))
 
     worker = TextLine(
         title="Worker",
@@ -74,7 +78,7 @@ class ITriggerDirective(Interface):
     delay = Float(
         title="Delay",
         description="Seconds that the run waits at least.  Default: 0.",
-        min=0.0, required=False, default=0.0)
+        min=0.0, max=_LONGEST, required=False, default=0.0)
 
     priority = Int(
         title="Priority",
@@ -91,7 +95,7 @@ def trigger(_context, for_, worker, condition=None, input=None, unique=None,
             '%s: expected for with an event interface, or with those of an '
             'object and an event, got %d' % (who, len(for_)))
     _check_callable(who, condition=condition, input=input)
-    if not math.isfinite(delay):
+    if math.isnan(delay):
         raise ConfigurationError(
             '%s: expected a delay in seconds, got %r' % (who, delay))
     _context.action(
@@ -152,9 +156,10 @@ def schedule(_context, worker, cron=None, every=None, timezone='UTC',
         getZone(timezone)
         if cron is not None:
             checkCron(cron)
-        elif not 0 < every < math.inf:
+        elif not 0 < every <= _LONGEST:
             raise ValueError(
-                'every: expected seconds greater than 0, got %r' % every)
+                'every: expected seconds greater than 0, a hundred years at '
+                'the most, got %r' % every)
     except ValueError as error:
         raise ConfigurationError('%s: %s' % (who, error)) from None
     _context.action(

@@ -11,75 +11,28 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Workers: threads with a connection, a site and a transaction.
-
-The loop of `BackgroundWorkerThread.run`::
-
-    scheduleNextWork -- False or a stop --> end
-      | True
-      v
-    connection, site, interaction
-      |
-      v
-    +-> begin, fence -> doWork -> done -> commit     conflict: wait, again
-    |                                       |            |
-    +---------------------------------------|------------+
-                                            v
-    begin -> doCleanup -> commit   (always, in a transaction of its own)
-      |
-      v
-    all closed; after an error: wait; then scheduleNextWork again
-"""
-import logging
+"""Workers: threads with a connection, a site and a transaction."""
 import threading
-import time
 
-import transaction
-from transaction.interfaces import TransientError
-from zope.component import queryAdapter
 from zope.interface import implementer
 
-from cipher.background.contextmanagers import ZopeInteraction
-from cipher.background.contextmanagers import ZopeSite
-from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import IBackgroundWorkerThread
-from cipher.background.interfaces import IWorkObserver
-from cipher.background.interfaces import RunLost
-from cipher.background.interfaces import StopRequested
-from cipher.background.lifecycle import backOff
-from cipher.background.observer import WorkObserver
-from cipher.background.text import NOTE_LIMIT
-from cipher.background.text import cleanLine
-from cipher.background.worker import Worker
+from cipher.background.workloop import OnePiece
+from cipher.background.workloop import WorkLoop
+from cipher.background.workloop import log
 
 
-log = logging.getLogger(__name__)
-
-#: Seconds: after a failed iteration a loop waits, at first this long, then
-#: twice as long, up to the cap.
-FAILURE_DELAY = 0.1
-FAILURE_DELAY_CAP = 60.0
+__all__ = ['BackgroundJob', 'BackgroundWorkerThread', 'log']
 
 
 @implementer(IBackgroundWorkerThread)
-class BackgroundWorkerThread(Worker, threading.Thread):
+class BackgroundWorkerThread(WorkLoop, threading.Thread):
     """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
 
     description = "background worker thread (%(class_name)s) for %(site_name)s"
-    work_transaction_note = "%(thread_name)s"
-    cleanup_transaction_note = "%(thread_name)s cleanup"
-    max_tries = 50
-
-    log = log
 
     def __init__(self, site_db, site_oid, site_name, user_name, daemon=True):
-        self.site_db = site_db
-        self.site_oid = site_oid
-        self.site_name = site_name
-        self.user_name = user_name
-        self.setUpWorker()
-        self._failures = 0       # iterations in a row
-        self._is_begun = False   # whether doWork was called this time
+        self.setUpLoop(site_db, site_oid, site_name, user_name)
         super().__init__(
             name=self.description % {'class_name': type(self).__name__,
                                      'site_name': site_name,
@@ -92,204 +45,15 @@ class BackgroundWorkerThread(Worker, threading.Thread):
         return cls(site._p_jar.db(), site._p_oid, site.__name__, user_name,
                    daemon=daemon)
 
-    def getSite(self, connection):
-        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
-        return connection.get(self.site_oid)
 
-    def getTransactionNote(self):
-        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
-        return self._format(self.work_transaction_note)
-
-    def getCleanupNote(self):
-        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
-        return self._format(self.cleanup_transaction_note)
-
-    def _format(self, note):
-        return note % {'thread_name': self.name,
-                       'class_name': type(self).__name__,
-                       'site_name': self.site_name,
-                       'user_name': self.user_name}
-
-    # For subclasses
-
-    def scheduleNextWork(self):
-        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
-        return False
-
-    def doWork(self):
-        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
-
-    def doCleanup(self):
-        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
-
-    def retryDelay(self, attempt, error):
-        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
-        return None
-
-    # The loop
-
-    def run(self):
-        """Main loop of the thread."""
-        if self.observer is None:
-            self.observer = queryAdapter(
-                self, IWorkObserver, default=WorkObserver())
-        error = None
-        try:
-            self.observer.started(self)
-            self._loop()
-        except (StopRequested, RunLost) as end:
-            error = end
-        except BaseException as end:
-            error = end
-            self.log.exception("Exception in %s, thread terminated", self.name)
-        finally:
-            self.observer.ended(self, error)
-
-    def _loop(self):
-        while not self.stop_requested and self.scheduleNextWork():
-            if self.stop_requested:
-                break
-            if self._iterate():
-                self._failures = 0
-            else:
-                self._failures += 1
-                self._after_failure(self._failures)
-
-    def _after_failure(self, failures):
-        self.wait(backOff(failures, FAILURE_DELAY, FAILURE_DELAY_CAP))
-
-    def _iterate(self):
-        """Do one iteration; return whether all went well.
-
-        An error is logged and told, here.  Raise what has to end the thread.
-        """
-        with self.observer.connect(self) as connection:
-            try:
-                with ZopeSite(self.getSite(connection)):
-                    participations = self.observer.participations(
-                        self, connection)
-                    with ZopeInteraction(*participations):
-                        return self._work_and_clean_up(connection)
-            except BaseException as error:
-                transaction.abort()
-                if not isinstance(error, Exception):
-                    raise
-                # Still with the connection: the log may want the repr() of
-                # its objects.
-                self._tell(self.observer.failed, connection, error)
-                return False
-            finally:
-                self.context = None
-
-    def _work_and_clean_up(self, connection):
-        self.observer.opened(self, connection)
-        went_well = True
-        self._is_begun = False
-        try:
-            self._work(connection)
-        except BaseException as error:
-            went_well = False
-            self._tell(self.observer.failed, connection, error)
-        finally:
-            try:
-                if self._is_begun:
-                    self._clean_up(connection)
-            except Exception as error:
-                went_well = False
-                self._tell(self.observer.cleanupFailed, connection, error)
-        return went_well
-
-    def _tell(self, told, connection, error):
-        if isinstance(error, RunLost):
-            raise error
-        if isinstance(error, Exception):
-            self.log.error("Exception in %s", self.name, exc_info=error)
-        told(self, connection, error)
-        if not isinstance(error, Exception):
-            raise error
-
-    def _work(self, connection):
-        tries = 0
-        while True:
-            tries += 1
-            cursor = self.cursor
-            try:
-                with self._transaction(self.getTransactionNote()):
-                    if self.observer.began(self, connection):
-                        return
-                    self._is_begun = True
-                    self.observer.done(self, connection, self.doWork())
-                return
-            except TransientError as error:
-                if self.cursor != cursor:
-                    tries = 1   # it went on since then
-                if tries >= self.max_tries:
-                    raise
-                self.observer.conflicted(self, error)
-            self._pause(tries)
-
-    def _clean_up(self, connection):
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                with self._transaction(self.getCleanupNote()):
-                    self.doCleanup()
-                return
-            except TransientError:
-                if tries >= self.max_tries:
-                    raise
-            self._pause(tries)
-
-    def _pause(self, tries):
-        # Not ended at once by a stop: the next try would follow at once.
-        if self.wait(backOff(tries)):
-            time.sleep(backOff(tries, cap=0.1))
-
-    def _transaction(self, note):
-        # An over-long or unfit note or name would fail the commit.
-        return ZopeTransaction(user=cleanLine(self.user_name, NOTE_LIMIT)
-                               if self.user_name else None,
-                               note=cleanLine(note, NOTE_LIMIT))
-
-    def commitAndGoOn(self):
-        """Commit the transaction of the work, begin another like it.
-
-        For observers.
-        """
-        old = transaction.get()
-        user, note = old.user, old.description
-        transaction.commit()
-        new = transaction.begin()
-        new.user = user
-        new.note(note)
-
-
-class BackgroundJob(BackgroundWorkerThread):
+class BackgroundJob(OnePiece, BackgroundWorkerThread):
     """A worker that does one piece of work: one iteration, then the end.
 
     Override `doWork`; what it returns is the result of the run.  Further
     keywords of the constructor are its `input`.
     """
 
-    _is_scheduled = False
-
     def __init__(self, site_db, site_oid, site_name, user_name, daemon=True,
                  **input):
         super().__init__(site_db, site_oid, site_name, user_name, daemon)
         self.input = input
-
-    def scheduleNextWork(self):
-        """Return True once."""
-        if self._is_scheduled:
-            return False
-        self._is_scheduled = True
-        return True
-
-    def _after_failure(self, failures):
-        """There is no further iteration to wait for."""
-
-    def _clean_up(self, connection):
-        # An empty transaction would cost 5 % of a small job.
-        if type(self).doCleanup is not BackgroundJob.doCleanup:
-            super()._clean_up(connection)

@@ -22,13 +22,10 @@ from zope.error.interfaces import ILocalErrorReportingUtility
 
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.demo.documents import Documents
-from cipher.background.demo.workers import DOCUMENTS
+from cipher.background.demo.indexing import TextIndex
+from cipher.background.demo.interfaces import DOCUMENTS
 from cipher.background.installation import addRegistry
-from cipher.background.interfaces import PENDING
-from cipher.background.interfaces import RUNNING
 
-
-HOUSEKEEPING = 'housekeeping'
 
 #: How many times setting up is tried: another process may do the same.
 MAX_TRIES = 5
@@ -44,7 +41,7 @@ def databaseOpened(event):
 
 
 def prepareSite(site):
-    """Give *site* what it lacks of folder, registry and housekeeping.
+    """Give *site* what it lacks of folder, index and registry.
 
     Never commits.  May be called for a site that has all of it.
     """
@@ -53,10 +50,11 @@ def prepareSite(site):
     with ZopeSite(site):
         tellErrorLog(queryUtility(IErrorReportingUtility))
         registry = addRegistry(site)
-        going_on = registry.listRuns(
-            states=(PENDING, RUNNING), types=(HOUSEKEEPING,), limit=1)
-        if not going_on.items:
-            registry.start(HOUSEKEEPING)
+        documents = site[DOCUMENTS]
+        if documents.index is None:
+            # Of a time without it.
+            documents.index = TextIndex()
+            registry.start('reindex-all')
 
 
 def tellErrorLog(log):

@@ -12,17 +12,21 @@
 #
 ##############################################################################
 """Documents: the persistent content of the demo."""
-import time
-
 from persistent import Persistent
 from zope.container.btree import BTreeContainer
 from zope.container.contained import Contained
 from zope.interface import implementer
 
+from cipher.background import clock
+from cipher.background.demo.indexing import TextIndex
 from cipher.background.demo.interfaces import DRAFT
 from cipher.background.demo.interfaces import PUBLISHED
 from cipher.background.demo.interfaces import IDocument
 from cipher.background.demo.interfaces import IDocuments
+
+
+#: News that are kept.
+NEWS_LIMIT = 5
 
 
 @implementer(IDocument)
@@ -36,7 +40,7 @@ class Document(Persistent, Contained):
     def __init__(self, title='', body=''):
         self.title = title
         self.body = body
-        self.modified_at = time.time()
+        self.modified_at = clock.now()
 
     def update(self, title, body):
         """See `~cipher.background.demo.interfaces.IDocument`."""
@@ -45,14 +49,14 @@ class Document(Persistent, Contained):
         self.title = title
         self.body = body
         self.wf_state = DRAFT
-        self.modified_at = time.time()
+        self.modified_at = clock.now()
         return True
 
     def publish(self, html):
         """See `~cipher.background.demo.interfaces.IDocument`."""
         self.html = html
         self.wf_state = PUBLISHED
-        self.published_at = time.time()
+        self.published_at = clock.now()
 
     def dropStale(self):
         """See `~cipher.background.demo.interfaces.IDocument`."""
@@ -65,3 +69,22 @@ class Document(Persistent, Contained):
 @implementer(IDocuments)
 class Documents(BTreeContainer):
     """See `~cipher.background.demo.interfaces.IDocuments`."""
+
+    # What was stored by an earlier version has these.
+    index = None
+    news = ()
+    report = None
+
+    def __init__(self):
+        super().__init__()
+        self.index = TextIndex()
+
+    def search(self, text):
+        """See `~cipher.background.demo.interfaces.IDocuments`."""
+        # What was removed a moment ago may still be in the index.
+        return [name for name in self.index.search(text) if name in self]
+
+    def addNews(self, document):
+        """See `~cipher.background.demo.interfaces.IDocuments`."""
+        entry = clock.now(), document.__name__, document.title
+        self.news = (entry, *self.news)[:NEWS_LIMIT]

@@ -32,6 +32,7 @@ from cipher.background.demo.documents import Document
 from cipher.background.demo.interfaces import BODY_LIMIT
 from cipher.background.demo.interfaces import IDocument
 from cipher.background.demo.interfaces import IDocumentContent
+from cipher.background.demo.jobs import change
 from cipher.background.demo.pages import DemoPage
 from cipher.background.demo.pages import redirect
 from cipher.background.i18n import _
@@ -123,7 +124,7 @@ class EditDocument(DocumentFormPage):
         return absoluteURL(self.context, self.request) + '/index.html'
 
     def store(self, title, body):
-        self.context.update(title, body)
+        change(self.context, title, body)
         return self.context
 
 

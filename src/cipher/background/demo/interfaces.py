@@ -27,6 +27,9 @@ from cipher.background.demo.settings import default_folder
 from cipher.background.i18n import _
 
 
+#: Name of the folder of the documents in the site.
+DOCUMENTS = 'documents'
+
 DRAFT = 'DRAFT'
 PUBLISHED = 'PUBLISHED'
 
@@ -79,6 +82,40 @@ class IDocuments(IContainer):
 
     contains(IDocument)
 
+    index = Attribute("The `ITextIndex` of the documents")
+    news = Attribute("What happened last, newest first: (time, name, title) "
+                     "of documents that were published")
+    report = Attribute("The last `make_report`, or None")
+
+    def search(text):
+        """Return the names of the documents that have all words of *text*.
+
+        Sorted.  A word is found by its beginning.  What was written within
+        the last second or so may not be in the index yet.
+        """
+
+    def addNews(document):
+        """Tell that *document* was published.  Forgets the oldest news."""
+
+
+class ITextIndex(Interface):
+    """Which words are in which texts, by the names of these."""
+
+    def add(name, text):
+        """Store which words *text* has; return how many.
+
+        Takes the place of what is there of that name; writes what differs.
+        """
+
+    def remove(name):
+        """Forget a text; do nothing when it is unknown."""
+
+    def search(text):
+        """Return the names of what has all words of *text*, sorted.
+
+        A word is found by its beginning.  None for a text without a word.
+        """
+
 
 class IDocumentChanges(Interface):
     """What an editor may ask of a document: a permission of its own."""
@@ -107,6 +144,13 @@ class IImportInput(Interface):
         title=_("Pause"), min=0.0, max=60.0, default=0.5,
         description=_("Seconds to rest after each document, so that there "
                       "is something to watch."))
+
+
+class IUnindexInput(Interface):
+    """Input of the worker type *unindex*."""
+
+    name = TextLine(title=_("Name"), max_length=1000,
+                    description=_("Of the document that was removed."))
 
 
 class IHousekeepingInput(Interface):

@@ -20,7 +20,7 @@ from zope.publisher.interfaces.browser import IDefaultBrowserLayer
 from zope.traversing.browser import absoluteURL
 
 from cipher.background.browser.frame import BackgroundMacros
-from cipher.background.demo.workers import DOCUMENTS
+from cipher.background.demo.interfaces import DOCUMENTS
 from cipher.background.i18n import _
 
 

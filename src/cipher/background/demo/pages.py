@@ -32,17 +32,19 @@ from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
 from cipher.background.browser.traversing import markRequest
 from cipher.background.demo.interfaces import BODY_LIMIT
+from cipher.background.demo.interfaces import DOCUMENTS
 from cipher.background.demo.interfaces import EDIT_DOCUMENTS
 from cipher.background.demo.interfaces import PUBLISH_DOCUMENTS
 from cipher.background.demo.interfaces import PUBLISHED
-from cipher.background.demo.workers import DOCUMENTS
 from cipher.background.i18n import _
+from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import VIEW_WORKERS
 from cipher.background.interfaces import IWorkerRegistry
 
 
 PAGE_SIZE = 50
 RUNS_SHOWN = 10
+QUERY_LIMIT = 200
 
 
 class DemoView:
@@ -98,13 +100,32 @@ class Front:
 
 
 class DocumentList(DemoPage):
-    """The documents, by name."""
+    """The documents, by name, or those that were searched for; the news."""
 
     title = _('Documents')
     template = ViewPageTemplateFile('templates/documents.pt')
     breadcrumbs = ()
 
     def update(self):
+        self.url = self.documents_url + '/index.html'
+        self.query = cleanLine(getParameter(self.request, 'q'), QUERY_LIMIT)
+        self.next_url = self.first_url = self.found = None
+        names = self._search() if self.query else self._browse()
+        self.rows = [self._describe(self.context[name]) for name in names]
+        self.may_edit = self.may(EDIT_DOCUMENTS)
+        self.import_url = '%s/start.html?type=import' % self.registry_url
+        self.news = [dict(self._link(name, title), at=self._say_time(at))
+                     for at, name, title in self.context.news]
+        self.report = self._describe_report(self.context.report)
+
+    def _search(self):
+        names = list(self.context.search(self.query))
+        self.count = len(names)
+        self.found = self.presenter.say(
+            _('Documents with “${words}”'), words=self.query)
+        return names[:PAGE_SIZE]
+
+    def _browse(self):
         start = getParameter(self.request, 'start')
         # One more than is shown tells whether there are more.
         names = []
@@ -112,18 +133,39 @@ class DocumentList(DemoPage):
             names.append(name)
             if len(names) > PAGE_SIZE:
                 break
-        self.next_url = None
         if len(names) > PAGE_SIZE:
             self.next_url = self._get_page_url(names.pop())
         self.first_url = self._get_page_url(None) if start else None
-        self.rows = [self._describe(self.context[name]) for name in names]
         self.count = len(self.context)
-        self.may_edit = self.may(EDIT_DOCUMENTS)
-        self.import_url = '%s/start.html?type=import' % self.registry_url
+        return names
 
     def _get_page_url(self, name):
-        url = self.documents_url + '/index.html'
-        return '%s?%s' % (url, urlencode({'start': name})) if name else url
+        return '%s?%s' % (self.url, urlencode({'start': name})) if (
+            name) else self.url
+
+    def _say_time(self, at):
+        return self.presenter.format.dateTime(at)
+
+    def _link(self, name, title=None):
+        """Return title and URL of a document, which may be gone."""
+        document = self.context.get(name)
+        if document is None:
+            return {'title': cleanLine(title or name), 'url': None}
+        return {'title': cleanLine(document.title) or cleanLine(name),
+                'url': absoluteURL(document, self.request) + '/index.html'}
+
+    def _describe_report(self, report):
+        if report is None:
+            return None
+        return {
+            'made': self._say_time(report['made_at']),
+            'since': (self._say_time(report['since'])
+                      if report['since'] else ''),
+            'counts': ', '.join('%d %s' % (report['counts'][state], state)
+                                for state in sorted(report['counts'])),
+            'more': report['published'] > len(report['names']),
+            'links': [self._link(name) for name in report['names']],
+        }
 
     def _describe(self, document):
         return dict(describe(document, self),
@@ -139,8 +181,10 @@ class DocumentRuns:
             contexts=(removeSecurityProxy(self.context),), limit=RUNS_SHOWN))
         runs = [self.presenter.describeRun(status) for status in page.items]
         at_work = [run for run in runs if not run['is_finished']]
-        # The oldest of them: the others wait for it, or overtake nobody.
-        return {'items': runs, 'current': at_work[-1] if at_work else None}
+        # The oldest of those that run, else of those that wait.
+        running = [run for run in at_work if run['state'] == RUNNING]
+        current = (running or at_work or [None])[-1]
+        return {'items': runs, 'current': current}
 
 
 class DocumentPage(DocumentRuns, DemoPage):

@@ -13,7 +13,7 @@
 ##############################################################################
 """What the demo does in the background: functions and a service.
 
-Each function gets the worker, and its input as keyword arguments; see
+What has many steps is in `jobs`.  Each function gets the worker, and its input as keyword arguments; see
 `~cipher.background.interfaces.IWorker`.
 """
 import json
@@ -22,17 +22,17 @@ import time
 
 from zope.component.hooks import getSite
 
-from cipher.background.demo.documents import Document
-from cipher.background.demo.importing import find_texts
-from cipher.background.demo.importing import read_text
-from cipher.background.demo.importing import title_of
+from cipher.background.demo.interfaces import DOCUMENTS
 from cipher.background.demo.interfaces import DRAFT
 from cipher.background.demo.interfaces import PUBLISHED
+from cipher.background.demo.interfaces import IDocument
 from cipher.background.demo.rendering import render
+from cipher.background.demo.reporting import make_report
+from cipher.background.interfaces import Cancel
 from cipher.background.thread import BackgroundWorkerThread
 
 
-DOCUMENTS = 'documents'
+PUBLISH = 'publish'
 
 #: Seconds after which a stubborn worker that nobody stops is done.
 STUBBORN_LIMIT = 300.0
@@ -43,7 +43,7 @@ def publish(worker, pause=0.0):
 
     That it is PUBLISHED and that the run has succeeded is one commit.
     """
-    document = worker.context
+    document = get_document(worker, PUBLISH)
 
     def tick(done, total, title):
         worker.setProgress(done, total, 'Rendered "%s"' % title)
@@ -60,34 +60,64 @@ def publish(worker, pause=0.0):
     return 'published'
 
 
-def import_texts(worker, folder='.', pause=0.0):
-    """Make a document of each text in a folder, or update the one it made.
+def is_publication(event):
+    """Return whether it was a document's publication that succeeded."""
+    return event.object.type == PUBLISH
 
-    All of it is one commit: a run that is stopped leaves nothing behind.
-    """
+
+def notify(worker):
+    """Put into the news that a document was published."""
+    document = get_document(worker, 'notify')
+    getSite()[DOCUMENTS].addNews(document)
+    return 'told of "%s"' % document.title
+
+
+def reindex(worker):
+    """Put the words of a document into the index."""
+    document = get_document(worker, 'reindex')
+    return '%d words' % index_document(getSite()[DOCUMENTS], document)
+
+
+def index_document(documents, document):
+    """Put the words of *document* into the index; return how many."""
+    return documents.index.add(
+        document.__name__, '%s\n%s' % (document.title, document.body))
+
+
+def unindex(worker, name):
+    """Take a document that was removed out of the index."""
     documents = getSite()[DOCUMENTS]
-    paths = find_texts(folder)
-    counts = {'added': 0, 'changed': 0, 'unchanged': 0}
-    worker.setProgress(0, len(paths))
-    for done, path in enumerate(paths, 1):
-        worker.checkStop()
-        done_as = import_text(documents, path.name, read_text(path))
-        counts[done_as] += 1
-        worker.log.info('%s: %s', path.name, done_as)
-        worker.setProgress(done, len(paths), path.name)
-        worker.wait(pause)
-    worker.checkStop()
-    return ', '.join('%d %s' % (n, what) for what, n in counts.items() if n)
+    if name in documents:
+        return 'there is another one of that name'
+    documents.index.remove(name)
+    return 'removed'
 
 
-def import_text(documents, name, body):
-    """Store one text; return whether it is added, changed or unchanged."""
-    title = title_of(body) or name
-    if name not in documents:
-        documents[name] = Document(title, body)
-        return 'added'
-    changed = documents[name].update(title, body)
-    return 'changed' if changed else 'unchanged'
+def describe_removed(document, event):
+    """Return the input of `unindex` for a document that is removed."""
+    return {'name': event.oldName}
+
+
+def report(worker):
+    """Make the nightly report, of what happened since the one before."""
+    documents = getSite()[DOCUMENTS]
+    last = documents.report
+    documents.report = make_report(
+        documents, since=last['made_at'] if last else 0.0)
+    return '%d documents, %d published since the last report' % (
+        len(documents), documents.report['published'])
+
+
+def get_document(worker, name):
+    """Return the document that the run is about; no retry would find one."""
+    document = worker.context
+    if not IDocument.providedBy(document):
+        raise Cancel(
+            '%s: expected a run about a document, got one about %s; start it '
+            'from the page of a document' % (
+                name, 'nothing' if document is None
+                else 'a %s' % type(document).__name__))
+    return document
 
 
 class Housekeeping(BackgroundWorkerThread):

@@ -184,7 +184,7 @@ class ThreadsExecutor:
             else JobRecorder(live, epoch, is_claimed, connection))
         try:
             worker = _make_worker(
-                worker_type, copy.deepcopy(run.input or {}),
+                worker_type, copy.deepcopy(run.input) if run.input else {},
                 self._runtime.db, site._p_oid, site.__name__,
                 run.starter or '')
         except BaseException as error:
@@ -219,9 +219,8 @@ class ThreadsExecutor:
 
 def _make_worker(worker_type, input, *place):
     if worker_type.handler is not None:
-        worker = HandlerJob(worker_type.handler, *place, input)
-        worker.name = worker_type.name
-        return worker
+        return HandlerJob(
+            worker_type.name, worker_type.handler, *place, input)
     worker = worker_type.factory(*place, **input)
     worker.input = input
     return worker

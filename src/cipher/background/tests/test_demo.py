@@ -14,7 +14,10 @@
 """The demo's documents and workers, without a server."""
 import logging
 import unittest
+from contextlib import closing
 
+import transaction
+from ZODB.DB import DB
 from zope.component import getGlobalSiteManager
 from zope.component.hooks import setHooks
 from zope.component.hooks import setSite
@@ -24,10 +27,12 @@ from zope.interface.verify import verifyObject
 from cipher.background.demo import workers
 from cipher.background.demo.documents import Document
 from cipher.background.demo.documents import Documents
+from cipher.background.demo.indexing import TextIndex
 from cipher.background.demo.interfaces import DRAFT
 from cipher.background.demo.interfaces import PUBLISHED
 from cipher.background.demo.interfaces import IDocument
 from cipher.background.demo.interfaces import IDocuments
+from cipher.background.demo.interfaces import ITextIndex
 from cipher.background.interfaces import StopRequested
 
 
@@ -75,6 +80,7 @@ class Site:
 class DocumentTests(unittest.TestCase):
 
     def test_interfaces(self):
+        verifyObject(ITextIndex, Documents().index)
         verifyObject(IDocument, Document('Title'))
         verifyObject(IDocuments, Documents())
         verifyObject(IContainer, Documents())
@@ -106,6 +112,47 @@ class DocumentTests(unittest.TestCase):
         document.update('Title', 'new')
         self.assertTrue(document.dropStale())
         self.assertEqual('', document.html)
+
+
+class TextIndexTests(unittest.TestCase):
+
+    def test_words_are_found_by_their_beginnings(self):
+        index = TextIndex()
+        self.assertEqual(3, index.add('a', 'Žalia GIRIA, straße žalia'))
+        for text in ('žalia', 'ŽAL', 'giria.', 'STRASSE', 'str gir'):
+            self.assertEqual(['a'], index.search(text), text)
+        for text in ('', '?!', 'alia', 'giria x', 'girias'):
+            self.assertEqual([], index.search(text), text)
+
+    def test_what_does_not_change_writes_nothing(self):
+        with closing(DB(None)) as db, closing(db.open()) as connection:
+            index = connection.root()['index'] = TextIndex()
+            index.add('a', 'one two')
+            transaction.commit()
+            index.add('a', 'two one')
+            index.remove('nosuch')
+            index.search('one')
+            self.assertFalse(connection.isReadOnly()
+                             or connection._registered_objects)
+            index.add('a', 'one three')
+            self.assertEqual([], index.search('two'))
+            transaction.abort()
+
+    def test_removed_and_added_again(self):
+        index = TextIndex()
+        index.add('a', 'one')
+        index.add('b', 'one')
+        index.remove('a')
+        self.assertEqual(['b'], index.search('one'))
+        index.remove('b')
+        self.assertEqual([], index.search('one'))
+        index.add('a', 'one')
+        self.assertEqual(['a'], index.search('one'))
+
+    def test_a_long_word_is_found_by_all_of_it(self):
+        index = TextIndex()
+        index.add('a', 'x' * 1000)
+        self.assertEqual(['a'], index.search('x' * 1000))
 
 
 class PublishTests(unittest.TestCase):

@@ -16,26 +16,27 @@ import os
 import tempfile
 import unittest
 from pathlib import Path
+from unittest.mock import patch
 
+import transaction
 from zope.component import getGlobalSiteManager
-from zope.component.hooks import setHooks
-from zope.component.hooks import setSite
-from zope.component.testing import PlacelessSetup
 
+from cipher.background.demo import jobs
 from cipher.background.demo import settings
-from cipher.background.demo import workers
 from cipher.background.demo.importing import ImportRefused
 from cipher.background.demo.importing import find_texts
+from cipher.background.demo.importing import read_text
 from cipher.background.demo.importing import title_of
 from cipher.background.demo.interfaces import DRAFT
 from cipher.background.demo.interfaces import PUBLISHED
 from cipher.background.demo.interfaces import IImportInput
-from cipher.background.interfaces import StopRequested
-from cipher.background.tests.test_demo import FakeWorker
-from cipher.background.tests.test_demo import Site
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import STOPPED
+from cipher.background.tests.test_demo_registry import DemoWorkTestCase
 
 
-class ImportingTests(PlacelessSetup, unittest.TestCase):
+class TextsTestCase(unittest.TestCase):
+    """A folder to import from, with something beside it."""
 
     def setUp(self):
         super().setUp()
@@ -44,13 +45,19 @@ class ImportingTests(PlacelessSetup, unittest.TestCase):
         self.base = Path(self.outer.name, 'base').resolve()
         self.base.mkdir()
         Path(self.outer.name, 'secret.txt').write_text('secret')
-        getGlobalSiteManager().registerUtility(
-            settings.ImportSettings(self.base), settings.IImportSettings)
+        import_settings = settings.ImportSettings(self.base)
+        manager = getGlobalSiteManager()
+        manager.registerUtility(import_settings, settings.IImportSettings)
+        self.addCleanup(manager.unregisterUtility, import_settings,
+                        settings.IImportSettings)
 
     def write(self, name, text='text'):
         path = self.base / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+
+
+class ImportingTests(TextsTestCase):
 
     def names(self, folder='.'):
         return [path.name for path in find_texts(folder)]
@@ -88,7 +95,7 @@ class ImportingTests(PlacelessSetup, unittest.TestCase):
     def test_too_long_a_text_is_refused(self):
         self.write('a.rst', 'x' * 500001)
         with self.assertRaisesRegex(ImportRefused, 'at most 500000'):
-            self.run_import()
+            read_text(self.base / 'a.rst')
 
     def test_title_of(self):
         for text, title in (
@@ -112,48 +119,72 @@ class ImportingTests(PlacelessSetup, unittest.TestCase):
         self.assertTrue(all(map(settings.is_text,
                                 settings.SAMPLES.iterdir())))
 
-    # The worker
 
-    def run_import(self, worker=None, site=None, **input):
-        setHooks()
-        self.addCleanup(setSite)
-        site = site or Site()
-        setSite(site)
-        worker = worker or FakeWorker()
-        result = workers.import_texts(worker, **input)
-        return result, site.documents, worker
+class ImportTests(TextsTestCase, DemoWorkTestCase):
+    """The worker."""
 
-    def test_import_makes_documents_one_by_one(self):
+    def start(self, pause=0.0):
+        run = self.registry.start('import', folder='.', pause=pause)
+        transaction.commit()
+        return run
+
+    def test_import_makes_documents(self):
         self.write('a.rst', 'One\n===\n\ntext')
         self.write('b.txt', 'no title')
-        result, documents, worker = self.run_import(pause=0.5)
-        self.assertEqual('2 added', result)
+        run = self.start()
+        self.assertEqual(['import'], self.runPending())
+        self.assertEqual(('2 texts', (2, 2, 'b.txt')),
+                         (run.result, run.progress))
         self.assertEqual(
             [('a.rst', 'One', 'One\n===\n\ntext'),
              ('b.txt', 'b.txt', 'no title')],
             [(name, document.title, document.body)
-             for name, document in documents.items()])
-        self.assertEqual(
-            [(0, 2, None), (1, 2, 'a.rst'), (2, 2, 'b.txt')],
-            worker.progress)
-        self.assertEqual([0.5, 0.5], worker.waits)
+             for name, document in self.documents.items()])
+        self.assertEqual(['reindex'] * 2, self.runPending(later=1))
 
     def test_import_again_updates(self):
         self.write('a.rst', 'One')
         self.write('b.rst', 'Two')
-        site = Site()
-        self.run_import(site=site)
-        site.documents['a.rst'].publish('')
-        site.documents['b.rst'].publish('')
+        self.start()
+        self.runPending()
+        self.runPending(later=1)
+        for document in self.documents.values():
+            document.publish('')
         self.write('b.rst', 'Three')
-        result, documents, _worker = self.run_import(site=site)
-        self.assertEqual('1 changed, 1 unchanged', result)
-        self.assertEqual(2, len(documents))
+        run = self.start()
+        self.assertEqual(['import'], self.runPending())
         self.assertEqual((PUBLISHED, DRAFT), tuple(
-            document.wf_state for document in documents.values()))
+            document.wf_state for document in self.documents.values()))
+        log = self.registry.getDetails(run.id).log
+        self.assertIn('a.rst: unchanged', log)
+        self.assertIn('b.rst: changed', log)
+        # Only what changed is read again.
+        self.assertEqual(['reindex'], self.runPending(later=1))
+        self.assertEqual(['b.rst'], self.documents.search('three'))
 
-    def test_import_stops(self):
+    def test_after_an_error_it_goes_on_where_it_was(self):
+        self.write('a.rst', 'One')
+        self.write('b.rst', 'x' * 500001)
+        run = self.start()
+        with self.assertRaisesRegex(ImportRefused, 'at most 500000'):
+            self.runPending()
+        self.assertEqual((['a.rst'], 'a.rst', FAILED),
+                         (list(self.documents), run.cursor, run.state))
+
+    def test_an_import_is_stopped_behind_a_document(self):
         self.write('a.rst')
         self.write('b.rst')
-        with self.assertRaises(StopRequested):
-            self.run_import(FakeWorker(stop_after=1))
+        wait = jobs.ImportTexts.wait
+
+        def stop_and_wait(worker, seconds):
+            waits.append(seconds)
+            worker.requestStop()
+            return wait(worker, seconds)
+
+        waits = []
+        with patch.object(jobs.ImportTexts, 'wait', stop_and_wait):
+            run = self.start(pause=7.0)
+            self.runPending()
+        self.assertEqual((['a.rst'], [7.0], STOPPED),
+                         (list(self.documents), waits, run.state))
+        self.assertEqual((1, 2, 'a.rst'), run.progress)

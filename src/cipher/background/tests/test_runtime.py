@@ -229,7 +229,7 @@ class StartTests(LiveTests):
 
         declareWorker('work', work)
         self.patch(
-            'cipher.background.thread.BackgroundWorkerThread.max_tries', 3)
+            'cipher.background.workloop.WorkLoop.max_tries', 3)
         status = self.carryOut('work')
         self.assertEqual(status.state, 'failed')
         self.assertEqual(status.error_type, 'ConflictError')

@@ -26,10 +26,10 @@ from zope.security.management import queryInteraction
 from cipher.background import thread
 from cipher.background.interfaces import IBackgroundWorkerThread
 from cipher.background.interfaces import IWorkObserver
+from cipher.background.observer import WorkObserver
 from cipher.background.tests.live_support import FileSiteTests
 from cipher.background.thread import BackgroundJob
 from cipher.background.thread import BackgroundWorkerThread
-from cipher.background.thread import WorkObserver
 
 
 class Worker(BackgroundWorkerThread):

@@ -19,15 +19,15 @@ from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError
 from zope.component.hooks import getSite
 
-from cipher.background import thread
+from cipher.background import workloop
 from cipher.background.interfaces import StopRequested
 from cipher.background.tests.support import LIMIT
 from cipher.background.tests.test_thread import Worker
 from cipher.background.tests.test_thread import WorkerTests
 from cipher.background.text import MESSAGE_LIMIT
-from cipher.background.thread import FAILURE_DELAY
-from cipher.background.thread import FAILURE_DELAY_CAP
 from cipher.background.thread import BackgroundWorkerThread
+from cipher.background.workloop import FAILURE_DELAY
+from cipher.background.workloop import FAILURE_DELAY_CAP
 
 
 class Incrementer(Worker):
@@ -87,8 +87,8 @@ class TransientTests(WorkerTests):
 
     def test_tries_are_apart_by_the_back_off(self):
         counts = []
-        self.addCleanup(setattr, thread, 'backOff', thread.backOff)
-        thread.backOff = lambda count: counts.append(count) or 0
+        self.addCleanup(setattr, workloop, 'backOff', workloop.backOff)
+        workloop.backOff = lambda count: counts.append(count) or 0
 
         def work():
             raise ConflictError

@@ -1,0 +1,81 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The index of the documents' texts: which words are where.
+
+Pickles name `TextIndex`: it stays here.
+"""
+import re
+
+from BTrees.OOBTree import OOBTree
+from BTrees.OOBTree import OOTreeSet
+from persistent import Persistent
+from zope.interface import implementer
+
+from cipher.background.demo.interfaces import ITextIndex
+
+
+#: Characters of a word that count.
+WORD_LIMIT = 50
+
+_LAST = '\U0010ffff'
+
+
+@implementer(ITextIndex)
+class TextIndex(Persistent):
+    """See `~cipher.background.demo.interfaces.ITextIndex`."""
+
+    def __init__(self):
+        self._names = OOBTree()   # word -> OOTreeSet of names
+        self._words = OOBTree()   # name -> OOTreeSet of words
+
+    def add(self, name, text):
+        """See `~cipher.background.demo.interfaces.ITextIndex`."""
+        words = find_words(text)
+        known = self._words.get(name)
+        if known is None:
+            known = self._words[name] = OOTreeSet()
+        old = set(known)
+        for word in old - words:
+            self._names[word].remove(name)
+            known.remove(word)
+        for word in words - old:
+            names = self._names.get(word)
+            if names is None:
+                names = self._names[word] = OOTreeSet()
+            names.add(name)
+            known.add(word)
+        return len(words)
+
+    def remove(self, name):
+        """See `~cipher.background.demo.interfaces.ITextIndex`."""
+        # A word that nothing has any more stays: another transaction may be
+        # about to use its set.
+        for word in self._words.pop(name, ()):
+            self._names[word].remove(name)
+
+    def search(self, text):
+        """See `~cipher.background.demo.interfaces.ITextIndex`."""
+        found = None
+        for start in find_words(text):
+            names = set()
+            for some in self._names.values(start, start + _LAST):
+                names.update(some)
+            found = names if found is None else found & names
+        return sorted(found or ())
+
+
+def find_words(text):
+    """Return the set of the words of a text, as the index knows them."""
+    return {word[:WORD_LIMIT]
+            for word in re.findall(r'\w+', text.casefold())}

@@ -1,0 +1,346 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The directives ``background:trigger`` and ``background:schedule``."""
+import inspect
+import logging
+import os
+import tempfile
+
+import transaction
+from zope.component import getUtility
+from zope.component import queryUtility
+from zope.configuration import xmlconfig
+from zope.configuration.config import ConfigurationConflictError
+from zope.configuration.exceptions import ConfigurationError
+from zope.event import notify
+from zope.interface import Interface
+from zope.interface import implementer
+from zope.lifecycleevent import ObjectModifiedEvent
+from zope.schema import getFieldsInOrder
+
+from cipher.background import startzcml
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import ISchedule
+from cipher.background.interfaces import IWorkerType
+from cipher.background.testing import setUpLogging
+from cipher.background.testing import tearDownLogging
+from cipher.background.tests.support import Document
+from cipher.background.tests.support import SiteTests
+from cipher.background.tests.support import declare
+
+
+HERE = __name__
+# Without it no event of an object reaches who subscribes to both.
+EVENTS = '<include package="zope.component" />'
+WORKER = EVENTS + '<background:worker name="work" handler="%s.work" />' % HERE
+MODIFIED = 'zope.lifecycleevent.interfaces.IObjectModifiedEvent'
+
+
+class IPaper(Interface):
+    """What the triggers are for."""
+
+
+@implementer(IPaper)
+class Paper(Document):
+    """A document of its kind."""
+
+
+def work(worker):
+    """Do nothing."""
+
+
+def holds(*objects):
+    return True
+
+
+def makeInput(*objects):
+    return {}
+
+
+NUMBER = 42
+
+
+class DirectiveTests(SiteTests):
+
+    def setUp(self):
+        super().setUp()
+        logger = logging.getLogger('cipher.background')
+        self.logged = setUpLogging(logger)
+        self.addCleanup(tearDownLogging, logger)
+
+    def refuse(self, directive):
+        """Return why the directive is refused, in the third line of a file."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'wrong.zcml')
+            with open(path, 'w') as stream:
+                stream.write(
+                    '<configure xmlns:background='
+                    '"http://namespaces.zope.org/background">\n\n'
+                    '%s\n</configure>\n' % directive)
+            context = xmlconfig.file(
+                'meta.zcml', __import__('cipher.background').background)
+            with self.assertRaises(ConfigurationError) as caught:
+                xmlconfig.file(path, context=context)
+        text = str(caught.exception)
+        self.assertIn('wrong.zcml", line 3', text)
+        self.assertEqual(self.logged.getvalue(), '')
+        return text
+
+    def check_defaults(self, schema, handler):
+        parameters = list(inspect.signature(handler).parameters.values())[1:]
+        fields = dict(getFieldsInOrder(schema))
+        self.assertEqual(
+            sorted(fields), sorted(parameter.name for parameter
+                                   in parameters))
+        for parameter in parameters:
+            field = fields[parameter.name]
+            with self.subTest(schema=schema.__name__, field=parameter.name):
+                self.assertEqual(
+                    field.required, parameter.default is parameter.empty)
+                if not field.required:
+                    self.assertEqual(field.default, parameter.default)
+                self.assertTrue(field.description)
+
+    def runs(self):
+        """Return the runs that wait, the newest first."""
+        return [self.registry.get(status.id)
+                for status in self.registry.listRuns().items]
+
+
+class TriggerTests(DirectiveTests):
+
+    def declare(self, **attributes):
+        attributes.setdefault('for', '%s.IPaper %s' % (HERE, MODIFIED))
+        attributes.setdefault('worker', 'work')
+        declare(WORKER + self.directive(attributes))
+
+    def directive(self, attributes):
+        return '<background:trigger %s />' % ' '.join(
+            '%s="%s"' % (name, HERE + value if value[:1] == '.' else value)
+            for name, value in attributes.items())
+
+    def refuseTrigger(self, **attributes):
+        attributes.setdefault('for', MODIFIED)
+        attributes.setdefault('worker', 'work')
+        return self.refuse(self.directive(attributes))
+
+    def modify(self, class_=Paper):
+        # Adding it would tell that the site is modified.
+        paper = class_('Paper')
+        paper.__parent__ = self.site
+        notify(ObjectModifiedEvent(paper))
+        return paper
+
+    def test_defaults_of_schema_and_handler_agree(self):
+        self.check_defaults(startzcml.ITriggerDirective, startzcml.trigger)
+
+    def test_trigger_starts_its_worker(self):
+        self.declare()
+        paper = self.modify()
+        run, = self.runs()
+        self.assertEqual((run.type, run.due_at, run.priority, run.input),
+                         ('work', None, 0, None))
+        self.assertIs(run.context, paper)
+
+    def test_every_attribute_is_taken_over(self):
+        self.declare(condition='.holds', input='.makeInput',
+                     unique='context', delay='30', priority='7')
+        notify(ObjectModifiedEvent(self.modify()))
+        run, = self.runs()
+        self.assertEqual(run.priority, 7)
+        self.assertAlmostEqual(run.due_at - run.created_at, 30, delta=1)
+
+    def test_for_may_be_an_event_interface(self):
+        self.declare(**{'for': MODIFIED})
+        self.modify()
+        self.assertEqual(len(self.runs()), 1)
+
+    def test_for_may_name_a_class(self):
+        self.declare(**{'for': '%s.Paper %s' % (HERE, MODIFIED)})
+        self.modify()
+        self.assertEqual(len(self.runs()), 1)
+        self.modify(Document)
+        self.assertEqual(len(self.runs()), 1)
+
+    def test_for_may_be_anything(self):
+        self.declare(**{'for': '* %s' % MODIFIED})
+        self.modify(Document)
+        self.assertEqual(len(self.runs()), 1)
+
+    def test_other_objects_start_nothing(self):
+        self.declare()
+        self.modify(Document)
+        self.assertEqual(self.runs(), [])
+
+    def test_several_triggers_of_a_worker_each_start_it(self):
+        one = self.directive({'for': MODIFIED, 'worker': 'work'})
+        declare(WORKER + one + one)
+        self.modify()
+        self.assertEqual(len(self.runs()), 2)
+
+    def test_for_has_one_or_two_parts(self):
+        for value, number in ('', 0), (' '.join([MODIFIED] * 3), 3):
+            with self.subTest(value):
+                self.assertIn(
+                    "trigger of 'work': expected for with an event "
+                    'interface, or with those of an object and an event, '
+                    'got %d' % number, self.refuseTrigger(**{'for': value}))
+
+    def test_for_must_exist(self):
+        self.refuseTrigger(**{'for': '.IMissing'})
+
+    def test_condition_and_input_must_be_callable(self):
+        for name in 'condition', 'input':
+            with self.subTest(name):
+                self.assertIn(
+                    "trigger of 'work': %s must be callable, got 42" % name,
+                    self.refuseTrigger(**{name: '.NUMBER'}))
+
+    def test_numbers_and_words_are_checked(self):
+        for name, value in (
+                ('delay', '-1'), ('delay', 'nan'), ('delay', 'inf'),
+                ('delay', 'soon'), ('priority', '1001'), ('priority', 'x'),
+                ('unique', 'often')):
+            with self.subTest('%s=%s' % (name, value)):
+                self.refuseTrigger(**{name: value})
+
+    def test_delay_that_no_clock_can_tell_is_refused(self):
+        self.refuseTrigger(delay='1e300')
+
+    def test_undeclared_worker_is_warned_of_and_refused_at_start(self):
+        self.declare(worker='nobody')
+        warning = self.logged.getvalue()
+        self.assertEqual(warning.count('declared worker'), 1)
+        self.assertIn(
+            "trigger of 'nobody': expected the name of a declared worker "
+            "type, got 'nobody', which nobody declares; nothing will be "
+            'started (File "<string>", line', warning)
+        self.modify()
+        transaction.commit()
+        run, = self.runs()
+        self.assertEqual((run.state, run.error[0]),
+                         (FAILED, 'UnknownWorkerType'))
+
+    def test_worker_may_be_declared_below(self):
+        declare(self.directive({'for': MODIFIED, 'worker': 'work'}) + WORKER)
+        self.assertEqual(self.logged.getvalue(), '')
+
+
+class ScheduleTests(DirectiveTests):
+
+    def directive(self, attributes):
+        return '<background:schedule %s />' % ' '.join(
+            '%s="%s"' % (name, HERE + value if value[:1] == '.' else value)
+            for name, value in attributes.items())
+
+    def declare(self, **attributes):
+        attributes.setdefault('worker', 'work')
+        declare(WORKER + self.directive(attributes))
+        return getUtility(
+            ISchedule, attributes.get('name', attributes['worker']))
+
+    def refuseSchedule(self, **attributes):
+        attributes.setdefault('worker', 'work')
+        text = self.refuse(self.directive(attributes))
+        self.assertIsNone(queryUtility(ISchedule, 'work'))
+        return text
+
+    def test_defaults_of_schema_and_handler_agree(self):
+        self.check_defaults(startzcml.IScheduleDirective, startzcml.schedule)
+
+    def test_schedule_is_a_utility_named_as_its_worker(self):
+        schedule = self.declare(cron='0 3 * * *')
+        self.assertEqual(
+            (schedule.name, schedule.worker, schedule.cron, schedule.every,
+             schedule.timezone, schedule.input),
+            ('work', 'work', '0 3 * * *', None, 'UTC', None))
+
+    def test_every_attribute_is_taken_over(self):
+        schedule = self.declare(
+            name='nightly', cron='0 3 * * *', timezone='Europe/Vilnius',
+            input='.makeInput')
+        self.assertEqual(
+            (schedule.name, schedule.worker, schedule.cron,
+             schedule.timezone, schedule.input),
+            ('nightly', 'work', '0 3 * * *', 'Europe/Vilnius', makeInput))
+        schedule = self.declare(name='often', every='0.5')
+        self.assertEqual((schedule.cron, schedule.every), (None, 0.5))
+
+    def test_a_worker_may_have_several_schedules(self):
+        self.declare(name='a', every='60')
+        self.declare(name='b', every='3600')
+        self.assertEqual(
+            [status.name for status in self.registry.listSchedules()],
+            ['a', 'b'])
+
+    def test_two_schedules_of_one_name_conflict(self):
+        directive = self.directive({'worker': 'work', 'every': '60'})
+        with self.assertRaises(ConfigurationConflictError) as caught:
+            declare(WORKER + directive + directive)
+        self.assertIn("('cipher.background.schedule', 'work')",
+                      str(caught.exception))
+
+    def test_cron_and_every_exclude_each_other(self):
+        self.assertIn(
+            "schedule 'work': expected exactly one of cron and every, got "
+            'both', self.refuseSchedule(cron='0 3 * * *', every='60'))
+        self.assertIn('got neither', self.refuseSchedule())
+        self.assertIn('got both',
+                      self.refuseSchedule(cron='0 3 * * *', every='0'))
+
+    def test_every_must_be_more_than_nothing(self):
+        for value in '0', '-1', 'nan', 'inf', '0.0':
+            with self.subTest(value):
+                self.assertIn(
+                    "schedule 'work': every: expected seconds greater than "
+                    '0, a hundred years at the most, got ',
+                    self.refuseSchedule(every=value))
+
+    def test_every_that_no_clock_can_tell_is_refused(self):
+        self.refuseSchedule(every='1e300')
+
+    def test_wrong_cron_expression_is_refused(self):
+        for value in '', '61 * * * *', '0 3 * *', '0 0 30 2 *':
+            with self.subTest(value):
+                self.assertIn(
+                    "schedule 'work': cron: expected minute, hour, ",
+                    self.refuseSchedule(cron=value))
+
+    def test_unknown_timezone_is_refused(self):
+        for more in {'cron': '0 3 * * *'}, {'every': '60'}:
+            self.assertIn(
+                "schedule 'work': timezone: expected the name of a time "
+                "zone as Europe/Vilnius, got 'Europe/Wilna'",
+                self.refuseSchedule(timezone='Europe/Wilna', **more))
+
+    def test_input_must_be_callable(self):
+        self.assertIn("schedule 'work': input must be callable, got 42",
+                      self.refuseSchedule(every='60', input='.NUMBER'))
+
+    def test_worker_is_needed(self):
+        self.refuse('<background:schedule every="60" />')
+
+    def test_undeclared_worker_is_warned_of_and_refused_at_start(self):
+        self.declare(worker='nobody', every='60')
+        warning = self.logged.getvalue()
+        self.assertEqual(warning.count('declared worker'), 1)
+        self.assertIn(
+            "schedule 'nobody': expected the name of a declared worker type, "
+            "got 'nobody', which nobody declares; nothing will be started "
+            '(File "<string>", line', warning)
+        self.assertIsNone(queryUtility(IWorkerType, 'nobody'))
+        self.assertIsNone(self.registry.runSchedule('nobody'))
+        run, = self.runs()
+        self.assertEqual((run.state, run.error[0]),
+                         (FAILED, 'UnknownWorkerType'))

@@ -1,0 +1,532 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Triggers: what happens starts a worker, in the transaction of the event."""
+import logging
+
+import transaction
+from persistent import Persistent
+from transaction.interfaces import TransientError
+from zope.component import handle
+from zope.component import provideHandler
+from zope.component import provideUtility
+from zope.component.hooks import site as siteOf
+from zope.container.contained import Contained
+from zope.event import notify
+from zope.interface import Attribute
+from zope.interface import Interface
+from zope.interface import implementer
+from zope.lifecycleevent import ObjectModifiedEvent
+from zope.lifecycleevent import ObjectRemovedEvent
+from zope.lifecycleevent.interfaces import IObjectAddedEvent
+from zope.lifecycleevent.interfaces import IObjectModifiedEvent
+from zope.lifecycleevent.interfaces import IObjectMovedEvent
+from zope.lifecycleevent.interfaces import IObjectRemovedEvent
+from zope.schema import TextLine
+from zope.security.management import endInteraction
+from zope.security.proxy import ProxyFactory
+from zope.security.proxy import removeSecurityProxy
+from zope.site.folder import rootFolder
+from zope.site.site import LocalSiteManager
+
+from cipher.background.installation import addRegistry
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import MAX_DEPTH
+from cipher.background.interfaces import IRunCreatedEvent
+from cipher.background.interfaces import IRunEvent
+from cipher.background.interfaces import IRunFailedEvent
+from cipher.background.interfaces import IRunSucceededEvent
+from cipher.background.interfaces import IWorkerType
+from cipher.background.testing import runPending
+from cipher.background.testing import setUpLogging
+from cipher.background.testing import tearDownLogging
+from cipher.background.tests.live_support import declareWorker
+from cipher.background.tests.support import Document
+from cipher.background.tests.support import Folder
+from cipher.background.tests.support import SiteTests
+from cipher.background.tests.support import declare
+from cipher.background.tests.support import login
+from cipher.background.trigger import Trigger
+from cipher.background.workertype import WorkerType
+
+
+class IDocument(Interface):
+    """What most triggers are for."""
+
+
+@implementer(IDocument)
+class Paper(Document):
+    """A document that says what it is."""
+
+
+class ITitle(Interface):
+    """Input of a worker."""
+
+    title = TextLine(title="Title")
+
+
+class IPublishedEvent(Interface):
+    """An event of the application, not about an object."""
+
+    paper = Attribute("What was published")
+
+
+@implementer(IPublishedEvent)
+class PublishedEvent:
+
+    def __init__(self, paper):
+        self.paper = paper
+
+
+class TriggerTests(SiteTests):
+
+    def setUp(self):
+        super().setUp()
+        # It brings the events of objects to who subscribes to both.
+        declare('<include package="zope.component" />')
+        self.logged = setUpLogging(logging.getLogger('cipher.background'))
+        self.addCleanup(
+            tearDownLogging, logging.getLogger('cipher.background'))
+        declareWorker('work', lambda worker: None)
+
+    def on(self, *interfaces, worker='work', **options):
+        provideHandler(Trigger(worker, **options), interfaces)
+
+    def runs(self, state='pending'):
+        """Return the runs in that state, the oldest first."""
+        statuses = self.registry.listRuns(states=[state], limit=1000).items
+        return [self.registry.get(status.id) for status in statuses][::-1]
+
+    def lines(self, text):
+        return [line for line in self.logged.getvalue().splitlines()
+                if text in line]
+
+    def addPaper(self, name='paper', container=None):
+        container = self.site if container is None else container
+        container[name] = Paper(name)
+        return container[name]
+
+
+class EventTests(TriggerTests):
+    """Events of objects in containers, and of applications."""
+
+    def test_object_that_is_added(self):
+        self.on(IDocument, IObjectAddedEvent)
+        paper = self.addPaper()
+        transaction.commit()
+        run, = self.runs()
+        self.assertIs(run.context, paper)
+        self.assertEqual(run.depth, 0)
+
+    def test_object_that_is_modified(self):
+        self.on(IDocument, IObjectModifiedEvent)
+        paper = self.addPaper()
+        self.assertEqual(self.runs(), [])
+        notify(ObjectModifiedEvent(paper))
+        self.assertEqual([run.context for run in self.runs()], [paper])
+
+    def test_object_that_is_moved(self):
+        self.site['folder'] = folder = Folder()
+        paper = self.addPaper()
+        transaction.commit()
+        self.on(IDocument, IObjectMovedEvent,
+                condition=lambda paper, event: event.oldName == 'paper')
+        folder['other'] = paper
+        transaction.commit()
+        run, = self.runs()
+        self.assertIs(run.context, paper)
+
+    def test_object_that_is_removed_is_told_by_its_container(self):
+        self.site['folder'] = folder = Folder()
+        self.addPaper(container=folder)
+        transaction.commit()
+        self.on(IDocument, IObjectRemovedEvent)
+        del folder['paper']
+        transaction.commit()
+        run, = self.runs()
+        self.assertIs(run.context, folder)
+        run, = runPending(self.site)
+        self.assertEqual(run.state, 'succeeded')
+
+    def test_removal_tells_its_input_what_was_removed(self):
+        def titles(paper, event):
+            return {'title': paper.title}
+
+        declareWorker('forget', lambda worker, title: title, schema=ITitle)
+        self.on(IDocument, IObjectRemovedEvent, worker='forget',
+                input=titles)
+        self.addPaper('gone soon')
+        del self.site['gone soon']
+        transaction.commit()
+        run, = runPending(self.site)
+        self.assertEqual(run.result, 'gone soon')
+
+    def test_object_that_is_removed_with_its_container(self):
+        # The context must not be what goes with the container.
+        self.site['folder'] = folder = Folder()
+        self.addPaper(container=folder)
+        transaction.commit()
+        declare('<subscriber for="zope.location.interfaces.ILocation '
+                'zope.lifecycleevent.interfaces.IObjectMovedEvent" handler='
+                '"zope.container.contained.dispatchToSublocations" />'
+                '<adapter factory='
+                '"zope.container.contained.ContainerSublocations" />')
+        self.on(IDocument, IObjectRemovedEvent)
+        del self.site['folder']
+        transaction.commit()
+        run, = self.runs()
+        self.assertIs(run.context, self.site)
+
+    def test_removed_object_in_a_proxy(self):
+        self.site['folder'] = folder = Folder()
+        paper = self.addPaper(container=folder)
+        self.on(IDocument, IObjectRemovedEvent)
+        notify(ObjectRemovedEvent(
+            ProxyFactory(paper), ProxyFactory(folder), 'paper'))
+        transaction.commit()
+        run, = self.runs()
+        self.assertIs(run.context, folder)
+
+    def test_object_and_event_in_proxies(self):
+        paper = self.addPaper()
+        trigger = Trigger('work')
+        event = ObjectModifiedEvent(ProxyFactory(paper))
+        trigger(ProxyFactory(paper), event)
+        trigger(ProxyFactory(event))
+        self.assertEqual([run.context is paper for run in self.runs()],
+                         [True, True])
+
+    def test_event_of_the_application_with_an_object_named_otherwise(self):
+        # Nothing tells what it is about: the run is of the current site.
+        self.on(IPublishedEvent)
+        paper = self.addPaper()
+        notify(PublishedEvent(paper))
+        self.assertEqual(self.runs(), [])
+        with siteOf(self.site):
+            notify(PublishedEvent(paper))
+        run, = self.runs()
+        self.assertIsNone(run.context)
+
+    def test_event_of_the_application_for_two(self):
+        self.on(IDocument, IPublishedEvent)
+        paper = self.addPaper()
+        handle(paper, PublishedEvent(paper))
+        self.assertEqual([run.context for run in self.runs()], [paper])
+
+    def test_class_in_for(self):
+        self.on(Paper, IObjectAddedEvent)
+        self.addPaper()
+        self.addDocument()
+        self.assertEqual(len(self.runs()), 1)
+
+    def test_one_event_interface_stands_for_every_object(self):
+        self.on(IObjectAddedEvent)
+        self.addPaper()
+        self.addDocument()
+        self.assertEqual(len(self.runs()), 2)
+
+
+class TransactionTests(TriggerTests):
+
+    def test_run_comes_with_the_transaction_of_the_event(self):
+        self.on(IDocument, IObjectAddedEvent)
+        self.addPaper()
+        transaction.abort()
+        self.assertEqual(self.runs(), [])
+        self.addPaper()
+        transaction.commit()
+        self.assertEqual(len(self.runs()), 1)
+
+    def test_run_goes_with_the_savepoint_of_the_event(self):
+        self.on(IDocument, IObjectAddedEvent)
+        savepoint = transaction.savepoint()
+        self.addPaper()
+        savepoint.rollback()
+        transaction.commit()
+        self.assertEqual(self.runs(), [])
+
+    def test_starter_is_the_principal_of_the_interaction(self):
+        self.on(IDocument, IObjectAddedEvent)
+        login('ann')
+        self.addPaper()
+        endInteraction()
+        self.addPaper('other')
+        self.assertEqual([run.starter for run in self.runs()],
+                         ['ann', None])
+
+    def test_registry_is_the_nearest_above_the_object(self):
+        self.site['inner'] = inner = Folder()
+        self.site['site'] = site = rootFolder()
+        site.setSiteManager(LocalSiteManager(site))
+        nearer = addRegistry(site)
+        transaction.commit()
+        self.on(IDocument, IObjectAddedEvent)
+        self.addPaper(container=site)
+        self.assertEqual(self.runs(), [])
+        self.assertEqual(len(nearer.listRuns().items), 1)
+        self.addPaper(container=inner)
+        self.assertEqual(len(self.runs()), 1)
+
+    def test_no_registry_above_starts_nothing_and_says_so_once(self):
+        self.connection.root()['elsewhere'] = folder = Folder()
+        transaction.commit()
+        self.on(IDocument, IObjectAddedEvent)
+        self.addPaper(container=folder)
+        transaction.commit()
+        self.assertEqual(self.runs(), [])
+        self.assertEqual(self.logged.getvalue(), (
+            "trigger of 'work': no registry above 'Paper', nothing is "
+            'started\n'))
+        self.assertIn('paper', folder)
+
+    def test_options_take_the_place_of_what_the_type_says(self):
+        declareWorker('work', lambda worker: None, priority=3,
+                      unique='context')
+        self.on(IDocument, IObjectModifiedEvent, delay=60.0, priority=-5,
+                unique='no')
+        paper = self.addPaper()
+        notify(ObjectModifiedEvent(paper))
+        notify(ObjectModifiedEvent(paper))
+        first, second = self.runs()
+        self.assertEqual((first.priority, second.priority), (-5, -5))
+        self.assertAlmostEqual(first.due_at - first.created_at, 60, delta=1)
+
+    def test_options_left_out_are_those_of_the_type(self):
+        declareWorker('work', lambda worker: None, priority=3,
+                      unique='context')
+        self.on(IDocument, IObjectModifiedEvent)
+        paper = self.addPaper()
+        notify(ObjectModifiedEvent(paper))
+        notify(ObjectModifiedEvent(paper))
+        run, = self.runs()
+        self.assertEqual((run.priority, run.due_at), (3, None))
+
+    def test_unique_by_context(self):
+        self.on(IDocument, IObjectModifiedEvent, unique='context')
+        one, other = self.addPaper('one'), self.addPaper('other')
+        for paper in one, other, one, other:
+            notify(ObjectModifiedEvent(paper))
+        self.assertEqual([run.context for run in self.runs()], [one, other])
+
+
+class FailureTests(TriggerTests):
+    """What a trigger is given raises: the user must not suffer."""
+
+    def fails(self, *objects):
+        raise ValueError('no use')
+
+    def conflicts(self, *objects):
+        raise TransientError('again')
+
+    def assertFailed(self, error_type, text, number=1):
+        transaction.commit()
+        self.assertIn('paper', self.site)
+        self.assertEqual(self.runs(), [])
+        runs = self.runs('failed')
+        self.assertEqual(len(runs), number)
+        self.assertEqual(runs[0].error[0], error_type)
+        self.assertIn(text, runs[0].error[1])
+        status = self.registry.getStatus(runs[0].id)
+        self.assertEqual(status.title, "work, by trigger of 'work'")
+        self.assertIn(error_type, self.registry.getDetails(
+            runs[0].id).traceback)
+        self.assertEqual(self.registry.getCounts(),
+                         {'work': {'failed': number}})
+        self.assertEqual(runPending(self.site), [])
+
+    def test_condition_holds_or_not(self):
+        asked = []
+
+        def condition(*objects):
+            asked.append(objects)
+            return objects[0].title == 'right'
+
+        self.on(IDocument, IObjectAddedEvent, condition=condition)
+        self.addPaper('wrong')
+        right = self.addPaper('right')
+        self.assertEqual([run.context for run in self.runs()], [right])
+        self.assertIs(asked[1][0], right)
+        self.assertIs(asked[1][1].object, right)
+
+    def test_condition_of_an_event_is_called_with_it(self):
+        self.on(IObjectAddedEvent,
+                condition=lambda event: event.newName == 'right')
+        self.addPaper('wrong')
+        self.addPaper('right')
+        self.assertEqual(len(self.runs()), 1)
+
+    def test_condition_that_raises(self):
+        self.on(IDocument, IObjectAddedEvent, condition=self.fails)
+        self.addPaper()
+        self.assertFailed('ValueError', 'no use')
+        self.assertEqual(
+            len(self.lines("trigger of 'work': its condition failed")), 1)
+
+    def test_input_that_raises(self):
+        self.on(IDocument, IObjectAddedEvent, input=self.fails)
+        self.addPaper()
+        self.assertFailed('ValueError', 'no use')
+        self.assertEqual(len(self.lines(
+            "trigger of 'work': worker 'work' could not be started")), 1)
+
+    def test_input_that_does_not_fit(self):
+        self.on(IDocument, IObjectAddedEvent,
+                input=lambda *objects: {'unknown': 1})
+        self.addPaper()
+        self.assertFailed('InvalidInput', "'unknown'")
+
+    def test_input_that_is_none_at_all(self):
+        self.on(IDocument, IObjectAddedEvent,
+                input=lambda *objects: 'surprise')
+        self.addPaper()
+        transaction.commit()
+        self.assertEqual(len(self.runs('failed')), 1)
+
+    def test_worker_that_nobody_declares(self):
+        self.on(IDocument, IObjectAddedEvent, worker='nobody')
+        self.addPaper()
+        transaction.commit()
+        run, = self.runs('failed')
+        self.assertEqual((run.type, run.error[0]),
+                         ('nobody', 'UnknownWorkerType'))
+
+    def test_transient_errors_are_raised(self):
+        # So that the whole request is done again.
+        for name in 'condition', 'input':
+            with self.subTest(name):
+                self.on(IDocument, IPublishedEvent, **{name: self.conflicts})
+                paper = self.addPaper(name)
+                with self.assertRaises(TransientError):
+                    handle(paper, PublishedEvent(paper))
+                self.assertEqual(self.runs('failed'), [])
+                transaction.abort()
+
+    def test_condition_for_runs_that_raises_is_no_endless_matter(self):
+        # Its failure is a run as well, that is created and fails.
+        for interface in IRunCreatedEvent, IRunFailedEvent:
+            with self.subTest(interface.__name__):
+                self.on(interface, condition=self.fails)
+                self.registry.start('work')
+                self.registry.finish(
+                    self.registry.start('work'), FAILED, _Failed)
+                transaction.commit()
+                self.assertLess(len(self.runs('failed')), 100)
+
+
+class _Failed:
+    """Stands for RunFailedEvent, and tells nobody."""
+
+    def __init__(self, object, registry):
+        pass
+
+
+class ChainTests(TriggerTests):
+    """Runs that follow from runs."""
+
+    def follow(self, name):
+        return lambda event: event.object.type == name
+
+    def test_notify_follows_when_publish_succeeded(self):
+        told = []
+        declareWorker('publish', lambda worker: None)
+        declareWorker('notify', lambda worker: told.append(
+            worker.context.title))
+        self.on(IRunSucceededEvent, worker='notify',
+                condition=self.follow('publish'))
+        paper = self.addPaper()
+        self.registry.start('publish', paper)
+        transaction.commit()
+        publish, told_run = runPending(self.site)
+        self.assertEqual((publish.type, told_run.type),
+                         ('publish', 'notify'))
+        self.assertEqual(told, ['paper'])
+        self.assertEqual((publish.depth, told_run.depth), (0, 1))
+
+    def test_nothing_follows_when_publish_fails(self):
+        def fail(worker):
+            raise ValueError('broken')
+
+        declareWorker('publish', fail)
+        self.on(IRunSucceededEvent, condition=self.follow('publish'))
+        self.registry.start('publish')
+        transaction.commit()
+        with self.assertRaises(ValueError):
+            runPending(self.site)
+        self.assertEqual(self.runs(), [])
+
+    def test_work_that_fires_its_own_event_is_stopped(self):
+        def touch(worker):
+            notify(ObjectModifiedEvent(worker.context))
+
+        declareWorker('work', touch)
+        self.on(IDocument, IObjectModifiedEvent)
+        paper = self.addPaper()
+        notify(ObjectModifiedEvent(paper))
+        transaction.commit()
+        runs = runPending(self.site)
+        self.assertEqual([run.depth for run in runs],
+                         list(range(MAX_DEPTH + 1)))
+        self.assertEqual({run.state for run in runs}, {'succeeded'})
+        loud, = self.lines('expected a chain of at most 10 runs')
+        self.assertIn("trigger of 'work'", loud)
+        self.assertIn("worker 'work' is not started", loud)
+
+    def test_chain_of_a_worker_with_itself_is_stopped(self):
+        self.on(IRunSucceededEvent)
+        self.registry.start('work')
+        transaction.commit()
+        self.assertEqual(len(runPending(self.site)), MAX_DEPTH + 1)
+
+    def test_trigger_at_the_start_of_runs_does_not_go_on_for_ever(self):
+        self.on(IRunCreatedEvent)
+        self.registry.start('work')
+        transaction.commit()
+        self.assertEqual([run.depth for run in self.runs()],
+                         list(range(MAX_DEPTH + 1)))
+        self.assertEqual(len(self.lines('expected a chain')), 1)
+
+    def test_depth_of_a_chain_ends_with_it(self):
+        self.on(IRunCreatedEvent,
+                condition=lambda event: event.object.depth < 2)
+        for _ in range(3):
+            self.registry.start('work')
+        self.assertEqual([run.depth for run in self.runs()],
+                         [0, 1, 2] * 3)
+
+    def test_unique_trigger_at_the_start_of_runs(self):
+        self.on(IRunEvent, unique='type')
+        self.registry.start('work')
+        transaction.commit()
+        self.assertLess(len(self.runs()), 4)
+
+
+class Gone(Contained, Persistent):
+    """Without a place."""
+
+
+class RemoveProxyTests(TriggerTests):
+
+    def test_input_gets_what_the_handler_gets(self):
+        given = []
+        self.on(IDocument, IObjectModifiedEvent,
+                input=lambda *objects: given.extend(objects))
+        paper = self.addPaper()
+        event = ObjectModifiedEvent(paper)
+        notify(event)
+        self.assertEqual(given, [paper, event])
+        self.assertIs(removeSecurityProxy(given[0]), given[0])
+
+    def test_object_without_a_place_starts_nothing(self):
+        provideUtility(WorkerType('work'), IWorkerType, 'work')
+        Trigger('work')(Gone(), ObjectModifiedEvent(Gone()))
+        self.assertEqual(self.runs(), [])
