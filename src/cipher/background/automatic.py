@@ -13,6 +13,7 @@
 ##############################################################################
 """Starts that nobody watches: by triggers, schedules, for services."""
 import logging
+import threading
 
 from transaction.interfaces import TransientError
 
@@ -27,6 +28,8 @@ from cipher.background.text import formatTraceback
 
 
 log = logging.getLogger(__name__)
+
+_local = threading.local()
 
 
 def startAutomatically(registry, source, worker, context, make_input,
@@ -56,11 +59,19 @@ def startAutomatically(registry, source, worker, context, make_input,
 
 
 def recordFailure(registry, source, worker, error):
-    """Keep *error* as a run of *worker* that failed before it began."""
-    if depthOfNext() > MAX_DEPTH:
-        return   # a failure of what starts at failures
-    run = registry.addRun(worker, title='%s, by %s' % (worker, source))
-    with deeper():
-        registry.finish(
-            run, FAILED, RunFailedEvent, error=describeError(error),
-            details=RunDetails(formatTraceback(error)))
+    """Keep *error* as a run of *worker* that failed before it began.
+
+    Not if that comes of such a failure: triggers that fail at the events of
+    runs would fail for ever.
+    """
+    if getattr(_local, 'is_recording', False):
+        return
+    _local.is_recording = True
+    try:
+        run = registry.addRun(worker, title='%s, by %s' % (worker, source))
+        with deeper():
+            registry.finish(
+                run, FAILED, RunFailedEvent, error=describeError(error),
+                details=RunDetails(formatTraceback(error)))
+    finally:
+        _local.is_recording = False

@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """What waits in the lanes that this process consumes, as far as it knows."""
+import itertools
 import threading
 
 from cipher.background.live import Ticket
@@ -161,7 +162,7 @@ class Backlog:
         """
         with self._lock:
             view = self._views[oid, number]
-            new = list(view.deferred.items())[:limit]
+            new = list(itertools.islice(view.deferred.items(), limit))
             moved = {serial for serial, _ in new}
             old = [key for serial, key in view.due_keys.items()
                    if serial in moved or serial not in view.unfinished]

@@ -12,6 +12,9 @@
 #
 ##############################################################################
 """What a runtime does for a database now and then: schedules, services."""
+import logging
+
+from transaction.interfaces import TransientError
 from zope.component import getUtilitiesFor
 
 from cipher.background import process
@@ -25,6 +28,9 @@ from cipher.background.services import keepRunning
 from cipher.background.services import listServices
 
 
+log = logging.getLogger(__name__)
+
+
 class Chores:
     """Starts what the clock or the end of a service asks for.
 
@@ -34,6 +40,7 @@ class Chores:
 
     def __init__(self, runtime):
         self._runtime = runtime
+        self._failing = set()   # (what, name), to tell of each only once
 
     def turn(self, connection):
         """Look once; each start is a transaction of its own."""
@@ -54,7 +61,17 @@ class Chores:
             self._start(home, 'service', keepRunning, worker_type)
 
     def _start(self, home, what, start, declared):
-        note = self._runtime.note('%s %s' % (what, declared.name))
-        with ZopeTransaction(note=note):
-            with ZopeSite(home.getSite()):
-                start(home, declared)
+        key = what, declared.name
+        try:
+            with ZopeTransaction(note=self._runtime.note('%s %s' % key)):
+                with ZopeSite(home.getSite()):
+                    start(home, declared)
+            self._failing.discard(key)
+        except TransientError:
+            log.debug('%s %r: another process was faster', *key)
+        except Exception:
+            # No reason not to start the others.
+            if key not in self._failing:
+                self._failing.add(key)
+                log.exception('%s %r: could not be started; it is tried '
+                              'again at each turn', *key)

@@ -16,6 +16,7 @@
 Pickles name the classes of this module: they stay here.
 """
 from BTrees.LLBTree import LLBTree
+from BTrees.LLBTree import LLTreeSet
 from persistent import Persistent
 
 
@@ -38,12 +39,13 @@ class Due(Persistent):
 
     def __init__(self):
         self.tree = LLBTree()   # due_at in microseconds, unique -> serial
+        self.serials = LLTreeSet()   # the same, for lists
 
     def __getstate__(self):
-        return self.tree
+        return self.tree, self.serials
 
-    def __setstate__(self, tree):
-        self.tree = tree
+    def __setstate__(self, state):
+        self.tree, self.serials = state
 
     def add(self, due_at, serial):
         """Note that the run *serial* waits until *due_at*."""
@@ -51,6 +53,7 @@ class Due(Persistent):
         while key in self.tree:
             key += 1
         self.tree[key] = serial
+        self.serials.insert(serial)
 
     def upTo(self, now):
         """Yield (key, serial) of what is due at *now*, the earliest first."""
@@ -59,4 +62,14 @@ class Due(Persistent):
 
     def remove(self, key):
         """Forget the entry *key*."""
-        del self.tree[key]
+        self.serials.discard(self.tree.pop(key))
+
+    def walk(self, below):
+        """Yield the serials under *below*, the greatest first."""
+        while self.serials:
+            try:
+                serial = self.serials.maxKey(below - 1)
+            except ValueError:
+                return
+            yield serial
+            below = serial

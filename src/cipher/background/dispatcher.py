@@ -17,7 +17,6 @@ import heapq
 import itertools
 import threading
 import time
-from collections import deque
 
 from cipher.background import clock
 
@@ -35,7 +34,7 @@ class Dispatcher:
         self._wish = wish            # Event: let the control thread look
         self._lock = threading.Lock()
         self._delayed = []           # heap of (monotonic time, n, ticket)
-        self._parked = {}            # type name -> deque of tickets
+        self._parked = {}   # type name -> heap of (-priority, n, ticket)
         self._count = itertools.count()
 
     def submit(self, ticket, due_at=None):
@@ -68,13 +67,14 @@ class Dispatcher:
         """Let *ticket*, which had begun, wait until its type has room."""
         self._backlog.again()
         with self._lock:
-            self._parked.setdefault(type_name, deque()).append(ticket)
+            heapq.heappush(self._parked.setdefault(type_name, []), (
+                -ticket.priority, next(self._count), ticket))
 
     def unpark(self, type_name):
         """One run of that type may try again."""
         with self._lock:
             tickets = self._parked.get(type_name)
-            ticket = tickets.popleft() if tickets else None
+            ticket = heapq.heappop(tickets)[2] if tickets else None
         if ticket is not None:
             self._executor.submit(ticket)
 

@@ -181,7 +181,7 @@ class Snooze(BackgroundError):
 
     def __init__(self, seconds, reason=None):
         super().__init__(reason or 'put off for %s s' % seconds)
-        self.seconds = seconds
+        self.seconds = float(seconds)
 
 
 class StopRequested(BaseException):
@@ -476,7 +476,8 @@ class IWorkerRun(Interface):
                 description="How many runs led to it, each by a start")
     interruptions = Int(
         title=_("Interruptions"), readonly=True,
-        description="How many times its process died while it ran")
+        description="How many times its process died while it ran, since "
+                    "its last checkpoint")
     owner = TextLine(title=_("Process"), required=False, readonly=True,
                      description="The process that carries it out")
     result = Attribute("What the work returned: a short text or plain data")
@@ -626,9 +627,9 @@ class IWorkerRegistry(Interface):
                priority=None):
         """`start` with options; *input* is a dict or None.
 
-        *delay*: seconds that the run waits at least.  *unique* and *priority*
-        take the place of what the type says.  Where it is unique and such a
-        run is pending, return that one.
+        *delay*: seconds that the run waits at least, up to ten years.
+        *unique* and *priority* take the place of what the type says.  Where
+        it is unique and such a run is pending, return that one.
         """
 
     def startByPrincipal(name, context=None, **input):

@@ -29,6 +29,9 @@ from cipher.background.interfaces import IllegalTransition
 #: process, and would do so for ever.
 MAX_INTERRUPTIONS = 3
 
+#: Seconds: ten years.  Whoever puts off for longer means something else.
+LONGEST_DELAY = 10 * 366 * 86400.0
+
 # state -> states that may follow.  A pending run succeeds or fails without
 # being stored as running when its work needs no claim.
 _FOLLOWING = {
@@ -70,6 +73,13 @@ def backOff(count, base=0.01, cap=30.0, rand=random.random):
     """
     delay = min(cap, base * 2 ** min(count - 1, 60))
     return delay * (0.5 + 0.5 * rand())
+
+
+def cleanDelay(seconds):
+    """Return *seconds*, whatever number it is, as a delay that can be kept.
+    """
+    # Not a number is not greater than 0.
+    return min(float(seconds), LONGEST_DELAY) if seconds > 0 else 0.0
 
 
 def isSilent(silent_for, lease):

@@ -65,12 +65,30 @@ def _lane_created(lane, waiting_only, before):
     below = None
     if before is not None:
         below = lane.births.serialAfter(before[0])
-    for run in lane.births.walk(below):
-        if waiting_only and run.serial < lane.cursor.position:
-            return
+    runs = _lane_waiting(lane, below) if waiting_only else (
+        lane.births.walk(below))
+    for run in runs:
         order = (momentOf(run), run.lane, run.serial)
         if before is None or order < before:
             yield order, run
+
+
+def _lane_waiting(lane, below):
+    """Yield at least what is not finished, newest first.
+
+    That is at or above the cursor, or it waits for its time.
+    """
+    position = lane.cursor.position
+    for run in lane.births.walk(below):
+        if run.serial < position:
+            break
+        yield run
+    if below is not None:
+        position = min(position, below)
+    for serial in lane.due.walk(position):
+        run = lane.births.get(serial)
+        if run is not None:
+            yield run
 
 
 def _finished(lanes, states, before):

@@ -93,8 +93,9 @@ class LiveRun:
         with self._lock:
             if stop is not None:
                 self.stop = stop
-            else:
                 # Who was asked to stop by a person is not rerun.
+                self.is_shutdown = False
+            else:
                 self.is_shutdown = self.stop is None
             if self.worker is not None:
                 self.worker.requestStop()

@@ -43,6 +43,7 @@ class Pruner:
     def __init__(self, runtime):
         self._runtime = runtime
         self._next = time.monotonic() + INTERVAL
+        self._claims = {}   # registry oid -> key of the claim looked at last
 
     def turn(self, connection):
         """Prune one batch, if it is time; return whether there is more."""
@@ -66,14 +67,19 @@ class Pruner:
             with ZopeTransaction(note=runtime.note('prune')):
                 registry = connection.get(oid)
                 is_more |= _prune_registry(registry, own, BATCH)
-                for key in staleClaims(registry, BATCH):
+                stale, last = staleClaims(
+                    registry, BATCH, self._claims.get(oid))
+                for key in stale:
                     del registry.claims[key]
+            self._claims[oid] = last
         return is_more
 
 
 def _prune_registry(registry, lanes, limit):
     """Remove at most *limit* runs; return whether there may be more."""
     rules = _Rules(registry)
+    # Who was stopped is told by its last run.
+    services = {state.run for state in registry.services.values()}
     removed = 0
     entries = heapq.merge(*[_with_lane(lane) for lane in lanes],
                           key=lambda item: item[1].key)
@@ -84,6 +90,8 @@ def _prune_registry(registry, lanes, limit):
         if not rules.isOver(entry):
             if rules.isDone(entry):
                 break
+            continue
+        if (entry.lane, entry.serial) in services:
             continue
         born_in = registry.lanes.get(entry.lane)
         run = born_in and born_in.births.get(entry.serial)
@@ -118,6 +126,8 @@ class _Rules:
                 numbers[name] += number
             for name, _, number in lane.pruned.getCounts():
                 numbers[name] -= number
+            # Two processes that remove from the same excess conflict.
+            registry._p_jar.readCurrent(lane.pruned)
         for name, number in numbers.items():
             days, keep = self._retention(name)
             self._limits[name] = int((self._now - days * _DAY) * 1000000)

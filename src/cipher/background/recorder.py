@@ -16,6 +16,7 @@ import logging
 import time
 
 from transaction.interfaces import TransientError
+from ZODB.POSException import ConflictError
 from zope.component import queryUtility
 from zope.event import notify
 
@@ -32,11 +33,16 @@ from cipher.background.interfaces import RunLost
 from cipher.background.interfaces import RunStartedEvent
 from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.interfaces import SiteGone
+from cipher.background.interfaces import Snooze
+from cipher.background.interfaces import StopRequested
 from cipher.background.lifecycle import backOff
+from cipher.background.lifecycle import cleanDelay
 from cipher.background.observer import WorkObserver
+from cipher.background.plaindata import plainCopy
 from cipher.background.plaindata import shortResult
 from cipher.background.recording import addCleanupTraceback
 from cipher.background.recording import finish
+from cipher.background.recording import putOff
 from cipher.background.recording import writeError
 from cipher.background.recording import writeInterruption
 from cipher.background.reference import isInPlace
@@ -64,6 +70,7 @@ class RunRecorder(WorkObserver):
         self._epoch = epoch
         self._is_claimed = is_claimed
         self._is_done = False   # done() was called: perhaps committed
+        self._touched = None    # of the run, as the work sees it
         self._found = (None, None, None)   # connection, registry, run
 
     # The worker's calls
@@ -90,7 +97,8 @@ class RunRecorder(WorkObserver):
             return True
         self._check_fence(run)
         worker.checkStop()
-        worker.cursor = run.cursor
+        worker.cursor = plainCopy(run.cursor, 'cursor')
+        self._touched = run.touched
         if run.cursor is not None:
             worker.progress = run.progress
         self._give_context(worker, registry, run)
@@ -115,11 +123,18 @@ class RunRecorder(WorkObserver):
     def checkpoint(self, worker, cursor):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         connection, registry, run = self._found
+        if run is None or run.isFinished():
+            return super().checkpoint(worker, cursor)
         self._check_fence(run)
-        run.cursor = worker.cursor = cursor
+        run.cursor = cursor
         run.progress = self.live.progress
+        # It got on: it is not what kills its process each time.
+        run.interruptions = 0
         worker.commitAndGoOn()
+        worker.cursor = plainCopy(cursor, 'cursor')
         self._check_fence(run)
+        if run.touched != self._touched:
+            raise ConflictError('run %r: started again meanwhile' % run.id)
         self._give_context(worker, registry, run)
         connection.cacheGC()
 
@@ -139,7 +154,6 @@ class RunRecorder(WorkObserver):
 
     def failed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
-        self.live.error = error
         self._record(connection, lambda registry, run:
                      self._write_error(registry, run, error, worker))
 
@@ -202,21 +216,32 @@ class RunRecorder(WorkObserver):
                           'by now' % (run.id, run.state))
 
     def _write_error(self, registry, run, error, worker=None):
+        self.live.error = error
+
         def retry_delay(attempts):
             return self._retry_delay(worker, attempts, error)
 
-        writeError(self.live, run, registry, error, retry_delay)
+        if (self._touched not in (None, run.touched) and not isinstance(
+                error, (StopRequested, Snooze)) and self.live.stop is None):
+            # It failed on what it saw, which is not what the one saw and
+            # changed for whom it stands since.
+            putOff(self.live, run, registry, 0.0)
+        else:
+            writeError(self.live, run, registry, error, retry_delay)
 
     def _retry_delay(self, worker, attempts, error):
         """Return the seconds to the next attempt, None if there is none."""
         worker_type = self.live.worker_type
         if worker_type is None or attempts >= worker_type.max_attempts:
             return None
-        delay = worker and worker.retryDelay(attempts, error)
-        if delay is None:
-            delay = backOff(attempts, worker_type.retry_delay,
-                            RETRY_DELAY_CAP)
-        return delay
+        try:
+            delay = worker and worker.retryDelay(attempts, error)
+            if delay is not None:
+                return cleanDelay(delay)
+        except Exception:
+            log.exception('Run %s: its retryDelay failed; its type tells',
+                          self.live.run_id)
+        return backOff(attempts, worker_type.retry_delay, RETRY_DELAY_CAP)
 
     def _record(self, connection, write, fenced=True):
         """Call *write* with registry and run in a transaction of its own.

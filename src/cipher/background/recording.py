@@ -29,7 +29,9 @@ from cipher.background.interfaces import SiteGone
 from cipher.background.interfaces import Snooze
 from cipher.background.interfaces import StarterGone
 from cipher.background.interfaces import StopRequested
+from cipher.background.lifecycle import cleanDelay
 from cipher.background.run import RunDetails
+from cipher.background.run import StopRequest
 from cipher.background.text import describeError
 from cipher.background.text import formatTraceback
 
@@ -65,10 +67,12 @@ def writeError(live, run, registry, error, retry_delay):
     *retry_delay* is a function of the number of attempts so far that gives
     the seconds to the next one; None: there is none.
     """
-    if isinstance(error, StopRequested):
+    _read_stop(live, run, registry)
+    if isinstance(error, StopRequested) or (
+            isinstance(error, Snooze) and live.stop is not None):
         return writeStop(live, run, registry)
     if isinstance(error, Snooze):
-        return putOff(live, run, registry, max(0.0, float(error.seconds)),
+        return putOff(live, run, registry, cleanDelay(error.seconds),
                       attempts=run.attempts - (run.state == RUNNING))
     attempts = run.attempts + (run.state != RUNNING)
     details = _details(run)
@@ -90,8 +94,21 @@ def writeError(live, run, registry, error, retry_delay):
         putOff(live, run, registry, delay, attempts=attempts)
 
 
+def _read_stop(live, run, registry):
+    """See the request of a person that nobody has told *live* of yet.
+
+    One that is committed meanwhile makes this transaction conflict.
+    """
+    if live.stop is None:
+        run._p_jar.readCurrent(registry.stops)
+        request = registry.stops.get(run.id)
+        if request is not None:
+            live.requestStop(StopRequest(*request))
+
+
 def writeStop(live, run, registry):
     """Write that the work ended because it was asked to."""
+    _read_stop(live, run, registry)
     if live.is_shutdown:
         live.due_at = clock.now()   # there is more to do
         writeInterruption(registry, run, live.must_not_rerun)

@@ -46,6 +46,7 @@ from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import RunNotStoppable
 from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.lane import Lane
+from cipher.background.lifecycle import LONGEST_DELAY
 from cipher.background.pool import getPool
 from cipher.background.principal import currentPrincipal
 from cipher.background.reference import lineage
@@ -106,6 +107,10 @@ class WorkerRegistry(Contained, Persistent):
     def submit(self, name, context=None, input=None, delay=0.0, unique=None,
                priority=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        if not delay <= LONGEST_DELAY:
+            raise ValueError(
+                'delay: expected at most %d seconds, got %r; start it later'
+                % (LONGEST_DELAY, delay))
         return self._start(name, context, input or {}, None, delay, unique,
                            priority)
 
@@ -124,9 +129,8 @@ class WorkerRegistry(Contained, Persistent):
             worker_type.name, reference=reference, input=input,
             permission=permission, starter=currentPrincipal(),
             due_at=clock.now() + delay if delay > 0 else None,
-            priority=worker_type.priority if priority is None else priority)
-        if key is not None:
-            self.claims[key] = run.lane, run.serial
+            priority=worker_type.priority if priority is None else priority,
+            claim=key)
         if worker_type.autostart:
             adopt(self, run)
         return run
@@ -140,10 +144,11 @@ class WorkerRegistry(Contained, Persistent):
                 'got one that is not; commit it first')
         return refer(context, self._p_jar)
 
-    def addRun(self, type, **values):
+    def addRun(self, type, claim=None, **values):
         """Store a new run in the open transaction and return it.
 
-        For this package: nothing is checked.
+        *claim* is the `uniqueness.claimKey` that it is to have, or None.  For
+        this package: nothing is checked.
         """
         if self._p_jar is None:
             lane = self.lanes[min(self.lanes)]
@@ -157,6 +162,8 @@ class WorkerRegistry(Contained, Persistent):
                         depth=depthOfNext(), **values)
         run._v_parent = self
         lane.births.add(run)
+        if claim is not None:
+            self.claims[claim] = run.lane, run.serial
         with deeper():
             notify(RunCreatedEvent(run, self))
         return run

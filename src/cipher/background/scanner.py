@@ -57,8 +57,8 @@ class Scanner:
     def turn(self, connection):
         """Look once; return whether to look again at once."""
         is_unfinished = self._scan(connection)
-        self._scan_due(connection)
-        self._write_due(connection)
+        is_unfinished |= self._scan_due(connection)
+        is_unfinished |= self._write_due(connection)
         self._read_stops(connection)
         return is_unfinished
 
@@ -123,10 +123,15 @@ class Scanner:
                 runtime.backlog.finished(ticket)
 
     def _scan_due(self, connection):
-        """Find whose time has come; submit it."""
+        """Find whose time has come; submit it.
+
+        Return whether to look again at once.
+        """
         runtime = self._runtime
         backlog = runtime.backlog
+        lost = []
         with ZopeTransaction():
+            alive = set(process.getDirectory(connection).processes)
             for oid, number in backlog.lanes():
                 lane = findLane(runtime.backlog, connection, oid, number)
                 if lane is None:
@@ -135,14 +140,29 @@ class Scanner:
                     if backlog.isKnown(oid, number, serial):
                         continue
                     run = lane.births.get(serial)
+                    state = run and run.state
+                    if state == RUNNING and run.owner in alive:
+                        continue
+                    if state == RUNNING or (
+                            state == PENDING and self._was_begun(
+                                connection, oid, number, run)):
+                        # Its process died before its beat told the cursor.
+                        lost.append((oid, number, serial))
+                        continue
                     ticket = backlog.foundDue(
                         oid, number, key, serial, run.priority if run else 0)
                     if ticket is None:
                         break   # no room
                     runtime.dispatcher.submit(ticket)
+        if lost:
+            self._rescue(connection, lost[:RESCUE_BATCH])
+        return bool(lost)
 
     def _write_due(self, connection):
-        """Write what waits for long into the database, and forget the old."""
+        """Write what waits for long into the database, and forget the old.
+
+        Return whether there is more.
+        """
         runtime = self._runtime
         backlog = runtime.backlog
         written = []
@@ -161,6 +181,8 @@ class Scanner:
                 written.append((oid, number, new, old))
         for changes in written:
             backlog.dueWritten(*changes)
+        return any(DUE_BATCH in (len(new), len(old))
+                   for _, _, new, old in written)
 
     def _was_begun(self, connection, oid, number, run):
         """Return whether a dead process surely worked on the pending *run*.

@@ -38,6 +38,7 @@ class ServiceState(Persistent):
 
     run = None    # (lane, serial)
     deaths = 0    # in a row, each soon after the start
+    not_before = 0.0   # time of the next try, after one that failed
 
 
 def listServices():
@@ -49,12 +50,14 @@ def listServices():
 def isMissing(registry, worker_type):
     """Return whether `keepRunning` would start the service now."""
     state = registry.services.get(worker_type.name)
-    if state is None or state.run is None:
+    if state is None:
         return True
-    run = registry.getRun(*state.run)
+    if clock.now() < state.not_before:
+        return False
+    run = state.run and registry.getRun(*state.run)
     if run is None:
         return True
-    if not run.isFinished() or run.state == STOPPED:
+    if not run.isFinished() or run.stop is not None or run.state == STOPPED:
         # Who was stopped by a person stays so until a person starts it.
         return False
     return clock.now() >= run.finished_at + _delay(_deaths(state, run))
@@ -71,15 +74,20 @@ def keepRunning(registry, worker_type):
     if state is None:
         state = registry.services[worker_type.name] = ServiceState()
     old = state.run and registry.getRun(*state.run)
-    state.deaths = _deaths(state, old) if old is not None else 0
+    deaths = _deaths(state, old) if old is not None else 0
     run = startAutomatically(
         registry, 'the runtime', worker_type.name, None, None)
     if run is not None:
+        # Not as if a person had started it, though it may be adopted by now.
         state.run = run.lane, run.serial
+        state.deaths = deaths
+    else:
+        state.deaths += 1
+        state.not_before = clock.now() + _delay(state.deaths)
 
 
 def adopt(registry, run):
-    """Keep *run*, started by hand, where the service has no live instance."""
+    """Keep *run*, just started, where the service has no live instance."""
     state = registry.services.get(run.type)
     if state is None:
         state = registry.services[run.type] = ServiceState()
@@ -87,6 +95,7 @@ def adopt(registry, run):
     if old is None or old.isFinished():
         state.run = run.lane, run.serial
         state.deaths = 0
+        state.not_before = 0.0
 
 
 def _deaths(state, run):

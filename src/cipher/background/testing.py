@@ -25,6 +25,7 @@ from zope.configuration import xmlconfig
 from zope.security.management import endInteraction
 from zope.security.management import queryInteraction
 from zope.security.management import restoreInteraction
+from zope.security.management import thread_local
 from zope.site.folder import rootFolder
 from zope.site.site import LocalSiteManager
 from zope.testing import cleanup
@@ -139,12 +140,13 @@ def runPending(site=None, limit=1000):
             if run is None:
                 return runs
             runs.append(run)
+            epoch = run.epoch
             runtime.executor.carryOut(Ticket(
                 registry._p_oid, run.lane, run.serial))
             transaction.begin()
             if run.state == FAILED and runtime.error is not None:
                 raise runtime.error
-            if run.state == PENDING and not _is_later(run):
+            if run.state == PENDING and run.epoch == epoch:
                 raise AssertionError('run %r: expected it to be carried out, '
                                      'it still waits' % run.id)
     return runs
@@ -169,12 +171,14 @@ def _is_later(run):
 
 @contextmanager
 def _without_interaction():
-    had_one = queryInteraction() is not None
+    interaction = queryInteraction()
     endInteraction()
     try:
         yield
     finally:
-        if had_one:
+        if interaction is not None:
+            # That of the last worker would be restored.
+            thread_local.previous_interaction = interaction
             restoreInteraction()
 
 

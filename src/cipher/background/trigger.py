@@ -73,7 +73,8 @@ def _place(event, subject):
     if IRunEvent.providedBy(event):
         # A chain: about what the first run was about.
         return event.registry, event.object.context
-    if IObjectRemovedEvent.providedBy(event) and subject is event.object:
-        # There will be nothing left of it when the work begins.
-        subject = event.oldParent
+    if IObjectRemovedEvent.providedBy(event):
+        # There will be nothing left of it, nor of what is in it, when the
+        # work begins.
+        subject = removeSecurityProxy(event.oldParent)
     return nearestRegistry(subject), subject

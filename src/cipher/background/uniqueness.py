@@ -18,6 +18,7 @@ starts write it.  It is believed only while its run is pending, so it never
 outlives the run, whatever crashes.
 """
 import hashlib
+import itertools
 
 from cipher.background.interfaces import BY_CONTEXT
 from cipher.background.interfaces import BY_INPUT
@@ -49,19 +50,25 @@ def findPending(registry, key, is_live):
     run = place and registry.getRun(*place)
     if run is None or run.state != PENDING or is_live(run):
         return None
+    if run.cursor is not None:
+        return None   # what is behind it will not be done again
     # Should it begin meanwhile, unseen: this makes its commit conflict, and
     # the work is done again with what the starter changed.
     run.touched += 1
     return run
 
 
-def staleClaims(registry, limit):
-    """Return at most *limit* keys whose run is not pending any more."""
+def staleClaims(registry, limit, after=None):
+    """Look at *limit* claims behind the key *after*, None for the first.
+
+    Return the keys of those whose run is not pending any more, and the key to
+    go on behind, None at the end.
+    """
+    claims = list(itertools.islice(registry.claims.items(
+        min=after, excludemin=after is not None), limit))
     stale = []
-    for key, place in registry.claims.items():
+    for key, place in claims:
         run = registry.getRun(*place)
         if run is None or run.state != PENDING:
             stale.append(key)
-            if len(stale) == limit:
-                break
-    return stale
+    return stale, claims[-1][0] if len(claims) == limit else None

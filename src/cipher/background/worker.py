@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from cipher.background.interfaces import IWorker
 from cipher.background.interfaces import StopRequested
+from cipher.background.observer import WorkObserver
 from cipher.background.plaindata import plainCopy
 from cipher.background.text import MESSAGE_LIMIT
 from cipher.background.text import cleanLine
@@ -59,7 +60,8 @@ class Worker:
 
     def checkpoint(self, cursor=None):
         """See `~cipher.background.interfaces.IWorker`."""
-        self.observer.checkpoint(self, plainCopy(cursor, 'cursor'))
+        observer = self.observer or WorkObserver()
+        observer.checkpoint(self, plainCopy(cursor, 'cursor'))
         self.checkStop()
 
     def setProgress(self, done, total=None, message=None):

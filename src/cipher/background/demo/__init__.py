@@ -14,7 +14,8 @@
 """A small document management system that works in the background.
 
 Documents (`documents`) hold reStructuredText.  The worker types of
-`workers.zcml` publish and import them and keep house (`workers`); the pages
-are in `pages` and `forms`, the server is in `server`.  Start it with
-``cipher-background demo``.
+`workers.zcml` publish, import and index them, tell of them and keep house
+(`workers`, `jobs`); what starts these, an event or the clock, is declared
+there too.  The pages are in `pages` and `forms`, the server is in `server`.
+Start it with ``cipher-background demo``.
 """

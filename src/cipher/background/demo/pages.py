@@ -109,7 +109,7 @@ class DocumentList(DemoPage):
     def update(self):
         self.url = self.documents_url + '/index.html'
         self.query = cleanLine(getParameter(self.request, 'q'), QUERY_LIMIT)
-        self.next_url = self.first_url = self.found = None
+        self.next_url = self.first_url = self.found = self.shown = None
         names = self._search() if self.query else self._browse()
         self.rows = [self._describe(self.context[name]) for name in names]
         self.may_edit = self.may(EDIT_DOCUMENTS)
@@ -121,6 +121,9 @@ class DocumentList(DemoPage):
     def _search(self):
         names = list(self.context.search(self.query))
         self.count = len(names)
+        if self.count > PAGE_SIZE:
+            self.shown = self.presenter.say(
+                _('The first ${number} are shown.'), number=PAGE_SIZE)
         self.found = self.presenter.say(
             _('Documents with “${words}”'), words=self.query)
         return names[:PAGE_SIZE]

@@ -13,8 +13,8 @@
 ##############################################################################
 """What the demo does in the background: functions and a service.
 
-What has many steps is in `jobs`.  Each function gets the worker, and its input as keyword arguments; see
-`~cipher.background.interfaces.IWorker`.
+What has many steps is in `jobs`.  Each function gets the worker, and its
+input as keyword arguments; see `~cipher.background.interfaces.IWorker`.
 """
 import json
 import random

@@ -71,13 +71,14 @@ class Data(Persistent):
 
 
 class Tally:
-    """Numbers that outlive the process: a file of three, mapped.
+    """Numbers that outlive the process: a file of four, mapped.
 
-    Items processed by all processes (those whose commit never came too), and
-    the resident memory of this one: when its work began, and now (in KiB).
+    Items processed by all processes (those whose commit never came too), the
+    resident memory of this one: when its work began, and now (in KiB), and
+    when its work began (monotonic), in microseconds.
     """
 
-    _FORM = struct.Struct('<qqq')
+    _FORM = struct.Struct('<qqqq')
 
     def __init__(self, folder):
         path = os.path.join(folder, 'tally')
@@ -88,11 +89,11 @@ class Tally:
             self._map = mmap.mmap(tally.fileno(), self._FORM.size)
 
     def read(self):
-        """Return (items, memory at the begin, memory now)."""
+        """Return (items, memory at the begin, memory now, begin)."""
         return self._FORM.unpack_from(self._map)
 
     def write(self, *numbers):
-        """Set all three."""
+        """Set all four."""
         self._FORM.pack_into(self._map, 0, *numbers)
 
 
@@ -104,12 +105,13 @@ class Reindex(ItemsJob):
 
     def doWork(self):
         done = self.tally.read()[0]
-        self.tally.write(done, residentMemory(), 0)
+        self.tally.write(done, residentMemory(), 0,
+                         int(time.monotonic() * 1000000))
         return super().doWork()
 
     def items(self, cursor):
-        done, begin, _ = self.tally.read()
-        self.tally.write(done, begin, residentMemory())
+        done, memory, _, begin = self.tally.read()
+        self.tally.write(done, memory, residentMemory(), begin)
         return ((number, (number, item)) for number, item
                 in self.context['items'].items(min=cursor,
                                                excludemin=cursor is not None))
@@ -118,8 +120,8 @@ class Reindex(ItemsJob):
         number, item = item
         item.effects += 1
         self.context['index'][item.word] = number
-        done, begin, now = self.tally.read()
-        self.tally.write(done + 1, begin, now)
+        done, *others = self.tally.read()
+        self.tally.write(done + 1, *others)
         if self.pause:
             time.sleep(self.pause)
 
@@ -185,6 +187,7 @@ def carryOut(folder, size, kills, seed, batch_size=100, pause=0.0):
     rand = random.Random(seed)
     begin = time.monotonic()
     hits = 0
+    work = 0.0
     lives = []   # (memory at the begin of the work, at the end) in KiB
     for moment in moments(size, kills, seed, 2 * batch_size):
         process = _spawn(folder, batch_size, pause)
@@ -195,15 +198,17 @@ def carryOut(folder, size, kills, seed, batch_size=100, pause=0.0):
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait(TIMEOUT)
-        lives.append(tally.read()[1:])
+        work += time.monotonic() - tally.read()[3] / 1000000
+        lives.append(tally.read()[1:3])
     process = _spawn(folder, batch_size, pause)
     try:
         code = process.wait(TIMEOUT)
     finally:
         process.kill()
         process.wait()
-    lives.append(tally.read()[1:])
-    return {'seconds': time.monotonic() - begin, 'hits': hits,
+    work += time.monotonic() - tally.read()[3] / 1000000
+    lives.append(tally.read()[1:3])
+    return {'seconds': time.monotonic() - begin, 'work': work, 'hits': hits,
             'processed': tally.read()[0], 'lives': lives, 'code': code}
 
 

@@ -29,6 +29,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from urllib.parse import urlencode
+from urllib.parse import urlsplit
 
 
 #: Seconds after which waiting for another process is given up.
@@ -205,7 +206,7 @@ class ServerTests(DemoTestCase):
         self.assertEqual(
             [('import', 'succeeded')],
             [(run['type'], run['state']) for run in demo.listRuns()
-             if run['type'] != 'housekeeping'])
+             if run['type'] not in ('housekeeping', 'reindex')])
         self.assertEqual(0, demo.end())
         demo = self.begin('--fresh')
         self.assertIn('There are no documents yet', demo.read('/'))
@@ -221,33 +222,50 @@ class ServerTests(DemoTestCase):
         count = 6
         base = self.writeTexts(count)
         demo = self.begin('--import-base', base)
-        demo.start('import', folder='.', pause='0.5')
         demo.start('flaky', chance='0')
         demo.start('flaky', chance='1')
-        for state in ('failed', 'succeeded'):
-            demo.waitForRun(lambda run: run['state'] == state)
-        demo.waitForRun(lambda run: run['type'] == 'import'
-                        and run['progress_done'])
+        # One has succeeded, the other waits for its next attempt.
+        demo.waitForRun(lambda run: run['state'] == 'succeeded')
+        demo.waitForRun(lambda run: run['type'] == 'flaky'
+                        and run['attempts'] and run['state'] == 'pending')
+        demo.start('import', folder='.', pause='0.5')
+        done = demo.waitForRun(
+            lambda run: run['type'] == 'import'
+            and (run['progress_done'] or 0) >= 2)['progress_done']
         self.assertEqual(-signal.SIGKILL, demo.end(signal.SIGKILL))
 
         demo = self.begin('--import-base', base)
-        self.assertNotIn('Text 0', demo.read('/documents'))
-        demo.waitForRun(lambda run: run['type'] == 'import'
-                        and run['state'] == 'succeeded')
+        # What was imported stays imported, and the rest follows.
+        self.assertGreaterEqual(self.countTexts(demo), done - 1)
+        run = demo.waitForRun(lambda run: run['type'] == 'import'
+                              and run['state'] == 'succeeded')
+        self.assertEqual('%d texts' % count, run['result'])
+        page = demo.read(urlsplit(run['url']).path)
+        self.assertIn('text-%02d.rst: added' % (count - 1), page)
+        self.assertNotIn('text-00.rst', page)
+        self.assertEqual(count, self.countTexts(demo))
+        run = demo.waitForRun(lambda run: run['state'] == 'failed')
+        self.assertEqual(('flaky', 3), (run['type'], run['attempts']))
         self.assertEqual(
             [('flaky', 'failed'), ('flaky', 'succeeded'),
              ('housekeeping', 'running'), ('import', 'succeeded')],
-            sorted((run['type'], run['state']) for run in demo.listRuns()))
-        page = demo.read('/documents')
-        self.assertEqual(count, page.count('href="%s/documents/text-'
-                                           % demo.url))
+            self.describeRuns(demo))
         # Killed again, when nothing but the service is at work.
         demo.end(signal.SIGKILL)
         demo = self.begin('--import-base', base)
         demo.waitForRun(lambda run: run['type'] == 'housekeeping'
                         and run['state'] == 'running')
-        self.assertEqual(4, len(demo.listRuns()))
+        self.assertEqual(4, len(self.describeRuns(demo)))
         self.assertEqual(0, demo.end())
+
+    def countTexts(self, demo):
+        return demo.read('/documents').count(
+            'href="%s/documents/text-' % demo.url)
+
+    def describeRuns(self, demo):
+        """Return types and states, without the runs that follow others."""
+        return sorted((run['type'], run['state']) for run in demo.listRuns()
+                      if run['type'] != 'reindex')
 
     def test_a_second_signal_ends_it_at_once(self):
         demo = self.begin()

@@ -34,6 +34,13 @@ class WorkerTests(DemoPagesTestCase):
         browser.getControl('Start').click()
         return browser
 
+    def waitForText(self, browser, text):
+        """Load the page anew until it shows that."""
+        deadline = time.monotonic() + LIMIT
+        while text not in browser.contents:
+            self.assertLess(time.monotonic(), deadline)
+            browser.reload()
+
     def test_import_of_the_samples(self):
         browser = self.start(
             'import', 'editor', pause='0',
@@ -49,31 +56,41 @@ class WorkerTests(DemoPagesTestCase):
         self.assertIn('ImportRefused', browser.contents)
 
     def test_a_failure_and_who_may_see_its_traceback(self):
-        browser = self.start('flaky', chance='1.0')
-        self.assertEqual(['failed'], self.waitForRuns('flaky'))
+        browser = self.start('publish', pause='0')   # without a document
+        self.assertEqual(['failed'], self.waitForRuns('publish'))
         browser.reload()
-        self.assertIn('JSONDecodeError', browser.contents)
-        self.assertIn('_parse_weather', browser.contents)
+        self.assertIn('expected a run about a document', browser.contents)
+        self.assertIn('get_document', browser.contents)
         viewer = self.login('viewer')
         viewer.open(browser.url)
-        self.assertIn('JSONDecodeError', viewer.contents)
-        self.assertNotIn('_parse_weather', viewer.contents)
+        self.assertIn('expected a run about a document', viewer.contents)
+        self.assertNotIn('get_document', viewer.contents)
+
+    def test_a_flaky_one_waits_for_its_next_attempt(self):
+        browser = self.start('flaky', chance='1.0')
+        self.waitForText(browser, 'JSONDecodeError')
+        self.waitForText(browser, 'data-state="pending"')
+        self.assertIn('<dd data-text="attempts">1</dd>', browser.contents)
 
     def test_a_stubborn_one_is_stopped(self):
         browser = self.start('stubborn', seconds='0.2')
-        deadline = time.monotonic() + LIMIT
-        while 'Busy until' not in browser.contents:
-            self.assertLess(time.monotonic(), deadline)
-            browser.reload()
+        self.waitForText(browser, 'Busy until')
         browser.getLink('Stop…').click()
         browser.getControl('Stop').click()
         self.assertEqual(['stopped'], self.waitForRuns('stubborn'))
 
-    def test_housekeeping_runs_once(self):
-        with self.site() as site:
-            runs = getRegistry(site).listRuns(types=('housekeeping',)).items
-            self.assertEqual(1, len(runs))
+    def test_housekeeping_begins_by_itself_and_runs_once(self):
+        self.waitForHousekeeping()
         notify(DatabaseOpened(self.layer.db))
-        with self.site() as site:
-            runs = getRegistry(site).listRuns(types=('housekeeping',)).items
-            self.assertEqual(1, len(runs))
+        self.waitForHousekeeping()
+
+    def waitForHousekeeping(self):
+        deadline = time.monotonic() + LIMIT
+        states = []
+        while states != ['running']:
+            self.assertLess(time.monotonic(), deadline, states)
+            with self.site() as site:
+                states = [run.state for run in getRegistry(site).listRuns(
+                    types=('housekeeping',)).items]
+            self.assertLessEqual(len(states), 1)
+            time.sleep(0.02)

@@ -1,0 +1,81 @@
+"""A reindex of many objects in one run, killed again and again.
+
+    bin/python bench/reindex.py [--objects 100000] [--kills 10] [--seed N]
+
+Processes work on one run, one after the other; each but the last is ended by
+SIGKILL at a random moment.  At the end every object must have been indexed
+exactly once.  The exit code tells the audit's verdict.
+"""
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+import time
+
+from zope.component import hooks
+
+from cipher.background.tests import reindexing
+
+
+def main():
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--objects', type=int, default=100000)
+    parser.add_argument('--kills', type=int, default=10)
+    parser.add_argument('--batch', type=int, default=100)
+    parser.add_argument('--seed', type=int,
+                        default=random.SystemRandom().randrange(1000000))
+    options = parser.parse_args()
+    hooks.setHooks()
+    folder = tempfile.mkdtemp()
+    try:
+        begin = time.monotonic()
+        reindexing.prepare(folder, options.objects)
+        print('seed %d; %d objects made in %.1f s' % (
+            options.seed, options.objects, time.monotonic() - begin),
+            flush=True)
+        figures = reindexing.carryOut(
+            folder, options.objects, options.kills, options.seed,
+            options.batch)
+        verdict = reindexing.audit(folder)
+        commits = reindexing.countCommits(folder)
+    finally:
+        shutil.rmtree(folder)
+    report(options, figures, verdict, commits)
+    return 0 if isGood(options, figures, verdict) else 1
+
+
+def report(options, figures, verdict, commits):
+    """Print what was measured."""
+    print('%.1f s with the starts of %d processes: %.0f items/s' % (
+        figures['seconds'], options.kills + 1,
+        options.objects / figures['seconds']))
+    print('%.1f s of work alone: %.0f items/s' % (
+        figures['work'], figures['processed'] / figures['work']))
+    print('commits of the work: %d' % commits)
+    print('kills that hit during the work: %d of %d' % (
+        figures['hits'], options.kills))
+    print('items done again after a kill: %d' % (
+        figures['processed'] - options.objects))
+    print('resident memory of each process, from the begin of its work to '
+          'its end, in MB:')
+    for begin, end in figures['lives']:
+        print('  %.1f -> %.1f' % (begin / 1024, end / 1024))
+    print('run: %s, %s, %d interruptions since its last checkpoint' % (
+        verdict['state'], verdict['result'], verdict['interruptions']))
+    print('objects not indexed exactly once: %d; index whole: %s' % (
+        len(verdict['wrong']), 'yes' if verdict['is_index_whole'] else 'no'))
+    print('audit: %s' % (
+        'passed' if isGood(options, figures, verdict) else 'FAILED'))
+
+
+def isGood(options, figures, verdict):
+    """Return whether all is as it should be."""
+    return (figures['code'] == 0 and figures['hits'] == options.kills
+            and verdict['state'] == 'succeeded' and not verdict['wrong']
+            and verdict['is_index_whole'])
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,371 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Retention: what is removed, what stays, and that it disturbs nobody."""
+from collections import Counter
+from unittest import mock
+
+import transaction
+from ZODB.POSException import ConflictError
+
+from cipher.background import pruner
+from cipher.background.finishes import SPILL
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import SUCCEEDED
+from cipher.background.interfaces import RunFailedEvent
+from cipher.background.interfaces import RunSucceededEvent
+from cipher.background.pruner import BATCH
+from cipher.background.pruner import Pruner
+from cipher.background.runtime import Runtime
+from cipher.background.runtime import RuntimeSettings
+from cipher.background.testing import SetClock
+from cipher.background.tests.live_support import FileSiteTests
+from cipher.background.tests.live_support import declareWorker
+
+
+BEGIN = 1000000000.0
+DAY = 86400.0
+
+
+class PrunerTests(FileSiteTests):
+    """With a clock that is set by hand, and a runtime that does nothing."""
+
+    def setUp(self):
+        super().setUp()
+        self.clock = SetClock(BEGIN)
+        self.clock.__enter__()
+        self.addCleanup(self.clock.__exit__)
+        self.pruner = self.makePruner(self.registry.lanes)
+        for name in 'work', 'other':
+            declareWorker(name, lambda worker: None)
+
+    def makePruner(self, numbers):
+        """Return a pruner of a runtime that consumes these lanes."""
+        runtime = Runtime(self.db, RuntimeSettings(threads=0))
+        for number in numbers:
+            runtime.backlog.addLane(
+                self.registry._p_oid, number, 1, 1, False)
+        return Pruner(runtime)
+
+    def makeRuns(self, number, type='work', apart=0.0, state=SUCCEEDED):
+        """Return the ids of finished runs, *apart* seconds each.
+
+        They fill chunks of one lane, none is left in a head.
+        """
+        self.assertEqual(number % SPILL, 0)
+        ids = []
+        with self.oneLane():
+            for _ in range(number):
+                ids.append(self.makeRun(type, state))
+                self.clock.advance(apart)
+            transaction.commit()
+        return ids
+
+    def oneLane(self):
+        return mock.patch('cipher.background.pool.LanePool._choose',
+                          lambda pool, registry, txn: registry.lanes[1])
+
+    def makeRun(self, type='work', state=SUCCEEDED):
+        run = self.registry.addRun(type)
+        if state is not None:
+            self.registry.finish(
+                run, state, RunSucceededEvent if state == SUCCEEDED
+                else RunFailedEvent)
+        return run.id
+
+    def prune(self):
+        """Prune until there is no more; return the number of commits."""
+        transaction.commit()
+        commits = 1
+        while self.pruner.prune(self.connection):
+            commits += 1
+            self.assertLess(commits, 100)
+        transaction.begin()
+        return commits
+
+    def left(self, ids):
+        return [run_id for run_id in ids
+                if self.registry.get(run_id) is not None]
+
+    def listed(self, **filters):
+        """Return the ids of all pages, the oldest first."""
+        ids, before = [], None
+        while True:
+            page = self.registry.listRuns(limit=100, before=before, **filters)
+            ids[:0] = [status.id for status in reversed(page.items)]
+            before = page.older
+            if before is None:
+                return ids
+
+    def assertConsistent(self):
+        """Assert that counts and lists tell what is there."""
+        counts = {}
+        for lane in self.registry.lanes.values():
+            for run in lane.births.walk():
+                # No process tells that it runs.
+                state = PENDING if run.state == RUNNING else run.state
+                counts.setdefault(run.type, Counter())[state] += 1
+        self.assertEqual(self.registry.getCounts(), counts)
+        everything = self.listed()
+        self.assertEqual(len(everything), sum(
+            sum(states.values()) for states in counts.values()))
+        for state in SUCCEEDED, FAILED:
+            self.assertEqual(
+                len(self.listed(states=[state])),
+                sum(states[state] for states in counts.values()))
+
+
+class RulesTests(PrunerTests):
+
+    def test_nothing_is_pruned_that_is_young_and_few(self):
+        ids = self.makeRuns(10 * SPILL)
+        self.clock.advance(13 * DAY)
+        self.prune()
+        self.assertEqual(self.left(ids), ids)
+        self.assertConsistent()
+
+    def test_what_the_registry_says_holds_without_a_word_of_the_type(self):
+        old = self.makeRuns(2 * SPILL)
+        self.clock.advance(10 * DAY)
+        young = self.makeRuns(2 * SPILL)
+        self.clock.advance(5 * DAY)
+        self.prune()
+        self.assertEqual(self.left(old + young), young)
+        self.registry.keep_days = 4.0
+        self.prune()
+        self.assertEqual(self.left(young), [])
+        self.assertConsistent()
+
+    def test_registry_wide_number(self):
+        ids = self.makeRuns(10 * SPILL, apart=1.0)
+        self.registry.keep = 3 * SPILL + 5
+        self.prune()
+        self.assertEqual(self.left(ids), ids[-self.registry.keep:])
+        self.assertConsistent()
+
+    def test_what_the_type_says_goes_before_that(self):
+        declareWorker('work', lambda worker: None, keep_days=1.0, keep=20)
+        declareWorker('other', lambda worker: None, keep_days=100.0,
+                      keep=100000)
+        self.registry.keep = 10
+        work = self.makeRuns(2 * SPILL)
+        other = self.makeRuns(2 * SPILL, 'other')
+        self.prune()
+        self.assertEqual(self.left(work + other), work[-20:] + other)
+        self.clock.advance(1.5 * DAY)
+        self.prune()
+        self.assertEqual(self.left(work + other), other)
+        self.clock.advance(50 * DAY)
+        self.prune()
+        self.assertEqual(self.left(work + other), other)
+        self.assertConsistent()
+
+    def test_nothing_may_be_kept_at_all(self):
+        declareWorker('work', lambda worker: None, keep=0)
+        ids = self.makeRuns(3 * SPILL)
+        self.prune()
+        self.assertEqual(self.left(ids), [])
+        declareWorker('other', lambda worker: None, keep_days=0.0)
+        ids = self.makeRuns(3 * SPILL, 'other')
+        self.clock.advance(0.001)
+        self.prune()
+        self.assertEqual(self.left(ids), [])
+        self.assertEqual(self.registry.getCounts(), {})
+
+    def test_types_that_nobody_declares_are_pruned_as_the_registry_says(self):
+        ids = self.makeRuns(2 * SPILL, 'unknown')
+        self.clock.advance(15 * DAY)
+        self.prune()
+        self.assertEqual(self.left(ids), [])
+
+    def test_every_finished_state_counts(self):
+        declareWorker('work', lambda worker: None, keep=SPILL)
+        failed = self.makeRuns(SPILL, state=FAILED, apart=1.0)
+        good = self.makeRuns(SPILL, apart=1.0)
+        self.prune()
+        self.assertEqual(self.left(failed + good), good)
+        self.assertConsistent()
+
+    def test_age_is_that_of_the_finish(self):
+        with self.oneLane():
+            runs = [self.registry.addRun('work') for _ in range(SPILL)]
+            transaction.commit()
+            self.clock.advance(20 * DAY)
+            for run in runs:
+                self.registry.finish(run, SUCCEEDED, RunSucceededEvent)
+            transaction.commit()
+        ids = [run.id for run in runs]
+        self.prune()
+        self.assertEqual(self.left(ids), ids)
+
+    def test_unfinished_runs_are_never_pruned(self):
+        declareWorker('work', lambda worker: None, keep=0, keep_days=0.0)
+        with self.oneLane():
+            ids = []
+            for number in range(4 * SPILL):
+                ids.append(self.makeRun(
+                    state=None if number % 3 == 0 else SUCCEEDED))
+            transaction.commit()
+        waiting = ids[::3]
+        self.registry.get(waiting[0]).claim('process', BEGIN, False)
+        self.clock.advance(1000 * DAY)
+        self.prune()
+        self.assertEqual(set(waiting) - set(self.left(ids)), set())
+        # What stands in the head of the finishes stays as well.
+        self.assertLess(len(self.left(ids)), len(waiting) + SPILL)
+        self.assertConsistent()
+
+    def test_what_stands_in_a_head_is_left_to_a_later_turn(self):
+        declareWorker('work', lambda worker: None, keep=0)
+        with self.oneLane():
+            ids = [self.makeRun() for _ in range(SPILL + 5)]
+            transaction.commit()
+        self.prune()
+        self.assertEqual(self.left(ids), ids[SPILL:])
+        with self.oneLane():
+            ids += [self.makeRun() for _ in range(SPILL - 5)]
+            transaction.commit()
+        self.prune()
+        self.assertEqual(self.left(ids), [])
+        self.assertConsistent()
+
+    def test_last_run_of_a_service_stays(self):
+        # It tells whether a person stopped it.
+        ids = self.makeRuns(2 * SPILL)
+        state = mock.Mock(run=(1, int(ids[3].split('-')[1])))
+        self.clock.advance(100 * DAY)
+        with mock.patch.object(
+                type(self.registry), 'services', {'work': state},
+                create=True):
+            self.registry.__dict__.pop('services')
+            self.prune()
+            self.assertEqual(self.left(ids), [ids[3]])
+        self.registry._p_invalidate()
+
+
+class BatchTests(PrunerTests):
+
+    def test_one_commit_removes_at_most_a_batch(self):
+        declareWorker('work', lambda worker: None, keep=0)
+        number = BATCH * 2 + 6 * SPILL
+        ids = self.makeRuns(number - number % SPILL)
+        before = len(ids)
+        commits = 0
+        while self.left(ids):
+            self.pruner.prune(self.connection)
+            transaction.begin()
+            left = len(self.left(ids))
+            self.assertLessEqual(before - left, BATCH)
+            before = left
+            commits += 1
+            self.assertConsistent()
+            self.assertLess(commits, 10)
+        self.assertEqual(commits, 3)
+        self.assertFalse(self.pruner.prune(self.connection))
+
+    def test_pages_go_on_where_they_were(self):
+        ids = self.makeRuns(10 * SPILL, apart=1.0)
+        for states in (), (SUCCEEDED,):
+            page = self.registry.listRuns(states=states, limit=SPILL)
+            self.registry.keep -= 1
+            rest = self.registry.listRuns(
+                states=states, limit=1000, before=page.older)
+            self.assertEqual([status.id for status in rest.items],
+                             ids[:-SPILL][::-1])
+        self.registry.keep = 5 * SPILL
+        self.prune()
+        for states in (), (SUCCEEDED,):
+            page = self.registry.listRuns(states=states, limit=SPILL)
+            rest = self.registry.listRuns(
+                states=states, limit=1000, before=page.older)
+            self.assertEqual([status.id for status in rest.items],
+                             ids[5 * SPILL:-SPILL][::-1])
+
+    def test_what_is_pruned_leaves_nothing_in_the_database(self):
+        declareWorker('work', lambda worker: None, keep=0)
+        self.makeRuns(SPILL)
+        self.prune()
+        self.db.pack()
+        few = len(self.db.storage)
+        self.makeRuns(50 * SPILL)
+        self.prune()
+        self.db.pack()
+        self.assertLess(len(self.db.storage), few + 10)
+
+    def test_claims_of_runs_that_are_over_are_dropped(self):
+        for number in range(3):
+            self.registry.submit(
+                'work', input=None, unique='type')
+            self.registry.submit('other', unique='type')
+        transaction.commit()
+        self.assertEqual(len(self.registry.claims), 2)
+        run, = [self.registry.get(status.id) for status
+                in self.registry.listRuns(types=['work']).items]
+        self.registry.finish(run, SUCCEEDED, RunSucceededEvent)
+        self.prune()
+        self.assertEqual(list(self.registry.claims), [('other', b'')])
+
+    def test_claim_of_a_run_that_is_gone_is_dropped(self):
+        self.registry.claims['work', b''] = 1, 999
+        self.prune()
+        self.assertEqual(len(self.registry.claims), 0)
+
+    def test_two_processes_do_not_remove_twice_the_excess(self):
+        self.registry.keep = 3 * SPILL
+        self.makeRuns(3 * SPILL, apart=1.0)
+        with mock.patch('cipher.background.pool.LanePool._choose',
+                        lambda pool, registry, txn: registry.lanes[2]):
+            for _ in range(3 * SPILL):
+                self.makeRun()
+                self.clock.advance(1.0)
+            transaction.commit()
+        other = self.makePruner([2])
+        own = self.makePruner([1])
+        manager = transaction.TransactionManager()
+        connection = self.db.open(transaction_manager=manager)
+        self.addCleanup(connection.close)
+        # The other one has counted when the first one commits.
+        manager.begin()
+        registry = connection.get(self.registry._p_oid)
+        pruner._prune_registry(registry, [registry.lanes[2]], BATCH)
+        own.prune(self.connection)
+        with self.assertRaises(ConflictError):
+            manager.commit()
+        manager.abort()
+        other.prune(self.connection)
+        transaction.begin()
+        self.assertEqual(self.registry.getCounts(),
+                         {'work': {SUCCEEDED: 3 * SPILL}})
+
+    def test_lanes_of_others_are_left_alone(self):
+        declareWorker('work', lambda worker: None, keep=0)
+        ids = self.makeRuns(3 * SPILL)
+        self.pruner = self.makePruner([2])
+        self.prune()
+        self.assertEqual(self.left(ids), ids)
+
+    def test_turn_waits_for_its_time(self):
+        declareWorker('work', lambda worker: None, keep=0)
+        ids = self.makeRuns(SPILL)
+        with mock.patch('cipher.background.pruner.time.monotonic') as now:
+            now.return_value = 0.0
+            self.pruner = self.makePruner([1])
+            self.pruner.turn(self.connection)
+            transaction.begin()
+            self.assertEqual(self.left(ids), ids)
+            now.return_value = pruner.INTERVAL
+            self.assertFalse(self.pruner.turn(self.connection))
+            transaction.begin()
+            self.assertEqual(self.left(ids), [])
