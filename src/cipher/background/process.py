@@ -58,6 +58,7 @@ class ProcessRecord(Persistent):
         self.lease = lease              # seconds
         self.started_at = started_at
         self.beat = Beat()
+        self.beat.beat_at = started_at
         self.live = LiveRuns()
 
     @property

@@ -89,6 +89,7 @@ class Presenter:
             'created_at': self.format.iso(status.created_at),
             'started_at': self.format.iso(status.started_at),
             'finished_at': self.format.iso(status.finished_at),
+            'due_at': self.format.iso(_due(status)),
             'waited': status.waited,
             'took': status.took,
             'attempts': status.attempts,
@@ -133,6 +134,7 @@ class Presenter:
             'created': say_time(status.created_at),
             'started': say_time(status.started_at),
             'finished': say_time(status.finished_at),
+            'due': say_time(_due(status)),
             'waited': self.format.duration(waited),
             'took': self.format.duration(status.took),
             'progress': self._get_progress(status),
@@ -215,6 +217,11 @@ def _get_title(principal_id):
         if title:
             return cleanLine(title, 200)
     return cleanLine(principal_id, 200)
+
+
+def _due(status):
+    # Of a run that began, when it was due is history.
+    return status.due_at if status.state == PENDING else None
 
 
 def _get_percent(status):

@@ -64,12 +64,16 @@ class Run(RunView):
     def collect(self):
         """Return what is shown of the run."""
         data = self.getStatus()
-        data['timeline'] = list(self._get_timeline(data))
         data['context'] = self._get_context()
         data['can_stop'] = data['is_stoppable'] and self.may_stop
         data['details'] = None
+        history = ()
         if self.can_see_details:
-            data['details'] = self._get_details(data)
+            details = removeSecurityProxy(
+                self.registry.getDetails(self.run_id))
+            history = details.history
+            data['details'] = self._get_details(data, details)
+        data['timeline'] = list(self._get_timeline(data, history))
         return data
 
     @property
@@ -77,8 +81,9 @@ class Run(RunView):
         """Whether the principal may stop runs at all."""
         return checkPermission(STOP_WORKERS, self.registry)
 
-    def _get_timeline(self, data):
+    def _get_timeline(self, data, history):
         say, text, stop = self.presenter.say, data['text'], data['stop']
+        format = self.presenter.format
 
         def entry(id, title, at, shown, note=''):
             return {'id': id, 'title': say(title), 'at': at, 'shown': shown,
@@ -87,6 +92,14 @@ class Run(RunView):
         yield entry('created', _('Created'), data['created_at'],
                     text['created'], text['starter'] and say(
                         _('by ${who}'), who=text['starter']))
+        for number, (began_at, seconds, kind, text_) in enumerate(history, 1):
+            yield entry(
+                'attempt-%d' % number, _('An attempt failed'),
+                format.iso(began_at + seconds),
+                format.dateTime(began_at + seconds),
+                cleanLine('%s: %s' % (kind, text_)))
+        if data['due_at']:
+            yield entry('due', _('Due'), data['due_at'], text['due'])
         if data['started_at']:
             yield entry('started', _('Began'), data['started_at'],
                         text['started'], say(
@@ -124,8 +137,7 @@ class Run(RunView):
             return unknown
         return {'title': cleanLine(title, 200), 'url': url}
 
-    def _get_details(self, data):
-        details = removeSecurityProxy(self.registry.getDetails(self.run_id))
+    def _get_details(self, data, details):
         worker_type = queryUtility(IWorkerType, data['type'])
         schema = worker_type and worker_type.schema
         secrets = masking.findSecrets(details.input, schema)

@@ -13,10 +13,12 @@
 ##############################################################################
 """The pages and the JSON show what the registry knows."""
 import re
+import time
 
 import transaction
 
 from cipher.background.interfaces import STATES
+from cipher.background.run import RunDetails
 from cipher.background.tests.browser_support import BASE
 from cipher.background.tests.browser_support import HOST
 from cipher.background.tests.browser_support import BrowserTests
@@ -168,6 +170,30 @@ class TestRun(BrowserTests):
         for text in ('ValueError', 'wrong', 'File "x.py"',
                      'line one'):
             self.assertIn(text, page)
+
+    def makeRetried(self):
+        run = self.makeRunning()
+        run.details = RunDetails()
+        run.details.history = (
+            (run.created_at, 2.0, 'OSError', 'the line is busy'),)
+        run.putBack(due_at=time.time() + 3600)
+        transaction.commit()
+        return run
+
+    def test_timeline_tells_failed_attempts_and_when_it_is_due(self):
+        run = self.makeRetried()
+        timeline = self.get(run.id + '/index.json').json['timeline']
+        self.assertEqual([entry['title'] for entry in timeline],
+                         ['Created', 'An attempt failed', 'Due'])
+        self.assertEqual(timeline[1]['note'], 'OSError: the line is busy')
+        self.assertGreater(timeline[2]['at'], timeline[1]['at'])
+        self.assertIn('OSError: the line is busy', self.get(run.id).text)
+
+    def test_failed_attempts_need_the_details_permission(self):
+        run = self.makeRetried()
+        answer = self.get(run.id + '/index.json', 'viewer')
+        self.assertEqual(answer.status_int, 200)
+        self.assertNotIn('busy', answer.text)
 
     def test_context_is_linked(self):
         run = self.makeRun(context=self.root['report'])
