@@ -142,10 +142,14 @@ class Backlog:
             return Ticket(oid, number, serial, view.is_inherited, priority)
 
     def isKnown(self, oid, number, serial):
-        """Return whether the run waits or works here already."""
+        """Return whether the run waits or works here already.
+
+        Or is finished, and its entry in the lane's Due is to be removed.
+        """
         with self._lock:
             view = self._views.get((oid, number))
-            return view is not None and serial in view.unfinished
+            return view is not None and (
+                serial in view.unfinished or serial in view.due_keys)
 
     def defer(self, ticket, due_at):
         """Let *ticket*, which was waiting, wait in the database."""

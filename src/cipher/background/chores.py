@@ -23,6 +23,7 @@ from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import ISchedule
 from cipher.background.reference import lineage
+from cipher.background.services import instances
 from cipher.background.services import isMissing
 from cipher.background.services import keepRunning
 from cipher.background.services import listServices
@@ -53,19 +54,21 @@ class Chores:
             schedules = [
                 schedule for _, schedule in sorted(getUtilitiesFor(ISchedule))
                 if timetable.isDue(home, schedule)]
-            services = [worker_type for worker_type in listServices()
-                        if isMissing(home, worker_type)]
+            services = [(worker_type, instance)
+                        for worker_type in listServices()
+                        for instance in instances(worker_type)
+                        if isMissing(home, worker_type, instance)]
         for schedule in schedules:
             self._start(home, 'schedule', timetable.tick, schedule)
-        for worker_type in services:
-            self._start(home, 'service', keepRunning, worker_type)
+        for worker_type, instance in services:
+            self._start(home, 'service', keepRunning, worker_type, instance)
 
-    def _start(self, home, what, start, declared):
+    def _start(self, home, what, start, declared, *arguments):
         key = what, declared.name
         try:
             with ZopeTransaction(note=self._runtime.note('%s %s' % key)):
                 with ZopeSite(home.getSite()):
-                    start(home, declared)
+                    start(home, declared, *arguments)
             self._failing.discard(key)
         except TransientError:
             log.debug('%s %r: another process was faster', *key)

@@ -51,6 +51,8 @@ class Due(Persistent):
         """Note that the run *serial* waits until *due_at*."""
         key = int(due_at * 1000000)
         while key in self.tree:
+            if self.tree[key] == serial:
+                return   # a process before this one noted it already
             key += 1
         self.tree[key] = serial
         self.serials.insert(serial)

@@ -165,10 +165,6 @@ class RunLost(BackgroundError):
     """The worker no longer owns its run: it leaves without a commit."""
 
 
-class TooDeep(BackgroundError):
-    """Runs that start each other have gone on for too long."""
-
-
 class Cancel(BackgroundError):
     """Raised by a worker: the run fails, and is not tried again."""
 
@@ -426,7 +422,8 @@ class IWorkerType(Interface):
                     "a principal id")
     autostart = Bool(
         title="Service", readonly=True,
-        description="Kept running while a runtime lives")
+        description="Kept running while a runtime lives: one in the "
+                    "database, or as many as max_running says")
     keep_days = Float(
         title="Keep for", required=False, readonly=True,
         description="Days that a finished run is kept; None: as the registry "

@@ -32,6 +32,7 @@ from zope.security.proxy import removeSecurityProxy
 
 from cipher.background import clock
 from cipher.background import listing
+from cipher.background import services
 from cipher.background import timetable
 from cipher.background.current import deeper
 from cipher.background.current import depthOfNext
@@ -53,7 +54,6 @@ from cipher.background.reference import lineage
 from cipher.background.reference import refer
 from cipher.background.run import RunDetails
 from cipher.background.run import WorkerRun
-from cipher.background.services import adopt
 from cipher.background.status import RunDetailsStatus
 from cipher.background.status import RunPage
 from cipher.background.text import cleanLine
@@ -119,6 +119,10 @@ class WorkerRegistry(Contained, Persistent):
         worker_type = getWorkerType(name)
         input = worker_type.cleanInput(input) or None
         reference = self._refer(removeSecurityProxy(context))
+        if worker_type.autostart:
+            run = services.findLiving(self, worker_type)
+            if run is not None:
+                return run
         key = claimKey(unique or worker_type.unique, name, reference, input)
         if key is not None:
             watch = Watch(self)
@@ -132,7 +136,7 @@ class WorkerRegistry(Contained, Persistent):
             priority=worker_type.priority if priority is None else priority,
             claim=key)
         if worker_type.autostart:
-            adopt(self, run)
+            services.adopt(self, worker_type, run)
         return run
 
     def _refer(self, context):

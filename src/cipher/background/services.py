@@ -34,7 +34,7 @@ WELL_AFTER = 600.0
 
 
 class ServiceState(Persistent):
-    """The run that is the one instance of a service."""
+    """The run that is an instance of a service."""
 
     run = None    # (lane, serial)
     deaths = 0    # in a row, each soon after the start
@@ -47,9 +47,14 @@ def listServices():
         IWorkerType)) if worker_type.autostart]
 
 
-def isMissing(registry, worker_type):
+def instances(worker_type):
+    """Return the numbers of the instances that are kept running."""
+    return range(worker_type.max_running or 1)
+
+
+def isMissing(registry, worker_type, instance=0):
     """Return whether `keepRunning` would start the service now."""
-    state = registry.services.get(worker_type.name)
+    state = registry.services.get(_key(worker_type, instance))
     if state is None:
         return True
     if clock.now() < state.not_before:
@@ -63,16 +68,14 @@ def isMissing(registry, worker_type):
     return clock.now() >= run.finished_at + _delay(_deaths(state, run))
 
 
-def keepRunning(registry, worker_type):
+def keepRunning(registry, worker_type, instance=0):
     """Start the service in the open transaction, where it is missing.
 
     Two processes that do so at a time conflict.
     """
-    if not isMissing(registry, worker_type):
+    if not isMissing(registry, worker_type, instance):
         return
-    state = registry.services.get(worker_type.name)
-    if state is None:
-        state = registry.services[worker_type.name] = ServiceState()
+    state = _state(registry, _key(worker_type, instance))
     old = state.run and registry.getRun(*state.run)
     deaths = _deaths(state, old) if old is not None else 0
     run = startAutomatically(
@@ -86,16 +89,41 @@ def keepRunning(registry, worker_type):
         state.not_before = clock.now() + _delay(state.deaths)
 
 
-def adopt(registry, run):
-    """Keep *run*, just started, where the service has no live instance."""
-    state = registry.services.get(run.type)
+def findLiving(registry, worker_type):
+    """Return the instance that stands for a start by hand, or None.
+
+    None where an instance is missing, which is then to be started.
+    """
+    run = None
+    for instance in instances(worker_type):
+        state = registry.services.get(_key(worker_type, instance))
+        run = state and state.run and registry.getRun(*state.run)
+        if run is None or run.isFinished():
+            return None
+    return run
+
+
+def adopt(registry, worker_type, run):
+    """Keep *run*, just started, in place of an instance that is over."""
+    for instance in instances(worker_type):
+        state = _state(registry, _key(worker_type, instance))
+        old = state.run and registry.getRun(*state.run)
+        if old is None or old.isFinished():
+            state.run = run.lane, run.serial
+            state.deaths = 0
+            state.not_before = 0.0
+            return
+
+
+def _key(worker_type, instance):
+    return worker_type.name + (' %d' % instance if instance else '')
+
+
+def _state(registry, key):
+    state = registry.services.get(key)
     if state is None:
-        state = registry.services[run.type] = ServiceState()
-    old = state.run and registry.getRun(*state.run)
-    if old is None or old.isFinished():
-        state.run = run.lane, run.serial
-        state.deaths = 0
-        state.not_before = 0.0
+        state = registry.services[key] = ServiceState()
+    return state
 
 
 def _deaths(state, run):

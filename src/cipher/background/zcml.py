@@ -134,8 +134,9 @@ class IWorkerDirective(Interface):
 
     autostart = Bool(
         title="Service",
-        description="Whether a loop is kept running, one in the database, "
-                    "while a runtime lives.  Default: no.",
+        description="Whether a loop is kept running while a runtime lives: "
+                    "one in the database, or as many as max_running says.  "
+                    "Default: no.",
         required=False, default=False)
 
     keep_days = Float(

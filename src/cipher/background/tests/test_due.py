@@ -135,7 +135,7 @@ class DueTests(LiveTests):
             if len(self.calls) == 1:
                 raise ValueError
 
-        declareWorker('work', work, max_attempts=2, retry_delay=2 * NEAR * 2)
+        declareWorker('work', work, max_attempts=2, retry_delay=4 * NEAR)
         run_id = self.submitFar()
         self.clock.advance(FAR)
         waitUntil(lambda: self.status(run_id).attempts == 1)
@@ -154,13 +154,13 @@ class DueTests(LiveTests):
         for in_good_order in True, False:
             with self.subTest(in_good_order=in_good_order):
                 del self.calls[:]
-                near, far = self.submit(NEAR - 1.0), self.submitFar()
+                far, near = self.submitFar(), self.submit(NEAR - 1.0)
                 new = self.submit(FAR)   # perhaps nowhere noted yet
                 self.restart(in_good_order)
                 self.waitTurn()
                 self.assertEqual(self.calls, [])
                 self.restart(in_good_order)
-                self.clock.advance(FAR)
+                self.clock.advance(FAR + 1.0)
                 # What waits in memory goes by another clock.
                 self.restart(in_good_order)
                 for run_id in near, far, new:
@@ -192,7 +192,7 @@ class DueTests(LiveTests):
                 self.assertForgotten()
 
     def test_stop_of_a_delayed_run(self):
-        near, far = self.submit(0.5), self.submitFar()
+        far, near = self.submitFar(), self.submit(0.5)
         for run_id in near, far:
             self.assertEqual(self.requestStop(run_id), 'stopped')
         self.assertEqual(

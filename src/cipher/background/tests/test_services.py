@@ -174,22 +174,29 @@ class ServiceTests(ServiceTestCase):
         self.finish(self.registry.start('mail'))
         self.assertEqual(self.secondsToNext(), 1)
 
-    def test_second_one_started_by_hand_is_not_adopted(self):
+    def test_start_by_hand_gives_the_one_that_lives(self):
         first = self.start()
-        self.registry.start('mail')
-        transaction.commit()
-        state = self.registry.services['mail']
-        self.assertEqual(state.run, (first.lane, first.serial))
-
-    def test_unique_one_that_waits_already_is_adopted(self):
-        first = self.start()
-        declareWorker('mail', factory=BackgroundWorkerThread, is_loop=True,
-                      autostart=True, unique='type')
-        second = self.registry.submit('mail', delay=3600.0, unique='type')
-        self.finish(first)
-        self.assertEqual(self.keepRunning(300), [])
+        self.assertIs(self.registry.start('mail'), first)
+        self.assertEqual(self.keepRunning(10), [])
         self.assertEqual(self.registry.services['mail'].run,
-                         (second.lane, second.serial))
+                         (first.lane, first.serial))
+
+    def test_as_many_are_kept_running_as_max_running_says(self):
+        self.type = declareWorker(
+            'mail', factory=BackgroundWorkerThread, is_loop=True,
+            autostart=True, max_running=3)
+        runs = []
+        for instance in services.instances(self.type):
+            self.assertTrue(
+                services.isMissing(self.registry, self.type, instance))
+            services.keepRunning(self.registry, self.type, instance)
+            runs.append(self.registry.get(self.ids()[0]))
+            self.clock.advance(1.0)
+        self.assertEqual(len({run.id for run in runs}), 3)
+        self.assertIn(self.registry.start('mail'), runs)
+        self.finish(runs[1])
+        self.assertNotIn(self.registry.start('mail'), runs)
+        self.assertEqual(len(self.ids()), 4)
 
     def test_one_whose_run_was_removed_is_started(self):
         run = self.start()
