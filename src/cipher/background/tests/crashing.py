@@ -38,9 +38,11 @@ from cipher.background.tests.support import LIMIT
 def touch(folder, name, text=''):
     """Write a file, whole from the first moment."""
     path = os.path.join(folder, name)
-    with open(path + '.new', 'w') as new:
+    # Two threads may write it at a time.
+    new_path = '%s.%d' % (path, threading.get_ident())
+    with open(new_path, 'w') as new:
         new.write(text)
-    os.rename(path + '.new', path)
+    os.rename(new_path, path)
 
 
 def declareWorkers(folder):

@@ -230,7 +230,9 @@ class CrashTests(LiveTests):
 
         waitUntil(is_done)
         counts = self.registry.getCounts()
-        self.assertEqual(counts['rerun'], {'succeeded': 2})
+        failed = self.registry.listRuns(states=['failed']).items
+        self.assertEqual(counts['rerun'], {'succeeded': 2}, [
+            (run.error_type, run.error_text) for run in failed])
         self.assertEqual(sum(counts['fail'].values()), 2)
         self.assertEqual(
             self.value(), 2 + counts['fail'].get('succeeded', 0))
