@@ -206,8 +206,9 @@ class Scanner:
         count = run.interruptions + 1
         stop = registry.stops.get(run.id)
         state = afterInterruption(run.must_not_rerun, count, stop is not None)
-        log.warning('Run %s: its process %s ended while it ran; now %s',
-                    run.id, process.processName(run.owner or ''), state)
+        log.warning('Run %s: its process ended while it ran%s; now %s',
+                    run.id, run.owner and ' (%s)' % process.processName(
+                        run.owner) or '', state)
         if state == PENDING:
             run.putBack(interruptions=count)
             notify(RunRequeuedEvent(run, registry))

@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """One run: its page, its JSON, and the page that stops it."""
+from operator import itemgetter
 from urllib.parse import urlencode
 
 import transaction
@@ -73,7 +74,9 @@ class Run(RunView):
                 self.registry.getDetails(self.run_id))
             history = details.history
             data['details'] = self._get_details(data, details)
-        data['timeline'] = list(self._get_timeline(data, history))
+        # As it happened; what has the same time stays in its order.
+        data['timeline'] = sorted(self._get_timeline(data, history),
+                                  key=itemgetter('at'))
         return data
 
     @property
