@@ -14,20 +14,23 @@
 r"""Contracts of background work, and a tour of the package.
 
 A developer declares **worker types** in ZCML (`zcml`, `workertype`).
-Application code **starts** them: `IWorkerRegistry.start` stores a **run**
-(`run`) in a lane of the site's persistent **registry** (`registry`, `lane`),
-in the caller's own transaction.  After the commit a hook wakes the
-**runtime** of the process (`switchboard`, `runtime`), whose **executor**
-(`executors`) gives the run to a thread.  There the **worker** (`thread`) does
-its work in a transaction of its own, and an observer (`recorder`) writes the
+Application code, a **trigger** or a **schedule** (`startzcml`, `trigger`,
+`schedule`) **starts** them: `IWorkerRegistry.start` stores a **run** (`run`)
+in a lane of the site's persistent **registry** (`registry`, `lane`), in the
+caller's own transaction.  After the commit a hook wakes the **runtime** of
+the process (`switchboard`, `runtime`), whose **executor** (`executors`) gives
+the run to a thread.  There the **worker** (`thread`, `job`) does its work in a
+transaction of its own (`workloop`), and an observer (`recorder`) writes the
 result into the run *in that very transaction*: the effect of the work and the
-word "succeeded" are one commit.  Administrators look on, start and stop
-through the views of `browser`, which see the rest through this module only.
+word "succeeded" are one commit.  What a runtime finds in the database, at
+each poll or after a crash, is the matter of `keeper` and `scanner`.
+Administrators look on, start and stop through the views of `browser`, which
+see the rest through this module only.
 
 The states of a run::
 
                  +-----------------------------+
-                 | interrupted, to be rerun    |
+                 | retry, snooze, interrupted  |
                  v                             |
     start --> pending ----------> running -----+
                  |                   |
