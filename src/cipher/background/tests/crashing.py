@@ -29,6 +29,7 @@ from ZODB.FileStorage import FileStorage
 from zope.component import hooks
 
 from cipher.background.interfaces import FAIL
+from cipher.background.process import getDirectory
 from cipher.background.runtime import RuntimeSettings
 from cipher.background.runtime import startRuntime
 from cipher.background.tests.live_support import declareWorker
@@ -89,6 +90,9 @@ def main(folder, threads, drain, *names):
     touch(folder, 'started', ' '.join(ids))
     while not ended.wait(0.02):
         transaction.begin()
+        record = getDirectory(connection).processes.get(runtime.id)
+        if record is not None and record.live.runs:
+            touch(folder, 'told')   # other processes know what works here
         if os.path.exists(os.path.join(folder, 'stop')):
             os.remove(os.path.join(folder, 'stop'))
             registry.requestStop(ids[0], 'enough')

@@ -16,7 +16,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import transaction
 
@@ -133,7 +132,7 @@ class CrashTests(LiveTests):
         # The process has told that it works on the run.
         process, (run_id,) = self.spawn('rerun')
         self.wait_for('inside')
-        time.sleep(4.5)   # LIVE_AFTER and TELL_INTERVAL
+        self.wait_for('told')
         self.kill(process)
         touch(self.path, 'go-on')
         self.open()
