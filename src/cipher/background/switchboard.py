@@ -45,12 +45,6 @@ def getRuntime(db):
     return _runtimes.get(id(db))
 
 
-def allRuntimes():
-    """Return the runtimes of this process."""
-    with _lock:
-        return list(_runtimes.values())
-
-
 def wake(db, items=()):
     """Tell the runtime of *db* of *items* to look at; never raise.
 

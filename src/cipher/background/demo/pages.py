@@ -203,7 +203,7 @@ class DocumentPage(DocumentRuns, DemoPage):
         self.url = absoluteURL(self.context, self.request)
         self.data = {'document': describe(self.context, self)}
         self.is_published = self.context.wf_state == PUBLISHED
-        self.html = self.context.html if self.is_published else ''
+        self.rendered_html = self.context.html if self.is_published else ''
         self.body = cleanText(self.context.body, BODY_LIMIT)
         self.may_edit = self.may(EDIT_DOCUMENTS)
         self.may_publish = self.may(PUBLISH_DOCUMENTS)

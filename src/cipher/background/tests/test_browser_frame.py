@@ -96,9 +96,9 @@ class TestAddresses(BrowserTests):
                          absoluteURL(self.registry, request) + '/' + run.id)
 
     def test_virtual_host_is_kept(self):
-        page = self.get('/++vh++https:example.org:443/work/++/'
+        page = self.get('/++vh++https:example.org:443/app/++/'
                         '++background++/index.html').text
-        self.assertIn('https://example.org/work/++background++/runs.html',
+        self.assertIn('https://example.org/app/++background++/runs.html',
                       page)
         self.assertNotIn('http://localhost', page)
 

@@ -316,8 +316,7 @@ class CheckpointTests(LiveTests):
                 increment()
                 worker.checkpoint(step + 1)
 
-        self.patch(
-            'ZODB.FileStorage.FileStorage.FileStorage.tpc_finish', finish)
+        self.patchFinish(finish)
         for on_interrupt in self.each():
             steps[:] = lost[:] = []
             declareWorker('work', work, on_interrupt=on_interrupt)

@@ -112,5 +112,5 @@ class SecurityTests(DemoPagesTestCase):
                  for line in path.read_text().splitlines()
                  if 'structure' in line]
         self.assertEqual(
-            ['tal:content="structure view/html">Rendered and sanitised'
-             '</article>'], found)
+            ['tal:content="structure view/rendered_html">'
+             'Rendered and sanitised</article>'], found)

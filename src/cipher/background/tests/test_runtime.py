@@ -188,8 +188,7 @@ class StartTests(LiveTests):
             increment(worker)
 
         declareWorker('work', work)
-        self.patch(
-            'ZODB.FileStorage.FileStorage.FileStorage.tpc_finish', finish)
+        self.patchFinish(finish)
         status = self.carryOut('work')
         self.assertEqual(status.state, 'succeeded')
         self.assertEqual(calls, ['work', 'lost'])
