@@ -228,7 +228,8 @@ class Page(Published):
                  'current': name == self.tab}
                 for name, title in (('index.html', _('Overview')),
                                     ('runs.html', _('Runs')),
-                                    ('types.html', _('Worker types')))]
+                                    ('types.html', _('Worker types')),
+                                    ('schedules.html', _('Schedules')))]
 
     @property
     def breadcrumbs(self):

@@ -69,7 +69,8 @@ class TestFrame(BrowserTests):
     def test_tab_of_the_page_is_marked(self):
         for path, title in (('index.html', 'Overview'),
                             ('runs.html', 'Runs'),
-                            ('types.html', 'Worker types')):
+                            ('types.html', 'Worker types'),
+                            ('schedules.html', 'Schedules')):
             self.assertRegex(
                 self.get(path).text,
                 '<a aria-current="page"[^>]*>%s</a>' % title)
@@ -79,7 +80,8 @@ class TestFrame(BrowserTests):
             self.assertEqual(
                 [item['action'] for item in getMenu(
                     'zmi_views', self.registry, TestRequest())],
-                ['@@index.html', '@@runs.html', '@@types.html'])
+                ['@@index.html', '@@runs.html', '@@types.html',
+                 '@@schedules.html'])
             self.assertIn('@@background.html', [
                 item['action'] for item in getMenu(
                     'zmi_views', self.root, TestRequest())])

@@ -23,6 +23,8 @@ from zope.security.checker import getCheckerForInstancesOf
 
 import cipher.background.browser
 from cipher.background.interfaces import STATES
+from cipher.background.interfaces import ISchedule
+from cipher.background.schedule import Schedule
 from cipher.background.tests.browser_support import BrowserTests
 
 
@@ -51,8 +53,8 @@ class TestPermissions(BrowserTests):
         self.run_id = self.makeRun('publish', title='Sesame').id
         self.paths = [
             '/++background++', 'index.html', 'index.json', 'runs.html',
-            'runs.json', 'types.html', 'start.html?type=plain',
-            self.run_id, self.run_id + '/index.html',
+            'runs.json', 'types.html', 'schedules.html',
+            'start.html?type=plain', self.run_id, self.run_id + '/index.html',
             self.run_id + '/index.json', self.run_id + '/stop.html',
             'background_macros', '9-99', 'nothing']
 
@@ -89,7 +91,8 @@ class TestPermissions(BrowserTests):
                 self.assertEqual(self.get(path).status_int, 404)
 
     def test_viewer_sees_but_cannot_start_or_stop(self):
-        for path in ('index.html', 'runs.html', 'types.html', self.run_id):
+        for path in ('index.html', 'runs.html', 'types.html',
+                     'schedules.html', self.run_id):
             self.assertEqual(self.get(path, 'viewer').status_int, 200)
         for path in ('start.html?type=plain', self.run_id + '/stop.html'):
             self.assertEqual(self.get(path, 'viewer').status_int, 403)
@@ -149,7 +152,8 @@ class TestPermissions(BrowserTests):
         self.assertEqual(public, set())
         self.assertEqual(found, {
             'index.html', 'index.json', 'runs.html', 'runs.json',
-            'types.html', 'start.html', 'stop.html', 'background.html',
+            'types.html', 'schedules.html', 'start.html', 'stop.html',
+            'background.html',
             'addBackground', 'background_macros'})
 
     def test_stylesheet_and_script_are_public(self):
@@ -165,7 +169,7 @@ class TestHeaders(BrowserTests):
     def test_every_answer_carries_the_headers(self):
         run_id = self.makeRun().id
         for path in ('index.html', 'index.json', 'runs.html', 'runs.json',
-                     'runs.html?state=x', 'types.html',
+                     'runs.html?state=x', 'types.html', 'schedules.html',
                      'start.html?type=plain', 'start.html?type=x', run_id,
                      run_id + '/index.json', run_id + '/stop.html',
                      'nothing', 'nothing.json', '/other/@@background.html'):
@@ -222,7 +226,13 @@ class TestTexts(BrowserTests):
         odd = self.registry.addRun(
             PAYLOAD, input={PAYLOAD: PAYLOAD}, starter=PAYLOAD)
         transaction.commit()
-        self.paths = ['index.html', 'runs.html', 'types.html']
+        schedule = Schedule(PAYLOAD, PAYLOAD, every=60.0)
+        components = getGlobalSiteManager()
+        components.registerUtility(schedule, ISchedule, PAYLOAD)
+        self.addCleanup(
+            components.unregisterUtility, schedule, ISchedule, PAYLOAD)
+        self.paths = ['index.html', 'runs.html', 'types.html',
+                      'schedules.html']
         self.json_paths = ['index.json', 'runs.json']
         for run in running, failed, odd:
             self.paths.append(run.id)
