@@ -25,10 +25,9 @@ CAPACITY = 10000
 class _LaneView:
     """How far one lane is known."""
 
-    def __init__(self, position, is_inherited):
+    def __init__(self, position, inherited_below):
         self.scanned = position       # serials below are known
-        self.inherited_below = 0      # set by the first scan
-        self.is_inherited = is_inherited
+        self.inherited_below = inherited_below   # 0: nothing is inherited
         self.unfinished = set()       # serials known that are not finished
         self.deferred = {}    # serial -> due_at, not yet in the lane's Due
         self.due_keys = {}    # serial -> its key in the lane's Due
@@ -51,9 +50,8 @@ class Backlog:
         before this one, if the lane *is_inherited*.
         """
         with self._lock:
-            view = _LaneView(position, is_inherited)
-            view.inherited_below = next_serial if is_inherited else 0
-            self._views[registry_oid, number] = view
+            self._views[registry_oid, number] = _LaneView(
+                position, next_serial if is_inherited else 0)
             self.is_behind = True
 
     def dropLane(self, registry_oid, number):
@@ -139,7 +137,8 @@ class Backlog:
             view.unfinished.add(serial)
             view.due_keys[serial] = key
             self._waiting += 1
-            return Ticket(oid, number, serial, view.is_inherited, priority)
+            return Ticket(oid, number, serial, view.inherited_below > 0,
+                          priority)
 
     def isKnown(self, oid, number, serial):
         """Return whether the run waits or works here already.

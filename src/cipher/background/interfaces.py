@@ -140,10 +140,6 @@ class RunNotStoppable(BackgroundError, ValueError):
     """The run is finished, so there is nothing to stop."""
 
 
-class RunNotRemovable(BackgroundError, ValueError):
-    """The run is not finished, so it cannot be removed."""
-
-
 class IllegalTransition(BackgroundError, ValueError):
     """The states of a run do not follow each other like that."""
 

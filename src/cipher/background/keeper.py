@@ -32,7 +32,7 @@ from cipher.background.pool import getPool
 from cipher.background.pruner import Pruner
 from cipher.background.recording import writeInterruption
 from cipher.background.scanner import Scanner
-from cipher.background.scanner import findLane
+from cipher.background.scanner import eachLane
 
 
 log = logging.getLogger(__name__)
@@ -149,10 +149,7 @@ class Keeper:
 
     def _write_cursors(self, connection):
         backlog = self._runtime.backlog
-        for oid, number in backlog.lanes():
-            lane = findLane(self._runtime.backlog, connection, oid, number)
-            if lane is None:
-                continue
+        for oid, number, lane in eachLane(backlog, connection):
             position = backlog.position(oid, number)
             if lane.cursor.position != position:
                 lane.cursor.position = position
@@ -241,10 +238,8 @@ class Keeper:
                     live.is_abandoned = True
                     self._give_up(connection, live)
                 self._write_cursors(connection)
-                for oid, number in runtime.backlog.lanes():
-                    lane = findLane(runtime.backlog, connection, oid, number)
-                    if lane is not None:
-                        lane.cursor.owner = None
+                for _, _, lane in eachLane(runtime.backlog, connection):
+                    lane.cursor.owner = None
                 processes = process.getDirectory(connection).processes
                 if runtime.id in processes:
                     del processes[runtime.id]

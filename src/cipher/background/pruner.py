@@ -23,7 +23,7 @@ from collections import Counter
 
 from cipher.background import clock
 from cipher.background.contextmanagers import ZopeTransaction
-from cipher.background.scanner import findLane
+from cipher.background.scanner import eachLane
 from cipher.background.uniqueness import staleClaims
 from cipher.background.workertype import queryWorkerType
 
@@ -58,10 +58,8 @@ class Pruner:
         """Prune one batch; return whether there is more."""
         runtime = self._runtime
         lanes = {}
-        for oid, number in runtime.backlog.lanes():
-            lane = findLane(runtime.backlog, connection, oid, number)
-            if lane is not None:
-                lanes.setdefault(oid, []).append(lane)
+        for oid, _, lane in eachLane(runtime.backlog, connection):
+            lanes.setdefault(oid, []).append(lane)
         is_more = False
         for oid, own in lanes.items():
             with ZopeTransaction(note=runtime.note('prune')):

@@ -71,28 +71,23 @@ class Scanner:
         lost = []
         with ZopeTransaction():
             alive = set(process.getDirectory(connection).processes)
-            for oid, number in backlog.lanes():
-                lane = findLane(runtime.backlog, connection, oid, number)
-                if lane is None:
-                    continue
+            for oid, number, lane in eachLane(backlog, connection):
                 births = lane.births
                 for serial in backlog.toScan(oid, number, births.next_serial):
                     run = births.get(serial)
-                    state = run and run.state
-                    if state == RUNNING and run.owner in alive:
+                    if _is_held(run, alive):
                         # A hand-made thread's, perhaps of a process that
                         # has no lanes.
                         backlog.passed(oid, number, serial)
                         if run.owner != runtime.id:
                             self._foreign.add(Ticket(oid, number, serial))
                         continue
-                    if state == RUNNING or (
-                            state == PENDING and self._was_begun(
-                                connection, oid, number, run)):
+                    if self._is_lost(connection, oid, number, run):
                         lost.append((oid, number, serial))
                         break   # first its rescue, then the rest
                     ticket = backlog.scanned(
-                        oid, number, serial, state == PENDING,
+                        oid, number, serial,
+                        run is not None and run.state == PENDING,
                         run.priority if run is not None else 0)
                     if ticket is not None:
                         tickets.append((ticket, run.due_at))
@@ -108,9 +103,7 @@ class Scanner:
         for ticket in list(self._foreign):
             with ZopeTransaction():
                 run = _find(connection, ticket)
-                if run is not None and run.state == RUNNING and (
-                        run.owner in process.getDirectory(
-                            connection).processes):
+                if _is_held(run, process.getDirectory(connection).processes):
                     continue
                 is_lost = run is not None and run.state == RUNNING
             if is_lost:
@@ -132,20 +125,14 @@ class Scanner:
         lost = []
         with ZopeTransaction():
             alive = set(process.getDirectory(connection).processes)
-            for oid, number in backlog.lanes():
-                lane = findLane(runtime.backlog, connection, oid, number)
-                if lane is None:
-                    continue
+            for oid, number, lane in eachLane(backlog, connection):
                 for key, serial in lane.due.upTo(clock.now()):
                     if backlog.isKnown(oid, number, serial):
                         continue
                     run = lane.births.get(serial)
-                    state = run and run.state
-                    if state == RUNNING and run.owner in alive:
+                    if _is_held(run, alive):
                         continue
-                    if state == RUNNING or (
-                            state == PENDING and self._was_begun(
-                                connection, oid, number, run)):
+                    if self._is_lost(connection, oid, number, run):
                         # Its process died before its beat told the cursor.
                         lost.append((oid, number, serial))
                         continue
@@ -163,16 +150,12 @@ class Scanner:
 
         Return whether there is more.
         """
-        runtime = self._runtime
-        backlog = runtime.backlog
+        backlog = self._runtime.backlog
         written = []
         with ZopeTransaction(note=self._runtime.note('due runs')):
-            for oid, number in backlog.lanes():
+            for oid, number, lane in eachLane(backlog, connection):
                 new, old = backlog.dueChanges(oid, number, DUE_BATCH)
                 if not (new or old):
-                    continue
-                lane = findLane(runtime.backlog, connection, oid, number)
-                if lane is None:
                     continue
                 for key in old:
                     lane.due.remove(key)
@@ -184,11 +167,14 @@ class Scanner:
         return any(DUE_BATCH in (len(new), len(old))
                    for _, _, new, old in written)
 
-    def _was_begun(self, connection, oid, number, run):
-        """Return whether a dead process surely worked on the pending *run*.
+    def _is_lost(self, connection, oid, number, run):
+        """Return whether a dead process surely worked on *run* (or None).
 
-        It said so, or it was asked to stop that.
+        Nobody alive holds the run.  A pending one is lost when the process
+        said that it works on it, or was asked to stop that.
         """
+        if run is None or run.state != PENDING:
+            return run is not None and run.state == RUNNING
         return (oid, run.id) in self.orphans or (
             self._runtime.backlog.isInherited(oid, number, run.serial)
             and run.id in connection.get(oid).stops)
@@ -261,13 +247,22 @@ def _find(connection, ticket):
         return None
 
 
-def findLane(backlog, connection, oid, number):
-    """Return that lane; None, and forget it, when its registry is gone."""
-    try:
-        lane = connection.get(oid).lanes[number]
-        for part in (lane.births, lane.cursor, lane.due, lane.due.tree):
-            part._p_activate()
-        return lane
-    except KeyError:
-        backlog.dropLane(oid, number)
-        return None
+def _is_held(run, alive):
+    """Return whether a process that is *alive* carries *run* (or None) out."""
+    return run is not None and run.state == RUNNING and run.owner in alive
+
+
+def eachLane(backlog, connection):
+    """Yield (registry oid, number, lane) of what is consumed here.
+
+    A lane whose registry is gone is forgotten.
+    """
+    for oid, number in backlog.lanes():
+        try:
+            lane = connection.get(oid).lanes[number]
+            for part in (lane.births, lane.cursor, lane.due, lane.due.tree):
+                part._p_activate()
+        except KeyError:
+            backlog.dropLane(oid, number)
+        else:
+            yield oid, number, lane

@@ -79,9 +79,9 @@ class ThreadsExecutor:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, item):
+    def submit(self, ticket):
         """See `~cipher.background.interfaces.IExecutor`."""
-        self._queue.put((-item.priority, next(self._count), item))
+        self._queue.put((-ticket.priority, next(self._count), ticket))
 
     def stop(self):
         """Take nothing any more, as soon as each thread is free."""
@@ -171,14 +171,9 @@ class ThreadsExecutor:
                       or worker_type.max_running is not None)
         epoch = run.epoch
         if is_claimed:
-            with ZopeTransaction(note='run %s: claim' % live.run_id):
-                if worker_type.max_running is not None and not takeSlot(
-                        connection, worker_type, ticket[:3]):
-                    return partial(self._park, live, worker_type)
-                epoch = run.claim(self._runtime.id, live.started_at,
-                                  live.must_not_rerun)
-                with ZopeSite(site):
-                    notify(RunStartedEvent(run, registry))
+            epoch = self._claim(connection, live, registry, run)
+            if epoch is None:
+                return partial(self._park, live, worker_type)
         recorder = (
             LoopRecorder(live, epoch, is_claimed) if worker_type.is_loop
             else JobRecorder(live, epoch, is_claimed, connection))
@@ -197,6 +192,22 @@ class ThreadsExecutor:
         if not worker_type.is_loop:
             return worker.run
         return partial(self._start_loop, worker, live, connection)
+
+    def _claim(self, connection, live, registry, run):
+        """Make the run ours by a commit; return its epoch as we claimed it.
+
+        None where its type has no room.
+        """
+        with ZopeTransaction(note='run %s: claim' % live.run_id):
+            if live.worker_type.max_running is not None and not takeSlot(
+                    connection, live.worker_type, live.ticket[:3]):
+                return None
+            # Not read again afterwards: by then it may be another's.
+            epoch = run.claim(
+                self._runtime.id, live.started_at, live.must_not_rerun)
+            with ZopeSite(registry.getSite()):
+                notify(RunStartedEvent(run, registry))
+        return epoch
 
     def _start_loop(self, worker, live, connection):
         try:

@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """What the tests of the core share: a database with a site, ZCML, people."""
+import inspect
 import unittest
 
 import transaction
@@ -23,6 +24,7 @@ from zope.configuration import xmlconfig
 from zope.container.btree import BTreeContainer
 from zope.container.contained import Contained
 from zope.interface import implementer
+from zope.schema import getFieldsInOrder
 from zope.security.interfaces import IParticipation
 from zope.security.interfaces import IPrincipal
 from zope.security.management import endInteraction
@@ -153,3 +155,19 @@ class SiteTests(ComponentTests):
         (self.site if container is None else container)[name] = document
         transaction.commit()
         return document
+
+
+def checkDefaults(test, schema, handler):
+    """Fail *test* unless a directive's schema and handler agree."""
+    parameters = list(inspect.signature(handler).parameters.values())[1:]
+    fields = dict(getFieldsInOrder(schema))
+    test.assertEqual(
+        sorted(fields), sorted(parameter.name for parameter in parameters))
+    for parameter in parameters:
+        field = fields[parameter.name]
+        with test.subTest(schema=schema.__name__, field=parameter.name):
+            test.assertEqual(
+                field.required, parameter.default is parameter.empty)
+            if not field.required:
+                test.assertEqual(field.default, parameter.default)
+            test.assertTrue(field.description)

@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """The directives ``background:trigger`` and ``background:schedule``."""
-import inspect
 import logging
 import os
 import tempfile
@@ -27,7 +26,6 @@ from zope.event import notify
 from zope.interface import Interface
 from zope.interface import implementer
 from zope.lifecycleevent import ObjectModifiedEvent
-from zope.schema import getFieldsInOrder
 
 from cipher.background import startzcml
 from cipher.background.interfaces import FAILED
@@ -37,6 +35,7 @@ from cipher.background.testing import setUpLogging
 from cipher.background.testing import tearDownLogging
 from cipher.background.tests.support import Document
 from cipher.background.tests.support import SiteTests
+from cipher.background.tests.support import checkDefaults
 from cipher.background.tests.support import declare
 
 
@@ -97,21 +96,6 @@ class DirectiveTests(SiteTests):
         self.assertEqual(self.logged.getvalue(), '')
         return text
 
-    def check_defaults(self, schema, handler):
-        parameters = list(inspect.signature(handler).parameters.values())[1:]
-        fields = dict(getFieldsInOrder(schema))
-        self.assertEqual(
-            sorted(fields), sorted(parameter.name for parameter
-                                   in parameters))
-        for parameter in parameters:
-            field = fields[parameter.name]
-            with self.subTest(schema=schema.__name__, field=parameter.name):
-                self.assertEqual(
-                    field.required, parameter.default is parameter.empty)
-                if not field.required:
-                    self.assertEqual(field.default, parameter.default)
-                self.assertTrue(field.description)
-
     def runs(self):
         """Return the runs that wait, the newest first."""
         return [self.registry.get(status.id)
@@ -143,7 +127,7 @@ class TriggerTests(DirectiveTests):
         return paper
 
     def test_defaults_of_schema_and_handler_agree(self):
-        self.check_defaults(startzcml.ITriggerDirective, startzcml.trigger)
+        checkDefaults(self, startzcml.ITriggerDirective, startzcml.trigger)
 
     def test_trigger_starts_its_worker(self):
         self.declare()
@@ -257,7 +241,7 @@ class ScheduleTests(DirectiveTests):
         return text
 
     def test_defaults_of_schema_and_handler_agree(self):
-        self.check_defaults(startzcml.IScheduleDirective, startzcml.schedule)
+        checkDefaults(self, startzcml.IScheduleDirective, startzcml.schedule)
 
     def test_schedule_is_a_utility_named_as_its_worker(self):
         schedule = self.declare(cron='0 3 * * *')

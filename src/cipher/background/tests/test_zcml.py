@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """The directives ``background:worker`` and ``background:runtime``."""
-import inspect
 import os
 import tempfile
 import textwrap
@@ -38,6 +37,7 @@ from cipher.background.interfaces import IWorkerType
 from cipher.background.runtime import RuntimeSettings
 from cipher.background.tests.support import SECURITY
 from cipher.background.tests.support import ComponentTests
+from cipher.background.tests.support import checkDefaults
 from cipher.background.tests.support import declare
 from cipher.background.thread import BackgroundJob
 from cipher.background.thread import BackgroundWorkerThread
@@ -180,22 +180,8 @@ class WorkerTests(ComponentTests):
             self.assertEqual(message.domain, 'test')
 
     def test_defaults_of_schema_and_handler_agree(self):
-        self.check_defaults(zcml.IWorkerDirective, zcml.worker)
-        self.check_defaults(zcml.IRuntimeDirective, zcml.runtime)
-
-    def check_defaults(self, schema, handler):
-        parameters = list(inspect.signature(handler).parameters.values())[1:]
-        fields = dict(getFieldsInOrder(schema))
-        self.assertEqual(
-            sorted(fields), sorted(parameter.name for parameter
-                                   in parameters))
-        for parameter in parameters:
-            field = fields[parameter.name]
-            with self.subTest(schema=schema.__name__, field=parameter.name):
-                self.assertEqual(
-                    field.required, parameter.default is parameter.empty)
-                if not field.required:
-                    self.assertEqual(field.default, parameter.default)
+        checkDefaults(self, zcml.IWorkerDirective, zcml.worker)
+        checkDefaults(self, zcml.IRuntimeDirective, zcml.runtime)
 
     def test_titles_of_the_fields_are_unique_and_described(self):
         for schema in zcml.IWorkerDirective, zcml.IRuntimeDirective:
