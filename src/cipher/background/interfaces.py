@@ -93,6 +93,26 @@ AS_STARTER = 'starter'
 AS_SYSTEM = 'system'
 #: What ``run_as`` may say, but a principal id.
 
+NEWEST = 'newest'
+OLDEST = 'oldest'
+SLOWEST = 'slowest'
+#: Orders of a list of runs.
+ORDERS = (NEWEST, OLDEST, SLOWEST)
+
+#: What `IProblem.kind` may say.
+NO_RUNTIME = 'no-runtime'
+SILENT_PROCESS = 'silent-process'
+LATE_SCHEDULE = 'late-schedule'
+UNDECLARED_TYPE = 'undeclared-type'
+UNRESPONSIVE_RUN = 'unresponsive-run'
+PROBLEMS = (NO_RUNTIME, SILENT_PROCESS, UNRESPONSIVE_RUN, LATE_SCHEDULE,
+            UNDECLARED_TYPE)
+
+#: What `IAction.verb` may say.
+ACTIONS = ('stop', 'retry', 'remove', 'pause type', 'resume type',
+           'pause schedule', 'resume schedule', 'run schedule',
+           'quiet process', 'unquiet process', 'drain process')
+
 #: A run that was started by a run that was started … by a run, so often, is
 #: no chain any more but a loop.
 MAX_DEPTH = 10
@@ -138,6 +158,18 @@ class ScheduleNotFound(BackgroundError, LookupError):
 
 class RunNotStoppable(BackgroundError, ValueError):
     """The run is finished, so there is nothing to stop."""
+
+
+class RunNotRetryable(BackgroundError, ValueError):
+    """The run is not finished, or is a service's, or its type is unknown."""
+
+
+class RunNotRemovable(BackgroundError, ValueError):
+    """The run is not finished: stop it first."""
+
+
+class ProcessNotFound(BackgroundError, LookupError):
+    """No process of that id is known."""
 
 
 class IllegalTransition(BackgroundError, ValueError):
@@ -419,6 +451,11 @@ class IWorkerType(Interface):
         title="Run as", readonly=True,
         description="Whose permissions the work has: 'starter', 'system' or "
                     "a principal id")
+    stop_timeout = Float(
+        title="Stop timeout", min=0.0, readonly=True,
+        description="Seconds that a run may take to obey a stop request; "
+                    "then pages say that it does not respond.  Nothing is "
+                    "killed: a thread cannot be.")
     autostart = Bool(
         title="Service", readonly=True,
         description="Kept running while a runtime lives: one in the "
@@ -480,6 +517,10 @@ class IWorkerRun(Interface):
     error = Attribute("None or (type name, short text)")
     progress = Attribute("None or (done, total, message)")
     stop = Attribute("None or an `IStopRequest`")
+    retry = Attribute("None or an `IRetry`: it is the retry of another run")
+    retried_as = TextLine(
+        title=_("Retried as"), required=False, readonly=True,
+        description="Id of the run that took its place, or None")
     context = Attribute("The object it is about, or None; bare")
 
     def isFinished():
@@ -503,6 +544,15 @@ class IStopRequest(Interface):
 
     principal = TextLine(title=_("Asked by"), required=False, readonly=True)
     asked_at = Float(title=_("Asked at"), readonly=True)
+    reason = TextLine(title=_("Reason"), required=False, readonly=True)
+
+
+class IRetry(Interface):
+    """Who had a finished run done again, when and why."""
+
+    run_id = TextLine(title=_("Retry of"), readonly=True)
+    principal = TextLine(title=_("Retried by"), required=False, readonly=True)
+    asked_at = Float(title=_("Retried at"), readonly=True)
     reason = TextLine(title=_("Reason"), required=False, readonly=True)
 
 
@@ -536,6 +586,21 @@ class IRunStatus(Interface):
                        description="False: no ZCML declares the type now")
     is_stoppable = Bool(title=_("Can be stopped"),
                         description="pending, or running without a request")
+    is_retryable = Bool(title=_("Can be retried"),
+                        description="Finished, its type is declared and no "
+                                    "service, and no retry of it is kept")
+    is_removable = Bool(title=_("Can be removed"),
+                        description="Finished")
+    is_unresponsive = Bool(
+        title=_("Does not respond"),
+        description="Runs on though a stop was asked for longer ago than the "
+                    "stop_timeout of its type")
+    is_paused = Bool(title=_("Type paused"),
+                     description="Waits, and its type is paused")
+    retry = Object(title=_("Retry"), schema=IRetry, required=False)
+    retried_as = TextLine(title=_("Retried as"), required=False)
+    context_oid = Attribute("Oid of the context, None without one; a key to "
+                            "compare with, never to load by")
     waited = Float(title=_("Waited"), required=False,
                    description="Seconds from the creation to the begin")
     took = Float(title=_("Took"), required=False,
@@ -548,6 +613,11 @@ class IRunPage(Interface):
     items = List(title=_("Runs"), value_type=Object(schema=IRunStatus))
     older = TextLine(title=_("Key of the next page"), required=False,
                      description="None on the last page")
+    looked_at = Int(title=_("Looked at"),
+                    description="How many runs or entries this page cost")
+    is_cut = Bool(title=_("Cut"),
+                  description="The search ended at its limit, not because "
+                              "the page was full: `older` goes on from there")
 
 
 class IProcessStatus(Interface):
@@ -563,6 +633,75 @@ class IProcessStatus(Interface):
     is_here = Bool(title=_("This process"))
     is_silent = Bool(title=_("Silent"),
                      description="No beat for longer than its lease")
+    busy = Int(title=_("Busy"),
+               description="Runs that it carries out now, as far as it told; "
+                           "those of this registry and of others")
+    is_quiet = Bool(title=_("Quiet"),
+                    description="It was asked to begin nothing new")
+    is_draining = Bool(title=_("Drains"),
+                       description="It was asked to end all work and its "
+                                   "runtime")
+    asked_by = TextLine(title=_("Asked by"), required=False,
+                        description="Who asked for that")
+
+
+class ITypeStatus(Interface):
+    """A worker type in a registry, a snapshot; declared or not."""
+
+    name = TextLine(title=_("Worker type"))
+    is_declared = Bool(title=_("Declared"))
+    counts = Attribute("{state: number of runs}, without zeros")
+    is_paused = Bool(title=_("Paused"))
+    paused_by = TextLine(title=_("Paused by"), required=False)
+    paused_at = Float(title=_("Paused at"), required=False)
+    pause_reason = TextLine(title=_("Reason"), required=False)
+    timed = Int(title=_("Measured"),
+                description="Finished runs that began, ever; what mean and "
+                            "maximum are of")
+    mean = Float(title=_("Mean duration"), required=False,
+                 description="Seconds; None where nothing was measured")
+    maximum = Float(title=_("Longest duration"), required=False,
+                    description="Seconds")
+    failure_rate = Float(title=_("Failure rate"), required=False,
+                         description="Failed of all that were finished, ever; "
+                                     "0.0 to 1.0, None where none was")
+    last_run = TextLine(title=_("Last run"), required=False,
+                        description="Id of the run that finished last")
+    last_at = Float(title=_("Last finished"), required=False)
+    last_state = Choice(title=_("Last state"), values=STATES, required=False)
+
+
+class IHour(Interface):
+    """What was finished within one hour."""
+
+    begins_at = Float(title=_("Hour"), description="A multiple of 3600")
+    counts = Attribute("{finished state: number of runs}, without zeros")
+    mean = Float(title=_("Mean duration"), required=False,
+                 description="Seconds; None where nothing was measured")
+
+
+class IProblem(Interface):
+    """Something that wants the attention of an administrator."""
+
+    kind = Choice(title=_("Kind"), values=PROBLEMS)
+    subject = TextLine(
+        title=_("Subject"), required=False,
+        description="Process id, schedule name, type name or run id, as the "
+                    "kind wants; None for no-runtime")
+    since = Float(title=_("Since"), required=False)
+    number = Int(title=_("Runs"), description="Runs that wait for it, or 0")
+
+
+class IAction(Interface):
+    """Something that an administrator did."""
+
+    at = Float(title=_("When"))
+    principal = TextLine(title=_("Who"), required=False)
+    verb = Choice(title=_("What"), values=ACTIONS)
+    subject = TextLine(title=_("To what"),
+                       description="Run id, type name, schedule name or "
+                                   "process id")
+    reason = TextLine(title=_("Reason"), required=False)
 
 
 class ISchedule(Interface):
@@ -595,6 +734,12 @@ class IScheduleStatus(Interface):
     last_run = TextLine(title=_("Last run"), required=False,
                         description="Its id; None if it is gone")
     is_paused = Bool(title=_("Paused"))
+    paused_by = TextLine(title=_("Paused by"), required=False)
+    paused_at = Float(title=_("Paused at"), required=False)
+    pause_reason = TextLine(title=_("Reason"), required=False)
+    is_late = Bool(title=_("Late"),
+                   description="Its tick is over for more than a minute, and "
+                               "it is not paused")
 
 
 class IWorkerRegistry(Interface):
@@ -655,13 +800,24 @@ class IWorkerRegistry(Interface):
         Raise `RunNotFound`.
         """
 
-    def listRuns(states=(), types=(), contexts=(), limit=50, before=None):
-        """Return one `IRunPage` of statuses, newest first.
+    def listRuns(states=(), types=(), contexts=(), starters=(), text=None,
+                 since=None, until=None, order=NEWEST, limit=50, before=None):
+        """Return one `IRunPage` of statuses.
 
-        *states* and *types* restrict the list where they are not empty, so do
-        *contexts* (objects).  *before* is the key that the page before gave as
-        `IRunPage.older`; raise ``ValueError`` for any other.  Never scans the
-        registry: at most `listing.SCAN_LIMIT` entries are looked at.
+        *states*, *types*, *starters* (principal ids) and *contexts* (objects)
+        restrict the list where they are not empty.  *text* (a text) has to
+        stand in the title, the message, the error or the id of the worker
+        type, in whatever case.  *since* and *until* (times) bound what the
+        list is ordered by.
+
+        *order*: ``newest`` or ``oldest`` first, by the finish where *states*
+        are finished states only, by the creation else; or ``slowest``, of
+        finished runs, the most recent `listing.SCAN_LIMIT` of them.
+
+        *before* is the key that the page before gave as `IRunPage.older`;
+        raise ``ValueError`` for any other.  Never scans the registry: what is
+        looked at is bounded (`listing.SCAN_LIMIT`, and a time for what has to
+        be loaded), and `IRunPage.is_cut` tells where the bound was met.
         """
 
     def getCounts():
@@ -669,6 +825,74 @@ class IWorkerRegistry(Interface):
 
     def listProcesses():
         """Return an `IProcessStatus` for each process known, oldest first."""
+
+    def listTypes():
+        """Return an `ITypeStatus` for each type declared or with runs kept.
+
+        By name.  Costs nothing that grows with the number of runs.
+        """
+
+    def getHours():
+        """Return an `IHour` for each of the last 24 hours, oldest first.
+
+        The last one is the hour that goes on; hours in which nothing was
+        finished are there, too.
+        """
+
+    def listProblems():
+        """Return an `IProblem` for each thing that is wrong, worst first."""
+
+    def listActions(limit=50, before=None):
+        """Return (actions, key): what administrators did, newest first.
+
+        *key* is *before* of the next page, or None.  The last 1,000 are kept.
+        """
+
+    def getStack(run_id):
+        """Return where the thread of a running run stands, or None.
+
+        A text like a traceback, innermost call last, without any values.
+        For a run of another process what that told last, which it does when
+        a stop has been asked for.  Raise `RunNotFound`.
+        """
+
+    # What administrators do.  Each joins the caller's transaction, keeps who
+    # did it, when and why (`listActions`), and never commits.
+
+    def retry(run_id, reason=None):
+        """Do a finished run again, as a new run; return that one.
+
+        It has the type, context, input, starter and permission of the old
+        one, and goes on behind its last checkpoint.  The old one is kept as
+        it is, and knows its retry: a second retry returns the same run as
+        long as that is kept.  Where the type is unique and such a run is
+        pending, that one is returned.  Raise `RunNotFound`,
+        `RunNotRetryable`.
+        """
+
+    def remove(run_id, reason=None):
+        """Forget a finished run.  Raise `RunNotFound`, `RunNotRemovable`."""
+
+    def pauseType(name, is_paused=True, reason=None):
+        """Let no run of a worker type begin from now on; or again.
+
+        What runs goes on, what is started waits.  Raise `UnknownWorkerType`
+        for a type that is not declared and has no runs.
+        """
+
+    def quietProcess(process_id, is_quiet=True, reason=None):
+        """Let a process begin nothing new; or again.
+
+        What it carries out goes on; what waits in it is taken by others.
+        Raise `ProcessNotFound`.
+        """
+
+    def drainProcess(process_id, reason=None):
+        """Let a process end its runtime as at a shutdown.
+
+        The process itself goes on; only its restart makes it carry out runs
+        again.  Raise `ProcessNotFound`.
+        """
 
     keep_days = Attribute(
         "Days that finished runs are kept whose type does not say otherwise")
@@ -678,7 +902,7 @@ class IWorkerRegistry(Interface):
     def listSchedules():
         """Return an `IScheduleStatus` for each declared schedule, by name."""
 
-    def pauseSchedule(name, is_paused=True):
+    def pauseSchedule(name, is_paused=True, reason=None):
         """Let a schedule start nothing from now on; or again.
 
         Raise `ScheduleNotFound`.

@@ -16,7 +16,6 @@
 Pickles name `WorkerRegistry`: it stays here.
 """
 import os
-import re
 
 from BTrees.LOBTree import LOBTree
 from BTrees.OOBTree import OOBTree
@@ -31,35 +30,22 @@ from zope.security.management import queryInteraction
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background import clock
-from cipher.background import listing
 from cipher.background import services
-from cipher.background import timetable
+from cipher.background.administration import Administration
 from cipher.background.current import deeper
 from cipher.background.current import depthOfNext
-from cipher.background.interfaces import PENDING
-from cipher.background.interfaces import RUNNING
-from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import InvalidContext
 from cipher.background.interfaces import IWorkerRegistry
-from cipher.background.interfaces import RegistryNotFound
 from cipher.background.interfaces import RunCreatedEvent
-from cipher.background.interfaces import RunNotFound
-from cipher.background.interfaces import RunNotStoppable
-from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.lane import Lane
 from cipher.background.lifecycle import LONGEST_DELAY
+from cipher.background.looking import Looking
 from cipher.background.pool import getPool
 from cipher.background.principal import currentPrincipal
-from cipher.background.reference import lineage
 from cipher.background.reference import refer
-from cipher.background.run import RunDetails
 from cipher.background.run import WorkerRun
-from cipher.background.status import RunDetailsStatus
-from cipher.background.status import RunPage
-from cipher.background.text import cleanLine
 from cipher.background.uniqueness import claimKey
 from cipher.background.uniqueness import findPending
-from cipher.background.wakeup import wakeAfterCommit
 from cipher.background.watch import Watch
 from cipher.background.workertype import getWorkerType
 
@@ -68,11 +54,9 @@ from cipher.background.workertype import getWorkerType
 #: them, fewer conflicts between those.
 GUEST_LANES = 4
 
-_RUN_ID = re.compile(r'([0-9]{1,9})-([0-9]{1,15})', re.ASCII)
-
 
 @implementer(IWorkerRegistry)
-class WorkerRegistry(Contained, Persistent):
+class WorkerRegistry(Administration, Looking, Contained, Persistent):
     """See `~cipher.background.interfaces.IWorkerRegistry`."""
 
     keep_days = 14.0
@@ -186,115 +170,3 @@ class WorkerRegistry(Contained, Persistent):
         self.checkOut().lane.finishes.add(run)
         run._v_parent = self
         notify(event(run, self))
-
-    # Looking
-
-    def get(self, run_id, default=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        match = _RUN_ID.fullmatch(run_id) if isinstance(run_id, str) else None
-        if match is None:
-            return default
-        run = self.getRun(int(match[1]), int(match[2]))
-        return default if run is None else run
-
-    def getRun(self, lane_number, serial):
-        """Return the run of that lane and serial, or None."""
-        lane = self.lanes.get(lane_number)
-        run = lane and lane.births.get(serial)
-        if run is not None:
-            run._v_parent = self
-        return run
-
-    def _get(self, run_id):
-        run = self.get(run_id)
-        if run is None:
-            raise RunNotFound('run %.40r: expected the id of a run of this '
-                              'registry; it may have been removed' % (run_id,))
-        return run
-
-    def getStatus(self, run_id):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return Watch(self).describe(self._get(run_id))
-
-    def getDetails(self, run_id):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        run = self._get(run_id)
-        live = Watch(self).live(run)
-        details = run.details or RunDetails()
-        return RunDetailsStatus(
-            input=dict(run.input or {}), traceback=details.traceback,
-            log=details.log if live is None else live.log,
-            history=list(details.history))
-
-    def getContext(self, run_id):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return self._get(run_id).context
-
-    def listRuns(self, states=(), types=(), contexts=(), limit=50,
-                 before=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        watch = Watch(self)
-        states, types = set(states), set(types)
-        oids = {removeSecurityProxy(context)._p_oid for context in contexts}
-
-        def matches(run):
-            return (
-                (not types or run.type in types)
-                and (not oids or (run.reference is not None
-                                  and run.reference[0].oid in oids))
-                and (not states or watch.state(run) in states))
-
-        runs, older = listing.listRuns(
-            self.lanes, states, matches, limit, before)
-        return RunPage([watch.describe(run) for run in runs], older)
-
-    def getCounts(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return Watch(self).counts()
-
-    def listProcesses(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return Watch(self).processes()
-
-    # Schedules
-
-    def listSchedules(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return timetable.listSchedules(self)
-
-    def pauseSchedule(self, name, is_paused=True):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        timetable.pause(self, name, is_paused)
-
-    def runSchedule(self, name):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return timetable.runNow(self, name)
-
-    # Stopping
-
-    def requestStop(self, run_id, reason=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        run = self._get(run_id)
-        if run.isFinished():
-            raise RunNotStoppable(
-                'run %r: expected a pending or running run to stop, got one '
-                'that is %r; nothing is left to stop' % (run.id, run.state))
-        request = (currentPrincipal(), clock.now(),
-                   cleanLine(reason) if reason else None)
-        if Watch(self).state(run) == PENDING:
-            self.finish(run, STOPPED, RunStoppedEvent, stop_request=request)
-            return STOPPED
-        if run.id not in self.stops:
-            self.stops[run.id] = request
-            wakeAfterCommit(self._p_jar)
-        return RUNNING
-
-    def getSite(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        for obj in lineage(self):
-            if obj is not self and hasattr(obj, 'getSiteManager'):
-                return obj
-        raise RegistryNotFound(
-            'registry: expected to be held by the site manager of a site, '
-            'got %r as parent; add it with addRegistry(site)'
-            % (self.__parent__,))

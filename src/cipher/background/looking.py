@@ -1,0 +1,115 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What a registry tells: the part of it that only reads."""
+import re
+
+from zope.security.proxy import removeSecurityProxy
+
+from cipher.background import listing
+from cipher.background import timetable
+from cipher.background.interfaces import RegistryNotFound
+from cipher.background.interfaces import RunNotFound
+from cipher.background.reference import lineage
+from cipher.background.run import RunDetails
+from cipher.background.status import RunDetailsStatus
+from cipher.background.status import RunPage
+from cipher.background.watch import Watch
+
+
+_RUN_ID = re.compile(r'([0-9]{1,9})-([0-9]{1,15})', re.ASCII)
+
+
+class Looking:
+    """Mix-in of `registry.WorkerRegistry`; it writes nothing."""
+
+    def get(self, run_id, default=None):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        match = _RUN_ID.fullmatch(run_id) if isinstance(run_id, str) else None
+        if match is None:
+            return default
+        run = self.getRun(int(match[1]), int(match[2]))
+        return default if run is None else run
+
+    def getRun(self, lane_number, serial):
+        """Return the run of that lane and serial, or None."""
+        lane = self.lanes.get(lane_number)
+        run = lane and lane.births.get(serial)
+        if run is not None:
+            run._v_parent = self
+        return run
+
+    def _get(self, run_id):
+        run = self.get(run_id)
+        if run is None:
+            raise RunNotFound('run %.40r: expected the id of a run of this '
+                              'registry; it may have been removed' % (run_id,))
+        return run
+
+    def getStatus(self, run_id):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return Watch(self).describe(self._get(run_id))
+
+    def getDetails(self, run_id):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        run = self._get(run_id)
+        live = Watch(self).live(run)
+        details = run.details or RunDetails()
+        return RunDetailsStatus(
+            input=dict(run.input or {}), traceback=details.traceback,
+            log=details.log if live is None else live.log,
+            history=list(details.history))
+
+    def getContext(self, run_id):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return self._get(run_id).context
+
+    def listRuns(self, states=(), types=(), contexts=(), limit=50,
+                 before=None):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        watch = Watch(self)
+        states, types = set(states), set(types)
+        oids = {removeSecurityProxy(context)._p_oid for context in contexts}
+
+        def matches(run):
+            return (
+                (not types or run.type in types)
+                and (not oids or (run.reference is not None
+                                  and run.reference[0].oid in oids))
+                and (not states or watch.state(run) in states))
+
+        runs, older = listing.listRuns(
+            self.lanes, states, matches, limit, before)
+        return RunPage([watch.describe(run) for run in runs], older)
+
+    def getCounts(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return Watch(self).counts()
+
+    def listProcesses(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return Watch(self).processes()
+
+    def listSchedules(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return timetable.listSchedules(self)
+
+    def getSite(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        for obj in lineage(self):
+            if obj is not self and hasattr(obj, 'getSiteManager'):
+                return obj
+        raise RegistryNotFound(
+            'registry: expected to be held by the site manager of a site, '
+            'got %r as parent; add it with addRegistry(site)'
+            % (self.__parent__,))
