@@ -68,7 +68,8 @@ def recordFailure(registry, source, worker, error):
         return
     _local.is_recording = True
     try:
-        run = registry.addRun(worker, title='%s, by %s' % (worker, source))
+        run = registry.addRun(worker, title='%s, by %s' % (worker, source),
+                              is_start_failure=True)
         with deeper():
             registry.finish(
                 run, FAILED, RunFailedEvent, error=describeError(error),

@@ -161,7 +161,11 @@ class RunNotStoppable(BackgroundError, ValueError):
 
 
 class RunNotRetryable(BackgroundError, ValueError):
-    """The run is not finished, or is a service's, or its type is unknown."""
+    """The run is not finished, or there is no way to do it again.
+
+    It is a service's, its type is not declared, its input does not fit that
+    any more, or it is the record of a start that failed.
+    """
 
 
 class RunNotRemovable(BackgroundError, ValueError):
@@ -190,6 +194,10 @@ class SiteGone(BackgroundError, LookupError):
 
 class StarterGone(BackgroundError, LookupError):
     """The principal who started the run is gone or no longer permitted."""
+
+
+class InvalidDatabase(BackgroundError, ValueError):
+    """The database holds something else where records of ours should be."""
 
 
 class RunLost(BackgroundError):
@@ -400,6 +408,12 @@ class IWorkObserver(Interface):
         Called while the connection and the site are still there.
         """
 
+    def cleaned(worker, connection):
+        """The cleanup is done; its transaction is about to commit.
+
+        Raise `RunLost` to have it aborted.
+        """
+
     def cleanupFailed(worker, connection, error):
         """The cleanup ended with *error*; its transaction is aborted."""
 
@@ -588,7 +602,8 @@ class IRunStatus(Interface):
                         description="pending, or running without a request")
     is_retryable = Bool(title=_("Can be retried"),
                         description="Finished, its type is declared and no "
-                                    "service, and no retry of it is kept")
+                                    "service, it could be started, and no "
+                                    "retry of it is kept")
     is_removable = Bool(title=_("Can be removed"),
                         description="Finished")
     is_unresponsive = Bool(
@@ -597,10 +612,13 @@ class IRunStatus(Interface):
                     "stop_timeout of its type")
     is_paused = Bool(title=_("Type paused"),
                      description="Waits, and its type is paused")
+    is_orphaned = Bool(
+        title=_("Process gone"),
+        description="Stored as running, but its process is gone or silent: "
+                    "it is shown as pending, until another process has "
+                    "looked after it")
     retry = Object(title=_("Retry"), schema=IRetry, required=False)
     retried_as = TextLine(title=_("Retried as"), required=False)
-    context_oid = Attribute("Oid of the context, None without one; a key to "
-                            "compare with, never to load by")
     waited = Float(title=_("Waited"), required=False,
                    description="Seconds from the creation to the begin")
     took = Float(title=_("Took"), required=False,
@@ -782,6 +800,14 @@ class IWorkerRegistry(Interface):
         again when the run begins.
         """
 
+    def startOnce(since, name, context=None, input=None):
+        """`startByPrincipal` for a form: a second click starts nothing.
+
+        Where the principal has started the same in this way, the same type,
+        context and input, at the time *since* or later, return that run.
+        *since*: when the form was shown.
+        """
+
     def get(run_id, default=None):
         """Return the run of that id, *default* for anything else."""
 
@@ -808,14 +834,15 @@ class IWorkerRegistry(Interface):
         restrict the list where they are not empty.  *text* (a text) has to
         stand in the title, the message, the error or the id of the worker
         type, in whatever case.  *since* and *until* (times) bound what the
-        list is ordered by.
+        list is ordered by: from the one on, before the other.
 
         *order*: ``newest`` or ``oldest`` first, by the finish where *states*
         are finished states only, by the creation else; or ``slowest``, of
-        finished runs, the most recent `listing.SCAN_LIMIT` of them.
+        finished runs, the `listing.SCAN_LIMIT` that finished last within
+        *since* and *until*.
 
         *before* is the key that the page before gave as `IRunPage.older`;
-        raise ``ValueError`` for any other.  Never scans the registry: what is
+        raise ``ValueError`` for any other, as for an unknown *order*.  Never scans the registry: what is
         looked at is bounded (`listing.SCAN_LIMIT`, and a time for what has to
         be loaded), and `IRunPage.is_cut` tells where the bound was met.
         """
@@ -862,11 +889,12 @@ class IWorkerRegistry(Interface):
     def retry(run_id, reason=None):
         """Do a finished run again, as a new run; return that one.
 
-        It has the type, context, input, starter and permission of the old
-        one, and goes on behind its last checkpoint.  The old one is kept as
-        it is, and knows its retry: a second retry returns the same run as
-        long as that is kept.  Where the type is unique and such a run is
-        pending, that one is returned.  Raise `RunNotFound`,
+        It has the type, context, input, starter, permission and priority of
+        the old one, and goes on behind its last checkpoint, unless it had
+        succeeded.  The old one is kept as it is, and knows its retry: a
+        second retry returns the same run as long as that is kept.  Where the
+        type is unique and such a run is pending, that one is returned, and
+        takes the place of the old one.  Raise `RunNotFound`,
         `RunNotRetryable`.
         """
 
@@ -876,8 +904,9 @@ class IWorkerRegistry(Interface):
     def pauseType(name, is_paused=True, reason=None):
         """Let no run of a worker type begin from now on; or again.
 
-        What runs goes on, what is started waits.  Raise `UnknownWorkerType`
-        for a type that is not declared and has no runs.
+        What runs goes on, what is started waits.  A second pause changes
+        nothing.  Raise `UnknownWorkerType` for a type that is not declared
+        and has no runs.
         """
 
     def quietProcess(process_id, is_quiet=True, reason=None):
@@ -991,7 +1020,8 @@ class IRuntimeSettings(Interface):
         title="Drain", min=0.0, default=15.0,
         constraint=_is_duration,
         description="Seconds that work may still take when the process is "
-                    "asked to end; what remains is interrupted.  Default: 15.")
+                    "asked to end; what remains is interrupted, with 0 at "
+                    "once.  Default: 15.")
     poll = Float(
         title="Poll", min=0.05, default=1.0,
         constraint=_is_duration,
@@ -1002,6 +1032,11 @@ class IRuntimeSettings(Interface):
         constraint=_is_duration,
         description="Seconds a process may be silent before its runs are "
                     "rescued by another.  Default: 90.")
+    grace = Float(
+        title="Grace", min=0.0, default=86400.0,
+        constraint=_is_duration,
+        description="Seconds that a run waits whose worker type no process "
+                    "declares; then it fails.  Default: 86400.")
 
 
 class IRuntime(Interface):
@@ -1015,11 +1050,21 @@ class IRuntime(Interface):
         *items* names runs that were just stored and committed.
         """
 
-    def shutdown(timeout=None):
-        """Take nothing new, ask all to stop, wait up to *timeout* seconds.
+    def quiet(is_quiet=True):
+        """Begin nothing new; or again.  Returns at once.
 
-        What still works then is interrupted, and its transaction will not
-        commit.  The database may be closed afterwards.  May be called twice.
+        What runs goes on; what waits is handed over to other processes, where
+        there are any.  As `IWorkerRegistry.quietProcess`, for the process
+        itself: what is asked last counts.
+        """
+
+    def shutdown(timeout=None):
+        """Take nothing new, let work end, wait up to *timeout* seconds.
+
+        Loops are asked to stop at once, jobs when five seconds are left, or
+        half of the time.  What still works in the end is interrupted, and its
+        transaction will not commit.  The database may be closed afterwards.
+        May be called twice: then it waits for the end of the first.
         """
 
 

@@ -34,6 +34,7 @@ from cipher.background import services
 from cipher.background.administration import Administration
 from cipher.background.current import deeper
 from cipher.background.current import depthOfNext
+from cipher.background.finishes import Pruned
 from cipher.background.interfaces import InvalidContext
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import RunCreatedEvent
@@ -46,6 +47,8 @@ from cipher.background.reference import refer
 from cipher.background.run import WorkerRun
 from cipher.background.uniqueness import claimKey
 from cipher.background.uniqueness import findPending
+from cipher.background.uniqueness import findStarted
+from cipher.background.uniqueness import onceKey
 from cipher.background.watch import Watch
 from cipher.background.workertype import getWorkerType
 
@@ -68,6 +71,9 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         self.schedules = OOBTree()   # name -> timetable.ScheduleState
         self.services = OOBTree()    # type name -> services.ServiceState
         self.claims = OOBTree()   # uniqueness.claimKey -> (lane, serial)
+        self.pauses = OOBTree()   # type name -> (principal, at, reason)
+        self.removed = Pruned()   # what administrators removed
+        self.journal = LOBTree()  # microseconds -> journal.Action as tuple
         self.secret = os.urandom(32)
         for number in range(1, GUEST_LANES + 1):
             self.lanes[number] = Lane(number, is_guest=True)
@@ -80,13 +86,30 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
 
     def startByPrincipal(self, name, /, context=None, **input):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return self._start(name, context, input, self._permit(name, context))
+
+    def startOnce(self, since, name, context=None, input=None):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        permission = self._permit(name, context)
+        key = onceKey(
+            name, currentPrincipal(), self._refer(removeSecurityProxy(
+                context)), getWorkerType(name).cleanInput(input or {}))
+        run = findStarted(self, key, since)
+        if run is None:
+            run = self._start(name, context, input or {}, permission)
+            # Who does the same at this moment conflicts, and finds the run.
+            self.claims[key] = run.lane, run.serial
+        return run
+
+    def _permit(self, name, context):
+        """Return the permission of the type; raise unless it is there."""
         if queryInteraction() is None:
             raise NoInteraction
         permission = getWorkerType(name).permission
         target = self.getSite() if context is None else context
         if not checkPermission(permission, target):
             raise Unauthorized(target, 'start', permission)
-        return self._start(name, context, input, permission)
+        return permission
 
     def submit(self, name, context=None, input=None, delay=0.0, unique=None,
                priority=None):

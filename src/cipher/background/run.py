@@ -24,6 +24,7 @@ from cipher.background import lifecycle
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import STATES
+from cipher.background.interfaces import IRetry
 from cipher.background.interfaces import IStopRequest
 from cipher.background.interfaces import IWorkerRun
 from cipher.background.reference import resolve
@@ -33,6 +34,16 @@ from cipher.background.reference import resolve
 class StopRequest(NamedTuple):
     """See `~cipher.background.interfaces.IStopRequest`."""
 
+    principal: str = None
+    asked_at: float = None
+    reason: str = None
+
+
+@implementer(IRetry)
+class Retry(NamedTuple):
+    """See `~cipher.background.interfaces.IRetry`."""
+
+    run_id: str
     principal: str = None
     asked_at: float = None
     reason: str = None
@@ -72,6 +83,9 @@ class _RunState:
     details = None        # RunDetails
     must_not_rerun = False   # set at the claim
     cursor = None         # of the last checkpoint, plain data
+    retry_of = None       # (lane, serial, principal, asked_at, reason)
+    retried = None        # (lane, serial) of what took its place
+    is_start_failure = False   # the start failed: there was no work
 
 
 _FIELDS = tuple(name for name in vars(_RunState) if not name.startswith('__'))
@@ -114,7 +128,7 @@ class WorkerRun(Persistent, _RunState):
 
     @property
     def id(self):
-        return '%d-%d' % (self.lane, self.serial)
+        return formatId(self.lane, self.serial)
 
     @property
     def state(self):
@@ -123,6 +137,22 @@ class WorkerRun(Persistent, _RunState):
     @property
     def stop(self):
         return self.stop_request and StopRequest(*self.stop_request)
+
+    @property
+    def retry(self):
+        if self.retry_of is None:
+            return None
+        lane, serial, *asked = self.retry_of
+        return Retry(formatId(lane, serial), *asked)
+
+    @property
+    def retried_as(self):
+        if self.retried is None:
+            return None
+        registry = self._v_parent
+        if registry is not None and registry.getRun(*self.retried) is None:
+            return None
+        return formatId(*self.retried)
 
     @property
     def context(self):
@@ -154,6 +184,11 @@ class WorkerRun(Persistent, _RunState):
         self.owner = self.started_at = None
         for name, value in values.items():
             setattr(self, name, value)
+
+
+def formatId(lane, serial):
+    """Return the id of the run at that place."""
+    return '%d-%d' % (lane, serial)
 
 
 class RunDetails(Persistent):

@@ -37,6 +37,7 @@ class ServiceState(Persistent):
     """The run that is an instance of a service."""
 
     run = None    # (lane, serial)
+    is_stopped = False   # by a person, and its run was removed
     deaths = 0    # in a row, each soon after the start
     not_before = 0.0   # time of the next try, after one that failed
 
@@ -54,16 +55,17 @@ def instances(worker_type):
 
 def isMissing(registry, worker_type, instance=0):
     """Return whether `keepRunning` would start the service now."""
+    if worker_type.name in registry.pauses:
+        return False
     state = registry.services.get(_key(worker_type, instance))
     if state is None:
         return True
-    if clock.now() < state.not_before:
+    if state.is_stopped or clock.now() < state.not_before:
         return False
     run = state.run and registry.getRun(*state.run)
     if run is None:
         return True
-    if not run.isFinished() or run.stop is not None or run.state == STOPPED:
-        # Who was stopped by a person stays so until a person starts it.
+    if not run.isFinished() or _is_stopped(run):
         return False
     return clock.now() >= run.finished_at + _delay(_deaths(state, run))
 
@@ -112,7 +114,23 @@ def adopt(registry, worker_type, run):
             state.run = run.lane, run.serial
             state.deaths = 0
             state.not_before = 0.0
+            state.is_stopped = False
             return
+
+
+def forget(registry, run):
+    """Keep what *run*, which is removed now, tells of its service, if any."""
+    for state in registry.services.values():
+        if state.run == (run.lane, run.serial):
+            state.is_stopped = _is_stopped(run)
+            state.deaths = _deaths(state, run)
+            state.not_before = run.finished_at + _delay(state.deaths)
+            state.run = None
+
+
+def _is_stopped(run):
+    # By a person; so it stays until a person starts it again.
+    return run.stop is not None or run.state == STOPPED
 
 
 def _key(worker_type, instance):

@@ -19,14 +19,22 @@ from zope.interface import implementer
 
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import IHour
+from cipher.background.interfaces import IProblem
 from cipher.background.interfaces import IProcessStatus
 from cipher.background.interfaces import IRunDetails
 from cipher.background.interfaces import IRunPage
 from cipher.background.interfaces import IRunStatus
 from cipher.background.interfaces import IScheduleStatus
+from cipher.background.interfaces import ITypeStatus
 from cipher.background.process import processName
+from cipher.background.run import Retry
 from cipher.background.run import StopRequest
 from cipher.background.workertype import queryWorkerType
+
+
+#: Seconds, for a run whose type no ZCML declares.
+STOP_TIMEOUT = 60.0
 
 
 @implementer(IRunStatus)
@@ -55,6 +63,14 @@ class RunStatus:
     error_text: str
     is_declared: bool
     is_stoppable: bool
+    is_retryable: bool
+    is_removable: bool
+    is_unresponsive: bool
+    is_paused: bool
+    is_orphaned: bool
+    retry: Retry
+    retried_as: str
+    context_oid: bytes
     waited: float
     took: float
 
@@ -77,6 +93,8 @@ class RunPage:
 
     items: list
     older: str
+    looked_at: int
+    is_cut: bool
 
 
 @implementer(IProcessStatus)
@@ -92,6 +110,52 @@ class ProcessStatus:
     beat_at: float
     is_here: bool
     is_silent: bool
+    busy: int
+    is_quiet: bool
+    is_draining: bool
+    asked_by: str
+
+
+@implementer(ITypeStatus)
+@dataclass
+class TypeStatus:
+    """See `~cipher.background.interfaces.ITypeStatus`."""
+
+    name: str
+    is_declared: bool
+    counts: dict
+    is_paused: bool
+    paused_by: str
+    paused_at: float
+    pause_reason: str
+    timed: int
+    mean: float
+    maximum: float
+    failure_rate: float
+    last_run: str
+    last_at: float
+    last_state: str
+
+
+@implementer(IHour)
+@dataclass
+class HourStatus:
+    """See `~cipher.background.interfaces.IHour`."""
+
+    begins_at: float
+    counts: dict
+    mean: float
+
+
+@implementer(IProblem)
+@dataclass
+class Problem:
+    """See `~cipher.background.interfaces.IProblem`."""
+
+    kind: str
+    subject: str = None
+    since: float = None
+    number: int = 0
 
 
 @implementer(IScheduleStatus)
@@ -106,6 +170,10 @@ class ScheduleStatus:
     last_at: float
     last_run: str
     is_paused: bool
+    paused_by: str
+    paused_at: float
+    pause_reason: str
+    is_late: bool
 
 
 @dataclass
@@ -116,15 +184,18 @@ class Live:
     started_at: float
     progress: tuple = None  # (done, total, message)
     stop: StopRequest = None
-    log: str = ''
+    log: str = ''           # of a run of another process the end
+    stack: str = None       # of a run of another process that is to stop
 
 
-def describeRun(run, live, stop, now):
+def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False):
     """Return the `RunStatus` of *run*.
 
     *live* is a `Live` or None, *stop* an outstanding stop request or None.
+    *is_orphaned*: it is stored as running, but its process is gone.
+    *is_paused*: that of its type.
     """
-    state = run.state
+    state = PENDING if is_orphaned else run.state
     started_at = run.started_at
     owner = run.owner and processName(run.owner)
     progress = run.progress
@@ -138,9 +209,10 @@ def describeRun(run, live, stop, now):
     done, total, message = progress or (None, None, None)
     error_type, error_text = run.error or (None, None)
     stop = run.stop or stop
+    is_finished = run.isFinished()
     return RunStatus(
         id=run.id, type=run.type, state=state, starter=run.starter,
-        title=run.title or (worker_type.title if worker_type else run.type),
+        title=titleOf(run, worker_type),
         created_at=run.created_at, started_at=started_at,
         finished_at=run.finished_at, attempts=max(
             run.attempts, 1 if started_at else 0),
@@ -149,9 +221,33 @@ def describeRun(run, live, stop, now):
         progress_total=total, message=message, stop=stop, owner=owner,
         result=run.result, error_type=error_type, error_text=error_text,
         is_declared=worker_type is not None,
-        is_stoppable=not run.isFinished() and stop is None,
+        is_stoppable=not is_finished and stop is None,
+        is_retryable=is_finished and _can_retry(run, worker_type),
+        is_removable=is_finished,
+        is_unresponsive=state == RUNNING and _is_overdue(
+            stop, worker_type, now),
+        is_paused=is_paused and state == PENDING, is_orphaned=is_orphaned,
+        retry=run.retry, retried_as=run.retried_as,
+        context_oid=run.reference and run.reference[0].oid,
         waited=_span(run.created_at, started_at),
-        took=_span(started_at, run.finished_at or now))
+        took=_span(started_at, run.finished_at or (
+            None if is_orphaned else now)))
+
+
+def titleOf(run, worker_type):
+    """Return the title of *run*, whose type is *worker_type* or unknown."""
+    return run.title or (worker_type.title if worker_type else run.type)
+
+
+def _can_retry(run, worker_type):
+    return (worker_type is not None and not worker_type.autostart
+            and not run.is_start_failure and run.retried_as is None)
+
+
+def _is_overdue(stop, worker_type, now):
+    """Return whether a run should have obeyed the request *stop* by *now*."""
+    timeout = STOP_TIMEOUT if worker_type is None else worker_type.stop_timeout
+    return stop is not None and now - stop.asked_at > timeout
 
 
 def _span(begin, end):

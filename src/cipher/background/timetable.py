@@ -26,14 +26,24 @@ from cipher.background.interfaces import ScheduleNotFound
 from cipher.background.status import ScheduleStatus
 
 
+#: Expressions of one schedule that are kept, of processes that declare it
+#: differently, and the seconds after whose tick one counts as gone.
+OTHERS_LIMIT = 3
+STALE_AFTER = 3600.0
+
+#: Seconds that a tick may be over before its schedule counts as late.
+LATE_AFTER = 60.0
+
+
 class ScheduleState(Persistent):
     """The ticks of one schedule in one registry."""
 
     expression = None   # that next_at was computed from
     next_at = None
+    others = ()         # (expression, next_at) that other processes declare
     last_at = None      # of the last tick that started a run
     last_run = None     # (lane, serial)
-    is_paused = False
+    pause = None        # (principal, asked_at, reason) while it is paused
 
 
 def tick(registry, schedule):
@@ -45,24 +55,50 @@ def tick(registry, schedule):
     """
     now = clock.now()
     state = _state(registry, schedule)
-    if state.expression != schedule.expression:
-        state.expression = schedule.expression
-        state.next_at = schedule.nextTick(now)
+    due_at = _next_at(state, schedule, now)
+    if due_at is None:
+        _set_next(state, schedule, schedule.nextTick(now))
         return True
-    if state.next_at > now:
+    if due_at > now:
         return False
+    next_at = schedule.nextTick(due_at)
     # Ticks that were missed are one.
-    state.next_at = schedule.nextTick(now)
-    if not state.is_paused:
+    _set_next(state, schedule,
+              next_at if next_at > now else schedule.nextTick(now))
+    if state.pause is None:
         _start(registry, schedule, state, now)
     return True
 
 
 def isDue(registry, schedule):
     """Return whether `tick` would write anything."""
-    state = registry.schedules.get(schedule.name)
-    return (state is None or state.expression != schedule.expression
-            or state.next_at <= clock.now())
+    now = clock.now()
+    state = registry.schedules.get(schedule.name, ScheduleState)
+    due_at = _next_at(state, schedule, now)
+    return due_at is None or due_at <= now
+
+
+def _next_at(state, schedule, now):
+    """Return the next tick of *schedule* as declared here, None if unknown.
+
+    During a deploy two processes may declare it differently: each keeps its
+    own ticks, so that neither begins those of the other anew.
+    """
+    if state.expression == schedule.expression:
+        return state.next_at
+    due_at = dict(state.others).get(schedule.expression)
+    # One that nobody declared for long has missed nothing.
+    return None if due_at is None or now - due_at > STALE_AFTER else due_at
+
+
+def _set_next(state, schedule, next_at):
+    if state.expression not in (None, schedule.expression):
+        state.others = ((state.expression, state.next_at), *state.others)
+    state.others = tuple(
+        other for other in state.others
+        if other[0] != schedule.expression)[:OTHERS_LIMIT]
+    state.expression = schedule.expression
+    state.next_at = next_at
 
 
 def runNow(registry, name):
@@ -71,22 +107,37 @@ def runNow(registry, name):
     return _start(registry, schedule, _state(registry, schedule), clock.now())
 
 
-def pause(registry, name, is_paused):
-    """Let the schedule of that name start nothing, or again."""
-    _state(registry, _schedule(name)).is_paused = is_paused
+def pause(registry, name, asked):
+    """Let the schedule of that name start nothing; again, if *asked* is None.
+
+    *asked* is what `journal.askedNow` gave.  Return whether that is news; who
+    paused it first stays known.
+    """
+    schedule = _schedule(name)
+    state = registry.schedules.get(name, ScheduleState)
+    if (state.pause is None) == (asked is None):
+        return False
+    _state(registry, schedule).pause = asked
+    return True
 
 
 def listSchedules(registry):
     """Return a `ScheduleStatus` for each schedule, by name."""
     found = []
+    now = clock.now()
     for name, schedule in sorted(getUtilitiesFor(ISchedule)):
         state = registry.schedules.get(name, ScheduleState)
         run = state.last_run and registry.getRun(*state.last_run)
+        paused_by, paused_at, reason = state.pause or (None, None, None)
         found.append(ScheduleStatus(
             name=name, worker=schedule.worker,
             expression=schedule.expression,
             next_at=state.next_at, last_at=state.last_at,
-            last_run=run.id if run else None, is_paused=state.is_paused))
+            last_run=run.id if run else None,
+            is_paused=state.pause is not None, paused_by=paused_by,
+            paused_at=paused_at, pause_reason=reason,
+            is_late=(state.pause is None and state.next_at is not None
+                     and now - state.next_at > LATE_AFTER)))
     return found
 
 

@@ -64,6 +64,7 @@ class WorkerType:
     unique: str = NOT_UNIQUE
     priority: int = 0
     run_as: str = AS_STARTER
+    stop_timeout: float = 60.0
     autostart: bool = False
     keep_days: float = None
     keep: int = None

@@ -132,6 +132,13 @@ class IWorkerDirective(Interface):
                     "to start it.  Default: starter.",
         required=False, default=AS_STARTER)
 
+    stop_timeout = Float(
+        title="Stop timeout",
+        description="Seconds that a run may take to obey a stop request; "
+                    "then pages say that it does not respond.  Nothing is "
+                    "killed.  Default: 60.",
+        min=0.0, required=False, default=60.0)
+
     autostart = Bool(
         title="Service",
         description="Whether a loop is kept running while a runtime lives: "
@@ -156,7 +163,8 @@ def worker(_context, name, class_=None, handler=None, title=None,
            description=None, schema=None, permission=None,
            on_interrupt=RERUN, max_attempts=1, retry_delay=10.0,
            max_running=None, unique=NOT_UNIQUE, priority=0,
-           run_as=AS_STARTER, autostart=False, keep_days=None, keep=None):
+           run_as=AS_STARTER, stop_timeout=60.0, autostart=False,
+           keep_days=None, keep=None):
     """Register a worker type as a named utility."""
     who = 'worker %r' % name
     if (class_ is None) == (handler is None):
@@ -192,7 +200,8 @@ def worker(_context, name, class_=None, handler=None, title=None,
         on_interrupt=on_interrupt, is_loop=is_loop,
         max_attempts=max_attempts, retry_delay=retry_delay,
         max_running=max_running, unique=unique, priority=priority,
-        run_as=run_as, autostart=autostart, keep_days=keep_days, keep=keep)
+        run_as=run_as, stop_timeout=stop_timeout, autostart=autostart,
+        keep_days=keep_days, keep=keep)
     # Our own discriminator, so that a conflict names the worker.
     _context.action(
         discriminator=('cipher.background.worker', name),
@@ -253,10 +262,15 @@ class IRuntimeDirective(Interface):
         title="Lease",
         description=IRuntimeSettings['lease'].description,
         min=3.0, required=False, default=90.0)
+    grace = Float(
+        title="Grace",
+        description=IRuntimeSettings['grace'].description,
+        min=0.0, required=False, default=86400.0)
 
 
-def runtime(_context, threads=4, drain=15.0, poll=1.0, lease=90.0):
+def runtime(_context, threads=4, drain=15.0, poll=1.0, lease=90.0,
+            grace=86400.0):
     """Register the settings; the runtime begins when a database opens."""
     settings = RuntimeSettings(
-        threads=threads, drain=drain, poll=poll, lease=lease)
+        threads=threads, drain=drain, poll=poll, lease=lease, grace=grace)
     utility(_context, IRuntimeSettings, component=settings)

@@ -12,10 +12,14 @@
 #
 ##############################################################################
 """The registry: starting, looking, stopping; without a runtime."""
+import time
+
 import transaction
 from transaction.interfaces import TransientError
 from ZODB.DB import DB
+from ZODB.POSException import ConflictError
 from zope.component import getGlobalSiteManager
+from zope.component import provideUtility
 from zope.interface import Interface
 from zope.interface.verify import verifyObject
 from zope.schema import Int
@@ -23,10 +27,12 @@ from zope.schema import List
 from zope.security.checker import ProxyFactory
 from zope.security.interfaces import NoInteraction
 from zope.security.interfaces import Unauthorized
+from zope.security.management import endInteraction
 from zope.security.management import setSecurityPolicy
 from zope.security.proxy import removeSecurityProxy
 from zope.security.simplepolicies import ParanoidSecurityPolicy
 
+from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import InvalidContext
@@ -36,19 +42,26 @@ from cipher.background.interfaces import IRunDetails
 from cipher.background.interfaces import IRunPage
 from cipher.background.interfaces import IRunStatus
 from cipher.background.interfaces import IRunStoppedEvent
+from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkerRun
 from cipher.background.interfaces import RegistryNotFound
+from cipher.background.interfaces import RunFailedEvent
 from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import RunNotStoppable
 from cipher.background.interfaces import UnknownWorkerType
+from cipher.background.process import ProcessRecord
+from cipher.background.process import getDirectory
 from cipher.background.registry import WorkerRegistry
+from cipher.background.schedule import Schedule
+from cipher.background.testing import SetClock
 from cipher.background.tests.support import SECURITY
 from cipher.background.tests.support import Document
 from cipher.background.tests.support import SiteTests
 from cipher.background.tests.support import declare
 from cipher.background.tests.support import login
 from cipher.background.tests.support import makeSite
+from cipher.background.uniqueness import staleClaims
 
 
 PREFIX = 'cipher.background.'
@@ -105,7 +118,7 @@ class StartTests(RegistryCase):
         self.assertIsNone(self.registry.get(run_id))
         self.assertEqual(self.ids(), [])
 
-    def test_request_that_is_tried_again_leaves_one_run(self):
+    def test_row_41_request_that_is_tried_again_leaves_one_run(self):
         root = self.connection.root()
         tries = []
 
@@ -258,6 +271,39 @@ class PrincipalTests(RegistryCase):
             (PREFIX + 'StartWorkers', document),
             (PREFIX + 'StartWorkers', self.site)])
 
+    def startOnce(self, since, registry=None):
+        return (registry or self.registry).startOnce(
+            since, 'plain', input={})
+
+    def test_row_38_two_at_a_time_start_one(self):
+        self.granted.add(PREFIX + 'StartWorkers')
+        login('bob')
+        since = time.time()
+        manager = transaction.TransactionManager()
+        connection = self.db.open(manager)
+        self.addCleanup(connection.close)
+        self.addCleanup(manager.abort)
+        other = connection.get(self.registry._p_oid)
+        manager.begin()
+        self.startOnce(since, other)
+        run = self.startOnce(since)
+        transaction.commit()
+        with self.assertRaises(ConflictError):
+            manager.commit()
+        manager.abort()
+        self.assertEqual(self.startOnce(since, other).id, run.id)
+        manager.commit()
+        login('alice')
+        self.assertNotEqual(self.startOnce(since).id, run.id)
+        transaction.commit()
+        # A claim of a form is kept when its run is over, for a day.
+        self.registry.requestStop(run.id)
+        transaction.commit()
+        self.assertEqual(staleClaims(self.registry, 100)[0], [])
+        with SetClock() as clock:
+            clock.advance(86500)
+            self.assertEqual(len(staleClaims(self.registry, 100)[0]), 1)
+
     def test_trusted_start_asks_nobody_and_checks_nothing_later(self):
         login('bob')
         self.assertIsNone(self.registry.start('guarded').permission)
@@ -265,26 +311,75 @@ class PrincipalTests(RegistryCase):
 
     def test_each_method_needs_its_permission(self):
         run_id = self.registry.start('plain').id
+        failed = self.registry.addRun('plain')
+        self.registry.finish(failed, FAILED, RunFailedEvent)
+        provideUtility(Schedule('s', 'plain', every=60.0), ISchedule, 's')
+        self.registry.pauseType('plain')
+        getDirectory(self.connection).processes['p:1:x'] = ProcessRecord(
+            'p:1:x', 'p', 1, None, None, 4, 90.0, 0.0)
         transaction.commit()
         login('bob')
-        for permission, call in (
-                ('ViewWorkers', lambda r: r.get(run_id).id),
-                ('ViewWorkers', lambda r: r.getStatus(run_id).state),
-                ('ViewWorkers', lambda r: r.getContext(run_id)),
-                ('ViewWorkers', lambda r: r.listRuns().items),
-                ('ViewWorkers', lambda r: r.getCounts()),
-                ('ViewWorkers', lambda r: r.listProcesses()),
-                ('ViewWorkers', lambda r: r.getSite()),
-                ('ViewDetails', lambda r: r.getDetails(run_id).input),
-                ('StartWorkers', lambda r: r.startByPrincipal('plain')),
-                ('StopWorkers', lambda r: r.requestStop(run_id))):
-            with self.subTest(permission=permission):
+        calls = (
+            ('ViewWorkers', lambda r: r.get(run_id).id),
+            ('ViewWorkers', lambda r: r.getStatus(run_id).state),
+            ('ViewWorkers', lambda r: r.getContext(run_id)),
+            ('ViewWorkers', lambda r: r.listRuns().items),
+            ('ViewWorkers', lambda r: r.getCounts()),
+            ('ViewWorkers', lambda r: r.listProcesses()),
+            ('ViewWorkers', lambda r: r.getSite()),
+            ('ViewWorkers', lambda r: [p.id for p in r.listProcesses()]),
+            ('ViewWorkers', lambda r: [s.is_late
+                                       for s in r.listSchedules()]),
+            ('ViewWorkers', lambda r: [t.counts for t in r.listTypes()]),
+            ('ViewWorkers', lambda r: [h.mean for h in r.getHours()]),
+            ('ViewWorkers', lambda r: [p.kind
+                                       for p in r.listProblems()]),
+            ('ViewWorkers', lambda r: [a.verb
+                                       for a in r.listActions()[0]]),
+            ('ViewDetails', lambda r: r.getDetails(run_id).input),
+            ('ViewDetails', lambda r: r.getStack(run_id)),
+            ('StartWorkers', lambda r: r.startByPrincipal('plain')),
+            ('StopWorkers', lambda r: r.requestStop(run_id)),
+            ('ManageWorkers', lambda r: r.pauseType('plain', False)),
+            ('ManageWorkers', lambda r: r.pauseSchedule('s')),
+            ('ManageWorkers', lambda r: r.runSchedule('s')),
+            ('ManageWorkers', lambda r: r.quietProcess('p:1:x')),
+            ('ManageWorkers', lambda r: r.drainProcess('p:1:x')),
+            ('ManageWorkers', lambda r: r.retry(failed.id)),
+            ('ManageWorkers', lambda r: r.remove(failed.id)))
+        everything = {PREFIX + name for name in (
+            'ViewWorkers', 'ViewDetails', 'StartWorkers', 'StopWorkers',
+            'ManageWorkers')}
+        for number, (permission, call) in enumerate(calls):
+            with self.subTest(number=number, permission=permission):
                 registry = ProxyFactory(self.registry)
+                login('bob')
                 self.granted.clear()
+                self.granted.update(everything - {PREFIX + permission})
                 with self.assertRaises(Unauthorized):
                     call(registry)
+                self.granted.clear()
                 self.granted.add(PREFIX + permission)
                 call(registry)
+                self.granted.update(everything)
+                endInteraction()
+                # An AttributeError is how zope.security says that there is
+                # no interaction.
+                with self.assertRaises((NoInteraction, AttributeError)):
+                    call(registry)
+
+    def test_retry_is_shown_to_whoever_sees_runs(self):
+        old = self.registry.addRun('plain')
+        self.registry.finish(old, FAILED, RunFailedEvent)
+        run_id = self.registry.retry(old.id, 'why not').id
+        transaction.commit()
+        login('bob')
+        self.granted.add(PREFIX + 'ViewWorkers')
+        registry = ProxyFactory(self.registry)
+        self.assertEqual(registry.get(old.id).retried_as, run_id)
+        for run in registry.get(run_id), registry.getStatus(run_id):
+            self.assertEqual((run.retry.run_id, run.retry.reason),
+                             (old.id, 'why not'))
 
     def test_what_is_for_trusted_code_only_is_forbidden(self):
         login('bob')
@@ -292,7 +387,8 @@ class PrincipalTests(RegistryCase):
         for permission in ('View', 'Start', 'Stop', 'Manage'):
             self.granted.add(PREFIX + permission + 'Workers')
         for name in ('start', 'submit', 'secret', 'lanes', 'stops', 'addRun',
-                     'finish', 'checkOut', '_p_jar'):
+                     'finish', 'checkOut', 'pauses', 'removed', 'journal',
+                     '_p_jar'):
             with self.subTest(name=name):
                 # ForbiddenAttribute is an AttributeError.
                 with self.assertRaises(AttributeError):
@@ -302,7 +398,8 @@ class PrincipalTests(RegistryCase):
         login('bob')
         self.granted.update((PREFIX + 'ViewWorkers', PREFIX + 'ViewDetails'))
         run = ProxyFactory(self.registry).get(self.registry.start('plain').id)
-        for name in 'input', 'details', 'reference', 'change', 'putBack':
+        for name in ('input', 'details', 'reference', 'cursor', 'retry_of',
+                     'retried', 'change', 'putBack'):
             with self.assertRaises(AttributeError):
                 getattr(run, name)
 

@@ -28,7 +28,6 @@ from zope.schema import Int
 from zope.schema import TextLine
 from zope.schema import getFieldsInOrder
 from zope.schema.interfaces import IVocabularyFactory
-from zope.schema.interfaces import ValidationError
 
 from cipher.background import zcml
 from cipher.background.interfaces import START_WORKERS
@@ -171,6 +170,17 @@ class WorkerTests(ComponentTests):
              worker_type.on_interrupt),
             ('add', 'Add up', 'Adds the amounts up', IAmount,
              'cipher.background.ManageWorkers', 'fail'))
+
+    def test_stop_timeout(self):
+        self.assertEqual(
+            self.declare(name='usual', handler='.plain').stop_timeout, 60.0)
+        for text in '0', '2.5':
+            worker_type = self.declare(
+                name='in' + text, handler='.plain', stop_timeout=text)
+            self.assertEqual(worker_type.stop_timeout, float(text))
+        for text in '-1', 'soon':
+            self.assertIn('stop_timeout', self.refuse(
+                handler='.plain', stop_timeout=text))
 
     def test_title_and_description_are_messages(self):
         worker_type = self.declare(
@@ -430,7 +440,17 @@ class RuntimeTests(ComponentTests):
     def test_settings_made_by_hand_are_checked(self):
         self.assertEqual(RuntimeSettings().threads, 4)
         self.assertEqual(RuntimeSettings(threads=2).threads, 2)
-        with self.assertRaises(ValidationError):
-            RuntimeSettings(threads=-1)
+        self.assertEqual(RuntimeSettings(drain=0.0).drain, 0.0)
+        for text, settings in (
+                ('threads to be a number from 0 on, got -1', {'threads': -1}),
+                ('lease to be a number of seconds from 3.0 on, got 1.0 ',
+                 {'lease': 1.0}),
+                ('drain to be a number of seconds from 0.0 on, got nan',
+                 {'drain': float('nan')}),
+                ("poll to be a number of seconds from 0.05 on, got 'x'",
+                 {'poll': 'x'})):
+            with self.assertRaisesRegex(
+                    ValueError, 'runtime: expected ' + text):
+                RuntimeSettings(**settings)
         with self.assertRaises(TypeError):
             RuntimeSettings(thread=1)

@@ -1,0 +1,85 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""A finished run is done again, as a new run."""
+from copy import deepcopy
+
+from cipher.background import journal
+from cipher.background.interfaces import SUCCEEDED
+from cipher.background.interfaces import InvalidInput
+from cipher.background.interfaces import RunNotRetryable
+from cipher.background.uniqueness import claimKey
+from cipher.background.uniqueness import findPending
+from cipher.background.watch import Watch
+from cipher.background.workertype import queryWorkerType
+
+
+def retry(registry, old, reason):
+    """Return the run that does *old* again, stored in the open transaction.
+
+    Each writes *old*, so of two at a time one conflicts, and then finds the
+    run of the other.  Raise `RunNotRetryable`.
+    """
+    if not old.isFinished():
+        _refuse(registry, old, 'finished run',
+                'one that is %r' % Watch(registry).state(old),
+                'wait for its end, or stop it')
+    run = old.retried and registry.getRun(*old.retried)
+    if run is not None:
+        return run
+    worker_type, input = _check(registry, old)
+    asked = journal.askedNow(reason)
+    key = claimKey(worker_type.unique, old.type, old.reference, input)
+    if key is not None:
+        run = findPending(registry, key, Watch(registry).live)
+    if run is None:
+        run = registry.addRun(
+            old.type, claim=key, reference=old.reference, input=input,
+            permission=old.permission, starter=old.starter, title=old.title,
+            priority=old.priority, retry_of=(old.lane, old.serial, *asked),
+            **_place(old))
+    old.retried = run.lane, run.serial
+    journal.record(registry, 'retry', old.id, asked)
+    return run
+
+
+def _check(registry, old):
+    """Return the worker type and the input of a retry of *old*."""
+    worker_type = queryWorkerType(old.type)
+    if worker_type is None:
+        _refuse(registry, old, 'run of a declared worker type',
+                'one of %r' % old.type,
+                'declare that with <background:worker … />')
+    if worker_type.autostart:
+        _refuse(registry, old, 'run that is no service',
+                'one of %r' % old.type, 'start the service')
+    if old.is_start_failure:
+        _refuse(registry, old, 'run that could be started',
+                'one whose start failed', 'start it anew')
+    try:
+        return worker_type, worker_type.cleanInput(old.input or {}) or None
+    except InvalidInput as error:
+        _refuse(registry, old, 'input that fits its type', 'another (%s)'
+                % error, 'start it anew')
+
+
+def _refuse(registry, run, expected, got, advice):
+    raise RunNotRetryable('run %r: expected a %s to retry, got %s; %s' % (
+        run.id, expected, got, advice))
+
+
+def _place(old):
+    """Return how far *old* came; nowhere, if it was all done."""
+    if old.state == SUCCEEDED or old.cursor is None:
+        return {}
+    return {'cursor': deepcopy(old.cursor), 'progress': old.progress}
