@@ -45,12 +45,17 @@ class ErrorPage(Page):
     def __call__(self):
         response = self.request.response
         wants_json = self.request.getURL().endswith('.json')
-        setHeaders(response, JSON_TYPE if wants_json else self.content_type)
+        if wants_json:
+            setHeaders(response, JSON_TYPE)
+        else:
+            setHeaders(response, self.content_type, self.policy)
         response.setStatus(self.status)
         self.update()
-        if response.getStatus() in (301, 302, 303) and not wants_json:
-            # The authentication leads to its login form.
-            return ''
+        if self.request.method == 'HEAD' or (
+                response.getStatus() in (301, 302, 303) and not wants_json):
+            # Of an error the publication sends the body even so; or the
+            # authentication leads to its login form.
+            return b''
         if wants_json:
             return encode(dumpJSON({'status': response.getStatus(),
                                     'error': self.say(self.title)}))

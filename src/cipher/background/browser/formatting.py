@@ -12,11 +12,20 @@
 #
 ##############################################################################
 """Times, durations and numbers as the reader of a page knows them."""
+import math
 from datetime import datetime
 from datetime import timezone
 
+from zope.component import queryUtility
+from zope.i18n import negotiate
 from zope.i18n import translate
+from zope.i18n.interfaces import INegotiator
+from zope.i18n.interfaces import ITranslationDomain
+from zope.i18n.locales import locales
+from zope.i18nmessageid import Message
+from zope.interface.common.idatetime import ITZInfo
 
+from cipher.background.i18n import DOMAIN
 from cipher.background.i18n import _
 
 
@@ -24,46 +33,112 @@ MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
+#: The language of the messages themselves.
+SOURCE = 'en'
+#: From here on digits say more than grouped thousands.
+HUGE = 1e15
+
+
+def getLanguage(request):
+    """Return the code of the language that messages are said in."""
+    domain = queryUtility(ITranslationDomain, DOMAIN)
+    if domain is None:
+        return SOURCE
+    known = domain.getCatalogsInfo()
+    # What zope.i18n looks at, in that order.
+    language = negotiate(request)
+    if language is None:
+        negotiator = queryUtility(INegotiator)
+        if negotiator is not None:
+            language = negotiator.getLanguage(list(known), request)
+    return language if language in known else SOURCE
+
 
 class Formatter:
-    """Says values in the language and the locale of a request."""
+    """Says values in the language, locale and time zone of a request.
+
+    The zone is what the request is adapted to by a host's adapter to
+    `zope.interface.common.idatetime.ITZInfo`; without one, the server's.
+    """
 
     def __init__(self, request):
         self.request = request
-        self._date_time = None
+        self.language = getLanguage(request)
+        self.zone = ITZInfo(request, None)
+        self._locale = self._get_locale()
+        self._formatters = {}
+
+    def _get_locale(self):
+        locale = self.request.locale
+        if locale is None or not locale.id.language:
+            # Nobody told a language: the forms that everybody reads.
+            return None
+        if locale.id.language == self.language.partition('-')[0]:
+            return locale
+        # The numbers of a page are in the language of its texts.
+        return locales.getLocale(self.language, None, None)
 
     def say(self, message, **mapping):
         """Return *message* translated, with *mapping* filled in."""
+        domain = getattr(message, 'domain', DOMAIN)
+        if getattr(message, 'number', None) is not None:
+            mapping.setdefault('number', self.number(message.number))
         if mapping:
-            message = _(message, mapping=mapping)
-        return translate(message, context=self.request)
+            if not isinstance(message, Message):
+                message = _(message)
+            message = Message(
+                message, mapping={**(message.mapping or {}), **mapping})
+        return translate(
+            message, context=self.request,
+            target_language=self.language if domain == DOMAIN else None)
 
     def iso(self, at):
         """Return seconds since the epoch as ISO 8601 in UTC; None of None."""
         moment = _moment(at)
         if moment is None:
             return None
-        return moment.isoformat(timespec='milliseconds') + 'Z'
+        return moment.replace(tzinfo=None).isoformat(
+            timespec='milliseconds') + 'Z'
 
     def dateTime(self, at):
-        """Return seconds since the epoch in the request's form, in UTC."""
-        moment = _moment(at)
+        """Return seconds since the epoch in the request's form, with zone."""
+        moment = self._get_local(at)
         if moment is None:
             return ''
-        formatter = self._get_date_time_formatter()
-        if formatter is None:
-            # Nobody told a language: the form that everybody reads.
-            return '%s UTC' % moment.isoformat(' ', timespec='seconds')
-        # CLDR writes a narrow no-break space before AM that few fonts have.
-        text = formatter.format(moment).replace('\u202f', '\xa0')
-        return '%s UTC' % text
+        if self._locale is None:
+            text = moment.replace(tzinfo=None).isoformat(
+                ' ', timespec='seconds')
+        else:
+            text = self._format('dates', 'dateTime', moment, 'medium')
+        return '%s %s' % (text, moment.tzname())
 
-    def _get_date_time_formatter(self):
-        locale = self.request.locale
-        if self._date_time is None and locale is not None and (
-                locale.id.language):
-            self._date_time = locale.dates.getFormatter('dateTime', 'medium')
-        return self._date_time
+    def hour(self, at):
+        """Return seconds since the epoch as HH:MM, without the zone."""
+        moment = self._get_local(at)
+        return '' if moment is None else '%02d:%02d' % (
+            moment.hour, moment.minute)
+
+    def zoneName(self, at):
+        """Return the name of the zone at that time: ``UTC``, ``EEST``."""
+        return self._get_local(at).tzname()
+
+    def _get_local(self, at):
+        moment = _moment(at)
+        try:
+            # Without a zone it is the server's.
+            return moment and moment.astimezone(self.zone)
+        except (OverflowError, OSError, ValueError):
+            return None
+
+    def _format(self, kind, name, value, *length):
+        key = kind, name
+        if key not in self._formatters:
+            self._formatters[key] = getattr(
+                self._locale, kind).getFormatter(name, *length)
+        if isinstance(value, datetime):
+            value = value.replace(tzinfo=None)
+        # CLDR writes a narrow no-break space before AM that few fonts have.
+        return self._formatters[key].format(value).replace('\u202f', '\xa0')
 
     def duration(self, seconds):
         """Return seconds as a short text: ``4.2 s``, ``3 min 5 s``."""
@@ -74,7 +149,7 @@ class Formatter:
             return self.say(_('${milliseconds} ms'),
                             milliseconds=int(seconds * 1000))
         if seconds < 10:
-            return self.say(_('${seconds} s'), seconds='%.1f' % seconds)
+            return self.say(_('${seconds} s'), seconds=self._decimal(seconds))
         seconds = int(round(seconds))
         if seconds < MINUTE:
             return self.say(_('${seconds} s'), seconds=seconds)
@@ -93,9 +168,21 @@ class Formatter:
         """Return a number without needless decimals; '' for None."""
         if value is None:
             return ''
-        if float(value).is_integer():
-            return '%d' % value
-        return '%.2f' % value
+        if not math.isfinite(value):
+            return str(value)
+        is_whole = float(value).is_integer()
+        if self._locale is not None and abs(value) < HUGE:
+            return self._format(
+                'numbers', 'decimal', int(value) if is_whole
+                else round(float(value), 2))
+        return '%d' % value if is_whole else '%.2f' % value
+
+    def _decimal(self, value):
+        """Return a number with one digit after the point."""
+        text = '%.1f' % value
+        if self._locale is None:
+            return text
+        return text.replace('.', self._locale.numbers.symbols['decimal'])
 
 
 def plainValue(value, limit=10000):
@@ -112,7 +199,6 @@ def _moment(at):
     if at is None:
         return None
     try:
-        moment = datetime.fromtimestamp(at, timezone.utc)
+        return datetime.fromtimestamp(at, timezone.utc)
     except (OverflowError, OSError, ValueError):
         return None
-    return moment.replace(tzinfo=None)

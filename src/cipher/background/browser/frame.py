@@ -17,18 +17,41 @@ from zope.publisher.browser import BrowserView
 from zope.publisher.interfaces import NotFound
 
 
+#: What a page of ours may load, and who may show it: only its own site.
+POLICY = ("default-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
+          "form-action 'self'")
+
+
 class BackgroundMacros(BrowserView):
     """The view ``background_macros``: the macros of the frame.
 
     See `~cipher.background.browser.interfaces.IFramedPage` for what they may
     ask of the page.  A host that has a frame of its own registers a view of
-    this name for its skin; the template of that has a macro ``page``.
+    this name for its skin; the template of that has a macro ``page``.  A
+    macro that a subclass's template does not have is ours.
     """
 
-    index = ViewPageTemplateFile('templates/frame.pt')
+    own = index = ViewPageTemplateFile('templates/frame.pt')
+
+    #: The Content-Security-Policy of the pages in this frame.
+    content_security_policy = POLICY
 
     def __getitem__(self, name):
-        return self.index.macros[name]
+        try:
+            return self.index.macros[name]
+        except KeyError:
+            return self.own.macros[name]
 
     def __call__(self):
         raise NotFound(self.context, self.__name__, self.request)
+
+
+class RotterdamMacros(BackgroundMacros):
+    """The macros of the frame in the skin Rotterdam; see rotterdam.zcml."""
+
+    index = ViewPageTemplateFile('templates/rotterdam.pt')
+
+    # It has styles and an event handler in the markup of its frame.
+    content_security_policy = (
+        POLICY + "; style-src 'self' 'unsafe-inline'; "
+        "script-src 'self' 'unsafe-inline'")

@@ -35,11 +35,13 @@ class IFramedPage(Interface):
 
     A host that overrides that view has the macro ``page`` with the slots
     ``title`` and ``body``, and may use our macros ``head``, ``tabs`` and
-    ``breadcrumbs`` in it.
+    ``breadcrumbs`` in it.  Where its frame loads what our pages do not, its
+    view has the attribute ``content_security_policy``.
     """
 
     title = TextLine(title="Title of the page", readonly=True)
     language = TextLine(title="Language of the page", readonly=True)
+    time_zone = TextLine(title="Time zone of what it tells", readonly=True)
     css_url = TextLine(title="URL of the stylesheet", readonly=True)
     script_url = TextLine(title="URL of the script", readonly=True)
     icon_url = TextLine(title="URL of the icon", readonly=True)
@@ -61,3 +63,18 @@ class IStartContext(Interface):
         description=_('Path of the object that the work is about, from the '
                       'site: folder/document.  Leave it empty for none.'),
         required=False, max_length=1000)
+
+
+class IInputView(Interface):
+    """Shows the input of a run; for people with the details permission.
+
+    A view of an `IWorkerRun`.  One that is named like a worker type is taken
+    for the runs of that type; the one without a name for all others.  What
+    is set on it is plain data, with all secrets masked.
+    """
+
+    run = Attribute("What the page shows of the run, a dict")
+    items = Attribute("A list of {'id', 'title', 'value'}, texts")
+
+    def render():
+        """Return HTML to stand below the heading "Input"."""

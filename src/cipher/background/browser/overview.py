@@ -13,21 +13,19 @@
 ##############################################################################
 """The overview: what runs, what failed, what is wrong."""
 from zope.browserpage import ViewPageTemplateFile
-from zope.component import queryUtility
 from zope.security import checkPermission
 from zope.security.proxy import removeSecurityProxy
 
+from cipher.background.browser import situation
+from cipher.background.browser.chart import Chart
 from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Page
-from cipher.background.browser.text import cleanLine
 from cipher.background.i18n import _
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import INTERRUPTED
-from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import STATES
 from cipher.background.interfaces import STOP_WORKERS
-from cipher.background.interfaces import IWorkerType
 
 
 #: How many runs each table of the overview shows.
@@ -46,16 +44,16 @@ class Overview:
         counts = {state: sum(counts.get(state, 0)
                              for counts in by_type.values())
                   for state in STATES}
-        processes = [presenter.describeProcess(process)
-                     for process in removeSecurityProxy(
-                         registry.listProcesses())]
         return {
             'counts': counts,
             'running': self._list((RUNNING,), RUNNING_LIMIT),
             'failed': self._list((FAILED, INTERRUPTED), LIMIT),
-            'processes': processes,
-            'problems': list(self._find_problems(
-                by_type, counts, processes)),
+            'processes': [
+                situation.describeProcess(presenter, process)
+                for process in removeSecurityProxy(registry.listProcesses())],
+            'problems': [
+                situation.describeProblem(presenter, problem)
+                for problem in removeSecurityProxy(registry.listProblems())],
         }
 
     def _list(self, states, limit):
@@ -63,42 +61,27 @@ class Overview:
             self.registry.listRuns(states=states, limit=limit))
         return [self.presenter.describeRun(status) for status in page.items]
 
-    def _find_problems(self, by_type, counts, processes):
-        say = self.presenter.say
-        alive = [process for process in processes
-                 if not process['is_silent']]
-        if counts[PENDING] and not alive:
-            yield {'id': 'no-process', 'text': say(
-                _('${count} runs wait, but no process carries them out.  '
-                  'Start one with <background:runtime />.'),
-                count=counts[PENDING])}
-        for process in processes:
-            if process['is_silent']:
-                yield {'id': 'silent-%s' % process['id'], 'text': say(
-                    _('Process ${name} is silent; its last sign of life was '
-                      '${when}.'), name=process['name'],
-                    when=process['text']['beat'])}
-        for name in sorted(by_type):
-            waiting = by_type[name].get(PENDING, 0)
-            if waiting and queryUtility(IWorkerType, name) is None:
-                yield {'id': 'undeclared-%s' % cleanLine(name), 'text': say(
-                    _('${count} runs of "${type}" wait, but no ZCML '
-                      'declares that worker type.'), count=waiting,
-                    type=cleanLine(name))}
-
 
 class OverviewPage(Overview, Page):
     """The page of the overview."""
 
     template = ViewPageTemplateFile('templates/overview.pt')
+    chart_template = ViewPageTemplateFile('templates/chart.pt')
     title = _('Background workers: overview')
     tab = 'index.html'
     breadcrumbs = ()
 
     def update(self):
         self.data = self.collect()
+        self.chart = Chart(removeSecurityProxy(self.registry.getHours()),
+                           self.presenter).collect()
         self.poll_url = self.registry_url + '/index.json'
         self.can_stop = checkPermission(STOP_WORKERS, self.registry)
+
+    @property
+    def chart_macros(self):
+        """The macro that draws `chart`."""
+        return self.chart_template.macros
 
     @property
     def counts(self):

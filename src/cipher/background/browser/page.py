@@ -12,12 +12,13 @@
 #
 ##############################################################################
 """What all pages share: methods, headers, tokens, the words for the frame."""
+import time
 from collections import defaultdict
 from urllib.parse import unquote
 
 import transaction
 from zope.browserpage import ViewPageTemplateFile
-from zope.i18n.negotiator import negotiator
+from zope.component import queryMultiAdapter
 from zope.interface import implementer
 from zope.publisher.browser import BrowserPage
 from zope.security import checkPermission
@@ -28,6 +29,8 @@ from zope.traversing.browser import absoluteURL
 from cipher.background.browser import csrf
 from cipher.background.browser import resources
 from cipher.background.browser.formatting import Formatter
+from cipher.background.browser.formatting import getLanguage
+from cipher.background.browser.frame import POLICY
 from cipher.background.browser.interfaces import IFramedPage
 from cipher.background.browser.presentation import Presenter
 from cipher.background.browser.text import cleanLine
@@ -37,9 +40,6 @@ from cipher.background.interfaces import VIEW_DETAILS
 
 
 HEADERS = (
-    ('Content-Security-Policy',
-     "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
-     "form-action 'self'"),
     ('X-Content-Type-Options', 'nosniff'),
     ('X-Frame-Options', 'DENY'),
     ('Referrer-Policy', 'same-origin'),
@@ -59,9 +59,10 @@ class Refused(Exception):
         self.message = message
 
 
-def setHeaders(response, content_type):
+def setHeaders(response, content_type, policy=POLICY):
     """Put what every page and JSON carries onto the response."""
     response.setHeader('Content-Type', content_type)
+    response.setHeader('Content-Security-Policy', policy)
     # All our links are absolute; a base element is against our own policy.
     response.setBase('')
     for name, value in HEADERS:
@@ -89,10 +90,11 @@ class Published(BrowserPage):
 
     methods = READ
     content_type = 'text/html;charset=utf-8'
+    policy = POLICY
 
     def __call__(self):
         response = self.request.response
-        setHeaders(response, self.content_type)
+        setHeaders(response, self.content_type, self.policy)
         try:
             self.checkMethod()
             if self.request.method == 'POST':
@@ -189,8 +191,19 @@ class Page(Published):
         return self.refusal_template()
 
     @property
+    def policy(self):
+        """The Content-Security-Policy: what the frame needs."""
+        frame = queryMultiAdapter(
+            (self.context, self.request), name='background_macros')
+        return getattr(frame, 'content_security_policy', POLICY)
+
+    @property
     def language(self):
-        return negotiator.getLanguage(['en'], self.request) or 'en'
+        return getLanguage(self.request)
+
+    @property
+    def time_zone(self):
+        return cleanLine(Formatter(self.request).zoneName(time.time()), 80)
 
     @property
     def css_url(self):
@@ -229,7 +242,9 @@ class Page(Published):
                 for name, title in (('index.html', _('Overview')),
                                     ('runs.html', _('Runs')),
                                     ('types.html', _('Worker types')),
-                                    ('schedules.html', _('Schedules')))]
+                                    ('schedules.html', _('Schedules')),
+                                    ('processes.html', _('Processes')),
+                                    ('journal.html', _('Journal')))]
 
     @property
     def breadcrumbs(self):

@@ -45,8 +45,6 @@ STATE_TITLES = {
     STOPPED: _('stopped'),
     INTERRUPTED: _('interrupted'),
 }
-#: Seconds after which a worker that was asked to stop is called stubborn.
-UNRESPONSIVE_AFTER = 60
 
 
 class Presenter:
@@ -104,6 +102,10 @@ class Presenter:
             'error_text': _text_or_none(status.error_text),
             'is_declared': status.is_declared,
             'is_stoppable': status.is_stoppable,
+            'is_retryable': status.is_retryable,
+            'is_removable': status.is_removable,
+            'is_unresponsive': status.is_unresponsive,
+            'is_paused': status.is_paused,
             'is_finished': status.state in FINISHED_STATES,
             'is_stopping': (status.stop is not None
                             and status.state not in FINISHED_STATES),
@@ -111,6 +113,10 @@ class Presenter:
             'has_progress': bool(status.message
                                  or status.progress_done is not None),
             'stop': self._describe_stop(status.stop),
+            'retry': self._describe_retry(status.retry),
+            'retried_as': status.retried_as,
+            'retried_url': status.retried_as and '%s/%s/index.html' % (
+                self.registry_url, status.retried_as),
             'text': self._get_texts(status),
         }
 
@@ -121,6 +127,17 @@ class Presenter:
             'principal': _line_or_none(stop.principal),
             'asked_at': self.format.iso(stop.asked_at),
             'reason': _line_or_none(stop.reason),
+        }
+
+    def _describe_retry(self, retry):
+        if retry is None:
+            return None
+        return {
+            'run_id': retry.run_id,
+            'url': '%s/%s/index.html' % (self.registry_url, retry.run_id),
+            'principal': _line_or_none(retry.principal),
+            'asked_at': self.format.iso(retry.asked_at),
+            'reason': _line_or_none(retry.reason),
         }
 
     def _get_texts(self, status):
@@ -140,6 +157,10 @@ class Presenter:
             'progress': self._get_progress(status),
             'stop': self._get_stop(status),
             'stop_asked': say_time(status.stop and status.stop.asked_at),
+            'retry': self._get_retry(status.retry),
+            'retry_asked': say_time(status.retry and status.retry.asked_at),
+            'pause': (self.say(_('The worker type is paused: it waits.'))
+                      if status.is_paused else ''),
             'error': self._get_error(status),
             'note': (self._get_error(status) or self._get_stop(status)
                      or cleanLine(status.message)),
@@ -159,6 +180,14 @@ class Presenter:
                         done=self.format.number(done),
                         total=self.format.number(status.progress_total))
 
+    def _get_retry(self, retry):
+        if retry is None:
+            return ''
+        said = self.say(_('Retried by ${who}'), who=self.getPrincipal(
+            retry.principal) or self.say(_('the system')))
+        reason = cleanLine(retry.reason or '')
+        return '%s: %s' % (said, reason) if reason else said
+
     def _get_stop(self, status):
         stop = status.stop
         if stop is None:
@@ -168,41 +197,11 @@ class Presenter:
             return self.say(_('stop requested by ${who}'), who=who)
         since = max(0.0, self.now - stop.asked_at)
         ago = self.format.duration(since)
-        if since > UNRESPONSIVE_AFTER:
+        if status.is_unresponsive:
             return self.say(_('stop requested ${ago} ago by ${who}, '
                               'not responding'), ago=ago, who=who)
         return self.say(_('stop requested ${ago} ago by ${who}'),
                         ago=ago, who=who)
-
-    def describeProcess(self, process):
-        """Return an `IProcessStatus` as a dict."""
-        process = removeSecurityProxy(process)
-        if process.is_silent:
-            word, health = _('silent'), 'silent'
-        else:
-            word, health = _('alive'), 'alive'
-        # Zero before its first beat.
-        beat_at = process.beat_at or None
-        return {
-            'id': cleanLine(process.id),
-            'name': cleanLine('%s:%s' % (process.host, process.pid)),
-            'host': cleanLine(process.host),
-            'pid': process.pid,
-            'threads': process.threads,
-            'started_at': self.format.iso(process.started_at),
-            'beat_at': self.format.iso(beat_at),
-            'is_here': process.is_here,
-            'is_silent': process.is_silent,
-            'health': health,
-            'text': {
-                'health': self.say(word),
-                'started': self.format.dateTime(process.started_at),
-                'beat': self.format.dateTime(beat_at) or self.say(
-                    _('not yet')),
-                'here': (self.say(_('this process'))
-                         if process.is_here else ''),
-            },
-        }
 
 
 def _get_title(principal_id):

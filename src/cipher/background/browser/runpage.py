@@ -11,44 +11,43 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""One run: its page, its JSON, and the page that stops it."""
+"""One run: its page, its JSON and its log."""
 from operator import itemgetter
 from urllib.parse import urlencode
 
-import transaction
 from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryMultiAdapter
 from zope.component import queryUtility
+from zope.interface import implementer
+from zope.publisher.browser import BrowserView
 from zope.schema import getFieldsInOrder
-from zope.security import canAccess
 from zope.security import checkPermission
-from zope.security.interfaces import Forbidden
-from zope.security.interfaces import Unauthorized
 from zope.security.proxy import removeSecurityProxy
-from zope.traversing.browser.interfaces import IAbsoluteURL
 
 from cipher.background.browser import masking
+from cipher.background.browser.contexts import describeContext
 from cipher.background.browser.formatting import plainValue
+from cipher.background.browser.interfaces import IInputView
 from cipher.background.browser.jsonview import JSONView
-from cipher.background.browser.page import ACTION
-from cipher.background.browser.page import FORM
-from cipher.background.browser.page import READ
 from cipher.background.browser.page import Page
+from cipher.background.browser.page import Published
 from cipher.background.browser.page import Refused
 from cipher.background.browser.page import RunView
-from cipher.background.browser.page import getParameter
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
 from cipher.background.i18n import _
+from cipher.background.interfaces import MANAGE_WORKERS
 from cipher.background.interfaces import STOP_WORKERS
 from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import RunNotFound
-from cipher.background.interfaces import RunNotStoppable
 
 
 #: A page shows this much of a log, the end of it.
 LOG_LIMIT = 100000
-REASON_LIMIT = 200
+#: Characters of a log that is downloaded.
+DOWNLOAD_LIMIT = 10000000
+
+GONE = _('This run does not exist any more.')
 
 
 class Run(RunView):
@@ -59,14 +58,17 @@ class Run(RunView):
         try:
             status = self.registry.getStatus(self.run_id)
         except RunNotFound:
-            raise Refused(404, _('This run does not exist any more.'))
+            raise Refused(404, GONE)
         return self.presenter.describeRun(status)
 
     def collect(self):
         """Return what is shown of the run."""
         data = self.getStatus()
-        data['context'] = self._get_context()
+        data['context'] = describeContext(
+            self.registry, self.run_id, self.presenter, self.request)
         data['can_stop'] = data['is_stoppable'] and self.may_stop
+        data['can_retry'] = data['is_retryable'] and self.may_manage
+        data['can_remove'] = data['is_removable'] and self.may_manage
         data['details'] = None
         history = ()
         if self.can_see_details:
@@ -74,6 +76,7 @@ class Run(RunView):
                 self.registry.getDetails(self.run_id))
             history = details.history
             data['details'] = self._get_details(data, details)
+            data['details']['stack'] = self._get_stack(data)
         # As it happened; what has the same time stays in its order.
         data['timeline'] = sorted(self._get_timeline(data, history),
                                   key=itemgetter('at'))
@@ -83,6 +86,20 @@ class Run(RunView):
     def may_stop(self):
         """Whether the principal may stop runs at all."""
         return checkPermission(STOP_WORKERS, self.registry)
+
+    @property
+    def may_manage(self):
+        """Whether the principal may retry and remove runs at all."""
+        return checkPermission(MANAGE_WORKERS, self.registry)
+
+    def _get_stack(self, data):
+        if data['is_finished']:
+            return None
+        try:
+            stack = self.registry.getStack(self.run_id)
+        except RunNotFound:
+            return None
+        return cleanText(stack) or None
 
     def _get_timeline(self, data, history):
         say, text, stop = self.presenter.say, data['text'], data['stop']
@@ -119,30 +136,8 @@ class Run(RunView):
                         text['finished'], text['took'] and say(
                             _('took ${span}'), span=text['took']))
 
-    def _get_context(self):
-        try:
-            ob = self.registry.getContext(self.run_id)
-        except RunNotFound:
-            return None
-        if ob is None:
-            return None
-        unknown = {'title': self.presenter.say(
-            _('An object without an address, or that you may not see')),
-            'url': None}
-        try:
-            url = str(queryMultiAdapter((ob, self.request), IAbsoluteURL))
-            title = getattr(ob, 'title', None) if canAccess(
-                ob, 'title') else None
-            title = title or getattr(ob, '__name__', None) or url
-        except (Unauthorized, Forbidden, LookupError, TypeError):
-            return unknown
-        if not url.startswith(self.request.getApplicationURL()):
-            return unknown
-        return {'title': cleanLine(title, 200), 'url': url}
-
     def _get_details(self, data, details):
-        worker_type = queryUtility(IWorkerType, data['type'])
-        schema = worker_type and worker_type.schema
+        schema = _get_schema(data['type'])
         secrets = masking.findSecrets(details.input, schema)
         return {
             'input': [
@@ -153,6 +148,7 @@ class Run(RunView):
                 masking.scrub(details.traceback, secrets)) or None,
             'log': cleanText(masking.scrub(
                 (details.log or '')[-LOG_LIMIT:], secrets)) or None,
+            'log_url': self.run_url + '/log.txt',
         }
 
     def _get_title(self, name, schema):
@@ -171,8 +167,38 @@ class RunPage(Run, Page):
     def update(self):
         self.data = self.collect()
         self.poll_url = self.run_url + '/index.json'
-        self.type_url = '%s/runs.html?%s' % (self.registry_url, urlencode(
-            {'type': self.data['type']}))
+        self.type_url = self._get_runs_url(type=self.data['type'])
+        context = self.data['context']
+        self.context_runs_url = (
+            context and context['path']
+            and self._get_runs_url(context=context['path']))
+
+    @property
+    def verbs(self):
+        """What the principal may do to runs, and where."""
+        may_manage = self.may_manage
+        return [{'title': self.say(title), 'shown_if': shown_if,
+                 'url': '%s/%s.html' % (self.run_url, name)}
+                for name, title, shown_if, is_allowed in (
+                    ('stop', _('Stop…'), 'can_stop', self.may_stop),
+                    ('retry', _('Retry…'), 'can_retry', may_manage),
+                    ('remove', _('Remove…'), 'can_remove', may_manage))
+                if is_allowed]
+
+    def _get_runs_url(self, **query):
+        return '%s/runs.html?%s' % (
+            self.registry_url, urlencode(query, errors='replace'))
+
+    @property
+    def input_view(self):
+        """The view that shows the input: that of the type, or ours."""
+        for name in (self.data['type'], ''):
+            view = queryMultiAdapter(
+                (self.context, self.request), IInputView, name)
+            if view is not None:
+                view.run = self.data
+                view.items = self.data['details']['input']
+                return view
 
     @property
     def title(self):
@@ -188,50 +214,43 @@ class RunJSON(Run, JSONView):
     """The data of a run, for the script on the page."""
 
 
-class StopPage(Run, Page):
-    """Asks whether to stop a run, and why; then does it."""
+class RunLog(Run, Published):
+    """The log of a run as a text to download."""
 
-    template = ViewPageTemplateFile('templates/stop.pt')
-    tab = 'runs.html'
-    methods = FORM
-    problem = None
-    reason = ''
-    reason_limit = REASON_LIMIT
+    content_type = 'text/plain;charset=utf-8'
 
-    def update(self):
-        self.data = self.getStatus()
-        self.reason = cleanLine(
-            getParameter(self.request, 'reason'), REASON_LIMIT)
-        asked = 'stop' in self.request.form
-        if self.request.method in READ:
-            if asked:
-                self.refuseMethod(ACTION)
-        elif asked:
-            self.stop()
-
-    def stop(self):
-        """Ask the run to stop, and go back to its page."""
+    def render(self):
+        # The id of a run is digits and a hyphen.
+        self.request.response.setHeader(
+            'Content-Disposition',
+            'attachment; filename="run-%s.log.txt"' % self.run_id)
         try:
-            self.registry.requestStop(self.run_id, self.reason or None)
+            details = removeSecurityProxy(
+                self.registry.getDetails(self.run_id))
+            run_type = self.registry.getStatus(self.run_id).type
         except RunNotFound:
-            raise Refused(404, _('This run does not exist any more.'))
-        except RunNotStoppable:
-            self.problem = _('The run is finished already: there is nothing '
-                             'to stop.')
-            self.request.response.setStatus(409)
-            return
-        transaction.get().note('Stop background run %s%s' % (
-            self.run_id, self.reason and ': ' + self.reason))
-        self.request.response.redirect(
-            self.run_url + '/index.html', status=303)
+            raise Refused(404, GONE)
+        secrets = masking.findSecrets(details.input, _get_schema(run_type))
+        return cleanText(masking.scrub(details.log or '', secrets),
+                         DOWNLOAD_LIMIT)
 
-    @property
-    def title(self):
-        return _('Stop run ${id}?', mapping={'id': self.run_id})
+    def renderRefusal(self, refused):
+        return self.say(refused.message)
 
-    @property
-    def breadcrumbs(self):
-        return super().breadcrumbs + [
-            {'title': _('Runs'), 'url': self.registry_url + '/runs.html'},
-            {'title': _('Run ${id}', mapping={'id': self.run_id}),
-             'url': self.run_url + '/index.html'}]
+
+@implementer(IInputView)
+class InputView(BrowserView):
+    """Shows the input of a run as a list of names and values."""
+
+    template = ViewPageTemplateFile('templates/input.pt')
+    run = None
+    items = ()
+
+    def render(self):
+        """See `~.interfaces.IInputView`."""
+        return self.template()
+
+
+def _get_schema(type_name):
+    worker_type = queryUtility(IWorkerType, type_name)
+    return worker_type and worker_type.schema

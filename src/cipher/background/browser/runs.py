@@ -11,34 +11,50 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The list of runs: filtered by what the URL says, newest first."""
-from urllib.parse import urlencode
+"""The list of runs: filtered by what the URL says; as page, JSON and CSV."""
+import csv
+import io
 
 from zope.browserpage import ViewPageTemplateFile
 from zope.component import getUtilitiesFor
+from zope.security import checkPermission
 from zope.security.proxy import removeSecurityProxy
 
+from cipher.background.browser.contexts import describeContext
 from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Page
-from cipher.background.browser.page import Refused
+from cipher.background.browser.page import Published
 from cipher.background.browser.page import getParameter
-from cipher.background.browser.page import getParameters
+from cipher.background.browser.query import BadFilter
+from cipher.background.browser.query import RunQuery
 from cipher.background.browser.text import cleanLine
 from cipher.background.i18n import _
+from cipher.background.interfaces import MANAGE_WORKERS
+from cipher.background.interfaces import NEWEST
+from cipher.background.interfaces import OLDEST
+from cipher.background.interfaces import SLOWEST
 from cipher.background.interfaces import STATES
+from cipher.background.interfaces import STOP_WORKERS
 from cipher.background.interfaces import IWorkerType
 
 
 PAGE_SIZE = 50
-#: Longest thing that a filter may say.
-VALUE_LIMIT = 200
+#: Rows of one CSV.
+CSV_LIMIT = 10000
 
-
-class BadFilter(Refused):
-    """The URL asks for something that makes no sense."""
-
-    def __init__(self, message):
-        super().__init__(400, message)
+ORDER_TITLES = {
+    NEWEST: _('newest first'),
+    OLDEST: _('oldest first'),
+    SLOWEST: _('longest first'),
+}
+OUTCOMES = {
+    'stop': _('Runs stopped or asked to stop: ${number}.'),
+    'retry': _('Runs retried: ${number}.'),
+    'remove': _('Runs removed: ${number}.'),
+}
+COLUMNS = ('id', 'state', 'type', 'title', 'starter', 'created_at',
+           'started_at', 'finished_at', 'waited', 'took', 'attempts',
+           'message', 'error_type', 'error_text', 'stop')
 
 
 class Runs:
@@ -46,53 +62,62 @@ class Runs:
 
     def readFilter(self):
         """Read the filter; raise `BadFilter`."""
-        self.states = self._read('state')
-        self.types = self._read('type')
-        self.before = getParameter(self.request, 'before') or None
-        for state in self.states:
-            if state not in STATES:
-                raise BadFilter(_('There is no state "${state}".', mapping={
-                    'state': cleanLine(state, 40)}))
-        if len(self.before or '') > VALUE_LIMIT:
+        self.query = RunQuery(self.request, self.registry.getSite())
+
+    def listRuns(self, limit=PAGE_SIZE):
+        """Return the `IRunPage` of the filter, bare."""
+        if self.query.ids:
+            return self._get_by_id()
+        try:
+            return removeSecurityProxy(self.registry.listRuns(
+                limit=limit, **self.query.getArguments()))
+        except ValueError:
             raise BadFilter(_('The address of this page is not valid.  '
                               'Begin again with the newest runs.'))
 
-    def _read(self, name):
-        values = [value for value in getParameters(self.request, name)
-                  if value]
-        if len(values) > 50 or any(len(value) > VALUE_LIMIT
-                                   for value in values):
-            raise BadFilter(_('The filter is too long.'))
-        return values
+    def _get_by_id(self):
+        registry = self.registry
+        return ById([
+            removeSecurityProxy(registry.getStatus(run_id))
+            for run_id in dict.fromkeys(self.query.ids)
+            if registry.get(run_id) is not None])
 
     def collect(self):
         """Return the plain data of one page of runs."""
         self.readFilter()
-        try:
-            page = removeSecurityProxy(self.registry.listRuns(
-                states=tuple(self.states), types=tuple(self.types),
-                limit=PAGE_SIZE, before=self.before))
-        except ValueError:
-            raise BadFilter(_('The address of this page is not valid.  '
-                              'Begin again with the newest runs.'))
+        page = self.listRuns()
+        query = self.query
         return {
-            'items': [self.presenter.describeRun(status)
-                      for status in page.items],
+            'items': [self._describe(status) for status in page.items],
             'older': page.older,
             'older_url': page.older and self.getURL(before=page.older),
-            'states': [cleanLine(state) for state in self.states],
-            'types': [cleanLine(name) for name in self.types],
+            'looked_at': page.looked_at,
+            'is_cut': page.is_cut,
+            'states': [cleanLine(state) for state in query.states],
+            'types': [cleanLine(name) for name in query.types],
         }
+
+    def _describe(self, status):
+        data = self.presenter.describeRun(status)
+        data['context'] = describeContext(
+            self.registry, status.id, self.presenter, self.request)
+        return data
 
     def getURL(self, view='runs.html', **changes):
         """Return the URL of a list with the filter as it is, or *changes*."""
-        query = dict({'state': self.states, 'type': self.types}, **changes)
-        query = {name: value for name, value in query.items() if value}
-        url = '%s/%s' % (self.registry_url, view)
-        if not query:
-            return url
-        return '%s?%s' % (url, urlencode(query, doseq=True,
-                                         errors='replace'))
+        return self.query.getURL(
+            '%s/%s' % (self.registry_url, view), **changes)
+
+
+class ById:
+    """The `IRunPage` of runs that were asked for by their ids."""
+
+    older = None
+    is_cut = False
+
+    def __init__(self, items):
+        self.items = items
+        self.looked_at = len(items)
 
 
 class RunsPage(Runs, Page):
@@ -108,28 +133,42 @@ class RunsPage(Runs, Page):
         self.type_names = sorted(
             {name for name, _type in getUtilitiesFor(IWorkerType)}
             | set(counts))
-        self._counts = [
-            counts[name] for name in counts
-            if not self.types or name in self.types]
-        changes = {'before': self.before} if self.before else {}
-        self.poll_url = self.getURL('runs.json', **changes)
-        self.newest_url = self.getURL() if self.before else None
+        query = self.query
+        self._counts = [counts[name] for name in counts
+                        if not query.types or name in query.types]
+        if not query.is_costly:
+            self.poll_url = self.getURL('runs.json')
+        self.newest_url = self.getURL() if query.before else None
+        self.csv_url = self.getURL('runs.csv')
+        self.bulk_url = self.registry_url + '/bulk.html'
+
+    @property
+    def message(self):
+        """What an action on many runs did, None without one."""
+        return readOutcome(self.request, self.presenter)
+
+    @property
+    def hidden_pairs(self):
+        """The filter, for forms: (name, value)."""
+        return self.query.getPairs()
 
     @property
     def state_filters(self):
         """The states to choose from, with the counts of the chosen types."""
+        query, number = self.query, self.presenter.format.number
         filters = [{
             'state': None, 'title': self.presenter.say(_('All')),
-            'count': sum(sum(counts.values()) for counts in self._counts),
-            'url': self.getURL(state=None), 'current': not self.states}]
+            'count': number(sum(sum(counts.values())
+                                for counts in self._counts)),
+            'url': self.getURL(state=None), 'current': not query.states}]
         for state in STATES:
             filters.append({
                 'state': state,
                 'title': self.presenter.getState(state),
-                'count': sum(counts.get(state, 0)
-                             for counts in self._counts),
+                'count': number(sum(counts.get(state, 0)
+                                    for counts in self._counts)),
                 'url': self.getURL(state=[state]),
-                'current': state in self.states})
+                'current': state in query.states})
         return filters
 
     @property
@@ -139,9 +178,90 @@ class RunsPage(Runs, Page):
         return [{'name': cleanLine(name),
                  'title': (cleanLine(declared[name].title)
                            if name in declared else cleanLine(name)),
-                 'selected': name in self.types}
+                 'selected': name in self.query.types}
                 for name in self.type_names]
+
+    @property
+    def orders(self):
+        """The orders to choose from."""
+        return [{'name': name, 'title': self.say(title),
+                 'selected': name == self.query.order}
+                for name, title in ORDER_TITLES.items()]
+
+    @property
+    def box(self):
+        """What stands in the fields, by their names."""
+        return {name: cleanLine(' '.join(values), 1000)
+                for name, values in self.query.values.items()}
+
+    @property
+    def is_open(self):
+        """Whether a filter is set that is out of sight otherwise."""
+        return any(self.query.values[name] for name in (
+            'type', 'user', 'context', 'since', 'until', 'order'))
+
+    @property
+    def verbs(self):
+        """What the principal may do to many runs."""
+        return [{'name': name, 'title': self.say(title)}
+                for name, title, permission in (
+                    ('stop', _('Stop…'), STOP_WORKERS),
+                    ('retry', _('Retry…'), MANAGE_WORKERS),
+                    ('remove', _('Remove…'), MANAGE_WORKERS))
+                if checkPermission(permission, self.registry)]
 
 
 class RunsJSON(Runs, JSONView):
-    """The data of the list, for the script on the page."""
+    """The data of the list, for the script on the page and for others."""
+
+
+class RunsCSV(Runs, Published):
+    """The list as comma separated values, to download."""
+
+    content_type = 'text/csv;charset=utf-8'
+
+    def update(self):
+        self.readFilter()
+        self.page = self.listRuns(CSV_LIMIT)
+
+    def render(self):
+        self.request.response.setHeader(
+            'Content-Disposition', 'attachment; filename="runs.csv"')
+        out = io.StringIO()
+        writer = csv.writer(out)
+        writer.writerow(COLUMNS)
+        for status in self.page.items:
+            data = self.presenter.describeRun(status)
+            data['stop'] = data['text']['stop']
+            writer.writerow([escapeCell(data[name]) for name in COLUMNS])
+        return out.getvalue()
+
+    def renderRefusal(self, refused):
+        return self.say(refused.message)
+
+
+def readOutcome(request, presenter):
+    """Return what the URL tells of an action on many runs, or None."""
+    say = OUTCOMES.get(getParameter(request, 'did'))
+    numbers = [getParameter(request, name) for name in ('done', 'skipped')]
+    if say is None or not all(
+            number.isascii() and number.isdigit() and len(number) < 6
+            for number in numbers):
+        return None
+    done, skipped = map(int, numbers)
+    said = presenter.say(say, number=presenter.format.number(done))
+    if skipped:
+        said += '  ' + presenter.say(
+            _('Skipped, since they could not change: ${number}.'),
+            number=presenter.format.number(skipped))
+    return said
+
+
+def escapeCell(value):
+    """Return *value* as a cell that no spreadsheet takes for a formula."""
+    if value is None:
+        return ''
+    text = cleanLine(value)
+    if isinstance(value, str) and text[:1] in tuple('=+-@'):
+        return "'" + text
+    return text

@@ -14,66 +14,48 @@
 """The schedules: next and last run, pause, run now."""
 from urllib.parse import urlencode
 
-import transaction
 from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryUtility
-from zope.security import checkPermission
 from zope.security.proxy import removeSecurityProxy
 
-from cipher.background.browser.page import ACTION
-from cipher.background.browser.page import FORM
-from cipher.background.browser.page import READ
-from cipher.background.browser.page import Page
+from cipher.background.browser import situation
+from cipher.background.browser.administration import AdministrationPage
 from cipher.background.browser.page import Refused
-from cipher.background.browser.page import getParameter
 from cipher.background.browser.text import cleanLine
 from cipher.background.i18n import _
-from cipher.background.interfaces import MANAGE_WORKERS
 from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import ScheduleNotFound
 
 
-ACTIONS = ('pause', 'resume', 'run')
-
-
-class SchedulesPage(Page):
+class SchedulesPage(AdministrationPage):
     """The page of the schedules."""
 
     template = ViewPageTemplateFile('templates/schedules.pt')
     title = _('Schedules')
     tab = 'schedules.html'
-    methods = FORM
+    verbs = ('pause', 'resume', 'run')
+    words = {
+        'run': _('Run now'),
+        'pause': _('Pause'),
+        'about_pause': _('It starts nothing until it is resumed.'),
+        'resume': _('Resume'),
+    }
 
-    def update(self):
-        asked = [action for action in ACTIONS if action in self.request.form]
-        if asked and self.request.method in READ:
-            self.refuseMethod(ACTION)
-        elif asked:
-            self.act(asked[0], getParameter(self.request, 'name'))
+    def collect(self):
         self.schedules = [
             self._describe(status) for status
             in removeSecurityProxy(self.registry.listSchedules())]
 
-    @property
-    def may_manage(self):
-        """Whether the principal may pause and run schedules."""
-        return checkPermission(MANAGE_WORKERS, self.registry)
-
-    def act(self, action, name):
-        """Pause or resume that schedule, or run it now; and go on there."""
-        url = self.registry_url + '/schedules.html'
+    def act(self, verb, name, reason):
+        """Pause or resume that schedule, or run it now."""
         try:
-            if action == 'run':
-                run = removeSecurityProxy(self.registry.runSchedule(name))
-                if run is not None:
-                    url = '%s/%s/index.html' % (self.registry_url, run.id)
-            else:
-                self.registry.pauseSchedule(name, action == 'pause')
+            if verb != 'run':
+                self.registry.pauseSchedule(name, verb == 'pause', reason)
+                return None
+            run = removeSecurityProxy(self.registry.runSchedule(name))
         except ScheduleNotFound:
             raise Refused(404, _('This schedule does not exist any more.'))
-        transaction.get().note(
-            'Background schedule %s: %s' % (cleanLine(name, 100), action))
-        self.request.response.redirect(url, status=303)
+        return run and '%s/index.html' % run.id
 
     def _describe(self, status):
         format = self.presenter.format
@@ -93,4 +75,6 @@ class SchedulesPage(Page):
             'runs_url': '%s/runs.html?%s' % (self.registry_url, urlencode(
                 {'type': status.worker}, errors='replace')),
             'is_paused': status.is_paused,
+            'is_late': status.is_late,
+            'pause': situation.sayPause(self.presenter, status),
         }

@@ -17,6 +17,8 @@ z3c.form acts on whatever a request says, be it by GET.  Here its buttons act
 only in a POST with a token of ours; a GET shows the form and reads nothing
 from the request.
 """
+import re
+import time
 from urllib.parse import urlencode
 
 import transaction
@@ -29,17 +31,14 @@ from z3c.form.interfaces import ISelectWidget
 from z3c.form.interfaces import ISequenceWidget
 from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryUtility
-from zope.location.interfaces import LocationError
 from zope.publisher.browser import FileUpload
 from zope.schema.interfaces import IChoice
 from zope.schema.interfaces import IList
 from zope.schema.interfaces import ITuple
-from zope.security.checker import ProxyFactory
-from zope.security.interfaces import Forbidden
 from zope.security.interfaces import Unauthorized
 from zope.security.proxy import removeSecurityProxy
-from zope.traversing.interfaces import ITraversable
 
+from cipher.background.browser.foreign import sayForeign
 from cipher.background.browser.interfaces import IStartContext
 from cipher.background.browser.page import ACTION
 from cipher.background.browser.page import FORM
@@ -47,6 +46,8 @@ from cipher.background.browser.page import READ
 from cipher.background.browser.page import Page
 from cipher.background.browser.page import Refused
 from cipher.background.browser.page import getParameter
+from cipher.background.browser.paths import NoSuchObject
+from cipher.background.browser.paths import traversePath
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
 from cipher.background.browser.types import mayStart
@@ -58,10 +59,6 @@ from cipher.background.interfaces import UnknownWorkerType
 
 CONTEXT_PREFIX = 'context'
 CONTEXT_FIELD = 'context.path'
-
-
-class NoSuchObject(Exception):
-    """A path leads nowhere, or where the principal may not go."""
 
 
 class StartPage(Page, Form):
@@ -160,8 +157,20 @@ class StartPage(Page, Form):
         context = None
         if path and path.strip('/ '):
             context = traversePath(self.registry.getSite(), path.strip())
-        return self.registry.startByPrincipal(
-            self.worker_type.name, context, **data)
+        return self.registry.startOnce(
+            self._shown_at(), self.worker_type.name, context, data)
+
+    def _shown_at(self):
+        """Return when the form was shown, as it says itself."""
+        text = getParameter(self.request, 'shown_at')
+        if re.fullmatch('[0-9]{1,12}[.][0-9]{1,9}', text, re.ASCII):
+            return float(text)
+        return time.time()
+
+    @property
+    def shown_at(self):
+        """The time, for the form."""
+        return '%.6f' % time.time()
 
     @property
     def title(self):
@@ -191,17 +200,26 @@ class StartPage(Page, Form):
                     and not ISelectWidget.providedBy(widget)
                     or IMultiWidget.providedBy(widget))
         label_id = widget.id + '-label'
+        hint = cleanText(self.say(widget.field.description or ''))
+        error = widget.error and self._say_error(widget.error)
+        hint_id = widget.id + '-hint' if hint else None
+        error_id = widget.id + '-error' if error else None
+        described_by = ' '.join(filter(None, (error_id, hint_id))) or None
         return {
-            'widget': widget,
+            'widget': RenderedWidget(
+                widget, None if is_group else described_by, error),
+            'described_by': described_by if is_group else None,
+            'hint_id': hint_id,
+            'error_id': error_id,
             'label': widget.label,
             'label_id': label_id,
             'label_for': None if is_group else widget.id,
             'role': 'group' if is_group else None,
             'labelled_by': label_id if is_group else None,
-            'hint': cleanText(self.say(widget.field.description or '')),
+            'hint': hint,
             'required': widget.required,
             'hidden': widget.mode == 'hidden',
-            'error': widget.error and self._say_error(widget.error),
+            'error': error,
         }
 
     def _say_error(self, error):
@@ -211,7 +229,8 @@ class StartPage(Page, Form):
         if inner and not hasattr(error, 'message'):
             return ' '.join(self._say_error(one) for one in inner)
         message = getattr(error, 'message', None)
-        return cleanLine(self.say(message or _('This is not valid.')))
+        return cleanLine(sayForeign(
+            self.say, message or _('This is not valid.')))
 
     @property
     def form_errors(self):
@@ -227,21 +246,28 @@ class StartPage(Page, Form):
              'url': self.registry_url + '/types.html'}]
 
 
-def traversePath(site, path):
-    """Return the object that *path* leads to from *site*, security proxied.
+class RenderedWidget:
+    """A widget whose control tells by what it is described.
 
-    Each step asks the permission of the principal.  Names only: no view, no
-    namespace, no way up.  Raise `NoSuchObject`, whatever is the matter.
+    The widgets of z3c.form have no such attributes.
     """
-    ob = ProxyFactory(site)
-    for name in path.strip('/').split('/'):
-        if not name or name.startswith(('@', '+', '.', '_')):
-            raise NoSuchObject(path)
-        try:
-            ob = ProxyFactory(ITraversable(ob).traverse(name, []))
-        except (LocationError, Unauthorized, Forbidden, TypeError):
-            raise NoSuchObject(path)
-    return ob
+
+    def __init__(self, widget, described_by, error):
+        self.widget = widget
+        self.described_by = described_by
+        self.error = error
+
+    def render(self):
+        """Return the markup of the widget."""
+        markup = self.widget.render()
+        if not self.described_by:
+            return markup
+        begin = 'id="%s"' % self.widget.id
+        attributes = '%s aria-describedby="%s"%s' % (
+            begin, self.described_by,
+            ' aria-invalid="true"' if self.error else '')
+        # The first one is the control; what it holds comes later.
+        return markup.replace(begin, attributes, 1)
 
 
 def _is_choice_of_several(schema_field):

@@ -11,23 +11,24 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The worker types: what may be started, and its counts."""
+"""The worker types: what may be started, how it went, pause and resume."""
 from urllib.parse import urlencode
 
 from zope.browserpage import ViewPageTemplateFile
-from zope.component import getUtilitiesFor
 from zope.component import queryUtility
 from zope.security import checkPermission
 from zope.security.interfaces import IPermission
 from zope.security.proxy import removeSecurityProxy
 
-from cipher.background.browser.page import Page
+from cipher.background.browser import situation
+from cipher.background.browser.administration import AdministrationPage
+from cipher.background.browser.jsonview import JSONView
+from cipher.background.browser.page import Refused
 from cipher.background.browser.text import cleanLine
-from cipher.background.browser.text import cleanText
 from cipher.background.i18n import _
 from cipher.background.interfaces import START_WORKERS
-from cipher.background.interfaces import STATES
 from cipher.background.interfaces import IWorkerType
+from cipher.background.interfaces import UnknownWorkerType
 
 
 def mayStart(worker_type, registry):
@@ -36,44 +37,61 @@ def mayStart(worker_type, registry):
             and checkPermission(worker_type.permission, registry.getSite()))
 
 
-class TypesPage(Page):
-    """The page of the worker types."""
+class Types:
+    """Collects what the page and the JSON show."""
 
-    template = ViewPageTemplateFile('templates/types.pt')
-    title = _('Worker types')
-    tab = 'types.html'
+    def listTypes(self):
+        """Return the plain data of each worker type."""
+        return [self._describe(status) for status
+                in removeSecurityProxy(self.registry.listTypes())]
 
-    def update(self):
-        counts = removeSecurityProxy(self.registry.getCounts())
-        declared = dict(getUtilitiesFor(IWorkerType))
-        self.types = [
-            self._describe(name, declared.get(name), counts.get(name, {}))
-            for name in sorted(set(declared) | set(counts))]
-
-    def _describe(self, name, worker_type, counts):
-        url, query = self.registry_url, urlencode(
-            {'type': name}, errors='replace')
-        return {
-            'name': cleanLine(name),
-            'title': cleanLine(worker_type.title if worker_type else name),
-            'description': (cleanText(worker_type.description)
-                            if worker_type else ''),
-            'is_declared': worker_type is not None,
-            'is_loop': worker_type is not None and worker_type.is_loop,
-            'permission': worker_type and self._get_permission(worker_type),
-            'may_start': (worker_type is not None
-                          and mayStart(worker_type, self.registry)),
-            'start_url': '%s/start.html?%s' % (url, query),
-            'runs_url': '%s/runs.html?%s' % (url, query),
-            'counts': [
-                {'state': state, 'title': self.presenter.getState(state),
-                 'count': counts[state],
-                 'url': '%s/runs.html?state=%s&%s' % (url, state, query)}
-                for state in STATES if counts.get(state)],
-        }
+    def _describe(self, status):
+        worker_type = queryUtility(IWorkerType, status.name)
+        data = situation.describeType(self.presenter, status)
+        data['may_start'] = (worker_type is not None
+                             and mayStart(worker_type, self.registry))
+        data['start_url'] = '%s/start.html?%s' % (
+            self.registry_url,
+            urlencode({'type': status.name}, errors='replace'))
+        data['text']['permission'] = (
+            worker_type and self._get_permission(worker_type))
+        return data
 
     def _get_permission(self, worker_type):
         permission = queryUtility(IPermission, worker_type.permission)
         title = permission.title if permission is not None else ''
         return cleanLine(self.say(title) if title
                          else worker_type.permission)
+
+
+class TypesPage(Types, AdministrationPage):
+    """The page of the worker types."""
+
+    template = ViewPageTemplateFile('templates/types.pt')
+    title = _('Worker types')
+    tab = 'types.html'
+    verbs = ('pause', 'resume')
+    words = {
+        'pause': _('Pause'),
+        'about_pause': _('No run of this type begins until it is resumed.  '
+                         'What runs goes on, what is started waits.'),
+        'resume': _('Resume'),
+    }
+
+    def collect(self):
+        self.types = self.listTypes()
+
+    def act(self, verb, name, reason):
+        """Pause or resume that worker type."""
+        try:
+            self.registry.pauseType(name, verb == 'pause', reason)
+        except UnknownWorkerType:
+            raise Refused(404, _('There is no such worker type.'))
+
+
+class TypesJSON(Types, JSONView):
+    """The data of the worker types."""
+
+    def collect(self):
+        """Return the plain data."""
+        return {'items': self.listTypes()}

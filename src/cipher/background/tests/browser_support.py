@@ -30,6 +30,8 @@ from cipher.background.installation import addRegistry
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import RunFailedEvent
+from cipher.background.process import ProcessRecord
+from cipher.background.process import getDirectory
 from cipher.background.run import RunDetails
 from cipher.background.tests.browser_world import Document
 from cipher.background.tests.browser_world import SecretDocument
@@ -54,7 +56,7 @@ class BrowserTests(unittest.TestCase):
     layer = LAYER
 
     def setUp(self):
-        self.root = LAYER.getRootFolder()
+        self.root = self.layer.getRootFolder()
         self.registry = addRegistry(self.root)
         self.root['report'] = Document('A <b>report</b>')
         self.root['secret'] = SecretDocument('Nobody may know')
@@ -70,7 +72,7 @@ class BrowserTests(unittest.TestCase):
             login = base64.b64encode(('%s:%s' % (user, user)).encode())
             environ['HTTP_AUTHORIZATION'] = 'Basic ' + login.decode()
         return webtest.TestApp(
-            LAYER.make_wsgi_app(), extra_environ=environ, cookiejar=None)
+            self.layer.make_wsgi_app(), extra_environ=environ, cookiejar=None)
 
     def get(self, path, user='admin', **environ):
         """GET *path*, whatever comes of it."""
@@ -104,11 +106,22 @@ class BrowserTests(unittest.TestCase):
     def makeRunning(self, **values):
         """Store a run that is running in some process."""
         run = self.registry.start('plain')
-        run.change(RUNNING, started_at=time.time() - 5)
+        record = self.addProcess()
+        run.change(RUNNING, started_at=time.time() - 5, owner=record.id)
+        record.live.runs[self.registry._p_oid, run.id] = (
+            run.started_at, values.get('progress'), '', None)
         for name, value in values.items():
             setattr(run, name, value)
         transaction.commit()
         return run
+
+    def addProcess(self):
+        """Note a process that lives, as far as can be told; return its record."""
+        now = time.time()
+        record = ProcessRecord(
+            'host:1:0123456789abcdef', 'host', 1, None, None, 4, 90.0, now)
+        getDirectory(self.registry._p_jar).processes[record.id] = record
+        return record
 
     def makeFailed(self, error=('ValueError', 'wrong'), traceback='',
                    log='', **values):

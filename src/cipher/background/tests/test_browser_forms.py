@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """The forms: they act by POST with a token of ours, and only then."""
+import re
 import time
 
 import transaction
@@ -23,6 +24,7 @@ from cipher.background.tests.browser_support import BASE
 from cipher.background.tests.browser_support import BrowserTests
 
 
+SHOWN_AT = re.compile(r'name="shown_at"\s+value="([^"]*)"')
 START = 'start.html?type=plain'
 PUBLISH = 'start.html?type=publish'
 
@@ -45,12 +47,43 @@ class TestStart(BrowserTests):
     def test_start_leads_to_the_run(self):
         browser = self.browser('editor')
         browser.open(BASE + '/types.html')
-        browser.getLink(url='type=plain').click()
+        browser.getLink(url='start.html?type=plain').click()
         browser.getControl(name='form.buttons.start').click()
         run, = self.list()
         self.assertEqual(browser.url, '%s/%s/index.html' % (BASE, run.id))
         self.assertEqual(run.starter, 'test.editor')
         self.assertEqual(run.type, 'plain')
+
+    def test_row_38_same_form_twice_is_one_run(self):
+        page = self.get(PUBLISH).text
+        # Two tabs: the second form was shown before the first one was sent.
+        times = [SHOWN_AT.search(text)[1]
+                 for text in (page, self.get(PUBLISH).text)]
+        answers = [self.fill(shown_at=shown_at)
+                   for shown_at in (times[0], times[0], times[1])]
+        run, = self.list()
+        self.assertEqual(
+            {(answer.status_int, answer.location) for answer in answers},
+            {(303, '%s/%s/index.html' % (BASE, run.id))})
+        # Another input, another person or a new form is another run.
+        self.fill(shown_at=times[0], form__widgets__count='8')
+        self.assertEqual(len(self.list()), 2)
+        self.fill(shown_at=SHOWN_AT.search(self.get(PUBLISH).text)[1])
+        self.assertEqual(len(self.list()), 3)
+        for odd in '', 'nan', '1e999', '-1.0', '9' * 400:
+            self.fill(shown_at=odd)
+        self.assertEqual(len(self.list()), 8)
+
+    def test_row_38_reload_of_the_page_behind_the_start(self):
+        browser = self.browser('editor')
+        browser.open(BASE + '/start.html?type=plain')
+        form_page = browser.contents
+        browser.getControl(name='form.buttons.start').click()
+        browser.reload()   # F5 there asks for the run again
+        browser.goBack(2)
+        self.assertEqual(browser.contents, form_page)
+        browser.getControl(name='form.buttons.start').click()
+        self.assertEqual(len(self.list()), 1)
 
     def test_input_comes_from_the_schema(self):
         answer = self.fill(form__widgets__secret='hush-hush',
@@ -82,6 +115,20 @@ class TestStart(BrowserTests):
         self.assertIn('Please look at the fields', answer.text)
         self.assertIn('value="none"', answer.text)
         self.assertEqual(self.list(), [])
+
+    def test_controls_say_their_hints_and_errors(self):
+        self.assertIn('id="form-widgets-title" '
+                      'aria-describedby="form-widgets-title-hint"',
+                      self.get(PUBLISH).text)
+        page = self.fill(form__widgets__title='').text
+        self.assertIn('aria-describedby="form-widgets-title-error '
+                      'form-widgets-title-hint" aria-invalid="true"', page)
+        # The check boxes have none to say it; their group does.
+        self.assertRegex(page, '<div [^>]*role="group"[^>]*'
+                               'aria-describedby="form-widgets-parts-hint"')
+        described = ' '.join(re.findall('aria-describedby="([^"]+)"', page))
+        for element_id in described.split():
+            self.assertEqual(1, page.count(' id="%s"' % element_id))
 
     def test_input_that_the_core_refuses_is_told(self):
         answer = self.fill(form__widgets__title='x' * 70000)
@@ -123,7 +170,7 @@ class TestStart(BrowserTests):
     def test_odd_type_names_work(self):
         browser = self.browser()
         browser.open(BASE + '/types.html')
-        browser.getLink(url='type=odd').click()
+        browser.getLink(url='start.html?type=odd').click()
         self.assertIn('Start: Odd &lt;b&gt;title', browser.contents)
         browser.getControl(name='form.buttons.start').click()
         self.assertEqual(self.list()[0].type, 'odd/name & co')
@@ -186,7 +233,8 @@ class TestStop(BrowserTests):
         self.post(self.path, stop='1', reason='Enough',
                   csrf_token=self.token(self.path))
         self.assertEqual(self.note(), (
-            'test.admin', 'Stop background run %s: Enough' % self.run_id))
+            'test.admin', 'cipher.background: stop run %s by test.admin: '
+            'Enough' % self.run_id))
 
     def test_finished_run_is_not_stopped(self):
         token = self.token(self.path)

@@ -71,14 +71,14 @@ class TestOverview(BrowserTests):
         self.assertEqual(self.get('index.json').json['problems'], [])
         self.makeRun()
         problems = self.get('index.json').json['problems']
-        self.assertEqual([item['id'] for item in problems], ['no-process'])
-        self.assertIn('1 runs wait, but no process', self.get(
+        self.assertEqual([item['id'] for item in problems], ['no-runtime'])
+        self.assertIn('1 run waits, but no process carries it out.', self.get(
             'index.html').text)
 
     def test_waiting_runs_of_an_undeclared_type_are_a_problem(self):
         self.registry.addRun('gone')
         transaction.commit()
-        self.assertIn('1 runs of "gone" wait', self.get(
+        self.assertIn('1 run of "gone" waits', self.get(
             'index.html').text)
 
     def test_failed_runs_show_their_error(self):
@@ -131,7 +131,7 @@ class TestRuns(BrowserTests):
         self.assertIn('state=pending', browser.url)
         seen |= set(re.findall(r'/(\d+-\d+)/index.html', browser.contents))
         self.assertEqual(seen, ids)
-        browser.getLink('Newest').click()
+        browser.getLink('Begin').click()
         self.assertEqual(browser.url, BASE + '/runs.html?state=pending')
 
     def test_bad_filters_are_told(self):
@@ -177,6 +177,7 @@ class TestRun(BrowserTests):
         run.details.history = (
             (run.created_at, 2.0, 'OSError', 'the line is busy'),)
         run.putBack(due_at=time.time() + 3600)
+        self.addProcess()   # a record of it that tells of no run
         transaction.commit()
         return run
 
@@ -199,7 +200,8 @@ class TestRun(BrowserTests):
         run = self.makeRun(context=self.root['report'])
         data = self.get(run.id + '/index.json').json
         self.assertEqual(data['context'], {
-            'title': 'A <b>report</b>', 'url': HOST + '/report'})
+            'title': 'A <b>report</b>', 'url': HOST + '/report',
+            'path': 'report'})
         self.assertIn('A &lt;b&gt;report&lt;/b&gt;', self.get(run.id).text)
 
     def test_context_that_is_not_to_be_seen_is_not_named(self):
@@ -263,7 +265,7 @@ class TestTypes(BrowserTests):
         self.assertIn('Publish documents', page)
         self.assertIn('state=pending&amp;type=plain', page)
 
-    def test_undeclared_type_with_runs_is_listed(self):
+    def test_row_31_undeclared_type_with_runs_is_listed(self):
         self.registry.addRun('gone')
         transaction.commit()
         page = self.get('types.html').text

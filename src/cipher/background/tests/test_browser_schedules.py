@@ -39,6 +39,7 @@ class TestSchedules(BrowserTests):
         self.assertIn('not known yet', page)
 
     def test_next_tick_is_shown(self):
+        self.registry.pauseSchedule('nightly')
         self.registry.pauseSchedule('nightly', False)
         self.registry.schedules['nightly'].next_at = 2000000000.0
         transaction.commit()

@@ -151,10 +151,11 @@ class TestPermissions(BrowserTests):
                 public.add((registration.name, factory))
         self.assertEqual(public, set())
         self.assertEqual(found, {
-            'index.html', 'index.json', 'runs.html', 'runs.json',
-            'types.html', 'schedules.html', 'start.html', 'stop.html',
-            'background.html',
-            'addBackground', 'background_macros'})
+            'index.html', 'index.json', 'runs.html', 'runs.json', 'runs.csv',
+            'bulk.html', 'types.html', 'types.json', 'schedules.html',
+            'processes.html', 'processes.json', 'journal.html', 'start.html',
+            'stop.html', 'retry.html', 'remove.html', 'log.txt',
+            'background.html', 'addBackground', 'background_macros'})
 
     def test_stylesheet_and_script_are_public(self):
         for name, kind in (('css', 'text/css'), ('js', 'javascript'),
@@ -201,7 +202,7 @@ class TestHeaders(BrowserTests):
 
     def test_pages_that_show_refuse_to_act(self):
         for path in ('index.html', 'index.json', 'runs.html', 'runs.json',
-                     'types.html', self.makeRun().id):
+                     'types.json', 'journal.html', self.makeRun().id):
             with self.subTest(path):
                 answer = self.post(path, x='1')
                 self.assertEqual(answer.status_int, 405)
@@ -239,20 +240,20 @@ class TestTexts(BrowserTests):
             self.paths.append(run.id + '/stop.html')
             self.json_paths.append(run.id + '/index.json')
 
-    def test_pages_show_texts_as_texts(self):
+    def test_row_48_pages_show_texts_as_texts(self):
         for path in self.paths:
             with self.subTest(path):
                 answer = self.get(path)
                 self.assertEqual(answer.status_int, 200)
                 text = answer.body.decode('utf-8')
                 self.assertIn('alert(1)', text)
-                self.assertNotIn('<svg', text)
+                self.assertNotIn('<svg onload', text)
                 self.assertEqual(text.count('</script>'), 1)
                 self.assertNotRegex(text, 'href="javascript:')
                 for unfit in '\0\u202e\x1b\r':
                     self.assertNotIn(unfit, text)
 
-    def test_json_holds_clean_texts(self):
+    def test_row_48_json_holds_clean_texts(self):
         for path in self.json_paths:
             with self.subTest(path):
                 answer = self.get(path)
@@ -282,7 +283,8 @@ class TestSources(BrowserTests):
             for line in path.read_text().splitlines() if 'structure' in line}
         self.assertTrue(used)
         for line in used:
-            self.assertIn('structure field/widget/render', line)
+            self.assertRegex(line, 'structure (field/widget/render|'
+                             'view/input_view/render)')
 
     def test_templates_have_no_script_and_no_style_within(self):
         for path in SOURCES.glob('templates/*.pt'):

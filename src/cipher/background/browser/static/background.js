@@ -10,6 +10,7 @@
    data-progress="a"       value of a progress bar; none: how far is unknown
    data-href="a"           its address, within this site only
    data-time="a"           its datetime
+   data-value="a"          its value
    data-list="a"           its rows, made of the template in it, by their id
 */
 (function () {
@@ -84,6 +85,9 @@
     each(scope, 'time', function (element, path) {
       if (get(data, path)) { element.dateTime = get(data, path); }
     });
+    each(scope, 'value', function (element, path) {
+      if (get(data, path)) { element.value = String(get(data, path)); }
+    });
     each(scope, 'list', function (element, path) {
       fillList(element, get(data, path) || []);
     });
@@ -157,5 +161,15 @@
     again();
   }
 
+  // One box that ticks all of its table; of no use without this script.
+  function selectAll(box) {
+    box.hidden = false;
+    box.addEventListener('change', function () {
+      box.closest('table').querySelectorAll('tbody [type="checkbox"]')
+        .forEach(function (other) { other.checked = box.checked; });
+    });
+  }
+
   document.querySelectorAll('[data-poll]').forEach(start);
+  document.querySelectorAll('[data-select-all]').forEach(selectAll);
 }());

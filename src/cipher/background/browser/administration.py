@@ -1,0 +1,72 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Pages whose rows can be acted upon: schedules, worker types, processes."""
+from zope.security import checkPermission
+
+from cipher.background.browser.page import ACTION
+from cipher.background.browser.page import FORM
+from cipher.background.browser.page import READ
+from cipher.background.browser.page import Page
+from cipher.background.browser.page import getParameter
+from cipher.background.browser.text import cleanLine
+from cipher.background.interfaces import MANAGE_WORKERS
+
+
+#: Longest reason that is kept.
+REASON_LIMIT = 200
+
+
+def getReason(request):
+    """Return the reason that a form gives, None without one."""
+    return cleanLine(getParameter(request, 'reason'), REASON_LIMIT) or None
+
+
+class AdministrationPage(Page):
+    """A list; a POST that names a verb and a row acts, and leads back."""
+
+    methods = FORM
+    verbs = ()
+    reason_limit = REASON_LIMIT
+    #: What stands on the buttons and beside them, by a word of the template.
+    words = {}
+
+    def update(self):
+        asked = [verb for verb in self.verbs if verb in self.request.form]
+        if not asked:
+            self.collect()
+        elif self.request.method in READ:
+            self.refuseMethod(ACTION)
+        else:
+            view = self.act(asked[0], getParameter(self.request, 'name'),
+                            getReason(self.request))
+            self.request.response.redirect(
+                '%s/%s' % (self.registry_url, view or self.tab), status=303)
+
+    @property
+    def texts(self):
+        """The `words` in the language of the request."""
+        return {name: self.say(word) for name, word in self.words.items()}
+
+    def collect(self):
+        """Get what is shown."""
+        raise NotImplementedError
+
+    def act(self, verb, name, reason):
+        """Do it; return the view to go on with, None for this one."""
+        raise NotImplementedError
+
+    @property
+    def may_manage(self):
+        """Whether the principal may do what this page is for."""
+        return checkPermission(MANAGE_WORKERS, self.registry)

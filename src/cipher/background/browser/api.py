@@ -1,0 +1,253 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What a script may do: start, stop, retry and remove, by JSON.
+
+It gets a token from ``token.json`` and sends it with each POST, as the header
+`TOKEN_HEADER`.  See docs/json.rst.
+"""
+import json
+from datetime import date
+from datetime import datetime
+from datetime import time
+
+from zope.component import queryUtility
+from zope.schema.interfaces import IDate
+from zope.schema.interfaces import IDatetime
+from zope.schema.interfaces import IFromUnicode
+from zope.schema.interfaces import IText
+from zope.schema.interfaces import ITime
+from zope.schema.interfaces import ValidationError
+from zope.security.proxy import removeSecurityProxy
+
+from cipher.background.browser import csrf
+from cipher.background.browser.administration import REASON_LIMIT
+from cipher.background.browser.jsonview import JSONView
+from cipher.background.browser.page import ACTION
+from cipher.background.browser.page import Refused
+from cipher.background.browser.paths import NoSuchObject
+from cipher.background.browser.paths import traversePath
+from cipher.background.browser.runpage import GONE
+from cipher.background.browser.runpage import Run
+from cipher.background.browser.text import cleanLine
+from cipher.background.i18n import _
+from cipher.background.interfaces import BackgroundError
+from cipher.background.interfaces import IWorkerType
+from cipher.background.interfaces import RunNotFound
+from cipher.background.interfaces import RunNotRemovable
+from cipher.background.interfaces import RunNotRetryable
+from cipher.background.interfaces import RunNotStoppable
+
+
+TOKEN_HEADER = 'X-CSRF-Token'
+#: Bytes of a body.
+BODY_LIMIT = 1000000
+
+_ISO = ((IDatetime, datetime), (IDate, date), (ITime, time))
+
+
+class TokenJSON(JSONView):
+    """A token for the POSTs of a script."""
+
+    def collect(self):
+        """Return the token and the header to send it in."""
+        return {'csrf_token': self.tokens.make(), 'header': TOKEN_HEADER}
+
+
+class JSONAction(JSONView):
+    """Takes a POST with a JSON object, and answers with another one."""
+
+    methods = ACTION
+    status = 200
+
+    def checkForgery(self):
+        """Refuse what another site may have sent."""
+        content_type = self.request.getHeader('Content-Type') or ''
+        if content_type.partition(';')[0].strip().lower() != (
+                'application/json'):
+            raise Refused(415, _('Expected a body of the type '
+                                 'application/json.'))
+        try:
+            csrf.checkOrigin(self.request)
+            self.tokens.check(self.request.getHeader(TOKEN_HEADER) or '')
+        except csrf.Forged as forged:
+            raise Refused(403, forged.args[0])
+
+    def update(self):
+        self.data = self.act(self._read())
+        self.request.response.setStatus(self.status)
+
+    def collect(self):
+        """Return what `act` gave."""
+        return self.data
+
+    def act(self, body):
+        """Do it; return the answer."""
+        raise NotImplementedError
+
+    def _read(self):
+        stream = self.request.bodyStream
+        raw = stream.read(BODY_LIMIT + 1)
+        if len(raw) > BODY_LIMIT:
+            raise Refused(413, _('The body is too long.'))
+        try:
+            body = json.loads(raw.decode('utf-8')) if raw.strip() else {}
+        except (ValueError, RecursionError):
+            body = None
+        if not isinstance(body, dict):
+            raise Refused(400, _('Expected a body that is a JSON object.'))
+        return body
+
+    def getText(self, body, name, limit=REASON_LIMIT):
+        """Return the text *name* of *body*, None without one."""
+        value = body.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise Refused(400, _('"${name}" has to be a text.',
+                                 mapping={'name': name}))
+        return cleanLine(value, limit) or None
+
+    def answer(self, run_id, state):
+        """Return what tells of a run, and where to ask for more."""
+        url = '%s/%s' % (self.registry_url, run_id)
+        self.request.response.setHeader('Location', url + '/index.json')
+        return {'id': run_id, 'state': state, 'url': url + '/index.html',
+                'status_url': url + '/index.json'}
+
+
+class StartJSON(JSONAction):
+    """Starts a worker: {"type": …, "input": {…}, "context": path}."""
+
+    status = 202
+
+    def act(self, body):
+        unknown = set(body) - {'type', 'input', 'context'}
+        if unknown:
+            raise Refused(400, _('Not understood: ${names}.', mapping={
+                'names': cleanLine(', '.join(sorted(unknown)), 200)}))
+        name = self.getText(body, 'type')
+        worker_type = queryUtility(IWorkerType, name) if name else None
+        if worker_type is None:
+            raise Refused(404, _('There is no such worker type.'))
+        given = body.get('input') or {}
+        if not isinstance(given, dict):
+            raise Refused(400, _('"${name}" has to be an object.',
+                                 mapping={'name': 'input'}))
+        try:
+            run = removeSecurityProxy(self.registry.startByPrincipal(
+                name, self._get_context(body),
+                **fitInput(given, worker_type.schema)))
+        except BackgroundError as error:
+            raise Refused(400, cleanLine(error))
+        return self.answer(run.id, run.state)
+
+    def _get_context(self, body):
+        path = self.getText(body, 'context', 1000)
+        if path is None or not path.strip('/ '):
+            return None
+        try:
+            return traversePath(self.registry.getSite(), path)
+        except NoSuchObject:
+            raise Refused(400, _('The path of the context leads to no object '
+                                 'that you may see.'))
+
+
+class RunAction(Run, JSONAction):
+    """Does something to a run: {"reason": …}."""
+
+    impossible = None
+
+    def act(self, body):
+        reason = self.getText(body, 'reason')
+        try:
+            return self.do(reason)
+        except RunNotFound:
+            raise Refused(404, GONE)
+        except self.impossible as error:
+            raise Refused(409, cleanLine(error))
+
+    def collect(self):
+        """Return what `act` gave."""
+        return self.data
+
+
+class StopJSON(RunAction):
+    """Asks a run to stop."""
+
+    status = 202
+    impossible = RunNotStoppable
+
+    def do(self, reason):
+        """Ask it."""
+        return self.answer(
+            self.run_id, self.registry.requestStop(self.run_id, reason))
+
+
+class RetryJSON(RunAction):
+    """Does a finished run again."""
+
+    status = 202
+    impossible = RunNotRetryable
+
+    def do(self, reason):
+        """Start its retry."""
+        run = removeSecurityProxy(self.registry.retry(self.run_id, reason))
+        return self.answer(run.id, run.state)
+
+
+class RemoveJSON(RunAction):
+    """Forgets a finished run."""
+
+    impossible = RunNotRemovable
+
+    def do(self, reason):
+        """Remove it."""
+        self.registry.remove(self.run_id, reason)
+        return {'id': self.run_id}
+
+
+def fitInput(given, schema):
+    """Return *given*, from JSON, with what JSON cannot say made to fit.
+
+    A text becomes what the field makes of one (a date, a decimal number), a
+    list a tuple or a set.  What does not fit is left to the worker type,
+    which refuses it.
+    """
+    fitted = {}
+    for name, value in given.items():
+        field = schema.get(name) if schema is not None else None
+        fitted[name] = value if field is None else _fit(value, field)
+    return fitted
+
+
+def _fit(value, field):
+    for kind, made in _ISO:
+        if isinstance(value, str) and kind.providedBy(field):
+            try:
+                return made.fromisoformat(value)
+            except ValueError:
+                return value
+    if (isinstance(value, str) and IFromUnicode.providedBy(field)
+            and not IText.providedBy(field)):
+        try:
+            return field.bind(None).fromUnicode(value)
+        except (ValidationError, ValueError):
+            return value
+    kind = getattr(field, '_type', None)
+    if isinstance(value, list) and kind in (tuple, set, frozenset):
+        try:
+            return kind(value)
+        except TypeError:
+            return value
+    return value

@@ -1,0 +1,166 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""One action on many runs: those selected, or all that match a filter."""
+
+from zope.browserpage import ViewPageTemplateFile
+from zope.security import checkPermission
+from zope.security.interfaces import Unauthorized
+
+from cipher.background.browser.administration import REASON_LIMIT
+from cipher.background.browser.administration import getReason
+from cipher.background.browser.page import FORM
+from cipher.background.browser.page import Page
+from cipher.background.browser.page import Refused
+from cipher.background.browser.page import getParameter
+from cipher.background.browser.page import getParameters
+from cipher.background.browser.runs import Runs
+from cipher.background.i18n import _
+from cipher.background.interfaces import MANAGE_WORKERS
+from cipher.background.interfaces import STOP_WORKERS
+from cipher.background.interfaces import RunNotFound
+from cipher.background.interfaces import RunNotRemovable
+from cipher.background.interfaces import RunNotRetryable
+from cipher.background.interfaces import RunNotStoppable
+
+
+#: Runs that one request acts upon at the most.
+BULK_LIMIT = 1000
+
+PERMISSIONS = {
+    'stop': STOP_WORKERS,
+    'retry': MANAGE_WORKERS,
+    'remove': MANAGE_WORKERS,
+}
+IMPOSSIBLE = (RunNotFound, RunNotRemovable, RunNotRetryable, RunNotStoppable)
+POSSIBLE_IF = {
+    'stop': 'is_stoppable',
+    'retry': 'is_retryable',
+    'remove': 'is_removable',
+}
+QUESTIONS = {
+    'stop': _('Stop these runs?'),
+    'retry': _('Retry these runs?'),
+    'remove': _('Remove these runs?'),
+}
+BUTTONS = {
+    'stop': _('Stop them'),
+    'retry': _('Retry them'),
+    'remove': _('Remove them'),
+}
+
+
+class BulkPage(Runs, Page):
+    """Asks whether to do something to many runs, and why; then does it."""
+
+    template = ViewPageTemplateFile('templates/bulk.pt')
+    tab = 'runs.html'
+    methods = FORM
+    reason_limit = REASON_LIMIT
+    verb = None
+
+    def update(self):
+        self.readFilter()
+        self.is_selection = bool(getParameter(self.request, 'selected'))
+        self.verb = getParameter(
+            self.request, 'selected' if self.is_selection else 'all')
+        permission = PERMISSIONS.get(self.verb)
+        if permission is None:
+            raise Refused(400, _('The form is not valid.'))
+        if not checkPermission(permission, self.registry):
+            raise Unauthorized(self.registry, self.verb, permission)
+        self.reason = getReason(self.request)
+        self._find()
+        if self.request.method == 'POST':
+            done = self.act()
+            self.request.response.redirect(self.getURL(
+                did=self.verb, done='%d' % done,
+                skipped='%d' % (len(self.found) - done)), status=303)
+
+    def _find(self):
+        """Find the runs; those that cannot change as well."""
+        if self.is_selection:
+            self.selected = getParameters(self.request, 'run')
+            if len(self.selected) > BULK_LIMIT:
+                raise Refused(400, _('The filter is too long.'))
+            found = []
+            for run_id in dict.fromkeys(self.selected):
+                try:
+                    found.append(self.registry.getStatus(run_id))
+                except RunNotFound:
+                    pass   # it vanished since the list was made
+            self.is_cut = False
+        else:
+            self.selected = ()
+            page = self.listRuns(BULK_LIMIT)
+            found = page.items
+            self.is_cut = page.older is not None
+        self.found = [status.id for status in found]
+        self.possible = [status.id for status in found
+                         if getattr(status, POSSIBLE_IF[self.verb])]
+
+    def act(self):
+        """Do it to those that can change; return how many that were."""
+        registry = self.registry
+        do = {'stop': registry.requestStop, 'retry': registry.retry,
+              'remove': registry.remove}[self.verb] if self.found else None
+        done = 0
+        for run_id in self.found:
+            try:
+                do(run_id, self.reason)
+                done += 1
+            except IMPOSSIBLE:
+                pass   # told as skipped
+        return done
+
+    @property
+    def title(self):
+        # A form that is refused may not even say what it wants.
+        return QUESTIONS.get(self.verb, _('Runs'))
+
+    @property
+    def button(self):
+        """What stands on the button."""
+        return self.say(BUTTONS[self.verb])
+
+    @property
+    def is_dangerous(self):
+        """Whether it cannot be undone."""
+        return self.verb != 'retry'
+
+    @property
+    def scope(self):
+        """Name of the field that says to what."""
+        return 'selected' if self.is_selection else 'all'
+
+    @property
+    def hidden_pairs(self):
+        """The filter and the selection, for the form."""
+        return self.query.getPairs() + [
+            ('run', run_id) for run_id in self.selected]
+
+    @property
+    def numbers(self):
+        """How many it will be, and how many not."""
+        number = self.presenter.format.number
+        skipped = len(self.found) - len(self.possible)
+        return {'possible': number(len(self.possible)),
+                'skipped': number(skipped) if skipped else '',
+                'limit': number(BULK_LIMIT)}
+
+    @property
+    def breadcrumbs(self):
+        url = self.registry_url + '/runs.html'
+        return super().breadcrumbs + [{
+            'title': _('Runs'),
+            'url': url if self.refusal else self.getURL()}]

@@ -1,0 +1,49 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What a run is about, as far as the reader may see it."""
+from zope.component import queryMultiAdapter
+from zope.security import canAccess
+from zope.security.interfaces import Forbidden
+from zope.security.interfaces import Unauthorized
+from zope.traversing.browser import absoluteURL
+from zope.traversing.browser.interfaces import IAbsoluteURL
+
+from cipher.background.browser.paths import pathOf
+from cipher.background.browser.text import cleanLine
+from cipher.background.i18n import _
+from cipher.background.interfaces import RunNotFound
+
+
+def describeContext(registry, run_id, presenter, request):
+    """Return {'title', 'url', 'path'} of the context; None without one."""
+    try:
+        ob = registry.getContext(run_id)
+    except RunNotFound:
+        return None
+    if ob is None:
+        return None
+    unknown = {'title': presenter.say(
+        _('An object without an address, or that you may not see')),
+        'url': None, 'path': None}
+    try:
+        url = str(queryMultiAdapter((ob, request), IAbsoluteURL))
+        title = getattr(ob, 'title', None) if canAccess(
+            ob, 'title') else None
+        title = title or getattr(ob, '__name__', None) or url
+    except (Unauthorized, Forbidden, LookupError, TypeError):
+        return unknown
+    if not url.startswith(request.getApplicationURL()):
+        return unknown
+    return {'title': cleanLine(title, 200), 'url': url,
+            'path': pathOf(url, absoluteURL(registry.getSite(), request))}

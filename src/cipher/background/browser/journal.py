@@ -1,0 +1,50 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The journal: what administrators did, to what, when and why."""
+from urllib.parse import urlencode
+
+from zope.browserpage import ViewPageTemplateFile
+from zope.security.proxy import removeSecurityProxy
+
+from cipher.background.browser import situation
+from cipher.background.browser.page import Page
+from cipher.background.browser.page import Refused
+from cipher.background.browser.page import getParameter
+from cipher.background.i18n import _
+
+
+PAGE_SIZE = 50
+
+
+class JournalPage(Page):
+    """The page of the journal."""
+
+    template = ViewPageTemplateFile('templates/journal.pt')
+    title = _('Journal')
+    tab = 'journal.html'
+
+    def update(self):
+        before = getParameter(self.request, 'before') or None
+        try:
+            actions, older = removeSecurityProxy(self.registry.listActions(
+                limit=PAGE_SIZE, before=before))
+        except ValueError:
+            raise Refused(400, _('The address of this page is not valid.  '
+                                 'Begin again with the newest.'))
+        self.actions = [situation.describeAction(self.presenter, action)
+                        for action in actions]
+        url = '%s/%s' % (self.registry_url, self.tab)
+        self.older_url = older and '%s?%s' % (url, urlencode(
+            {'before': older}))
+        self.newest_url = url if before else None

@@ -1,0 +1,53 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Paths of objects, as people give and get them: never an oid."""
+from urllib.parse import unquote
+
+from zope.location.interfaces import LocationError
+from zope.security.checker import ProxyFactory
+from zope.security.interfaces import Forbidden
+from zope.security.interfaces import Unauthorized
+from zope.traversing.interfaces import ITraversable
+
+
+class NoSuchObject(Exception):
+    """A path leads nowhere, or where the principal may not go."""
+
+
+def traversePath(site, path):
+    """Return the object that *path* leads to from *site*, security proxied.
+
+    Each step asks the permission of the principal.  Names only: no view, no
+    namespace, no way up.  Raise `NoSuchObject`, whatever is the matter.
+    """
+    ob = ProxyFactory(site)
+    for name in path.strip('/').split('/'):
+        if not name or name.startswith(('@', '+', '.', '_')):
+            raise NoSuchObject(path)
+        try:
+            ob = ProxyFactory(ITraversable(ob).traverse(name, []))
+        except (LocationError, Unauthorized, Forbidden, TypeError):
+            raise NoSuchObject(path)
+    return ob
+
+
+def pathOf(url, site_url):
+    """Return the path from the site that `traversePath` takes, or None.
+
+    *url* is that of an object; None where it is not below that of the site.
+    """
+    below = url.removeprefix(site_url.rstrip('/') + '/')
+    if below == url or not below:
+        return None
+    return unquote(below)

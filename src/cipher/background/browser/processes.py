@@ -1,0 +1,73 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The processes: who carries out runs; quiet and drain."""
+from zope.browserpage import ViewPageTemplateFile
+from zope.security.proxy import removeSecurityProxy
+
+from cipher.background.browser import situation
+from cipher.background.browser.administration import AdministrationPage
+from cipher.background.browser.jsonview import JSONView
+from cipher.background.browser.page import Refused
+from cipher.background.i18n import _
+from cipher.background.interfaces import ProcessNotFound
+
+
+class Processes:
+    """Collects what the page and the JSON show."""
+
+    def listProcesses(self):
+        """Return the plain data of each process."""
+        return [situation.describeProcess(self.presenter, process)
+                for process in removeSecurityProxy(
+                    self.registry.listProcesses())]
+
+
+class ProcessesPage(Processes, AdministrationPage):
+    """The page of the processes."""
+
+    template = ViewPageTemplateFile('templates/processes.pt')
+    title = _('Processes')
+    tab = 'processes.html'
+    verbs = ('quiet', 'unquiet', 'drain')
+    words = {
+        'quiet': _('Quiet'),
+        'about_quiet': _('It begins nothing new; what it carries out goes on, '
+                         'what waits is left to others.'),
+        'unquiet': _('Let it begin again'),
+        'drain': _('Drain'),
+        'about_drain': _('It asks all its runs to stop and carries out no '
+                         'more, until the process is restarted.'),
+    }
+
+    def collect(self):
+        self.data = {'items': self.listProcesses()}
+        self.poll_url = self.registry_url + '/processes.json'
+
+    def act(self, verb, name, reason):
+        """Make that process quiet, let it begin again, or drain it."""
+        try:
+            if verb == 'drain':
+                self.registry.drainProcess(name, reason)
+            else:
+                self.registry.quietProcess(name, verb == 'quiet', reason)
+        except ProcessNotFound:
+            raise Refused(404, _('This process does not exist any more.'))
+
+
+class ProcessesJSON(Processes, JSONView):
+    """The data of the processes."""
+
+    def collect(self):
+        """Return the plain data."""
+        return {'items': self.listProcesses()}

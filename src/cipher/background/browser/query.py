@@ -1,0 +1,164 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Which runs a request asks for: filters in the URL, and the search box."""
+import re
+from datetime import datetime
+from datetime import timedelta
+from datetime import timezone
+from urllib.parse import urlencode
+
+from cipher.background.browser.page import Refused
+from cipher.background.browser.page import getParameter
+from cipher.background.browser.page import getParameters
+from cipher.background.browser.paths import NoSuchObject
+from cipher.background.browser.paths import traversePath
+from cipher.background.browser.text import cleanLine
+from cipher.background.i18n import _
+from cipher.background.interfaces import NEWEST
+from cipher.background.interfaces import ORDERS
+from cipher.background.interfaces import STATES
+
+
+#: Longest thing that a filter may say, and how many of a kind there may be.
+VALUE_LIMIT = 200
+NUMBER_LIMIT = 50
+
+#: What stands in the URL, in this order.
+PARAMETERS = ('q', 'state', 'type', 'user', 'context', 'since', 'until',
+              'order', 'before')
+
+# word:value, word:"value with spaces", or a word.
+_TERM = re.compile(r'(type|state|user|id):(?:"([^"]*)"|(\S+))|"([^"]*)"|(\S+)')
+
+
+class BadFilter(Refused):
+    """The URL asks for something that makes no sense."""
+
+    def __init__(self, message):
+        super().__init__(400, message)
+
+
+class RunQuery:
+    """The filter of a request.  Raise `BadFilter`."""
+
+    def __init__(self, request, site):
+        self._request = request
+        self._site = site
+        self.values = {name: self._read(name) for name in PARAMETERS}
+        self.q = self._one('q')
+        self.states = list(self.values['state'])
+        self.types = list(self.values['type'])
+        self.starters = list(self.values['user'])
+        self.ids = []
+        self.text = self._read_box()
+        self.order = self._one('order') or NEWEST
+        self.before = self._one('before') or None
+        self.since = self._read_time('since')
+        self.until = self._read_time('until', is_end=True)
+        self.context_path = self._one('context')
+        self._check()
+
+    def _read(self, name):
+        values = [value for value in getParameters(self._request, name)
+                  if value]
+        if len(values) > NUMBER_LIMIT or any(
+                len(value) > VALUE_LIMIT for value in values):
+            raise BadFilter(_('The filter is too long.'))
+        return values
+
+    def _one(self, name):
+        return getParameter(self._request, name)
+
+    def _read_box(self):
+        """Read the search box; return what is no word of the filter."""
+        free = []
+        lists = {'type': self.types, 'state': self.states,
+                 'user': self.starters, 'id': self.ids}
+        for kind, quoted, plain, phrase, word in _TERM.findall(self.q):
+            if kind:
+                lists[kind].append(quoted or plain)
+            else:
+                free.append(phrase or word)
+        return ' '.join(free) or None
+
+    def _read_time(self, name, is_end=False):
+        text = self._one(name)
+        if not text:
+            return None
+        try:
+            # Python 3.10 does not know the Z.
+            moment = datetime.fromisoformat(text.replace('Z', '+00:00'))
+        except ValueError:
+            raise BadFilter(_(
+                '"${value}" is no date: expected one like 2026-01-31 or '
+                '2026-01-31T17:00.', mapping={'value': cleanLine(text, 40)}))
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc)
+        if is_end and len(text) == len('2026-01-31'):
+            moment += timedelta(days=1)   # that day included
+        return moment.timestamp()
+
+    def _check(self):
+        for state in self.states:
+            if state not in STATES:
+                raise BadFilter(_('There is no state "${state}".', mapping={
+                    'state': cleanLine(state, 40)}))
+        if self.order not in ORDERS:
+            raise BadFilter(_('Runs cannot be sorted like that.'))
+
+    @property
+    def is_costly(self):
+        """Whether it has to look at many runs: nothing to ask every 2 s."""
+        return bool(self.text or self.starters or self.context_path
+                    or self.order != NEWEST or self.before)
+
+    @property
+    def is_filtered(self):
+        """Whether it leaves anything out."""
+        return any(self.values[name] for name in PARAMETERS
+                   if name not in ('order', 'before'))
+
+    def getArguments(self):
+        """Return the arguments of `IWorkerRegistry.listRuns`."""
+        arguments = {
+            'states': tuple(self.states), 'types': tuple(self.types),
+            'starters': tuple(self.starters), 'text': self.text,
+            'since': self.since, 'until': self.until, 'order': self.order,
+            'before': self.before}
+        if self.context_path:
+            try:
+                arguments['contexts'] = (
+                    traversePath(self._site, self.context_path),)
+            except NoSuchObject:
+                raise BadFilter(_(
+                    'The path of the context leads to no object that you '
+                    'may see.'))
+        return arguments
+
+    def getPairs(self, **changes):
+        """Return [(name, value)] of the filter, with *changes*.
+
+        A list is at its begin again, unless *changes* say *before*.
+        """
+        values = {**self.values, 'before': [], **{
+            name: value if isinstance(value, list) else
+            [value] if value else [] for name, value in changes.items()}}
+        return [(name, value) for name in values for value in values[name]]
+
+    def getURL(self, base, **changes):
+        """Return the URL of *base* (a list) with the filter and *changes*."""
+        pairs = self.getPairs(**changes)
+        if not pairs:
+            return base
+        return '%s?%s' % (base, urlencode(pairs, errors='replace'))

@@ -1,0 +1,151 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What is done to one run: stop, retry, remove; each asks first, and why."""
+from zope.browserpage import ViewPageTemplateFile
+
+from cipher.background.browser.administration import REASON_LIMIT
+from cipher.background.browser.administration import getReason
+from cipher.background.browser.page import ACTION
+from cipher.background.browser.page import FORM
+from cipher.background.browser.page import READ
+from cipher.background.browser.page import Page
+from cipher.background.browser.page import Refused
+from cipher.background.browser.runpage import GONE
+from cipher.background.browser.runpage import Run
+from cipher.background.i18n import _
+from cipher.background.interfaces import RunNotFound
+from cipher.background.interfaces import RunNotRemovable
+from cipher.background.interfaces import RunNotRetryable
+from cipher.background.interfaces import RunNotStoppable
+
+
+class ConfirmPage(Run, Page):
+    """Asks whether to do something to a run, and why; then does it."""
+
+    template = ViewPageTemplateFile('templates/confirm.pt')
+    tab = 'runs.html'
+    methods = FORM
+    verb = None         # name of the button, and of the view
+    impossible = None   # the error of the registry that means: not possible
+    possible_if = None  # what the run's data say of that
+    problem = None
+    reason = None
+    reason_limit = REASON_LIMIT
+
+    def update(self):
+        self.data = self.getStatus()
+        self.reason = getReason(self.request)
+        asked = self.verb in self.request.form
+        if self.request.method in READ:
+            if asked:
+                self.refuseMethod(ACTION)
+        elif asked:
+            self._try_to_act()
+
+    def _try_to_act(self):
+        try:
+            url = self.act()
+        except RunNotFound:
+            raise Refused(404, GONE)
+        except self.impossible:
+            self.problem = self.say(self.too_late)
+            self.request.response.setStatus(409)
+        else:
+            self.request.response.redirect(url, status=303)
+
+    def act(self):
+        """Do it; return the URL to go on at."""
+        raise NotImplementedError
+
+    @property
+    def is_possible(self):
+        """Whether the form is shown."""
+        return self.problem is None and self.data[self.possible_if]
+
+    @property
+    def title(self):
+        return _(self.question, mapping={'id': self.run_id})
+
+    @property
+    def texts(self):
+        """What the template says, in the language of the request."""
+        return {'explanation': self.say(self.explanation),
+                'button': self.say(self.button),
+                'too_late': self.say(self.too_late)}
+
+    @property
+    def breadcrumbs(self):
+        return super().breadcrumbs + [
+            {'title': _('Runs'), 'url': self.registry_url + '/runs.html'},
+            {'title': _('Run ${id}', mapping={'id': self.run_id}),
+             'url': self.run_url + '/index.html'}]
+
+
+class StopPage(ConfirmPage):
+    """Asks a run to stop."""
+
+    verb = 'stop'
+    impossible = RunNotStoppable
+    possible_if = 'is_stoppable'
+    is_dangerous = True
+    question = _('Stop run ${id}?')
+    explanation = _('A run that waits is stopped at once.  A worker that '
+                    'runs is asked to stop; what it did since its last '
+                    'commit is undone.')
+    button = _('Stop the run')
+    too_late = _('The run is finished already, or was asked to stop: there '
+                 'is nothing to stop.')
+
+    def act(self):
+        self.registry.requestStop(self.run_id, self.reason)
+        return self.run_url + '/index.html'
+
+
+class RetryPage(ConfirmPage):
+    """Does a finished run again."""
+
+    verb = 'retry'
+    impossible = RunNotRetryable
+    possible_if = 'is_retryable'
+    is_dangerous = False
+    question = _('Retry run ${id}?')
+    explanation = _('A new run with the same input, context and starter '
+                    'begins behind the last checkpoint.  This run is kept '
+                    'as it is.')
+    button = _('Retry the run')
+    too_late = _('This run cannot be retried: it is not finished, its retry '
+                 'exists already, or its worker type is a service or not '
+                 'declared.')
+
+    def act(self):
+        run = self.registry.retry(self.run_id, self.reason)
+        return '%s/%s/index.html' % (self.registry_url, run.id)
+
+
+class RemovePage(ConfirmPage):
+    """Forgets a finished run."""
+
+    verb = 'remove'
+    impossible = RunNotRemovable
+    possible_if = 'is_removable'
+    is_dangerous = True
+    question = _('Remove run ${id}?')
+    explanation = _('The run disappears from all lists, with its input, '
+                    'result and log.  What its work did stays.')
+    button = _('Remove the run')
+    too_late = _('Only a finished run can be removed.  Stop it first.')
+
+    def act(self):
+        self.registry.remove(self.run_id, self.reason)
+        return self.registry_url + '/runs.html'

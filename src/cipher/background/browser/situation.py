@@ -1,0 +1,286 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Plain data of all that is no run: processes, types, problems, actions."""
+from urllib.parse import urlencode
+
+from zope.component import queryUtility
+from zope.security.proxy import removeSecurityProxy
+
+from cipher.background.browser.text import cleanLine
+from cipher.background.i18n import _
+from cipher.background.i18n import plural
+from cipher.background.interfaces import LATE_SCHEDULE
+from cipher.background.interfaces import NO_RUNTIME
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import SILENT_PROCESS
+from cipher.background.interfaces import STATES
+from cipher.background.interfaces import UNDECLARED_TYPE
+from cipher.background.interfaces import UNRESPONSIVE_RUN
+from cipher.background.interfaces import IWorkerType
+
+
+#: What an administrator did, said of a subject.
+VERBS = {
+    'stop': _('stop asked for'),
+    'retry': _('retried'),
+    'remove': _('removed'),
+    'pause type': _('type paused'),
+    'resume type': _('type resumed'),
+    'pause schedule': _('schedule paused'),
+    'resume schedule': _('schedule resumed'),
+    'run schedule': _('schedule run now'),
+    'quiet process': _('process made quiet'),
+    'unquiet process': _('process let begin again'),
+    'drain process': _('process drained'),
+}
+
+
+def describeProcess(presenter, process):
+    """Return an `IProcessStatus` as a dict."""
+    process = removeSecurityProxy(process)
+    format, say = presenter.format, presenter.say
+    # Zero before its first beat.
+    beat_at = process.beat_at or None
+    return {
+        'id': cleanLine(process.id),
+        'name': cleanLine('%s:%s' % (process.host, process.pid)),
+        'host': cleanLine(process.host),
+        'pid': process.pid,
+        'threads': process.threads,
+        'busy': process.busy,
+        'started_at': format.iso(process.started_at),
+        'beat_at': format.iso(beat_at),
+        'is_here': process.is_here,
+        'is_silent': process.is_silent,
+        'is_quiet': process.is_quiet,
+        'is_draining': process.is_draining,
+        'asked_by': process.asked_by and cleanLine(process.asked_by),
+        'health': 'silent' if process.is_silent else 'alive',
+        'text': {
+            'health': say(_('silent') if process.is_silent else _('alive')),
+            'wish': _say_wish(presenter, process),
+            'threads': _say_threads(presenter, process),
+            'started': format.dateTime(process.started_at),
+            'beat': format.dateTime(beat_at) or say(_('not yet')),
+            'here': say(_('this process')) if process.is_here else '',
+        },
+    }
+
+
+def _say_wish(presenter, process):
+    who = presenter.getPrincipal(process.asked_by) or presenter.say(
+        _('the system'))
+    if process.is_draining:
+        return presenter.say(_('drains; asked by ${who}'), who=who)
+    if process.is_quiet:
+        return presenter.say(_('quiet; asked by ${who}'), who=who)
+    return ''
+
+
+def _say_threads(presenter, process):
+    # A loop has a thread of its own: there may be more busy than counted.
+    number = presenter.format.number
+    return presenter.say(_('${busy} busy, ${free} free'),
+                         busy=number(process.busy),
+                         free=number(max(0, process.threads - process.busy)))
+
+
+def describeProblem(presenter, problem):
+    """Return an `IProblem` as a dict: an id, a text and where to look."""
+    problem = removeSecurityProxy(problem)
+    text, page, label = _PROBLEMS[problem.kind](presenter, problem)
+    return {
+        'id': cleanLine(' '.join(filter(None, (
+            problem.kind, problem.subject)))),
+        'kind': problem.kind,
+        'subject': problem.subject and cleanLine(problem.subject),
+        'since': presenter.format.iso(problem.since),
+        'number': problem.number,
+        'text': text,
+        'url': '%s/%s' % (presenter.registry_url, page),
+        'label': presenter.say(label),
+    }
+
+
+def _ago(presenter, problem):
+    if problem.since is None:
+        return ''
+    return presenter.format.duration(presenter.now - problem.since)
+
+
+def _say_no_runtime(presenter, problem):
+    return (presenter.say(plural(
+        '${number} run waits, but no process carries it out.  Start a '
+        'process with <background:runtime />.',
+        '${number} runs wait, but no process carries them out.  Start a '
+        'process with <background:runtime />.', problem.number)),
+        'runs.html?state=' + PENDING, _('Show them'))
+
+
+def _say_silent(presenter, problem):
+    return (presenter.say(
+        _('Process ${name} is silent for ${ago}.'),
+        name=cleanLine(problem.subject.rpartition(':')[0]),
+        ago=_ago(presenter, problem)),
+        'processes.html', _('Processes'))
+
+
+def _say_unresponsive(presenter, problem):
+    return (presenter.say(
+        _('Run ${id} was asked to stop ${ago} ago and does not respond.'),
+        id=cleanLine(problem.subject), ago=_ago(presenter, problem)),
+        cleanLine(problem.subject) + '/index.html', _('Show the run'))
+
+
+def _say_late(presenter, problem):
+    return (presenter.say(
+        _('Schedule "${name}" is late by ${ago}.'),
+        name=cleanLine(problem.subject), ago=_ago(presenter, problem)),
+        'schedules.html', _('Schedules'))
+
+
+def _say_undeclared(presenter, problem):
+    query = urlencode({'state': PENDING, 'type': problem.subject},
+                      errors='replace')
+    return (presenter.say(plural(
+        '${number} run of "${type}" waits, but no ZCML declares that worker '
+        'type.',
+        '${number} runs of "${type}" wait, but no ZCML declares that worker '
+        'type.', problem.number, type=cleanLine(problem.subject))),
+        'runs.html?' + query, _('Show them'))
+
+
+_PROBLEMS = {
+    NO_RUNTIME: _say_no_runtime,
+    SILENT_PROCESS: _say_silent,
+    UNRESPONSIVE_RUN: _say_unresponsive,
+    LATE_SCHEDULE: _say_late,
+    UNDECLARED_TYPE: _say_undeclared,
+}
+
+
+def describeType(presenter, status):
+    """Return an `ITypeStatus` as a dict."""
+    status = removeSecurityProxy(status)
+    format = presenter.format
+    worker_type = queryUtility(IWorkerType, status.name)
+    url = presenter.registry_url
+    return {
+        'id': cleanLine(status.name),
+        'name': cleanLine(status.name),
+        'title': cleanLine(worker_type.title if worker_type
+                           else status.name),
+        'description': (presenter.say(worker_type.description)
+                        if worker_type else ''),
+        'permission': worker_type and cleanLine(worker_type.permission),
+        'is_declared': status.is_declared,
+        'is_loop': worker_type is not None and worker_type.is_loop,
+        'is_service': worker_type is not None and worker_type.autostart,
+        'max_running': worker_type and worker_type.max_running,
+        'max_attempts': worker_type and worker_type.max_attempts,
+        'counts': dict(status.counts),
+        'is_paused': status.is_paused,
+        'paused_by': status.paused_by and cleanLine(status.paused_by),
+        'paused_at': format.iso(status.paused_at),
+        'pause_reason': (status.pause_reason
+                         and cleanLine(status.pause_reason)),
+        'timed': status.timed,
+        'mean': status.mean,
+        'maximum': status.maximum,
+        'failure_rate': status.failure_rate,
+        'last_run': status.last_run,
+        'last_at': format.iso(status.last_at),
+        'last_state': status.last_state,
+        'last_url': (status.last_run
+                     and '%s/%s/index.html' % (url, status.last_run)),
+        'runs_url': '%s/runs.html?%s' % (url, urlencode(
+            {'type': status.name}, errors='replace')),
+        'chips': [{
+            'state': state,
+            'title': presenter.getState(state),
+            'count': format.number(status.counts[state]),
+            'url': '%s/runs.html?%s' % (url, urlencode(
+                {'state': state, 'type': status.name}, errors='replace')),
+        } for state in STATES if status.counts.get(state)],
+        'text': {
+            'mean': format.duration(status.mean),
+            'maximum': format.duration(status.maximum),
+            'failure_rate': _say_rate(status.failure_rate),
+            'last': format.dateTime(status.last_at),
+            'last_state': (status.last_state
+                           and presenter.getState(status.last_state)),
+            'pause': sayPause(presenter, status),
+            'limits': _say_limits(presenter, worker_type),
+        },
+    }
+
+
+def _say_limits(presenter, worker_type):
+    if worker_type is None:
+        return ''
+    said = []
+    if worker_type.max_running is not None:
+        said.append(presenter.say(_('At a time: ${number}'),
+                                  number=worker_type.max_running))
+    if worker_type.max_attempts > 1:
+        said.append(presenter.say(_('Attempts: ${number}'),
+                                  number=worker_type.max_attempts))
+    return '; '.join(said)
+
+
+def _say_rate(rate):
+    if rate is None:
+        return ''
+    percent = 100 * rate
+    return '%.1f %%' % percent if 0 < percent < 10 else '%.0f %%' % percent
+
+
+def sayPause(presenter, status):
+    """Return who paused a type or a schedule, when and why."""
+    if not status.is_paused:
+        return ''
+    who = presenter.getPrincipal(status.paused_by) or presenter.say(
+        _('the system'))
+    said = presenter.say(
+        _('paused by ${who}, ${when}'), who=who,
+        when=presenter.format.dateTime(status.paused_at))
+    reason = cleanLine(status.pause_reason or '')
+    return '%s: %s' % (said, reason) if reason else said
+
+
+def describeAction(presenter, action):
+    """Return an `IAction` as a dict."""
+    action = removeSecurityProxy(action)
+    format = presenter.format
+    return {
+        'at': format.iso(action.at),
+        'principal': action.principal and cleanLine(action.principal),
+        'verb': cleanLine(action.verb),
+        'subject': cleanLine(action.subject),
+        'url': _get_subject_url(presenter, action),
+        'reason': action.reason and cleanLine(action.reason),
+        'text': {
+            'at': format.dateTime(action.at),
+            'principal': presenter.getPrincipal(action.principal)
+            or presenter.say(_('the system')),
+            'verb': presenter.say(VERBS.get(action.verb,
+                                            cleanLine(action.verb))),
+        },
+    }
+
+
+def _get_subject_url(presenter, action):
+    if action.verb in ('stop', 'retry'):
+        return '%s/%s/index.html' % (presenter.registry_url, action.subject)
+    return None

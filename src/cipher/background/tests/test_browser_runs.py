@@ -1,0 +1,271 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The list of runs: search box, filters, export, one action on many."""
+import csv
+import io
+from unittest import mock
+from urllib.parse import parse_qs
+from urllib.parse import urlsplit
+
+import transaction
+
+from cipher.background.browser import bulk
+from cipher.background.browser.runs import escapeCell
+from cipher.background.tests.browser_support import BASE
+from cipher.background.tests.browser_support import BrowserTests
+
+
+class ListTests(BrowserTests):
+
+    def ids(self, query=''):
+        """Return the ids that the list shows for *query*."""
+        answer = self.get('runs.json?' + query)
+        self.assertEqual(answer.status_int, 200, answer.text)
+        return {item['id'] for item in answer.json['items']}
+
+    def state(self, run_id):
+        self.sync()
+        run = self.registry.get(run_id)
+        return run and run.state
+
+
+class TestSearch(ListTests):
+
+    def setUp(self):
+        super().setUp()
+        self.waiting = self.makeRun().id
+        self.failed = self.makeFailed(('ValueError', 'the line is busy')).id
+        self.odd = self.makeRun('odd/name & co').id
+
+    def test_words_of_the_box_filter(self):
+        for box, found in (
+                ('type:plain', {self.waiting, self.failed}),
+                ('type:plain state:failed', {self.failed}),
+                ('state:pending', {self.waiting, self.odd}),
+                ('type:"odd/name & co"', {self.odd}),
+                ('user:test.admin', {self.failed}),
+                ('user:nobody', set()),
+                ('id:' + self.odd, {self.odd}),
+                ('id:%s id:%s id:9-99' % (self.odd, self.failed),
+                 {self.odd, self.failed}),
+                ('BUSY', {self.failed}),
+                ('"line is"', {self.failed}),
+                ('busy state:pending', set())):
+            with self.subTest(box):
+                self.assertEqual(self.ids('q=' + box.replace(
+                    '&', '%26').replace(' ', '+')), found)
+
+    def test_fields_filter(self):
+        document = self.makeRun(context=self.root['report']).id
+        everything = {self.waiting, self.failed, self.odd, document}
+        for query, found in (
+                ('', everything),
+                ('user=test.admin', {self.failed}),
+                ('context=report', {document}),
+                ('since=2026-01-01', everything),
+                ('until=2026-01-01', set()),
+                ('since=2999-01-01T00:00Z', set()),
+                ('state=failed&since=2026-01-01', {self.failed})):
+            with self.subTest(query):
+                self.assertEqual(self.ids(query), found)
+
+    def test_oldest_come_first_if_asked(self):
+        items = self.get('runs.json?order=oldest').json['items']
+        created = [item['created_at'] for item in items]
+        self.assertEqual(created, sorted(created))
+
+    def test_slowest_are_finished_runs(self):
+        self.assertEqual(self.ids('order=slowest'), {self.failed})
+
+    def test_bad_filters_are_told(self):
+        for query, said in (
+                ('q=state:nonsense', 'There is no state'),
+                ('q=' + 'x' * 201, 'too long'),
+                ('since=yesterday', 'is no date'),
+                ('order=random', 'cannot be sorted'),
+                ('context=nowhere', 'leads to no object'),
+                ('context=report/@@index.html', 'leads to no object')):
+            for page in ('runs.html', 'runs.csv', 'runs.json'):
+                with self.subTest(query, page=page):
+                    answer = self.get('%s?%s' % (page, query))
+                    self.assertEqual(answer.status_int, 400)
+                    self.assertIn(said, answer.text)
+
+    def test_filter_stands_in_the_fields_and_in_the_links(self):
+        page = self.get('runs.html?q=busy&state=failed&user=test.admin').text
+        self.assertIn('value="busy"', page)
+        self.assertIn('value="test.admin"', page)
+        self.assertIn('runs.csv?q=busy&amp;state=failed&amp;user=test.admin',
+                      page)
+
+    def test_costly_searches_are_not_repeated_by_the_script(self):
+        for query, is_live in (('', True), ('state=failed', True),
+                               ('q=busy', False), ('order=slowest', False),
+                               ('q=state:failed', True)):
+            page = self.get('runs.html?' + query).text
+            self.assertEqual('data-poll=' in page, is_live, query)
+
+    def test_run_of_a_context_links_to_its_runs(self):
+        run = self.makeRun(context=self.root['report'])
+        self.assertIn('%s/runs.html?context=report' % BASE,
+                      self.get(run.id).text)
+
+
+class TestExport(ListTests):
+
+    def rows(self, query=''):
+        answer = self.get('runs.csv?' + query)
+        self.assertEqual(answer.headers['Content-Type'],
+                         'text/csv;charset=utf-8')
+        self.assertEqual(answer.headers['Content-Disposition'],
+                         'attachment; filename="runs.csv"')
+        return list(csv.DictReader(io.StringIO(answer.text)))
+
+    def test_rows_are_the_runs_of_the_filter(self):
+        self.makeRun()
+        failed = self.makeFailed(('ValueError', 'wrong'))
+        self.assertEqual(len(self.rows()), 2)
+        row, = self.rows('state=failed')
+        self.assertEqual(row['id'], failed.id)
+        self.assertEqual(row['type'], 'plain')
+        self.assertEqual(row['error_text'], 'wrong')
+        self.assertEqual(row['starter'], 'test.admin')
+
+    def test_no_cell_is_a_formula(self):
+        self.makeFailed(('=cmd()', '@SUM(1)\r\n=2'))
+        row, = self.rows()
+        self.assertEqual(row['error_type'], "'=cmd()")
+        self.assertEqual(row['error_text'], "'@SUM(1) =2")
+
+    def test_cells(self):
+        for value, cell in (('=1', "'=1"), ('+1', "'+1"), ('-1', "'-1"),
+                            ('@x', "'@x"), (-1.5, '-1.5'), (None, ''),
+                            ('a=b', 'a=b'), ('\t=1', " =1")):
+            self.assertEqual(escapeCell(value).strip(), cell.strip())
+
+
+class TestBulk(ListTests):
+
+    def act(self, user='admin', **form):
+        form.setdefault('csrf_token', self.token('types.html'))
+        return self.post('bulk.html', user, **form)
+
+    def outcome(self, answer):
+        """Return (verb, done, skipped) that the redirect tells."""
+        self.assertEqual(answer.status_int, 303)
+        query = parse_qs(urlsplit(answer.headers['Location']).query)
+        return query['did'][0], int(query['done'][0]), int(
+            query['skipped'][0])
+
+    def test_all_that_match_are_stopped_and_others_are_not(self):
+        runs = [self.makeRun().id for _n in range(3)]
+        other = self.makeRun('odd/name & co').id
+        answer = self.act(all='stop', type='plain', reason='Enough')
+        self.assertEqual(self.outcome(answer), ('stop', 3, 0))
+        self.assertEqual({self.state(run_id) for run_id in runs}, {'stopped'})
+        self.assertEqual(self.state(other), 'pending')
+        self.assertEqual(
+            self.registry.getStatus(runs[0]).stop.reason, 'Enough')
+
+    def test_filter_survives_and_the_page_tells_what_was_done(self):
+        self.makeRun()
+        self.makeFailed()
+        answer = self.act(all='stop', type='plain')
+        self.assertIn('type=plain', answer.headers['Location'])
+        page = self.get(urlsplit(answer.headers['Location'])._replace(
+            scheme='', netloc='').geturl()).text
+        self.assertIn('Runs stopped or asked to stop: 1.', page)
+        self.assertIn('Skipped, since they could not change: 1.', page)
+
+    def test_selected_are_removed(self):
+        one, two = self.makeFailed().id, self.makeFailed().id
+        self.assertEqual(self.outcome(self.act(
+            selected='remove', run=one)), ('remove', 1, 0))
+        self.assertIsNone(self.state(one))
+        self.assertEqual(self.state(two), 'failed')
+
+    def test_failed_are_retried(self):
+        failed = [self.makeFailed().id for _n in range(2)]
+        self.assertEqual(self.outcome(self.act(
+            all='retry', state='failed')), ('retry', 2, 0))
+        self.sync()
+        for run_id in failed:
+            self.assertIsNotNone(self.registry.getStatus(run_id).retried_as)
+
+    def test_page_asks_first_and_says_how_many(self):
+        self.makeRun()
+        self.makeFailed()
+        page = self.get('bulk.html?all=stop')
+        self.assertIn('Stop these runs?', page.text)
+        self.assertIn('Skipped, since they cannot change', page.text)
+        self.assertEqual(len(self.ids('state=pending')), 1)
+
+    def test_page_leads_there_from_the_list(self):
+        run_id = self.makeRun().id
+        browser = self.browser()
+        browser.open(BASE + '/runs.html?state=pending')
+        browser.getControl(name='run').value = [run_id]
+        browser.getControl(name='selected', index=0).click()
+        browser.getControl('Reason').value = 'Enough'
+        browser.getControl('Stop them').click()
+        self.assertIn('state=pending', browser.url)
+        self.assertIn('Runs stopped or asked to stop: 1.', browser.contents)
+        self.assertEqual(self.state(run_id), 'stopped')
+
+    def test_limit_is_told(self):
+        for _n in range(3):
+            self.makeRun()
+        with mock.patch.object(bulk, 'BULK_LIMIT', 2):
+            self.assertIn('At most', self.get('bulk.html?all=stop').text)
+            self.assertEqual(self.outcome(self.act(all='stop')),
+                             ('stop', 2, 0))
+        self.assertEqual(len(self.ids('state=pending')), 1)
+
+    def test_what_vanished_is_left_out(self):
+        run_id = self.makeFailed().id
+        self.registry.remove(run_id)
+        transaction.commit()
+        self.assertEqual(self.outcome(self.act(
+            selected='remove', run=run_id)), ('remove', 0, 0))
+
+    def test_nonsense_is_refused(self):
+        for form in ({}, {'all': 'explode'}, {'selected': ''},
+                     {'all': 'stop', 'state': 'nonsense'}):
+            with self.subTest(form):
+                self.assertEqual(self.act(**form).status_int, 400)
+
+    def test_outcome_in_the_address_is_only_numbers(self):
+        for query in ('did=stop&done=<b>&skipped=0', 'did=x&done=1&skipped=0',
+                      'did=stop&done=1', 'did=stop&done=999999&skipped=0'):
+            self.assertNotIn('role="status"', self.get(
+                'runs.html?' + query).text)
+
+    def test_each_verb_asks_its_permission(self):
+        run_id = self.makeFailed().id
+        for verb in ('stop', 'retry', 'remove'):
+            for user in ('editor', 'viewer'):
+                with self.subTest(verb, user=user):
+                    self.assertEqual(self.get(
+                        'bulk.html?all=' + verb, user).status_int, 403)
+                    self.assertEqual(self.act(
+                        user, all=verb,
+                        csrf_token=self.get('token.json', user).json[
+                            'csrf_token']).status_int, 403)
+        self.assertEqual(self.state(run_id), 'failed')
+
+    def test_without_a_token_nothing_happens(self):
+        run_id = self.makeRun().id
+        self.assertEqual(
+            self.act(all='stop', csrf_token='').status_int, 403)
+        self.assertEqual(self.state(run_id), 'pending')
