@@ -11,8 +11,23 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The i18n domain of the package."""
+"""The i18n domain of the package: ``_('Text')`` and ``plural(...)``.
+
+``bin/i18n`` collects what is said with these two names.
+"""
 from zope.i18nmessageid import MessageFactory
 
 
-_ = MessageFactory('cipher.background')
+DOMAIN = 'cipher.background'
+
+_ = MessageFactory(DOMAIN)
+
+
+def plural(one, many, number, **mapping):
+    """Return the message *one* or *many*, as the language has it for *number*.
+
+    Both are literal texts; ``${number}`` in them is the number, *mapping*
+    fills in the rest.  A translation has as many forms as its language.
+    """
+    return _(one, msgid_plural=many, number=number,
+             mapping=dict(mapping, number=number))

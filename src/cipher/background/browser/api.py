@@ -36,10 +36,11 @@ from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import ACTION
 from cipher.background.browser.page import Refused
 from cipher.background.browser.paths import NoSuchObject
-from cipher.background.browser.paths import traversePath
+from cipher.background.browser.paths import findObject
 from cipher.background.browser.runpage import GONE
 from cipher.background.browser.runpage import Run
 from cipher.background.browser.text import cleanLine
+from cipher.background.browser.types import refuseFlood
 from cipher.background.i18n import _
 from cipher.background.interfaces import BackgroundError
 from cipher.background.interfaces import IWorkerType
@@ -132,10 +133,7 @@ class StartJSON(JSONAction):
     status = 202
 
     def act(self, body):
-        unknown = set(body) - {'type', 'input', 'context'}
-        if unknown:
-            raise Refused(400, _('Not understood: ${names}.', mapping={
-                'names': cleanLine(', '.join(sorted(unknown)), 200)}))
+        _refuse_unknown(set(body) - {'type', 'input', 'context'})
         name = self.getText(body, 'type')
         worker_type = queryUtility(IWorkerType, name) if name else None
         if worker_type is None:
@@ -144,6 +142,9 @@ class StartJSON(JSONAction):
         if not isinstance(given, dict):
             raise Refused(400, _('"${name}" has to be an object.',
                                  mapping={'name': 'input'}))
+        # No schema has such a field; as a name of an argument it is taken.
+        _refuse_unknown(set(given) & {'context'})
+        refuseFlood(self.registry, name)
         try:
             run = removeSecurityProxy(self.registry.startByPrincipal(
                 name, self._get_context(body),
@@ -153,11 +154,9 @@ class StartJSON(JSONAction):
         return self.answer(run.id, run.state)
 
     def _get_context(self, body):
-        path = self.getText(body, 'context', 1000)
-        if path is None or not path.strip('/ '):
-            return None
         try:
-            return traversePath(self.registry.getSite(), path)
+            return findObject(self.registry.getSite(),
+                              self.getText(body, 'context', 1000))
         except NoSuchObject:
             raise Refused(400, _('The path of the context leads to no object '
                                  'that you may see.'))
@@ -215,6 +214,12 @@ class RemoveJSON(RunAction):
         """Remove it."""
         self.registry.remove(self.run_id, reason)
         return {'id': self.run_id}
+
+
+def _refuse_unknown(names):
+    if names:
+        raise Refused(400, _('Not understood: ${names}.', mapping={
+            'names': cleanLine(', '.join(sorted(names)), 200)}))
 
 
 def fitInput(given, schema):

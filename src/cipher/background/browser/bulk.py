@@ -92,7 +92,7 @@ class BulkPage(Runs, Page):
         if self.is_selection:
             self.selected = getParameters(self.request, 'run')
             if len(self.selected) > BULK_LIMIT:
-                raise Refused(400, _('The filter is too long.'))
+                raise Refused(400, _('Too many runs are selected.'))
             found = []
             for run_id in dict.fromkeys(self.selected):
                 try:

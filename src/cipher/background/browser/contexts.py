@@ -25,6 +25,13 @@ from cipher.background.i18n import _
 from cipher.background.interfaces import RunNotFound
 
 
+def _is_visible(ob):
+    try:
+        return canAccess(ob, 'title')
+    except Forbidden:
+        return True   # it has none, or shows it to nobody
+
+
 def describeContext(registry, run_id, presenter, request):
     """Return {'title', 'url', 'path'} of the context; None without one."""
     try:
@@ -38,10 +45,10 @@ def describeContext(registry, run_id, presenter, request):
         'url': None, 'path': None}
     try:
         url = str(queryMultiAdapter((ob, request), IAbsoluteURL))
-        title = getattr(ob, 'title', None) if canAccess(
-            ob, 'title') else None
-        title = title or getattr(ob, '__name__', None) or url
-    except (Unauthorized, Forbidden, LookupError, TypeError):
+        if not _is_visible(ob):
+            return unknown   # its name, and so its address, may tell enough
+        title = getattr(ob, 'title', None) or ob.__name__ or url
+    except (AttributeError, Unauthorized, Forbidden, LookupError, TypeError):
         return unknown
     if not url.startswith(request.getApplicationURL()):
         return unknown

@@ -80,7 +80,7 @@ def checkOrigin(request):
         return
     known = (request.getHeader('Host'),
              urlsplit(request.getApplicationURL()).netloc)
-    if origin == 'null' or urlsplit(origin).netloc not in known:
+    if _get_host(origin) not in known:
         raise Forged(_('The request came from another site.'))
 
 
@@ -122,6 +122,14 @@ class CookieTokens:
         if len(cookie) != 64 or not _same(token, cookie):
             raise Forged(_('The form has no valid token.  Open it anew and '
                            'try again.'))
+
+
+def _get_host(origin):
+    # '' of 'null', which no host is called.
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ''
 
 
 def _sign(secret, principal_id, hour):

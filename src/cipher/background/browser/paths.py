@@ -42,6 +42,12 @@ def traversePath(site, path):
     return ob
 
 
+def findObject(site, path):
+    """Return what `traversePath` finds; None for no path at all."""
+    path = (path or '').strip()
+    return traversePath(site, path) if path.strip('/ ') else None
+
+
 def pathOf(url, site_url):
     """Return the path from the site that `traversePath` takes, or None.
 

@@ -21,6 +21,7 @@ import time
 
 from zope.authentication.interfaces import IAuthentication
 from zope.component import queryUtility
+from zope.i18nmessageid import Message
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser.formatting import Formatter
@@ -60,6 +61,14 @@ class Presenter:
         """Return *message* in the language of the request."""
         return self.format.say(message, **mapping)
 
+    def sayTitle(self, title):
+        """Return the title of a run or of a worker type: one clean line.
+
+        What ZCML declared is a message, what somebody gave to a run is none.
+        """
+        return cleanLine(self.say(title) if isinstance(title, Message)
+                         else title)
+
     def getState(self, state):
         """Return the word for a state."""
         return self.say(STATE_TITLES.get(state, cleanLine(state)))
@@ -81,7 +90,7 @@ class Presenter:
             'url': url + '/index.html',
             'stop_url': url + '/stop.html',
             'type': cleanLine(status.type),
-            'title': cleanLine(status.title),
+            'title': self.sayTitle(status.title),
             'state': status.state,
             'starter': _line_or_none(status.starter),
             'created_at': self.format.iso(status.created_at),

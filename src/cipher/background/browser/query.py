@@ -37,6 +37,8 @@ NUMBER_LIMIT = 50
 #: What stands in the URL, in this order.
 PARAMETERS = ('q', 'state', 'type', 'user', 'context', 'since', 'until',
               'order', 'before')
+#: What may stand there more than once.
+SEVERAL = ('state', 'type', 'user')
 
 # word:value, word:"value with spaces", or a word.
 _TERM = re.compile(r'(type|state|user|id):(?:"([^"]*)"|(\S+))|"([^"]*)"|(\S+)')
@@ -70,8 +72,13 @@ class RunQuery:
         self._check()
 
     def _read(self, name):
-        values = [value for value in getParameters(self._request, name)
-                  if value]
+        given = getParameters(self._request, name)
+        values = [value for value in given if value]
+        if name in self._request.form and not given or (
+                name not in SEVERAL and len(given) > 1):
+            # What is left out in silence would make the list longer, and
+            # with it what an action on all of it is done to.
+            raise BadFilter(_('The filter is not valid.'))
         if len(values) > NUMBER_LIMIT or any(
                 len(value) > VALUE_LIMIT for value in values):
             raise BadFilter(_('The filter is too long.'))
@@ -99,14 +106,14 @@ class RunQuery:
         try:
             # Python 3.10 does not know the Z.
             moment = datetime.fromisoformat(text.replace('Z', '+00:00'))
-        except ValueError:
+            if is_end and len(text) == len('2026-01-31'):
+                moment += timedelta(days=1)   # that day included
+        except (ValueError, OverflowError):
             raise BadFilter(_(
                 '"${value}" is no date: expected one like 2026-01-31 or '
                 '2026-01-31T17:00.', mapping={'value': cleanLine(text, 40)}))
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=timezone.utc)
-        if is_end and len(text) == len('2026-01-31'):
-            moment += timedelta(days=1)   # that day included
         return moment.timestamp()
 
     def _check(self):
@@ -116,6 +123,19 @@ class RunQuery:
                     'state': cleanLine(state, 40)}))
         if self.order not in ORDERS:
             raise BadFilter(_('Runs cannot be sorted like that.'))
+
+    def matches(self, status):
+        """Return whether a run asked for by its id is of the filter.
+
+        Raise `BadFilter` for what only a list can tell.
+        """
+        if (self.text or self.context_path or self.since is not None
+                or self.until is not None):
+            raise BadFilter(_('“id:” goes together with state, type and user '
+                              'only.'))
+        return ((not self.states or status.state in self.states)
+                and (not self.types or status.type in self.types)
+                and (not self.starters or status.starter in self.starters))
 
     @property
     def is_costly(self):

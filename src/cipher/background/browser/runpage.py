@@ -146,8 +146,9 @@ class Run(RunView):
                 for name, value in masking.mask(details.input, schema)],
             'traceback': cleanText(
                 masking.scrub(details.traceback, secrets)) or None,
+            # Masked before it is cut: of half a secret is nothing masked.
             'log': cleanText(masking.scrub(
-                (details.log or '')[-LOG_LIMIT:], secrets)) or None,
+                details.log or '', secrets)[-LOG_LIMIT:]) or None,
             'log_url': self.run_url + '/log.txt',
         }
 
@@ -220,16 +221,16 @@ class RunLog(Run, Published):
     content_type = 'text/plain;charset=utf-8'
 
     def render(self):
-        # The id of a run is digits and a hyphen.
-        self.request.response.setHeader(
-            'Content-Disposition',
-            'attachment; filename="run-%s.log.txt"' % self.run_id)
         try:
             details = removeSecurityProxy(
                 self.registry.getDetails(self.run_id))
             run_type = self.registry.getStatus(self.run_id).type
         except RunNotFound:
             raise Refused(404, GONE)
+        # The id of a run is digits and a hyphen.
+        self.request.response.setHeader(
+            'Content-Disposition',
+            'attachment; filename="run-%s.log.txt"' % self.run_id)
         secrets = masking.findSecrets(details.input, _get_schema(run_type))
         return cleanText(masking.scrub(details.log or '', secrets),
                          DOWNLOAD_LIMIT)

@@ -77,10 +77,11 @@ class Runs:
 
     def _get_by_id(self):
         registry = self.registry
-        return ById([
-            removeSecurityProxy(registry.getStatus(run_id))
-            for run_id in dict.fromkeys(self.query.ids)
-            if registry.get(run_id) is not None])
+        found = [removeSecurityProxy(registry.getStatus(run_id))
+                 for run_id in dict.fromkeys(self.query.ids)
+                 if registry.get(run_id) is not None]
+        return ById([status for status in found
+                     if self.query.matches(status)])
 
     def collect(self):
         """Return the plain data of one page of runs."""
@@ -176,8 +177,8 @@ class RunsPage(Runs, Page):
         """The worker types to choose from."""
         declared = dict(getUtilitiesFor(IWorkerType))
         return [{'name': cleanLine(name),
-                 'title': (cleanLine(declared[name].title)
-                           if name in declared else cleanLine(name)),
+                 'title': self.presenter.sayTitle(
+                     declared[name].title if name in declared else name),
                  'selected': name in self.query.types}
                 for name in self.type_names]
 
@@ -262,6 +263,6 @@ def escapeCell(value):
     if value is None:
         return ''
     text = cleanLine(value)
-    if isinstance(value, str) and text[:1] in tuple('=+-@'):
+    if isinstance(value, str) and text.lstrip()[:1] in tuple('=+-@'):
         return "'" + text
     return text

@@ -62,8 +62,9 @@ class SchedulesPage(AdministrationPage):
         worker_type = queryUtility(IWorkerType, status.worker)
         return {
             'name': cleanLine(status.name),
-            'worker': cleanLine(worker_type.title if worker_type is not None
-                                else status.worker),
+            'worker': self.presenter.sayTitle(
+                worker_type.title if worker_type is not None
+                else status.worker),
             'is_declared': worker_type is not None,
             'expression': cleanLine(status.expression),
             'next_at': format.iso(status.next_at),

@@ -18,6 +18,7 @@ from zope.component import queryUtility
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser.text import cleanLine
+from cipher.background.browser.text import cleanText
 from cipher.background.i18n import _
 from cipher.background.i18n import plural
 from cipher.background.interfaces import LATE_SCHEDULE
@@ -179,9 +180,9 @@ def describeType(presenter, status):
     return {
         'id': cleanLine(status.name),
         'name': cleanLine(status.name),
-        'title': cleanLine(worker_type.title if worker_type
-                           else status.name),
-        'description': (presenter.say(worker_type.description)
+        'title': presenter.sayTitle(worker_type.title if worker_type
+                                    else status.name),
+        'description': (cleanText(presenter.say(worker_type.description))
                         if worker_type else ''),
         'permission': worker_type and cleanLine(worker_type.permission),
         'is_declared': status.is_declared,

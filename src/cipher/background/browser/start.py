@@ -15,7 +15,7 @@
 
 z3c.form acts on whatever a request says, be it by GET.  Here its buttons act
 only in a POST with a token of ours; a GET shows the form and reads nothing
-from the request.
+but the path of the context from the request.
 """
 import re
 import time
@@ -47,10 +47,11 @@ from cipher.background.browser.page import Page
 from cipher.background.browser.page import Refused
 from cipher.background.browser.page import getParameter
 from cipher.background.browser.paths import NoSuchObject
-from cipher.background.browser.paths import traversePath
+from cipher.background.browser.paths import findObject
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
 from cipher.background.browser.types import mayStart
+from cipher.background.browser.types import refuseFlood
 from cipher.background.i18n import _
 from cipher.background.interfaces import BackgroundError
 from cipher.background.interfaces import IWorkerType
@@ -58,7 +59,9 @@ from cipher.background.interfaces import UnknownWorkerType
 
 
 CONTEXT_PREFIX = 'context'
+#: The field of the form; in the address, what it is to begin with.
 CONTEXT_FIELD = 'context.path'
+CONTEXT_WIDGET = 'form.widgets.' + CONTEXT_FIELD
 
 
 class StartPage(Page, Form):
@@ -72,16 +75,17 @@ class StartPage(Page, Form):
     ignoreContext = True
     ignoreReadonly = True
     status = ''
+    context_path = ''
 
     def update(self):
         self.worker_type = self._get_type()
-        if not mayStart(self.worker_type, self.registry):
-            raise Unauthorized(
-                self.registry, 'start', self.worker_type.permission)
+        self._check_permission()
         self.ignoreRequest = self.request.method in READ
         self._check_values()
         self.fields = self._get_fields()
         self.updateWidgets()
+        if self.ignoreRequest:
+            self.widgets[CONTEXT_FIELD].value = self.context_path
         self.updateActions()
         if self.request.method not in READ:
             self.actions.execute()
@@ -90,6 +94,25 @@ class StartPage(Page, Form):
 
     def render(self):
         return self.template()
+
+    def _check_permission(self):
+        # It may be had for some objects only.  Which one it is to be can be
+        # changed in the form: whether that is allowed, the registry decides.
+        self.context_path = self._read_path(CONTEXT_FIELD)
+        if not any(map(self._may_start, (
+                None, self.context_path, self._read_path(CONTEXT_WIDGET)))):
+            raise Unauthorized(
+                self.registry, 'start', self.worker_type.permission)
+
+    def _read_path(self, name):
+        return cleanLine(getParameter(self.request, name), 1000)
+
+    def _may_start(self, path):
+        try:
+            return mayStart(self.worker_type, self.registry,
+                            findObject(self.registry.getSite(), path))
+        except NoSuchObject:
+            return False
 
     def _check_values(self):
         # The publisher converts what a field's name asks for; widgets expect
@@ -153,10 +176,9 @@ class StartPage(Page, Form):
         transaction.doom()
 
     def _start(self, data):
-        path = data.pop(CONTEXT_FIELD, None)
-        context = None
-        if path and path.strip('/ '):
-            context = traversePath(self.registry.getSite(), path.strip())
+        context = findObject(
+            self.registry.getSite(), data.pop(CONTEXT_FIELD, None))
+        refuseFlood(self.registry, self.worker_type.name)
         return self.registry.startOnce(
             self._shown_at(), self.worker_type.name, context, data)
 
@@ -177,7 +199,7 @@ class StartPage(Page, Form):
         if self.worker_type is None:
             return _('Start')
         return _('Start: ${title}', mapping={
-            'title': cleanLine(self.worker_type.title)})
+            'title': self.presenter.sayTitle(self.worker_type.title)})
 
     @property
     def type_name(self):
@@ -187,7 +209,7 @@ class StartPage(Page, Form):
     @property
     def description(self):
         """What the worker does."""
-        return cleanText(self.worker_type.description)
+        return cleanText(self.say(self.worker_type.description))
 
     @property
     def shown_widgets(self):

@@ -26,15 +26,34 @@ from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Refused
 from cipher.background.browser.text import cleanLine
 from cipher.background.i18n import _
+from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import START_WORKERS
 from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import UnknownWorkerType
 
 
-def mayStart(worker_type, registry):
-    """Return whether the principal may start that type on the site."""
+#: So many runs of a type may wait until people start no more of it; an
+#: application may.
+WAITING_LIMIT = 10000
+
+
+def mayStart(worker_type, registry, context=None):
+    """Return whether the principal may start that type.
+
+    *context* is what the run is to be about; None: the site.
+    """
     return (checkPermission(START_WORKERS, registry)
-            and checkPermission(worker_type.permission, registry.getSite()))
+            and checkPermission(
+                worker_type.permission,
+                registry.getSite() if context is None else context))
+
+
+def refuseFlood(registry, name):
+    """Refuse a start by people where too many runs of that type wait."""
+    counts = removeSecurityProxy(registry).getCounts()
+    if counts.get(name, {}).get(PENDING, 0) >= WAITING_LIMIT:
+        raise Refused(429, _('Too many runs of this worker type wait already.'
+                             '  Try again later.'))
 
 
 class Types:

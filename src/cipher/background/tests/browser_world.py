@@ -16,6 +16,7 @@ from persistent import Persistent
 from zope.interface import Interface
 from zope.interface import implementer
 from zope.location.interfaces import IContained
+from zope.publisher.browser import BrowserPage
 from zope.schema import Bool
 from zope.schema import Choice
 from zope.schema import Int
@@ -32,7 +33,8 @@ class IPublishInput(Interface):
     notify = Bool(title='Notify', required=False, default=False)
     secret = Password(title='Secret', required=False)
     parts = List(
-        title='Parts', required=False,
+        title='Parts', description='All of them are printed.',
+        required=False,
         value_type=Choice(values=['text', 'pictures', 'notes']))
 
 
@@ -56,3 +58,10 @@ class SecretDocument(Document):
 
 def publish(worker, **input):
     """The handler: does nothing."""
+
+
+class LoginLogout(BrowserPage):
+    """What the frame of a host shows beside the user."""
+
+    def __call__(self):
+        return '<a href="logout.html">Log out</a>'

@@ -124,8 +124,8 @@ class TestStart(BrowserTests):
         self.assertIn('aria-describedby="form-widgets-title-error '
                       'form-widgets-title-hint" aria-invalid="true"', page)
         # The check boxes have none to say it; their group does.
-        self.assertRegex(page, '<div [^>]*role="group"[^>]*'
-                               'aria-describedby="form-widgets-parts-hint"')
+        self.assertRegex(page, '<div aria-describedby='
+                               '"form-widgets-parts-hint"[^>]*role="group"')
         described = ' '.join(re.findall('aria-describedby="([^"]+)"', page))
         for element_id in described.split():
             self.assertEqual(1, page.count(' id="%s"' % element_id))

@@ -26,6 +26,7 @@ from zope.traversing.browser import absoluteURL
 from cipher.background.browser.frame import BackgroundMacros
 from cipher.background.browser.interfaces import IBackgroundLayer
 from cipher.background.registry import WorkerRegistry
+from cipher.background.tests.browser_support import BASE
 from cipher.background.tests.browser_support import BrowserTests
 
 
@@ -81,7 +82,7 @@ class TestFrame(BrowserTests):
                 [item['action'] for item in getMenu(
                     'zmi_views', self.registry, TestRequest())],
                 ['@@index.html', '@@runs.html', '@@types.html',
-                 '@@schedules.html'])
+                 '@@schedules.html', '@@processes.html', '@@journal.html'])
             self.assertIn('@@background.html', [
                 item['action'] for item in getMenu(
                     'zmi_views', self.root, TestRequest())])
@@ -132,6 +133,15 @@ class TestErrors(BrowserTests):
         self.assertEqual(answer.status_int, 500)
         self.assertEqual(answer.json, {
             'status': 500, 'error': 'Something went wrong'})
+
+    def test_HEAD_of_an_error_has_no_body(self):
+        # What follows on a connection would be read as the next answer.
+        for user, path in (('admin', 'nothing'), ('admin', '1-999'),
+                           ('admin', 'nothing.json'), (None, 'index.html')):
+            answer = self.app(user).request(
+                BASE + '/' + path, method='HEAD', expect_errors=True)
+            self.assertGreaterEqual(answer.status_int, 400)
+            self.assertEqual(answer.body, b'', path)
 
     def test_errors_elsewhere_are_the_hosts(self):
         self.assertNotIn('cb-frame', self.get('/nothing').text)

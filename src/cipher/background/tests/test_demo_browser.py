@@ -90,7 +90,8 @@ class BrowserLayer:
         cls.stack.close()
 
 
-class BrowserTests(unittest.TestCase):
+class BrowserTestCase(unittest.TestCase):
+    """A page of the demo's administrator; no error may come to its console."""
 
     layer = BrowserLayer
 
@@ -117,6 +118,9 @@ class BrowserTests(unittest.TestCase):
 
     def go(self, path):
         self.page.goto(self.layer.demo.url + path)
+
+
+class BrowserTests(BrowserTestCase):
 
     def start(self, title, **input):
         """Start a worker as a person does."""
