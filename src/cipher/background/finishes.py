@@ -16,53 +16,38 @@
 Pickles name the classes of this module: they stay here.
 """
 import struct
-from typing import NamedTuple
 
-from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
+from cipher.background.chunks import SPILL
+from cipher.background.chunks import Chunk
+from cipher.background.chunks import walkDown
+from cipher.background.chunks import walkUp
 from cipher.background.interfaces import FINISHED_STATES
-from cipher.background.interfaces import STATES
+from cipher.background.stats import Entry
+from cipher.background.stats import Stats
 
 
-#: Entries that a head holds before they go into a chunk.  The head is
-#: written whole each time, the tree only once for so many.
-SPILL = 16
-
-
-class Chunk(Persistent):
-    """Entries that no longer stand in a head."""
-
-    def __init__(self, entries):
-        self.entries = entries   # a tuple of runs, or packed finishes
-
-    def __getstate__(self):
-        return self.entries
-
-    def __setstate__(self, entries):
-        self.entries = entries
-
-
-class Counts(Persistent):
-    """Numbers of runs by type and finished state."""
+class Pruned(Persistent):
+    """What was removed, by whoever alone writes this object."""
 
     def __init__(self):
         self.types = []      # names; counts refer to the index
         self.counts = []     # numbers, one for each type and finished state
 
-    def indexOf(self, name):
-        """Return the index of the type *name*, a new one if need be."""
+    def count(self, name, state):
+        """Count one more."""
         if name not in self.types:
             self.types = [*self.types, name]
             self.counts = self.counts + [0] * len(FINISHED_STATES)
-        return self.types.index(name)
-
-    def count(self, name, state):
-        """Count one more."""
-        index = (self.indexOf(name) * len(FINISHED_STATES)
+        index = (self.types.index(name) * len(FINISHED_STATES)
                  + FINISHED_STATES.index(state))
         self.counts[index] += 1
         self._p_changed = True
+
+    def add(self, entry):
+        """Note that the run of *entry* (or the run itself) was removed."""
+        self.count(entry.type, entry.state)
 
     def getCounts(self):
         """Yield (type name, state, number)."""
@@ -71,60 +56,64 @@ class Counts(Persistent):
             yield self.types[kind], FINISHED_STATES[state], number
 
 
-class Pruned(Counts):
-    """What a consumer removed."""
-
-    def add(self, entry):
-        """Note that the run of *entry* was removed."""
-        self.count(entry.type, entry.state)
-
-
-class Entry(NamedTuple):
-    """One finish.  *key* orders: microseconds, growing within the lane."""
-
-    key: int
-    lane: int
-    serial: int
-    state: str
-    type: str
-
-
-class Finishes(Counts):
+class Finishes(Persistent):
     """What the writer of a lane finished, in order.
 
     Entries are packed: pickling asks for each object in a state whether it is
     persistent, which costs more than all else for a tuple of tuples.
     """
 
-    _packing = struct.Struct('<qIQBH')   # key, lane, serial, state, type
+    # key, lane, serial, kind (see Stats), took: seconds, -1 if it never began
+    _packing = struct.Struct('<qIQHf')
 
     def __init__(self):
         self.last_key = 0
         self.tail = b''
-        super().__init__()
-        self.chunks = LOBTree()  # first key -> Chunk of packed entries
+        self.stats = Stats()   # and the chunks: what is not in the tail
 
     def __getstate__(self):
-        return (self.last_key, self.tail, '\n'.join(self.types),
-                struct.pack('<%dq' % len(self.counts), *self.counts),
-                self.chunks)
+        return self.last_key, self.tail, self.stats
 
     def __setstate__(self, state):
-        self.last_key, self.tail, types, counts, self.chunks = state
-        self.types = types.split('\n') if types else []
-        self.counts = list(struct.unpack('<%dq' % (len(counts) // 8), counts))
+        self.last_key, self.tail, self.stats = state
+
+    @property
+    def chunks(self):
+        return self.stats.chunks
 
     def add(self, run):
         """Note that *run* has just been finished."""
         self.last_key = max(self.last_key + 1, int(run.finished_at * 1000000))
+        took = -1.0
+        if run.started_at is not None:
+            took = max(0.0, run.finished_at - run.started_at)
         self.tail += self._packing.pack(
-            self.last_key, run.lane, run.serial, run.stored_state,
-            self.indexOf(run.type))
-        self.count(run.type, run.state)
+            self.last_key, run.lane, run.serial,
+            self.stats.kindOf(run.type, run.state), took)
         if len(self.tail) >= SPILL * self._packing.size:
-            first = self._packing.unpack_from(self.tail)[0]
-            self.chunks[first] = Chunk(self.tail)
-            self.tail = b''
+            self.spill()
+
+    def spill(self):
+        """Put what stands in the head into a chunk."""
+        entries = list(self._unpack(self.tail))
+        if not entries:
+            return
+        for entry in entries:
+            self.stats.add(entry)
+        self.chunks[entries[0].key] = Chunk(self.tail, self.stats.counts)
+        self.tail = b''
+
+    def inHead(self):
+        """Yield each `Entry` that stands in the head, oldest first."""
+        yield from self._unpack(self.tail)
+
+    def getCounts(self):
+        """Yield (type name, state, number)."""
+        counts = list(self.stats.counts)
+        for _, _, _, kind, _ in self._packing.iter_unpack(self.tail):
+            counts[kind] += 1
+        for kind, number in enumerate(counts):
+            yield self.stats.typeOf(kind), self.stats.stateOf(kind), number
 
     def drop(self, keys):
         """Forget the entries of these *keys*; those in the head stay."""
@@ -142,32 +131,45 @@ class Finishes(Counts):
 
     def walkOldest(self):
         """Yield each `Entry` that is not in the head, oldest first."""
-        key = None
-        while True:
-            try:
-                key = (self.chunks.minKey() if key is None
-                       else self.chunks.minKey(key + 1))
-            except ValueError:
-                return
+        for _, chunk in walkUp(self.chunks):
+            yield from self._unpack(chunk.entries)
+
+    def walk(self, below=None, types=(), states=()):
+        """Yield each `Entry` with a key under *below*, newest first.
+
+        *types* and *states* restrict to these where they are not empty.
+        """
+        kinds = self._kinds(types, states)
+        yield from reversed(list(self._unpack(self.tail, None, below, kinds)))
+        upto = None if below is None else below - 1
+        for _, chunk in walkDown(self.chunks, upto, kinds):
             yield from reversed(list(
-                self._unpack(self.chunks[key].entries, None)))
+                self._unpack(chunk.entries, None, below, kinds)))
 
-    def walk(self, below=None):
-        """Yield each `Entry` with a key under *below*, newest first."""
-        yield from self._unpack(self.tail, below)
-        key = below - 1 if below is not None else None
-        while True:
+    def walkUp(self, begin=None, types=(), states=()):
+        """Yield each `Entry` with a key from *begin* on, oldest first."""
+        kinds = self._kinds(types, states)
+        if begin is None:
+            first = None
+        else:
             try:
-                first = (self.chunks.maxKey() if key is None
-                         else self.chunks.maxKey(key))
+                first = self.chunks.maxKey(begin)
             except ValueError:
-                return
-            yield from self._unpack(self.chunks[first].entries, below)
-            key = first - 1
+                first = None
+        for _, chunk in walkUp(self.chunks, first, kinds):
+            yield from self._unpack(chunk.entries, begin, None, kinds)
+        yield from self._unpack(self.tail, begin, None, kinds)
 
-    def _unpack(self, packed, below):
-        for key, lane, serial, state, kind in reversed(
-                list(self._packing.iter_unpack(packed))):
-            if below is None or key < below:
-                yield Entry(key, lane, serial, STATES[state],
-                            self.types[kind])
+    def _kinds(self, types, states):
+        return (set(self.stats.kindsOf(types, states)) if types or states
+                else None)
+
+    def _unpack(self, packed, begin=None, below=None, kinds=None):
+        stats = self.stats
+        for key, lane, serial, kind, took in self._packing.iter_unpack(
+                packed):
+            if ((begin is None or key >= begin)
+                    and (below is None or key < below)
+                    and (kinds is None or kind in kinds)):
+                yield Entry(key, lane, serial, stats.stateOf(kind),
+                            stats.typeOf(kind), took if took >= 0 else None)

@@ -28,14 +28,14 @@ chunk that a tree refers to: a start or finish writes the head only.
 
 Pickles name the classes of this module: they stay here.
 """
-from BTrees.LLBTree import LLBTree
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
+from cipher.background import chunks
+from cipher.background.chunks import SPILL
+from cipher.background.chunks import Chunk
 from cipher.background.cursor import Cursor
 from cipher.background.cursor import Due
-from cipher.background.finishes import SPILL
-from cipher.background.finishes import Chunk
 from cipher.background.finishes import Finishes
 from cipher.background.finishes import Pruned
 
@@ -48,16 +48,15 @@ class Births(Persistent):
         self.tail = ()           # runs, the last of them next_serial - 1
         self.counts = {}         # type name -> number of runs ever born
         self.chunks = LOBTree()  # first serial -> Chunk of runs or None
-        self.times = LLBTree()   # momentOf a chunk's last run -> its serial
         self.last_at = 0.0       # created_at of the last run
 
     def __getstate__(self):
         return (self.next_serial, self.tail, self.counts, self.chunks,
-                self.times, self.last_at)
+                self.last_at)
 
     def __setstate__(self, state):
         (self.next_serial, self.tail, self.counts, self.chunks,
-         self.times, self.last_at) = state
+         self.last_at) = state
 
     def timeOfNext(self, now):
         """Return *now* as the creation of the next run.
@@ -74,8 +73,8 @@ class Births(Persistent):
         self.next_serial += 1
         self.counts = count(self.counts, run.type, 1)
         if len(self.tail) >= SPILL:
-            self.chunks[self.next_serial - SPILL] = Chunk(self.tail)
-            self.times[momentOf(run)] = run.serial
+            self.chunks[self.next_serial - SPILL] = Chunk(
+                self.tail, self.counts.values(), momentOf(run))
             self.tail = ()
 
     def get(self, serial):
@@ -107,32 +106,47 @@ class Births(Persistent):
             del self.chunks[first]
         return True
 
-    def walk(self, below=None):
-        """Yield the runs with a serial under *below*, newest first."""
+    def walk(self, below=None, types=()):
+        """Yield the runs with a serial under *below*, newest first.
+
+        *types* (names): where there are any, at least the runs of these.
+        """
+        kinds = self._kinds(types)
+        if kinds == []:
+            return
         if below is None or below > self.next_serial:
             below = self.next_serial
         first = self.next_serial - len(self.tail)
-        for serial in range(below - 1, first - 1, -1):
-            if self.tail[serial - first] is not None:
-                yield self.tail[serial - first]
-        below = min(below, first)
-        if below <= 1 or not self.chunks:
-            return
-        for first in self._chunks_from(below - 1):
-            entries = self.chunks[first].entries
-            for run in reversed(entries[:below - first]):
+        for run in reversed(self.tail[:max(0, below - first)]):
+            if run is not None:
+                yield run
+        for first, chunk in chunks.walkDown(self.chunks, below - 1, kinds):
+            _prefetch(chunk)
+            for run in reversed(chunk.entries[:below - first]):
                 if run is not None:
                     yield run
 
-    def _chunks_from(self, serial):
-        # From the greatest key down, without listing the keys.
-        while True:
-            try:
-                first = self.chunks.maxKey(serial)
-            except ValueError:
-                return
-            yield first
-            serial = first - 1
+    def walkUp(self, begin=1, types=()):
+        """Yield the runs with a serial from *begin* on, oldest first."""
+        kinds = self._kinds(types)
+        if kinds == []:
+            return
+        lowest = begin - (begin - 1) % SPILL
+        for first, chunk in chunks.walkUp(self.chunks, lowest, kinds):
+            _prefetch(chunk)
+            for run in chunk.entries[max(0, begin - first):]:
+                if run is not None:
+                    yield run
+        first = self.next_serial - len(self.tail)
+        for run in self.tail[max(0, begin - first):]:
+            if run is not None:
+                yield run
+
+    def _kinds(self, types):
+        if not types:
+            return None
+        return [index for index, name in enumerate(self.counts)
+                if name in types]
 
     def serialAfter(self, moment):
         """Return a serial that no run of *moment* or before reaches.
@@ -140,10 +154,19 @@ class Births(Persistent):
         Close to the least: at most a chunk or so above it.  *moment* is as
         `momentOf` gives it.
         """
-        try:
-            return self.times[self.times.minKey(moment + 1)]
-        except ValueError:
-            return self.next_serial
+        first = chunks.firstKey(
+            self.chunks, lambda chunk: chunk.moment > moment)
+        return self.next_serial if first is None else first + SPILL - 1
+
+    def serialFrom(self, moment):
+        """Return a serial that all runs of *moment* or after reach.
+
+        At most a chunk or so under the greatest such serial.
+        """
+        first = chunks.firstKey(
+            self.chunks, lambda chunk: chunk.moment >= moment)
+        return (self.next_serial - len(self.tail) if first is None
+                else first)
 
 
 def momentOf(run):
@@ -169,6 +192,14 @@ def count(counts, name, change):
     counts = dict(counts)
     counts[name] = counts.get(name, 0) + change
     return counts
+
+
+def _prefetch(chunk):
+    """Let a storage behind a network send the runs of *chunk* at once."""
+    jar = chunk._p_jar
+    if jar is not None:
+        jar.prefetch([run for run in chunk.entries
+                      if run is not None and run._p_changed is None])
 
 
 def _without(entries, index):

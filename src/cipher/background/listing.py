@@ -11,112 +11,94 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Lists over many lanes: merged newest first, without a scan."""
-import heapq
-from operator import itemgetter
+"""Lists over many lanes: merged, in order, without a scan."""
+import time
+from typing import NamedTuple
 
-from cipher.background.interfaces import FINISHED_STATES
-from cipher.background.lane import momentOf
+from cipher.background import candidates
+from cipher.background.interfaces import NEWEST
+from cipher.background.interfaces import OLDEST
+from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import SLOWEST
 
 
-#: What one list looks at, at the most: entries of finished runs, or runs that
-#: have to be loaded.  A filter that hardly ever matches shows a short page.
+#: What one list looks at, at the most: runs, or entries of finished ones.
 SCAN_LIMIT = 100000
-LOAD_LIMIT = 5000
 
-_BY_CREATION = 'c'
-_BY_FINISH = 'f'
+#: Seconds that one list may take, about; whatever has to be loaded.
+TIME_LIMIT = 2.0
+
+# The first letter of a key: what its list is ordered by, and which way.
+_KINDS = {(False, NEWEST): 'c', (False, OLDEST): 'C',
+          (True, NEWEST): 'f', (True, OLDEST): 'F', (True, SLOWEST): 's'}
 
 
-def listRuns(lanes, states, matches, limit, before):
-    """Return ([run, ...], key of the next page or None), newest first.
+class Found(NamedTuple):
+    """A page: what `~cipher.background.interfaces.IRunPage` says of it."""
 
-    *lanes* are all lanes of a registry (number -> Lane), *states* a set of
-    state words or empty, *matches* a function of a run, *before* a key or
-    None.  Finished states alone are listed by the time of the finish, all
-    else by that of the creation.
+    runs: list
+    older: str
+    looked_at: int
+    is_cut: bool
+
+
+def listRuns(lanes, wanted, matches, limit, before, running=()):
+    """Return the `Found` of one page.
+
+    *lanes* are all lanes of a registry (number -> Lane), *wanted* is a
+    `candidates.Wanted`, *matches* a function of a run, *before* a key or None.
+    *running* are the runs that are running.
     """
-    if states and states <= set(FINISHED_STATES):
-        kind, scan_limit = _BY_FINISH, SCAN_LIMIT
-        candidates = _finished(lanes, states, _parse(before, kind))
+    kind = _KINDS[wanted.is_finished, wanted.order]
+    after = _parse(before, kind)
+    looked_at, is_cut = 0, False
+    if kind == 's':
+        slow, looked_at, is_cut = candidates.slowest(
+            lanes, wanted, SCAN_LIMIT, time.monotonic() + TIME_LIMIT / 2)
+        sought = candidates.byDuration(lanes, slow, after)
+    elif wanted.is_finished:
+        sought = candidates.byFinish(lanes, wanted, after)
+    elif wanted.states == {RUNNING}:
+        sought = candidates.ofRunning(running, wanted, after)
     else:
-        kind, scan_limit = _BY_CREATION, LOAD_LIMIT
-        waiting_only = bool(states) and not states & set(FINISHED_STATES)
-        candidates = _created(lanes, waiting_only, _parse(before, kind))
+        sought = candidates.byCreation(lanes, wanted, after)
+    page = _collect(sought, matches, max(1, limit), kind)
+    return page._replace(looked_at=looked_at + page.looked_at,
+                         is_cut=is_cut or page.is_cut)
+
+
+def _collect(sought, matches, limit, kind):
+    """Return the `Found` of the first *limit* that match."""
+    deadline = time.monotonic() + TIME_LIMIT
     found = []
     last = None
-    for looked_at, (order, run) in enumerate(candidates):
-        if len(found) == limit or looked_at == scan_limit:
-            return found, kind + '%d-%d-%d' % last
-        if run is not None and matches(run):
-            found.append(run)
-        last = order
-    return found, None
-
-
-def _created(lanes, waiting_only, before):
-    """Yield ((created_at in us, lane, serial), run), newest first."""
-    return heapq.merge(
-        *[_lane_created(lane, waiting_only, before)
-          for lane in lanes.values()], key=itemgetter(0), reverse=True)
-
-
-def _lane_created(lane, waiting_only, before):
-    below = None
-    if before is not None:
-        below = lane.births.serialAfter(before[0])
-    runs = _lane_waiting(lane, below) if waiting_only else (
-        lane.births.walk(below))
-    for run in runs:
-        order = (momentOf(run), run.lane, run.serial)
-        if before is None or order < before:
-            yield order, run
-
-
-def _lane_waiting(lane, below):
-    """Yield at least what is not finished, newest first.
-
-    That is at or above the cursor, or it waits for its time.
-    """
-    position = lane.cursor.position
-    for run in lane.births.walk(below):
-        if run.serial < position:
-            break
-        yield run
-    if below is not None:
-        position = min(position, below)
-    for serial in lane.due.walk(position):
-        run = lane.births.get(serial)
+    for looked_at, candidate in enumerate(sought):
+        is_full = len(found) == limit
+        if is_full or looked_at >= SCAN_LIMIT or (
+                looked_at and time.monotonic() >= deadline):
+            key = kind + '-'.join('%d' % number for number in last)
+            return Found(found, key, looked_at, not is_full)
+        run = candidate.run
         if run is not None:
-            yield run
-
-
-def _finished(lanes, states, before):
-    """Yield ((key, lane, serial), run or None), newest first."""
-    entries = heapq.merge(
-        *[lane.finishes.walk(None if before is None else before[0] + 1)
-          for lane in lanes.values()],
-        key=itemgetter(0, 1, 2), reverse=True)
-    for entry in entries:
-        order = entry[:3]
-        if before is not None and order >= before:
-            continue
-        run = None
-        if entry.state in states:
-            lane = lanes.get(entry.lane)
-            run = lane and lane.births.get(entry.serial)
-        yield order, run
+            if matches(run):
+                found.append(run)
+            elif candidate.is_new:
+                run._p_deactivate()
+        last = candidate.order
+    looked_at = 0 if last is None else looked_at + 1
+    return Found(found, None, looked_at, False)
 
 
 def _parse(key, kind):
+    """Return the numbers of a key, None for None; raise ``ValueError``."""
     if key is None:
         return None
     is_ours = isinstance(key, str) and key[:1] == kind
     parts = key[1:].split('-') if is_ours else ()
-    if len(parts) != 3 or not all(
+    if len(parts) != (4 if kind == 's' else 3) or not all(
             part.isascii() and part.isdigit() and len(part) < 19
             for part in parts):
         raise ValueError(
             'before: expected the key that the page before gave, got %.50r; '
-            'begin at the newest' % (key,))
+            'begin at the first page' % (key,))
     return tuple(int(part) for part in parts)

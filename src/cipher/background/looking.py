@@ -14,14 +14,16 @@
 """What a registry tells: the part of it that only reads."""
 import re
 
-from zope.security.proxy import removeSecurityProxy
-
 from cipher.background import listing
+from cipher.background import problems
+from cipher.background import summary
 from cipher.background import timetable
+from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.interfaces import RunNotFound
 from cipher.background.reference import lineage
 from cipher.background.run import RunDetails
+from cipher.background.search import Search
 from cipher.background.status import RunDetailsStatus
 from cipher.background.status import RunPage
 from cipher.background.watch import Watch
@@ -70,31 +72,42 @@ class Looking:
             log=details.log if live is None else live.log,
             history=list(details.history))
 
+    def getStack(self, run_id):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return Watch(self).stack(self._get(run_id))
+
     def getContext(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._get(run_id).context
 
-    def listRuns(self, states=(), types=(), contexts=(), limit=50,
+    def listRuns(self, states=(), types=(), contexts=(), starters=(),
+                 text=None, since=None, until=None, order=NEWEST, limit=50,
                  before=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         watch = Watch(self)
-        states, types = set(states), set(types)
-        oids = {removeSecurityProxy(context)._p_oid for context in contexts}
-
-        def matches(run):
-            return (
-                (not types or run.type in types)
-                and (not oids or (run.reference is not None
-                                  and run.reference[0].oid in oids))
-                and (not states or watch.state(run) in states))
-
-        runs, older = listing.listRuns(
-            self.lanes, states, matches, limit, before)
-        return RunPage([watch.describe(run) for run in runs], older)
+        search = Search(watch, states, types, contexts, starters, text, since,
+                        until, order)
+        found = listing.listRuns(
+            self.lanes, search.wanted, search.matches, limit, before,
+            watch.running())
+        return RunPage([watch.describe(run) for run in found.runs],
+                       *found[1:])
 
     def getCounts(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return Watch(self).counts()
+
+    def listTypes(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return summary.listTypes(self, Watch(self))
+
+    def getHours(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return summary.getHours(self)
+
+    def listProblems(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return problems.listProblems(self, Watch(self))
 
     def listProcesses(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""

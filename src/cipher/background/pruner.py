@@ -14,16 +14,16 @@
 """Retention: finished runs that are old or too many are removed.
 
 Each runtime prunes what was finished in its own lanes, the oldest first, in
-small commits.  Runs whose entry still stands in the head of a lane are left
-to a later turn: heads are written by others.
+small commits.  Heads are written by others: what stands in one is left to a
+later turn, unless nobody has written that head for an hour.
 """
 import heapq
 import time
 from collections import Counter
 
 from cipher.background import clock
+from cipher.background.backlog import eachLane
 from cipher.background.contextmanagers import ZopeTransaction
-from cipher.background.scanner import eachLane
 from cipher.background.uniqueness import staleClaims
 from cipher.background.workertype import queryWorkerType
 
@@ -33,6 +33,10 @@ BATCH = 500
 
 #: Seconds between two looks at what there is to prune.
 INTERVAL = 60.0
+
+#: Seconds after which a head that nobody writes is taken for idle.  Whoever
+#: writes it at this very moment all the same conflicts, once.
+IDLE = 3600.0
 
 _DAY = 86400.0
 
@@ -79,6 +83,8 @@ def _prune_registry(registry, lanes, limit):
     # Who was stopped is told by its last run.
     services = {state.run for state in registry.services.values()}
     removed = 0
+    for lane in lanes:
+        _spill_idle(lane, rules)
     entries = heapq.merge(*[_with_lane(lane) for lane in lanes],
                           key=lambda item: item[1].key)
     dropped = {}    # lane number -> (lane, keys of entries to drop)
@@ -94,8 +100,9 @@ def _prune_registry(registry, lanes, limit):
         born_in = registry.lanes.get(entry.lane)
         run = born_in and born_in.births.get(entry.serial)
         if run is not None:
-            if not born_in.births.drop(entry.serial):
-                continue   # still in the head
+            if not born_in.births.drop(
+                    entry.serial, from_head=_is_idle(born_in.births.last_at)):
+                continue
             lane.pruned.add(entry)
             rules.removed(entry)
             removed += 1
@@ -103,6 +110,18 @@ def _prune_registry(registry, lanes, limit):
     for lane, keys in dropped.values():
         lane.finishes.drop(keys)
     return removed >= limit
+
+
+def _is_idle(last_at):
+    return clock.now() - last_at > IDLE
+
+
+def _spill_idle(lane, rules):
+    """Let what is over leave the head, if that is idle."""
+    entries = list(lane.finishes.inHead())
+    if (entries and _is_idle(entries[-1].key / 1000000)
+            and any(rules.isOver(entry) for entry in entries)):
+        lane.finishes.spill()
 
 
 def _with_lane(lane):
@@ -119,6 +138,8 @@ class _Rules:
         self._limits = {}   # type name -> (key under which it is over, excess)
         self._excess = Counter()
         numbers = Counter()
+        for name, _, number in registry.removed.getCounts():
+            numbers[name] -= number
         for lane in registry.lanes.values():
             for name, _, number in lane.finishes.getCounts():
                 numbers[name] += number
@@ -126,6 +147,7 @@ class _Rules:
                 numbers[name] -= number
             # Two processes that remove from the same excess conflict.
             registry._p_jar.readCurrent(lane.pruned)
+        registry._p_jar.readCurrent(registry.removed)
         for name, number in numbers.items():
             days, keep = self._retention(name)
             self._limits[name] = int((self._now - days * _DAY) * 1000000)

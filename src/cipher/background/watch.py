@@ -55,10 +55,11 @@ class Watch:
     @cached_property
     def _elsewhere(self):
         # run id -> Live.  A silent process has nothing live.
-        return {run_id: Live(record.name, started_at, progress)
+        return {run_id: Live(record.name, started_at, progress, log=log,
+                             stack=stack)
                 for record in self._records
                 if not self._isHere(record) and not self.isSilent(record)
-                for (oid, run_id), (started_at, progress)
+                for (oid, run_id), (started_at, progress, log, stack)
                 in record.live.runs.items() if oid == self._oid}
 
     def live(self, run):
@@ -68,17 +69,46 @@ class Watch:
         here = self._runtime and self._runtime.getLive(self._oid, run.id)
         return here or self._elsewhere.get(run.id)
 
+    def stack(self, run):
+        """Return where the thread of *run* stands, or None."""
+        here = self._runtime and self._runtime.getStack(self._oid, run.id)
+        if here:
+            return here
+        live = self.live(run)
+        return live and live.stack
+
+    @cached_property
+    def _alive(self):
+        # Process ids, as far as records tell.
+        return {record.id for record in self._records
+                if not self.isSilent(record)}
+
+    def isOrphaned(self, run):
+        """Return whether *run* is stored as running, but nobody runs it.
+
+        Its process is gone or silent; another one will look after it.  For
+        the eye, as `isSilent`.
+        """
+        return (run.state == RUNNING and run.owner not in self._alive
+                and self.live(run) is None)
+
     def state(self, run):
-        """Return the state of *run* as an administrator sees it."""
+        """Return the state of *run* as an administrator sees it.
+
+        What nobody carries out is not shown as running, whatever is stored.
+        """
         if run.state == PENDING and self.live(run) is not None:
             return RUNNING
-        return run.state
+        return PENDING if self.isOrphaned(run) else run.state
 
     def describe(self, run):
         """Return the `RunStatus` of *run*."""
+        run._v_parent = self.registry
         stop = self.registry.stops.get(run.id)
-        return describeRun(run, self.live(run), stop and StopRequest(*stop),
-                           clock.now())
+        return describeRun(
+            run, self.live(run), stop and StopRequest(*stop), clock.now(),
+            is_orphaned=self.isOrphaned(run),
+            is_paused=run.type in self.registry.pauses)
 
     def running(self):
         """Yield the runs that are running now, as far as is known."""
@@ -106,6 +136,8 @@ class Watch:
                 count(name, PENDING, -number)
             for name, state, number in lane.pruned.getCounts():
                 count(name, state, -number)
+        for name, state, number in self.registry.removed.getCounts():
+            count(name, state, -number)
         for run in self.running():
             count(run.type, RUNNING, 1)
             count(run.type, PENDING, -1)
@@ -117,11 +149,19 @@ class Watch:
 
     def processes(self):
         """Return a `ProcessStatus` for each process, oldest first."""
-        return sorted(
-            (ProcessStatus(
-                id=record.id, host=record.host, pid=record.pid,
-                threads=record.threads, started_at=record.started_at,
-                beat_at=record.beat.beat_at, is_here=self._isHere(record),
-                is_silent=self.isSilent(record))
-             for record in self._records),
-            key=lambda status: status.started_at)
+        return sorted((self._describe_process(record)
+                       for record in self._records),
+                      key=lambda status: status.started_at)
+
+    def _describe_process(self, record):
+        is_here = self._isHere(record)
+        wish = record.wish
+        return ProcessStatus(
+            id=record.id, host=record.host, pid=record.pid,
+            threads=record.threads, started_at=record.started_at,
+            beat_at=record.beat.beat_at, is_here=is_here,
+            is_silent=self.isSilent(record),
+            busy=len(self._runtime.allLive() if is_here
+                     else record.live.runs),
+            is_quiet=wish.is_quiet, is_draining=wish.is_draining,
+            asked_by=wish.asked and wish.asked[0])

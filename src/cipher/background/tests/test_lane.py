@@ -144,6 +144,51 @@ class BirthsTests(unittest.TestCase):
                         # And not far above it.
                         self.assertLessEqual(serial, len(upto) + 2 * SPILL)
 
+    def test_serial_from_a_moment_is_under_all_runs_from_it(self):
+        for size, step in itertools.product(SIZES, (0, 0.0001, 0.25)):
+            births, runs = bearMany(size, step)
+            for run in runs:
+                for at in (momentOf(run) - 1, momentOf(run),
+                           momentOf(run) + 1):
+                    serial = births.serialFrom(at)
+                    least = min((run.serial for run in runs
+                                 if momentOf(run) >= at), default=size + 1)
+                    self.assertLessEqual(serial, least)
+                    if step:
+                        self.assertGreater(serial, least - 2 * SPILL)
+
+    def test_moments_are_found_though_chunks_were_given_up(self):
+        births, runs = bearMany(20 * SPILL)
+        for run in runs[3 * SPILL:17 * SPILL]:
+            births.drop(run.serial)
+        for run in births.walk():
+            at = momentOf(run)
+            self.assertGreater(births.serialAfter(at), run.serial)
+            self.assertLessEqual(births.serialFrom(at), run.serial)
+
+    def test_walk_up_goes_from_any_point_oldest_first(self):
+        for size in SIZES:
+            births, runs = bearMany(size)
+            for begin in range(1, size + SPILL):
+                self.assertEqual(
+                    list(births.walkUp(begin)),
+                    [run for run in runs if run.serial >= begin])
+
+    def test_walk_for_types_passes_over_chunks_without_them(self):
+        births = Births()
+        runs = [bear(births, type='rare' if n in (40, 41, 900) else 'count')
+                for n in range(1000)]
+        rare = [runs[40], runs[41], runs[900]]
+        for found, expected in (
+                (list(births.walk(types=['rare'])), rare[::-1]),
+                (list(births.walkUp(types=['rare'])), rare)):
+            self.assertEqual([run for run in found if run.type == 'rare'],
+                             expected)
+            # Those of two chunks, and of the head.
+            self.assertLessEqual(len(found), 3 * SPILL)
+        self.assertEqual(list(births.walk(types=['none'])), [])
+        self.assertEqual(list(births.walkUp(types=['none'])), [])
+
     def test_whole_state_comes_back(self):
         births, runs = bearMany(SPILL + 3)
         copy = Births.__new__(Births)
@@ -188,7 +233,8 @@ class FinishesTests(unittest.TestCase):
         finish(finishes, NOW + 0.5, FAILED, serial=17, lane=3)
         entry, = finishes.walk()
         self.assertEqual(
-            entry, (int((NOW + 0.5) * 1000000), 3, 17, FAILED, 'count'))
+            entry,
+            (int((NOW + 0.5) * 1000000), 3, 17, FAILED, 'count', None))
         self.assertEqual((entry.lane, entry.serial, entry.state),
                          (3, 17, FAILED))
 
@@ -257,6 +303,66 @@ class FinishesTests(unittest.TestCase):
         finish(copy, NOW)
         self.assertEqual(self.keys(copy)[0], copy.last_key)
 
+    def test_entry_tells_how_long_it_took(self):
+        finishes = Finishes()
+        for took in (None, 0.0, 2.5, 86400.0 * 365, -3.0):
+            run = WorkerRun('count', 1, 1, NOW)
+            run.change(SUCCEEDED, finished_at=NOW, started_at=(
+                None if took is None else NOW - took))
+            finishes.add(run)
+        self.assertEqual([entry.took for entry in finishes.inHead()],
+                         [None, 0.0, 2.5, 86400.0 * 365, 0.0])
+
+    def test_spill_of_a_head_that_is_not_full_loses_nothing(self):
+        finishes = Finishes()
+        for n in range(SPILL + 3):
+            finish(finishes, NOW + n)
+        keys, counts = self.keys(finishes), self.counts(finishes)
+        finishes.spill()
+        finishes.spill()
+        self.assertEqual(finishes.tail, b'')
+        self.assertEqual(self.keys(finishes), keys)
+        self.assertEqual(self.counts(finishes), counts)
+
+    @settings(max_examples=60, deadline=None, database=None)
+    @given(strategies.lists(strategies.tuples(
+        strategies.sampled_from('aaaaaaaabc'),
+        strategies.sampled_from((SUCCEEDED,) * 9 + (FAILED, STOPPED)),
+        strategies.integers(1, 30)), max_size=40),
+        strategies.lists(strategies.integers(0, 400), max_size=150),
+        strategies.integers(-1, 400))
+    def test_walks_agree_with_a_list_of_entries(self, steps, gone, at):
+        # Each step is so many finishes of a type and a state.
+        finishes, model = Finishes(), []
+        for type, state, number in steps:
+            for _ in range(number):
+                finish(finishes, NOW + len(model), state, len(model) + 1,
+                       type=type)
+                model.append((int((NOW + len(model)) * 1000000), type, state))
+        in_chunks = len(model) - len(list(finishes.inHead()))
+        gone = {model[n][0] for n in gone if n < in_chunks}
+        finishes.drop(gone)
+        bound = int((NOW + at) * 1000000)
+        for types, states in ((), ()), ('b', ()), ((), (FAILED,)), (
+                'bc', (FAILED, STOPPED)), ('a', (SUCCEEDED,)), ('z', ()):
+            expected = [
+                key for key, type, state in model if key not in gone
+                and (not types or type in types)
+                and (not states or state in states)]
+            self.assertEqual(
+                [entry.key for entry in finishes.walk(None, types, states)],
+                expected[::-1])
+            self.assertEqual(
+                [entry.key for entry in finishes.walkUp(None, types, states)],
+                expected)
+            self.assertEqual(
+                [entry.key for entry in finishes.walk(bound, types, states)],
+                [key for key in expected if key < bound][::-1])
+            self.assertEqual(
+                [entry.key for entry
+                 in finishes.walkUp(bound, types, states)],
+                [key for key in expected if key >= bound])
+
 
 class LaneTests(unittest.TestCase):
 
@@ -276,8 +382,11 @@ class LaneTests(unittest.TestCase):
         copy.__setstate__(cursor.__getstate__())
         self.assertEqual((copy.owner, copy.position), ('me', 5))
 
-    def test_chunk_is_stored_as_its_entries(self):
-        chunk = Chunk((1, None, 2))
+    def test_chunk_is_stored_with_its_totals(self):
+        chunk = Chunk((1, None, 2), [7, 2 ** 40], 5)
         copy = Chunk.__new__(Chunk)
         copy.__setstate__(chunk.__getstate__())
-        self.assertEqual(copy.entries, (1, None, 2))
+        self.assertEqual((copy.entries, copy.moment), ((1, None, 2), 5))
+        self.assertEqual((copy.total([0]), copy.total([2])), (7, 0))
+        # More than it can tell is as much as it can tell.
+        self.assertEqual(copy.total([1]), 2 ** 32 - 1)

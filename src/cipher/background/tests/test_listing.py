@@ -19,8 +19,10 @@ from hypothesis import settings
 from hypothesis import strategies
 
 from cipher.background import listing
+from cipher.background.candidates import Wanted
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.interfaces import OLDEST
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import SUCCEEDED
@@ -55,15 +57,23 @@ class World:
         self.lanes[lane_number].finishes.add(run)
         self.finished.append(run)
 
-    def page(self, states=(), matches=everything, limit=10, before=None):
-        return listing.listRuns(
-            self.lanes, set(states), matches, limit, before)
+    def look(self, states=(), matches=everything, limit=10, before=None,
+             types=(), **wanted):
+        """Return what `listing.listRuns` found."""
+        wanted = Wanted(frozenset(states), frozenset(types), **wanted)
+        return listing.listRuns(self.lanes, wanted, matches, limit, before,
+                                [run for run in self.runs
+                                 if run.state == RUNNING])
 
-    def pages(self, states=(), matches=everything, limit=10):
+    def page(self, *args, **wanted):
+        """Return (runs, key of the next page)."""
+        return self.look(*args, **wanted)[:2]
+
+    def pages(self, states=(), matches=everything, limit=10, **wanted):
         """Return the runs of all pages, one after the other."""
         found, before = [], None
         for _ in range(500):
-            runs, before = self.page(states, matches, limit, before)
+            runs, before = self.page(states, matches, limit, before, **wanted)
             found += runs
             if before is None:
                 return found
@@ -140,14 +150,38 @@ class CreatedTests(unittest.TestCase):
         self.assertEqual(found, self.world.runs[:89:-1])
         self.assertLessEqual(len(set(asked)), 60)
 
+    def test_what_the_cursor_has_passed_is_found_in_either_order(self):
+        for run in self.world.runs[:120]:
+            if run.serial not in (3, 5, 7, 20):
+                self.world.finish(run, 1, NOW + 1)
+        for lane in self.world.lanes.values():
+            lane.cursor.position = 41
+            for serial in 3, 7:
+                lane.due.add(NOW + 10 ** 6, serial)
+            # One is in both places, as it goes from the one to the other.
+            for serial in 5, 7, 20:
+                lane.cursor.getShelf().add('count', serial)
+        waiting = [run for run in self.world.runs if not run.isFinished()]
+        self.assertEqual(len(waiting), 3 * 4 + 30)
+
+        def matches(run):
+            return run.state == PENDING
+
+        for limit in 1, 7, 100:
+            self.assertEqual(self.world.pages({PENDING}, matches, limit),
+                             waiting[::-1])
+            self.assertEqual(
+                self.world.pages({PENDING}, matches, limit, order=OLDEST),
+                waiting)
+
     def test_empty_registry_has_one_empty_page(self):
         self.assertEqual(World().page(), ([], None))
         self.assertEqual(World().page({FAILED}), ([], None))
 
     def test_look_is_bounded_and_goes_on_with_the_next_page(self):
-        limit = listing.LOAD_LIMIT
-        listing.LOAD_LIMIT = 20
-        self.addCleanup(setattr, listing, 'LOAD_LIMIT', limit)
+        limit = listing.SCAN_LIMIT
+        listing.SCAN_LIMIT = 20
+        self.addCleanup(setattr, listing, 'SCAN_LIMIT', limit)
         asked = []
 
         def matches(run):
@@ -250,7 +284,7 @@ class KeyTests(unittest.TestCase):
         with self.assertRaises(ValueError) as caught:
             World().page(before='x' * 10 ** 6)
         self.assertLess(len(str(caught.exception)), 200)
-        self.assertIn('begin at the newest', str(caught.exception))
+        self.assertIn('begin at the first page', str(caught.exception))
 
     def test_any_key_of_the_right_form_is_borne(self):
         world = World()
@@ -280,6 +314,10 @@ class ModelTests(unittest.TestCase):
                 now += pause / 1000000
                 world.finish(run, finisher, now)
         self.assertEqual(world.pages(limit=limit), newestFirst(world.runs))
+        self.assertEqual(world.pages(limit=limit, order=OLDEST),
+                         newestFirst(world.runs)[::-1])
         found = world.pages({SUCCEEDED}, limit=limit)
         self.assertEqual(len(found), len(world.finished))
         self.assertEqual(set(found), set(world.finished))
+        self.assertEqual(
+            world.pages({SUCCEEDED}, limit=limit, order=OLDEST), found[::-1])

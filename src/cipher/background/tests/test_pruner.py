@@ -241,6 +241,32 @@ class RulesTests(PrunerTests):
         self.assertEqual(self.left(ids), [])
         self.assertConsistent()
 
+    def test_head_that_nobody_writes_any_more_is_pruned_too(self):
+        with self.oneLane():
+            ids = [self.makeRun() for _ in range(SPILL + 5)]
+            transaction.commit()
+        self.clock.advance(13.9 * DAY)
+        self.prune()
+        self.assertEqual(self.left(ids), ids)
+        self.clock.advance(0.2 * DAY)
+        self.prune()
+        self.assertEqual(self.left(ids), [])
+        self.assertConsistent()
+
+    def test_of_too_many_those_in_an_idle_head_go_first(self):
+        declareWorker('work', lambda worker: None, keep=2 * SPILL)
+        with self.oneLane():
+            old = [self.makeRun() for _ in range(5)]
+            transaction.commit()
+        self.clock.advance(pruner.IDLE + 1)
+        with mock.patch('cipher.background.pool.LanePool._choose',
+                        lambda pool, registry, txn: registry.lanes[2]):
+            young = [self.makeRun() for _ in range(2 * SPILL)]
+            transaction.commit()
+        self.prune()
+        self.assertEqual((self.left(old), self.left(young)), ([], young))
+        self.assertConsistent()
+
     def test_last_run_of_a_service_stays(self):
         # It tells whether a person stopped it.
         ids = self.makeRuns(2 * SPILL)
@@ -257,7 +283,7 @@ class RulesTests(PrunerTests):
 
 class BatchTests(PrunerTests):
 
-    def test_one_commit_removes_at_most_a_batch(self):
+    def test_row_45_one_commit_removes_at_most_a_batch(self):
         declareWorker('work', lambda worker: None, keep=0)
         number = BATCH * 2 + 6 * SPILL
         ids = self.makeRuns(number - number % SPILL)

@@ -1,0 +1,78 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What is wrong in a registry and wants an administrator."""
+from cipher.background import listing
+from cipher.background import timetable
+from cipher.background.candidates import Wanted
+from cipher.background.interfaces import LATE_SCHEDULE
+from cipher.background.interfaces import NO_RUNTIME
+from cipher.background.interfaces import OLDEST
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import SILENT_PROCESS
+from cipher.background.interfaces import UNDECLARED_TYPE
+from cipher.background.interfaces import UNRESPONSIVE_RUN
+from cipher.background.status import Problem
+from cipher.background.workertype import queryWorkerType
+
+
+def listProblems(registry, watch):
+    """Return a `Problem` for each, worst first."""
+    waiting = {name: counts[PENDING] for name, counts
+               in watch.counts().items() if PENDING in counts}
+    processes = watch.processes()
+    return [
+        *_without_runtime(registry, watch, processes, sum(waiting.values())),
+        *_silent(processes),
+        *_unresponsive(watch),
+        *_late(registry),
+        *_undeclared(waiting)]
+
+
+def _without_runtime(registry, watch, processes, number):
+    if number and not any(
+            process.threads and not (process.is_silent or process.is_quiet
+                                     or process.is_draining)
+            for process in processes):
+        wanted = Wanted(frozenset([PENDING]), order=OLDEST)
+        oldest = listing.listRuns(
+            registry.lanes, wanted,
+            lambda run: watch.state(run) == PENDING, 1, None).runs
+        yield Problem(NO_RUNTIME, number=number,
+                      since=oldest[0].created_at if oldest else None)
+
+
+def _silent(processes):
+    for process in processes:
+        if process.is_silent:
+            yield Problem(SILENT_PROCESS, process.id, process.beat_at,
+                          process.busy)
+
+
+def _unresponsive(watch):
+    found = [status for status in map(watch.describe, watch.running())
+             if status.is_unresponsive]
+    for status in sorted(found, key=lambda status: status.stop.asked_at):
+        yield Problem(UNRESPONSIVE_RUN, status.id, status.stop.asked_at)
+
+
+def _late(registry):
+    for schedule in timetable.listSchedules(registry):
+        if schedule.is_late:
+            yield Problem(LATE_SCHEDULE, schedule.name, schedule.next_at)
+
+
+def _undeclared(waiting):
+    for name, number in sorted(waiting.items()):
+        if queryWorkerType(name) is None:
+            yield Problem(UNDECLARED_TYPE, name, None, number)

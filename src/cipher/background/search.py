@@ -1,0 +1,71 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What a list of runs has to match: filters that look at each run."""
+import math
+
+from zope.security.proxy import removeSecurityProxy
+
+from cipher.background.candidates import Wanted
+from cipher.background.interfaces import ORDERS
+from cipher.background.status import titleOf
+from cipher.background.workertype import queryWorkerType
+
+
+class Search:
+    """The filters of `~cipher.background.interfaces.IWorkerRegistry.listRuns`.
+
+    Raise ``ValueError`` for what makes no sense.
+    """
+
+    def __init__(self, watch, states, types, contexts, starters, text, since,
+                 until, order):
+        if order not in ORDERS:
+            raise ValueError('order: expected one of %s, got %.50r'
+                             % (', '.join(ORDERS), order))
+        self._watch = watch
+        self.wanted = Wanted(
+            frozenset(states), frozenset(types),
+            _microseconds('since', since), _microseconds('until', until),
+            order)
+        self._oids = {removeSecurityProxy(context)._p_oid
+                      for context in contexts}
+        self._starters = frozenset(starters)
+        self._text = (text or '').strip().casefold()
+
+    def matches(self, run):
+        """Return whether *run* belongs into the list."""
+        wanted = self.wanted
+        return ((not wanted.types or run.type in wanted.types)
+                and (not self._starters or run.starter in self._starters)
+                and (not self._oids or (run.reference is not None and
+                                        run.reference[0].oid in self._oids))
+                and (not wanted.states
+                     or self._watch.state(run) in wanted.states)
+                and (not self._text or self._has_text(run)))
+
+    def _has_text(self, run):
+        live = self._watch.live(run)
+        progress = live and live.progress or run.progress
+        texts = (run.type, titleOf(run, queryWorkerType(run.type)),
+                 progress and progress[2], *(run.error or ()))
+        return any(text and self._text in text.casefold() for text in texts)
+
+
+def _microseconds(name, at):
+    if at is None:
+        return None
+    if not math.isfinite(at):
+        raise ValueError('%s: expected a time in seconds, got %r'
+                         % (name, at))
+    return int(at * 1000000)
