@@ -13,6 +13,7 @@
 ##############################################################################
 """Secrets of an input: kept out of all that a run shows."""
 from zope.schema import getFieldsInOrder
+from zope.schema.interfaces import IObject
 from zope.schema.interfaces import IPassword
 
 
@@ -21,19 +22,46 @@ MASK = '•••'
 # Shorter ones would mask half of each text.
 _SHORTEST = 3
 
+# A schema that holds itself is looked into so far.
+_DEEPEST = 5
+
 
 def secretsOf(schema, input):
     """Return the texts in *input* whose fields in *schema* are passwords.
 
-    *schema* may be None.  The longest first, so that none is left in part.
+    At whatever depth: all texts of a list, a dict or an object that holds
+    a password are secrets.  *schema* may be None.  The longest first, so that
+    none is left in part.
     """
     if schema is None:
         return ()
-    values = (str(input.get(name)) for name, field
-              in getFieldsInOrder(schema) if IPassword.providedBy(field)
-              and input.get(name) is not None)
-    return tuple(sorted((value for value in values
-                         if len(value) >= _SHORTEST), key=len, reverse=True))
+    texts = {text for name, field in getFieldsInOrder(schema)
+             if _has_password(field) for text in _texts(input.get(name))
+             if len(text) >= _SHORTEST}
+    return tuple(sorted(texts, key=len, reverse=True))
+
+
+def _has_password(field, depth=0):
+    if field is None:
+        return False
+    if IPassword.providedBy(field) or depth > _DEEPEST:
+        return True
+    if IObject.providedBy(field):
+        return any(_has_password(inner, depth + 1)
+                   for _name, inner in getFieldsInOrder(field.schema))
+    return any(_has_password(getattr(field, name, None), depth + 1)
+               for name in ('value_type', 'key_type'))
+
+
+def _texts(value):
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            yield from _texts(item)
 
 
 def mask(value, secrets):

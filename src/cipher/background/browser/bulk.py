@@ -90,18 +90,17 @@ class BulkPage(Runs, Page):
     def _find(self):
         """Find the runs; those that cannot change as well."""
         if self.is_selection:
-            self.selected = getParameters(self.request, 'run')
-            if len(self.selected) > BULK_LIMIT:
+            selected = getParameters(self.request, 'run')
+            if len(selected) > BULK_LIMIT:
                 raise Refused(400, _('Too many runs are selected.'))
             found = []
-            for run_id in dict.fromkeys(self.selected):
+            for run_id in dict.fromkeys(selected):
                 try:
                     found.append(self.registry.getStatus(run_id))
                 except RunNotFound:
                     pass   # it vanished since the list was made
             self.is_cut = False
         else:
-            self.selected = ()
             page = self.listRuns(BULK_LIMIT)
             found = page.items
             self.is_cut = page.older is not None
@@ -146,8 +145,8 @@ class BulkPage(Runs, Page):
     @property
     def hidden_pairs(self):
         """The filter and the selection, for the form."""
-        return self.query.getPairs() + [
-            ('run', run_id) for run_id in self.selected]
+        return self.query.getFields() + [
+            ('run', run_id) for run_id in self.found if self.is_selection]
 
     @property
     def numbers(self):

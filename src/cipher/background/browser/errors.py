@@ -44,7 +44,7 @@ class ErrorPage(Page):
 
     def __call__(self):
         response = self.request.response
-        wants_json = self.request.getURL().endswith('.json')
+        wants_json = self._get_last_name().endswith('.json')
         if wants_json:
             setHeaders(response, JSON_TYPE)
         else:
@@ -60,6 +60,12 @@ class ErrorPage(Page):
             return encode(dumpJSON({'status': response.getStatus(),
                                     'error': self.say(self.title)}))
         return encode(self.template())
+
+    def _get_last_name(self):
+        # Of a run that is not there the view was not come to: it is the
+        # first of the stack.
+        stack = self.request.getTraversalStack()
+        return stack[0] if stack else self.request.getURL()
 
 
 class UnauthorizedPage(ErrorPage):

@@ -18,7 +18,9 @@ from cipher.background.browser.page import READ
 from cipher.background.browser.page import Published
 
 
-JSON_TYPE = 'application/json;charset=utf-8'
+#: Without a charset, which JSON has none of: the publisher fails at others
+#: when it answers a HEAD.
+JSON_TYPE = 'application/json'
 
 
 def dumpJSON(data):

@@ -176,6 +176,10 @@ class RunQuery:
             [value] if value else [] for name, value in changes.items()}}
         return [(name, value) for name in values for value in values[name]]
 
+    def getFields(self):
+        """Return [(name, value)] for the hidden fields of a form."""
+        return [(name, cleanLine(value)) for name, value in self.getPairs()]
+
     def getURL(self, base, **changes):
         """Return the URL of *base* (a list) with the filter and *changes*."""
         pairs = self.getPairs(**changes)

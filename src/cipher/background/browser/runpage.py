@@ -20,6 +20,8 @@ from zope.component import queryMultiAdapter
 from zope.component import queryUtility
 from zope.interface import implementer
 from zope.publisher.browser import BrowserView
+from zope.publisher.interfaces import NotFound
+from zope.publisher.interfaces.browser import IBrowserPublisher
 from zope.schema import getFieldsInOrder
 from zope.security import checkPermission
 from zope.security.proxy import removeSecurityProxy
@@ -239,13 +241,22 @@ class RunLog(Run, Published):
         return self.say(refused.message)
 
 
-@implementer(IInputView)
+@implementer(IInputView, IBrowserPublisher)
 class InputView(BrowserView):
-    """Shows the input of a run as a list of names and values."""
+    """Shows the input of a run as a list of names and values.
+
+    It is no page of its own: who asks for it by an address finds nothing.
+    """
 
     template = ViewPageTemplateFile('templates/input.pt')
     run = None
     items = ()
+
+    def browserDefault(self, request):
+        raise NotFound(self.context, self.__name__, request)
+
+    def publishTraverse(self, request, name):
+        raise NotFound(self.context, name, request)
 
     def render(self):
         """See `~.interfaces.IInputView`."""

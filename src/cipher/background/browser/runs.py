@@ -151,7 +151,7 @@ class RunsPage(Runs, Page):
     @property
     def hidden_pairs(self):
         """The filter, for forms: (name, value)."""
-        return self.query.getPairs()
+        return self.query.getFields()
 
     @property
     def state_filters(self):

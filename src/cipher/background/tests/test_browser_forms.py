@@ -130,19 +130,19 @@ class TestStart(BrowserTests):
         for element_id in described.split():
             self.assertEqual(1, page.count(' id="%s"' % element_id))
 
-    def test_input_that_the_core_refuses_is_told(self):
+    def test_line_36_input_that_the_core_refuses_is_told(self):
         answer = self.fill(form__widgets__title='x' * 70000)
         self.assertEqual(answer.status_int, 200)
         self.assertIn('expected an input of at most', answer.text)
         self.assertEqual(self.list(), [])
 
-    def test_context_is_reached_by_path(self):
+    def test_line_30_context_is_reached_by_path(self):
         self.fill(form__widgets__context__path='/report')
         run, = self.list()
         self.assertEqual(
             self.registry.getContext(run.id).title, 'A <b>report</b>')
 
-    def test_context_that_leads_nowhere_is_told(self):
+    def test_line_30_context_that_leads_nowhere_is_told(self):
         for path in ('nothing', '../report', '@@index.html',
                      '++etc++site', 'report/__class__', '_p_jar', '//', '.',
                      'x' * 900, 'other/++background++'):
@@ -180,7 +180,7 @@ class TestStart(BrowserTests):
         self.assertEqual(answer.status_int, 400)
         self.assertEqual(self.list(), [])
 
-    def test_get_with_the_button_does_nothing(self):
+    def test_line_14_get_with_the_button_does_nothing(self):
         token = self.token(START)
         for method in ('get', 'head'):
             answer = getattr(self.app('admin'), method)(
@@ -229,7 +229,7 @@ class TestStop(BrowserTests):
         self.assertIn('by Administrator: Not needed any more',
                       browser.contents)
 
-    def test_who_and_why_is_in_the_transaction_note(self):
+    def test_line_12_who_and_why_is_in_the_transaction_note(self):
         self.post(self.path, stop='1', reason='Enough',
                   csrf_token=self.token(self.path))
         self.assertEqual(self.note(), (
@@ -246,14 +246,14 @@ class TestStop(BrowserTests):
         self.assertIn('finished already', answer.text)
         self.assertEqual(self.state(), 'succeeded')
 
-    def test_get_with_the_button_does_nothing(self):
+    def test_line_14_get_with_the_button_does_nothing(self):
         answer = self.get(self.path + '?stop=1&csrf_token='
                           + self.token(self.path))
         self.assertEqual(answer.status_int, 405)
         self.assertEqual(answer.headers['Allow'], 'POST')
         self.assertEqual(self.state(), 'pending')
 
-    def test_missing_or_wrong_token_is_refused(self):
+    def test_line_15_missing_or_wrong_token_is_refused(self):
         good = self.token(self.path)
         other = self.token(START, 'editor')
         for token in (None, '', 'x', '1.x', good[:-1], good + '0', other,
@@ -266,7 +266,7 @@ class TestStop(BrowserTests):
                 self.assertIn('no valid token', answer.text)
         self.assertEqual(self.state(), 'pending')
 
-    def test_old_token_asks_to_reload(self):
+    def test_line_15_old_token_asks_to_reload(self):
         token = csrf.makeToken(self.registry.secret, 'test.admin',
                                time.time() - 26 * 3600)
         answer = self.post(self.path, stop='1', csrf_token=token)
@@ -274,7 +274,7 @@ class TestStop(BrowserTests):
         self.assertIn('Reload', answer.text)
         self.assertEqual(self.state(), 'pending')
 
-    def test_request_of_another_site_is_refused(self):
+    def test_line_17_request_of_another_site_is_refused(self):
         token = self.token(self.path)
         for headers in ({'Sec-Fetch-Site': 'cross-site'},
                         {'Sec-Fetch-Site': 'same-site'},
@@ -288,7 +288,7 @@ class TestStop(BrowserTests):
                 self.assertIn('another site', answer.text)
         self.assertEqual(self.state(), 'pending')
 
-    def test_own_origin_does_not_replace_the_token(self):
+    def test_line_17_own_origin_does_not_replace_the_token(self):
         headers = {'Sec-Fetch-Site': 'same-origin'}
         answer = self.post(self.path, headers=headers, stop='1')
         self.assertEqual(answer.status_int, 403)
@@ -297,7 +297,7 @@ class TestStop(BrowserTests):
         self.assertEqual(answer.status_int, 303)
         self.assertEqual(self.state(), 'stopped')
 
-    def test_token_of_another_registry_is_refused(self):
+    def test_line_15_token_of_another_registry_is_refused(self):
         token = csrf.makeToken(b'x' * 32, 'test.admin')
         answer = self.post(self.path, stop='1', csrf_token=token)
         self.assertEqual(answer.status_int, 403)

@@ -16,12 +16,16 @@ import re
 import time
 
 import transaction
+from zope.component import getGlobalSiteManager
 
+from cipher.background.i18n import _
 from cipher.background.interfaces import STATES
+from cipher.background.interfaces import IWorkerType
 from cipher.background.run import RunDetails
 from cipher.background.tests.browser_support import BASE
 from cipher.background.tests.browser_support import HOST
 from cipher.background.tests.browser_support import BrowserTests
+from cipher.background.workertype import WorkerType
 
 
 class TestOverview(BrowserTests):
@@ -190,7 +194,7 @@ class TestRun(BrowserTests):
         self.assertGreater(timeline[2]['at'], timeline[1]['at'])
         self.assertIn('OSError: the line is busy', self.get(run.id).text)
 
-    def test_failed_attempts_need_the_details_permission(self):
+    def test_line_33_failed_attempts_need_the_details_permission(self):
         run = self.makeRetried()
         answer = self.get(run.id + '/index.json', 'viewer')
         self.assertEqual(answer.status_int, 200)
@@ -204,11 +208,23 @@ class TestRun(BrowserTests):
             'path': 'report'})
         self.assertIn('A &lt;b&gt;report&lt;/b&gt;', self.get(run.id).text)
 
-    def test_context_that_is_not_to_be_seen_is_not_named(self):
+    def test_line_30_context_that_is_not_to_be_seen_is_not_named(self):
         run = self.makeRun(context=self.root['secret'])
         answer = self.get(run.id + '/index.json', 'viewer')
         self.assertEqual(answer.status_int, 200)
         self.assertNotIn('Nobody may know', answer.text)
+        # Nor told by its name and its address.
+        self.assertEqual(answer.json['context'], {
+            'title': 'An object without an address, or that you may not see',
+            'url': None, 'path': None})
+        for path in run.id, 'runs.html', 'runs.json':
+            self.assertNotIn('/secret', self.get(path, 'viewer').text)
+            self.assertIn('/secret', self.get(path).text)
+
+    def test_context_without_a_title_is_called_by_its_name(self):
+        run = self.makeRun(context=self.root['other'])
+        self.assertEqual(self.get(run.id + '/index.json').json['context'], {
+            'title': 'other', 'url': HOST + '/other', 'path': 'other'})
 
     def test_deleted_context_is_no_error(self):
         run = self.makeRun(context=self.root['report'])
@@ -216,7 +232,7 @@ class TestRun(BrowserTests):
         transaction.commit()
         self.assertIsNone(self.get(run.id + '/index.json').json['context'])
 
-    def test_password_is_masked_everywhere(self):
+    def test_line_31_password_is_masked_everywhere(self):
         run = self.makeRun('publish', title='x', secret='hush-hush')
         run.details = None
         for path in (run.id, run.id + '/index.json', 'runs.json'):
@@ -225,7 +241,7 @@ class TestRun(BrowserTests):
         self.assertIn({'id': 'secret', 'title': 'Secret',
                        'value': '••••••••'}, items)
 
-    def test_password_is_masked_in_traceback_and_log(self):
+    def test_line_31_password_is_masked_in_traceback_and_log(self):
         run = self.makeFailed(type='publish', traceback='with hush-hush',
                               log='said hush-hush',
                               input={'secret': 'hush-hush', 'title': 'x'})
@@ -233,7 +249,7 @@ class TestRun(BrowserTests):
         self.assertNotIn('hush-hush', answer.text)
         self.assertEqual(answer.json['details']['log'], 'said ••••••••')
 
-    def test_input_of_an_undeclared_type_is_masked(self):
+    def test_line_31_input_of_an_undeclared_type_is_masked(self):
         run = self.registry.addRun('gone', input={'token': 'hush-hush'})
         transaction.commit()
         self.assertNotIn('hush-hush', self.get(run.id).text)
@@ -271,6 +287,30 @@ class TestTypes(BrowserTests):
         page = self.get('types.html').text
         self.assertIn('not declared any more', page)
         self.assertNotIn('start.html?type=gone', page)
+
+    def test_titles_of_types_are_in_the_language_of_the_reader(self):
+        told = WorkerType('told', handler=print, title=_('Schedules'),
+                          description=_('Schedules'))
+        components = getGlobalSiteManager()
+        components.registerUtility(told, IWorkerType, 'told')
+        self.addCleanup(
+            components.unregisterUtility, told, IWorkerType, 'told')
+        run = self.makeRun('told')
+        for language, title in ('en', 'Schedules'), ('de', 'Zeitpläne'):
+            item, = [item for item in self.get(
+                'types.json', HTTP_ACCEPT_LANGUAGE=language).json['items']
+                if item['name'] == 'told']
+            self.assertEqual((item['title'], item['description']),
+                             (title, title))
+            for path in run.id, 'runs.html', 'start.html?type=told':
+                page = self.get(path, HTTP_ACCEPT_LANGUAGE=language).text
+                main = page[page.index('<main'):]
+                self.assertIn(title, main, path)
+        # What somebody gave as a title is nobody's message.
+        run.title = 'Schedules'
+        transaction.commit()
+        self.assertEqual('Schedules', self.get(
+            run.id + '/index.json', HTTP_ACCEPT_LANGUAGE='de').json['title'])
 
     def test_only_what_the_principal_may_start_has_a_link(self):
         page = self.get('types.html', 'editor').text

@@ -92,7 +92,7 @@ class TestFormatter(unittest.TestCase):
 
 class TestTokens(unittest.TestCase):
 
-    def test_token_holds_for_a_day(self):
+    def test_line_15_token_holds_for_a_day(self):
         token = csrf.makeToken(SECRET, 'me', 1e6)
         csrf.checkToken(token, SECRET, 'me', 1e6)
         csrf.checkToken(token, SECRET, 'me', 1e6 + 24 * 3600)
@@ -106,7 +106,7 @@ class TestTokens(unittest.TestCase):
         with self.assertRaises(csrf.Forged):
             csrf.checkToken(token, SECRET, 'me', 1e6 - 3 * 3600)
 
-    def test_token_belongs_to_one_principal(self):
+    def test_line_15_token_belongs_to_one_principal(self):
         with self.assertRaises(csrf.Forged):
             csrf.checkToken(csrf.makeToken(SECRET, 'me'), SECRET, 'you')
 
@@ -137,7 +137,7 @@ class TestMasking(unittest.TestCase):
              'list': ['two2'], 'dict': {'key1': {'password': 'three3'}},
              'unknown': 'x'}
 
-    def test_passwords_are_masked_at_any_depth(self):
+    def test_line_31_passwords_are_masked_at_any_depth(self):
         self.assertEqual(dict(masking.mask(self.input, IInput)), {
             'plain': 'shown', 'object': masking.MASK, 'list': masking.MASK,
             'dict': masking.MASK, 'unknown': masking.MASK})
@@ -150,7 +150,7 @@ class TestMasking(unittest.TestCase):
         self.assertEqual(dict(masking.mask({'list': None}, IInput)),
                          {'list': None})
 
-    def test_secrets_are_scrubbed_from_texts(self):
+    def test_line_31_secrets_are_scrubbed_from_texts(self):
         secrets = masking.findSecrets(self.input, IInput)
         self.assertEqual(
             masking.scrub('shown one1 two2 three3', secrets),

@@ -33,7 +33,8 @@ class SecurityTests(DemoPagesTestCase):
             browser.open(self.url + path)
             self.assertEqual(401, self.status(browser), path)
             self.assertIn('basic', browser.headers['WWW-Authenticate'])
-            self.assertNotIn('secret', browser.contents)
+            # That of JSON is bytes.
+            self.assertNotIn('secret', str(browser.contents))
         browser.post(url + '/publish.html', '')
         self.assertEqual(401, self.status(browser))
 

@@ -15,6 +15,9 @@
 import transaction
 from zope.interface import Interface
 from zope.interface import invariant
+from zope.schema import Dict
+from zope.schema import List
+from zope.schema import Object
 from zope.schema import Password
 from zope.schema import TextLine
 
@@ -67,7 +70,7 @@ class SecretTests(SiteTests):
         self.carry_out(lambda worker, host, password: seen.append(password))
         self.assertEqual(seen, [SECRET])
 
-    def test_secret_is_masked_in_result_message_and_log(self):
+    def test_line_31_secret_is_masked_in_result_message_and_log(self):
         def work(worker, host, password):
             worker.setProgress(1, 2, 'with %s' % password)
             worker.log.info('I say %s', password)
@@ -77,7 +80,7 @@ class SecretTests(SiteTests):
         self.assertNotIn(SECRET, shown)
         self.assertEqual(shown.count(MASK), 3)
 
-    def test_secret_is_masked_in_error_traceback_and_history(self):
+    def test_line_31_secret_is_masked_in_error_traceback_and_history(self):
         def work(worker, host, password):
             raise KeyError(password)
 
@@ -87,12 +90,25 @@ class SecretTests(SiteTests):
         self.assertNotIn(SECRET, shown)
         self.assertIn(MASK, run.error[1])
 
-    def test_refused_secret_is_not_quoted(self):
+    def test_line_32_refused_secret_is_not_quoted(self):
         declareWorker('log-in', lambda worker, host, password: None,
                       schema=ILogin)
         with self.assertRaises(InvalidInput) as caught:
             self.registry.start('log-in', password='abcd')
         self.assertNotIn('abcd', str(caught.exception))
+
+    def test_line_31_secrets_are_found_at_any_depth(self):
+        class IDeep(Interface):
+            host = TextLine(title='Host')
+            keys = List(title='Keys', value_type=Password(title='Key'))
+            logins = Dict(title='Logins', key_type=TextLine(title='Host'),
+                          value_type=Object(title='Login', schema=ILogin))
+
+        secrets = secretsOf(IDeep, {
+            'host': 'localhost', 'keys': ['first', 'second'],
+            'logins': {'one': {'host': 'here', 'password': SECRET}}})
+        self.assertEqual(set(secrets), {'first', 'second', 'here', SECRET})
+        self.assertEqual(secretsOf(IDeep, {'keys': None}), ())
 
     def test_longest_secret_is_masked_first(self):
         class ITwo(Interface):

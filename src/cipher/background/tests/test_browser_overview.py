@@ -1,0 +1,99 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The overview: problems of each kind, and the chart of a day."""
+import re
+import time
+from unittest import mock
+
+from cipher.background.interfaces import LATE_SCHEDULE
+from cipher.background.interfaces import NO_RUNTIME
+from cipher.background.interfaces import SILENT_PROCESS
+from cipher.background.interfaces import STATES
+from cipher.background.interfaces import UNDECLARED_TYPE
+from cipher.background.interfaces import UNRESPONSIVE_RUN
+from cipher.background.status import HourStatus
+from cipher.background.status import Problem
+from cipher.background.tests.browser_support import BASE
+from cipher.background.tests.browser_support import BrowserTests
+
+
+class TestOverview(BrowserTests):
+
+    def patch(self, name, value):
+        patcher = mock.patch.object(
+            type(self.registry), name, lambda registry: value)
+        patcher.start()
+        self.addCleanup(patcher.stop)
+
+    def test_problems_of_each_kind(self):
+        since = time.time() - 3 * 60
+        self.patch('listProblems', [
+            Problem(NO_RUNTIME, number=3), Problem(NO_RUNTIME, number=1),
+            Problem(SILENT_PROCESS, 'host:7:abc', since),
+            Problem(UNRESPONSIVE_RUN, '1-17', since),
+            Problem(LATE_SCHEDULE, 'nightly', since),
+            Problem(UNDECLARED_TYPE, 'gone & lost', number=2)])
+        page = self.get('index.html').text
+        for text, address in (
+                ('3 runs wait, but no process carries them out.',
+                 'runs.html?state=pending"'),
+                ('1 run waits, but no process carries it out.',
+                 'runs.html?state=pending"'),
+                ('Process host:7 is silent for 3 min', 'processes.html'),
+                ('Run 1-17 was asked to stop 3 min', '1-17/index.html'),
+                ('Schedule "nightly" is late by 3 min', 'schedules.html'),
+                ('2 runs of "gone &amp; lost" wait',
+                 'runs.html?state=pending&amp;type=gone+%26+lost')):
+            with self.subTest(text):
+                self.assertRegex(page, '%s[^<]*</span>\\s*<a [^>]*%s' % (
+                    re.escape(text), re.escape(address)))
+        problems = self.get('index.json').json['problems']
+        self.assertEqual([problem['kind'] for problem in problems], [
+            NO_RUNTIME, NO_RUNTIME, SILENT_PROCESS, UNRESPONSIVE_RUN,
+            LATE_SCHEDULE, UNDECLARED_TYPE])
+        for problem in problems:
+            self.assertTrue(problem['url'].startswith(BASE + '/'))
+
+    def hours(self, *filled):
+        """Return 24 hours, the last of which are *filled*."""
+        empty = dict.fromkeys(STATES, 0)
+        hours = [({}, None)] * (24 - len(filled)) + list(filled)
+        return [HourStatus(3600.0 * number, {**empty, **counts}, mean)
+                for number, (counts, mean) in enumerate(hours)]
+
+    def test_chart_and_its_table(self):
+        self.patch('getHours', self.hours(
+            ({'succeeded': 90, 'failed': 10}, 4.0), ({'stopped': 1}, 0.5)))
+        page = self.get('index.html').text
+        self.assertIn('The last 24 hours', page)
+        self.assertEqual(page.count('class="cb-slot"'), 24)
+        bars = re.findall(r'<rect class="cb-chart-bar"[^>]*>', page)
+        self.assertEqual([re.search('data-state="([^"]*)', bar)[1]
+                          for bar in bars],
+                         ['succeeded', 'failed', 'stopped'])
+        heights = [float(re.search(' height="([^"]*)', bar)[1])
+                   for bar in bars]
+        # Of 120 units for 100 runs; the least is to be seen as well.
+        self.assertEqual(heights, [108.0, 12.0, 1.5])
+        self.assertEqual(page.count('class="cb-mean"'), 2)
+        self.assertIn('22:00 – succeeded: 90, failed: 10, took 4.0 s on '
+                      'average', page)
+        table = page[page.index('</svg>'):page.index('Running now')]
+        self.assertEqual(table.count('<tr'), 25)
+        self.assertRegex(table, r'(?s)datetime="1970-01-01T22:00:00.000Z"'
+                                r'.*?90.*?10')
+
+    def test_no_chart_where_nothing_happened(self):
+        self.patch('getHours', self.hours())
+        self.assertNotIn('<svg', self.get('index.html').text)

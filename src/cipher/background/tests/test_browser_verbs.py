@@ -1,0 +1,305 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The pages at work: pause, quiet, drain, retry, remove, journal, input."""
+import re
+
+import transaction
+from zope.component import getGlobalSiteManager
+from zope.configuration import xmlconfig
+
+from cipher.background.browser.interfaces import IBackgroundLayer
+from cipher.background.browser.interfaces import IInputView
+from cipher.background.browser.runpage import InputView
+from cipher.background.interfaces import IWorkerRun
+from cipher.background.process import getDirectory
+from cipher.background.tests.browser_support import BASE
+from cipher.background.tests.browser_support import BrowserTests
+
+
+class VerbTests(BrowserTests):
+
+    def open(self, path, user='admin'):
+        browser = self.browser(user)
+        browser.open(BASE + '/' + path)
+        return browser
+
+    def act(self, browser, verb, reason=None, name=None):
+        """Send the form of *verb*, and of the row *name* if given."""
+        for index in range(100):
+            form = browser.getForm(index=index)
+            try:
+                button = form.getControl(name=verb)
+            except LookupError:
+                continue
+            if name is None or form.getControl(name='name').value == name:
+                if reason is not None:
+                    form.getControl(name='reason').value = reason
+                button.click()
+                return
+        self.fail('no form for %s of %s' % (verb, name))
+
+    def last(self):
+        """Return (verb, subject, reason) of the last action."""
+        self.sync()
+        action = self.registry.listActions()[0][0]
+        return action.verb, action.subject, action.reason
+
+
+class TestTypes(VerbTests):
+
+    def status(self):
+        self.sync()
+        status, = [status for status in self.registry.listTypes()
+                   if status.name == 'plain']
+        return status
+
+    def test_pause_with_a_reason_and_resume(self):
+        run = self.makeRun()
+        browser = self.open('types.html')
+        self.act(browser, 'pause', 'Too busy', 'plain')
+        self.assertEqual(browser.url, BASE + '/types.html')
+        self.assertRegex(browser.contents,
+                         r'paused by Administrator, [^<]*: Too busy')
+        self.assertTrue(self.status().is_paused)
+        self.assertEqual(self.last(), ('pause type', 'plain', 'Too busy'))
+        self.assertIn('The worker type is paused: it waits.',
+                      self.get(run.id).text)
+        data, = [item for item in self.get('types.json').json['items']
+                 if item['name'] == 'plain']
+        self.assertEqual((data['is_paused'], data['paused_by'],
+                          data['pause_reason']),
+                         (True, 'test.admin', 'Too busy'))
+        self.act(browser, 'resume', name='plain')
+        self.assertFalse(self.status().is_paused)
+        self.assertEqual(self.last(), ('resume type', 'plain', None))
+        self.assertNotIn('paused by', browser.contents)
+
+    def test_long_reason_is_cut(self):
+        self.act(self.open('types.html'), 'pause', 'x' * 500, 'plain')
+        self.assertEqual(len(self.status().pause_reason), 200)
+
+    def test_numbers_of_a_type(self):
+        self.makeFailed()
+        page = self.get('types.html').text
+        self.assertIn('100 %', page)
+        self.assertIn('Background: start workers', page)
+
+
+class TestProcesses(VerbTests):
+
+    def setUp(self):
+        super().setUp()
+        self.process = self.addProcess().id
+        transaction.commit()
+
+    def status(self):
+        self.sync()
+        status, = self.registry.listProcesses()
+        return status
+
+    def test_quiet_and_unquiet(self):
+        browser = self.open('processes.html')
+        self.assertIn('host:1', browser.contents)
+        self.act(browser, 'quiet', 'New release', self.process)
+        self.assertEqual(browser.url, BASE + '/processes.html')
+        self.assertIn('quiet; asked by Administrator', browser.contents)
+        self.assertTrue(self.status().is_quiet)
+        self.assertEqual(
+            self.last(), ('quiet process', self.process, 'New release'))
+        self.act(browser, 'unquiet', name=self.process)
+        self.assertFalse(self.status().is_quiet)
+        self.assertEqual(self.last()[0], 'unquiet process')
+
+    def test_drain_is_for_good(self):
+        browser = self.open('processes.html')
+        self.act(browser, 'drain', 'Broken disk', self.process)
+        self.assertIn('drains; asked by Administrator', browser.contents)
+        self.assertTrue(self.status().is_draining)
+        self.assertEqual(
+            self.last(), ('drain process', self.process, 'Broken disk'))
+        self.assertNotIn('name="drain"', browser.contents)
+        self.assertNotIn('name="quiet"', browser.contents)
+
+    def test_JSON(self):
+        item, = self.get('processes.json').json['items']
+        self.assertEqual((item['id'], item['pid'], item['is_quiet']),
+                         (self.process, 1, False))
+
+
+class TestJournal(VerbTests):
+
+    def test_pages(self):
+        for n in range(120):
+            self.registry.pauseType('plain', n % 2 == 0, 'because %d.' % n)
+        transaction.commit()
+        browser = self.open('journal.html')
+        seen = []
+        while True:
+            found = re.findall(r'because (\d+)\.', browser.contents)
+            self.assertLessEqual(len(found), 50)
+            seen += map(int, found)
+            if 'Older' not in browser.contents:
+                break
+            browser.getLink('Older').click()
+        self.assertEqual(seen, list(range(119, -1, -1)))
+        browser.getLink('Newest').click()
+        self.assertEqual(browser.url, BASE + '/journal.html')
+
+    def test_action_leads_to_its_run(self):
+        run_id = self.makeRun().id
+        self.registry.requestStop(run_id, 'Enough')
+        transaction.commit()
+        browser = self.open('journal.html')
+        self.assertIn('stop asked for', browser.contents)
+        self.assertIn('the system', browser.contents)
+        browser.getLink(run_id).click()
+        self.assertEqual(browser.url, '%s/%s/index.html' % (BASE, run_id))
+
+    def test_empty(self):
+        self.assertIn('Nobody did anything yet.',
+                      self.get('journal.html').text)
+
+
+class TestRun(VerbTests):
+
+    def test_retry_leads_to_the_new_run(self):
+        failed = self.makeFailed().id
+        browser = self.open(failed)
+        browser.getLink('Retry').click()
+        self.assertIn('Retry run %s?' % failed, browser.contents)
+        browser.getControl('Reason').value = 'Line is up'
+        browser.getControl('Retry the run').click()
+        self.sync()
+        run_id = self.registry.getStatus(failed).retried_as
+        self.assertEqual(browser.url, '%s/%s/index.html' % (BASE, run_id))
+        self.assertIn('Retried by Administrator: Line is up',
+                      browser.contents)
+        browser.open('%s/%s' % (BASE, failed))
+        self.assertIn('Retried as', browser.contents)
+        browser.getLink(run_id).click()
+        self.assertEqual(self.last(), ('retry', failed, 'Line is up'))
+
+    def test_remove_leads_to_the_list(self):
+        failed = self.makeFailed().id
+        browser = self.open(failed)
+        browser.getLink('Remove').click()
+        browser.getControl('Reason').value = 'Personal data'
+        browser.getControl('Remove the run').click()
+        self.assertEqual(browser.url, BASE + '/runs.html')
+        self.assertNotIn(failed, browser.contents)
+        self.assertEqual(self.last(), ('remove', failed, 'Personal data'))
+        self.assertEqual(self.get(failed).status_int, 404)
+
+    def test_what_came_too_late_is_told(self):
+        run = self.makeRun()
+        for verb, said in (('retry', 'cannot be retried'),
+                           ('remove', 'Only a finished run')):
+            path = '%s/%s.html' % (run.id, verb)
+            page = self.get(path)
+            self.assertIn(said, page.text)
+            self.assertNotIn('name="%s"' % verb, page.text)
+            answer = self.post(path, csrf_token=self.get(
+                'token.json').json['csrf_token'], **{verb: '1'})
+            self.assertEqual(answer.status_int, 409)
+            self.assertIn(said, answer.text)
+        self.sync()
+        self.assertEqual(self.registry.listActions()[0], [])
+        self.assertEqual(self.registry.get(run.id).state, 'pending')
+
+    def test_verbs_are_shown_as_they_are_possible(self):
+        for run, shown in ((self.makeRun(), 'stop'),
+                           (self.makeFailed(), 'retry remove')):
+            page = self.get(run.id).text
+            for verb in 'stop', 'retry', 'remove':
+                tag = re.search(r'<a class="cb-button" '
+                                r'data-show="can_%s"[^>]*>' % verb, page)[0]
+                self.assertEqual('hidden' not in tag, verb in shown, verb)
+
+    def test_log_is_downloaded(self):
+        run_id = self.makeFailed(log='line one\nline two').id
+        answer = self.get(run_id + '/log.txt')
+        self.assertEqual(answer.text, 'line one\nline two')
+        self.assertEqual(answer.headers['Content-Disposition'],
+                         'attachment; filename="run-%s.log.txt"' % run_id)
+        browser = self.open(run_id)
+        browser.getLink('Download').click()
+        self.assertEqual(browser.contents, 'line one\nline two')
+
+    def test_stack_of_a_running_run(self):
+        run = self.makeRunning()
+        record, = getDirectory(self.registry._p_jar).processes.values()
+        record.live.runs[self.registry._p_oid, run.id] = (
+            run.started_at, None, 'line one', 'File "work.py", line 7')
+        record.live._p_changed = True
+        transaction.commit()
+        self.assertIn('File "work.py", line 7', self.get(run.id).text)
+        details = self.get(run.id + '/index.json').json['details']
+        self.assertEqual((details['stack'], details['log']), (
+            'File "work.py", line 7', 'line one'))
+        finished = self.makeFailed().id
+        self.assertIsNone(self.get(
+            finished + '/index.json').json['details']['stack'])
+
+
+VIEW = '''
+    <configure xmlns="http://namespaces.zope.org/zope">
+      <view
+          name="%s"
+          for="cipher.background.interfaces.IWorkerRun"
+          type="cipher.background.browser.interfaces.IBackgroundLayer"
+          factory="cipher.background.tests.test_browser_verbs.PublishInput"
+          provides="cipher.background.browser.interfaces.IInputView"
+          allowed_interface=
+              "zope.publisher.interfaces.browser.IBrowserPublisher"
+          permission="cipher.background.ViewDetails"
+          />
+    </configure>'''
+
+
+class PublishInput(InputView):
+    """What a host shows of the input of one type."""
+
+    def render(self):
+        return '<p>%s of %s: %s</p>' % (
+            self.run['id'], self.run['type'],
+            ', '.join('%(id)s=%(value)s' % item for item in self.items))
+
+
+class TestInputView(VerbTests):
+
+    def register(self, name):
+        xmlconfig.string(VIEW % name, self.layer.context)
+        self.addCleanup(
+            getGlobalSiteManager().unregisterAdapter, None,
+            (IWorkerRun, IBackgroundLayer), IInputView, name)
+
+    def test_view_named_like_the_type_is_taken_for_its_runs(self):
+        self.register('publish')
+        run = self.makeRun('publish', title='Sesame', secret='hush-hush')
+        page = self.get(run.id).text
+        self.assertIn('<p>%s of publish: title=Sesame, ' % run.id, page)
+        self.assertIn('secret=••••••••', page)
+        self.assertNotIn('hush-hush', page)
+        self.assertNotIn('Sesame', self.get(run.id, 'viewer').text)
+        # It is no page of its own.
+        for name in 'publish', '@@publish', '@@':
+            self.assertEqual(
+                self.get('%s/%s' % (run.id, name)).status_int, 404)
+
+    def test_others_are_shown_as_ever(self):
+        self.register('plain')
+        run = self.makeRun('publish', title='Sesame')
+        page = self.get(run.id).text
+        self.assertNotIn('<p>%s of' % run.id, page)
+        self.assertRegex(page, r'<dt>Title</dt>\s*<dd class="cb-pre">Sesame')
