@@ -15,8 +15,6 @@
 import logging
 import threading
 
-from transaction.interfaces import TransientError
-
 from cipher.background.current import deeper
 from cipher.background.current import depthOfNext
 from cipher.background.interfaces import FAILED
@@ -25,6 +23,7 @@ from cipher.background.interfaces import RunFailedEvent
 from cipher.background.run import RunDetails
 from cipher.background.text import describeError
 from cipher.background.text import formatTraceback
+from cipher.background.transient import isTransient
 
 
 log = logging.getLogger(__name__)
@@ -50,9 +49,9 @@ def startAutomatically(registry, source, worker, context, make_input,
     try:
         input = make_input(*arguments) if make_input is not None else None
         return registry.submit(worker, context, input, **options)
-    except TransientError:
-        raise
     except Exception as error:
+        if isTransient(error, registry._p_jar and registry._p_jar.db()):
+            raise
         log.exception('%s: worker %r could not be started', source, worker)
         recordFailure(registry, source, worker, error)
         return None

@@ -12,57 +12,25 @@
 #
 ##############################################################################
 """What waits in the lanes that this process consumes, as far as it knows."""
-import itertools
-import threading
+from collections import Counter
 
+from cipher.background.cursor import serialOf
+from cipher.background.laneview import LaneView
 from cipher.background.live import Ticket
+from cipher.background.tickets import Tickets
 
 
 #: Tickets in memory at the most.  What is beyond waits in the database.
 CAPACITY = 10000
 
 
-class _LaneView:
-    """How far one lane is known."""
+class Backlog(Tickets):
+    """What is found in the database, and what it is told.
 
-    def __init__(self, position, inherited_below):
-        self.scanned = position       # serials below are known
-        self.inherited_below = inherited_below   # 0: nothing is inherited
-        self.unfinished = set()       # serials known that are not finished
-        self.deferred = {}    # serial -> due_at, not yet in the lane's Due
-        self.due_keys = {}    # serial -> its key in the lane's Due
+    Any thread may call.
+    """
 
-
-class Backlog:
-    """The lanes that this process consumes.  Any thread may call."""
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._views = {}     # (registry oid, lane number) -> _LaneView
-        self._waiting = 0    # tickets given out that nobody has begun
-        self.is_behind = False   # there is more to scan than there was room
-
-    def addLane(self, registry_oid, number, position, next_serial,
-                is_inherited):
-        """Consume that lane, from serial *position* on.
-
-        What stands below *next_serial* may have been begun by a process
-        before this one, if the lane *is_inherited*.
-        """
-        with self._lock:
-            self._views[registry_oid, number] = _LaneView(
-                position, next_serial if is_inherited else 0)
-            self.is_behind = True
-
-    def dropLane(self, registry_oid, number):
-        """Consume that lane no longer."""
-        with self._lock:
-            self._views.pop((registry_oid, number), None)
-
-    def lanes(self):
-        """Return [(registry oid, lane number)] of what is consumed here."""
-        with self._lock:
-            return list(self._views)
+    # What is found
 
     def told(self, items):
         """Return [(ticket, due_at)] for *items*, just committed.
@@ -74,16 +42,16 @@ class Backlog:
         with self._lock:
             for oid, number, serial, priority, due_at in items:
                 view = self._views.get((oid, number))
-                if view is None or serial != view.scanned:
+                if (view is None or view.is_leaving
+                        or serial != view.scanned):
                     continue
                 if self._waiting >= CAPACITY:
                     self.is_behind = True
                     break
                 view.scanned = serial + 1
-                view.unfinished.add(serial)
-                self._waiting += 1
-                tickets.append((Ticket(oid, number, serial, False, priority),
-                                due_at))
+                tickets.append((self._wait(view, Ticket(
+                    oid, number, serial, False, priority,
+                    next(self._count))), due_at))
         return tickets
 
     def toScan(self, oid, number, next_serial):
@@ -108,12 +76,11 @@ class Backlog:
             if view is None or serial != view.scanned:
                 return None
             view.scanned = serial + 1
-            if not is_waiting:
+            if not is_waiting or serial in view.here:
                 return None
-            view.unfinished.add(serial)
-            self._waiting += 1
-            return Ticket(oid, number, serial, serial < view.inherited_below,
-                          priority)
+            return self._wait(view, Ticket(
+                oid, number, serial, serial < view.inherited_below, priority,
+                next(self._count)))
 
     def passed(self, oid, number, serial):
         """Note that *serial* was looked at, and is in work somewhere."""
@@ -121,69 +88,63 @@ class Backlog:
             view = self._views.get((oid, number))
             if view is not None and serial == view.scanned:
                 view.scanned = serial + 1
-                view.unfinished.add(serial)
+                view.here.add(serial)
 
-    def foundDue(self, oid, number, key, serial, priority):
-        """Return a ticket for a run whose time has come; None if known.
+    def found(self, oid, number, serial, entry, priority):
+        """Return a ticket for a run that *entry* stands for; None if known.
 
-        None as well where there is no room: the entry *key* of the lane's Due
-        stays until the run is finished.
+        None as well where there is no room.  The entry stays until the run is
+        finished.
         """
         with self._lock:
             view = self._views.get((oid, number))
-            if (view is None or serial in view.unfinished
-                    or self._waiting >= CAPACITY):
+            if view is None or view.isKnown(serial):
                 return None
-            view.unfinished.add(serial)
-            view.due_keys[serial] = key
-            self._waiting += 1
-            return Ticket(oid, number, serial, view.inherited_below > 0,
-                          priority)
+            if self._waiting >= CAPACITY + CAPACITY // 10:
+                self.is_behind = True
+                return None
+            view.noted[serial] = entry
+            return self._wait(view, Ticket(
+                oid, number, serial, view.inherited_below > 0, priority,
+                next(self._count)))
+
+    def foundOver(self, oid, number, serial, entry):
+        """Let *entry* be removed: its run is finished."""
+        with self._lock:
+            view = self._views.get((oid, number))
+            if view is not None and serial not in view.here:
+                view.stale[serial] = entry
+
+    def borrow(self, oid, number, entry, priority):
+        """Return a ticket for a run on the shelf of a lane of another.
+
+        None if it is here already, or nothing is to begin.
+        """
+        place, serial = (oid, number), serialOf(entry[1])
+        with self._lock:
+            view = self._guests.setdefault(place, LaneView(0, 0, True))
+            if place in self._views or serial in view.here or self._is_quiet:
+                return None
+            view.noted[serial] = entry
+            return self._wait(view, Ticket(
+                oid, number, serial, True, priority, next(self._count)))
+
+    def borrowed(self):
+        """Return {type name: how many runs of others' lanes are here}."""
+        with self._lock:
+            self._guests = {place: view for place, view
+                            in self._guests.items() if view.here}
+            return Counter(name for view in self._guests.values()
+                           for name, _ in view.noted.values())
 
     def isKnown(self, oid, number, serial):
         """Return whether the run waits or works here already.
 
-        Or is finished, and its entry in the lane's Due is to be removed.
+        Or is finished, and its entry is to be removed.
         """
         with self._lock:
             view = self._views.get((oid, number))
-            return view is not None and (
-                serial in view.unfinished or serial in view.due_keys)
-
-    def defer(self, ticket, due_at):
-        """Let *ticket*, which was waiting, wait in the database."""
-        with self._lock:
-            self._waiting -= 1
-            view = self._views.get((ticket.registry_oid, ticket.lane))
-            if view is not None:
-                view.deferred[ticket.serial] = due_at
-
-    def dueChanges(self, oid, number, limit):
-        """Return what to write into a lane's Due: (new, old).
-
-        *new* are at most *limit* (serial, due_at), *old* as many keys.
-        """
-        with self._lock:
-            view = self._views[oid, number]
-            new = list(itertools.islice(view.deferred.items(), limit))
-            moved = {serial for serial, _ in new}
-            old = [key for serial, key in view.due_keys.items()
-                   if serial in moved or serial not in view.unfinished]
-            return new, old[:limit]
-
-    def dueWritten(self, oid, number, new, old):
-        """Note that these changes of a lane's Due are committed."""
-        with self._lock:
-            view = self._views.get((oid, number))
-            if view is None:
-                return
-            old = set(old)
-            view.due_keys = {serial: key for serial, key
-                             in view.due_keys.items() if key not in old}
-            for serial, due_at in new:
-                if view.deferred.get(serial) == due_at:
-                    del view.deferred[serial]
-                    view.unfinished.discard(serial)
+            return view is not None and view.isKnown(serial)
 
     def isInherited(self, oid, number, serial):
         """Return whether a process before this one may have begun the run."""
@@ -191,36 +152,63 @@ class Backlog:
             view = self._views.get((oid, number))
             return view is not None and serial < view.inherited_below
 
-    def begun(self):
-        """A ticket has found its thread."""
-        with self._lock:
-            self._waiting -= 1
-            return self.is_behind and self._waiting < CAPACITY // 2
+    def hasRoom(self):
+        """Return whether there is more to scan, and much room for it."""
+        return self.is_behind and self._waiting < CAPACITY // 2
 
-    def again(self):
-        """A ticket goes back to wait."""
-        with self._lock:
-            self._waiting += 1
+    def room(self):
+        """Return how many tickets are welcome that can wait elsewhere.
 
-    def finished(self, ticket):
-        """There is nothing more to do for *ticket*."""
-        with self._lock:
-            view = self._views.get((ticket.registry_oid, ticket.lane))
-            if view is not None:
-                view.unfinished.discard(ticket.serial)
-
-    def unborn(self, ticket):
-        """*ticket* names a run that was rolled back before its commit.
-
-        So its serial is given out again.
+        A few even where new ones fill all of the memory, and for ever.
         """
+        return max(0, CAPACITY // 2 - self._waiting, min(
+            CAPACITY // 100, CAPACITY + CAPACITY // 10 - self._waiting))
+
+    # What the database is told
+
+    def changes(self, oid, number, limit):
+        """Return what to write of a lane: see `LaneView.changes`."""
         with self._lock:
-            view = self._views.get((ticket.registry_oid, ticket.lane))
+            view = self._views.get((oid, number))
+            return ([], []) if view is None else view.changes(limit)
+
+    def written(self, oid, number, new, old):
+        """Note that these changes of a lane are committed."""
+        with self._lock:
+            view = self._views.get((oid, number))
             if view is not None:
-                view.scanned = min(view.scanned, ticket.serial)
+                view.written(new, old)
+
+    def stragglers(self, oid, number, limit):
+        """See `LaneView.stragglers`."""
+        with self._lock:
+            view = self._views.get((oid, number))
+            return [] if view is None else view.stragglers(limit)
+
+    def noted(self, oid, number, serial, entry):
+        """*entry*, which is committed, stands for a run that stays here."""
+        with self._lock:
+            view = self._views.get((oid, number))
+            if view is not None:
+                view.note(serial, entry)
 
     def position(self, oid, number):
-        """Return the least serial that may still want work."""
+        """Return the least serial that nothing in the database stands for."""
         with self._lock:
-            view = self._views[oid, number]
-            return min(view.unfinished, default=view.scanned)
+            return self._views[oid, number].position()
+
+
+def eachLane(backlog, connection):
+    """Yield (registry oid, number, lane) of what is consumed here.
+
+    A lane whose registry is gone is forgotten.
+    """
+    for oid, number in backlog.lanes():
+        try:
+            lane = connection.get(oid).lanes[number]
+            for part in (lane.births, lane.cursor, lane.due, lane.due.tree):
+                part._p_activate()
+        except KeyError:
+            backlog.dropLane(oid, number)
+        else:
+            yield oid, number, lane

@@ -27,3 +27,8 @@ def setClock(clock=None):
     """Let `now` ask *clock*, a function; None: the clock of the machine."""
     global _clock
     _clock = clock or time.time
+
+
+def isLater(moment):
+    """Return whether *moment* (a time, or None: at once) is still to come."""
+    return moment is not None and moment > now()

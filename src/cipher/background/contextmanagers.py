@@ -15,12 +15,28 @@
 
 Classes rather than generators: they are entered for each iteration.
 """
+import logging
 from contextlib import ContextDecorator
 
 import transaction
 from zope.component import hooks
 from zope.security.management import endInteraction
 from zope.security.management import newInteraction
+
+
+log = logging.getLogger(__name__)
+
+
+def abortQuietly():
+    """Abort the thread's transaction because of an error that goes on.
+
+    A storage that is away may make that fail as well, but only behind the
+    abort proper: the error to tell of is the first one.
+    """
+    try:
+        transaction.abort()
+    except Exception as error:
+        log.debug('Abort: %s: %s', type(error).__name__, error)
 
 
 class ZopeInteraction(ContextDecorator):
@@ -86,25 +102,25 @@ class ZopeTransaction(ContextDecorator):
         self._path = path
 
     def __enter__(self):
-        txn = transaction.begin()
         try:
+            txn = transaction.begin()
             if self._user:
                 txn.setUser(self._user, self._path)
             if self._note:
                 txn.note(self._note)
         except BaseException:
-            transaction.abort()
+            abortQuietly()
             raise
         return txn
 
     def __exit__(self, type, error, traceback):
         if type is not None:
-            transaction.abort()
+            abortQuietly()
             return
         # Not the one of __enter__: the work may have ended that one and
         # begun another.
         try:
             transaction.commit()
         except BaseException:
-            transaction.abort()
+            abortQuietly()
             raise

@@ -17,6 +17,7 @@ Pickles name the classes of this module: they stay here.
 """
 from BTrees.LLBTree import LLBTree
 from BTrees.LLBTree import LLTreeSet
+from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 
 
@@ -26,12 +27,19 @@ class Cursor(Persistent):
     def __init__(self):
         self.owner = None
         self.position = 1
+        self.shelf = None   # Shelf, from when one was needed on
 
     def __getstate__(self):
-        return self.owner, self.position
+        return self.owner, self.position, self.shelf
 
     def __setstate__(self, state):
-        self.owner, self.position = state
+        self.owner, self.position, self.shelf = state
+
+    def getShelf(self):
+        """Return the `Shelf` to write, a new one if need be."""
+        if self.shelf is None:
+            self.shelf = Shelf()
+        return self.shelf
 
 
 class Due(Persistent):
@@ -64,14 +72,81 @@ class Due(Persistent):
 
     def remove(self, key):
         """Forget the entry *key*."""
-        self.serials.discard(self.tree.pop(key))
+        serial = self.tree.pop(key, None)
+        if serial is not None:
+            self.serials.discard(serial)
 
     def walk(self, below):
         """Yield the serials under *below*, the greatest first."""
-        while self.serials:
-            try:
-                serial = self.serials.maxKey(below - 1)
-            except ValueError:
-                return
-            yield serial
-            below = serial
+        return _walk(self.serials, below)
+
+
+#: A key of a shelf holds the priority above so many bits of the serial.
+_SERIAL_BITS = 43
+_MOST = 2 ** (62 - _SERIAL_BITS)
+
+
+def shelfKey(priority, serial):
+    """Return the key of a run on a shelf: the urgent first, then the old."""
+    return -max(-_MOST, min(_MOST, priority)) << _SERIAL_BITS | serial
+
+
+def serialOf(key):
+    """Return the serial that a key of a shelf stands for."""
+    return key & (1 << _SERIAL_BITS) - 1
+
+
+class Shelf(Persistent):
+    """Runs that the cursor of a lane has passed though they are not finished.
+
+    They cannot begin for the time being, or take longer than the cursor
+    waits.  Written by the consumer of the lane.
+    """
+
+    def __init__(self):
+        self.types = OOBTree()       # type name -> LLTreeSet of shelfKey
+        self.serials = LLTreeSet()   # the same, for lists
+
+    def __getstate__(self):
+        return self.types, self.serials
+
+    def __setstate__(self, state):
+        self.types, self.serials = state
+
+    def add(self, name, key):
+        """Put a run of the type *name* there; it may be there already."""
+        keys = self.types.get(name)
+        if keys is None:
+            keys = self.types[name] = LLTreeSet()
+        keys.insert(key)
+        self.serials.insert(serialOf(key))
+
+    def remove(self, name, key):
+        """Take a run away, if it is there."""
+        keys = self.types.get(name)
+        if keys is None:
+            return
+        keys.discard(key)
+        self.serials.discard(serialOf(key))
+        if not keys:
+            del self.types[name]
+
+    def keys(self, name, after=None):
+        """Yield the keys of a type behind the key *after*, in order."""
+        keys = self.types.get(name)
+        if keys:
+            yield from keys.keys(after, excludemin=after is not None)
+
+    def walk(self, below):
+        """Yield the serials under *below*, the greatest first."""
+        return _walk(self.serials, below)
+
+
+def _walk(serials, below):
+    while serials:
+        try:
+            serial = serials.maxKey(below - 1)
+        except ValueError:
+            return
+        yield serial
+        below = serial

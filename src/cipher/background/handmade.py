@@ -37,6 +37,7 @@ from cipher.background.runtime import startRuntime
 from cipher.background.settings import RuntimeSettings
 from cipher.background.text import NOTE_LIMIT
 from cipher.background.text import cleanLine
+from cipher.background.transient import isTransient
 
 
 log = logging.getLogger(__name__)
@@ -76,12 +77,12 @@ class HandMadeRecorder(LoopRecorder):
         for tries in range(1, ENTRY_TRIES + 1):
             try:
                 return self._enter(worker, registry)
-            except TransientError as error:
+            except Exception as error:
+                if not isTransient(error, worker.site_db):
+                    log.exception('%s: could not be recorded', worker.name)
+                    return
                 log.debug('%s: %s; trying again', worker.name,
                           type(error).__name__)
-            except Exception:
-                log.exception('%s: could not be recorded', worker.name)
-                return
             time.sleep(backOff(tries, cap=1.0))
 
     def _enter(self, worker, registry):
@@ -127,6 +128,11 @@ class HandMadeRecorder(LoopRecorder):
         if self.live is not None:
             super().done(worker, connection, result)
 
+    def cleaned(self, worker, connection):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+        if self.live is not None:
+            super().cleaned(worker, connection)
+
     def ended(self, worker, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         if self.live is not None:
@@ -142,7 +148,8 @@ def _runtime_of(db):
     runtime = switchboard.getRuntime(db)
     if runtime is None:
         try:
-            runtime = startRuntime(db, RuntimeSettings(threads=0))
+            runtime = startRuntime(
+                db, RuntimeSettings(threads=0), is_implicit=True)
         except RuntimeRefused:
             runtime = switchboard.getRuntime(db)
             if runtime is None:

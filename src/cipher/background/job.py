@@ -98,3 +98,13 @@ class ItemsJob(BackgroundJob):
             if count >= self.batch_size or time.monotonic() >= deadline:
                 return cursor, count
         return None, count
+
+
+def makeWorker(worker_type, input, *place):
+    """Return a worker of that type; *place* as `BackgroundWorkerThread`."""
+    if worker_type.handler is not None:
+        return HandlerJob(
+            worker_type.name, worker_type.handler, *place, input)
+    worker = worker_type.factory(*place, **input)
+    worker.input = input
+    return worker

@@ -17,29 +17,25 @@ Called by the control thread only.  Each step is one short transaction; one
 that conflicts is left to the next turn.
 """
 import logging
-import time
 
 from cipher.background import clock
 from cipher.background import process
+from cipher.background.adoption import Adoption
+from cipher.background.backlog import eachLane
+from cipher.background.census import Census
 from cipher.background.chores import Chores
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import RunInterruptedEvent
-from cipher.background.lane import Lane
-from cipher.background.lifecycle import isSilent
+from cipher.background.interfaces import RuntimeRefused
 from cipher.background.pool import getPool
 from cipher.background.pruner import Pruner
 from cipher.background.recording import writeInterruption
 from cipher.background.scanner import Scanner
-from cipher.background.scanner import eachLane
 
 
 log = logging.getLogger(__name__)
-
-#: Lanes beyond one for each thread: as many transactions of this process may
-#: start runs at a time without a conflict.
-SPARE_LANES = 4
 
 #: Seconds.  What lives shorter than this is not told to other processes.
 LIVE_AFTER = 1.0
@@ -48,13 +44,16 @@ LIVE_AFTER = 1.0
 class Keeper:
     """Keeps the records of one runtime."""
 
-    def __init__(self, runtime, is_exclusive):
+    def __init__(self, runtime):
         self._runtime = runtime
-        self._is_exclusive = is_exclusive   # no other process has the database
         self._is_recorded = False
-        self._beats = {}        # process id -> (count, monotonic time seen)
-        self._told_live = {}    # what LiveRuns says
+        self._told_live = {}    # what LiveRuns says; None: not known
+        self._told_load = None
+        self.unrecorded = set()   # tickets of runs that could not tell
         self._scanner = Scanner(runtime)
+        self._census = Census(runtime)
+        self._adoption = Adoption(
+            runtime, self._census, self._scanner.orphans, self._tell)
         self._chores = Chores(runtime)
         self._pruner = Pruner(runtime)
 
@@ -75,29 +74,55 @@ class Keeper:
                 is_news = any(r._p_oid not in known for r in registries)
                 is_dry = any(getPool(self._runtime.db, r._p_oid).ran_dry
                              for r in registries)
-            if not self._is_recorded:
-                self._record(connection)
+            self._keep_record(connection)
             if self._runtime.threads and (
                     with_adoption or is_news or is_dry):
-                self._adopt(connection)
+                self._adoption.turn(connection)
             is_more = self._scanner.turn(connection)
             if with_adoption:
                 self._scanner.lookAtForeign(connection)
-            if self._runtime.threads:
+                self._scanner.lookAtUnrecorded(connection, self.unrecorded)
+            if self._runtime.threads and self._runtime.is_taking:
                 self._chores.turn(connection)
                 is_more |= self._pruner.turn(connection)
             return is_more
 
-    def _record(self, connection):
+    def _keep_record(self, connection):
+        """Have a record that says what we are; obey what it asks for."""
         runtime = self._runtime
-        pid = runtime.pid
-        with ZopeTransaction(note=self._runtime.note('begins')):
-            process.getDirectory(connection).processes[runtime.id] = (
-                process.ProcessRecord(
-                    runtime.id, runtime.host, pid, process.machineId(),
-                    process.pidStarted(pid), runtime.threads,
-                    runtime.settings.lease, clock.now()))
+        with ZopeTransaction(note=runtime.note('begins')):
+            processes = process.getDirectory(connection).processes
+            record = processes.get(runtime.id)
+            was_lost = record is None and self._is_recorded
+            if record is None:
+                record = self._make_record()
+                processes[runtime.id] = record
+            threads, lease = runtime.threads, runtime.settings.lease
+            if (record.threads, record.lease) != (threads, lease):
+                record.threads, record.lease = threads, lease
+            wish = record.wish
+            if runtime.is_draining and not wish.is_draining:
+                wish.is_draining = True   # so that nobody gives it anything
+            if runtime.quiet_wish not in (None, wish.is_quiet):
+                wish.is_quiet = runtime.quiet_wish
+                wish.asked = None
+        if was_lost:
+            # Others took this process for dead: a paused machine.
+            runtime.lostLease()
+            self._told_live = {}
+            self._told_load = None
         self._is_recorded = True
+        runtime.quiet_wish = None
+        runtime.obey(wish.is_quiet, wish.is_draining)
+
+    def _make_record(self):
+        runtime = self._runtime
+        record = process.ProcessRecord(
+            runtime.id, runtime.host, runtime.pid, process.machineId(),
+            process.pidStarted(runtime.pid), runtime.threads,
+            runtime.settings.lease, clock.now())
+        record.wish.is_quiet = runtime.is_quiet
+        return record
 
     # Beat
 
@@ -109,39 +134,61 @@ class Keeper:
             live = self._live()
             with ZopeTransaction(note=self._runtime.note('beat')):
                 record = self._own_record(connection)
+                if record is None:
+                    return
                 record.beat.count += 1
                 record.beat.beat_at = clock.now()
                 self._write_live(record, live)
                 self._write_cursors(connection)
             self._told_live = live
+        self._census.noteBeat()
 
     def tellLive(self):
         """Tell what is live, when that is news."""
         live = self._live()
-        if live == self._told_live or not self._is_recorded:
+        load = self._adoption.load
+        if not self._is_recorded or (
+                live == self._told_live
+                and load == self._told_load):
             return
         with ZodbConnection(self._runtime.db) as connection:
             with ZopeTransaction(note=self._runtime.note('live runs')):
-                self._write_live(self._own_record(connection), live)
+                record = self._own_record(connection)
+                if record is None:
+                    return
+                self._write_live(record, live)
+                if record.live.load != load:
+                    record.live.load = load
                 self._write_cursors(connection)
         self._told_live = live
+        self._told_load = load
+
+    def _tell(self, connection):
+        """Tell what is live in the open transaction."""
+        self._told_live = None
+        record = self._own_record(connection)
+        if record is None:
+            raise RuntimeRefused('process %s was taken for dead'
+                                 % self._runtime.name)
+        self._write_live(record, self._live())
 
     def _own_record(self, connection):
-        directory = process.getDirectory(connection)
-        record = directory.processes.get(self._runtime.id)
-        if record is None:
-            # Others took this process for dead: a paused machine.
-            self._is_recorded = False
-            self._runtime.lostLease()
-            self._record(connection)
-            record = directory.processes[self._runtime.id]
-        return record
+        """Return our record; None when others took us for dead."""
+        return process.getDirectory(connection).processes.get(
+            self._runtime.id)
 
     def _live(self):
-        limit = clock.now() - LIVE_AFTER
-        return {live.key: (live.started_at, live.progress)
-                for live in self._runtime.allLive()
-                if live.started_at <= limit}
+        now = clock.now()
+        # What has begun in a lane of another process is told at once: else
+        # that one would begin it as well.
+        told = dict.fromkeys(
+            self._runtime.backlog.given(), (now, None, '', None))
+        for live in self._runtime.allLive():
+            if live.is_abandoned:
+                told.pop(live.key, None)
+            elif live.key in told or live.started_at <= now - LIVE_AFTER:
+                told[live.key] = live.tell()
+        return told
 
     def _write_live(self, record, live):
         if record.live.runs != live:
@@ -153,74 +200,6 @@ class Keeper:
             position = backlog.position(oid, number)
             if lane.cursor.position != position:
                 lane.cursor.position = position
-
-    # Adoption of lanes, rescue of runs
-
-    def _dead(self, directory):
-        """Return the records of the processes that are dead."""
-        now = time.monotonic()
-        dead = []
-        for record in directory.processes.values():
-            if record.id == self._runtime.id:
-                continue
-            count = record.beat.count
-            seen_count, seen_at = self._beats.get(record.id, (None, now))
-            if count != seen_count:
-                seen_at = now
-            self._beats[record.id] = count, seen_at
-            if (self._is_exclusive or process.isKnownDead(record)
-                    or isSilent(now - seen_at, record.lease)):
-                dead.append(record)
-        return dead
-
-    def _adopt(self, connection):
-        runtime = self._runtime
-        adopted = []   # arguments of Backlog.addLane
-        own = {}       # registry oid -> lane numbers
-        with ZopeTransaction(note=self._runtime.note('lanes')):
-            directory = process.getDirectory(connection)
-            dead = self._dead(directory)
-            for record in dead:
-                # Fails when the process beats after all.
-                connection.readCurrent(record.beat)
-                self._scanner.orphans.update(record.live.runs)
-                del directory.processes[record.id]
-            alive = set(directory.processes)
-            for registry in directory.listRegistries():
-                own[registry._p_oid] = self._adopt_lanes(
-                    registry, alive, adopted)
-        known = set(runtime.backlog.lanes())
-        for lane in adopted:
-            if lane[:2] not in known:
-                runtime.backlog.addLane(*lane)
-        for oid, numbers in own.items():
-            getPool(runtime.db, oid).setOwn(numbers)
-        for record in dead:
-            log.warning('Process %s (%s) is dead; its work is taken over',
-                        record.name, record.id)
-
-    def _adopt_lanes(self, registry, alive, adopted):
-        runtime = self._runtime
-        own = []
-        for lane in registry.lanes.values():
-            owner = lane.cursor.owner
-            if owner not in alive:
-                lane.cursor.owner = runtime.id
-                adopted.append((
-                    registry._p_oid, lane.number, lane.cursor.position,
-                    lane.births.next_serial, owner is not None))
-            if lane.cursor.owner == runtime.id and not lane.is_guest:
-                own.append(lane.number)
-        wanted = runtime.threads + SPARE_LANES
-        if getPool(runtime.db, registry._p_oid).ran_dry:
-            wanted = max(wanted, len(own) + SPARE_LANES)
-        while len(own) < wanted:
-            lane = Lane(registry.lanes.maxKey() + 1)
-            lane.cursor.owner = runtime.id
-            registry.lanes[lane.number] = lane
-            own.append(lane.number)
-            adopted.append((registry._p_oid, lane.number, 1, 1, False))
-        return own
 
     # The end
 

@@ -18,7 +18,13 @@ from typing import NamedTuple
 from cipher.background import clock
 from cipher.background.runlog import LogBuffer
 from cipher.background.secrets import mask
+from cipher.background.stack import getStack
 from cipher.background.status import Live
+from cipher.background.workloop import OnePiece
+
+
+#: Characters.  Of the log of a run other processes are told the end.
+LOG_TAIL = 2000
 
 
 class Ticket(NamedTuple):
@@ -29,6 +35,7 @@ class Ticket(NamedTuple):
     serial: int
     is_inherited: bool = False   # another process may have begun it
     priority: int = 0            # the greater, the more urgent
+    number: int = 0              # what came first goes first
 
     @property
     def run_id(self):
@@ -58,6 +65,8 @@ class LiveRun:
         self.due_at = None          # when it is to be begun again, if at all
         self.is_shutdown = False    # the stop is that of the process
         self.is_abandoned = False   # it must not commit any more
+        self.is_unrecorded = False  # its end could not be written
+        self.is_lost = False        # the run is another process's by now
         self.conflicts = 0
         self._lock = threading.Lock()
 
@@ -76,6 +85,26 @@ class LiveRun:
     def getLog(self):
         """Return the log so far, likewise."""
         return self.hide(self.log.getText())
+
+    def getStack(self):
+        """Return where its thread stands; None if it is at its end."""
+        stack = self.thread_id and getStack(self.thread_id)
+        # Else the thread may be at something else by now.
+        if self.runtime.findLive(self.registry_oid, self.run_id) is self:
+            return stack
+        return None
+
+    def tell(self):
+        """Return what other processes are told of it, plain data."""
+        return (self.started_at, self.progress, self.getLog()[-LOG_TAIL:],
+                self.getStack() if self.stop is not None else None)
+
+    def isEndless(self):
+        """Return whether no time would be enough for it.
+
+        So for a loop; and what has not begun need not begin.
+        """
+        return self.worker is None or not isinstance(self.worker, OnePiece)
 
     def begin(self, worker):
         """The worker's thread has begun."""
@@ -97,6 +126,13 @@ class LiveRun:
                 self.is_shutdown = False
             else:
                 self.is_shutdown = self.stop is None
+            if self.worker is not None:
+                self.worker.requestStop()
+
+    def abandon(self):
+        """Let the worker commit no more, and so need not go on."""
+        self.is_abandoned = True
+        with self._lock:
             if self.worker is not None:
                 self.worker.requestStop()
 

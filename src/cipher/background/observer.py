@@ -49,6 +49,9 @@ class WorkObserver:
     def failed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
 
+    def cleaned(self, worker, connection):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+
     def cleanupFailed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
 

@@ -18,12 +18,17 @@ whose last change it does not see: both would conflict.  So a transaction
 checks a lane out until its end, and gets one whose last change, by whichever
 thread of this process, is in its snapshot.
 """
+import os
 import random
 import threading
 import weakref
 
 from cipher.background import switchboard
 
+
+#: A transaction that has started so many runs in a guest lane goes on with
+#: another one.
+BULK = 50
 
 _pools = weakref.WeakKeyDictionary()   # DB -> {oid of the registry: LanePool}
 _pools_lock = threading.Lock()
@@ -44,6 +49,13 @@ class _Lease:
         # The cache would let them go, and with them what they know.
         self._parts = lane.births, lane.finishes
         self.born = {}   # serial -> (priority, due_at), in order
+
+    def isFull(self):
+        """Return whether its transaction had better start runs elsewhere.
+
+        A guest lane is all one process's work.
+        """
+        return self.lane.is_guest and len(self.born) >= BULK
 
     def serials(self):
         # Those of the objects as this transaction's connection sees them.
@@ -66,10 +78,28 @@ class LanePool:
     def setOwn(self, numbers):
         """From now on only this process writes the lanes of these numbers."""
         with self._lock:
+            if self._own == tuple(numbers) and not self.ran_dry:
+                return   # whoever has one set apart need not look for it
             self._own = tuple(numbers)
             self._reserved = {number: thread for number, thread
                               in self._reserved.items() if number in numbers}
             self.ran_dry = False
+
+    def giveUp(self, number):
+        """Write that lane no longer as our own; return whether that is so.
+
+        False while a transaction writes it: it is to be asked again.
+        """
+        with self._lock:
+            self._own = tuple(own for own in self._own if own != number)
+            self._reserved.pop(number, None)
+            return self._is_free(number)
+
+    def used(self):
+        """Return the numbers of the lanes that our threads write."""
+        with self._lock:
+            return {number for number in self._own
+                    if self._owner_of(number) or not self._is_free(number)}
 
     def reserve(self):
         """Set a lane apart for the calling thread, as long as it lives.
@@ -93,9 +123,12 @@ class LanePool:
     def checkOut(self, registry, txn):
         """Return the `Lease` of *txn*, made if need be."""
         try:
-            return txn.data(self)
+            lease = txn.data(self)
         except KeyError:
             pass
+        else:
+            if not lease.isFull():
+                return lease
         lease = _Lease(self._choose(registry, txn))
         txn.set_data(self, lease)
         txn.addAfterCommitHook(
@@ -124,12 +157,9 @@ class LanePool:
     def _choose_guest(self, registry, txn):
         guests = [lane for lane in registry.lanes.values() if lane.is_guest]
         random.shuffle(guests)
-        last = getattr(self._local, 'guest', None)
-        guests.sort(key=lambda lane: (
-            not self._is_free(lane.number), not self._is_seen(lane),
-            lane.number != last))
-        lane = guests[0]
-        self._local.guest = lane.number
+        # One chosen at random, so that each of their consumers gets work.
+        lane = min(guests, key=lambda lane: (
+            not self._is_free(lane.number), not self._is_seen(lane)))
         self._leases[lane.number] = weakref.ref(txn)
         return lane
 
@@ -168,3 +198,14 @@ class LanePool:
 
 def _nobody():
     return None
+
+
+def _forget_after_fork():
+    # The lanes of the parent are the parent's to write.
+    global _pools_lock
+    _pools_lock = threading.Lock()
+    _pools.clear()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_forget_after_fork)

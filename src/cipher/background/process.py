@@ -23,6 +23,8 @@ from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 from persistent.wref import WeakRef
 
+from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import InvalidDatabase
 from cipher.background.reference import isInPlace
 
 
@@ -36,12 +38,34 @@ class Beat(Persistent):
     beat_at = 0.0
 
 
+#: How much a process has to do, as far as others want to know.
+IDLE = 'idle'     # nothing, while another one has too much
+DEEP = 'deep'     # much more than it has threads for
+
+
 class LiveRuns(Persistent):
     """What a process carries out at the moment, told now and then."""
 
+    load = None   # IDLE, DEEP or neither
+
     def __init__(self):
-        # (oid of the registry, run id) -> (started_at, progress or None)
+        # (oid of the registry, run id) -> (started_at, progress or None,
+        # end of the log, stack or None)
         self.runs = {}
+
+
+class Wish(Persistent):
+    """What administrators want of a process; written by them alone."""
+
+    is_quiet = False      # to begin nothing new
+    is_draining = False   # to end its runtime
+    asked = None          # (principal, asked_at, reason)
+
+
+class Declared(Persistent):
+    """What a process knows; told when it changes."""
+
+    types = ()   # names of worker types
 
 
 class ProcessRecord(Persistent):
@@ -60,6 +84,8 @@ class ProcessRecord(Persistent):
         self.beat = Beat()
         self.beat.beat_at = started_at
         self.live = LiveRuns()
+        self.wish = Wish()
+        self.declared = Declared()
 
     @property
     def name(self):
@@ -73,6 +99,7 @@ class Directory(Persistent):
         self.registries = OOBTree()   # oid -> weak reference
         self.processes = OOBTree()    # id -> ProcessRecord
         self.slots = OOBTree()        # worker type -> slots.Slots
+        self.offers = OOBTree()       # see offers.Offers
 
     def addRegistry(self, registry):
         """Remember *registry*, which must have its place in the database."""
@@ -87,15 +114,45 @@ class Directory(Persistent):
                 if registry is not None and isInPlace(registry)]
 
 
+class Holders:
+    """The processes that are alive, and what they carry out: a look."""
+
+    def __init__(self, directory, own_id):
+        self._alive = directory.processes
+        # What was begun without a claim, in lanes of whoever looks: they
+        # were handed over meanwhile.
+        self._told = set()
+        for record in directory.processes.values():
+            if record.id != own_id:
+                self._told.update(record.live.runs)
+
+    def hold(self, registry_oid, run):
+        """Return whether one of them carries *run* (or None) out.
+
+        A claimed one, or one that another process tells of.
+        """
+        if run is None or run.isFinished():
+            return False
+        if run.state == RUNNING:
+            return run.owner in self._alive
+        return (registry_oid, run.id) in self._told
+
+
 def getDirectory(connection, create=False):
     """Return the `Directory` of the database; None where it has none.
 
     With *create* it is made where it is missing, in the open transaction.
+    Raise `InvalidDatabase` where something else is in its place.
     """
     root = connection.root()
     directory = root.get(ROOT_KEY)
     if directory is None and create:
         directory = root[ROOT_KEY] = Directory()
+    if not isinstance(directory, (Directory, type(None))):
+        raise InvalidDatabase(
+            'database: expected the directory of cipher.background at %r in '
+            'its root, got a %s; give that another name, or remove it'
+            % (ROOT_KEY, type(directory).__name__))
     return directory
 
 

@@ -15,7 +15,6 @@
 import logging
 import time
 
-from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError
 from zope.component import queryUtility
 from zope.event import notify
@@ -46,6 +45,7 @@ from cipher.background.recording import putOff
 from cipher.background.recording import writeError
 from cipher.background.recording import writeInterruption
 from cipher.background.reference import isInPlace
+from cipher.background.transient import isTransient
 
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class RunRecorder(WorkObserver):
     def began(self, worker, connection):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         registry, run = self._find(connection)
-        if self._is_done and run.isFinished() and self._is_mine(run):
+        if self._is_committed(run):
             return True
         self._check_fence(run)
         worker.checkStop()
@@ -157,6 +157,12 @@ class RunRecorder(WorkObserver):
         self._record(connection, lambda registry, run:
                      self._write_error(registry, run, error, worker))
 
+    def cleaned(self, worker, connection):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+        if self.live.is_lost or self.live.is_abandoned:
+            raise RunLost('run %r: lost; its cleanup is not committed'
+                          % self.live.run_id)
+
     def cleanupFailed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         self._record(connection, lambda registry, run:
@@ -174,9 +180,9 @@ class RunRecorder(WorkObserver):
                      self._write_error(registry, run, error))
 
     def putBack(self, connection):
-        """Let the run wait again, in the open transaction: nothing began."""
-        registry, run = self._find(connection)
-        writeInterruption(registry, run, must_not_rerun=False)
+        """Let the run wait again: nothing began."""
+        self._record(connection, lambda registry, run: writeInterruption(
+            registry, run, must_not_rerun=False))
 
     # The run
 
@@ -188,15 +194,21 @@ class RunRecorder(WorkObserver):
             registry = connection.get(self.live.registry_oid)
             run = registry.getRun(self.live.lane, self.live.serial)
         except KeyError:
+            self.live.is_lost = True
             raise RunLost('run %r: the registry was removed'
                           % self.live.run_id) from None
         if run is None:
+            self.live.is_lost = True
             raise RunLost('run %r was removed' % self.live.run_id)
         self._found = connection, registry, run
         return registry, run
 
     def _is_mine(self, run):
         return run.epoch == self._epoch and run.owner == self.live.runtime.id
+
+    def _is_committed(self, run):
+        """Return whether the work was committed though nobody told so."""
+        return self._is_done and run.isFinished() and self._is_mine(run)
 
     def _check_fence(self, run):
         """Raise `RunLost` unless the run still is this worker's.
@@ -212,6 +224,7 @@ class RunRecorder(WorkObserver):
         else:
             held = run.state == PENDING and run.epoch == self._epoch
         if not held:
+            self.live.is_lost = True
             raise RunLost('run %r: expected to hold it, got one that is %r '
                           'by now' % (run.id, run.state))
 
@@ -254,6 +267,8 @@ class RunRecorder(WorkObserver):
             try:
                 with ZopeTransaction(note='run %s' % self.live.run_id):
                     registry, run = self._find(connection)
+                    if fenced and self._is_committed(run):
+                        return
                     if fenced:
                         self._check_fence(run)
                     write(registry, run)
@@ -261,13 +276,15 @@ class RunRecorder(WorkObserver):
             except RunLost as lost:
                 log.info('%s', lost)
                 return
-            except TransientError as error:
-                log.debug('Run %s: %s; writing again', self.live.run_id,
-                          type(error).__name__)
-            except Exception:
-                log.exception('Run %s: its end could not be written',
-                              self.live.run_id)
+            except Exception as error:
+                if isTransient(error, self.live.runtime.db):
+                    log.debug('Run %s: %s; writing again', self.live.run_id,
+                              type(error).__name__)
+                else:
+                    log.exception('Run %s: its end could not be written',
+                                  self.live.run_id)
             time.sleep(backOff(tries, cap=20.0))
+        self.live.is_unrecorded = True
         log.critical('Run %s: its end could not be written after %d tries; '
                      'it will count as interrupted', self.live.run_id,
                      RECORDING_TRIES)

@@ -106,6 +106,13 @@ class LoopRecorder(RunRecorder):
         if isinstance(error, (ContextGone, SiteGone, StarterGone)):
             raise error   # the next iteration would not find it either
 
+    def cleaned(self, worker, connection):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+        super().cleaned(worker, connection)
+        run = self._find(connection)[1]
+        self._check_fence(run)
+        connection.readCurrent(run)
+
     def cleanupFailed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         # Not instead of an error of the work.
@@ -119,6 +126,7 @@ class LoopRecorder(RunRecorder):
                              self._write_loop_end(worker, registry, run,
                                                   error))
         except Exception:
+            self.live.is_unrecorded = True
             log.exception('Run %s: its end could not be written',
                           self.live.run_id)
         finally:

@@ -32,8 +32,10 @@ from cipher.background.interfaces import StopRequested
 from cipher.background.lifecycle import cleanDelay
 from cipher.background.run import RunDetails
 from cipher.background.run import StopRequest
+from cipher.background.text import cleanLine
 from cipher.background.text import describeError
 from cipher.background.text import formatTraceback
+from cipher.background.unstorable import explain
 
 
 #: Attempts that are kept, the last ones.
@@ -77,21 +79,27 @@ def writeError(live, run, registry, error, retry_delay):
     attempts = run.attempts + (run.state != RUNNING)
     details = _details(run)
     details.traceback = live.hide(formatTraceback(error))
+    described = live.hide(_describe(error))
     now = clock.now()
     details.history = (*details.history, (
         live.started_at, max(0.0, now - live.started_at),
-        *live.hide(describeError(error))))[-HISTORY_LIMIT:]
+        *described))[-HISTORY_LIMIT:]
     delay = None
     if live.stop is None and not isinstance(error, _FINAL):
         delay = retry_delay(attempts)
     if delay is None:
-        finish(live, run, registry, FAILED, RunFailedEvent,
-               error=live.hide(describeError(error)))
+        finish(live, run, registry, FAILED, RunFailedEvent, error=described)
     else:
         log = live.getLog()
         if log:
             details.log = log
         putOff(live, run, registry, delay, attempts=attempts)
+
+
+def _describe(error):
+    kind, text = describeError(error)
+    where = explain(error)
+    return kind, cleanLine('%s (%s)' % (where, text)) if where else text
 
 
 def _read_stop(live, run, registry):
@@ -100,8 +108,10 @@ def _read_stop(live, run, registry):
     One that is committed meanwhile makes this transaction conflict.
     """
     if live.stop is None:
-        run._p_jar.readCurrent(registry.stops)
-        request = registry.stops.get(run.id)
+        stops = registry.stops
+        stops._p_activate()   # of a ghost readCurrent takes no notice
+        run._p_jar.readCurrent(stops)
+        request = stops.get(run.id)
         if request is not None:
             live.requestStop(StopRequest(*request))
 

@@ -18,41 +18,42 @@ import os
 import threading
 import time
 
-from transaction.interfaces import TransientError
-from ZODB.FileStorage import FileStorage
-from ZODB.MappingStorage import MappingStorage
 from zope.interface import implementer
 
 from cipher.background import process
 from cipher.background import runlog
 from cipher.background import switchboard
+from cipher.background.atwork import AtWork
 from cipher.background.backlog import Backlog
+from cipher.background.checks import checkDatabase
+from cipher.background.control import ControlThread
 from cipher.background.dispatcher import Dispatcher
 from cipher.background.executors.threads import ThreadsExecutor
 from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.keeper import Keeper
-from cipher.background.lifecycle import backOff
 from cipher.background.settings import RuntimeSettings
 
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at what is live, to tell other processes of it.
-TELL_INTERVAL = 3.0
+#: Seconds of the drain, at the most half of it, that are left to jobs that
+#: were asked to stop.
+STOP_TIMEOUT = 5.0
 
-#: A process beats so many times during its lease.
-BEATS_PER_LEASE = 4
+#: Seconds until a run is looked at again that a thread still works on.
+REFUSED_DELAY = 1.0
 
 #: Seconds that the records of the end may take after the drain.
 LEAVE_TIMEOUT = 10.0
 
 
 @implementer(IRuntime)
-class Runtime:
+class Runtime(AtWork):
     """See `~cipher.background.interfaces.IRuntime`."""
 
-    def __init__(self, db, settings=None):
+    def __init__(self, db, settings=None, is_implicit=False):
+        super().__init__()
         self.db = db
         self.settings = settings or RuntimeSettings()
         self.threads = self.settings.threads
@@ -62,19 +63,18 @@ class Runtime:
         self.name = process.processName(self.id)
         self.backlog = Backlog()
         self.executor = ThreadsExecutor(self, self.threads)
-        self.conflicts = 0      # of the runs that are over
-        self._keeper = Keeper(self, _is_exclusive(db))
-        self._lock = threading.Lock()
-        self._live = {}         # (registry oid, run id) -> LiveRun
-        self._idle = threading.Condition(self._lock)
-        self._wish = threading.Event()   # to have a turn at once
+        self.is_implicit = is_implicit   # a thread made by hand needed it
+        self._keeper = Keeper(self)
+        self._is_drain_asked = False
+        self._control = ControlThread(self, self._keeper)
         self.dispatcher = Dispatcher(
-            self.backlog, self.executor, self._wish)
-        self._draining = threading.Event()   # takes nothing new
-        self._end = threading.Event()        # the control thread ends
+            self.backlog, self.executor, self._control.wish)
+        self._ender = None                   # the thread that shuts down
+        self._gone = threading.Event()       # the shutdown is over
+        self.is_quiet = False
+        self.quiet_wish = None  # of this process; to be written by the keeper
+        self.was_lost = False   # others may have begun what our lanes hold
         self._is_forked = False
-        self._control = threading.Thread(
-            target=self._run, name='background-control', daemon=True)
 
     def start(self):
         """Begin.  Raise `RuntimeRefused` where the database has a runtime."""
@@ -83,12 +83,16 @@ class Runtime:
                 'runtime: expected to begin in the process that made it, got '
                 'a fork of it; make one after the fork')
         if switchboard.connect(self.db, self) is not self:
-            raise RuntimeRefused(
-                'runtime: expected a database without one in this process, '
-                'got one that has it; shut that down first')
+            raise _refusal()
+        try:
+            checkDatabase(self.db, self.settings)
+            self.executor.start()
+        except BaseException:
+            self.executor.stop()
+            switchboard.disconnect(self.db, self)
+            raise
         runlog.install()
         atexit.register(self.shutdown)
-        self.executor.start()
         self._control.start()
 
     def note(self, what):
@@ -102,123 +106,112 @@ class Runtime:
     # Called by any thread
 
     @property
-    def is_draining(self):
-        """Whether it takes nothing new."""
-        return self._draining.is_set()
+    def is_taking(self):
+        """Whether it begins anything new."""
+        return not (self.is_quiet or self._draining.is_set())
+
+    def quiet(self, is_quiet=True):
+        """See `~cipher.background.interfaces.IRuntime`."""
+        self.quiet_wish = is_quiet
+        self._set_quiet(is_quiet)
+        self._control.wish()
+
+    def obey(self, is_quiet, is_draining):
+        """Do what the record of the process asks for."""
+        if self.quiet_wish is None and is_quiet != self.is_quiet:
+            self._set_quiet(is_quiet)
+        if is_draining and not (self.is_draining or self._is_drain_asked):
+            # Not here: it waits for the control thread.
+            threading.Thread(target=self.shutdown, name='background-drain',
+                             daemon=True).start()
+            self._is_drain_asked = True
+
+    def _set_quiet(self, is_quiet):
+        log.info('Process %s: %s', self.name, 'quiet, begins nothing new'
+                 if is_quiet else 'not quiet any more')
+        self.is_quiet = is_quiet
+        for ticket in self.backlog.setQuiet(is_quiet):
+            self.executor.submit(ticket)
+
+    def upgrade(self, settings):
+        """Let a runtime that nobody asked for be one with these settings.
+
+        Raise `RuntimeRefused` where there is more than that in the way.
+        """
+        checkDatabase(self.db, settings)
+        executor = ThreadsExecutor(self, settings.threads)
+        with self._lock:
+            if not self.is_implicit or self._draining.is_set():
+                raise _refusal()
+            self.is_implicit = False
+        try:
+            executor.start()
+        except BaseException:
+            self.is_implicit = True
+            executor.stop()
+            raise
+        # Nothing waits in a process without threads.
+        self.executor = executor
+        self.dispatcher = Dispatcher(
+            self.backlog, executor, self._control.wish)
+        self.settings = settings
+        self.threads = settings.threads
+        self._control.wish()
 
     def wake(self, items=()):
         """See `~cipher.background.interfaces.IRuntime`."""
+        if self._is_forked:
+            return   # whoever held its locks is not here
         if items:
             for ticket, due_at in self.backlog.told(items):
                 self.dispatcher.submit(ticket, due_at)
         else:
-            self._wish.set()
+            self._control.wish()
 
-    def mayRun(self, worker_type, live):
-        """Return whether this process alone leaves room for one more."""
-        limit = worker_type.max_running
-        if limit is None:
-            return True
-        with self._lock:
-            return limit > sum(
-                other is not live and other.worker_type is worker_type
-                for other in self._live.values())
+    def begun(self, ticket):
+        """A thread is there for *ticket*; return whether it may begin it."""
+        if not self.backlog.begun(ticket):
+            return False
+        if self.backlog.hasRoom():
+            self._control.wish()
+        return True
 
-    def begun(self):
-        """A thread has taken a ticket."""
-        if self.backlog.begun():
-            self._wish.set()
-
-    def enter(self, live):
-        """Take *live* among the live runs; False if it is there already."""
-        with self._lock:
-            if self._draining.is_set():
-                return False
-            return self._live.setdefault(live.key, live) is live
-
-    def leave(self, live):
-        """*live* is live no longer; its ticket still waits."""
-        with self._lock:
-            self.conflicts += live.conflicts
-            del self._live[live.key]
-            self._idle.notify_all()
+    def refused(self, ticket):
+        """`enter` said False for *ticket*."""
+        live = self.findLive(ticket.registry_oid, ticket.run_id)
+        if self.is_draining or live is not None and not live.is_abandoned:
+            self.backlog.left(ticket)
+        else:
+            # Its lane was lost and came back; a thread still works on it.
+            self.dispatcher.later(ticket, REFUSED_DELAY)
 
     def ended(self, live):
         """There is nothing more to do for *live*."""
-        if live.due_at is None and not live.is_shutdown:
-            # At a shutdown it may wait again: the cursor must not pass it.
+        if live.is_unrecorded:
+            self._keeper.unrecorded.add(live.ticket)
+        elif live.is_lost or live.is_abandoned:
+            self.backlog.goesOn(live.ticket)
+        elif live.due_at is None and not live.is_shutdown:
             self.backlog.finished(live.ticket)
+        elif live.due_at is None:
+            # At a shutdown it may wait again: the cursor must not pass it.
+            self.backlog.left(live.ticket)
         self.leave(live)
         if live.due_at is not None:
             self.dispatcher.again(live.ticket, live.due_at)
         if live.worker_type is not None and live.worker_type.max_running:
             self.dispatcher.unpark(live.worker_type.name)
         if live.stop is not None:
-            self._wish.set()   # the request can be forgotten
-
-    def findLive(self, registry_oid, run_id):
-        """Return the `LiveRun` of a run, or None."""
-        return self._live.get((registry_oid, run_id))
-
-    def getLive(self, registry_oid, run_id):
-        """Return the `status.Live` of a run, None unless it is live here."""
-        live = self.findLive(registry_oid, run_id)
-        return live and live.getStatus()
-
-    def listLive(self, registry_oid):
-        """Return the ids of the runs of a registry that are live here."""
-        with self._lock:
-            return [run_id for oid, run_id in self._live
-                    if oid == registry_oid]
-
-    def allLive(self):
-        """Return every `LiveRun`."""
-        with self._lock:
-            return list(self._live.values())
-
-    def liveRegistries(self):
-        """Return the oids of the registries that have live runs here."""
-        with self._lock:
-            return {oid for oid, _ in self._live}
+            self._control.wish()   # the request can be forgotten
 
     def lostLease(self):
         """Others took this process for dead, and its lanes."""
         log.error('Process %s: it was silent for too long; what it worked on '
                   'is taken over by others', self.name)
-        for live in self.allLive():
-            live.is_abandoned = True
+        self.was_lost = True
+        self.abandonAll()
         for lane in self.backlog.lanes():
             self.backlog.dropLane(*lane)
-
-    # The control thread
-
-    def _run(self):
-        interval = self.settings.lease / BEATS_PER_LEASE
-        beat_at = tell_at = adopt_at = 0.0
-        failures = 0
-        while not self._end.is_set():
-            self._wish.clear()
-            now = time.monotonic()
-            pause = self.settings.poll
-            try:
-                with_adoption = now >= adopt_at
-                if self._keeper.turn(with_adoption):
-                    pause = 0.0
-                if with_adoption:
-                    adopt_at = now + interval
-                if now >= beat_at:
-                    self._keeper.beat()
-                    beat_at = now + interval
-                if now >= tell_at:
-                    self._keeper.tellLive()
-                    tell_at = now + TELL_INTERVAL
-                failures = 0
-            except Exception as error:
-                failures += 1
-                pause = backOff(failures)
-                _log_failure(error, failures)
-            self.dispatcher.submitDue()
-            self._wish.wait(self.dispatcher.secondsToNext(pause))
 
     # The end
 
@@ -228,22 +221,33 @@ class Runtime:
             return
         if timeout is None:
             timeout = self.settings.drain
-        deadline = time.monotonic() + timeout
+        me = threading.current_thread()
         with self._lock:
-            if self._draining.is_set():
-                return
+            is_first = not self._draining.is_set()
+            if is_first:
+                self._ender = me
             self._draining.set()
+        if is_first:
+            try:
+                self._drain(timeout)
+            finally:
+                self._gone.set()
+        elif self._ender is not me:
+            # Whoever asks may close the database, but not before the end.
+            self._gone.wait(self.settings.drain + 3 * LEAVE_TIMEOUT)
+
+    def _drain(self, timeout):
+        deadline = time.monotonic() + timeout
         self.executor.stop()
-        for live in self.allLive():
-            live.requestStop()
-        with self._idle:
-            self._idle.wait_for(
-                lambda: not self._live,
-                timeout=max(0.0, deadline - time.monotonic()))
+        self._control.wish()   # it hands over what waits
+        self.stopAll(with_jobs=False)
+        self.waitIdle(deadline - min(timeout / 2, STOP_TIMEOUT))
+        self.stopAll()
+        self.waitIdle(deadline)
         self.executor.join(max(0.0, deadline - time.monotonic()))
-        self._end.set()
-        self._wish.set()
+        self._control.end()
         self._control.join(LEAVE_TIMEOUT)
+        self.abandonAll()   # even if that cannot be written
         leaving = threading.Thread(
             target=self._leave, name='background-end', daemon=True)
         try:
@@ -251,38 +255,46 @@ class Runtime:
             leaving.join(LEAVE_TIMEOUT)
         except RuntimeError:
             self._leave()   # at its end an interpreter starts no thread
+        self._disconnect()
+
+    def databaseClosed(self):
+        """Somebody closed the database without a `shutdown`."""
+        with self._lock:
+            if self._draining.is_set():
+                return   # it sees to the end itself
+            self._draining.set()
+        log.warning('Process %s: its database was closed before a shutdown '
+                    'of its runtime; what it worked on is given up', self.name)
+        self.executor.stop()
+        self.abandonAll()
+        self.stopAll()
+        self._disconnect()
+        self._gone.set()
+
+    def _leave(self):
+        self._control.leave()
+
+    def _disconnect(self):
         switchboard.disconnect(self.db, self)
         atexit.unregister(self.shutdown)
 
-    def _leave(self):
-        for tries in range(1, 6):
-            try:
-                return self._keeper.leave()
-            except TransientError:
-                time.sleep(backOff(tries))
-            except Exception:
-                log.exception('Process %s: its end could not be written; its '
-                              'lease will tell', self.name)
-                return
 
+def startRuntime(db, settings=None, is_implicit=False):
+    """Begin a runtime of *db* in this process and return it.
 
-def startRuntime(db, settings=None):
-    """Begin a runtime of *db* in this process and return it."""
-    runtime = Runtime(db, settings)
+    One that *is_implicit* gives way to another one that begins later: in
+    place, so that what is recorded with it stays so.
+    """
+    runtime = switchboard.getRuntime(db)
+    if runtime is not None and runtime.is_implicit and not is_implicit:
+        runtime.upgrade(settings or RuntimeSettings())
+        return runtime
+    runtime = Runtime(db, settings, is_implicit)
     runtime.start()
     return runtime
 
 
-def _is_exclusive(db):
-    """Return whether no other process can have the database open."""
-    storage = db.storage
-    return (isinstance(storage, MappingStorage)
-            or isinstance(storage, FileStorage) and not storage.isReadOnly())
-
-
-def _log_failure(error, failures):
-    if isinstance(error, TransientError):
-        log.debug('Turn of the runtime: %s; again', type(error).__name__)
-    elif failures in (1, 10) or failures % 100 == 0:
-        log.exception('Turn of the runtime failed %d times in a row; it goes '
-                      'on', failures)
+def _refusal():
+    return RuntimeRefused(
+        'runtime: expected a database without one in this process, got one '
+        'that has it; shut that down first')

@@ -18,32 +18,24 @@ that conflicts is left to the next turn.
 """
 import logging
 
-from zope.event import notify
-
 from cipher.background import clock
-from cipher.background import process
+from cipher.background.backlog import eachLane
 from cipher.background.contextmanagers import ZopeTransaction
-from cipher.background.interfaces import FAILED
-from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import STOPPED
-from cipher.background.interfaces import RunFailedEvent
-from cipher.background.interfaces import RunInterruptedEvent
-from cipher.background.interfaces import RunRequeuedEvent
 from cipher.background.interfaces import RunStoppedEvent
-from cipher.background.lifecycle import afterInterruption
 from cipher.background.live import Ticket
+from cipher.background.offers import Offers
+from cipher.background.rescuer import Rescuer
 from cipher.background.run import StopRequest
+from cipher.background.shelves import Shelves
 
 
 log = logging.getLogger(__name__)
 
-#: Runs are rescued at most so many in one commit.
-RESCUE_BATCH = 100
-
-#: Delayed runs of one lane are written at most so many in one commit.
-DUE_BATCH = 500
+#: Seconds.  What is live for less is at its end before others can stop it.
+LOOK_AFTER = 0.5
 
 
 class Scanner:
@@ -51,15 +43,23 @@ class Scanner:
 
     def __init__(self, runtime):
         self._runtime = runtime
-        self._foreign = set()  # tickets of runs that others carry out
-        self.orphans = set()   # (oid, run id) that dead processes worked on
+        self._rescuer = Rescuer(runtime)
+        self._shelves = Shelves(runtime, self._rescuer)
+        self._offers = Offers(runtime, self._shelves)
+        # (oid, run id) that dead processes worked on
+        self.orphans = self._rescuer.orphans
 
     def turn(self, connection):
         """Look once; return whether to look again at once."""
         is_unfinished = self._scan(connection)
         is_unfinished |= self._scan_due(connection)
-        is_unfinished |= self._write_due(connection)
+        is_unfinished |= self._shelves.write(connection)
+        if self._runtime.threads:
+            is_unfinished |= self._shelves.comeBack(connection)
+            overdue = self._offers.turn(connection)
+            is_unfinished |= self._shelves.sweep(connection, overdue)
         self._read_stops(connection)
+        self._look_at_live(connection)
         return is_unfinished
 
     def _scan(self, connection):
@@ -70,19 +70,19 @@ class Scanner:
         tickets = []
         lost = []
         with ZopeTransaction():
-            alive = set(process.getDirectory(connection).processes)
+            others = self._rescuer.holders(connection)
             for oid, number, lane in eachLane(backlog, connection):
                 births = lane.births
                 for serial in backlog.toScan(oid, number, births.next_serial):
                     run = births.get(serial)
-                    if _is_held(run, alive):
+                    if others.hold(oid, run):
                         # A hand-made thread's, perhaps of a process that
-                        # has no lanes.
+                        # has no lanes, or of one that had this lane.
                         backlog.passed(oid, number, serial)
                         if run.owner != runtime.id:
-                            self._foreign.add(Ticket(oid, number, serial))
+                            backlog.elsewhere.add(Ticket(oid, number, serial))
                         continue
-                    if self._is_lost(connection, oid, number, run):
+                    if self._rescuer.isLost(connection, oid, number, run):
                         lost.append((oid, number, serial))
                         break   # first its rescue, then the rest
                     ticket = backlog.scanned(
@@ -93,27 +93,41 @@ class Scanner:
                         tickets.append((ticket, run.due_at))
         for ticket, due_at in tickets:
             runtime.dispatcher.submit(ticket, due_at)
-        if lost:
-            self._rescue(connection, lost[:RESCUE_BATCH])
-        return bool(lost)
+        return self._rescuer.rescue(connection, lost)
 
     def lookAtForeign(self, connection):
         """Look what became of runs in our lanes that others carry out."""
-        runtime = self._runtime
-        for ticket in list(self._foreign):
+        for ticket in list(self._runtime.backlog.elsewhere):
             with ZopeTransaction():
                 run = _find(connection, ticket)
-                if _is_held(run, process.getDirectory(connection).processes):
+                holders = self._rescuer.holders(connection)
+                if holders.hold(ticket.registry_oid, run):
                     continue
-                is_lost = run is not None and run.state == RUNNING
+                is_lost = run is not None and (
+                    run.state == RUNNING or not run.isFinished()
+                    and (ticket.registry_oid, run.id) in self.orphans)
             if is_lost:
-                self._rescue(connection, [ticket[:3]])
-            self._foreign.discard(ticket)
-            if run is not None and run.state == PENDING:
-                runtime.dispatcher.again(
-                    ticket._replace(is_inherited=True), run.due_at)
-            else:
-                runtime.backlog.finished(ticket)
+                self._rescuer.rescue(connection, [ticket[:3]])
+            self._runtime.backlog.elsewhere.discard(ticket)
+            self._resume(ticket, run)
+
+    def lookAtUnrecorded(self, connection, tickets):
+        """Rescue runs of this process whose end could not be written."""
+        for ticket in list(tickets):
+            with ZopeTransaction():
+                run = _find(connection, ticket)
+                is_lost = run is not None and not run.isFinished()
+            if is_lost:
+                self._rescuer.rescue(connection, [ticket[:3]])
+            tickets.discard(ticket)
+            self._resume(ticket, run)
+
+    def _resume(self, ticket, run):
+        if run is not None and run.state == PENDING:
+            self._runtime.dispatcher.again(
+                ticket._replace(is_inherited=True), run.due_at)
+        else:
+            self._runtime.backlog.finished(ticket)
 
     def _scan_due(self, connection):
         """Find whose time has come; submit it.
@@ -124,90 +138,24 @@ class Scanner:
         backlog = runtime.backlog
         lost = []
         with ZopeTransaction():
-            alive = set(process.getDirectory(connection).processes)
+            others = self._rescuer.holders(connection)
             for oid, number, lane in eachLane(backlog, connection):
                 for key, serial in lane.due.upTo(clock.now()):
                     if backlog.isKnown(oid, number, serial):
                         continue
                     run = lane.births.get(serial)
-                    if _is_held(run, alive):
+                    if others.hold(oid, run):
                         continue
-                    if self._is_lost(connection, oid, number, run):
+                    if self._rescuer.isLost(connection, oid, number, run):
                         # Its process died before its beat told the cursor.
                         lost.append((oid, number, serial))
                         continue
-                    ticket = backlog.foundDue(
-                        oid, number, key, serial, run.priority if run else 0)
+                    ticket = backlog.found(
+                        oid, number, serial, key, run.priority if run else 0)
                     if ticket is None:
                         break   # no room
                     runtime.dispatcher.submit(ticket)
-        if lost:
-            self._rescue(connection, lost[:RESCUE_BATCH])
-        return bool(lost)
-
-    def _write_due(self, connection):
-        """Write what waits for long into the database, and forget the old.
-
-        Return whether there is more.
-        """
-        backlog = self._runtime.backlog
-        written = []
-        with ZopeTransaction(note=self._runtime.note('due runs')):
-            for oid, number, lane in eachLane(backlog, connection):
-                new, old = backlog.dueChanges(oid, number, DUE_BATCH)
-                if not (new or old):
-                    continue
-                for key in old:
-                    lane.due.remove(key)
-                for serial, due_at in new:
-                    lane.due.add(due_at, serial)
-                written.append((oid, number, new, old))
-        for changes in written:
-            backlog.dueWritten(*changes)
-        return any(DUE_BATCH in (len(new), len(old))
-                   for _, _, new, old in written)
-
-    def _is_lost(self, connection, oid, number, run):
-        """Return whether a dead process surely worked on *run* (or None).
-
-        Nobody alive holds the run.  A pending one is lost when the process
-        said that it works on it, or was asked to stop that.
-        """
-        if run is None or run.state != PENDING:
-            return run is not None and run.state == RUNNING
-        return (oid, run.id) in self.orphans or (
-            self._runtime.backlog.isInherited(oid, number, run.serial)
-            and run.id in connection.get(oid).stops)
-
-    def _rescue(self, connection, lost):
-        with ZopeTransaction(note=self._runtime.note('rescue')):
-            for oid, number, serial in lost:
-                registry = connection.get(oid)
-                run = registry.getRun(number, serial)
-                self._rescue_run(registry, run)
-        for oid, number, serial in lost:
-            self.orphans.discard((oid, '%d-%d' % (number, serial)))
-
-    def _rescue_run(self, registry, run):
-        count = run.interruptions + 1
-        stop = registry.stops.get(run.id)
-        state = afterInterruption(run.must_not_rerun, count, stop is not None)
-        log.warning('Run %s: its process ended while it ran%s; now %s',
-                    run.id, run.owner and ' (%s)' % process.processName(
-                        run.owner) or '', state)
-        if state == PENDING:
-            run.putBack(interruptions=count)
-            notify(RunRequeuedEvent(run, registry))
-        elif state == FAILED:
-            registry.finish(
-                run, FAILED, RunFailedEvent, interruptions=count,
-                error=('ProcessDied', 'its process ended %d times while it '
-                       'ran' % count))
-        else:
-            registry.finish(run, INTERRUPTED, RunInterruptedEvent,
-                            interruptions=count, stop_request=stop)
-            if stop is not None:
-                del registry.stops[run.id]
+        return self._rescuer.rescue(connection, lost)
 
     # Stop requests
 
@@ -215,6 +163,7 @@ class Scanner:
         runtime = self._runtime
         with ZopeTransaction(note=self._runtime.note('stop requests')):
             mine = set(runtime.backlog.lanes())
+            others = self._rescuer.holders(connection)
             for oid in {oid for oid, _ in mine} | runtime.liveRegistries():
                 try:
                     registry = connection.get(oid)
@@ -222,9 +171,10 @@ class Scanner:
                 except KeyError:
                     continue   # the registry is gone
                 for run_id, request in requests:
-                    self._read_stop(registry, run_id, request, mine)
+                    self._read_stop(registry, run_id, request, mine,
+                                    others)
 
-    def _read_stop(self, registry, run_id, request, mine):
+    def _read_stop(self, registry, run_id, request, mine, others):
         live = self._runtime.findLive(registry._p_oid, run_id)
         if live is not None:
             if live.stop is None:
@@ -233,10 +183,32 @@ class Scanner:
         run = registry.get(run_id)
         if run is None or run.isFinished():
             del registry.stops[run_id]
-        elif run.state == PENDING and (registry._p_oid, run.lane) in mine:
+        elif (run.state == PENDING and (registry._p_oid, run.lane) in mine
+              and not others.hold(registry._p_oid, run)):
             registry.finish(run, STOPPED, RunStoppedEvent,
                             stop_request=request)
             del registry.stops[run_id]
+
+    def _look_at_live(self, connection):
+        """Abandon what works here on a run that others ended or took.
+
+        They could not tell: it is stopped as a pending one as long as they
+        do not know that it runs.
+        """
+        runtime = self._runtime
+        limit = clock.now() - LOOK_AFTER
+        lives = [live for live in runtime.allLive()
+                 if live.started_at <= limit and not live.is_abandoned]
+        if not lives:
+            return
+        with ZopeTransaction():   # which sees all that those saw
+            for live in lives:
+                run = _find(connection, live.ticket)
+                if run is not None and run.owner != runtime.id and (
+                        run.owner is not None or run.isFinished()):
+                    log.info('Run %s: it was taken over or ended by another '
+                             'process', live.run_id)
+                    live.abandon()
 
 
 def _find(connection, ticket):
@@ -245,24 +217,3 @@ def _find(connection, ticket):
             ticket.lane, ticket.serial)
     except KeyError:
         return None
-
-
-def _is_held(run, alive):
-    """Return whether a process that is *alive* carries *run* (or None) out."""
-    return run is not None and run.state == RUNNING and run.owner in alive
-
-
-def eachLane(backlog, connection):
-    """Yield (registry oid, number, lane) of what is consumed here.
-
-    A lane whose registry is gone is forgotten.
-    """
-    for oid, number in backlog.lanes():
-        try:
-            lane = connection.get(oid).lanes[number]
-            for part in (lane.births, lane.cursor, lane.due, lane.due.tree):
-                part._p_activate()
-        except KeyError:
-            backlog.dropLane(oid, number)
-        else:
-            yield oid, number, lane

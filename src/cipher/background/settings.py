@@ -13,9 +13,15 @@
 ##############################################################################
 """The settings of a runtime."""
 from zope.interface import implementer
+from zope.schema import Float
+from zope.schema import Int
 from zope.schema import getFields
+from zope.schema.interfaces import ValidationError
 
 from cipher.background.interfaces import IRuntimeSettings
+
+
+_KINDS = {Int: 'number', Float: 'number of seconds'}
 
 
 @implementer(IRuntimeSettings)
@@ -25,8 +31,19 @@ class RuntimeSettings:
     def __init__(self, **settings):
         for name, field in getFields(IRuntimeSettings).items():
             value = settings.pop(name, field.default)
-            field.validate(value)
+            _check(field, value)
             setattr(self, name, value)
         if settings:
             raise TypeError('runtime: expected the settings of '
                             'IRuntimeSettings, got %s' % sorted(settings))
+
+
+def _check(field, value):
+    try:
+        field.validate(value)
+    except ValidationError as error:
+        raise ValueError(
+            'runtime: expected %s to be a %s from %s on, got %r (%s); it '
+            'says: %s' % (
+                field.__name__, _KINDS[type(field)], field.min, value,
+                type(error).__name__, field.description)) from None

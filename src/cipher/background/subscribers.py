@@ -12,6 +12,8 @@
 #
 ##############################################################################
 """Event handlers: what the world does to us."""
+import logging
+
 import zope.component.event  # noqa: F401 (it dispatches the events)
 from zope.component import adapter
 from zope.component import queryUtility
@@ -25,15 +27,24 @@ from cipher.background.installation import addRegistry
 from cipher.background.installation import rememberRegistry
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.interfaces import RuntimeRefused
 from cipher.background.runtime import startRuntime
+
+
+log = logging.getLogger(__name__)
 
 
 @adapter(IDatabaseOpenedWithRoot)
 def startRuntimeOfDatabase(event):
     """Begin the runtime that ``<background:runtime>`` declared."""
     settings = queryUtility(IRuntimeSettings)
-    if settings is not None and switchboard.getRuntime(event.database) is None:
-        startRuntime(event.database, settings)
+    runtime = switchboard.getRuntime(event.database)
+    if settings is not None and (runtime is None or runtime.is_implicit):
+        try:
+            startRuntime(event.database, settings)
+        except RuntimeRefused as refused:
+            # The application, and the pages that only read, can do without.
+            log.error('%s', refused)
 
 
 @adapter(IDatabaseOpenedWithRoot)

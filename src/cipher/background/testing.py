@@ -156,17 +156,14 @@ def _next_due(registry):
     def waits(run):
         worker_type = queryWorkerType(run.type)
         return (run.state == PENDING and worker_type is not None
-                and not worker_type.is_loop and not _is_later(run))
+                and run.type not in registry.pauses
+                and not worker_type.is_loop and not clock.isLater(run.due_at))
 
     return min(
         (run for lane in registry.lanes.values()
          for run in lane.births.walk() if waits(run)),
         key=lambda run: (-run.priority, run.created_at, run.lane, run.serial),
         default=None)
-
-
-def _is_later(run):
-    return run.due_at is not None and run.due_at > clock.now()
 
 
 @contextmanager

@@ -14,7 +14,6 @@
 """Triggers: event handlers that start a worker."""
 import logging
 
-from transaction.interfaces import TransientError
 from zope.lifecycleevent.interfaces import IObjectRemovedEvent
 from zope.security.proxy import removeSecurityProxy
 
@@ -22,6 +21,7 @@ from cipher.background.automatic import recordFailure
 from cipher.background.automatic import startAutomatically
 from cipher.background.interfaces import IRunEvent
 from cipher.background.nearest import nearestRegistry
+from cipher.background.transient import isTransient
 
 
 log = logging.getLogger(__name__)
@@ -60,9 +60,9 @@ class Trigger:
             return True
         try:
             return self._condition(*objects)
-        except TransientError:
-            raise
         except Exception as error:
+            if isTransient(error, registry._p_jar and registry._p_jar.db()):
+                raise
             log.exception('%s: its condition failed', self._source)
             recordFailure(registry, self._source, self.worker, error)
             return False

@@ -15,16 +15,23 @@
 
 A claim is an entry in a tree of the registry, key -> (lane, serial).  Only
 starts write it.  It is believed only while its run is pending, so it never
-outlives the run, whatever crashes.
+outlives the run, whatever crashes.  The claims of forms are kept for a day.
 """
 import hashlib
 import itertools
 
+from cipher.background import clock
 from cipher.background.interfaces import BY_CONTEXT
 from cipher.background.interfaces import BY_INPUT
 from cipher.background.interfaces import BY_TYPE
 from cipher.background.interfaces import PENDING
 from cipher.background.plaindata import canonical
+
+
+#: Begin of the keys of forms; those of other claims begin with an oid, or are
+#: as long as a digest.
+ONCE = b'once'
+KEPT_FOR = 86400.0   # seconds
 
 
 def claimKey(unique, type_name, reference, input):
@@ -38,6 +45,24 @@ def claimKey(unique, type_name, reference, input):
         text = canonical(input or {}).encode('utf-8', 'surrogatepass')
         return type_name, oid + hashlib.sha256(text).digest()
     return None
+
+
+def onceKey(type_name, principal, reference, input):
+    """Return the key of what a principal starts by a form."""
+    oid = b'' if reference is None else reference[0].oid
+    text = canonical((principal, oid, input))
+    return type_name, ONCE + hashlib.sha256(
+        text.encode('utf-8', 'surrogatepass')).digest()
+
+
+def findStarted(registry, key, since):
+    """Return the run of *key*, an `onceKey`, that began not before *since*.
+
+    None where there is none.
+    """
+    place = registry.claims.get(key)
+    run = place and registry.getRun(*place)
+    return run if run is not None and run.created_at >= since else None
 
 
 def findPending(registry, key, is_live):
@@ -69,6 +94,8 @@ def staleClaims(registry, limit, after=None):
     stale = []
     for key, place in claims:
         run = registry.getRun(*place)
-        if run is None or run.state != PENDING:
+        if run is None or run.state != PENDING and not (
+                key[1].startswith(ONCE)
+                and run.created_at > clock.now() - KEPT_FOR):
             stale.append(key)
     return stale, claims[-1][0] if len(claims) == limit else None

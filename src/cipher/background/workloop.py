@@ -34,12 +34,12 @@ import logging
 import time
 
 import transaction
-from transaction.interfaces import TransientError
 from zope.component import queryAdapter
 
 from cipher.background.contextmanagers import ZopeInteraction
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.contextmanagers import abortQuietly
 from cipher.background.interfaces import IWorkObserver
 from cipher.background.interfaces import RunLost
 from cipher.background.interfaces import StopRequested
@@ -47,6 +47,7 @@ from cipher.background.lifecycle import backOff
 from cipher.background.observer import WorkObserver
 from cipher.background.text import NOTE_LIMIT
 from cipher.background.text import cleanLine
+from cipher.background.transient import isTransient
 from cipher.background.worker import Worker
 
 
@@ -148,6 +149,21 @@ class WorkLoop(Worker):
 
         An error is logged and told, here.  Raise what has to end the thread.
         """
+        failures = 0
+        self._is_begun = False
+        while True:
+            try:
+                return self._iterate_once()
+            except Exception as error:
+                if self._is_begun or not isTransient(error, self.site_db):
+                    raise
+                # The storage is away, perhaps for long: the work waits.
+                self.observer.conflicted(self, error)
+            failures += 1
+            if self.wait(backOff(failures)):
+                return False
+
+    def _iterate_once(self):
         with self.observer.connect(self) as connection:
             try:
                 with ZopeSite(self.getSite(connection)):
@@ -156,8 +172,9 @@ class WorkLoop(Worker):
                     with ZopeInteraction(*participations):
                         return self._work_and_clean_up(connection)
             except BaseException as error:
-                transaction.abort()
-                if not isinstance(error, Exception):
+                abortQuietly()
+                if not isinstance(error, Exception) or not (
+                        self._is_begun) and isTransient(error, self.site_db):
                     raise
                 # Still with the connection: the log may want the repr() of
                 # its objects.
@@ -169,7 +186,6 @@ class WorkLoop(Worker):
     def _work_and_clean_up(self, connection):
         self.observer.opened(self, connection)
         went_well = True
-        self._is_begun = False
         try:
             self._work(connection)
         except BaseException as error:
@@ -194,24 +210,29 @@ class WorkLoop(Worker):
             raise error
 
     def _work(self, connection):
-        tries = 0
+        tries = 0      # that began
+        failures = 0   # in a row; of a storage that is away there may be many
         while True:
-            tries += 1
             cursor = self.cursor
+            is_begun = False
             try:
                 with self._transaction(self.getTransactionNote()):
                     if self.observer.began(self, connection):
                         return
-                    self._is_begun = True
+                    self._is_begun = is_begun = True
                     self.observer.done(self, connection, self.doWork())
                 return
-            except TransientError as error:
+            except Exception as error:
+                if not isTransient(error, self.site_db):
+                    raise
+                tries += is_begun
+                failures += 1
                 if self.cursor != cursor:
-                    tries = 1   # it went on since then
+                    tries = failures = 1   # it went on since then
                 if tries >= self.max_tries:
                     raise
                 self.observer.conflicted(self, error)
-            self._pause(tries)
+            self._pause(failures, 0.1 if is_begun else 1.0)
 
     def _clean_up(self, connection):
         tries = 0
@@ -220,16 +241,18 @@ class WorkLoop(Worker):
             try:
                 with self._transaction(self.getCleanupNote()):
                     self.doCleanup()
+                    self.observer.cleaned(self, connection)
                 return
-            except TransientError:
-                if tries >= self.max_tries:
+            except Exception as error:
+                if tries >= self.max_tries or not isTransient(
+                        error, self.site_db):
                     raise
             self._pause(tries)
 
-    def _pause(self, tries):
+    def _pause(self, failures, when_stopping=0.1):
         # Not ended at once by a stop: the next try would follow at once.
-        if self.wait(backOff(tries)):
-            time.sleep(backOff(tries, cap=0.1))
+        if self.wait(backOff(failures)):
+            time.sleep(backOff(failures, cap=when_stopping))
 
     def _transaction(self, note):
         # An over-long or unfit note or name would fail the commit.

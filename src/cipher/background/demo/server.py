@@ -21,6 +21,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from contextlib import closing
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,6 +108,7 @@ def opened(options, settings):
     try:
         configure(options.threads, settings)
         notify(DatabaseOpened(db))
+        quiet_at_signal(db)
         yield db
     finally:
         # The work first: it needs the database to the last.
@@ -114,6 +116,17 @@ def opened(options, settings):
         if runtime is not None:
             runtime.shutdown()
         db.close()
+
+
+def quiet_at_signal(db):
+    """Let SIGUSR1 say that the end is near: no work is begun any more."""
+    def handle(number, frame):
+        runtime = getRuntime(db)
+        if runtime is not None:
+            # Elsewhere: what the signal has interrupted may hold a lock.
+            threading.Thread(target=runtime.quiet, daemon=True).start()
+
+    signal.signal(signal.SIGUSR1, handle)
 
 
 def configure(threads, settings):

@@ -21,7 +21,6 @@ import threading
 import time
 from functools import partial
 
-from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError
 from zope.event import notify
 from zope.interface import implementer
@@ -33,23 +32,25 @@ from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.executors.gate import Gate
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import IExecutor
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.interfaces import RunStartedEvent
-from cipher.background.job import HandlerJob
+from cipher.background.job import makeWorker
+from cipher.background.lifecycle import backOff
 from cipher.background.live import LiveRun
 from cipher.background.pool import getPool
 from cipher.background.recorders import JobRecorder
 from cipher.background.recorders import LoopRecorder
 from cipher.background.secrets import secretsOf
 from cipher.background.slots import takeSlot
+from cipher.background.transient import isTransient
 from cipher.background.workertype import queryWorkerType
 
 
 log = logging.getLogger(__name__)
 
-#: Seconds until a run is tried again that found no thread, no database, or
-#: nobody here who knows its type.
+#: Seconds until a run is tried again that found no thread or no database.
 RETRY_DELAY = 5.0
 
 #: Seconds until a run is tried again whose claim conflicted with another.
@@ -66,13 +67,13 @@ class ThreadsExecutor:
     def __init__(self, runtime, threads):
         self._runtime = runtime
         self._queue = queue.PriorityQueue()
-        self._count = itertools.count()   # what came first goes first
         self._gate = Gate()
         self._threads = [
             threading.Thread(target=self._main, daemon=True,
                              name='background-%d' % number)
             for number in range(1, threads + 1)]
-        self._is_stopping = False
+        self._stopping = threading.Event()
+        self._undeclared = set()   # names of types, to tell of each once
 
     def start(self):
         """Begin to take runs."""
@@ -81,42 +82,55 @@ class ThreadsExecutor:
 
     def submit(self, ticket):
         """See `~cipher.background.interfaces.IExecutor`."""
-        self._queue.put((-ticket.priority, next(self._count), ticket))
+        # What came first goes first.
+        self._queue.put((-ticket.priority, ticket.number, ticket))
 
     def stop(self):
         """Take nothing any more, as soon as each thread is free."""
-        self._is_stopping = True
-        for _ in self._threads:
-            self._queue.put((-math.inf, next(self._count), None))
+        self._stopping.set()
+        for number in range(len(self._threads)):
+            self._queue.put((-math.inf, number, None))
 
     def join(self, timeout):
         """Wait up to *timeout* seconds (in all) for the threads."""
         deadline = time.monotonic() + timeout
         for thread in self._threads:
-            if thread.is_alive():
+            # A job may be who ends it all.
+            if thread.is_alive() and thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def _main(self):
+        failures = 0   # in a row
         while True:
             ticket = self._queue.get()[2]
-            if ticket is None or self._is_stopping:
+            if ticket is None or self._stopping.is_set():
                 return
-            self._runtime.begun()
+            if not self._runtime.begun(ticket):
+                continue
             leave_gate = self._gate.enter()
             try:
                 self.carryOut(ticket)
-            except Exception as error:
-                if isinstance(error, TransientError):
-                    log.info('Run %s: %s before the work began; trying again',
-                             ticket.run_id, type(error).__name__)
-                else:
-                    log.exception('Run %s: could not be begun; trying again',
-                                  ticket.run_id)
-                self._runtime.dispatcher.later(
-                    ticket, CONFLICT_DELAY if isinstance(
-                        error, ConflictError) else RETRY_DELAY)
+                failures = 0
+            except ConflictError as error:
+                self._try_again(ticket, error, CONFLICT_DELAY)
+            except BaseException as error:
+                # An exit as well: this thread is needed for other runs.
+                failures += 1
+                self._try_again(ticket, error, RETRY_DELAY)
             finally:
                 leave_gate()
+            if failures:
+                # While the storage is away each of many tickets would fail.
+                self._stopping.wait(backOff(failures, cap=RETRY_DELAY))
+
+    def _try_again(self, ticket, error, delay):
+        if isTransient(error, self._runtime.db):
+            log.info('Run %s: %s before the work began; trying again',
+                     ticket.run_id, type(error).__name__)
+        else:
+            log.error('Run %s: could not be begun; trying again',
+                      ticket.run_id, exc_info=error)
+        self._runtime.dispatcher.later(ticket, delay)
 
     def carryOut(self, ticket):
         """Carry out the run that *ticket* names, in the calling thread."""
@@ -125,7 +139,7 @@ class ThreadsExecutor:
             getPool(runtime.db, ticket.registry_oid).reserve()
             live = LiveRun(runtime, ticket)
             if not runtime.enter(live):
-                return
+                return runtime.refused(ticket)
             try:
                 begin = self._prepare(connection, live)
             except BaseException:
@@ -147,20 +161,19 @@ class ThreadsExecutor:
         except (KeyError, RegistryNotFound):
             log.warning('Run %s: its registry was removed', live.run_id)
             return live.end
-        if run is None or run.state != PENDING:
+        if run is None:
             births = registry.lanes[ticket.lane].births
             if ticket.serial >= births.next_serial:
                 self._runtime.backlog.unborn(ticket)
             return live.end
+        if run.state != PENDING or clock.isLater(run.due_at):
+            return partial(self._skip, live, run)
         worker_type = queryWorkerType(run.type)
         if worker_type is None:
-            log.warning('Run %s: no ZCML declares the worker type %r here; '
-                        'it waits', run.id, run.type)
-            return partial(self._put_off, live)
-        if run.due_at is not None and run.due_at > clock.now():
-            live.due_at = run.due_at
-            return live.end
-        if not self._runtime.mayRun(worker_type, live):
+            self._tell_undeclared(run)
+        if worker_type is None or run.type in registry.pauses:
+            return partial(self._shelve, live, run.type)
+        if not self._may_run(worker_type, live):
             return partial(self._park, live, worker_type)
         live.worker_type = worker_type
         live.depth = run.depth
@@ -174,11 +187,12 @@ class ThreadsExecutor:
             epoch = self._claim(connection, live, registry, run)
             if epoch is None:
                 return partial(self._park, live, worker_type)
+            self._try_next(worker_type)
         recorder = (
             LoopRecorder(live, epoch, is_claimed) if worker_type.is_loop
             else JobRecorder(live, epoch, is_claimed, connection))
         try:
-            worker = _make_worker(
+            worker = makeWorker(
                 worker_type, copy.deepcopy(run.input) if run.input else {},
                 self._runtime.db, site._p_oid, site.__name__,
                 run.starter or '')
@@ -198,7 +212,26 @@ class ThreadsExecutor:
 
         None where its type has no room.
         """
+        epoch = run.epoch
+        for failures in itertools.count(1):
+            try:
+                return self._claim_once(connection, live, registry, run, epoch)
+            except Exception as error:
+                if isinstance(error, ConflictError) or not isTransient(
+                        error, self._runtime.db):
+                    raise
+                # The storage is away.  The claim may have got through all
+                # the same, so nobody else would take the run now.
+                if self._stopping.wait(backOff(failures)):
+                    raise
+
+    def _claim_once(self, connection, live, registry, run, before):
         with ZopeTransaction(note='run %s: claim' % live.run_id):
+            if (run.owner == self._runtime.id and run.state == RUNNING
+                    and run.epoch == before + 1):
+                return run.epoch   # an earlier try got through
+            if run.epoch != before:
+                raise ConflictError('run %s: another was faster' % run.id)
             if live.worker_type.max_running is not None and not takeSlot(
                     connection, live.worker_type, live.ticket[:3]):
                 return None
@@ -215,23 +248,52 @@ class ThreadsExecutor:
         except RuntimeError as error:
             # The machine has no thread left.
             log.error('Run %s: %s; it waits', live.run_id, error)
-            with ZopeTransaction(note='run %s' % live.run_id):
-                worker.observer.putBack(connection)
-            self._put_off(live)
+            worker.observer.putBack(connection)
+            if live.is_unrecorded:
+                live.end()
+            else:
+                self._put_off(live)
+
+    # What cannot begin now
+
+    def _skip(self, live, run):
+        """There is nothing to do for now: it is not due, or others did it."""
+        if run.state == PENDING:
+            live.due_at = run.due_at
+        elif run.state == RUNNING and run.owner == self._runtime.id:
+            live.is_unrecorded = True   # claimed, but nobody told us so
+        elif run.state == RUNNING:
+            live.is_lost = True
+        live.end()
+        self._runtime.dispatcher.unpark(run.type)
+
+    def _shelve(self, live, type_name):
+        self._runtime.leave(live)
+        self._runtime.dispatcher.shelve(live.ticket, type_name)
+        self._runtime.dispatcher.unpark(type_name)
+
+    def _tell_undeclared(self, run):
+        if run.type not in self._undeclared:
+            self._undeclared.add(run.type)
+            log.warning('Run %s: no ZCML declares the worker type %r here; '
+                        'it waits, and others like it', run.id, run.type)
+
+    def _may_run(self, worker_type, live):
+        # As far as this process knows.  Nobody jumps the queue.
+        return worker_type.max_running is None or (
+            self._runtime.mayRun(worker_type, live)
+            and self._runtime.dispatcher.isNext(live.ticket, worker_type.name))
 
     def _park(self, live, worker_type):
         self._runtime.leave(live)
         self._runtime.dispatcher.park(live.ticket, worker_type.name)
 
+    def _try_next(self, worker_type):
+        # Another process may have made room for more than one.
+        if worker_type.max_running is not None and self._runtime.mayRun(
+                worker_type, None):
+            self._runtime.dispatcher.unpark(worker_type.name)
+
     def _put_off(self, live):
         self._runtime.leave(live)
         self._runtime.dispatcher.later(live.ticket, RETRY_DELAY)
-
-
-def _make_worker(worker_type, input, *place):
-    if worker_type.handler is not None:
-        return HandlerJob(
-            worker_type.name, worker_type.handler, *place, input)
-    worker = worker_type.factory(*place, **input)
-    worker.input = input
-    return worker

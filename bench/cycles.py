@@ -1,0 +1,223 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What grows: runtimes begun and ended, jobs carried out, runs pruned.
+
+    bin/python bench/cycles.py --cycles 10000
+    bin/python bench/cycles.py --jobs 100000
+    bin/python bench/cycles.py --retention 100000
+
+Each prints, from time to time, the resident memory of the process in MB, its
+threads, open files and open connections, and the size of the packed database;
+``--retention`` keeps a thousand runs of all that it carries out.  Ends with 1
+when memory, threads, files or connections grew from the first tenth on.
+"""
+import argparse
+import importlib
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+
+import transaction
+from zope.component import hooks
+from zope.component import provideAdapter
+from zope.component import provideUtility
+from zope.component.hooks import getSite
+
+from cipher.background import pruner
+from cipher.background.handmade import HandMadeRecorder
+from cipher.background.interfaces import IWorkerType
+from cipher.background.runtime import startRuntime
+from cipher.background.settings import RuntimeSettings
+from cipher.background.thread import BackgroundWorkerThread
+from cipher.background.workertype import WorkerType
+
+
+# Its neighbour, however this script is started.
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+throughput = importlib.import_module('throughput')
+TYPE = throughput.TYPE
+
+#: Lines that are printed.
+REPORTS = 10
+
+#: Runs that wait at the most, as a web server would have them.
+WAITING = 500
+
+#: Finished runs that ``--retention`` keeps.
+KEEP = 1000
+
+#: MB and open files that are no growth.
+SLACK_MB = 10.0
+SLACK_FILES = 20
+
+TIMEOUT = 600.0
+
+
+class ByHand(BackgroundWorkerThread):
+    """A thread as the old README has it."""
+
+    _rounds = 1
+
+    def scheduleNextWork(self):
+        self._rounds -= 1
+        return self._rounds >= 0
+
+    def doWork(self):
+        getSite()['counters']['000'].value += 1
+
+
+class Measure:
+    """Prints how much there is of everything."""
+
+    def __init__(self, bench, what, total):
+        self._bench = bench
+        self._what = what
+        self._step = max(1, total // REPORTS)
+        self._lines = []
+        self._began_at = time.perf_counter()
+
+    def note(self, number):
+        """*number* are done: print a line if it is time."""
+        if number % self._step == 0:
+            self.print(number)
+
+    def print(self, number):
+        """Print a line."""
+        transaction.abort()
+        self._bench.db.pack()
+        line = (
+            _resident(), threading.active_count(),
+            len(os.listdir('/proc/self/fd')),
+            len([info for info in self._bench.db.connectionDebugInfo()
+                 if info['opened']]))
+        self._lines.append(line)
+        print('%9d %-9s %7.1f MB %3d threads %3d files %3d connections '
+              '%7.2f MB packed  %6.1f s' % (
+                  number, self._what, *line, self._bench.size() / 1e6,
+                  time.perf_counter() - self._began_at), flush=True)
+
+    def hasGrown(self):
+        """Return whether the last line is more than the second one."""
+        first, last = self._lines[1], self._lines[-1]
+        return (last[0] > first[0] + SLACK_MB or last[1] > first[1]
+                or last[2] > first[2] + SLACK_FILES or last[3] > first[3])
+
+
+def _resident():
+    with open('/proc/self/statm') as statm:
+        return int(statm.read().split()[1]) * os.sysconf('SC_PAGESIZE') / 1e6
+
+
+def cycles(bench, number):
+    """Begin and end runtimes, each with a job and a thread made by hand."""
+    measure = Measure(bench, 'cycles', number)
+    measure.print(0)
+    for done in range(1, number + 1):
+        runtime = startRuntime(bench.db, RuntimeSettings(threads=2))
+        transaction.begin()
+        run = bench.registry.start(TYPE, bench.counter(done))
+        transaction.commit()
+        worker = ByHand.forSite(bench.site, '')
+        worker.start()
+        worker.join()
+        _wait(lambda: transaction.abort() or run.isFinished())
+        runtime.shutdown()
+        measure.note(done)
+    return measure
+
+
+def jobs(bench, number, what='jobs'):
+    """Carry out jobs, a few hundred of them waiting at a time."""
+    measure = Measure(bench, what, number)
+    runtime = startRuntime(bench.db, RuntimeSettings(threads=2))
+    measure.print(0)
+    for done in range(1, number + 1):
+        if done % WAITING == 0:
+            _wait(lambda: not runtime.backlog._waiting)
+        _start(bench, done)
+        if done % max(1, number // REPORTS) == 0:
+            _wait(lambda: _is_done(bench, done))
+        measure.note(done)
+    runtime.shutdown()
+    return measure
+
+
+def _start(bench, number):
+    # As a publication does: what is pruned may be in the way.
+    for attempt in transaction.attempts():
+        with attempt:
+            bench.registry.start(TYPE, bench.counter(number))
+
+
+def _is_done(bench, number):
+    transaction.abort()
+    left = bench.registry.getCounts().get(TYPE, {})
+    return not (left.get('pending') or left.get('running')) and (
+        TYPE not in bench.keep or sum(left.values()) <= KEEP + 200)
+
+
+def _declare(**values):
+    provideUtility(WorkerType(TYPE, handler=throughput.addOne, **values),
+                   IWorkerType, TYPE)
+
+
+def _wait(condition):
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        if time.monotonic() > deadline:
+            sys.exit('cycles: expected the work to end')
+        time.sleep(0.002)
+
+
+def main():
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition('\n')[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('--cycles', type=int, default=0)
+    parser.add_argument('--jobs', type=int, default=0)
+    parser.add_argument('--retention', type=int, default=0)
+    options = parser.parse_args()
+    hooks.setHooks()
+    provideAdapter(HandMadeRecorder)
+    has_grown = False
+    for measure, number in ((cycles, options.cycles), (jobs, options.jobs),
+                            (retention, options.retention)):
+        if number:
+            folder = tempfile.mkdtemp()
+            try:
+                bench = throughput.Bench(folder)
+                bench.keep = ()
+                _declare()
+                has_grown |= measure(bench, number).hasGrown()
+                bench.close()
+            finally:
+                shutil.rmtree(folder)
+    if has_grown:
+        sys.exit('cycles: something grew')
+
+
+def retention(bench, number):
+    """Carry out jobs of which only some are kept."""
+    pruner.INTERVAL = 0.5
+    bench.keep = (TYPE,)
+    _declare(keep=KEEP)
+    return jobs(bench, number, 'pruned')
+
+
+if __name__ == '__main__':
+    main()

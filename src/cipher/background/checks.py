@@ -1,0 +1,103 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What a runtime looks at before it begins."""
+import logging
+
+from transaction import TransactionManager
+
+from cipher.background.interfaces import InvalidDatabase
+from cipher.background.interfaces import RuntimeRefused
+from cipher.background.lane import Lane
+from cipher.background.process import Directory
+from cipher.background.process import getDirectory
+from cipher.background.registry import WorkerRegistry
+
+
+log = logging.getLogger(__name__)
+
+
+def checkDatabase(db, settings):
+    """Raise `RuntimeRefused` or `InvalidDatabase` unless *db* will do.
+
+    A database that is away for the moment will: work waits until it is back.
+    The transaction of the thread is left alone.
+    """
+    if db.storage.isReadOnly():
+        raise RuntimeRefused(
+            'runtime: expected a database that can be written, got one that '
+            'is opened read-only; open it for writing, or leave '
+            '<background:runtime /> out')
+    _advise(db, settings)
+    manager = TransactionManager()
+    try:
+        connection = db.open(transaction_manager=manager)
+        try:
+            _check_records(connection)
+        finally:
+            manager.abort()
+            connection.close()
+    except InvalidDatabase:
+        raise
+    except Exception:
+        log.warning('Runtime: the database cannot be read; it goes on as soon '
+                    'as that is possible', exc_info=True)
+
+
+def _advise(db, settings):
+    wanted = settings.threads + 1   # the control thread has one, too
+    size = db.getPoolSize()
+    if wanted > size:
+        log.warning(
+            'Runtime: expected a database with a pool of at least %d '
+            'connections for %d threads, got one of %d; set its pool_size to '
+            'that and as many more as the web server has threads',
+            wanted, settings.threads, size)
+
+
+def _check_records(connection):
+    directory = getDirectory(connection)
+    if directory is None:
+        return
+    _check('directory', directory, Directory)
+    for registry in directory.listRegistries():
+        who = 'registry %s' % _place(registry)
+        _check(who, registry, WorkerRegistry)
+        lanes = [type(lane) for lane in registry.lanes.values()]
+        if set(lanes) != {Lane}:
+            _complain(who, 'lanes in its attribute lanes', 'others or none')
+
+
+def _check(who, obj, kind):
+    """Compare *obj* with a new object of its *kind*."""
+    if not isinstance(obj, kind):
+        _complain(who, 'a %s' % kind.__name__, 'a %s' % type(obj).__name__)
+    for name, model in vars(kind()).items():
+        value = getattr(obj, name, None)
+        if not isinstance(value, type(model)):
+            _complain(who, 'a %s as its attribute %s' % (
+                type(model).__name__, name), 'a %s' % type(value).__name__)
+
+
+def _complain(who, expected, got):
+    raise InvalidDatabase(
+        '%s: expected %s, got %s; it is damaged or of another version of '
+        'cipher.background: restore it, or remove it and add a new one'
+        % (who, expected, got))
+
+
+def _place(registry):
+    try:
+        return 'of the site %r' % registry.getSite().__name__
+    except Exception:
+        return '%r' % (getattr(registry, '__name__', None),)

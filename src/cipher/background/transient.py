@@ -1,0 +1,51 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Which errors another try may not meet again.
+
+ZODB and ZEO say so by ``TransientError``.  RelStorage lets the errors of its
+driver through when the connection to its server is lost.
+"""
+from transaction.interfaces import TransientError
+
+
+def isTransient(error, db):
+    """Return whether *error*, in a transaction of *db*, calls for another try.
+
+    True for conflicts, and where the storage was away.
+    """
+    return isinstance(error, TransientError) or _is_of_relstorage(
+        error, getattr(db, 'storage', None))
+
+
+def _is_of_relstorage(error, storage):
+    if not type(storage).__module__.startswith('relstorage.'):
+        return False
+    driver = getattr(getattr(storage, '_adapter', None), 'driver', None)
+    kinds = getattr(driver, 'disconnected_exceptions', ())
+    if isinstance(error, kinds):
+        # The work itself may use the same driver, for a database of its own.
+        return _came_through(error, 'relstorage.')
+    # "Retrying may succeed", say its authors, but it is no TransientError.
+    return any(kind.__name__ == 'UnableToAcquireLockError'
+               for kind in type(error).__mro__)
+
+
+def _came_through(error, package):
+    traceback = error.__traceback__
+    while traceback is not None:
+        name = traceback.tb_frame.f_globals.get('__name__', '')
+        if name.startswith(package):
+            return True
+        traceback = traceback.tb_next
+    return False
