@@ -33,30 +33,25 @@ from cipher.background.process import getDirectory
 from cipher.background.runtime import RuntimeSettings
 from cipher.background.runtime import startRuntime
 from cipher.background.tests.live_support import declareWorker
+from cipher.background.tests.servers import touch
 from cipher.background.tests.support import LIMIT
-
-
-def touch(folder, name, text=''):
-    """Write a file, whole from the first moment."""
-    path = os.path.join(folder, name)
-    # Two threads may write it at a time.
-    new_path = '%s.%d' % (path, threading.get_ident())
-    with open(new_path, 'w') as new:
-        new.write(text)
-    os.rename(new_path, path)
+from cipher.background.thread import BackgroundJob
 
 
 def declareWorkers(folder):
     """Declare the worker types of these tests."""
 
-    def work(worker):
-        hooks.getSite()['counter'].value += 1
-        touch(folder, 'inside')
+    def barrier(name):
+        touch(folder, name)
         deadline = time.monotonic() + LIMIT
         while not os.path.exists(os.path.join(folder, 'go-on')):
             if time.monotonic() > deadline:
                 raise AssertionError('nobody let it go on')
             time.sleep(0.01)
+
+    def work(worker):
+        hooks.getSite()['counter'].value += 1
+        barrier('inside')
 
     def polite(worker):
         hooks.getSite()['counter'].value += 1
@@ -64,12 +59,53 @@ def declareWorkers(folder):
         worker.wait(LIMIT)
         worker.checkStop()
 
+    def add(worker):
+        hooks.getSite()['counter'].value += 1
+
+    def tell(worker):
+        # One short line is written in one piece.
+        with open(os.path.join(folder, 'tell'), 'a') as told:
+            told.write('%s:%d\n' % (worker.run_id, os.getpid()))
+
     def kill(worker):
         os.kill(os.getpid(), signal.SIGKILL)
 
+    def commit(worker):
+        hooks.getSite()['counter'].value += 1
+        tpc_finish = FileStorage.tpc_finish
+
+        def finish(*args):
+            tpc_finish(*args)
+            kill(worker)
+
+        FileStorage.tpc_finish = finish
+
+    class Taken(BackgroundJob):
+        # Made after the run is claimed, before its work begins.
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            barrier('taken')
+
+        def doWork(self):
+            hooks.getSite()['counter'].value += 1
+
+    class Cleaning(BackgroundJob):
+        def doWork(self):
+            hooks.getSite()['counter'].value += 1
+
+        def doCleanup(self):
+            hooks.getSite()['counter'].cleaned = True
+            barrier('inside')
+
+    declareWorker('commit', commit)
+    declareWorker('taken rerun', factory=Taken, max_running=1)
+    declareWorker('taken fail', factory=Taken, on_interrupt=FAIL)
+    declareWorker('cleaning', factory=Cleaning)
     declareWorker('rerun', work)
     declareWorker('fail', work, on_interrupt=FAIL)
     declareWorker('polite', polite)
+    declareWorker('add', add)
+    declareWorker('tell', tell)
     declareWorker('kill', kill)
 
 
@@ -88,18 +124,22 @@ def main(folder, threads, drain, *names):
     ids = [registry.start(name).id for name in names]
     transaction.commit()
     touch(folder, 'started', ' '.join(ids))
-    while not ended.wait(0.02):
-        transaction.begin()
-        record = getDirectory(connection).processes.get(runtime.id)
-        if record is not None and record.live.runs:
-            touch(folder, 'told')   # other processes know what works here
-        if os.path.exists(os.path.join(folder, 'stop')):
-            os.remove(os.path.join(folder, 'stop'))
-            registry.requestStop(ids[0], 'enough')
-            transaction.commit()
-            touch(folder, 'asked')
+    try:
+        while not ended.wait(0.02):
+            transaction.begin()
+            record = getDirectory(connection).processes.get(runtime.id)
+            if record is not None and record.live.runs:
+                touch(folder, 'told')   # others know what works here
+            if os.path.exists(os.path.join(folder, 'stop')):
+                os.remove(os.path.join(folder, 'stop'))
+                registry.requestStop(ids[0], 'enough')
+                transaction.commit()
+                touch(folder, 'asked')
+    except KeyboardInterrupt:
+        pass   # the first one; a second one ends the shutdown
     transaction.abort()
     connection.close()
+    touch(folder, 'ending')
     runtime.shutdown()
     db.close()
     touch(folder, 'closed')

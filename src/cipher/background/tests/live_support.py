@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """What the tests of live work share: a FileStorage, a runtime, waiting."""
+import gc
 import logging
 import os
 import tempfile
@@ -63,11 +64,21 @@ def waitUntil(condition, what='the condition', limit=LIMIT):
         pause.wait(0.005)
 
 
+def waitForLanes(runtime):
+    """Wait until a runtime has lanes of its own."""
+    waitUntil(lambda: not runtime.backlog.is_behind
+              and len(runtime.backlog.lanes()) > runtime.threads,
+              'the runtime')
+
+
 class Database(DB):
     """May be closed twice."""
 
     def close(self):
         if hasattr(self, '_mvcc_storage'):
+            # Connections that could not be opened, since the server was
+            # away, cannot be closed either.
+            gc.collect()
             super().close()
 
 
@@ -133,10 +144,7 @@ class LiveTests(FileSiteTests):
             self.db, RuntimeSettings(**dict(self.settings, **settings)))
         self.addCleanup(runtime.shutdown)
         if runtime.threads:
-            # Its lanes are there.
-            waitUntil(lambda: not runtime.backlog.is_behind
-                      and len(runtime.backlog.lanes()) > runtime.threads,
-                      'the runtime')
+            waitForLanes(runtime)
         return runtime
 
     def waitTurn(self):
@@ -234,13 +242,14 @@ class FailingTests(LiveTests):
         for run_id in runs:
             self.assertEqual(self.waitFinished(run_id).state, 'succeeded')
 
-    def fail(self, work, name='work', error_type=None, **values):
+    def failIn(self, work, name='work', error_type=None, **values):
         """Carry out *work*, which fails; return status and details."""
         declareWorker(name, work, **values)
         status = self.carryOut(name)
         self.assertEqual(status.state, 'failed')
         if error_type is not None:
-            self.assertEqual(status.error_type, error_type)
+            self.assertEqual(status.error_type, error_type,
+                             self.logged.getvalue())
         self.assertGoesOn()
         self.begin()
         return status, self.registry.getDetails(status.id)

@@ -94,7 +94,7 @@ class CrashTests(LiveTests):
         self.assertEqual([p.id for p in self.registry.listProcesses()],
                          [self.runtime.id])
 
-    def test_fault_01_killed_before_a_thread_began(self):
+    def test_row_01_killed_before_a_thread_began(self):
         process, (run_id,) = self.spawn('rerun', threads=0)
         self.kill(process)
         touch(self.path, 'go-on')
@@ -105,7 +105,73 @@ class CrashTests(LiveTests):
         self.assertEqual(self.value(), 1)
         self.assertNothingRuns()
 
-    def test_fault_03_killed_inside_the_work_and_rerun(self):
+    def test_row_02_killed_between_take_and_work(self):
+        for name, state, value in ('taken rerun', 'succeeded', 1), (
+                'taken fail', 'interrupted', 1):
+            with self.subTest(name):
+                process, (run_id,) = self.spawn(name)
+                self.wait_for('taken')
+                self.kill(process)
+                touch(self.path, 'go-on')
+                self.open()
+                # The one that took it is not alive any more.
+                status = self.waitFinished(run_id)
+                self.assertEqual((status.state, status.interruptions),
+                                 (state, 1))
+                self.assertEqual(self.value(), value)
+                self.assertNothingRuns()
+                self.close()
+                self.forget('go-on', 'taken')
+
+    def test_row_04_killed_right_after_the_commit_of_the_work(self):
+        process, (run_id,) = self.spawn('commit')
+        self.assertEqual(process.wait(20), -signal.SIGKILL)
+        self.open()
+        self.waitTurn()
+        status = self.status(run_id)
+        self.assertEqual((status.state, status.attempts,
+                          status.interruptions), ('succeeded', 1, 0))
+        self.assertEqual(self.value(), 1)
+        self.assertNothingRuns()
+
+    def test_row_07_killed_in_the_cleanup(self):
+        process, (run_id,) = self.spawn('cleaning')
+        self.wait_for('inside')
+        self.kill(process)
+        self.forget('inside')
+        self.open()
+        self.waitTurn()
+        self.assertEqual(self.status(run_id).state, 'succeeded')
+        self.assertEqual(self.value(), 1)
+        # Nothing of the cleanup is stored, and nobody does it again.
+        self.assertFalse(hasattr(self.counter, 'cleaned'))
+        self.assertFalse(os.path.exists(os.path.join(self.path, 'inside')))
+        self.assertNothingRuns()
+
+    def test_row_10_second_signal_ends_at_once(self):
+        for name, state, value in ('fail', 'interrupted', 0), (
+                'rerun', 'succeeded', 1):
+            with self.subTest(name):
+                self.forget('ending')
+                process, (run_id,) = self.spawn(name, drain=60)
+                self.wait_for('inside')
+                process.send_signal(signal.SIGINT)
+                self.wait_for('ending')
+                with self.assertRaises(subprocess.TimeoutExpired):
+                    process.wait(0.2)   # it drains
+                process.send_signal(signal.SIGINT)
+                process.wait(20)
+                self.assertFalse(os.path.exists(
+                    os.path.join(self.path, 'closed')))
+                touch(self.path, 'go-on')
+                self.open()
+                self.assertEqual(self.waitFinished(run_id).state, state)
+                self.assertEqual(self.value(), value)
+                self.assertNothingRuns()
+                self.close()
+                self.forget('go-on')
+
+    def test_row_03_killed_inside_the_work_and_rerun(self):
         process, (run_id,) = self.spawn('rerun')
         self.wait_for('inside')
         self.kill(process)
@@ -116,7 +182,7 @@ class CrashTests(LiveTests):
         self.assertEqual(self.value(), 1)
         self.assertNothingRuns()
 
-    def test_fault_03_killed_inside_the_work_that_must_not_be_rerun(self):
+    def test_row_03_killed_inside_the_work_that_must_not_be_rerun(self):
         process, (run_id,) = self.spawn('fail')
         self.wait_for('inside')
         self.kill(process)
@@ -128,7 +194,7 @@ class CrashTests(LiveTests):
         self.assertEqual(self.value(), 0)
         self.assertNothingRuns()
 
-    def test_fault_03_killed_long_after_the_work_began(self):
+    def test_row_03_killed_long_after_the_work_began(self):
         # The process has told that it works on the run.
         process, (run_id,) = self.spawn('rerun')
         self.wait_for('inside')
@@ -141,7 +207,7 @@ class CrashTests(LiveTests):
                          ('succeeded', 1))
         self.assertEqual(self.value(), 1)
 
-    def test_fault_06_killed_while_stopping(self):
+    def test_row_06_killed_while_stopping(self):
         for name in 'rerun', 'fail':
             with self.subTest(name):
                 process, (run_id,) = self.spawn(name)
@@ -161,7 +227,7 @@ class CrashTests(LiveTests):
                 self.assertEqual(len(self.registry.stops), 0)
                 self.close()
 
-    def test_fault_08_SIGTERM_lets_the_work_finish(self):
+    def test_row_08_SIGTERM_lets_the_work_finish(self):
         process, (run_id,) = self.spawn('rerun')
         self.wait_for('inside')
         process.terminate()
@@ -172,7 +238,7 @@ class CrashTests(LiveTests):
         self.assertEqual(self.status(run_id).state, 'succeeded')
         self.assertEqual(self.value(), 1)
 
-    def test_fault_09_SIGTERM_interrupts_what_takes_too_long(self):
+    def test_row_09_SIGTERM_interrupts_what_takes_too_long(self):
         for name, state in (('rerun', 'pending'), ('polite', 'pending'),
                             ('fail', 'interrupted')):
             with self.subTest(name):
@@ -193,7 +259,7 @@ class CrashTests(LiveTests):
                     self.requestStop(run_id)
                 self.close()
 
-    def test_fault_55_run_that_kills_its_process_each_time(self):
+    def test_row_55_run_that_kills_its_process_each_time(self):
         process, _ = self.spawn('kill')
         deaths = 0
         while process.wait(20) == -signal.SIGKILL and deaths < 10:

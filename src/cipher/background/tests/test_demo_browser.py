@@ -94,6 +94,7 @@ class BrowserTestCase(unittest.TestCase):
     """A page of the demo's administrator; no error may come to its console."""
 
     layer = BrowserLayer
+    options = {}   # of the browser's context
 
     def setUp(self):
         if self.layer.missing:
@@ -103,7 +104,8 @@ class BrowserTestCase(unittest.TestCase):
             self.skipTest(self.layer.missing)
         context = self.layer.browser.new_context(
             locale='en', viewport={'width': 1200, 'height': 800},
-            http_credentials={'username': 'admin', 'password': 'admin'})
+            http_credentials={'username': 'admin', 'password': 'admin'},
+            **self.options)
         context.set_default_timeout(LIMIT * 1000)
         self.addCleanup(context.close)
         self.page = context.new_page()

@@ -267,7 +267,19 @@ class ServerTests(DemoTestCase):
         return sorted((run['type'], run['state']) for run in demo.listRuns()
                       if run['type'] != 'reindex')
 
-    def test_a_second_signal_ends_it_at_once(self):
+    def test_signal_before_the_end_makes_it_quiet(self):
+        demo = self.begin()
+        demo.process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + LIMIT
+        while 'quiet, begins nothing new' not in demo.readErrors():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        demo.start('stubborn', seconds='1')
+        run = demo.waitForRun(lambda run: run['type'] == 'stubborn')
+        self.assertEqual('pending', run['state'])
+        self.assertEqual(0, demo.end())
+
+    def test_row_10_second_signal_ends_the_server_at_once(self):
         demo = self.begin()
         demo.start('stubborn', seconds='60')
         demo.waitForRun(lambda run: run['type'] == 'stubborn'

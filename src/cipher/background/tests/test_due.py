@@ -12,12 +12,14 @@
 #
 ##############################################################################
 """Runs that wait for their time: near in memory, far in the database."""
+import unittest
 from unittest import mock
 
 import transaction
 from ZODB.Connection import Connection
 
-from cipher.background import scanner
+from cipher.background import shelves
+from cipher.background.backlog import Backlog
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.dispatcher import NEAR
 from cipher.background.interfaces import BY_INPUT
@@ -234,6 +236,18 @@ class DueTests(LiveTests):
         self.assertEqual([s.id for s in page.items], [far])
 
 
+class PositionTests(unittest.TestCase):
+
+    def test_what_is_found_due_is_no_reason_to_pass_what_is_not_scanned(self):
+        backlog = Backlog()
+        backlog.addLane(b'oid', 7, 5, 20, True)
+        self.assertIsNotNone(backlog.found(b'oid', 7, 14, 1000, 0))
+        self.assertEqual(backlog.position(b'oid', 7), 5)
+        self.assertIsNotNone(backlog.scanned(b'oid', 7, 5, True))
+        self.assertIsNone(backlog.scanned(b'oid', 7, 6, False))
+        self.assertEqual(backlog.position(b'oid', 7), 5)
+
+
 class ManyDueTests(FileSiteTests):
     """A great many wait; what that costs is counted in objects loaded."""
 
@@ -291,7 +305,7 @@ class ManyDueTests(FileSiteTests):
             self.assertEqual(self.runtime.backlog._waiting, 0)
             self.assertEqual(
                 self.runtime.backlog._views[self.registry._p_oid, 1]
-                .deferred, {})
+                .moving, {})
             loaded = self.loads(self.keeper.turn, False)
             self.assertFalse(
                 [obj for obj in loaded if isinstance(obj, WorkerRun)])
@@ -333,11 +347,11 @@ class ManyDueTests(FileSiteTests):
 
     def test_written_in_small_commits_without_a_pause(self):
         self.keeper.turn(True)
-        self.add(self.registry.lanes[1], 3 * scanner.DUE_BATCH)
+        self.add(self.registry.lanes[1], 3 * shelves.BATCH)
         lane = self.registry.lanes[1]
         for turn in range(3):
             self.assertTrue(self.keeper.turn(False))
             self.begin()
             self.assertEqual(len(lane.due.tree),
-                             (turn + 1) * scanner.DUE_BATCH)
+                             (turn + 1) * shelves.BATCH)
         self.assertFalse(self.keeper.turn(False))

@@ -214,7 +214,7 @@ class RecordedTests(HandMadeMixin, LiveTests):
         self.assertIn('could not be recorded', self.logged.getvalue())
         self.assertEqual(self.runtime.allLive(), [])
 
-    def test_fault_48_name_that_no_commit_would_take(self):
+    def test_row_48_name_that_no_commit_would_take(self):
         self.carry_out(self.make(_name='x' * 70000 + '\ud800',
                                  user_name='\ud800'))
         self.assertEqual(self.value(), 1)

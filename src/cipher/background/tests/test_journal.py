@@ -42,7 +42,7 @@ class JournalTests(AdministrationTests):
     def test_empty(self):
         self.assertEqual(self.registry.listActions(), ([], None))
 
-    def test_action(self):
+    def test_line_12_action(self):
         self.record(1, 'run %d', 'enough')
         (action,), key = self.registry.listActions()
         verifyObject(IAction, action)
@@ -98,7 +98,7 @@ class JournalTests(AdministrationTests):
         self.assertEqual(transaction.get().description,
                          'cipher.background: stop run run-0')
 
-    def test_texts_are_cleaned(self):
+    def test_line_37_texts_are_cleaned(self):
         self.record(1, 'a\nb\0%d', 'c\r\nd\u202e\ud800' + 'e' * 1000)
         action = self.registry.listActions()[0][0]
         self.assertEqual(action.subject, 'a b\ufffd0')

@@ -304,7 +304,7 @@ class ManyThreadsTests(PoolCase):
         self.addCleanup(folder.cleanup)
         return DB(FileStorage(os.path.join(folder.name, 'Data.fs')))
 
-    def test_threads_of_one_process_never_conflict(self):
+    def test_row_46_threads_of_one_process_never_conflict(self):
         conflicts = []
         begin = threading.Barrier(3)
 

@@ -58,7 +58,7 @@ ZCML = '''
 def read_code(heading, language):
     """Return the code of a language below a heading of the documentation."""
     text = DOCS.read_text(encoding='utf-8')
-    text = text[text.index('\n%s\n~~~' % heading):]
+    text = text[re.search(r'\n%s\n[~-]{3}' % heading, text).start():]
     code = re.search(
         r'\n\.\. code-block:: %s\n\n((?:    .*\n|\n)+)' % language, text)[1]
     return textwrap.dedent(code)

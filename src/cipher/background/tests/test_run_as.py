@@ -185,7 +185,7 @@ class SystemDirectiveTests(SiteTests):
             % (__name__, attributes)))
         return getUtility(IWorkerType, 'work')
 
-    def test_it_needs_a_permission_of_its_own(self):
+    def test_line_10_it_needs_a_permission_of_its_own(self):
         for more in '', 'permission="cipher.background.StartWorkers"':
             with self.subTest(more):
                 with self.assertRaises(ConfigurationError) as caught:

@@ -77,7 +77,7 @@ class StartTests(LiveTests):
             took.append(time.perf_counter() - began_at)
         self.assertLess(min(took), 0.2)
 
-    def test_fault_39_aborted_start_leaves_no_run_and_no_work(self):
+    def test_row_39_aborted_start_leaves_no_run_and_no_work(self):
         declareWorker('work', increment)
         self.begin()
         run_id = self.registry.start('work').id
@@ -86,7 +86,7 @@ class StartTests(LiveTests):
         self.carryOut('work')
         self.assertEqual(self.value(), 1)
 
-    def test_fault_40_start_rolled_back_by_a_savepoint(self):
+    def test_row_40_start_rolled_back_by_a_savepoint(self):
         declareWorker('work', increment)
         for _ in range(3):
             self.begin()
@@ -135,7 +135,7 @@ class StartTests(LiveTests):
         self.assertEqual(self.registry.getCounts(),
                          {'work': {'succeeded': 1}})
 
-    def test_effect_and_succeeded_are_one_commit(self):
+    def test_row_04_effect_and_succeeded_are_one_commit(self):
         declareWorker('work', increment)
         run_id = self.start('work')
         self.waitFinished(run_id)
@@ -144,7 +144,7 @@ class StartTests(LiveTests):
         self.counter._p_activate()
         self.assertEqual(run._p_serial, self.counter._p_serial)
 
-    def test_commit_that_fails_stores_neither(self):
+    def test_row_26_data_manager_that_fails_at_its_vote(self):
         class Refusing:
             # Votes after all others.
             transaction_manager = transaction.manager
@@ -170,7 +170,7 @@ class StartTests(LiveTests):
         self.assertEqual(status.error_type, 'OSError')
         self.assertEqual(self.value(), 0)
 
-    def test_fault_05_server_commits_and_the_reply_is_lost(self):
+    def test_row_05_server_commits_and_the_reply_is_lost(self):
         calls = []
         storage = type(self.db.storage)
         tpc_finish = storage.tpc_finish
@@ -194,7 +194,7 @@ class StartTests(LiveTests):
         self.assertEqual(calls, ['work', 'lost'])
         self.assertEqual(self.value(), 1)
 
-    def test_fault_18_conflicts_are_retried_and_the_effect_is_once(self):
+    def test_row_18_conflicts_are_retried_and_the_effect_is_once(self):
         errors = [ConflictError(), ConflictError()]
         contexts = []
 
@@ -211,7 +211,7 @@ class StartTests(LiveTests):
         self.assertEqual(self.value(), 1)
         self.assertEqual(len(contexts), 3)
 
-    def test_fault_18_storm_on_one_object(self):
+    def test_row_18_storm_on_one_object(self):
         self.runtime.shutdown()
         declareWorker('work', increment)
         self.begin()
@@ -274,7 +274,7 @@ class StartTests(LiveTests):
         self.assertTrue(called.wait(LIMIT))
         manager.abort()
 
-    def test_type_that_nobody_declares_waits(self):
+    def test_row_31_type_that_nobody_declares_waits(self):
         self.patch('cipher.background.executors.threads.RETRY_DELAY', 0.02)
         worker_type = declareWorker('work', increment)
         self.begin()

@@ -43,7 +43,7 @@ class ShutdownTests(LiveTests):
         waitUntil(lambda: self.runtime.is_draining)
         return thread
 
-    def test_fault_08_work_that_is_done_in_time_succeeds(self):
+    def test_row_08_work_that_is_done_in_time_succeeds(self):
         declareWorker('work', self.work)
         run_id = self.start('work')
         self.gate.waitReached()
@@ -62,7 +62,7 @@ class ShutdownTests(LiveTests):
         self.assertEqual((status.state, status.interruptions),
                          ('succeeded', 0))
 
-    def test_fault_09_work_that_asks_is_put_back(self):
+    def test_row_09_work_that_asks_is_put_back(self):
         def work(worker):
             getSite()['counter'].value += 1
             if not self.gate._opened.is_set():
@@ -88,7 +88,7 @@ class ShutdownTests(LiveTests):
             ('succeeded', 1, 0))
         self.assertEqual(self.value(), 1)
 
-    def test_fault_09_stubborn_work_never_commits(self):
+    def test_row_09_stubborn_work_never_commits(self):
         for on_interrupt, state in ('rerun', 'pending'), (
                 'fail', 'interrupted'):
             with self.subTest(on_interrupt):
@@ -205,7 +205,7 @@ class ShutdownTests(LiveTests):
         self.begin()
         self.assertEqual(self.registry.listProcesses(), [])
 
-    def test_fault_44_fork_resets(self):
+    def test_row_44_fork_resets(self):
         declareWorker('work', lambda worker: self.gate.stop())
         self.start('work')
         self.gate.waitReached()
@@ -225,72 +225,3 @@ class ShutdownTests(LiveTests):
             done, status = os.waitpid(pid, os.WNOHANG)
         self.assertEqual((done, status), (pid, 0))
         self.assertIs(switchboard.getRuntime(self.db), self.runtime)
-
-
-class LeakTests(LiveTests):
-
-    def test_runtimes_leave_nothing_behind(self):
-        declareWorker('work', lambda worker: None)
-
-        class Loop(BackgroundWorkerThread):
-            def scheduleNextWork(self):
-                return not self.wait(LIMIT)
-
-        declareWorker('loop', factory=Loop, is_loop=True)
-        self.runtime.shutdown()
-        transaction.abort()
-        before = self.facts()
-        files = self.count_files()
-        for n in range(100):
-            self.runtime = self.startRuntime(poll=5.0)
-            self.start('work')
-            if n % 10 == 0:
-                self.start('loop')
-            self.runtime.shutdown()
-            waitUntil(lambda: self.facts()[0] == before[0], 'no threads left')
-        transaction.abort()
-        waitUntil(lambda: self.facts() == before,
-                  'what was before, %r' % (before,))
-        # The storage keeps one open for each reader that it ever had.
-        self.assertLess(self.count_files(), files + 20)
-
-    def test_threads_leave_nothing_behind(self):
-        class Worker(BackgroundWorkerThread):
-            rounds = 1
-
-            def scheduleNextWork(self):
-                self.rounds -= 1
-                return self.rounds >= 0
-
-            def doWork(self):
-                if self.name.endswith('7'):
-                    raise SystemExit
-                getSite()['counter'].value += 1
-
-        self.runtime.shutdown()
-        transaction.abort()
-        before = self.facts()
-        files = self.count_files()
-        for n in range(20):
-            workers = [Worker.forSite(self.site, '') for _ in range(10)]
-            for worker in workers:
-                worker.name = str(n)
-                worker.start()
-            for worker in workers:
-                worker.join(LIMIT)
-        transaction.abort()
-        waitUntil(lambda: self.facts() == before,
-                  'what was before, %r' % (before,))
-        # The storage keeps one open for each reader that it ever had.
-        self.assertLess(self.count_files(), files + 20)
-
-    def count_files(self):
-        """Return the number of files that the process has open."""
-        return len(os.listdir('/proc/self/fd'))
-
-    def facts(self):
-        """Return the numbers of threads and open connections."""
-        return (len([t for t in threading.enumerate()
-                     if t.name.startswith('background')]),
-                len([c for c in self.db.connectionDebugInfo()
-                     if c['opened']]))

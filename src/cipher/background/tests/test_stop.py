@@ -15,10 +15,14 @@
 import threading
 
 import transaction
+from ZODB.POSException import ConflictError
 from zope.component.hooks import getSite
 
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import RunNotStoppable
+from cipher.background.live import LiveRun
+from cipher.background.live import Ticket
+from cipher.background.recording import writeError
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.live_support import waitUntil
@@ -121,7 +125,7 @@ class StopTests(LiveTests):
                     self.assertEqual(self.waitFinished(run_id).state,
                                      'stopped')
 
-    def test_fault_11_stop_before_the_loop_starts(self):
+    def test_row_11_stop_before_the_loop_starts(self):
         # Between the claim and the begin of the thread.
         enter = self.runtime.enter
 
@@ -154,7 +158,7 @@ class StopTests(LiveTests):
                 self.assertEqual(called, [])
                 self.assertForgotten()
 
-    def test_fault_12_the_finish_wins(self):
+    def test_row_12_the_finish_wins(self):
         def work(worker):
             self.gate.stop()
 
@@ -182,7 +186,7 @@ class StopTests(LiveTests):
         with self.assertRaises(RunNotStoppable):
             self.registry.requestStop(run_id)
 
-    def test_fault_12_the_stop_wins(self):
+    def test_row_12_the_stop_wins(self):
         # Another process takes the run, which nobody has claimed, for
         # pending and stops it; the worker is at its end already.
         def work(worker):
@@ -204,7 +208,7 @@ class StopTests(LiveTests):
         self.assertEqual(self.value(), 0)
         self.assertEqual(self.registry.getCounts(), {'work': {'stopped': 1}})
 
-    def test_fault_12_work_that_is_over_ignores_the_stop(self):
+    def test_row_12_work_that_is_over_ignores_the_stop(self):
         def work(worker):
             getSite()['counter'].value += 1
             self.gate.stop()
@@ -221,7 +225,7 @@ class StopTests(LiveTests):
         self.assertEqual(self.value(), 1)
         self.assertForgotten()
 
-    def test_fault_13_stubborn_work_is_never_claimed_stopped(self):
+    def test_row_13_stubborn_work_is_never_claimed_stopped(self):
         declareWorker('work', lambda worker: self.gate.stop())
         run_id = self.start('work')
         self.gate.waitReached()
@@ -253,7 +257,41 @@ class StopTests(LiveTests):
         waitUntil(lambda: not self.runtime.backlog._waiting)
         self.assertEqual(called, [])
 
-    def test_fault_12_storm(self):
+    def test_row_12_request_that_comes_while_an_error_is_written(self):
+        declareWorker('work', lambda worker: None)
+        self.runtime.shutdown()
+        run_id = self.start('work')
+        manager = transaction.TransactionManager()
+        connection = self.db.open(manager)
+        self.addCleanup(connection.close)
+        self.addCleanup(manager.abort)
+        for is_known in True, False:
+            with self.subTest(is_known):
+                connection.cacheMinimize()
+                manager.begin()
+                registry = connection.get(self.registry._p_oid)
+                if is_known:
+                    len(registry.stops)
+                run = registry.get(run_id)
+                live = LiveRun(self.runtime, Ticket(
+                    registry._p_oid, run.lane, run.serial))
+                writeError(live, run, registry, ValueError(),
+                           lambda attempts: None)
+                self.request_apart('9-%d' % is_known)
+                # It may be a request for this run, which it has not seen.
+                with self.assertRaises(ConflictError):
+                    manager.commit()
+                manager.abort()
+
+    def request_apart(self, run_id):
+        manager = transaction.TransactionManager()
+        connection = self.db.open(manager)
+        stops = connection.get(self.registry._p_oid).stops
+        stops[run_id] = (None, 1.0, None)
+        manager.commit()
+        connection.close()
+
+    def test_row_12_storm(self):
         # Whoever wins, what is told is what happened.
         def work(worker):
             worker.checkStop()

@@ -143,7 +143,7 @@ class TickTests(TimetableTests):
         self.assertEqual(self.number(), 1)
         self.assertEqual(self.status('nightly').next_at, first + 11 * 86400)
 
-    def test_hour_that_comes_twice_starts_one_run(self):
+    def test_row_33_hour_that_comes_twice_starts_one_run(self):
         # 2026-10-25 in Vilnius, where a process first looks in the second
         # of the two hours, when the tick of the first one is over.
         night = schedule('night', cron='30 3 * * *',
@@ -156,13 +156,55 @@ class TickTests(TimetableTests):
             self.clock.advance(60)
         self.assertEqual(self.number(), 1)
 
-    def test_clock_that_goes_back_starts_nothing(self):
+    def test_row_33_clock_that_goes_back_starts_nothing(self):
         self.begin()
         self.clock.advance(60)
         self.tick()
         self.clock.advance(-3600)
         self.assertFalse(self.tick())
         self.assertEqual(self.number(), 1)
+
+    def test_late_looks_do_not_shift_the_ticks(self):
+        self.begin()
+        for n in range(1, 6):
+            self.clock.now = BEGIN + 60 * n + 7.5
+            self.assertTrue(self.tick())
+            self.assertEqual(self.status().next_at, BEGIN + 60 * (n + 1))
+        self.assertEqual(self.number(), 5)
+
+    def test_two_processes_declare_it_differently(self):
+        # As during a deploy: neither begins the ticks of the other anew.
+        hourly = schedule(every=3600.0)
+        minutely = schedule(every=60.0)
+        for declared in hourly, minutely:
+            self.assertTrue(self.tick(declared))
+        self.assertEqual(self.number(), 0)
+        written = 0
+        for _ in range(240):
+            self.clock.advance(30)
+            for declared in hourly, minutely:
+                if timetable.isDue(self.registry, declared):
+                    written += self.tick(declared)
+        self.assertEqual(self.number(), 120 + 2)
+        self.assertEqual(written, self.number())
+
+    def test_expression_that_comes_back_has_missed_nothing(self):
+        old, new = schedule(every=60.0), schedule(every=3600.0)
+        self.tick(old)
+        self.tick(new)
+        self.clock.advance(2 * timetable.STALE_AFTER)
+        self.tick(old)
+        self.assertEqual(self.number(), 0)
+        self.clock.advance(60)
+        self.tick(old)
+        self.assertEqual(self.number(), 1)
+
+    def test_expressions_kept_are_few(self):
+        for n in range(1, 20):
+            self.tick(schedule(every=60.0 + n))
+        state = self.registry.schedules['report']
+        self.assertEqual(len(state.others), timetable.OTHERS_LIMIT)
+        self.assertEqual(state.expression, 'every 79 s')
 
     def test_changed_expression_is_computed_anew(self):
         self.begin()

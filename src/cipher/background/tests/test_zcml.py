@@ -234,7 +234,7 @@ class WorkerTests(ComponentTests):
     def test_handler_that_does_not_exist_is_refused(self):
         self.refuse(handler='.missing')
 
-    def test_permission_of_everybody_is_refused(self):
+    def test_line_04_permission_of_everybody_is_refused(self):
         text = self.refuse(handler='.plain', permission='zope.Public')
         self.assertIn("got 'zope.Public'", text)
         self.assertIn("leave it out for 'cipher.background.StartWorkers'",

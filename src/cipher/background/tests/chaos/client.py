@@ -1,0 +1,218 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""A process that enqueues and works until it is killed.
+
+The driver forks it: nothing of the driver may be a thread or a connection.
+"""
+import faulthandler
+import gc
+import logging
+import os
+import random
+import signal
+import threading
+import time
+from functools import partial
+
+import transaction
+from ZODB.POSException import ConflictError
+from zope.component import hooks
+from zope.component import provideHandler
+
+from cipher.background import dispatcher
+from cipher.background import pruner
+from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.contextmanagers import abortQuietly
+from cipher.background.interfaces import IRunStartedEvent
+from cipher.background.process import getDirectory
+from cipher.background.runtime import startRuntime
+from cipher.background.settings import RuntimeSettings
+from cipher.background.tests.chaos.enqueuer import Enqueuer
+from cipher.background.tests.chaos.world import Ledger
+from cipher.background.tests.chaos.world import declareKinds
+from cipher.background.tests.chaos.world import getWorld
+
+
+log = logging.getLogger('chaos')
+
+#: Those who start runs, in each process.
+STARTERS = 2
+
+THREADS = 2
+
+#: The least that a runtime accepts.
+LEASE = 3.0
+
+#: Seconds that a server may be away when a process begins.
+OPEN_LIMIT = 30.0
+
+#: Seconds until something more of what is left must be finished.
+DRAIN_LIMIT = 60.0
+
+
+def setUp(folder, boot):
+    """Prepare the process for its work; return its ledger."""
+    logging.basicConfig(
+        filename=os.path.join(folder, 'log'), level=logging.INFO, force=True,
+        format='%%(asctime)s boot %s %%(threadName)s %%(levelname)s '
+               '%%(name)s: %%(message)s' % boot)
+    faulthandler.enable(open(os.path.join(folder, 'faults'), 'a'))
+    faulthandler.register(
+        signal.SIGUSR1, open(os.path.join(folder, 'stacks'), 'a'))
+    hooks.setHooks()
+    ledger = Ledger(folder, boot)
+    declareKinds(ledger)
+    dispatcher.NEAR = 0.5   # that due runs wait in the database
+    return ledger
+
+
+def run(storage, folder, slot, boot, ready, works=True):
+    """Enqueue, and work if it *works*, until SIGTERM.
+
+    *ready*, a file descriptor, is told of each run that it begins, or of
+    each step of its starters if it does not work.
+    """
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    ledger = setUp(folder, boot)
+    db, strangers = _open_patiently(storage, ended)
+    if works:
+        provideHandler(lambda event: _tell(ready), [IRunStartedEvent])
+        runtime = startRuntime(db, RuntimeSettings(
+            threads=THREADS, poll=0.2, lease=LEASE, drain=2.0))
+    starters = [
+        threading.Thread(target=_enqueue, name='starter-%d' % number, args=(
+            db, slot * STARTERS + number, ended,
+            (lambda: None) if works else partial(_tell, ready)))
+        for number in range(STARTERS)]
+    for thread in starters:
+        thread.start()
+    while not ended.wait(0.1):
+        pass
+    for thread in starters:
+        thread.join()
+    if works:
+        runtime.shutdown()
+    tellLeaks(ledger, db, strangers)
+
+
+def _open_patiently(storage, ended):
+    """Open the database, whose server may be away for a while.
+
+    Return it and the threads that storages left which could not be opened.
+    """
+    deadline = time.monotonic() + OPEN_LIMIT
+    while True:
+        strangers = threading.enumerate()
+        try:
+            return storage.open(), strangers
+        except Exception as error:
+            if ended.is_set():
+                raise SystemExit(0) from None
+            if time.monotonic() > deadline:
+                raise
+            log.warning('Opening: %s: %s', type(error).__name__, error)
+            time.sleep(0.1)
+
+
+def _enqueue(db, number, ended, tell):
+    while not ended.is_set():
+        try:
+            with ZodbConnection(db) as connection:
+                _enqueue_with(connection, number, ended, tell)
+        except Exception as error:
+            log.info('starter: %s: %s', type(error).__name__, error)
+            ended.wait(0.05)
+
+
+def _enqueue_with(connection, number, ended, tell):
+    enqueuer = Enqueuer(connection, number)
+    try:
+        while not ended.wait(random.uniform(0.0, 0.03)):
+            try:
+                enqueuer.step()
+                tell()
+            except ConflictError as error:
+                transaction.abort()
+                log.info('starter: %s', error)
+    finally:
+        abortQuietly()
+
+
+def _tell(ready):
+    try:
+        os.write(ready, b'.')
+    except OSError:
+        pass   # it is full, or nobody reads any more
+
+
+def tellLeaks(ledger, db, strangers=()):
+    """Close *db*; write into the ledger what is left then.
+
+    But for the threads *strangers*.
+    """
+    gc.collect()
+    open_now = sum(connection.opened is not None
+                   for connection in list(db.pool.all))
+    if open_now and not db.has_failed:
+        ledger.write('leak', '%d connections are open at its end' % open_now)
+    db.close()
+    deadline = time.monotonic() + 5.0
+    while True:
+        others = [thread for thread in threading.enumerate()
+                  if thread is not threading.main_thread()
+                  and thread not in strangers]
+        if not others:
+            return
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    ledger.write('leak', 'threads live at its end: %s' % ', '.join(
+        thread.name for thread in others))
+
+
+def drain(storage, folder, boot):
+    """Carry out what is left; end in good order."""
+    ledger = setUp(folder, boot)
+    pruner.INTERVAL = 0.2   # it forgets the claims
+    db = storage.open()
+    runtime = startRuntime(db, RuntimeSettings(
+        threads=4, poll=0.05, lease=LEASE))
+    rest = None
+    while rest != '':
+        with db.transaction() as connection:
+            rest, before = describeRest(connection), rest
+        if rest != before:
+            deadline = time.monotonic() + DRAIN_LIMIT
+        elif time.monotonic() > deadline:
+            ledger.write('leak', 'left without progress: %s' % rest)
+            break
+        time.sleep(0.1)
+    runtime.shutdown()
+    tellLeaks(ledger, db)
+
+
+def describeRest(connection):
+    """Return a text that tells what is not over yet, '' if all is."""
+    _, registry = getWorld(connection)
+    waiting = sum(number for states in registry.getCounts().values()
+                  for state, number in states.items()
+                  if state in ('pending', 'running'))
+    due = sum(len(lane.due.tree) for lane in registry.lanes.values())
+    others = len(getDirectory(connection).processes) - 1
+    figures = (waiting, due, len(registry.stops), len(registry.claims),
+               others)
+    return '' if not any(figures) else (
+        '%d runs, %d due entries, %d stop requests, %d claims, %d other '
+        'processes' % figures)

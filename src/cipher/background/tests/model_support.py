@@ -1,0 +1,294 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Several processes in one thread, whose every step the test decides.
+
+A `Cluster` has a database, clocks and processes: runtimes that nobody
+started, whose turns are taken one by one, over one ``DB``.  What they carry
+out works in threads of its own, but only one thread goes at a time: a worker
+stops at each `pause`, until it is told to go on, or dies there.
+"""
+import itertools
+import queue
+import threading
+import weakref
+from contextlib import contextmanager
+from unittest import mock
+
+import transaction
+from ZODB.POSException import ConflictError
+
+from cipher.background import clock
+from cipher.background import pool
+from cipher.background import switchboard
+from cipher.background.executors.threads import CONFLICT_DELAY
+from cipher.background.pruner import Pruner
+from cipher.background.runtime import Runtime
+from cipher.background.settings import RuntimeSettings
+from cipher.background.testing import SetClock
+from cipher.background.tests.support import LIMIT
+
+
+#: Modules that ask for the time that passes; those that really wait are not
+#: among them.
+_TIMED = ('adoption', 'atwork', 'candidates', 'census', 'dispatcher',
+          'listing', 'offers', 'pruner', 'recorder', 'shelves', 'workloop')
+
+NOW = 1800000000.0
+
+
+class Killed(BaseException):
+    """The process of the worker is gone."""
+
+
+class Actor:
+    """A thread that goes only while somebody waits for it."""
+
+    _local = threading.local()
+
+    def __init__(self, target):
+        self._target = target
+        self._go = threading.Semaphore(0)
+        self._back = threading.Semaphore(0)
+        self._is_killed = False
+        self._error = None
+        self.is_over = False
+        self._thread = threading.Thread(target=self._main, daemon=True)
+        self._thread.start()
+
+    def _main(self):
+        self._local.actor = self
+        self._go.acquire()
+        try:
+            if not self._is_killed:
+                self._target()
+        except BaseException as error:
+            if not isinstance(error, Killed):
+                self._error = error
+        finally:
+            transaction.abort()
+            self.is_over = True
+            self._back.release()
+
+    def resume(self):
+        """Let it go on to its next pause, or to its end."""
+        self._go.release()
+        if not self._back.acquire(timeout=3 * LIMIT):
+            raise AssertionError('an actor did not come back')
+        if self.is_over:
+            self._thread.join(LIMIT)
+            if self._error is not None:
+                raise self._error
+
+    def kill(self):
+        """Let it end where it stands."""
+        self._is_killed = True
+        self.resume()
+
+    @classmethod
+    def pause(cls):
+        """Stand still; called in its thread."""
+        actor = cls._local.actor
+        actor._back.release()
+        actor._go.acquire()
+        if actor._is_killed:
+            raise Killed
+
+
+class PassingTime:
+    """Stands for the module ``time``; sleeps for no time at all."""
+
+    def __init__(self):
+        self.seconds = 1000.0
+
+    def monotonic(self):
+        """See ``time``."""
+        return self.seconds
+
+    def sleep(self, seconds):
+        """See ``time``."""
+
+
+class Process:
+    """A process with a runtime, or without one."""
+
+    def __init__(self, cluster, runtime=None):
+        self._cluster = cluster
+        self._pools = {}
+        self.runtime = runtime
+        self.actors = []
+        if runtime is not None:
+            # By hand: its time for that never comes.
+            runtime._keeper._pruner = mock.Mock(**{'turn.return_value': False})
+            self._pruner = Pruner(runtime)
+
+    @contextmanager
+    def here(self):
+        """Be this process."""
+        db = self._cluster.db
+        old = (switchboard._runtimes.pop(id(db), None),
+               pool._pools.get(db, {}))
+        pool._pools[db] = self._pools
+        if self.runtime is not None:
+            switchboard._runtimes[id(db)] = self.runtime
+        try:
+            yield
+        finally:
+            switchboard._runtimes.pop(id(db), None)
+            if old[0] is not None:
+                switchboard._runtimes[id(db)] = old[0]
+            pool._pools[db] = old[1]
+
+    def turn(self):
+        """Have a turn of the control thread."""
+        with self.here():
+            is_more = self.runtime._keeper.turn(True)
+            self.runtime.dispatcher.submitDue()
+        return is_more
+
+    def beat(self):
+        """Beat, and tell what is live."""
+        with self.here():
+            self.runtime._keeper.beat()
+            self.runtime._keeper.tellLive()
+
+    def prune(self):
+        """Prune one batch."""
+        with self.here():
+            connection = self._cluster.db.open()
+            try:
+                self._pruner.prune(connection)
+            finally:
+                transaction.abort()
+                connection.close()
+
+    def hasFreeThread(self):
+        """Return whether another job may begin."""
+        return len(self.actors) < self.runtime.threads
+
+    def take(self):
+        """Let a thread take a run; return whether there was one."""
+        runtime = self.runtime
+        if runtime.is_draining or not self.hasFreeThread():
+            return False
+        while True:
+            try:
+                ticket = runtime.executor._queue.get_nowait()[2]
+            except queue.Empty:
+                return False
+            with self.here():
+                if runtime.begun(ticket):
+                    break
+        actor = Actor(lambda: self._carry_out(ticket))
+        self.actors.append(actor)
+        self.resume(actor)
+        return True
+
+    def _carry_out(self, ticket):
+        # What a thread of the executor does.
+        executor = self.runtime.executor
+        try:
+            executor.carryOut(ticket)
+        except ConflictError as error:
+            executor._try_again(ticket, error, CONFLICT_DELAY)
+
+    def call(self, function):
+        """Let an actor begin to call *function* here."""
+        actor = Actor(function)
+        self.actors.append(actor)
+        self.resume(actor)
+
+    def resume(self, actor):
+        """Let one of the actors go on."""
+        with self.here():
+            try:
+                actor.resume()
+            finally:
+                if actor.is_over:
+                    self.actors.remove(actor)
+
+    def work(self):
+        """Let all actors go on to their ends, and all that waits."""
+        while self.actors or self.take():
+            for actor in list(self.actors):
+                self.resume(actor)
+
+    def drain(self):
+        """Begin to end, as at a shutdown."""
+        self.runtime._draining.set()
+        self.runtime.executor.stop()
+        self.runtime.stopAll()
+
+    def leave(self):
+        """End in good order, whatever still works."""
+        with self.here():
+            self.runtime.abandonAll()
+            self.runtime._keeper.leave()
+        while self.actors:
+            self.resume(self.actors[0])
+
+    def die(self):
+        """End as by ``kill -9``."""
+        if self.runtime is not None:
+            for live in self.runtime.allLive():
+                live.is_abandoned = True
+        with self.here():
+            while self.actors:
+                self.actors.pop().kill()
+
+
+class Cluster:
+    """Processes over one database *db*, and the clocks of their machine."""
+
+    lease = 90.0
+
+    def __init__(self, test, db):
+        self.db = db
+        self.processes = []
+        self.dead = []
+        self.time = PassingTime()
+        self.clock = SetClock(NOW)
+        self._numbers = itertools.count(1)
+        clock.setClock(self.clock)
+        test.addCleanup(clock.setClock)
+        for name in _TIMED:
+            test.patch('cipher.background.%s.time' % name, self.time)
+        test.patch('cipher.background.process.newProcessId', self._new_id)
+        test.patch('cipher.background.workloop.backOff', lambda *args, **kw: 0)
+        test.patch('cipher.background.pool._pools',
+                   weakref.WeakKeyDictionary())
+        self.web = Process(self)   # starts, stops and shows only
+        test.addCleanup(self._end)
+
+    def _new_id(self, host, pid):
+        return 'host:%d:%d' % (pid, next(self._numbers))
+
+    def add(self, threads=2):
+        """Return a new process."""
+        process = Process(self, Runtime(self.db, RuntimeSettings(
+            threads=threads, lease=self.lease)))
+        self.processes.append(process)
+        return process
+
+    def remove(self, process):
+        """Forget a process that is no more."""
+        self.processes.remove(process)
+
+    def advance(self, seconds):
+        """Let time pass."""
+        self.time.seconds += seconds
+        self.clock.advance(seconds)
+
+    def _end(self):
+        for process in [self.web, *self.processes]:
+            process.die()

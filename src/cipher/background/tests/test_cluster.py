@@ -1,0 +1,181 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Several processes on one database, each of them real, and its server."""
+import math
+import threading
+import time
+
+import transaction
+from zope.component.hooks import getSite
+
+from cipher.background.process import processName
+from cipher.background.tests.cluster_support import LONG
+from cipher.background.tests.cluster_support import PostgreSQLTests
+from cipher.background.tests.cluster_support import ZEOTests
+from cipher.background.tests.live_support import declareWorker
+from cipher.background.tests.live_support import waitUntil
+
+
+class WorkTests:
+    """Who starts, and who works."""
+
+    def test_two_runtimes_and_a_process_without(self):
+        other = self.act()
+        web = self.actWithout()
+        for actor in other, web:
+            actor.send('start', 'add', number=8)
+        for _ in range(8):
+            self.start('add')
+        self.assertEqual(len(other.answer() + web.answer()), 16)
+        self.assertEqual(self.waitAll(), 24)
+        self.assertEqual(self.value(), 24)
+        self.begin()
+        owners = {run.owner for run in self.registry.listRuns().items}
+        self.assertEqual(len(owners), 2, 'one of the runtimes was idle')
+
+    def test_runs_of_a_process_that_ended_in_good_order(self):
+        other = self.act(threads=1)
+        ids = other.start('rerun', number=3)
+        self.waitInside()
+        other.shutdown(0.0)
+        self.letGoOn()
+        self.assertEqual(self.waitAll(), 3)
+        self.assertEqual(self.value(), 3)
+        for run_id in ids:
+            self.assertEqual(self.status(run_id).interruptions, 0)
+
+    def test_row_02_and_03_killed(self):
+        other = self.act(threads=3)
+        rerun, taken, fail = (
+            other.start(name)[0] for name in ('rerun', 'taken rerun', 'fail'))
+        self.waitInside('taken')
+        self.waitForeign(fail)
+        other.kill()
+        self.letGoOn()
+        self.assertEqual(
+            self.waitFinal(fail, 'interrupted').interruptions, 1)
+        self.assertEqual(
+            self.waitFinal(taken, 'succeeded').interruptions, 1)
+        self.waitFinal(rerun, 'succeeded')
+        self.assertEqual(self.value(), 2)
+        self.waitProcesses(self.runtime.id)
+
+
+class RestartTests:
+    """The server restarts."""
+
+    def test_row_16_server_restarts_while_work_goes_on(self):
+        errors = []
+        self.actWithout().grow('source')
+
+        def work(worker):
+            site = getSite()
+            site['counter'].value += 1
+            if not errors:
+                source = site['source']
+                self.gate.stop()
+                try:
+                    source.value   # comes from the server
+                except Exception as error:
+                    errors.append(error)
+                    raise
+
+        declareWorker('work', work)
+        run_id = self.start('work')
+        self.gate.waitReached()
+        self.server.kill()
+        self.gate.open()
+        waitUntil(lambda: errors, 'that the work fails')
+        self.server.start()
+        self.waitBack()
+        status = self.waitFinal(run_id, 'succeeded')
+        self.assertEqual((status.attempts, status.interruptions), (1, 0))
+        self.assertEqual(self.value(), 1)
+
+    def test_row_17_storage_is_away_for_long(self):
+        self.patch('cipher.background.executors.threads.RETRY_DELAY', 0.5)
+        turns = self.count(self.runtime._keeper, 'turn')
+        begins = self.count(self.runtime.executor, 'carryOut', self.gate)
+        ids = [self.start('add') for _ in range(40)]
+        self.gate.waitReached()
+        self.server.stop()
+        self.gate.open()
+        turns.clear()
+        began = time.monotonic()
+        threading.Event().wait(0.45)
+        waitUntil(lambda: len(turns) > 3, 'that it tries', LONG)
+        # At the n-th failure at least 0.005 * 2 ** n seconds have passed; a
+        # thread of the two never pauses for more than its delay.
+        passed = time.monotonic() - began
+        self.assertLess(len(turns), 3 + math.log2(passed / 0.005))
+        self.assertLess(len(begins), 2 * (10 + passed / 0.25))
+        self.server.start()
+        self.waitBack()
+        self.assertEqual(self.waitAll(), len(ids))
+        self.assertEqual(self.value(), len(ids))
+        self.assertTrue(self.runtime._control.is_alive())
+
+    def count(self, of, name, gate=None):
+        """Count calls of a method from now on; stop them at *gate* first."""
+        calls = []
+        method = getattr(of, name)
+
+        def counted(*args):
+            calls.append(args)
+            if gate is not None:
+                gate.stop()
+            return method(*args)
+
+        setattr(of, name, counted)
+        return calls
+
+    def test_row_15_storage_is_away_for_longer_than_the_lease(self):
+        other = self.act()
+        run_id, = other.start('rerun')
+        self.waitInside()
+        self.waitForeign(run_id)   # it has told of itself
+        self.waitProcesses(self.runtime.id, other.id)
+        self.begin()
+        later = self.registry.submit('add', delay=1.0).id
+        transaction.commit()
+        self.server.stop()
+        pause = threading.Event()
+        for _ in range(10):
+            pause.wait(0.4)
+        self.server.start()
+        self.waitBack()
+        self.letGoOn()
+        status = self.waitFinal(run_id, 'succeeded')
+        self.assertEqual((status.attempts, status.interruptions), (1, 0))
+        self.assertEqual(status.owner, processName(other.id))
+        self.waitFinal(later, 'succeeded')
+        self.assertEqual(self.value(), 2)
+        self.waitProcesses(self.runtime.id, other.id)
+        self.assertNotIn('is dead', self.logged.getvalue())
+
+
+class ZEOWorkTests(WorkTests, ZEOTests):
+    """With ZEO."""
+
+
+class PostgreSQLWorkTests(WorkTests, PostgreSQLTests):
+    """With RelStorage."""
+
+
+class ZEORestartTests(RestartTests, ZEOTests):
+    """With ZEO."""
+
+
+class PostgreSQLRestartTests(RestartTests, PostgreSQLTests):
+    """With RelStorage."""

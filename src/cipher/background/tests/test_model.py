@@ -1,0 +1,880 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Registry and runtimes against a plain model, with steps drawn by chance.
+
+Several processes of one database live in one thread (`model_support`).  What
+they do, in which order, and what dies when, is hypothesis's to choose; after
+each step all that the registry tells has to agree with the model.
+
+The suite draws a few, always the same.  For many, each time others::
+
+    CIPHER_BACKGROUND_EXAMPLES=5000 bin/test -m test_model
+"""
+import logging
+import os
+import unittest
+from collections import Counter as Numbers
+from unittest import mock
+
+import transaction
+from hypothesis import HealthCheck
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine
+from hypothesis.stateful import invariant
+from hypothesis.stateful import precondition
+from hypothesis.stateful import rule
+from hypothesis.stateful import run_state_machine_as_test
+from persistent.list import PersistentList
+from ZODB.DB import DB
+from ZODB.DemoStorage import DemoStorage
+from ZODB.POSException import ConflictError
+from zope.component.hooks import getSite
+from zope.interface import Interface
+from zope.schema import Int
+
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.interfaces import INTERRUPTED
+from cipher.background.interfaces import NEWEST
+from cipher.background.interfaces import OLDEST
+from cipher.background.interfaces import ORDERS
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import STATES
+from cipher.background.interfaces import STOPPED
+from cipher.background.interfaces import SUCCEEDED
+from cipher.background.interfaces import UNIQUE
+from cipher.background.interfaces import Cancel
+from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.interfaces import RunNotRemovable
+from cipher.background.interfaces import RunNotStoppable
+from cipher.background.interfaces import Snooze
+from cipher.background.process import getDirectory
+from cipher.background.tests.live_support import Counter
+from cipher.background.tests.live_support import declareWorker
+from cipher.background.tests.model_support import Actor
+from cipher.background.tests.model_support import Cluster
+from cipher.background.tests.model_support import Killed
+from cipher.background.tests.support import Document
+from cipher.background.tests.support import SiteTests
+from cipher.background.thread import BackgroundWorkerThread
+from cipher.background.uniqueness import claimKey
+from cipher.background.watch import Watch
+
+
+EXAMPLES = int(os.environ.get('CIPHER_BACKGROUND_EXAMPLES', 0))
+
+MOST_RUNS = 200
+
+
+class Planned(Exception):
+    """A failure of the work that was to be."""
+
+
+class INumber(Interface):
+    """Which plan."""
+
+    n = Int(default=0)
+
+
+class Plan:
+    """What a work is to do, and what it did."""
+
+    def __init__(self, outcomes=('done',), parts=0, pauses=(),
+                 is_obedient=True, is_shared=False, starts=None):
+        self.outcomes = outcomes
+        self.parts = parts           # checkpoints, or iterations of a loop
+        self.pauses = pauses
+        self.is_obedient = is_obedient
+        self.is_shared = is_shared   # it changes what others change
+        self.starts = starts         # type name of what it starts in turn
+        self.begun = 0
+
+    def pause(self, where):
+        """Stand still there, if that is planned."""
+        if where in self.pauses:
+            Actor.pause()
+
+    def next(self):
+        """Begin; return the outcome."""
+        self.begun += 1
+        # Nothing is put off for ever.
+        return (self.outcomes[self.begun - 1]
+                if self.begun <= len(self.outcomes)
+                else self.outcomes[-1].replace('snooze', 'done'))
+
+
+class Known:
+    """A run as the model knows it."""
+
+    def __init__(self, run_id, type, plan, key, place):
+        self.id = run_id
+        self.type = type
+        self.plan = plan
+        self.key = key         # of uniqueness
+        self.place = place     # number of its counter
+        self.first_part = 0    # where it goes on
+        self.begun = 0
+        self.final = None      # what was seen of it when it was finished
+        self.is_gone = False   # removed or pruned
+
+
+class Loop(BackgroundWorkerThread):
+    """A loop without a thread of its own: that of the executor serves."""
+
+    machine = None
+
+    def __init__(self, *args, n=0, **kw):
+        super().__init__(*args, **kw)
+        self._n = n
+        self._iterations = 0
+
+    def start(self):
+        self.run()
+
+    def scheduleNextWork(self):
+        plan = self.machine.plans[self._n]
+        if self._iterations == 0:
+            self._outcome = plan.next()
+        self._iterations += 1
+        return self._iterations <= plan.parts + 1
+
+    def doWork(self):
+        plan = self.machine.plans[self._n]
+        known = self.machine.known[self.run_id]
+        known.begun += 1
+        plan.pause('begin')
+        getSite()['counters'][known.place].parts += 1
+        plan.pause('effect')
+        if self._outcome == 'fail' and self._iterations > plan.parts:
+            raise Cancel('planned')
+
+
+class _Fixture(SiteTests):
+
+    def makeDatabase(self):
+        # Not one that knows that no other process has it open.
+        return DB(DemoStorage(), pool_size=50)
+
+    def patch(self, target, value):
+        patcher = mock.patch(target, value)
+        patcher.start()
+        self.addCleanup(patcher.stop)
+
+
+class _Errors(logging.Handler):
+    """Remembers the errors that nobody planned."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.found = []
+
+    def emit(self, record):
+        error = record.exc_info and record.exc_info[1]
+        if record.levelno >= logging.ERROR and not isinstance(
+                error, (Planned, Cancel, Snooze, Killed)) and (
+                    'silent for too long' not in record.msg):
+            self.found.append(self.format(record))
+
+
+_plans = st.builds(
+    Plan,
+    outcomes=st.lists(st.sampled_from(
+        ['done', 'done', 'fail', 'snooze', 'cancel']), min_size=1,
+        max_size=3),
+    parts=st.sampled_from([0, 0, 0, 1, 2]),
+    pauses=st.sampled_from([(), (), ('begin',), ('effect',),
+                            ('begin', 'effect', 'part'), ('part',)]),
+    is_obedient=st.booleans(), is_shared=st.booleans(),
+    starts=st.sampled_from([None, None, None, 'plain', 'by-type']))
+
+_types = st.sampled_from(
+    ['plain', 'plain', 'again', 'outside', 'one', 'by-type', 'by-context',
+     'by-input', 'loop'])
+_index = st.integers(0, 30)
+
+
+class Machine(RuleBasedStateMachine):
+    """See the module."""
+
+    def __init__(self):
+        super().__init__()
+        self.fixture = fixture = _Fixture('setUp')
+        fixture.setUp()
+        try:
+            self._set_up(fixture)
+        except BaseException:
+            fixture.doCleanups()
+            raise
+
+    def _set_up(self, fixture):
+        logger = logging.getLogger('cipher.background')
+        self.errors = _Errors()
+        logger.addHandler(self.errors)
+        fixture.addCleanup(logger.removeHandler, self.errors)
+        propagate, logger.propagate = logger.propagate, False
+        fixture.addCleanup(setattr, logger, 'propagate', propagate)
+        self.cluster = Cluster(fixture, fixture.db)
+        self.site, self.registry = fixture.site, fixture.registry
+        self._declare()
+        self.site['counters'] = counters = PersistentList()
+        for _ in range(MOST_RUNS):
+            counters.append(Counter())
+            counters[-1].parts = 0
+        self.site['shared'] = Counter()
+        self.documents = [None] + [
+            fixture.addDocument('document %d' % n) for n in range(2)]
+        transaction.commit()
+        self.plans = []
+        self.known = {}       # run id -> Known
+        self.children = {}    # run id -> arguments of _born
+        self.actions = []     # (verb, subject) of the journal
+        self.done_shared = 0
+        self.is_clock_back = False
+        self.cluster.add()
+
+    def _declare(self):
+        def declare(name, **values):
+            declareWorker(name, self._work, schema=INumber, **values)
+
+        Loop.machine = self
+        declare('plain', keep=4)
+        declare('again', max_attempts=3, retry_delay=5.0, keep_days=0.01)
+        declare('outside', on_interrupt='fail', max_attempts=2)
+        declare('one', max_running=1, priority=1)
+        for unique in UNIQUE[1:]:
+            declare('by-' + unique, unique=unique, max_attempts=2,
+                    retry_delay=40.0)
+        declareWorker('loop', factory=Loop, schema=INumber, is_loop=True)
+
+    # The work
+
+    def _work(self, worker, n):
+        plan = self.plans[n]
+        known = self._meet(worker.run_id)
+        known.begun += 1
+        outcome = plan.next()
+        counter = getSite()['counters'][known.place]
+        plan.pause('begin')
+        worker.setProgress(0, plan.parts, outcome)
+        for part in range(worker.cursor or 0, plan.parts):
+            counter.parts += 1
+            worker.setProgress(part + 1)
+            worker.checkpoint(part + 1)
+            plan.pause('part')
+        if plan.is_obedient:
+            worker.checkStop()
+        counter.value += 1
+        if plan.is_shared:
+            getSite()['shared'].value += 1
+        if plan.starts is not None and len(self.known) < MOST_RUNS - 20:
+            self._start_child(plan.starts)
+        plan.pause('effect')
+        if plan.is_obedient:
+            worker.checkStop()
+        if outcome == 'fail':
+            raise Planned('planned')
+        if outcome == 'cancel':
+            raise Cancel('planned')
+        if outcome == 'snooze':
+            raise Snooze(20.0)
+        return 'result'
+
+    def _start_child(self, name):
+        registry = getSite().getSiteManager().getUtility(IWorkerRegistry)
+        run = registry.start(name, n=self._plan(Plan()))
+        self.children[run.id] = (
+            name, run.input['n'], self._key(name, None, run))
+
+    def _meet(self, run_id):
+        """Return a run, perhaps one that a work has just started."""
+        if run_id not in self.known:
+            self._born(run_id, *self.children[run_id])
+        return self.known[run_id]
+
+    def _plan(self, plan):
+        self.plans.append(plan)
+        return len(self.plans) - 1
+
+    # What the model is told
+
+    def _born(self, run_id, name, n, key):
+        """A run was stored by a commit."""
+        assert run_id not in self.known, run_id
+        known = self.known[run_id] = Known(
+            run_id, name, self.plans[n], key, len(self.known))
+        return known
+
+    def _begin(self):
+        transaction.begin()
+        return {run.id: run for lane in self.registry.lanes.values()
+                for run in lane.births.walk()}
+
+    @property
+    def kept(self):
+        return {run_id: known for run_id, known in self.known.items()
+                if not known.is_gone}
+
+    def _nth(self, things, index):
+        things = list(things)
+        return things[index % len(things)]
+
+    def _process(self, index):
+        """Return a process; perhaps the one without a runtime."""
+        return self._nth([self.cluster.web, *self.cluster.processes], index)
+
+    # Starting
+
+    @precondition(lambda self: len(self.known) < MOST_RUNS // 2)
+    @rule(index=_index, name=_types, plan=_plans, place=st.integers(0, 2),
+          unique=st.sampled_from([None] * 4 + list(UNIQUE)),
+          delay=st.sampled_from([0, 0, 0, 5, 25, 60, 400]),
+          priority=st.sampled_from([None, None, 0, 5, -3]),
+          what=st.sampled_from(['commit'] * 6 + [
+              'abort', 'rollback', 'commit after rollback']),
+          same=st.booleans())
+    def start(self, index, name, plan, place, unique, delay, priority, what,
+              same):
+        n = self._plan(plan)
+        if same and self.known:
+            n = self._nth(range(len(self.plans)), index)
+        with self._process(index).here():
+            runs = self._begin()
+            before = set(runs)
+            live = {run_id for run_id, run in runs.items()
+                    if Watch(self.registry).live(run) is not None}
+            savepoint = transaction.savepoint()
+            values = dict(input={'n': n}, context=self.documents[place],
+                          delay=delay, unique=unique, priority=priority)
+            run = self.registry.submit(name, **values)
+            if what in ('rollback', 'commit after rollback'):
+                savepoint.rollback()
+            if what == 'commit after rollback':
+                run = self.registry.submit(name, **values)
+            if what == 'abort':
+                return transaction.abort()
+            if what == 'rollback':
+                return transaction.commit()
+            key = self._key(name, unique, run)
+            try:
+                transaction.commit()
+            except ConflictError:
+                # The one that it was given had begun unseen.
+                assert run.id in before
+                return transaction.abort()
+        rivals = [run_id for run_id, known in self.kept.items()
+                  if key is not None and known.key == key
+                  and runs[run_id].state == PENDING]
+        if run.id in before:
+            assert run.id in rivals, (run.id, rivals)
+            assert run.id not in live
+            # Who begins with it sees what was done by then.
+            assert run.type == name
+        else:
+            assert not [rival for rival in rivals if rival not in live
+                        and not self.known[rival].begun
+                        and runs[rival].cursor is None], rivals
+            self._born(run.id, name, run.input['n'] if run.input else 0, key)
+
+    def _key(self, name, unique, run):
+        unique = unique or 'no'
+        if unique == 'no' and name.startswith('by-'):
+            unique = name[3:]
+        return claimKey(unique, name, run.reference, run.input)
+
+    @rule(number=st.integers(20, 40))
+    @precondition(lambda self: len(self.known) < 40)
+    def start_many(self, number):
+        """More than the head of a lane holds."""
+        with self.cluster.web.here():
+            self._begin()
+            runs = [self.registry.submit(
+                'plain', input={'n': self._plan(Plan())})
+                for _ in range(number)]
+            transaction.commit()
+        for run in runs:
+            self._born(run.id, 'plain', run.input['n'], None)
+
+    # Processes
+
+    @rule(index=_index)
+    @precondition(lambda self: self.cluster.processes)
+    def turn(self, index):
+        process = self._nth(self.cluster.processes, index)
+        process.turn()
+        process.take()
+
+    @rule(index=_index)
+    @precondition(lambda self: self.cluster.processes)
+    def beat(self, index):
+        self._nth(self.cluster.processes, index).beat()
+
+    @rule(index=_index)
+    @precondition(lambda self: self.cluster.processes)
+    def work(self, index):
+        process = self._nth(self.cluster.processes, index)
+        process.turn()
+        for _ in range(5):
+            process.take()
+
+    @rule(index=_index)
+    def resume(self, index):
+        actors = [(process, actor) for process in [
+            self.cluster.web, *self.cluster.processes]
+            for actor in process.actors]
+        if actors:
+            process, actor = self._nth(actors, index)
+            process.resume(actor)
+
+    @rule(silent=_index, rounds=st.integers(1, 7),
+          seconds=st.sampled_from([2, 20]))
+    def goes_on(self, silent, rounds, seconds):
+        """Time passes, for all processes, perhaps but one."""
+        processes = list(self.cluster.processes)
+        if silent < len(processes):
+            del processes[silent]
+        for _ in range(rounds):
+            self.cluster.advance(seconds)
+            for process in processes:
+                process.turn()
+                process.beat()
+                process.take()
+
+    @rule(seconds=st.sampled_from([0.1, 3, 31, 100, 5000]))
+    def advance(self, seconds):
+        self.cluster.advance(seconds)
+
+    @rule(seconds=st.sampled_from([-4000, -30, 50, 100000]))
+    def set_clock(self, seconds):
+        self.cluster.clock.advance(seconds)
+        self.is_clock_back |= seconds < 0
+
+    @precondition(lambda self: len(self.cluster.processes) < 3)
+    @rule(threads=st.sampled_from([0, 1, 2, 2]))
+    def boot(self, threads):
+        self.cluster.add(threads).turn()
+
+    @precondition(lambda self: self.cluster.processes)
+    @rule(index=_index)
+    def kill(self, index):
+        process = self._nth(self.cluster.processes, index)
+        self.cluster.remove(process)
+        process.die()
+
+    @precondition(lambda self: self.cluster.processes)
+    @rule(index=_index)
+    def drain(self, index):
+        self._nth(self.cluster.processes, index).drain()
+
+    @rule(index=_index)
+    @precondition(lambda self: any(
+        process.runtime.is_draining for process in self.cluster.processes))
+    def leave(self, index):
+        process = self._nth(
+            [process for process in self.cluster.processes
+             if process.runtime.is_draining], index)
+        process.leave()
+        self.cluster.remove(process)
+
+    @precondition(lambda self: self.cluster.processes)
+    @rule(index=_index, is_quiet=st.booleans())
+    def quiet(self, index, is_quiet):
+        process = self._nth(self.cluster.processes, index)
+        with process.here():
+            process.runtime.quiet(is_quiet)
+
+    @precondition(lambda self: self.cluster.processes)
+    @rule(index=_index)
+    def prune(self, index):
+        before = self._begin()
+        self._nth(self.cluster.processes, index).prune()
+        after = self._begin()
+        kept = Numbers(run.type for run in after.values()
+                       if run.isFinished())
+        for run_id in set(before) - set(after):
+            known = self.known[run_id]
+            assert before[run_id].isFinished()
+            assert (known.type == 'plain' and kept['plain'] >= 4
+                    or known.type == 'again'
+                    or self.cluster.clock.now - known.final[1]
+                    > 14 * 86400), run_id
+            known.is_gone = True
+
+    # Administrators
+
+    @precondition(lambda self: self.kept)
+    @rule(index=_index, who=_index, is_slow=st.booleans(),
+          verb=st.sampled_from(['stop', 'stop', 'stop', 'retry', 'remove']))
+    def administer(self, index, who, is_slow, verb):
+        run_id = self._nth(self.kept, index)
+
+        def act():
+            transaction.begin()
+            tell = getattr(self, '_' + verb)(
+                self._open_registry(), run_id)
+            if is_slow:
+                Actor.pause()
+            try:
+                transaction.commit()
+            except ConflictError:
+                return
+            if tell is not None:
+                tell()
+
+        self._process(who).call(act)
+
+    def _open_registry(self):
+        connection = self.cluster.db.open()
+        # Closed by whoever is told of the end of the transaction.
+        txn = transaction.get()
+        txn.addAfterCommitHook(lambda success: connection.close())
+        txn.addAfterAbortHook(connection.close)
+        return connection.get(self.registry._p_oid)
+
+    def _stop(self, registry, run_id):
+        run = registry.get(run_id)
+        if run is None:
+            return None
+        try:
+            was_asked = run_id in registry.stops
+            state = registry.requestStop(run_id)
+        except RunNotStoppable:
+            assert run.isFinished()
+            return None
+        assert state in (STOPPED, RUNNING)
+        assert run.state != STOPPED or state == STOPPED
+        if state == STOPPED or not was_asked:
+            return lambda: self.actions.append(('stop', run_id))
+        return None
+
+    def _retry(self, registry, run_id):
+        run = registry.get(run_id)
+        if run is None or not run.isFinished():
+            return None
+        before = run.retried_as
+        new = registry.retry(run_id)
+        if before is not None:
+            assert new.id == before
+            return None
+        new_id, key, cursor = new.id, self._key(run.type, None, new), (
+            new.cursor)
+        n = run.input['n']
+        is_own = new.retry is not None and new.retry.run_id == run_id
+        if is_own and run.state != SUCCEEDED:
+            assert cursor == run.cursor
+
+        def tell():
+            self.actions.append(('retry', run_id))
+            if new_id not in self.known:
+                assert is_own
+                self._born(new_id, run.type, n, key).first_part = cursor or 0
+        return tell
+
+    def _remove(self, registry, run_id):
+        run = registry.get(run_id)
+        if run is None:
+            return None
+        try:
+            registry.remove(run_id)
+        except RunNotRemovable:
+            assert not run.isFinished()
+            return None
+
+        def tell():
+            self.known[run_id].is_gone = True
+            self.actions.append(('remove', run_id))
+        return tell
+
+    @rule(name=_types, is_paused=st.booleans())
+    def pause_type(self, name, is_paused):
+        transaction.begin()
+        was_paused = name in self.registry.pauses
+        self.registry.pauseType(name, is_paused)
+        transaction.commit()
+        if was_paused != is_paused:
+            self.actions.append(
+                ('pause type' if is_paused else 'resume type', name))
+
+    @precondition(lambda self: self.cluster.processes)
+    @rule(index=_index, is_quiet=st.booleans())
+    def quiet_other(self, index, is_quiet):
+        process = self._nth(self.cluster.processes, index)
+        transaction.begin()
+        directory = getDirectory(self.registry._p_jar)
+        record = directory and directory.processes.get(process.runtime.id)
+        if record is None:
+            return
+        if record.wish.is_quiet != is_quiet:
+            self.actions.append(
+                ('quiet process' if is_quiet else 'unquiet process',
+                 record.id))
+        self.registry.quietProcess(record.id, is_quiet)
+        transaction.commit()
+
+    # What has to hold
+
+    @invariant()
+    def nobody_failed(self):
+        assert not self.errors.found, self.errors.found[0]
+
+    @invariant()
+    def runs_are_as_known(self):
+        runs = self._begin()
+        for run_id in set(runs) & set(self.children):
+            self._meet(run_id)
+        assert set(runs) == set(self.kept), (
+            set(runs) ^ set(self.kept))
+        for run_id, run in runs.items():
+            self._check(run, self.known[run_id])
+        assert self.site['shared'].value == self.done_shared
+
+    def _check(self, run, known):
+        counter = self.site['counters'][known.place]
+        if run.type != 'loop':
+            assert counter.value == (run.state == SUCCEEDED), run.id
+            parts = (run.cursor or 0) - known.first_part
+            assert counter.parts == parts, (run.id, counter.parts, parts)
+            if run.state == SUCCEEDED:
+                assert (run.cursor or 0) == known.plan.parts
+        elif run.state == SUCCEEDED:
+            assert counter.parts > known.plan.parts
+        if run.state == SUCCEEDED:
+            assert known.begun
+        final = (run.state, run.finished_at, run.attempts, run.started_at,
+                 run.result, run.error, run.epoch, run.owner, run.progress)
+        if known.final is not None:
+            assert final == known.final, (known.final, final)
+        elif run.isFinished():
+            known.final = final
+            self._check_end(run, known)
+
+    def _check_end(self, run, known):
+        self.done_shared += (known.plan.is_shared and run.type != 'loop'
+                             and run.state == SUCCEEDED)
+        if run.state == FAILED:
+            assert run.error[0] in ('Planned', 'Cancel', 'ProcessDied'), (
+                run.error)
+        if run.state == STOPPED:
+            assert ('stop', run.id) in self.actions or any(
+                process.actors for process in [
+                    self.cluster.web, *self.cluster.processes])
+        if run.state == INTERRUPTED:
+            assert (run.type == 'outside'
+                    or ('stop', run.id) in self.actions), run.id
+
+    @invariant()
+    def counts_and_types_agree(self):
+        for process in [self.cluster.web, *self.cluster.processes]:
+            with process.here():
+                self._check_counts()
+
+    def _check_counts(self):
+        runs = self._begin()
+        watch = Watch(self.registry)
+        expected = {}
+        for run in runs.values():
+            state = self._counted(watch, run)
+            counts = expected.setdefault(run.type, {})
+            counts[state] = counts.get(state, 0) + 1
+        assert self.registry.getCounts() == expected, (
+            self.registry.getCounts(), expected)
+        types = {status.name: status for status in self.registry.listTypes()}
+        assert {name: status.counts for name, status in types.items()
+                if status.counts} == expected
+        assert {name for name, status in types.items()
+                if status.is_paused} == set(self.registry.pauses)
+
+    def _counted(self, watch, run):
+        """Return the state that a run is counted by."""
+        state = watch.state(run)
+        if state == RUNNING and watch.live(run) is None:
+            return PENDING   # claimed, but its process has not told so yet
+        return state
+
+    @rule(viewer=_index, order=st.sampled_from(ORDERS),
+          states=st.sets(st.sampled_from(STATES), max_size=3),
+          types=st.sets(_types, max_size=2), limit=st.integers(1, 9),
+          context=st.integers(0, 2), text=st.sampled_from(
+              [None, None, 'PLANNED', 'by-', 'nobody']))
+    def look(self, viewer, order, states, types, limit, context, text):
+        with self._process(viewer).here():
+            runs = self._begin()
+            filters = dict(
+                states=states, types=types, order=order, text=text, limit=limit,
+                contexts=[self.documents[context]] if context else ())
+            found, before = [], None
+            while True:
+                page = self.registry.listRuns(before=before, **filters)
+                assert len(page.items) <= limit and not page.is_cut
+                found += [status.id for status in page.items]
+                before = page.older
+                if before is None:
+                    break
+            expected = self._expected(runs, order, states, types,
+                                      context and self.documents[context],
+                                      text)
+            assert found == expected, (found, expected)
+
+    def _expected(self, runs, order, states, types, context, text):
+        watch = Watch(self.registry)
+        by_finish = order == 'slowest' or bool(
+            states and states <= set(FINISHED_STATES))
+        if by_finish:
+            keys = {'%d-%d' % (entry.lane, entry.serial): (
+                entry.key, entry.lane, entry.serial, entry.took)
+                for lane in self.registry.lanes.values()
+                for entry in lane.finishes.walk()}
+        ordered = []
+        for run in runs.values():
+            if by_finish:
+                if run.id not in keys:
+                    continue
+                *key, took = keys[run.id]
+                if order == 'slowest':
+                    if took is None:
+                        continue
+                    key = [took, *key]
+            else:
+                key = int(run.created_at * 1000000), run.lane, run.serial
+            if states and (watch.state(run) not in states or (
+                    watch.state(run) == RUNNING and states == {RUNNING}
+                    and watch.live(run) is None)):
+                continue
+            if types and run.type not in types:
+                continue
+            if context is not None and context and (
+                    run.reference is None
+                    or run.reference[0].oid != context._p_oid):
+                continue
+            if text and not any(
+                    text.casefold() in str(part).casefold() for part in (
+                        run.type, *(run.error or ()),
+                        self._message(watch, run))):
+                continue
+            ordered.append((tuple(key), run.id))
+        ordered.sort(reverse=order != OLDEST)
+        return [run_id for _, run_id in ordered]
+
+    def _message(self, watch, run):
+        live = watch.live(run)
+        progress = live and live.progress or run.progress
+        return progress and progress[2]
+
+    @rule(limit=st.integers(1, 5))
+    def journal(self, limit):
+        transaction.begin()
+        found, before = [], None
+        while True:
+            actions, before = self.registry.listActions(limit, before)
+            assert len(actions) <= limit
+            found += [(action.verb, action.subject) for action in actions]
+            if before is None:
+                break
+        assert sorted(found) == sorted(self.actions), (found, self.actions)
+
+    # The end
+
+    def teardown(self):
+        try:
+            if self.errors.found:
+                return   # that was told already
+            self._finish_all()
+        finally:
+            self.fixture.doCleanups()
+
+    def _finish_all(self):
+        cluster = self.cluster
+        self._end_actors()
+        for name in list(self.registry.pauses):
+            self.pause_type(name, False)
+        for process in list(cluster.processes):
+            with process.here():
+                process.runtime.quiet(False)
+            if process.runtime.is_draining:
+                process.leave()
+                cluster.remove(process)
+        if not any(process.runtime.threads for process in cluster.processes):
+            cluster.add()
+        # However often it was set back.
+        cluster.clock.advance(200000)
+        for _ in range(60):
+            cluster.advance(20)
+            for process in cluster.processes:
+                process.turn()
+                process.beat()
+                process.work()
+            runs = self._begin()
+            if all(run.isFinished() for run in runs.values()):
+                break
+        self.runs_are_as_known()
+        waiting = {run.id: (run.type, run.state, run.due_at)
+                   for run in runs.values() if not run.isFinished()}
+        assert not waiting, waiting
+        self._leave_nothing()
+        self.nobody_failed()
+        self.counts_and_types_agree()
+        self.journal(7)
+        self.look(0, NEWEST, set(), set(), 7, 0, None)
+        self.look(0, OLDEST, set(FINISHED_STATES), set(), 7, 0, None)
+
+    def _end_actors(self):
+        for process in [self.cluster.web, *self.cluster.processes]:
+            while process.actors:
+                process.resume(process.actors[0])
+
+    def _leave_nothing(self):
+        cluster = self.cluster
+        for _ in range(10):
+            cluster.advance(20)
+            for process in cluster.processes:
+                process.turn()
+                process.beat()
+        for process in cluster.processes:
+            backlog = process.runtime.backlog
+            assert not process.runtime.allLive()
+            assert not backlog._waiting, backlog._waiting
+            assert not backlog._given and not backlog.elsewhere
+            process.prune()
+        for run_id in set(self.kept) - set(self._begin()):
+            self.known[run_id].is_gone = True
+        registry = self.registry
+        directory = getDirectory(registry._p_jar)
+        assert set(directory.processes) == {
+            process.runtime.id for process in cluster.processes}
+        assert not any(record.live.runs
+                       for record in directory.processes.values())
+        assert not directory.offers
+        assert not registry.stops, list(registry.stops.items())
+        assert not registry.claims, list(registry.claims.items())
+        for lane in registry.lanes.values():
+            assert lane.cursor.owner in directory.processes
+            assert not lane.due.tree and not lane.due.serials
+            shelf = lane.cursor.shelf
+            assert shelf is None or not (shelf.types or shelf.serials)
+            assert lane.cursor.position == lane.births.next_serial, (
+                lane.number, lane.cursor.position, lane.births.next_serial)
+        for process in [cluster.web, *cluster.processes]:
+            for pool in process._pools.values():
+                assert not [number for number, txn in pool._leases.items()
+                            if txn() is not None]
+
+
+class ModelTests(unittest.TestCase):
+
+    def test_registry_and_runtimes_are_as_the_model(self):
+        run_state_machine_as_test(Machine, settings=settings(
+            max_examples=EXAMPLES or 40, stateful_step_count=30,
+            deadline=None, derandomize=not EXAMPLES, database=None,
+            suppress_health_check=list(HealthCheck)))
