@@ -103,14 +103,17 @@ class Dispatcher:
                 last = ticket
         if last is not None:
             self._backlog.shelve(last, type_name)
+            if not parked:
+                self._wish()   # those on the shelf are to come back
 
     def isNext(self, ticket, type_name):
-        """Return whether no other one that is parked comes before *ticket*.
+        """Return whether none that is parked or shelved comes before *ticket*.
         """
+        entry = (-ticket.priority, ticket.number, ticket)
         with self._lock:
             parked = self._parked.get(type_name)
-            return not parked or (
-                -ticket.priority, ticket.number, ticket) < parked[0]
+            return entry <= self._bounds.get(type_name, entry) and (
+                not parked or entry < parked[0])
 
     def unpark(self, type_name):
         """One run of that type may try again."""

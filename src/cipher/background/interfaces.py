@@ -89,6 +89,11 @@ BY_INPUT = 'input'
 #: What ``unique`` may say.
 UNIQUE = (NOT_UNIQUE, BY_TYPE, BY_CONTEXT, BY_INPUT)
 
+THREADS = 'threads'
+CELERY = 'celery'
+#: What ``executor`` may say.
+EXECUTORS = (THREADS, CELERY)
+
 AS_STARTER = 'starter'
 AS_SYSTEM = 'system'
 #: What ``run_as`` may say, but a principal id.
@@ -1003,6 +1008,16 @@ class IExecutor(Interface):
     def join(timeout):
         """After `stop`: wait up to *timeout* seconds for what is in work."""
 
+    def isUnderway(ticket, run):
+        """Return whether the pending *run* may still be begun elsewhere.
+
+        Asked of what was given to another process, by a message or whatever
+        it may be.
+        """
+
+    def returned(ticket, run):
+        """*run* (or None) is not in work elsewhere any more."""
+
 
 def _is_duration(seconds):
     # Neither "not a number" nor more than a wait can take.
@@ -1037,6 +1052,11 @@ class IRuntimeSettings(Interface):
         constraint=_is_duration,
         description="Seconds that a run waits whose worker type no process "
                     "declares; then it fails.  Default: 86400.")
+    executor = Choice(
+        title="Executor", values=EXECUTORS, default=THREADS,
+        description="Who carries jobs out: 'threads' of this process, or "
+                    "'celery', processes of Celery that are told by "
+                    "messages.  Default: threads.")
 
 
 class IRuntime(Interface):

@@ -22,6 +22,7 @@ from cipher.background.principal import currentPrincipal
 from cipher.background.text import CUT
 from cipher.background.text import NOTE_LIMIT
 from cipher.background.text import cleanLine
+from cipher.background.text import safeStr
 
 
 #: Actions that a registry keeps, and how many more it has at the most: were
@@ -49,7 +50,7 @@ class Action(NamedTuple):
 
 def askedNow(reason):
     """Return (principal, time, reason or None) of who asks for something."""
-    reason = cleanLine(str(reason)).strip() if reason else None
+    reason = cleanLine(safeStr(reason)).strip() if reason else None
     return currentPrincipal(), clock.now(), reason or None
 
 

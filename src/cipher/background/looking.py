@@ -29,7 +29,7 @@ from cipher.background.status import RunPage
 from cipher.background.watch import Watch
 
 
-_RUN_ID = re.compile(r'([0-9]{1,9})-([0-9]{1,15})', re.ASCII)
+_RUN_ID = re.compile(r'([1-9][0-9]{0,8})-([1-9][0-9]{0,14})', re.ASCII)
 
 
 class Looking:

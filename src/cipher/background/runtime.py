@@ -28,7 +28,7 @@ from cipher.background.backlog import Backlog
 from cipher.background.checks import checkDatabase
 from cipher.background.control import ControlThread
 from cipher.background.dispatcher import Dispatcher
-from cipher.background.executors.threads import ThreadsExecutor
+from cipher.background.executors.choice import makeExecutor
 from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.keeper import Keeper
@@ -62,7 +62,7 @@ class Runtime(AtWork):
         self.id = process.newProcessId(self.host, self.pid)
         self.name = process.processName(self.id)
         self.backlog = Backlog()
-        self.executor = ThreadsExecutor(self, self.threads)
+        self.executor = makeExecutor(self, self.settings)
         self.is_implicit = is_implicit   # a thread made by hand needed it
         self._keeper = Keeper(self)
         self._is_drain_asked = False
@@ -139,7 +139,7 @@ class Runtime(AtWork):
         Raise `RuntimeRefused` where there is more than that in the way.
         """
         checkDatabase(self.db, settings)
-        executor = ThreadsExecutor(self, settings.threads)
+        executor = makeExecutor(self, settings)
         with self._lock:
             if not self.is_implicit or self._draining.is_set():
                 raise _refusal()

@@ -97,6 +97,7 @@ class Scanner:
 
     def lookAtForeign(self, connection):
         """Look what became of runs in our lanes that others carry out."""
+        executor = self._runtime.executor
         for ticket in list(self._runtime.backlog.elsewhere):
             with ZopeTransaction():
                 run = _find(connection, ticket)
@@ -106,10 +107,15 @@ class Scanner:
                 is_lost = run is not None and (
                     run.state == RUNNING or not run.isFinished()
                     and (ticket.registry_oid, run.id) in self.orphans)
+                if not is_lost and run is not None and (
+                        run.state == PENDING
+                        and executor.isUnderway(ticket, run)):
+                    continue
             if is_lost:
                 self._rescuer.rescue(connection, [ticket[:3]])
             self._runtime.backlog.elsewhere.discard(ticket)
             self._resume(ticket, run)
+            executor.returned(ticket, run)
 
     def lookAtUnrecorded(self, connection, tickets):
         """Rescue runs of this process whose end could not be written."""

@@ -60,10 +60,10 @@ def getZone(name):
         return utc_offset.utc
     try:
         return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
+    except (KeyError, ValueError, OSError, RecursionError):
         raise ValueError(
             'timezone: expected the name of a time zone as Europe/Vilnius, '
-            'got %r' % name) from None
+            'got %.200r' % name) from None
 
 
 def checkCron(expression):

@@ -22,6 +22,10 @@ from cipher.background.status import titleOf
 from cipher.background.workertype import queryWorkerType
 
 
+#: Seconds: before and after this there is nothing; trees take it.
+_FAR = 9e12
+
+
 class Search:
     """The filters of `~cipher.background.interfaces.IWorkerRegistry.listRuns`.
 
@@ -65,7 +69,8 @@ class Search:
 def _microseconds(name, at):
     if at is None:
         return None
-    if not math.isfinite(at):
+    # Unlike isfinite() good for any integer.
+    if not -math.inf < at < math.inf:
         raise ValueError('%s: expected a time in seconds, got %r'
                          % (name, at))
-    return int(at * 1000000)
+    return int(max(-_FAR, min(_FAR, at)) * 1000000)

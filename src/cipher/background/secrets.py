@@ -12,9 +12,15 @@
 #
 ##############################################################################
 """Secrets of an input: kept out of all that a run shows."""
+import json
+
 from zope.schema import getFieldsInOrder
 from zope.schema.interfaces import IObject
 from zope.schema.interfaces import IPassword
+
+from cipher.background.text import CUT
+from cipher.background.text import clean
+from cipher.background.text import cleanLine
 
 
 MASK = '•••'
@@ -30,13 +36,14 @@ def secretsOf(schema, input):
     """Return the texts in *input* whose fields in *schema* are passwords.
 
     At whatever depth: all texts of a list, a dict or an object that holds
-    a password are secrets.  *schema* may be None.  The longest first, so that
-    none is left in part.
+    a password are secrets, in each form in which they come into a text.
+    *schema* may be None.  The longest first, so that none is left in part.
     """
     if schema is None:
         return ()
     texts = {text for name, field in getFieldsInOrder(schema)
-             if _has_password(field) for text in _texts(input.get(name))
+             if _has_password(field)
+             for secret in _texts(input.get(name)) for text in _forms(secret)
              if len(text) >= _SHORTEST}
     return tuple(sorted(texts, key=len, reverse=True))
 
@@ -64,6 +71,16 @@ def _texts(value):
             yield from _texts(item)
 
 
+def _forms(text):
+    """Yield *text* as it is, cleaned, and quoted as by Python and JSON."""
+    yield text
+    yield clean(text, len(text))
+    yield cleanLine(text, len(text))
+    yield repr(text)[1:-1]
+    yield repr('\'"' + text)[4:-1]   # where there are quotes of both kinds
+    yield json.dumps(text)[1:-1]
+
+
 def mask(value, secrets):
     """Return *value*, plain data, with the *secrets* in its texts masked."""
     if not secrets:
@@ -71,10 +88,28 @@ def mask(value, secrets):
     if isinstance(value, str):
         for secret in secrets:
             value = value.replace(secret, MASK)
-        return value
+        return _mask_cut(value, secrets) if CUT in value else value
     if isinstance(value, dict):
         return {mask(key, secrets): mask(item, secrets)
                 for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return type(value)(mask(item, secrets) for item in value)
     return value
+
+
+def _mask_cut(text, secrets):
+    """Mask what is left of a secret where *text* was cut."""
+    parts = text.split(CUT)
+    for secret in secrets:
+        for number, part in enumerate(parts):
+            before, after = part.rstrip('\n'), part.lstrip('\n')
+            for size in range(len(secret) - 1, _SHORTEST - 1, -1):
+                if number < len(parts) - 1 and before.endswith(secret[:size]):
+                    parts[number] = (
+                        before[:-size] + MASK + part[len(before):])
+                    break
+                if number and after.startswith(secret[-size:]):
+                    parts[number] = (
+                        part[:len(part) - len(after)] + MASK + after[size:])
+                    break
+    return CUT.join(parts)

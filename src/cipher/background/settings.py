@@ -13,6 +13,7 @@
 ##############################################################################
 """The settings of a runtime."""
 from zope.interface import implementer
+from zope.schema import Choice
 from zope.schema import Float
 from zope.schema import Int
 from zope.schema import getFields
@@ -43,7 +44,13 @@ def _check(field, value):
         field.validate(value)
     except ValidationError as error:
         raise ValueError(
-            'runtime: expected %s to be a %s from %s on, got %r (%s); it '
-            'says: %s' % (
-                field.__name__, _KINDS[type(field)], field.min, value,
+            'runtime: expected %s to be %s, got %r (%s); it says: %s' % (
+                field.__name__, _expected(field), value,
                 type(error).__name__, field.description)) from None
+
+
+def _expected(field):
+    if isinstance(field, Choice):
+        return 'one of %s' % ', '.join(
+            repr(term.value) for term in field.vocabulary)
+    return 'a %s from %s on' % (_KINDS[type(field)], field.min)

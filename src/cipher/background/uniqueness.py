@@ -31,6 +31,8 @@ from cipher.background.plaindata import canonical
 #: Begin of the keys of forms; those of other claims begin with an oid, or are
 #: as long as a digest.
 ONCE = b'once'
+#: In the place of the oid where there is no context: b'' stands for the type.
+NOWHERE = b'none'
 KEPT_FOR = 86400.0   # seconds
 
 
@@ -40,7 +42,7 @@ def claimKey(unique, type_name, reference, input):
     if unique == BY_TYPE:
         return type_name, b''
     if unique == BY_CONTEXT:
-        return type_name, oid
+        return type_name, oid or NOWHERE
     if unique == BY_INPUT:
         text = canonical(input or {}).encode('utf-8', 'surrogatepass')
         return type_name, oid + hashlib.sha256(text).digest()

@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """What a worker's code may use: stop, progress, checkpoints."""
+import math
 import threading
 
 from zope.interface import implementer
@@ -23,6 +24,10 @@ from cipher.background.plaindata import plainCopy
 from cipher.background.text import MESSAGE_LIMIT
 from cipher.background.text import cleanLine
 from cipher.background.text import safeStr
+
+
+# Above, a number may be too long for a text, and a float is as good.
+_MOST = 10 ** 15
 
 
 @implementer(IWorker)
@@ -66,9 +71,22 @@ class Worker:
 
     def setProgress(self, done, total=None, message=None):
         """See `~cipher.background.interfaces.IWorker`."""
-        _, old_total, old_message = self.progress or (None, None, None)
+        old_done, old_total, old_message = self.progress or (None, None, None)
         if message is None:
             message = old_message
         else:
             message = cleanLine(safeStr(message), MESSAGE_LIMIT)
-        self.progress = (done, old_total if total is None else total, message)
+        self.progress = (old_done if done is None else _number(done),
+                         old_total if total is None else _number(total),
+                         message)
+
+
+def _number(value):
+    """Return *value* as a number that can be stored and shown, or None."""
+    if type(value) is int and -_MOST < value < _MOST:
+        return value
+    try:
+        value = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) else None

@@ -79,7 +79,7 @@ class WorkerType:
     def cleanInput(self, input):
         """See `~cipher.background.interfaces.IWorkerType`."""
         fields = dict(getFieldsInOrder(self.schema)) if self.schema else {}
-        unknown = sorted(set(input) - set(fields))
+        unknown = sorted(set(input) - set(fields), key=repr)
         if unknown:
             raise InvalidInput(
                 'worker %r: expected input %s, got %s; leave that out or add '

@@ -31,10 +31,12 @@ from zope.security.zcml import Permission
 
 from cipher.background.interfaces import AS_STARTER
 from cipher.background.interfaces import AS_SYSTEM
+from cipher.background.interfaces import EXECUTORS
 from cipher.background.interfaces import NOT_UNIQUE
 from cipher.background.interfaces import ON_INTERRUPT
 from cipher.background.interfaces import RERUN
 from cipher.background.interfaces import START_WORKERS
+from cipher.background.interfaces import THREADS
 from cipher.background.interfaces import UNIQUE
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import IWorkerType
@@ -266,11 +268,16 @@ class IRuntimeDirective(Interface):
         title="Grace",
         description=IRuntimeSettings['grace'].description,
         min=0.0, required=False, default=86400.0)
+    executor = Choice(
+        title="Executor",
+        description=IRuntimeSettings['executor'].description,
+        values=EXECUTORS, required=False, default=THREADS)
 
 
 def runtime(_context, threads=4, drain=15.0, poll=1.0, lease=90.0,
-            grace=86400.0):
+            grace=86400.0, executor=THREADS):
     """Register the settings; the runtime begins when a database opens."""
     settings = RuntimeSettings(
-        threads=threads, drain=drain, poll=poll, lease=lease, grace=grace)
+        threads=threads, drain=drain, poll=poll, lease=lease, grace=grace,
+        executor=executor)
     utility(_context, IRuntimeSettings, component=settings)

@@ -30,6 +30,7 @@ from cipher.background.browser.page import Page
 from cipher.background.browser.page import setHeaders
 from cipher.background.browser.text import encode
 from cipher.background.i18n import _
+from cipher.background.interfaces import IWorkerRegistry
 
 
 class ErrorPage(Page):
@@ -93,6 +94,16 @@ class NotFoundPage(ErrorPage):
     title = _('Not found')
     explanation = _('There is nothing at this address.  It may have been '
                     'removed, or the address is not right.')
+
+    @property
+    def registry(self):
+        return getattr(self.context, 'ob', None)
+
+    @property
+    def tabs(self):
+        # Only who may see runs learns that one is not there.
+        is_below = IWorkerRegistry.providedBy(self.registry)
+        return super(ErrorPage, self).tabs if is_below else ()
 
 
 @implementer(ISystemErrorView)

@@ -290,6 +290,11 @@ class DayTests(DayTestCase):
         self.page = other
         self.row(run_id).get_by_role('link').first.click()
         self.page.get_by_text('It may have been removed').wait_for()
+        # It is no dead end.
+        self.page.get_by_role(
+            'navigation', name='Background workers').get_by_role(
+                'link', name='Runs').click()
+        self.row(known_id).wait_for()
 
 
 class NoScriptTests(DayTestCase):

@@ -23,6 +23,7 @@ The suite draws a few, always the same.  For many, each time others::
 """
 import logging
 import os
+import sys
 import unittest
 from collections import Counter as Numbers
 from unittest import mock
@@ -67,7 +68,6 @@ from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.model_support import Actor
 from cipher.background.tests.model_support import Cluster
 from cipher.background.tests.model_support import Killed
-from cipher.background.tests.support import Document
 from cipher.background.tests.support import SiteTests
 from cipher.background.thread import BackgroundWorkerThread
 from cipher.background.uniqueness import claimKey
@@ -389,8 +389,7 @@ class Machine(RuleBasedStateMachine):
             self._born(run.id, name, run.input['n'] if run.input else 0, key)
 
     def _key(self, name, unique, run):
-        unique = unique or 'no'
-        if unique == 'no' and name.startswith('by-'):
+        if unique is None and name.startswith('by-'):
             unique = name[3:]
         return claimKey(unique, name, run.reference, run.input)
 
@@ -712,7 +711,8 @@ class Machine(RuleBasedStateMachine):
         with self._process(viewer).here():
             runs = self._begin()
             filters = dict(
-                states=states, types=types, order=order, text=text, limit=limit,
+                states=states, types=types, order=order, text=text,
+                limit=limit,
                 contexts=[self.documents[context]] if context else ())
             found, before = [], None
             while True:
@@ -788,9 +788,8 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self):
         try:
-            if self.errors.found:
-                return   # that was told already
-            self._finish_all()
+            if sys.exc_info()[0] is None:   # all went well so far
+                self._finish_all()
         finally:
             self.fixture.doCleanups()
 
@@ -841,6 +840,7 @@ class Machine(RuleBasedStateMachine):
             for process in cluster.processes:
                 process.turn()
                 process.beat()
+                process.work()
         for process in cluster.processes:
             backlog = process.runtime.backlog
             assert not process.runtime.allLive()

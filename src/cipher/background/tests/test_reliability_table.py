@@ -22,4 +22,3 @@ class TableTests(TableMixin, unittest.TestCase):
     page = 'reliability.rst'
     word = 'row'
     numbers = range(1, 58)
-    open = frozenset({53})

@@ -334,7 +334,9 @@ class LimitTests(LiveShelfTests):
         self.gate.open()
         later = self.startMany('work', 20)
         self.waitCounts(succeeded=80)
-        self.assertOrder(runs + later)
+        self.assertEqual(sorted(self.order), sorted(runs + later))
+        # But for some that try at the same time.
+        self.assertLessEqual(len(set(self.order[:60]) & set(later)), 5)
 
     def test_the_urgent_go_first(self):
         runs = self.startMany('work', 60)
@@ -345,19 +347,9 @@ class LimitTests(LiveShelfTests):
         self.waitShelved(work=53)
         self.gate.open()
         self.waitCounts(succeeded=64)
-        runs.remove(self.order[0])
-        self.assertOrder([self.order[0], urgent[1], urgent[3], urgent[2],
-                          urgent[0], *runs])
-
-    def assertOrder(self, expected):
-        """Assert that the runs began like that, but for those nearby.
-
-        They may try at the same time, and one of the threads is slow.
-        """
-        self.assertEqual(sorted(self.order), sorted(expected))
-        for place, run_id in enumerate(self.order):
-            self.assertLess(abs(expected.index(run_id) - place), 15,
-                            (run_id, self.order))
+        self.assertEqual(sorted(self.order), sorted(runs + urgent))
+        # But for some that try at the same time.
+        self.assertLess(max(map(self.order.index, urgent)), 10)
 
     def test_restart(self):
         for in_good_order in True, False:

@@ -403,18 +403,21 @@ class RuntimeTests(ComponentTests):
         self.assertEqual(
             (settings.threads, settings.drain, settings.poll, settings.lease),
             (4, 15.0, 1.0, 90.0))
+        self.assertEqual(settings.executor, 'threads')
 
     def test_every_setting_is_taken_over(self):
         declare('<background:runtime threads="0" drain="1" poll="0.5" '
-                'lease="10" />')
+                'lease="10" executor="celery" />')
         settings = getUtility(IRuntimeSettings)
         self.assertEqual(
             (settings.threads, settings.drain, settings.poll, settings.lease),
             (0, 1.0, 0.5, 10.0))
+        self.assertEqual(settings.executor, 'celery')
 
     def test_settings_out_of_range_are_refused(self):
         for attributes in ('threads="-1"', 'drain="-0.1"', 'poll="0"',
-                           'lease="1"', 'threads="many"', 'colour="red"'):
+                           'lease="1"', 'threads="many"', 'colour="red"',
+                           'executor="carrots"'):
             with self.subTest(attributes=attributes):
                 self.assertRegex(self.refuse(attributes),
                                  r'File "<string>", line \d+')
@@ -432,10 +435,9 @@ class RuntimeTests(ComponentTests):
     def test_defaults_of_directive_and_settings_agree(self):
         for name, field in getFieldsInOrder(zcml.IRuntimeDirective):
             contract = IRuntimeSettings[name]
-            self.assertEqual(
-                (field.default, field.min, field.title, field.description),
-                (contract.default, contract.min, contract.title,
-                 contract.description))
+            for attribute in 'default', 'min', 'title', 'description':
+                self.assertEqual(getattr(field, attribute, None),
+                                 getattr(contract, attribute, None))
 
     def test_settings_made_by_hand_are_checked(self):
         self.assertEqual(RuntimeSettings().threads, 4)
