@@ -29,6 +29,11 @@ from cipher.background.interfaces import IllegalTransition
 #: process, and would do so for ever.
 MAX_INTERRUPTIONS = 3
 
+#: Seconds.  A loop that went on for so long did not end its process: the
+#: interruptions before that are forgotten.  Without it, any loop would be
+#: failed by the third crash of its long life.
+STEADY_AFTER = 600.0
+
 #: Seconds: ten years.  Whoever puts off for longer means something else.
 LONGEST_DELAY = 10 * 366 * 86400.0
 
@@ -51,6 +56,16 @@ def checkTransition(run_id, old, new):
 def isFinished(state):
     """Return whether *state* is the end of a run."""
     return state in FINISHED_STATES
+
+
+def countInterruption(interruptions, is_loop, ran_for):
+    """Return how many interruptions a run has, with the one right now.
+
+    *ran_for* are the seconds since it was begun, None if nobody knows.
+    """
+    if is_loop and ran_for is not None and ran_for >= STEADY_AFTER:
+        return 1
+    return interruptions + 1
 
 
 def afterInterruption(must_not_rerun, interruptions, stop_asked):

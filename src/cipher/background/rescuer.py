@@ -19,6 +19,7 @@ import logging
 
 from zope.event import notify
 
+from cipher.background import clock
 from cipher.background import process
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import FAILED
@@ -29,6 +30,8 @@ from cipher.background.interfaces import RunFailedEvent
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RunRequeuedEvent
 from cipher.background.lifecycle import afterInterruption
+from cipher.background.lifecycle import countInterruption
+from cipher.background.workertype import queryWorkerType
 
 
 log = logging.getLogger(__name__)
@@ -79,7 +82,10 @@ class Rescuer:
         return True
 
     def _rescue_run(self, registry, run):
-        count = run.interruptions + 1
+        worker_type = queryWorkerType(run.type)
+        count = countInterruption(
+            run.interruptions, worker_type is not None and worker_type.is_loop,
+            run.started_at and clock.now() - run.started_at)
         stop = registry.stops.get(run.id)
         state = afterInterruption(run.must_not_rerun, count, stop is not None)
         log.warning('Run %s: its process ended while it ran%s; now %s',

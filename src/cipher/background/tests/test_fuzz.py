@@ -23,6 +23,7 @@ import json
 import math
 import os
 import unittest
+from fractions import Fraction
 from unittest import mock
 
 import transaction
@@ -60,6 +61,7 @@ from cipher.background.plaindata import plainCopy
 from cipher.background.schedule import Schedule
 from cipher.background.schedule import checkCron
 from cipher.background.schedule import getZone
+from cipher.background.secrets import MASK
 from cipher.background.secrets import mask
 from cipher.background.secrets import secretsOf
 from cipher.background.tests.browser_support import BrowserTests
@@ -70,6 +72,7 @@ from cipher.background.text import MESSAGE_LIMIT
 from cipher.background.text import clean
 from cipher.background.text import cleanLine
 from cipher.background.text import formatTraceback
+from cipher.background.worker import Worker
 from cipher.background.workertype import INPUT_LIMIT
 from cipher.background.workertype import WorkerType
 
@@ -523,6 +526,79 @@ class ScheduleTests(unittest.TestCase):
             getZone(name)
         except ValueError as error:
             self.assertIn('timezone', str(error))
+
+
+class FoundTests(SiteTests):
+    """What was found like this, one by one."""
+
+    def test_names_of_fields_need_not_be_texts(self):
+        with self.assertRaisesRegex(InvalidInput, '0'):
+            InputTests.worker_type.cleanInput({'': None, 0: None})
+
+    def test_time_is_as_far_as_anybody_likes(self):
+        declareWorker('work', len)
+        run = self.registry.start('work')
+        for far in 1e300, 10 ** 400:
+            for asked in {'since': -far}, {'until': far}:
+                page, = self.registry.listRuns(**asked).items
+                self.assertEqual(page.id, run.id)
+            for states in (), ('failed',), ('pending',):
+                for order in ORDERS:
+                    self.assertFalse(self.registry.listRuns(
+                        states=states, since=far, order=order).items)
+
+    def test_run_has_one_id_only(self):
+        declareWorker('work', len)
+        lane, serial = self.registry.start('work').id.split('-')
+        self.assertIsNone(self.registry.get('0%s-%s' % (lane, serial)))
+        self.assertIsNone(self.registry.get('%s-0%s' % (lane, serial)))
+
+    def test_start_without_context_is_not_that_of_the_type(self):
+        declareWorker('work', len, unique='context')
+        document = self.addDocument()
+        by_type = self.registry.submit('work', document, unique='type')
+        without = self.registry.start('work')
+        self.assertIsNot(without, by_type)
+        self.assertIsNone(without.context)
+
+    def test_reason_that_cannot_be_printed(self):
+        declareWorker('work', len)
+        run = self.registry.start('work')
+        self.registry.requestStop(run.id, Odd())
+        self.assertIn('unprintable', run.stop.reason)
+
+    def test_progress_is_a_number_that_can_be_shown(self):
+        worker = Worker()
+        for told, kept in ((3, 3), (2.5, 2.5), (Fraction(1, 4), 0.25),
+                           (10 ** 20, 1e20), (math.nan, None),
+                           (-math.inf, None), (10 ** 400, None),
+                           ('many', None), ('7', 7.0)):
+            worker.setProgress(told, told)
+            self.assertEqual(worker.progress, (
+                kept, kept if kept is not None else worker.progress[1], None))
+        worker.setProgress(None, None, 'as it was')
+        self.assertEqual(worker.progress, (7.0, 7.0, 'as it was'))
+
+    def test_zone_of_very_many_parts(self):
+        with self.assertRaisesRegex(ValueError, 'timezone'):
+            getZone('/'.join('a' * 3000))
+
+    def test_secret_is_masked_in_each_form_and_where_it_was_cut(self):
+        class ISecret(Interface):
+            password = Password()
+
+        secret = 'it\'s\t"\x1b sesame\xe4'
+        secrets = secretsOf(ISecret, {'password': secret})
+        for text in (secret, repr(secret), cleanLine(secret),
+                     repr(KeyError('is ' + secret)), json.dumps([secret])):
+            self.assertNotIn('sesame', mask(text, secrets), text)
+        long = 'x' * (MESSAGE_LIMIT - len(CUT) - 12) + secret + 'y' * 99
+        self.assertTrue(mask(cleanLine(long), secrets).endswith(
+            'xx' + MASK + CUT))
+        self.assertEqual(mask('%s\nesam\xe4' % CUT, secrets),
+                         '%s\nesam\xe4' % CUT)
+        self.assertEqual(mask('%s\nsesame\xe4, and' % CUT, secrets),
+                         '%s\n%s, and' % (CUT, MASK))
 
 
 @functools.lru_cache(maxsize=None)

@@ -91,6 +91,17 @@ class InterruptionTests(unittest.TestCase):
             self.assertEqual(
                 lifecycle.afterInterruption(False, count, True), INTERRUPTED)
 
+    def test_each_interruption_counts(self):
+        for is_loop, ran_for in ((False, 0.0), (False, 1e6), (True, 1.0),
+                                 (True, None), (True, -3600.0)):
+            with self.subTest(is_loop=is_loop, ran_for=ran_for):
+                self.assertEqual(
+                    lifecycle.countInterruption(2, is_loop, ran_for), 3)
+
+    def test_loop_that_went_on_for_long_begins_to_count_anew(self):
+        self.assertEqual(lifecycle.countInterruption(
+            2, True, lifecycle.STEADY_AFTER), 1)
+
     def test_what_follows_is_legal_for_runs_in_work(self):
         for must_not, stop in itertools.product((False, True), repeat=2):
             for count in range(1, 5):

@@ -638,6 +638,8 @@ class Machine(RuleBasedStateMachine):
         for run_id, run in runs.items():
             self._check(run, self.known[run_id])
         assert self.site['shared'].value == self.done_shared
+        assert sum(run.type == 'one' and run.state == RUNNING
+                   for run in runs.values()) <= 1
 
     def _check(self, run, known):
         counter = self.site['counters'][known.place]
