@@ -87,16 +87,25 @@ class ControlThread(threading.Thread):
         interval = settings.lease / BEATS_PER_LEASE
         now = time.monotonic()
         with_adoption = now >= self._adopt_at
-        is_more = keeper.turn(with_adoption)
+        try:
+            is_more = keeper.turn(with_adoption)
+        except Exception as error:
+            if not isTransient(error, self._runtime.db):
+                # Whatever is wrong, nobody is to take us for dead.
+                self._beat(now + interval)
+            raise
         if with_adoption:
             self._adopt_at = now + min(interval, settings.poll)
-        if now >= self._beat_at:
-            keeper.beat()
-            self._beat_at = now + interval
+        self._beat(now + interval)
         if now >= self._tell_at:
             keeper.tellLive()
             self._tell_at = now + TELL_INTERVAL
         return is_more
+
+    def _beat(self, next_at):
+        if time.monotonic() >= self._beat_at:
+            self._keeper.beat()
+            self._beat_at = next_at
 
     def leave(self):
         """Write that the process ends in good order; not in this thread."""

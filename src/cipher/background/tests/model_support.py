@@ -127,6 +127,7 @@ class Process:
         self._pools = {}
         self.runtime = runtime
         self.actors = []
+        self.beaten_at = cluster.time.seconds
         if runtime is not None:
             # By hand: its time for that never comes.
             runtime._keeper._pruner = mock.Mock(**{'turn.return_value': False})
@@ -151,6 +152,11 @@ class Process:
 
     def turn(self):
         """Have a turn of the control thread."""
+        cluster = self._cluster
+        cluster.had_loss |= any(
+            other is not self
+            and cluster.time.seconds - other.beaten_at > cluster.lease
+            for other in cluster.processes)
         with self.here():
             is_more = self.runtime._keeper.turn(True)
             self.runtime.dispatcher.submitDue()
@@ -161,6 +167,7 @@ class Process:
         with self.here():
             self.runtime._keeper.beat()
             self.runtime._keeper.tellLive()
+        self.beaten_at = self._cluster.time.seconds
 
     def prune(self):
         """Prune one batch."""
@@ -239,6 +246,7 @@ class Process:
 
     def die(self):
         """End as by ``kill -9``."""
+        self._cluster.had_loss = True
         if self.runtime is not None:
             for live in self.runtime.allLive():
                 live.is_abandoned = True
@@ -250,12 +258,12 @@ class Process:
 class Cluster:
     """Processes over one database *db*, and the clocks of their machine."""
 
-    lease = 90.0
+    lease = 30.0
 
     def __init__(self, test, db):
         self.db = db
         self.processes = []
-        self.dead = []
+        self.had_loss = False   # a process died, or was taken for dead
         self.time = PassingTime()
         self.clock = SetClock(NOW)
         self._numbers = itertools.count(1)

@@ -31,6 +31,7 @@ from cipher.background.interfaces import IWorkObserver
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.live import LiveRun
 from cipher.background.live import Ticket
+from cipher.background.process import getDirectory
 from cipher.background.recorders import JobRecorder
 from cipher.background.recorders import LoopRecorder
 from cipher.background.runtime import RuntimeSettings
@@ -295,6 +296,23 @@ class StartTests(LiveTests):
         self.waitTurn()
         self.assertEqual(self.status(run_id).state, 'pending')
         self.assertEqual(self.value(), 0)
+
+    def test_process_beats_though_its_turns_fail(self):
+        def turn(with_adoption):
+            raise ValueError('whatever')
+
+        self.patch('cipher.background.control.BEATS_PER_LEASE', 10000)
+        self.runtime.shutdown()
+        self.runtime = self.startRuntime()
+        self.runtime._keeper.turn = turn
+
+        def count():
+            self.begin()
+            record, = getDirectory(self.connection).processes.values()
+            return record.beat.count
+
+        seen = count()
+        waitUntil(lambda: count() > seen + 1, 'a beat')
 
     def test_second_runtime_of_a_database_is_refused(self):
         with self.assertRaisesRegex(RuntimeRefused, 'shut that down first'):
