@@ -71,7 +71,12 @@ DEMO = UI + [
     'zope.session',
 ]
 
-TEST = DEMO + [
+# Jobs in processes of Celery, told by messages.
+CELERY = [
+    'celery',
+]
+
+TEST = DEMO + CELERY + [
     'Babel',
     'RelStorage',
     'ZEO',
@@ -83,6 +88,7 @@ TEST = DEMO + [
     'isort',
     'playwright',
     'psycopg2-binary',
+    'redis',
     'zope.app.container',
     'zope.app.rotterdam',
     'zope.app.wsgi[testlayer]',
@@ -146,6 +152,7 @@ setup(
     },
     install_requires=CORE,
     extras_require={
+        'celery': CELERY,
         'ui': UI,
         'demo': DEMO,
         'docs': DOCS,

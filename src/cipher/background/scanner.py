@@ -114,8 +114,8 @@ class Scanner:
             if is_lost:
                 self._rescuer.rescue(connection, [ticket[:3]])
             self._runtime.backlog.elsewhere.discard(ticket)
-            self._resume(ticket, run)
             executor.returned(ticket, run)
+            self._resume(ticket, run)
 
     def lookAtUnrecorded(self, connection, tickets):
         """Rescue runs of this process whose end could not be written."""
