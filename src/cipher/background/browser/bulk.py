@@ -25,6 +25,8 @@ from cipher.background.browser.page import Refused
 from cipher.background.browser.page import getParameter
 from cipher.background.browser.page import getParameters
 from cipher.background.browser.runs import Runs
+from cipher.background.browser.sentences import sayPossible
+from cipher.background.browser.sentences import saySkipped
 from cipher.background.i18n import _
 from cipher.background.interfaces import MANAGE_WORKERS
 from cipher.background.interfaces import STOP_WORKERS
@@ -151,11 +153,11 @@ class BulkPage(Runs, Page):
     @property
     def numbers(self):
         """How many it will be, and how many not."""
-        number = self.presenter.format.number
-        skipped = len(self.found) - len(self.possible)
-        return {'possible': number(len(self.possible)),
-                'skipped': number(skipped) if skipped else '',
-                'limit': number(BULK_LIMIT)}
+        presenter, possible = self.presenter, len(self.possible)
+        return {'possible': sayPossible(presenter, self.verb, possible),
+                'skipped': saySkipped(
+                    presenter, len(self.found) - possible),
+                'limit': presenter.format.number(BULK_LIMIT)}
 
     @property
     def breadcrumbs(self):

@@ -15,6 +15,7 @@
 
 The template draws it as SVG; whoever cannot see that has the table below it.
 """
+from cipher.background.browser.sentences import sayDay
 from cipher.background.i18n import _
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import INTERRUPTED
@@ -68,8 +69,7 @@ class Chart:
                         'title': self._presenter.getState(state)}
                        for state in _STACK],
             'slowest': format.duration(slowest) if slowest else '',
-            'finished': format.number(sum(totals)),
-            'failed': format.number(sum(
+            'caption': sayDay(self._presenter, sum(totals), sum(
                 hour.counts.get(FAILED, 0) for hour in self._hours)),
         }
 

@@ -144,6 +144,13 @@ class RunQuery:
                     or self.order != NEWEST or self.before)
 
     @property
+    def is_counted(self):
+        """Whether `IWorkerRegistry.getCounts` tells how many runs match."""
+        return not (self.text or self.ids or self.starters
+                    or self.context_path or self.since is not None
+                    or self.until is not None)
+
+    @property
     def is_filtered(self):
         """Whether it leaves anything out."""
         return any(self.values[name] for name in PARAMETERS

@@ -14,6 +14,7 @@
 """The list of runs: filtered by what the URL says; as page, JSON and CSV."""
 import csv
 import io
+from functools import cached_property
 
 from zope.browserpage import ViewPageTemplateFile
 from zope.component import getUtilitiesFor
@@ -24,9 +25,12 @@ from cipher.background.browser.contexts import describeContext
 from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Page
 from cipher.background.browser.page import Published
-from cipher.background.browser.page import getParameter
 from cipher.background.browser.query import BadFilter
 from cipher.background.browser.query import RunQuery
+from cipher.background.browser.sentences import readOutcome
+from cipher.background.browser.sentences import sayLookedAt
+from cipher.background.browser.sentences import sayMatching
+from cipher.background.browser.sentences import sayRows
 from cipher.background.browser.text import cleanLine
 from cipher.background.i18n import _
 from cipher.background.interfaces import MANAGE_WORKERS
@@ -46,11 +50,6 @@ ORDER_TITLES = {
     NEWEST: _('newest first'),
     OLDEST: _('oldest first'),
     SLOWEST: _('longest first'),
-}
-OUTCOMES = {
-    'stop': _('Runs stopped or asked to stop: ${number}.'),
-    'retry': _('Runs retried: ${number}.'),
-    'remove': _('Runs removed: ${number}.'),
 }
 COLUMNS = ('id', 'state', 'type', 'title', 'starter', 'created_at',
            'started_at', 'finished_at', 'waited', 'took', 'attempts',
@@ -96,7 +95,23 @@ class Runs:
             'is_cut': page.is_cut,
             'states': [cleanLine(state) for state in query.states],
             'types': [cleanLine(name) for name in query.types],
+            'text': {'all': sayMatching(self.presenter, self._count())},
         }
+
+    @cached_property
+    def counts(self):
+        """{type name: {state: number of runs}} of all runs."""
+        return removeSecurityProxy(self.registry.getCounts())
+
+    def _count(self):
+        """Return how many runs match, None where only a scan could tell."""
+        query, counts = self.query, self.counts
+        if not query.is_counted:
+            return None
+        return sum(number for name, states in counts.items()
+                   if not query.types or name in query.types
+                   for state, number in states.items()
+                   if not query.states or state in query.states)
 
     def _describe(self, status):
         data = self.presenter.describeRun(status)
@@ -130,7 +145,7 @@ class RunsPage(Runs, Page):
 
     def update(self):
         self.data = self.collect()
-        counts = removeSecurityProxy(self.registry.getCounts())
+        counts = self.counts
         self.type_names = sorted(
             {name for name, _type in getUtilitiesFor(IWorkerType)}
             | set(counts))
@@ -147,6 +162,17 @@ class RunsPage(Runs, Page):
     def message(self):
         """What an action on many runs did, None without one."""
         return readOutcome(self.request, self.presenter)
+
+    @property
+    def looked_at(self):
+        """Where the search stopped, '' where it did not."""
+        return sayLookedAt(self.presenter, self.data['looked_at']) if (
+            self.data['is_cut']) else ''
+
+    @property
+    def csv_hint(self):
+        """How long the CSV gets."""
+        return sayRows(self.presenter, CSV_LIMIT)
 
     @property
     def hidden_pairs(self):
@@ -239,23 +265,6 @@ class RunsCSV(Runs, Published):
 
     def renderRefusal(self, refused):
         return self.say(refused.message)
-
-
-def readOutcome(request, presenter):
-    """Return what the URL tells of an action on many runs, or None."""
-    say = OUTCOMES.get(getParameter(request, 'did'))
-    numbers = [getParameter(request, name) for name in ('done', 'skipped')]
-    if say is None or not all(
-            number.isascii() and number.isdigit() and len(number) < 6
-            for number in numbers):
-        return None
-    done, skipped = map(int, numbers)
-    said = presenter.say(say, number=presenter.format.number(done))
-    if skipped:
-        said += '  ' + presenter.say(
-            _('Skipped, since they could not change: ${number}.'),
-            number=presenter.format.number(skipped))
-    return said
 
 
 def escapeCell(value):

@@ -123,9 +123,11 @@ def _ago(presenter, problem):
 def _say_no_runtime(presenter, problem):
     return (presenter.say(plural(
         '${number} run waits, but no process carries it out.  Start a '
-        'process with <background:runtime />.',
+        'process with <background:runtime />, or let a quiet one begin '
+        'again.',
         '${number} runs wait, but no process carries them out.  Start a '
-        'process with <background:runtime />.', problem.number)),
+        'process with <background:runtime />, or let a quiet one begin '
+        'again.', problem.number)),
         'runs.html?state=' + PENDING, _('Show them'))
 
 

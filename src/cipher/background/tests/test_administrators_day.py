@@ -65,6 +65,12 @@ class DayTestCase(BrowserTestCase):
         self.page.locator('.cb-heading .cb-state').get_by_text(
             state, exact=True).wait_for()
 
+    def listDurations(self):
+        """Return what the page of a run calls the time it took."""
+        return [term for term in self.page.locator(
+            '.cb-facts dt:visible').all_inner_texts()
+            if term in ('Running for', 'Took')]
+
     def confirm(self, button, reason=''):
         self.page.get_by_label('Reason').fill(reason)
         self.page.get_by_role('button', name=button).click()
@@ -101,6 +107,7 @@ class DayTests(DayTestCase):
         stack = self.page.locator('[data-text="details.stack"]')
         stack.get_by_text(', in stubborn').wait_for()
         self.assertNotIn('seconds=', stack.inner_text())
+        self.assertEqual(['Running for'], self.listDurations())
         self.page.get_by_text('Busy until somebody stops me').wait_for()
         before = self.page.inner_text('.cb-progress-text')
         self.page.wait_for_function(
@@ -147,13 +154,11 @@ class DayTests(DayTestCase):
 
         self.page.get_by_role('group', name='All runs that match').get_by_role(
             'button', name='Retry…').click()
-        facts = self.page.locator('.cb-facts')
-        self.assertEqual(
-            ['Runs that can change', '3'],
-            facts.locator('dt, dd').all_inner_texts())
+        self.assertEqual('3 runs can be retried.',
+                         self.page.locator('.cb-numbers').inner_text())
         self.confirm('Retry them', 'The document is there now')
         self.page.get_by_role('status').get_by_text(
-            'Runs retried: 3.').wait_for()
+            '3 runs were retried.').wait_for()
         self.assertEqual(query, self.page.input_value('#cb-q'))
         self.assertEqual('failed', self.page.inner_text(
             '.cb-filters [aria-current] .cb-state'))
@@ -172,7 +177,7 @@ class DayTests(DayTestCase):
             'button', name='Remove…').click()
         self.confirm('Remove them', 'Known')
         self.page.get_by_role('status').get_by_text(
-            'Runs removed: 1.').wait_for()
+            '1 run was removed.').wait_for()
         self.assertEqual([ids[0]], self.listIds())
         self.openTab('Journal')
         self.assertEqual(
@@ -191,6 +196,7 @@ class DayTests(DayTestCase):
         self.go(BASE + run_id + '/index.html')
         self.waitForState('pending')
         self.page.get_by_text('The worker type is paused').wait_for()
+        self.assertEqual([], self.listDurations())
         self.mark()
 
         other = self.page.context.new_page()
@@ -202,6 +208,7 @@ class DayTests(DayTestCase):
         self.waitForState('succeeded')
         self.assertFalse(
             self.page.get_by_text('The worker type is paused').is_visible())
+        self.assertEqual(['Took'], self.listDurations())
         self.assertNotReloaded()
 
     def test_a_process_is_made_quiet_and_begins_again(self):
@@ -262,6 +269,24 @@ class DayTests(DayTestCase):
             'input[name=run]').evaluate_all(
                 'fields => fields.map(field => field.value)'))
 
+    def test_the_number_of_runs_is_live(self):
+        self.begin('flaky', chance='0')
+        self.begin('flaky', chance='0')
+        self.go(BASE + 'runs.html?type=flaky')
+        self.mark()
+        legend = self.page.locator('.cb-bulk legend').last
+        number = int(re.fullmatch(
+            r'All (\d+) runs that match', legend.inner_text())[1])
+        run_id = self.begin('flaky', chance='0')
+        self.page.locator('.cb-bulk legend').filter(
+            has_text='All %d runs' % (number + 1)).wait_for()
+        self.row(run_id).locator('.cb-state').get_by_text(
+            'succeeded').wait_for()
+        self.assertNotReloaded()
+        legend.locator('..').get_by_role('button', name='Remove…').click()
+        self.assertIn('%d runs can be removed.' % (number + 1),
+                      self.page.inner_text('.cb-numbers'))
+
     def test_a_run_that_was_removed_in_another_tab(self):
         run_id, known_id = self.beginFailing(2)
         # Words make a list that does not follow.
@@ -278,10 +303,8 @@ class DayTests(DayTestCase):
 
         self.page.get_by_role('group', name='Selected runs').get_by_role(
             'button', name='Retry…').click()
-        self.assertEqual(
-            ['Runs that can change', '0'],
-            self.page.locator('.cb-facts').locator('dt, dd')
-            .all_inner_texts())
+        self.assertEqual('0 runs can be retried.',
+                         self.page.locator('.cb-numbers').inner_text())
         self.page.go_back()
         # A browser may tick boxes again by their place: that of another run.
         self.row(known_id).wait_for()
@@ -328,7 +351,7 @@ class NoScriptTests(DayTestCase):
         self.page.get_by_role('group', name='Selected runs').get_by_role(
             'button', name='Retry…').click()
         self.confirm('Retry them', 'Again')
-        self.page.get_by_text('Runs retried: 2.').wait_for()
+        self.page.get_by_text('2 runs were retried.').wait_for()
 
         self.openTab('Worker types')
         self.ask(self.row('Flaky'), 'Pause', 'For a while')

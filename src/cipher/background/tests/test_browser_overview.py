@@ -46,9 +46,13 @@ class TestOverview(BrowserTests):
             Problem(UNDECLARED_TYPE, 'gone & lost', number=2)])
         page = self.get('index.html').text
         for text, address in (
-                ('3 runs wait, but no process carries them out.',
+                ('3 runs wait, but no process carries them out.  Start a '
+                 'process with &lt;background:runtime /&gt;, or let a quiet '
+                 'one begin again.',
                  'runs.html?state=pending"'),
-                ('1 run waits, but no process carries it out.',
+                ('1 run waits, but no process carries it out.  Start a '
+                 'process with &lt;background:runtime /&gt;, or let a quiet '
+                 'one begin again.',
                  'runs.html?state=pending"'),
                 ('Process host:7 is silent for 3 min', 'processes.html'),
                 ('Run 1-17 was asked to stop 3 min', '1-17/index.html'),
@@ -77,6 +81,8 @@ class TestOverview(BrowserTests):
             ({'succeeded': 90, 'failed': 10}, 4.0), ({'stopped': 1}, 0.5)))
         page = self.get('index.html').text
         self.assertIn('The last 24 hours', page)
+        self.assertIn('>101 runs finished in the last 24 hours.  10 failed.<',
+                      page)
         self.assertEqual(page.count('class="cb-slot"'), 24)
         bars = re.findall(r'<rect class="cb-chart-bar"[^>]*>', page)
         self.assertEqual([re.search('data-state="([^"]*)', bar)[1]
@@ -93,6 +99,15 @@ class TestOverview(BrowserTests):
         self.assertEqual(table.count('<tr'), 25)
         self.assertRegex(table, r'(?s)datetime="1970-01-01T22:00:00.000Z"'
                                 r'.*?90.*?10')
+
+    def test_caption_has_the_forms_of_its_numbers(self):
+        for counts, text in (
+                ({'succeeded': 1}, '1 run finished in the last 24 hours.  '
+                                   'None failed.'),
+                ({'failed': 1}, '1 run finished in the last 24 hours.  '
+                                '1 failed.')):
+            self.patch('getHours', self.hours((counts, None)))
+            self.assertIn('>%s<' % text, self.get('index.html').text)
 
     def test_no_chart_where_nothing_happened(self):
         self.patch('getHours', self.hours())

@@ -175,6 +175,28 @@ class TestRun(BrowserTests):
                      'line one'):
             self.assertIn(text, page)
 
+    def getDuration(self, run):
+        """Return the terms of how long *run* took, that are not hidden."""
+        page = self.get(run.id).text
+        begin, end = re.search(
+            r'(?s)<div data-show="text.took"([^>]*)>(.*?)</div>',
+            page).groups()
+        if 'hidden' in begin:
+            return []
+        self.assertRegex(end, '<dd data-text="text.took">[0-9.]+ m?s</dd>')
+        return [term for attributes, term in re.findall(
+            '<dt([^>]*)>([^<]*)</dt>', end) if 'hidden' not in attributes]
+
+    def test_duration_is_called_what_it_is(self):
+        self.assertEqual([], self.getDuration(self.makeRun()))
+        self.assertEqual(
+            ['Running for'], self.getDuration(self.makeRunning()))
+        self.assertEqual(['Took'], self.getDuration(self.makeFailed()))
+        # The script changes it when the run finishes.
+        self.assertRegex(self.get(self.makeRunning().id).text, (
+            '<dt data-hide="is_finished">Running for</dt>\\s*'
+            '<dt data-show="is_finished" hidden="hidden">Took</dt>'))
+
     def makeRetried(self):
         run = self.makeRunning()
         run.details = RunDetails()

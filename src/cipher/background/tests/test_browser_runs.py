@@ -14,13 +14,16 @@
 """The list of runs: search box, filters, export, one action on many."""
 import csv
 import io
+import re
 from unittest import mock
 from urllib.parse import parse_qs
+from urllib.parse import quote
 from urllib.parse import urlsplit
 
 import transaction
 
 from cipher.background.browser import bulk
+from cipher.background.browser.runs import Runs
 from cipher.background.browser.runs import escapeCell
 from cipher.background.tests.browser_support import BASE
 from cipher.background.tests.browser_support import BrowserTests
@@ -155,6 +158,63 @@ class TestExport(ListTests):
             self.assertEqual(escapeCell(value), cell)
 
 
+class TestNumbers(ListTests):
+    """How many runs match, as far as no scan is needed to tell."""
+
+    def said(self, query=''):
+        """Return what page and JSON say alike."""
+        page = self.get('runs.html?' + query).text
+        said, = re.findall('<legend data-text="text.all">([^<]*)<', page)
+        self.assertEqual(
+            said, self.get('runs.json?' + query).json['text']['all'])
+        return said
+
+    def test_states_and_types_are_counted(self):
+        for _n in range(3):
+            self.makeRun()
+        self.makeFailed()
+        self.makeRun('odd/name & co')
+        older = self.registry.listRuns(limit=2).older
+        for query, text in (
+                ('', 'All 5 runs that match'),
+                ('state=pending', 'All 4 runs that match'),
+                ('state=failed', '1 run that matches'),
+                ('state=failed&state=pending', 'All 5 runs that match'),
+                ('type=plain', 'All 4 runs that match'),
+                ('type=plain&state=pending', 'All 3 runs that match'),
+                ('q=type:plain+state:failed', '1 run that matches'),
+                ('order=slowest', 'All 5 runs that match'),
+                # Not only those of this page.
+                ('before=' + quote(older), 'All 5 runs that match')):
+            with self.subTest(query):
+                self.assertEqual(self.said(query), text)
+
+    def test_nothing_else_is(self):
+        run_id = self.makeRun().id
+        for query in ('q=Plain', 'q=id:' + run_id, 'since=2020-01-01',
+                      'until=2099-01-01', 'q=state:pending+plain',
+                      'user=test.admin'):
+            with self.subTest(query):
+                self.assertEqual(self.get('runs.json?' + query).json[
+                    'text']['all'], 'All runs that match')
+
+    def test_length_of_the_csv_is_told(self):
+        self.assertRegex(
+            self.get('runs.html').text,
+            r'(?s)<a [^>]*aria-describedby="cb-export-hint"[^>]*>Export as '
+            r'CSV</a>\s*<span [^>]*id="cb-export-hint">at most 10000 rows<')
+
+    def test_end_of_a_long_search_is_told(self):
+        for number, text in ((1, '1 run'), (100000, '100000 runs')):
+            page = mock.Mock(items=[], older='x', looked_at=number,
+                             is_cut=True)
+            with mock.patch.object(Runs, 'listRuns', lambda view: page):
+                self.assertIn(
+                    'This search looked at %s and stopped there.  “Older” '
+                    'goes on.' % text, self.get('runs.html').text)
+        self.assertNotIn('stopped there', self.get('runs.html').text)
+
+
 class TestBulk(ListTests):
 
     def act(self, user='admin', **form):
@@ -185,8 +245,21 @@ class TestBulk(ListTests):
         self.assertIn('type=plain', answer.headers['Location'])
         page = self.get(urlsplit(answer.headers['Location'])._replace(
             scheme='', netloc='').geturl()).text
-        self.assertIn('Runs stopped or asked to stop: 1.', page)
-        self.assertIn('Skipped, since they could not change: 1.', page)
+        self.assertIn(
+            '>1 run was stopped or asked to stop.  1 run was skipped, since '
+            'it could not change.<', page)
+
+    def test_outcomes_are_sentences_with_their_number(self):
+        for verb, said in (('stop', 'stopped or asked to stop'),
+                           ('retry', 'retried'), ('remove', 'removed')):
+            for numbers, text in (
+                    ((1, 0), '>1 run was %s.<'), ((0, 0), '>0 runs were %s.<'),
+                    ((1200, 2), '>1200 runs were %s.  2 runs were skipped, '
+                                'since they could not change.<')):
+                with self.subTest(verb, numbers=numbers):
+                    self.assertIn(text % said, self.get(
+                        'runs.html?did=%s&done=%d&skipped=%d' % (
+                            verb, *numbers)).text)
 
     def test_selected_are_removed(self):
         one, two = self.makeFailed().id, self.makeFailed().id
@@ -206,9 +279,20 @@ class TestBulk(ListTests):
     def test_page_asks_first_and_says_how_many(self):
         self.makeRun()
         self.makeFailed()
-        page = self.get('bulk.html?all=stop')
-        self.assertIn('Stop these runs?', page.text)
-        self.assertIn('Skipped, since they cannot change', page.text)
+        self.makeFailed()
+        for verb, *texts in (
+                ('stop', 'Stop these runs?', '>1 run can be stopped.<',
+                 '>2 runs will be skipped, since they cannot change.<'),
+                ('retry', 'Retry these runs?', '>2 runs can be retried.<',
+                 '>1 run will be skipped, since it cannot change.<'),
+                ('remove', 'Remove these runs?', '>2 runs can be removed.<',
+                 '>1 run will be skipped, since it cannot change.<')):
+            page = self.get('bulk.html?all=' + verb).text
+            for text in texts:
+                with self.subTest(text):
+                    self.assertIn(text, page)
+        self.assertNotIn(
+            'skipped', self.get('bulk.html?all=stop&state=pending').text)
         self.assertEqual(len(self.ids('state=pending')), 1)
 
     def test_page_leads_there_from_the_list(self):
@@ -220,7 +304,7 @@ class TestBulk(ListTests):
         browser.getControl('Reason').value = 'Enough'
         browser.getControl('Stop them').click()
         self.assertIn('state=pending', browser.url)
-        self.assertIn('Runs stopped or asked to stop: 1.', browser.contents)
+        self.assertIn('1 run was stopped or asked to stop.', browser.contents)
         self.assertEqual(self.state(run_id), 'stopped')
 
     def test_line_35_limit_is_told(self):

@@ -225,9 +225,11 @@ class TestFormatter(PlacelessSetup, unittest.TestCase):
         def say(languages, number):
             text = self.format(languages).say(plural(
                 '${number} run waits, but no process carries it out.  Start '
-                'a process with <background:runtime />.',
+                'a process with <background:runtime />, or let a quiet one '
+                'begin again.',
                 '${number} runs wait, but no process carries them out.  '
-                'Start a process with <background:runtime />.', number))
+                'Start a process with <background:runtime />, or let a quiet '
+                'one begin again.', number))
             return ' '.join(text.split()[:2])
 
         self.assertEqual(['1 run', '2 runs', '1,000 runs'], [
@@ -359,6 +361,21 @@ class TestPages(BrowserTests):
         self.assertRegex(page, r'>\d\d[.]\d\d[.]20\d\d \d\d:\d\d:\d\d \w+<')
         self.assertIn('1 vykdymas laukia',
                       self.read('index.html', 'lt').text)
+
+    def test_numbers_of_runs_have_the_forms_of_the_language(self):
+        for language, number, text in (
+                ('en', 1200, '1,200 runs were retried.'),
+                ('de', 1, '1 Lauf wurde wiederholt.'),
+                ('de', 1200, '1.200 Läufe wurden wiederholt.'),
+                ('lt', 21, '21 vykdymas pakartotas.'),
+                ('lt', 22, '22 vykdymai pakartoti.'),
+                ('lt', 11, '11 vykdymų pakartota.')):
+            with self.subTest(language, number=number):
+                self.assertIn('>%s<' % text, self.read(
+                    'runs.html?did=retry&done=%d&skipped=0' % number,
+                    language).text)
+        self.assertIn('>at most 10,000 rows<',
+                      self.read('runs.html', 'en').text)
 
     def test_errors_of_other_packages_are_translated(self):
         path = 'start.html?type=publish'

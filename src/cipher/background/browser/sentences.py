@@ -1,0 +1,107 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Sentences about numbers of runs, in as many forms as a language has."""
+from cipher.background.browser.page import getParameter
+from cipher.background.i18n import _
+from cipher.background.i18n import plural
+
+
+#: What was done, by verb.
+OUTCOMES = {
+    'stop': lambda number: plural(
+        '${number} run was stopped or asked to stop.',
+        '${number} runs were stopped or asked to stop.', number),
+    'retry': lambda number: plural(
+        '${number} run was retried.', '${number} runs were retried.', number),
+    'remove': lambda number: plural(
+        '${number} run was removed.', '${number} runs were removed.', number),
+}
+#: What can be done, by verb.
+POSSIBLE = {
+    'stop': lambda number: plural(
+        '${number} run can be stopped.', '${number} runs can be stopped.',
+        number),
+    'retry': lambda number: plural(
+        '${number} run can be retried.', '${number} runs can be retried.',
+        number),
+    'remove': lambda number: plural(
+        '${number} run can be removed.', '${number} runs can be removed.',
+        number),
+}
+
+
+def readOutcome(request, presenter):
+    """Return what the URL tells of an action on many runs, or None."""
+    make = OUTCOMES.get(getParameter(request, 'did'))
+    numbers = [getParameter(request, name) for name in ('done', 'skipped')]
+    if make is None or not all(
+            number.isascii() and number.isdigit() and len(number) < 6
+            for number in numbers):
+        return None
+    done, skipped = map(int, numbers)
+    said = presenter.say(make(done))
+    if skipped:
+        said += '  ' + presenter.say(plural(
+            '${number} run was skipped, since it could not change.',
+            '${number} runs were skipped, since they could not change.',
+            skipped))
+    return said
+
+
+def sayPossible(presenter, verb, number):
+    """Return to how many runs *verb* can be done."""
+    return presenter.say(POSSIBLE[verb](number))
+
+
+def saySkipped(presenter, number):
+    """Return how many runs will be left out; '' for none."""
+    if not number:
+        return ''
+    return presenter.say(plural(
+        '${number} run will be skipped, since it cannot change.',
+        '${number} runs will be skipped, since they cannot change.', number))
+
+
+def sayMatching(presenter, number):
+    """Return the words for all runs of a filter; *number* may be None."""
+    if number is None:
+        return presenter.say(_('All runs that match'))
+    return presenter.say(plural(
+        '${number} run that matches', 'All ${number} runs that match',
+        number))
+
+
+def sayLookedAt(presenter, number):
+    """Return where a search stopped that became too long."""
+    return presenter.say(plural(
+        'This search looked at ${number} run and stopped there.  '
+        '“Older” goes on.',
+        'This search looked at ${number} runs and stopped there.  '
+        '“Older” goes on.', number))
+
+
+def sayRows(presenter, number):
+    """Return how long a download gets."""
+    return presenter.say(plural(
+        'at most ${number} row', 'at most ${number} rows', number))
+
+
+def sayDay(presenter, finished, failed):
+    """Return what happened in 24 hours."""
+    said = presenter.say(plural(
+        '${number} run finished in the last 24 hours.',
+        '${number} runs finished in the last 24 hours.', finished))
+    return '%s  %s' % (said, presenter.say(
+        plural('${number} failed.', '${number} failed.', failed)
+        if failed else _('None failed.')))
