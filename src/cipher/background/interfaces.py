@@ -647,7 +647,8 @@ class IProcessStatus(Interface):
     """A process that carries out runs, as its records tell."""
 
     id = TextLine(title=_("Process id"),
-                  description="HOST:PID:RANDOM, new at each boot")
+                  description="HOST:PID:RANDOM, new at each boot, and when "
+                              "others had taken it for dead")
     host = TextLine(title=_("Host"))
     pid = Int(title=_("Pid"))
     threads = Int(title=_("Threads"))
@@ -847,9 +848,10 @@ class IWorkerRegistry(Interface):
         *since* and *until*.
 
         *before* is the key that the page before gave as `IRunPage.older`;
-        raise ``ValueError`` for any other, as for an unknown *order*.  Never scans the registry: what is
-        looked at is bounded (`listing.SCAN_LIMIT`, and a time for what has to
-        be loaded), and `IRunPage.is_cut` tells where the bound was met.
+        raise ``ValueError`` for any other, as for an unknown *order*.  Never
+        scans the registry: what is looked at is bounded
+        (`listing.SCAN_LIMIT`, and a time for what has to be loaded), and
+        `IRunPage.is_cut` tells where the bound was met.
         """
 
     def getCounts():

@@ -90,11 +90,14 @@ class Keeper:
     def _keep_record(self, connection):
         """Have a record that says what we are; obey what it asks for."""
         runtime = self._runtime
+        asked = runtime.quiet_wish
         with ZopeTransaction(note=runtime.note('begins')):
             processes = process.getDirectory(connection).processes
             record = processes.get(runtime.id)
             was_lost = record is None and self._is_recorded
             if record is None:
+                if was_lost:
+                    runtime.takeNewId()
                 record = self._make_record()
                 processes[runtime.id] = record
             threads, lease = runtime.threads, runtime.settings.lease
@@ -103,8 +106,8 @@ class Keeper:
             wish = record.wish
             if runtime.is_draining and not wish.is_draining:
                 wish.is_draining = True   # so that nobody gives it anything
-            if runtime.quiet_wish not in (None, wish.is_quiet):
-                wish.is_quiet = runtime.quiet_wish
+            if asked not in (None, wish.is_quiet):
+                wish.is_quiet = asked
                 wish.asked = None
         if was_lost:
             # Others took this process for dead: a paused machine.
@@ -112,8 +115,7 @@ class Keeper:
             self._told_live = {}
             self._told_load = None
         self._is_recorded = True
-        runtime.quiet_wish = None
-        runtime.obey(wish.is_quiet, wish.is_draining)
+        runtime.obey(asked, wish.is_quiet, wish.is_draining)
 
     def _make_record(self):
         runtime = self._runtime

@@ -23,7 +23,6 @@ from zope.interface import implementer
 from cipher.background import process
 from cipher.background import runlog
 from cipher.background import switchboard
-from cipher.background.atwork import AtWork
 from cipher.background.backlog import Backlog
 from cipher.background.checks import checkDatabase
 from cipher.background.control import ControlThread
@@ -32,6 +31,7 @@ from cipher.background.executors.choice import makeExecutor
 from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.keeper import Keeper
+from cipher.background.obedience import Obedience
 from cipher.background.settings import RuntimeSettings
 
 
@@ -49,7 +49,7 @@ LEAVE_TIMEOUT = 10.0
 
 
 @implementer(IRuntime)
-class Runtime(AtWork):
+class Runtime(Obedience):
     """See `~cipher.background.interfaces.IRuntime`."""
 
     def __init__(self, db, settings=None, is_implicit=False):
@@ -65,14 +65,11 @@ class Runtime(AtWork):
         self.executor = makeExecutor(self, self.settings)
         self.is_implicit = is_implicit   # a thread made by hand needed it
         self._keeper = Keeper(self)
-        self._is_drain_asked = False
         self._control = ControlThread(self, self._keeper)
         self.dispatcher = Dispatcher(
             self.backlog, self.executor, self._control.wish)
         self._ender = None                   # the thread that shuts down
         self._gone = threading.Event()       # the shutdown is over
-        self.is_quiet = False
-        self.quiet_wish = None  # of this process; to be written by the keeper
         self.was_lost = False   # others may have begun what our lanes hold
         self._is_forked = False
 
@@ -104,34 +101,6 @@ class Runtime(AtWork):
         self._is_forked = True
 
     # Called by any thread
-
-    @property
-    def is_taking(self):
-        """Whether it begins anything new."""
-        return not (self.is_quiet or self._draining.is_set())
-
-    def quiet(self, is_quiet=True):
-        """See `~cipher.background.interfaces.IRuntime`."""
-        self.quiet_wish = is_quiet
-        self._set_quiet(is_quiet)
-        self._control.wish()
-
-    def obey(self, is_quiet, is_draining):
-        """Do what the record of the process asks for."""
-        if self.quiet_wish is None and is_quiet != self.is_quiet:
-            self._set_quiet(is_quiet)
-        if is_draining and not (self.is_draining or self._is_drain_asked):
-            # Not here: it waits for the control thread.
-            threading.Thread(target=self.shutdown, name='background-drain',
-                             daemon=True).start()
-            self._is_drain_asked = True
-
-    def _set_quiet(self, is_quiet):
-        log.info('Process %s: %s', self.name, 'quiet, begins nothing new'
-                 if is_quiet else 'not quiet any more')
-        self.is_quiet = is_quiet
-        for ticket in self.backlog.setQuiet(is_quiet):
-            self.executor.submit(ticket)
 
     def upgrade(self, settings):
         """Let a runtime that nobody asked for be one with these settings.
@@ -203,6 +172,14 @@ class Runtime(AtWork):
             self.dispatcher.unpark(live.worker_type.name)
         if live.stop is not None:
             self._control.wish()   # the request can be forgotten
+
+    def takeNewId(self):
+        """Be another process, as far as the database knows.
+
+        What the old one had claimed and nobody has rescued yet would else
+        count as carried out for ever.
+        """
+        self.id = process.newProcessId(self.host, self.pid)
 
     def lostLease(self):
         """Others took this process for dead, and its lanes."""

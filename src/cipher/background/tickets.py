@@ -205,9 +205,10 @@ class Tickets:
                 self.elsewhere.add(ticket)
 
     def _wait(self, view, ticket):
+        # It may wait already: its lane was another's, and came back.
+        self._waiting += ticket.serial not in view.waiting
         view.here.add(ticket.serial)
         view.waiting[ticket.serial] = ticket
-        self._waiting += 1
         return ticket
 
     def _forget(self, ticket):

@@ -116,7 +116,7 @@ class BrowserTests(unittest.TestCase):
         return run
 
     def addProcess(self):
-        """Note a process that lives, as far as can be told; return its record."""
+        """Return the new record of a process that seems to live."""
         now = time.time()
         record = ProcessRecord(
             'host:1:0123456789abcdef', 'host', 1, None, None, 4, 90.0, now)

@@ -181,7 +181,7 @@ class Process:
 
     def hasFreeThread(self):
         """Return whether another job may begin."""
-        return len(self.actors) < self.runtime.threads
+        return len(self.runtime.allLive()) < self.runtime.threads
 
     def take(self):
         """Let a thread take a run; return whether there was one."""

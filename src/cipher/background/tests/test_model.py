@@ -26,6 +26,7 @@ import os
 import sys
 import unittest
 from collections import Counter as Numbers
+from copy import copy
 from unittest import mock
 
 import transaction
@@ -33,6 +34,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
+from hypothesis.stateful import initialize
 from hypothesis.stateful import invariant
 from hypothesis.stateful import precondition
 from hypothesis.stateful import rule
@@ -45,6 +47,7 @@ from zope.component.hooks import getSite
 from zope.interface import Interface
 from zope.schema import Int
 
+from cipher.background.backlog import Backlog
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import INTERRUPTED
@@ -242,15 +245,15 @@ class Machine(RuleBasedStateMachine):
         self.children = {}    # run id -> arguments of _born
         self.actions = []     # (verb, subject) of the journal
         self.done_shared = 0
-        self.is_clock_back = False
         for _ in range(2):
             self.cluster.add().turn()
 
     def _declare(self):
+        Loop.machine = self
+
         def declare(name, **values):
             declareWorker(name, self._work, schema=INumber, **values)
 
-        Loop.machine = self
         declare('plain', keep=4)
         declare('again', max_attempts=3, retry_delay=5.0, keep_days=0.01)
         declare('outside', on_interrupt='fail', max_attempts=2)
@@ -338,16 +341,33 @@ class Machine(RuleBasedStateMachine):
 
     # Starting
 
+    @initialize(types=st.lists(_types, min_size=1, max_size=3), plan=_plans,
+                index=_index)
+    def begin(self, types, plan, index):
+        """Few types meet more often than many; something is in work."""
+        self.types = types
+        for number in range(2):
+            for name in range(len(types)):
+                self._start_many(2, index + number, plan, name)
+        if index % 3:
+            self._work_all(2)
+
     @precondition(lambda self: len(self.known) < MOST_RUNS // 2)
-    @rule(index=_index, name=_types, plan=_plans, place=st.integers(0, 2),
+    @rule(index=_index, name=st.integers(0, 2), plan=_plans,
+          place=st.integers(0, 2), is_worked=st.booleans(),
           unique=st.sampled_from([None] * 4 + list(UNIQUE)),
-          delay=st.sampled_from([0, 0, 0, 5, 25, 60, 400]),
+          delay=st.sampled_from([0] * 6 + [5, 25, 60, 400]),
           priority=st.sampled_from([None, None, 0, 5, -3]),
           what=st.sampled_from(['commit'] * 6 + [
               'abort', 'rollback', 'commit after rollback']),
           same=st.booleans())
-    def start(self, index, name, plan, place, unique, delay, priority, what,
-              same):
+    def start(self, name, is_worked, **values):
+        self._start(name=self._nth(self.types, name), **values)
+        if is_worked:
+            self._work_all(2)
+
+    def _start(self, index, name, plan, place, unique, delay, priority, what,
+               same):
         n = self._plan(plan)
         if same and self.known:
             n = self._nth(range(len(self.plans)), index)
@@ -394,39 +414,52 @@ class Machine(RuleBasedStateMachine):
             unique = name[3:]
         return claimKey(unique, name, run.reference, run.input)
 
-    @rule(number=st.integers(20, 40))
-    @precondition(lambda self: len(self.known) < 40)
-    def start_many(self, number):
-        """More than the head of a lane holds."""
-        with self.cluster.web.here():
+    @precondition(lambda self: len(self.known) < MOST_RUNS // 2)
+    @rule(number=st.sampled_from([2, 3, 4, 25]), index=_index, plan=_plans,
+          name=st.integers(0, 2), is_worked=st.booleans())
+    def start_many(self, is_worked, **values):
+        """In one transaction; perhaps more than the head of a lane holds."""
+        self._start_many(**values)
+        if is_worked:
+            self._work_all(2)
+
+    def _start_many(self, number, index, plan, name):
+        name = self._nth(self.types, name)
+        with self._process(index).here():
             self._begin()
             runs = [self.registry.submit(
-                'plain', input={'n': self._plan(Plan())})
+                name, input={'n': self._plan(copy(plan))}, unique='no')
                 for _ in range(number)]
             transaction.commit()
         for run in runs:
-            self._born(run.id, 'plain', run.input['n'], None)
+            self._born(run.id, name, run.input['n'], None)
 
     # Processes
 
-    @rule(index=_index)
+    @rule(index=_index, number=st.integers(1, 3), is_told=st.booleans())
     @precondition(lambda self: self.cluster.processes)
-    def turn(self, index):
+    def work(self, index, number, is_told):
+        """One process has a turn, and its threads take runs."""
         process = self._nth(self.cluster.processes, index)
-        process.turn()
-        process.take()
+        self._work_in(process, number)
+        if is_told:
+            process.beat()
 
-    @rule(index=_index)
-    @precondition(lambda self: self.cluster.processes)
-    def beat(self, index):
-        self._nth(self.cluster.processes, index).beat()
+    @rule(number=st.integers(1, 3), is_told=st.booleans())
+    def work_all(self, number, is_told):
+        """All do."""
+        self._work_all(number)
+        for process in self.cluster.processes:
+            if is_told:
+                process.beat()
 
-    @rule(index=_index)
-    @precondition(lambda self: self.cluster.processes)
-    def work(self, index):
-        process = self._nth(self.cluster.processes, index)
+    def _work_all(self, number):
+        for process in self.cluster.processes:
+            self._work_in(process, number)
+
+    def _work_in(self, process, number):
         process.turn()
-        for _ in range(5):
+        for _ in range(number):
             process.take()
 
     @rule(index=_index)
@@ -452,54 +485,51 @@ class Machine(RuleBasedStateMachine):
                 process.beat()
                 process.take()
 
-    @rule(seconds=st.sampled_from([0.1, 3, 31, 100, 5000]))
-    def advance(self, seconds):
-        self.cluster.advance(seconds)
+    @rule(seconds=st.sampled_from([0.1, 3, 31, 100, 5000]),
+          is_set=st.booleans())
+    def advance(self, seconds, is_set):
+        """Time passes, or the clock is set, forward or back."""
+        if is_set:
+            self.cluster.clock.advance(seconds * (-1) ** int(seconds))
+        else:
+            self.cluster.advance(seconds)
 
-    @rule(seconds=st.sampled_from([-4000, -30, 50, 100000]))
-    def set_clock(self, seconds):
-        self.cluster.clock.advance(seconds)
-        self.is_clock_back |= seconds < 0
+    @rule(index=_index, is_so=st.booleans(), what=st.sampled_from([
+        'boot', 'boot', 'kill', 'drain', 'leave', 'quiet', 'quiet_other',
+        'prune', 'pause_type']))
+    def disturb(self, index, is_so, what):
+        processes = self.cluster.processes
+        if what == 'boot':
+            if len(processes) < 3:
+                self.boot((2, 1, 2, 0)[index % 4])
+        elif what == 'pause_type':
+            self.pause_type(self._nth(self.types, index), is_so)
+        elif processes:
+            arguments = (is_so,) if what.startswith('quiet') else ()
+            getattr(self, what)(self._nth(processes, index), *arguments)
 
-    @precondition(lambda self: len(self.cluster.processes) < 3)
-    @rule(threads=st.sampled_from([0, 1, 2, 2]))
     def boot(self, threads):
         self.cluster.add(threads).turn()
 
-    @precondition(lambda self: self.cluster.processes)
-    @rule(index=_index)
-    def kill(self, index):
-        process = self._nth(self.cluster.processes, index)
+    def kill(self, process):
         self.cluster.remove(process)
         process.die()
 
-    @precondition(lambda self: self.cluster.processes)
-    @rule(index=_index)
-    def drain(self, index):
-        self._nth(self.cluster.processes, index).drain()
+    def drain(self, process):
+        process.drain()
 
-    @rule(index=_index)
-    @precondition(lambda self: any(
-        process.runtime.is_draining for process in self.cluster.processes))
-    def leave(self, index):
-        process = self._nth(
-            [process for process in self.cluster.processes
-             if process.runtime.is_draining], index)
-        process.leave()
-        self.cluster.remove(process)
+    def leave(self, process):
+        if process.runtime.is_draining:
+            process.leave()
+            self.cluster.remove(process)
 
-    @precondition(lambda self: self.cluster.processes)
-    @rule(index=_index, is_quiet=st.booleans())
-    def quiet(self, index, is_quiet):
-        process = self._nth(self.cluster.processes, index)
+    def quiet(self, process, is_quiet):
         with process.here():
             process.runtime.quiet(is_quiet)
 
-    @precondition(lambda self: self.cluster.processes)
-    @rule(index=_index)
-    def prune(self, index):
+    def prune(self, process):
         before = self._begin()
-        self._nth(self.cluster.processes, index).prune()
+        process.prune()
         after = self._begin()
         kept = Numbers(run.type for run in after.values()
                        if run.isFinished())
@@ -597,7 +627,6 @@ class Machine(RuleBasedStateMachine):
             self.actions.append(('remove', run_id))
         return tell
 
-    @rule(name=_types, is_paused=st.booleans())
     def pause_type(self, name, is_paused):
         transaction.begin()
         was_paused = name in self.registry.pauses
@@ -607,10 +636,7 @@ class Machine(RuleBasedStateMachine):
             self.actions.append(
                 ('pause type' if is_paused else 'resume type', name))
 
-    @precondition(lambda self: self.cluster.processes)
-    @rule(index=_index, is_quiet=st.booleans())
-    def quiet_other(self, index, is_quiet):
-        process = self._nth(self.cluster.processes, index)
+    def quiet_other(self, process, is_quiet):
         transaction.begin()
         directory = getDirectory(self.registry._p_jar)
         record = directory and directory.processes.get(process.runtime.id)
@@ -730,6 +756,7 @@ class Machine(RuleBasedStateMachine):
                                       context and self.documents[context],
                                       text)
             assert found == expected, (found, expected)
+        self.journal(limit)
 
     def _expected(self, runs, order, states, types, context, text):
         watch = Watch(self.registry)
@@ -776,7 +803,6 @@ class Machine(RuleBasedStateMachine):
         progress = live and live.progress or run.progress
         return progress and progress[2]
 
-    @rule(limit=st.integers(1, 5))
     def journal(self, limit):
         transaction.begin()
         found, before = [], None
@@ -877,8 +903,42 @@ class Machine(RuleBasedStateMachine):
 
 class ModelTests(unittest.TestCase):
 
+    def test_what_waits_is_counted_once(self):
+        backlog = Backlog()
+        backlog.addLane(b'registry', 1, 1, 2, False)
+        (ticket, _), = backlog.told([(b'registry', 1, 1, 0, None)])
+        self.assertTrue(backlog.begun(ticket))
+        backlog.goesOn(ticket)
+        backlog.dropLane(b'registry', 1)
+        # The lane comes back, and with it the run, before it is looked at.
+        backlog.addLane(b'registry', 1, 1, 2, True)
+        found = backlog.scanned(b'registry', 1, 1, True)
+        again = ticket._replace(is_inherited=True)
+        self.assertTrue(backlog.again(again))
+        self.assertFalse(backlog.begun(found))
+        self.assertTrue(backlog.begun(again))
+        self.assertEqual(backlog._waiting, 0)
+
+    def test_process_that_comes_back_holds_nothing_of_before(self):
+        machine = Machine()
+        machine.begin(['outside'], Plan(pauses=['begin']), 10)
+        first, second = machine.cluster.processes
+        self.assertEqual(len(second.actors), 2)
+        for _ in range(4):
+            machine.cluster.advance(10)
+            first.turn()
+            first.beat()
+        machine.cluster.advance(2)
+        first.turn()
+        self.assertNotIn(second.runtime.id, getDirectory(
+            machine.registry._p_jar).processes)
+        # One of its runs is not rescued yet as it comes back.
+        second.turn()
+        second.beat()
+        machine.teardown()
+
     def test_registry_and_runtimes_are_as_the_model(self):
         run_state_machine_as_test(Machine, settings=settings(
-            max_examples=EXAMPLES or 40, stateful_step_count=30,
+            max_examples=EXAMPLES or 45, stateful_step_count=40,
             deadline=None, derandomize=not EXAMPLES, database=None,
             suppress_health_check=list(HealthCheck)))
