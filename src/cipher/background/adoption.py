@@ -30,19 +30,11 @@ from cipher.background.process import DEEP
 from cipher.background.process import IDLE
 from cipher.background.process import getDirectory
 from cipher.background.registry import GUEST_LANES
-from cipher.background.sharing import Stake
 from cipher.background.sharing import plan
+from cipher.background.stakes import Stakes
 
 
 log = logging.getLogger(__name__)
-
-#: Lanes beyond one for each thread: as many transactions of this process may
-#: start runs at a time without a conflict.
-SPARE_LANES = 4
-
-#: Seconds that a process waits for lanes that others have to spare, before it
-#: makes new ones.
-PATIENCE = 5.0
 
 #: Seconds.  Who is deep gives no second lane to an idle process sooner; and
 #: the only one with work in it if nothing of that was begun for so long.
@@ -57,8 +49,7 @@ class Adoption:
         self._census = census
         self._orphans = orphans   # (oid, run id): what the dead worked on
         self._tell = tell         # writes what is live into the record
-        self._wanted = {}         # registry oid -> own lanes that we need
-        self._since = {}          # registry oid -> when we first knew it
+        self._stakes = Stakes(runtime)
         self._relieved = {}       # process id -> when it got a lane for that
         self._stuck = (None, 0.0)   # number of runs begun, since when
         self.load = None          # process.IDLE, DEEP or neither
@@ -75,19 +66,25 @@ class Adoption:
     def _take(self, connection):
         runtime = self._runtime
         taken = []   # arguments of Backlog.addLane
+        lost = []    # keys of lanes that others consume
         own = {}     # registry oid -> lane numbers
+        dead = []
         with ZopeTransaction(note=runtime.note('lanes')):
             directory = getDirectory(connection)
-            if not self._is_taker(directory.processes.get(runtime.id)):
-                return
-            dead = self._bury(connection, directory)
+            is_taker = self._stakes.isTaker(
+                directory.processes.get(runtime.id))
+            if is_taker:
+                dead = self._bury(connection, directory)
             for registry in directory.listRegistries():
                 own[registry._p_oid] = self._take_lanes(
-                    registry, directory.processes, taken)
+                    registry, directory.processes, is_taker, taken, lost)
+        for key in lost:
+            runtime.backlog.dropLane(*key)
         for lane in taken:
             runtime.backlog.addLane(*lane)
         for oid, numbers in own.items():
-            getPool(runtime.db, oid).setOwn(numbers)
+            pool = getPool(runtime.db, oid)
+            pool.setOwn(numbers) if is_taker else pool.keepOwn(numbers)
         runtime.was_lost = False
         for record in dead:
             log.warning('Process %s (%s) is dead; its work is taken over',
@@ -102,48 +99,45 @@ class Adoption:
             del directory.processes[record.id]
         return dead
 
-    def _take_lanes(self, registry, alive, taken):
-        """Take lanes of *registry*; return the numbers of those of our own."""
+    def _take_lanes(self, registry, alive, is_taker, taken, lost):
+        """Take lanes of *registry*; return the numbers of those of our own.
+
+        Who takes nothing takes what it was given before others knew that:
+        only who consumes a lane can give it away.
+        """
         runtime = self._runtime
         oid = registry._p_oid
         known = set(runtime.backlog.lanes())
         own = []
         for lane in registry.lanes.values():
             owner = lane.cursor.owner
-            if owner not in alive:
+            is_known = (oid, lane.number) in known
+            if is_taker and owner not in alive:
                 lane.cursor.owner = runtime.id
             if lane.cursor.owner != runtime.id:
+                if is_known:
+                    # We gave it, and the reply to that commit was lost.
+                    lost.append((oid, lane.number))
                 continue
-            if (oid, lane.number) not in known:
+            if not is_known:
                 is_inherited = owner is not None and (
                     owner != runtime.id or runtime.was_lost)
                 taken.append((oid, lane.number, lane.cursor.position,
                               lane.births.next_serial, is_inherited))
             if not lane.is_guest:
                 own.append(lane.number)
-        for _ in range(self._missing(registry, alive, len(own))):
+        if is_taker:
+            self._make_missing(registry, alive, own, taken)
+        return own
+
+    def _make_missing(self, registry, alive, own, taken):
+        for _ in range(self._stakes.missing(registry, alive, len(own))):
             own.append(self._make(registry, taken).number)
         guests = sum(lane.is_guest for lane in registry.lanes.values())
-        takers = sum(map(self._is_taker, alive.values()))
+        takers = sum(map(self._stakes.isTaker, alive.values()))
         # As many for each of three as for each of two.
         for _ in range(guests, max(GUEST_LANES, 2 * takers)):
             self._make(registry, taken, is_guest=True)
-        return own
-
-    def _missing(self, registry, alive, number):
-        """Return how many lanes of our own we have to make."""
-        oid = registry._p_oid
-        wanted = max(self._runtime.threads + SPARE_LANES,
-                     self._wanted.get(oid, 0))
-        if getPool(self._runtime.db, oid).ran_dry:
-            wanted = max(wanted, number + SPARE_LANES)
-        self._wanted[oid] = wanted
-        now = time.monotonic()
-        if now - self._since.setdefault(oid, now) < PATIENCE:
-            stakes = self._stakes(registry, alive)
-            wanted -= sum(stake.spare() for name, stake in stakes.items()
-                          if name != self._runtime.id)
-        return wanted - number
 
     def _make(self, registry, taken, is_guest=False):
         lane = Lane(registry.lanes.maxKey() + 1, is_guest)
@@ -180,7 +174,7 @@ class Adoption:
     def _give_lanes(self, registry, alive, given):
         """Give lanes of *registry* away; append their keys to *given*."""
         me = self._runtime.id
-        moves = [move for move in plan(self._stakes(registry, alive))
+        moves = [move for move in plan(self._stakes.of(registry, alive))
                  if move.giver == me]
         if not moves:
             return
@@ -215,8 +209,9 @@ class Adoption:
         for lane_oid, number in backlog.lanes():
             if lane_oid == oid:
                 lane = registry.lanes[number]
-                kinds.setdefault(
-                    (not lane.is_guest, number in used), []).append(lane)
+                if lane.cursor.owner == self._runtime.id:
+                    kinds.setdefault((not lane.is_guest, number in used),
+                                     []).append(lane)
         lanes = []
         for _, kind in sorted(kinds.items()):
             kind.sort(key=lambda lane: (-backlog.depth(oid, lane.number),
@@ -230,7 +225,7 @@ class Adoption:
         """Find out whether we are idle or deep, while others are not."""
         runtime = self._runtime
         others = [record for record in alive.values()
-                  if record.id != runtime.id and self._is_taker(record)]
+                  if record.id != runtime.id and self._stakes.isTaker(record)]
         waiting = sum(runtime.backlog.depth(registry._p_oid, lane.number)
                       for registry in registries
                       for lane in self._to_give(registry) if lane.is_guest)
@@ -252,7 +247,7 @@ class Adoption:
             self._stuck = begun, now
         is_stuck = now - self._stuck[1] >= RELIEF_INTERVAL
         for record in alive.values():
-            if (record.live.load != IDLE or not self._is_taker(record)
+            if (record.live.load != IDLE or not self._stakes.isTaker(record)
                     or now - self._relieved.get(record.id, -RELIEF_INTERVAL)
                     < RELIEF_INTERVAL):
                 continue
@@ -264,31 +259,3 @@ class Adoption:
                 if len(lanes) > 1 or lanes and is_stuck:
                     self._relieved[record.id] = now
                     return self._give_lane(oid, lanes[0], record.id, given)
-
-    # Who may take what
-
-    def _stakes(self, registry, alive):
-        numbers = {name: [0, 0] for name in alive}   # own, guest
-        for lane in registry.lanes.values():
-            if lane.cursor.owner in numbers:
-                numbers[lane.cursor.owner][lane.is_guest] += 1
-        return {name: Stake(own, guest, self._wanted_by(
-            alive[name], registry._p_oid))
-                for name, (own, guest) in numbers.items()}
-
-    def _wanted_by(self, record, oid):
-        if not self._is_taker(record):
-            return None
-        wanted = record.threads + SPARE_LANES
-        if record.id == self._runtime.id:
-            wanted = max(wanted, self._wanted.get(oid, 0))
-        return wanted
-
-    def _is_taker(self, record):
-        """Return whether a process begins anything new."""
-        if record is None:
-            return False
-        if record.id == self._runtime.id and not self._runtime.is_taking:
-            return False
-        return bool(record.threads) and not (
-            record.wish.is_quiet or record.wish.is_draining)

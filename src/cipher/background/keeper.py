@@ -197,11 +197,19 @@ class Keeper:
             record.live.runs = live
 
     def _write_cursors(self, connection):
-        backlog = self._runtime.backlog
-        for oid, number, lane in eachLane(backlog, connection):
-            position = backlog.position(oid, number)
+        for oid, number, lane in self._own_lanes(connection):
+            position = self._runtime.backlog.position(oid, number)
             if lane.cursor.position != position:
                 lane.cursor.position = position
+
+    def _own_lanes(self, connection):
+        """Yield (registry oid, number, lane) of what is ours to write.
+
+        Others may have taken the rest, which we have not seen yet.
+        """
+        for each in eachLane(self._runtime.backlog, connection):
+            if each[-1].cursor.owner == self._runtime.id:
+                yield each
 
     # The end
 
@@ -219,7 +227,7 @@ class Keeper:
                     live.is_abandoned = True
                     self._give_up(connection, live)
                 self._write_cursors(connection)
-                for _, _, lane in eachLane(runtime.backlog, connection):
+                for _, _, lane in self._own_lanes(connection):
                     lane.cursor.owner = None
                 processes = process.getDirectory(connection).processes
                 if runtime.id in processes:

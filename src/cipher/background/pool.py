@@ -85,6 +85,12 @@ class LanePool:
                               in self._reserved.items() if number in numbers}
             self.ran_dry = False
 
+    def keepOwn(self, numbers):
+        """Only lanes of these numbers may still be our own."""
+        with self._lock:
+            if not set(self._own) <= set(numbers):
+                self._own = tuple(own for own in self._own if own in numbers)
+
     def giveUp(self, number):
         """Write that lane no longer as our own; return whether that is so.
 

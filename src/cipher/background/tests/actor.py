@@ -117,14 +117,11 @@ class Actor:
 
 
 class Play:
-    """What an actor can do, in its own process."""
+    """What an actor can do; in its own process, unless a test has one."""
 
-    def __init__(self, uri, folder):
-        hooks.setHooks()
-        control.TELL_INTERVAL = 0.2   # seconds: tests are in a hurry
-        declareWorkers(folder)
-        self._db = openDatabase(uri)
-        self._connection = self._db.open()
+    def __init__(self, db):
+        self._db = db
+        self._connection = db.open()
         self._site = site = self._connection.root()['Application']
         self._registry = site.getSiteManager()['background']
         self._runtime = None
@@ -183,7 +180,10 @@ class Play:
 
 def main(uri, folder):
     """Obey the commands on the standard input until it ends."""
-    play = Play(uri, folder)
+    hooks.setHooks()
+    control.TELL_INTERVAL = 0.2   # seconds: tests are in a hurry
+    declareWorkers(folder)
+    play = Play(openDatabase(uri))
     answer = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)   # what prints something does not answer by that
     print('[null, null]', file=answer, flush=True)

@@ -22,10 +22,13 @@ from cipher.background.live import Ticket
 from cipher.background.process import getDirectory
 from cipher.background.sharing import Stake
 from cipher.background.sharing import plan
+from cipher.background.tests.actor import Play
 from cipher.background.tests.cluster_support import LONG
 from cipher.background.tests.cluster_support import ZEOTests
+from cipher.background.tests.live_support import Database
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.live_support import waitUntil
+from cipher.background.tests.servers import openDatabase
 from cipher.background.tickets import Tickets
 
 
@@ -161,8 +164,9 @@ class HandOverTests(ZEOTests):
     """Between processes that are alive."""
 
     def setUp(self):
+        self.patch('cipher.background.control.TELL_INTERVAL', 0.1)
         super().setUp()
-        self.web = self.actWithout()
+        self.web = self.makeWeb()
         self.began = {}   # run id -> how often it began here
 
         def slow(worker):
@@ -170,6 +174,14 @@ class HandOverTests(ZEOTests):
             self.gate.stop()
 
         declareWorker('rerun', slow)   # here; elsewhere it is another one
+
+    def makeWeb(self):
+        """Return what starts runs as a process without a runtime does."""
+        # It has no lane of its own either.  The runtime is of another DB.
+        db = openDatabase(self.uri, factory=Database)
+        self.addCleanup(db.close)
+        self.addCleanup(transaction.abort)
+        return Play(db)
 
     def owners(self):
         """Return {process id: how many guest lanes it consumes}."""
@@ -229,7 +241,6 @@ class HandOverTests(ZEOTests):
 
     def test_idle_process_gets_more_than_its_share(self):
         self.patch('cipher.background.adoption.RELIEF_INTERVAL', 0.2)
-        self.patch('cipher.background.control.TELL_INTERVAL', 0.1)
         other = self.act()
         self.waitFair(other)
         # Both threads of this process are stuck.
@@ -378,6 +389,54 @@ class HandOverTests(ZEOTests):
         self.waitAll()
         self.assertEqual(self.value(), 10)
         self.assertEqual(set(self.began.values()), {1})
+
+    def test_what_comes_to_a_quiet_process_is_given_away(self):
+        other = self.act()
+        self.runtime.quiet()
+        self.waitAllOf(other)
+        # It is given lanes, and does not get to look at them before it is
+        # quiet again.
+        adoption = self.runtime._keeper._adoption
+        adoption.turn = lambda connection: None
+        self.runtime.quiet(False)
+        waitUntil(lambda: self.owners().get(self.runtime.id) == 2,
+                  'that it is given lanes', LONG)
+        self.runtime.quiet()
+        added = self.web.start('add', number=20)
+        self.waitTurn()
+        self.assertEqual(self.owners(), {self.runtime.id: 2, other.id: 2})
+        del adoption.turn
+        self.waitAllOf(other)
+        self.assertEqual(self.waitAll(), 20)
+        self.assertEqual(self.doneBy(other.id, added), added)
+
+    def test_hand_over_whose_reply_is_lost(self):
+        stuck = self.startSlow(2)
+        added = self.web.start('add', number=10)
+        commit = transaction.Transaction.commit
+        lost = []
+
+        def loseReply(txn):
+            is_lost = not lost and 'hand-over' in txn.description and any(
+                txn._resources)
+            commit(txn)
+            if is_lost:
+                lost.append(txn)
+                raise OSError('no reply')
+
+        self.patch('transaction._transaction.Transaction.commit', loseReply)
+        other = self.act()
+        self.waitFair(other)
+        waitUntil(lambda: {number for _, number
+                           in self.runtime.backlog.lanes()}
+                  == {number for number, owner in self.cursors().items()
+                      if owner == self.runtime.id},
+                  'that it consumes what is its own', LONG)
+        self.assertTrue(lost)
+        self.gate.open()
+        self.waitAll()
+        self.assertEqual(self.value(), len(added))
+        self.assertEqual(self.began, dict.fromkeys(stuck, 1))
 
     def test_nothing_is_done_twice_while_processes_come_and_go(self):
         actors = [self.act()]

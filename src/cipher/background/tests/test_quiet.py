@@ -106,6 +106,21 @@ class QuietTests(LiveTests):
         waitUntil(lambda: not self.process().is_quiet)
         self.assertEqual(self.carryOut('add').state, 'succeeded')
 
+    def test_what_it_asks_for_while_its_record_is_written_counts(self):
+        commit = transaction.Transaction.commit
+        asked = []
+
+        def ask(txn):
+            commit(txn)
+            if not asked and txn.description.endswith(': begins'):
+                asked.append(txn)
+                self.runtime.quiet()
+
+        self.patch('transaction._transaction.Transaction.commit', ask)
+        waitUntil(lambda: asked, 'that it asks')
+        waitUntil(lambda: self.process().is_quiet, 'that all see it')
+        self.assertTrue(self.runtime.is_quiet)
+
     def test_services_wait(self):
         self.runtime.quiet()
         declareWorker('service', factory=Loop, is_loop=True, autostart=True)

@@ -80,6 +80,10 @@ class Party:
         """Beat."""
         self._call(self._keeper.beat)
 
+    def leave(self):
+        """End in good order."""
+        self._call(self._keeper.leave)
+
     def takeForDead(self, *others, meanwhile=None):
         """Take these others for dead from now on, and nobody else.
 
@@ -164,6 +168,16 @@ class RaceTests(ZEOTests):
         other.turn()
         self.assertEqual(self.ids(), {one.id, other.id})
         self.assertFalse(one.lanes() & other.lanes())
+
+    def test_who_was_rescued_leaves_no_lane_of_others(self):
+        one, other = self.one, self.other
+        self.assertTrue(other.lanes())
+        one.takeForDead(other)
+        one.turn()
+        other.leave()   # it has not seen that
+        self.assertEqual(self.ids(), {one.id})
+        self.assertEqual({lane.cursor.owner for lane
+                          in self.registry.lanes.values()}, {one.id})
 
     def test_row_43_same_pid_of_another_time(self):
         self.assertNotEqual(process.newProcessId('host', 1),

@@ -1,0 +1,67 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What is asked of a runtime: to begin nothing new, to end."""
+import logging
+import threading
+
+from cipher.background.atwork import AtWork
+
+
+log = logging.getLogger(__name__)
+
+
+class Obedience(AtWork):
+    """A runtime that does what it is asked for.  Any thread may call."""
+
+    def __init__(self):
+        super().__init__()
+        self.is_quiet = False
+        self.quiet_wish = None  # of this process; to be written by the keeper
+        self._quiet_lock = threading.Lock()
+        self._is_drain_asked = False
+
+    @property
+    def is_taking(self):
+        """Whether it begins anything new."""
+        return not (self.is_quiet or self._draining.is_set())
+
+    def quiet(self, is_quiet=True):
+        """See `~cipher.background.interfaces.IRuntime`."""
+        with self._quiet_lock:
+            self.quiet_wish = is_quiet
+            self._set_quiet(is_quiet)
+        self._control.wish()
+
+    def obey(self, written, is_quiet, is_draining):
+        """Do what the record of the process asks for.
+
+        *written* is our own wish that it tells, or None.
+        """
+        with self._quiet_lock:
+            if self.quiet_wish == written:
+                self.quiet_wish = None   # else it is one that came meanwhile
+            if self.quiet_wish is None and is_quiet != self.is_quiet:
+                self._set_quiet(is_quiet)
+        if is_draining and not (self.is_draining or self._is_drain_asked):
+            # Not here: it waits for the control thread.
+            threading.Thread(target=self.shutdown, name='background-drain',
+                             daemon=True).start()
+            self._is_drain_asked = True
+
+    def _set_quiet(self, is_quiet):
+        log.info('Process %s: %s', self.name, 'quiet, begins nothing new'
+                 if is_quiet else 'not quiet any more')
+        self.is_quiet = is_quiet
+        for ticket in self.backlog.setQuiet(is_quiet):
+            self.executor.submit(ticket)
