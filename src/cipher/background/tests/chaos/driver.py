@@ -209,7 +209,7 @@ class Driver:
 
     def _show_stacks(self, one):
         one.signal(signal.SIGUSR1)
-        time.sleep(0.5)
+        time.sleep(0.2)
 
     def _buried(self, slot, one):
         one.forget()
