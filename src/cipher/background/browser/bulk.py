@@ -44,6 +44,11 @@ PERMISSIONS = {
     'retry': MANAGE_WORKERS,
     'remove': MANAGE_WORKERS,
 }
+METHODS = {
+    'stop': 'requestStop',
+    'retry': 'retry',
+    'remove': 'remove',
+}
 IMPOSSIBLE = (RunNotFound, RunNotRemovable, RunNotRetryable, RunNotStoppable)
 POSSIBLE_IF = {
     'stop': 'is_stoppable',
@@ -112,9 +117,8 @@ class BulkPage(Runs, Page):
 
     def act(self):
         """Do it to those that can change; return how many that were."""
-        registry = self.registry
-        do = {'stop': registry.requestStop, 'retry': registry.retry,
-              'remove': registry.remove}[self.verb] if self.found else None
+        # This one only: the others may ask permissions that are missing.
+        do = getattr(self.registry, METHODS[self.verb])
         done = 0
         for run_id in self.found:
             try:

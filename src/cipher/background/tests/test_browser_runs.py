@@ -268,6 +268,13 @@ class TestBulk(ListTests):
         self.assertIsNone(self.state(one))
         self.assertEqual(self.state(two), 'failed')
 
+    def test_who_may_only_stop_stops_many(self):
+        run_id = self.makeRun().id
+        answer = self.act('stopper', all='stop', csrf_token=self.get(
+            'token.json', 'stopper').json['csrf_token'])
+        self.assertEqual(self.outcome(answer), ('stop', 1, 0))
+        self.assertEqual(self.state(run_id), 'stopped')
+
     def test_failed_are_retried(self):
         failed = [self.makeFailed().id for _n in range(2)]
         self.assertEqual(self.outcome(self.act(
