@@ -35,12 +35,12 @@ class Backlog(Tickets):
     def told(self, items):
         """Return [(ticket, due_at)] for *items*, just committed.
 
-        An item is (registry oid, lane, serial, priority, due_at).  Leaves out
-        lanes of others, and what the next scan will find anyhow.
+        An item is (registry oid, lane, serial, priority, created_at, due_at).
+        Leaves out lanes of others, and what the next scan will find anyhow.
         """
         tickets = []
         with self._lock:
-            for oid, number, serial, priority, due_at in items:
+            for oid, number, serial, priority, created_at, due_at in items:
                 view = self._views.get((oid, number))
                 if (view is None or view.is_leaving
                         or serial != view.scanned):
@@ -50,8 +50,8 @@ class Backlog(Tickets):
                     break
                 view.scanned = serial + 1
                 tickets.append((self._wait(view, Ticket(
-                    oid, number, serial, False, priority,
-                    next(self._count))), due_at))
+                    oid, number, serial, False, priority, created_at)),
+                    due_at))
         return tickets
 
     def toScan(self, oid, number, next_serial):
@@ -66,7 +66,8 @@ class Backlog(Tickets):
                 self.is_behind = True
             return range(view.scanned, end)
 
-    def scanned(self, oid, number, serial, is_waiting, priority=0):
+    def scanned(self, oid, number, serial, is_waiting, priority=0,
+                created_at=0.0):
         """Note that *serial* was looked at; return a ticket if it waits.
 
         None if it was told of in the meantime, or does not wait.
@@ -80,7 +81,7 @@ class Backlog(Tickets):
                 return None
             return self._wait(view, Ticket(
                 oid, number, serial, serial < view.inherited_below, priority,
-                next(self._count)))
+                created_at))
 
     def passed(self, oid, number, serial):
         """Note that *serial* was looked at, and is in work somewhere."""
@@ -90,7 +91,7 @@ class Backlog(Tickets):
                 view.scanned = serial + 1
                 view.here.add(serial)
 
-    def found(self, oid, number, serial, entry, priority):
+    def found(self, oid, number, serial, entry, priority=0, created_at=0.0):
         """Return a ticket for a run that *entry* stands for; None if known.
 
         None as well where there is no room.  The entry stays until the run is
@@ -106,7 +107,7 @@ class Backlog(Tickets):
             view.noted[serial] = entry
             return self._wait(view, Ticket(
                 oid, number, serial, view.inherited_below > 0, priority,
-                next(self._count)))
+                created_at))
 
     def foundOver(self, oid, number, serial, entry):
         """Let *entry* be removed: its run is finished."""
@@ -115,7 +116,7 @@ class Backlog(Tickets):
             if view is not None and serial not in view.here:
                 view.stale[serial] = entry
 
-    def borrow(self, oid, number, entry, priority):
+    def borrow(self, oid, number, entry, priority=0, created_at=0.0):
         """Return a ticket for a run on the shelf of a lane of another.
 
         None if it is here already, or nothing is to begin.
@@ -127,7 +128,7 @@ class Backlog(Tickets):
                 return None
             view.noted[serial] = entry
             return self._wait(view, Ticket(
-                oid, number, serial, True, priority, next(self._count)))
+                oid, number, serial, True, priority, created_at))
 
     def borrowed(self):
         """Return {type name: how many runs of others' lanes are here}."""

@@ -43,10 +43,10 @@ class Dispatcher:
         self._wish = wish            # lets the control thread look
         self._lock = threading.Lock()
         self._delayed = []           # heap of (monotonic time, n, ticket)
-        self._parked = {}    # type name -> sorted [(-priority, n, ticket)]
+        self._parked = {}    # type name -> sorted [(rank, ticket)]
         # Of types that have more on a shelf: what comes behind this entry
         # belongs there.
-        self._bounds = {}    # type name -> (-priority, n, ticket)
+        self._bounds = {}    # type name -> (rank, ticket)
         self._count = itertools.count()
 
     def submit(self, ticket, due_at=None):
@@ -90,14 +90,14 @@ class Dispatcher:
         """
         if not self._backlog.again(ticket):
             return
-        entry = (-ticket.priority, ticket.number, ticket)
+        entry = (ticket.rank, ticket)
         last = None
         with self._lock:
             parked = self._parked.setdefault(type_name, [])
             if entry <= self._bounds.get(type_name, entry):
                 bisect.insort(parked, entry)
                 if len(parked) > PARKED:
-                    last = parked.pop()[2]
+                    last = parked.pop()[1]
                     self._bounds[type_name] = parked[-1]
             else:
                 last = ticket
@@ -109,7 +109,7 @@ class Dispatcher:
     def isNext(self, ticket, type_name):
         """Return whether none that is parked or shelved comes before *ticket*.
         """
-        entry = (-ticket.priority, ticket.number, ticket)
+        entry = (ticket.rank, ticket)
         with self._lock:
             parked = self._parked.get(type_name)
             return entry <= self._bounds.get(type_name, entry) and (
@@ -121,7 +121,7 @@ class Dispatcher:
         with self._lock:
             parked = self._parked.get(type_name, [])
             while parked and ticket is None:
-                ticket = parked.pop(0)[2]
+                ticket = parked.pop(0)[1]
                 if not self._backlog.holds(ticket):
                     ticket = None   # its lane is another's by now
             if not parked:
@@ -153,8 +153,7 @@ class Dispatcher:
         with self._lock:
             parked = self._parked.setdefault(name, [])
             for ticket in tickets:
-                bisect.insort(parked, (
-                    -ticket.priority, ticket.number, ticket))
+                bisect.insort(parked, (ticket.rank, ticket))
             if is_all:
                 self._bounds.pop(name, None)
             elif parked:

@@ -35,11 +35,16 @@ class Ticket(NamedTuple):
     serial: int
     is_inherited: bool = False   # another process may have begun it
     priority: int = 0            # the greater, the more urgent
-    number: int = 0              # what came first goes first
+    created_at: float = 0.0      # of the run: what came first goes first
 
     @property
     def run_id(self):
         return '%d-%d' % (self.lane, self.serial)
+
+    @property
+    def rank(self):
+        """What is the least of these is the next to begin."""
+        return -self.priority, self.created_at, self.lane, self.serial
 
 
 class LiveRun:

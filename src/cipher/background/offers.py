@@ -150,7 +150,7 @@ class Offers:
                     or clock.isLater(run.due_at)):
                 continue
             ticket = self._runtime.backlog.borrow(
-                oid, number, (name, key), run.priority)
+                oid, number, (name, key), run.priority, run.created_at)
             if ticket is not None:
                 tickets.append(ticket)
         return tickets

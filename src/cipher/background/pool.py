@@ -48,7 +48,7 @@ class _Lease:
         self.lane = lane
         # The cache would let them go, and with them what they know.
         self._parts = lane.births, lane.finishes
-        self.born = {}   # serial -> (priority, due_at), in order
+        self.born = {}   # serial -> (priority, created_at, due_at), in order
 
     def isFull(self):
         """Return whether its transaction had better start runs elsewhere.
@@ -194,8 +194,8 @@ class LanePool:
             self._leases.pop(number, None)
         if success and lease.born:
             switchboard.wake(db, [
-                (self.registry_oid, number, serial, priority, due_at)
-                for serial, (priority, due_at) in lease.born.items()])
+                (self.registry_oid, number, serial, *values)
+                for serial, values in lease.born.items()])
 
     def _aborted(self, lease):
         with self._lock:

@@ -161,16 +161,13 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         *claim* is the `uniqueness.claimKey` that it is to have, or None.  For
         this package: nothing is checked.
         """
-        if self._p_jar is None:
-            lane = self.lanes[min(self.lanes)]
-        else:
-            lease = self.checkOut()
-            lane = lease.lane
-            lease.born[lane.births.next_serial] = (
-                values.get('priority', 0), values.get('due_at'))
+        lease = None if self._p_jar is None else self.checkOut()
+        lane = self.lanes[min(self.lanes)] if lease is None else lease.lane
         run = WorkerRun(type, lane.number, lane.births.next_serial,
                         lane.births.timeOfNext(clock.now()),
                         depth=depthOfNext(), **values)
+        if lease is not None:
+            lease.born[run.serial] = run.priority, run.created_at, run.due_at
         run._v_parent = self
         lane.births.add(run)
         if claim is not None:

@@ -88,7 +88,7 @@ class Scanner:
                     ticket = backlog.scanned(
                         oid, number, serial,
                         run is not None and run.state == PENDING,
-                        run.priority if run is not None else 0)
+                        *_rank(run))
                     if ticket is not None:
                         tickets.append((ticket, run.due_at))
         for ticket, due_at in tickets:
@@ -157,7 +157,7 @@ class Scanner:
                         lost.append((oid, number, serial))
                         continue
                     ticket = backlog.found(
-                        oid, number, serial, key, run.priority if run else 0)
+                        oid, number, serial, key, *_rank(run))
                     if ticket is None:
                         break   # no room
                     runtime.dispatcher.submit(ticket)
@@ -215,6 +215,10 @@ class Scanner:
                     log.info('Run %s: it was taken over or ended by another '
                              'process', live.run_id)
                     live.abandon()
+
+
+def _rank(run):
+    return (0, 0.0) if run is None else (run.priority, run.created_at)
 
 
 def _find(connection, ticket):

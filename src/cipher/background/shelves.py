@@ -171,7 +171,8 @@ class Shelves:
         elif self._rescuer.isLost(connection, oid, number, run):
             lost.append((oid, number, serial))
         else:
-            return backlog.found(oid, number, serial, entry, run.priority)
+            return backlog.found(oid, number, serial, entry, run.priority,
+                                 run.created_at)
         return None
 
     # What does not come back

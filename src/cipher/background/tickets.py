@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """Tickets: runs that wait or work in this process, lane by lane."""
-import itertools
 import threading
 
 from cipher.background.cursor import shelfKey
@@ -24,7 +23,6 @@ class Tickets:
 
     def __init__(self):
         self._lock = threading.Lock()
-        self._count = itertools.count(1)
         self._views = {}     # (registry oid, lane number) -> LaneView
         # Likewise, of lanes of others from whose shelves some runs are here.
         self._guests = {}

@@ -60,14 +60,13 @@ class ThreadsExecutor(Carrier):
 
     def submit(self, ticket):
         """See `~cipher.background.interfaces.IExecutor`."""
-        # What came first goes first.
-        self._queue.put((-ticket.priority, ticket.number, ticket))
+        self._queue.put((ticket.rank, ticket))
 
     def stop(self):
         """Take nothing any more, as soon as each thread is free."""
         self._stopping.set()
         for number in range(len(self._threads)):
-            self._queue.put((-math.inf, number, None))
+            self._queue.put(((-math.inf, number), None))
 
     def join(self, timeout):
         """Wait up to *timeout* seconds (in all) for the threads."""
@@ -103,7 +102,7 @@ class ThreadsExecutor(Carrier):
 
     def _take(self):
         """Wait for a ticket; None at the end."""
-        return self._queue.get()[2]
+        return self._queue.get()[1]
 
     def _try_again(self, ticket, error, delay):
         if isTransient(error, self._runtime.db):

@@ -190,7 +190,7 @@ class Process:
             return False
         while True:
             try:
-                ticket = runtime.executor._queue.get_nowait()[2]
+                ticket = runtime.executor._queue.get_nowait()[1]
             except queue.Empty:
                 return False
             with self.here():

@@ -242,7 +242,7 @@ class ForkTests(LiveTests):
             with self.assertRaisesRegex(
                     RuntimeRefused, 'got a fork of it; make one after'):
                 self.runtime.start()
-            self.runtime.wake([(b'', 1, 1, 0, None)])
+            self.runtime.wake([(b'', 1, 1, 0, 0.0, None)])
             self.runtime.shutdown()
             # The lanes of the parent are not ours.
             self.assertIsNot(pool, getPool(self.db, self.registry._p_oid))

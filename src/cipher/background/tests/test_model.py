@@ -906,7 +906,7 @@ class ModelTests(unittest.TestCase):
     def test_what_waits_is_counted_once(self):
         backlog = Backlog()
         backlog.addLane(b'registry', 1, 1, 2, False)
-        (ticket, _), = backlog.told([(b'registry', 1, 1, 0, None)])
+        (ticket, _), = backlog.told([(b'registry', 1, 1, 0, 0.0, None)])
         self.assertTrue(backlog.begun(ticket))
         backlog.goesOn(ticket)
         backlog.dropLane(b'registry', 1)

@@ -14,6 +14,7 @@
 """What cannot begin waits on a shelf: out of the way, and not forgotten."""
 import threading
 import unittest
+import unittest.mock
 
 import transaction
 
@@ -21,8 +22,8 @@ from cipher.background.backlog import Backlog
 from cipher.background.cursor import Shelf
 from cipher.background.cursor import serialOf
 from cipher.background.cursor import shelfKey
+from cipher.background.dispatcher import Dispatcher
 from cipher.background.interfaces import Snooze
-from cipher.background.live import Ticket
 from cipher.background.testing import SetClock
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
@@ -73,7 +74,7 @@ class BacklogTests(unittest.TestCase):
         """Return the tickets of so many new runs."""
         first = self.backlog._views[self.place].scanned
         told = self.backlog.told([
-            (*self.place, serial, 0, None)
+            (*self.place, serial, 0, float(serial), None)
             for serial in range(first, first + number)])
         return [ticket for ticket, _ in told]
 
@@ -221,6 +222,28 @@ class BacklogTests(unittest.TestCase):
         self.backlog.goesOn(borrowed)
         self.assertEqual(self.backlog.elsewhere, {ticket})
         self.assertEqual(self.backlog.borrowed(), {})
+
+
+class DispatcherTests(unittest.TestCase):
+
+    def test_new_ones_stay_behind_those_that_come_back(self):
+        place = b'oid', 7
+        backlog, executor = Backlog(), unittest.mock.Mock()
+        backlog.addLane(*place, 5, 5, False)
+        dispatcher = Dispatcher(backlog, executor, lambda: None)
+        worker_type = unittest.mock.Mock(max_running=1)
+        worker_type.name = 'work'
+        # This process hears of the new one before it looks at the shelf.
+        (new, _), = backlog.told([(*place, 5, 0, 105.0, None)])
+        old = [backlog.found(*place, serial, ('work', serial), 0,
+                             100.0 + serial) for serial in (1, 2)]
+        dispatcher.comeBack(worker_type, old, is_all=False)
+        executor.submit.assert_called_once_with(old[0])
+        self.assertTrue(backlog.begun(new))
+        self.assertFalse(dispatcher.isNext(new, 'work'))
+        dispatcher.park(new, 'work')
+        self.assertFalse(backlog.holds(new))   # it is on the shelf as well
+        self.assertTrue(dispatcher.isNext(old[0], 'work'))
 
 
 class LiveShelfTests(LiveTests):
@@ -519,7 +542,15 @@ class NoShelfTests(LiveTests):
     def test_ticket_knows_its_place_in_the_queue(self):
         backlog = Backlog()
         backlog.addLane(b'oid', 7, 1, 1, False)
-        told = backlog.told([(b'oid', 7, 1, 0, None), (b'oid', 7, 2, 0, None)])
-        numbers = [ticket.number for ticket, _ in told]
-        self.assertLess(*numbers)
-        self.assertEqual(Ticket(b'oid', 7, 1).number, 0)
+        backlog.addLane(b'oid', 8, 9, 9, False)
+        # In the order in which this process hears of them.
+        tickets = [ticket for ticket, _ in backlog.told([
+            (b'oid', 7, 1, 0, 100.0, None), (b'oid', 7, 2, 0, 102.0, None),
+            (b'oid', 7, 3, 1, 103.0, None)])]
+        tickets.append(backlog.scanned(b'oid', 8, 9, True, 0, 101.0))
+        tickets.append(backlog.found(b'oid', 8, 2, ('work', 2), 0, 99.0))
+        tickets.append(backlog.borrow(b'oid', 9, ('work', 5), 0, 98.0))
+        self.assertEqual(
+            [ticket.run_id for ticket in sorted(
+                tickets, key=lambda ticket: ticket.rank)],
+            ['7-3', '9-5', '8-2', '7-1', '8-9', '7-2'])
