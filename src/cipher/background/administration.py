@@ -15,6 +15,7 @@
 from cipher.background import journal
 from cipher.background import retrying
 from cipher.background import services
+from cipher.background import sight
 from cipher.background import timetable
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
@@ -76,9 +77,9 @@ class Administration:
     def pauseType(self, name, is_paused=True, reason=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         was_paused = isinstance(name, str) and name in self.pauses
-        if not (was_paused or isinstance(name, str) and (
-                queryWorkerType(name) is not None
-                or name in self.getCounts())):
+        is_known = was_paused or isinstance(name, str) and (
+            queryWorkerType(name) is not None or name in self.getCounts())
+        if not is_known or not sight.maySee(self, name):
             raise UnknownWorkerType(
                 'worker %r: expected a worker type that is declared or has '
                 'runs, got neither; look at listTypes()' % (name,))

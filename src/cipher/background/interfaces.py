@@ -440,6 +440,11 @@ class IWorkerType(Interface):
         title="Permission to start it", readonly=True,
         description="Asked of whoever starts it in the browser; application "
                     "code that calls `IWorkerRegistry.start` is trusted.")
+    view_permission = TextLine(
+        title="Permission to see it", required=False, readonly=True,
+        description="Who has it not on the registry sees neither the type nor "
+                    "its runs, in no list and no count; None: whoever sees "
+                    "the registry sees them.")
     on_interrupt = Choice(
         title="When its process dies", values=ON_INTERRUPT, readonly=True,
         description="'rerun', or 'fail' for work outside the ZODB that must "
@@ -769,7 +774,9 @@ class IScheduleStatus(Interface):
 class IWorkerRegistry(Interface):
     """The runs of a site: a persistent local utility.
 
-    Add one with `registry.addRegistry`.
+    Add one with `registry.addRegistry`.  Of a worker type that the principal
+    of the interaction may not see (`IWorkerType.view_permission`), nothing is
+    listed, counted or found by its id; without an interaction all is.
     """
 
     def start(name, context=None, **input):
@@ -857,6 +864,9 @@ class IWorkerRegistry(Interface):
     def getCounts():
         """Return {type name: {state: number of runs}}; zeros are left out."""
 
+    def getWorkerTypes():
+        """Return {name: `IWorkerType`} of the declared worker types."""
+
     def listProcesses():
         """Return an `IProcessStatus` for each process known, oldest first."""
 
@@ -870,7 +880,8 @@ class IWorkerRegistry(Interface):
         """Return an `IHour` for each of the last 24 hours, oldest first.
 
         The last one is the hour that goes on; hours in which nothing was
-        finished are there, too.
+        finished are there, too.  Empty for whoever may not see every worker
+        type: an hour does not tell them apart.
         """
 
     def listProblems():

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from zope.interface import implementer
 
 from cipher.background import clock
+from cipher.background import sight
 from cipher.background.interfaces import IAction
 from cipher.background.principal import currentPrincipal
 from cipher.background.text import CUT
@@ -35,6 +36,7 @@ SURPLUS = 100
 NOTES_LIMIT = 8000
 
 _RUN_VERBS = ('stop', 'retry', 'remove')
+_TYPE_VERBS = ('pause type', 'resume type')
 
 
 @implementer(IAction)
@@ -81,12 +83,25 @@ def listActions(registry, limit, before):
     numbers = actions.keys(max=key, excludemax=key is not None)
     found = []
     last = None
+    is_all = not sight.hiddenTypes(registry)
     for number in reversed(numbers):
         if len(found) == limit:
             return found, str(last)
-        found.append(Action(*actions[number]))
+        action = Action(*actions[number])
+        if is_all or _may_see(registry, action):
+            found.append(action)
         last = number
     return found, None
+
+
+def _may_see(registry, action):
+    if action.verb in _RUN_VERBS:
+        # Nobody knows of which type a run was that is gone.
+        return registry.get(action.subject) is not None
+    if action.verb.endswith('schedule'):
+        return sight.maySeeSchedule(registry, action.subject)
+    return action.verb not in _TYPE_VERBS or sight.maySee(
+        registry, action.subject)
 
 
 def _parse(before):

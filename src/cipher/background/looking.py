@@ -16,6 +16,7 @@ import re
 
 from cipher.background import listing
 from cipher.background import problems
+from cipher.background import sight
 from cipher.background import summary
 from cipher.background import timetable
 from cipher.background.interfaces import NEWEST
@@ -37,11 +38,15 @@ class Looking:
 
     def get(self, run_id, default=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        match = _RUN_ID.fullmatch(run_id) if isinstance(run_id, str) else None
-        if match is None:
+        run = self.findRun(run_id)
+        if run is None or not sight.maySee(self, run.type):
             return default
-        run = self.getRun(int(match[1]), int(match[2]))
-        return default if run is None else run
+        return run
+
+    def findRun(self, run_id):
+        """Return the run of that id or None, whoever asks."""
+        match = _RUN_ID.fullmatch(run_id) if isinstance(run_id, str) else None
+        return match and self.getRun(int(match[1]), int(match[2]))
 
     def getRun(self, lane_number, serial):
         """Return the run of that lane and serial, or None."""
@@ -84,6 +89,9 @@ class Looking:
                  text=None, since=None, until=None, order=NEWEST, limit=50,
                  before=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        types = sight.visibleTypes(self, types)
+        if types is None:
+            return RunPage([], None, 0, False)
         watch = Watch(self)
         search = Search(watch, states, types, contexts, starters, text, since,
                         until, order)
@@ -95,7 +103,13 @@ class Looking:
 
     def getCounts(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return Watch(self).counts()
+        hidden = sight.hiddenTypes(self)
+        return {name: states for name, states in Watch(self).counts().items()
+                if name not in hidden}
+
+    def getWorkerTypes(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return sight.declaredTypes(self)
 
     def listTypes(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
@@ -103,11 +117,11 @@ class Looking:
 
     def getHours(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return summary.getHours(self)
+        return [] if sight.hiddenTypes(self) else summary.getHours(self)
 
     def listProblems(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return problems.listProblems(self, Watch(self))
+        return problems.listProblems(self, Watch(self), self.getCounts())
 
     def listProcesses(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""

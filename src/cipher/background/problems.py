@@ -13,6 +13,7 @@
 ##############################################################################
 """What is wrong in a registry and wants an administrator."""
 from cipher.background import listing
+from cipher.background import sight
 from cipher.background import timetable
 from cipher.background.candidates import Wanted
 from cipher.background.interfaces import LATE_SCHEDULE
@@ -26,29 +27,34 @@ from cipher.background.status import Problem
 from cipher.background.workertype import queryWorkerType
 
 
-def listProblems(registry, watch):
-    """Return a `Problem` for each, worst first."""
-    waiting = {name: counts[PENDING] for name, counts
-               in watch.counts().items() if PENDING in counts}
+def listProblems(registry, watch, counts):
+    """Return a `Problem` for each, worst first.
+
+    Of the types in *counts* {type name: {state: number}}.
+    """
+    waiting = {name: states[PENDING] for name, states in counts.items()
+               if PENDING in states}
     processes = watch.processes()
     return [
-        *_without_runtime(registry, watch, processes, sum(waiting.values())),
+        *_without_runtime(registry, watch, processes, waiting),
         *_silent(processes),
-        *_unresponsive(watch),
+        *_unresponsive(registry, watch),
         *_late(registry),
         *_undeclared(waiting)]
 
 
-def _without_runtime(registry, watch, processes, number):
-    if number and not any(
+def _without_runtime(registry, watch, processes, waiting):
+    if waiting and not any(
             process.threads and not (process.is_silent or process.is_quiet
                                      or process.is_draining)
             for process in processes):
-        wanted = Wanted(frozenset([PENDING]), order=OLDEST)
+        wanted = Wanted(frozenset([PENDING]), frozenset(waiting),
+                        order=OLDEST)
         oldest = listing.listRuns(
             registry.lanes, wanted,
-            lambda run: watch.state(run) == PENDING, 1, None).runs
-        yield Problem(NO_RUNTIME, number=number,
+            lambda run: run.type in waiting and watch.state(run) == PENDING,
+            1, None).runs
+        yield Problem(NO_RUNTIME, number=sum(waiting.values()),
                       since=oldest[0].created_at if oldest else None)
 
 
@@ -59,9 +65,10 @@ def _silent(processes):
                           process.busy)
 
 
-def _unresponsive(watch):
+def _unresponsive(registry, watch):
     found = [status for status in map(watch.describe, watch.running())
-             if status.is_unresponsive]
+             if status.is_unresponsive
+             and sight.maySee(registry, status.type)]
     for status in sorted(found, key=lambda status: status.stop.asked_at):
         yield Problem(UNRESPONSIVE_RUN, status.id, status.stop.asked_at)
 

@@ -186,7 +186,7 @@ class Scanner:
             if live.stop is None:
                 live.requestStop(StopRequest(*request))
             return
-        run = registry.get(run_id)
+        run = registry.findRun(run_id)
         if run is None or run.isFinished():
             del registry.stops[run_id]
         elif (run.state == PENDING and (registry._p_oid, run.lane) in mine

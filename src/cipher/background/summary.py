@@ -15,6 +15,7 @@
 from zope.component import getUtilitiesFor
 
 from cipher.background import clock
+from cipher.background import sight
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import IWorkerType
@@ -32,13 +33,15 @@ HOURS = 24
 def listTypes(registry, watch):
     """Return a `TypeStatus` for each type declared or with runs, by name."""
     declared = {name for name, _ in getUtilitiesFor(IWorkerType)}
+    hidden = sight.hiddenTypes(registry)
     counts = watch.counts()
     times = _times(registry)
     finished = _finished(registry)
     return [
         _describe_type(registry, name, name in declared, counts.get(name, {}),
                        times.get(name, Times()), finished.get(name, {}))
-        for name in sorted(declared | set(counts) | set(registry.pauses))]
+        for name in sorted(
+            (declared | set(counts) | set(registry.pauses)) - hidden)]
 
 
 def _describe_type(registry, name, is_declared, counts, times, finished):

@@ -20,6 +20,7 @@ from zope.component import getUtilitiesFor
 from zope.component import queryUtility
 
 from cipher.background import clock
+from cipher.background import sight
 from cipher.background.automatic import startAutomatically
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import ScheduleNotFound
@@ -103,7 +104,7 @@ def _set_next(state, schedule, next_at):
 
 def runNow(registry, name):
     """Start the run of that schedule now; return it, None if that failed."""
-    schedule = _schedule(name)
+    schedule = _schedule(registry, name)
     return _start(registry, schedule, _state(registry, schedule), clock.now())
 
 
@@ -113,7 +114,7 @@ def pause(registry, name, asked):
     *asked* is what `journal.askedNow` gave.  Return whether that is news; who
     paused it first stays known.
     """
-    schedule = _schedule(name)
+    schedule = _schedule(registry, name)
     state = registry.schedules.get(name, ScheduleState)
     if (state.pause is None) == (asked is None):
         return False
@@ -126,6 +127,8 @@ def listSchedules(registry):
     found = []
     now = clock.now()
     for name, schedule in sorted(getUtilitiesFor(ISchedule)):
+        if not sight.maySee(registry, schedule.worker):
+            continue
         state = registry.schedules.get(name, ScheduleState)
         run = state.last_run and registry.getRun(*state.last_run)
         paused_by, paused_at, reason = state.pause or (None, None, None)
@@ -157,9 +160,9 @@ def _state(registry, schedule):
     return state
 
 
-def _schedule(name):
+def _schedule(registry, name):
     schedule = queryUtility(ISchedule, name)
-    if schedule is None:
+    if schedule is None or not sight.maySee(registry, schedule.worker):
         raise ScheduleNotFound(
             'schedule %.100r: expected the name of a declared schedule; '
             'declare it with <background:schedule … />' % (name,))

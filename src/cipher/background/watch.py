@@ -116,7 +116,7 @@ class Watch:
         if self._runtime is not None:
             ids.update(self._runtime.listLive(self._oid))
         for run_id in ids:
-            run = self.registry.get(run_id)
+            run = self.registry.findRun(run_id)
             if run is not None and not run.isFinished():
                 yield run
 

@@ -56,6 +56,7 @@ class WorkerType:
     description: str = ''
     schema: InterfaceClass = None
     permission: str = START_WORKERS
+    view_permission: str = None
     on_interrupt: str = RERUN
     is_loop: bool = False
     max_attempts: int = 1

@@ -88,6 +88,13 @@ class IWorkerDirective(Interface):
                     "Default: cipher.background.StartWorkers.",
         required=False)
 
+    view_permission = Permission(
+        title="View permission",
+        description="Needed on the registry to see the type and its runs, "
+                    "beside cipher.background.ViewWorkers; never zope.Public."
+                    "  Default: none.",
+        required=False)
+
     on_interrupt = Choice(
         title="On interrupt",
         description="What becomes of a run whose process dies while it runs: "
@@ -163,8 +170,8 @@ class IWorkerDirective(Interface):
 
 def worker(_context, name, class_=None, handler=None, title=None,
            description=None, schema=None, permission=None,
-           on_interrupt=RERUN, max_attempts=1, retry_delay=10.0,
-           max_running=None, unique=NOT_UNIQUE, priority=0,
+           view_permission=None, on_interrupt=RERUN, max_attempts=1,
+           retry_delay=10.0, max_running=None, unique=NOT_UNIQUE, priority=0,
            run_as=AS_STARTER, stop_timeout=60.0, autostart=False,
            keep_days=None, keep=None):
     """Register a worker type as a named utility."""
@@ -178,6 +185,10 @@ def worker(_context, name, class_=None, handler=None, title=None,
         raise ConfigurationError(
             '%s: expected a permission that not everybody has, got '
             "'zope.Public'; leave it out for %r" % (who, START_WORKERS))
+    if view_permission == 'zope.Public':
+        raise ConfigurationError(
+            "%s: expected a view_permission that not everybody has, got "
+            "'zope.Public'; leave it out for no restriction" % who)
     if class_ is not None:
         _check_class(who, class_)
     elif not callable(handler):
@@ -199,6 +210,7 @@ def worker(_context, name, class_=None, handler=None, title=None,
         name, factory=class_, handler=handler, title=title,
         description=description or '', schema=schema,
         permission=permission or START_WORKERS,
+        view_permission=view_permission,
         on_interrupt=on_interrupt, is_loop=is_loop,
         max_attempts=max_attempts, retry_delay=retry_delay,
         max_running=max_running, unique=unique, priority=priority,

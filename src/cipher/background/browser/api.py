@@ -21,7 +21,6 @@ from datetime import date
 from datetime import datetime
 from datetime import time
 
-from zope.component import queryUtility
 from zope.schema.interfaces import IDate
 from zope.schema.interfaces import IDatetime
 from zope.schema.interfaces import IFromUnicode
@@ -40,10 +39,10 @@ from cipher.background.browser.paths import findObject
 from cipher.background.browser.runpage import GONE
 from cipher.background.browser.runpage import Run
 from cipher.background.browser.text import cleanLine
+from cipher.background.browser.types import findWorkerType
 from cipher.background.browser.types import refuseFlood
 from cipher.background.i18n import _
 from cipher.background.interfaces import BackgroundError
-from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotRetryable
@@ -135,7 +134,7 @@ class StartJSON(JSONAction):
     def act(self, body):
         _refuse_unknown(set(body) - {'type', 'input', 'context'})
         name = self.getText(body, 'type')
-        worker_type = queryUtility(IWorkerType, name) if name else None
+        worker_type = findWorkerType(self.registry, name)
         if worker_type is None:
             raise Refused(404, _('There is no such worker type.'))
         given = body.get('input') or {}

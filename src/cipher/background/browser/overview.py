@@ -73,8 +73,9 @@ class OverviewPage(Overview, Page):
 
     def update(self):
         self.data = self.collect()
-        self.chart = Chart(removeSecurityProxy(self.registry.getHours()),
-                           self.presenter).collect()
+        hours = removeSecurityProxy(self.registry.getHours())
+        self.has_chart = bool(hours)
+        self.chart = Chart(hours, self.presenter).collect()
         self.poll_url = self.registry_url + '/index.json'
         self.can_stop = checkPermission(STOP_WORKERS, self.registry)
 

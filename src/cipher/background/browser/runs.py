@@ -17,7 +17,6 @@ import io
 from functools import cached_property
 
 from zope.browserpage import ViewPageTemplateFile
-from zope.component import getUtilitiesFor
 from zope.security import checkPermission
 from zope.security.proxy import removeSecurityProxy
 
@@ -39,7 +38,6 @@ from cipher.background.interfaces import OLDEST
 from cipher.background.interfaces import SLOWEST
 from cipher.background.interfaces import STATES
 from cipher.background.interfaces import STOP_WORKERS
-from cipher.background.interfaces import IWorkerType
 
 
 PAGE_SIZE = 50
@@ -146,9 +144,7 @@ class RunsPage(Runs, Page):
     def update(self):
         self.data = self.collect()
         counts = self.counts
-        self.type_names = sorted(
-            {name for name, _type in getUtilitiesFor(IWorkerType)}
-            | set(counts))
+        self._declared = removeSecurityProxy(self.registry).getWorkerTypes()
         query = self.query
         self._counts = [counts[name] for name in counts
                         if not query.types or name in query.types]
@@ -201,12 +197,12 @@ class RunsPage(Runs, Page):
     @property
     def type_filters(self):
         """The worker types to choose from."""
-        declared = dict(getUtilitiesFor(IWorkerType))
+        declared = self._declared
         return [{'name': cleanLine(name),
                  'title': self.presenter.sayTitle(
                      declared[name].title if name in declared else name),
                  'selected': name in self.query.types}
-                for name in self.type_names]
+                for name in sorted({*declared, *self.counts})]
 
     @property
     def orders(self):

@@ -30,7 +30,6 @@ from z3c.form.interfaces import IMultiWidget
 from z3c.form.interfaces import ISelectWidget
 from z3c.form.interfaces import ISequenceWidget
 from zope.browserpage import ViewPageTemplateFile
-from zope.component import queryUtility
 from zope.publisher.browser import FileUpload
 from zope.schema.interfaces import IChoice
 from zope.schema.interfaces import IList
@@ -50,11 +49,11 @@ from cipher.background.browser.paths import NoSuchObject
 from cipher.background.browser.paths import findObject
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
+from cipher.background.browser.types import findWorkerType
 from cipher.background.browser.types import mayStart
 from cipher.background.browser.types import refuseFlood
 from cipher.background.i18n import _
 from cipher.background.interfaces import BackgroundError
-from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import UnknownWorkerType
 
 
@@ -124,7 +123,7 @@ class StartPage(Page, Form):
 
     def _get_type(self):
         name = getParameter(self.request, 'type')
-        worker_type = queryUtility(IWorkerType, name) if name else None
+        worker_type = findWorkerType(self.registry, name)
         if worker_type is None:
             raise Refused(404, _('There is no such worker type.'))
         return worker_type

@@ -28,13 +28,20 @@ from cipher.background.browser.text import cleanLine
 from cipher.background.i18n import _
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import START_WORKERS
-from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import UnknownWorkerType
 
 
 #: So many runs of a type may wait until people start no more of it; an
 #: application may.
 WAITING_LIMIT = 10000
+
+
+def findWorkerType(registry, name):
+    """Return the declared worker type of that name that the principal may see.
+
+    None if there is none.
+    """
+    return removeSecurityProxy(registry).getWorkerTypes().get(name)
 
 
 def mayStart(worker_type, registry, context=None):
@@ -65,7 +72,7 @@ class Types:
                 in removeSecurityProxy(self.registry.listTypes())]
 
     def _describe(self, status):
-        worker_type = queryUtility(IWorkerType, status.name)
+        worker_type = findWorkerType(self.registry, status.name)
         data = situation.describeType(self.presenter, status)
         data['may_start'] = (worker_type is not None
                              and mayStart(worker_type, self.registry))

@@ -121,6 +121,8 @@ def main(folder, threads, drain, *names):
         threads=int(threads), drain=float(drain), poll=0.05))
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
+    # Whoever runs the tests in the background has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     ids = [registry.start(name).id for name in names]
     transaction.commit()
     touch(folder, 'started', ' '.join(ids))

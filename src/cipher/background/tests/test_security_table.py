@@ -22,4 +22,3 @@ class TableTests(TableMixin, unittest.TestCase):
     page = 'security.rst'
     word = 'line'
     numbers = range(1, 45)
-    open = frozenset({5})

@@ -241,6 +241,11 @@ class WorkerTests(ComponentTests):
                       text)
         self.refuse(handler='.plain', permission=' zope.Public ')
 
+    def test_line_05_view_permission_of_everybody_is_refused(self):
+        text = self.refuse(handler='.plain', view_permission='zope.Public')
+        self.assertIn('view_permission', text)
+        self.assertIn("got 'zope.Public'", text)
+
     def test_permission_that_is_not_defined_is_refused(self):
         # At the very end, as all permissions are checked.
         with self.assertRaises(ConfigurationError) as caught:

@@ -1,0 +1,69 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Whose runs whoever asks may see: the view permissions of worker types.
+
+Who asks is the principal of the interaction.  Without one, as in the control
+thread or a script, nothing is hidden.
+"""
+from zope.component import getUtilitiesFor
+from zope.component import queryUtility
+from zope.security.management import checkPermission
+from zope.security.management import queryInteraction
+
+from cipher.background.interfaces import ISchedule
+from cipher.background.interfaces import IWorkerType
+from cipher.background.workertype import queryWorkerType
+
+
+def maySee(registry, name):
+    """Return whether who asks may see the runs of the worker type *name*."""
+    return _may_see(registry, queryWorkerType(name))
+
+
+def maySeeSchedule(registry, name):
+    """Return whether who asks may see what the schedule *name* starts."""
+    schedule = queryUtility(ISchedule, name)
+    return schedule is None or maySee(registry, schedule.worker)
+
+
+def _may_see(registry, worker_type):
+    permission = worker_type and worker_type.view_permission
+    return (permission is None or queryInteraction() is None
+            or checkPermission(permission, registry))
+
+
+def declaredTypes(registry):
+    """Return {name: worker type} of those that who asks may see."""
+    return {name: worker_type
+            for name, worker_type in getUtilitiesFor(IWorkerType)
+            if _may_see(registry, worker_type)}
+
+
+def hiddenTypes(registry):
+    """Return the names of the declared types that who asks may not see."""
+    return {name for name, worker_type in getUtilitiesFor(IWorkerType)
+            if not _may_see(registry, worker_type)}
+
+
+def visibleTypes(registry, names):
+    """Return the names of types to list: of *names*, or of all if empty.
+
+    None where none is left; empty where all are to be listed.
+    """
+    hidden = hiddenTypes(registry)
+    if not hidden:
+        return names
+    names = set(names) or {name for lane in registry.lanes.values()
+                           for name in lane.births.counts}
+    return names - hidden or None

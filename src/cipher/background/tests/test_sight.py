@@ -1,0 +1,205 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Worker types that only some may see: nobody else learns of their runs."""
+import transaction
+from zope.component import provideUtility
+from zope.security.management import endInteraction
+from zope.security.management import setSecurityPolicy
+from zope.security.simplepolicies import ParanoidSecurityPolicy
+
+from cipher.background.interfaces import NO_RUNTIME
+from cipher.background.interfaces import SUCCEEDED
+from cipher.background.interfaces import ISchedule
+from cipher.background.interfaces import RunNotFound
+from cipher.background.interfaces import ScheduleNotFound
+from cipher.background.interfaces import UnknownWorkerType
+from cipher.background.schedule import Schedule
+from cipher.background.tests.administration_support import AdministrationTests
+from cipher.background.tests.live_support import declareWorker
+from cipher.background.tests.support import login
+
+
+PERMISSION = 'application.Audit'
+
+
+class SightTests(AdministrationTests):
+    """An auditor sees the runs of the type ``audit``, nobody else does."""
+
+    def setUp(self):
+        super().setUp()
+
+        class Policy(ParanoidSecurityPolicy):
+
+            def checkPermission(self, permission, object):
+                return permission != PERMISSION or any(
+                    participation.principal.id == 'auditor'
+                    for participation in self.participations)
+
+        self.addCleanup(setSecurityPolicy, setSecurityPolicy(Policy))
+        login('admin')
+        declareWorker('audit', lambda worker: None,
+                      view_permission=PERMISSION)
+        for name, worker in ('nightly', 'work'), ('secret', 'audit'):
+            provideUtility(
+                Schedule(name, worker, every=86400.0), ISchedule, name)
+
+    def fill(self):
+        """Store runs of both types by turns; return the ids of each."""
+        ids = {'work': [], 'audit': []}
+        for _ in range(5):
+            for name in ids:
+                self.clock.advance(1.0)
+                ids[name].insert(0, self.make(type=name).id)
+                ids[name].insert(0, self.registry.start(name).id)
+        transaction.commit()
+        return ids
+
+    def listed(self, **arguments):
+        """Return the ids of all pages, which are full but for the last."""
+        found, key = [], None
+        while True:
+            page = self.registry.listRuns(limit=3, before=key, **arguments)
+            found += [status.id for status in page.items]
+            key = page.older
+            if key is None:
+                return found
+            self.assertEqual(len(page.items), 3)
+
+    def test_line_05_lists_are_filtered_before_the_pages_are_made(self):
+        ids = self.fill()
+        for arguments in {}, {'states': ['pending']}, {'states': ['failed']}:
+            with self.subTest(**arguments):
+                found = self.listed(**arguments)
+                self.assertTrue(found)
+                self.assertLessEqual(set(found), set(ids['work']))
+                login('auditor')
+                self.assertEqual(len(self.listed(**arguments)),
+                                 2 * len(found))
+                login('admin')
+        self.assertEqual(self.listed(types=['audit']), [])
+        self.assertEqual(sorted(self.listed(types=['audit', 'work'])),
+                         sorted(ids['work']))
+        self.assertEqual(self.listed(text='audit'), [])
+        page = self.registry.listRuns(types=['audit'])
+        self.assertEqual((page.looked_at, page.is_cut), (0, False))
+
+    def test_line_05_counts_and_summaries(self):
+        self.fill()
+        work = {'failed': 5, 'pending': 5}
+        self.assertEqual(self.registry.getCounts(), {'work': work})
+        self.assertEqual(
+            [status.name for status in self.registry.listTypes()], ['work'])
+        self.assertEqual(list(self.registry.getWorkerTypes()), ['work'])
+        self.assertEqual(
+            [status.name for status in self.registry.listSchedules()],
+            ['nightly'])
+        # An hour does not tell one type from another.
+        self.assertEqual(self.registry.getHours(), [])
+        problem, = self.registry.listProblems()
+        self.assertEqual((problem.kind, problem.number), (NO_RUNTIME, 5))
+        login('auditor')
+        self.assertEqual(self.registry.getCounts(),
+                         {'work': work, 'audit': work})
+        self.assertEqual(len(self.registry.listTypes()), 2)
+        self.assertEqual(set(self.registry.getWorkerTypes()),
+                         {'work', 'audit'})
+        self.assertEqual(len(self.registry.listSchedules()), 2)
+        self.assertEqual(
+            sum(sum(hour.counts.values())
+                for hour in self.registry.getHours()), 10)
+        self.assertEqual(self.registry.listProblems()[0].number, 10)
+
+    def test_line_05_oldest_that_waits_is_one_to_be_seen(self):
+        self.registry.start('audit')
+        self.assertEqual(self.registry.listProblems(), [])
+        self.clock.advance(100.0)
+        created_at = self.registry.start('work').created_at
+        problem, = self.registry.listProblems()
+        self.assertEqual((problem.number, problem.since), (1, created_at))
+
+    def test_line_05_nothing_is_done_to_what_is_not_seen(self):
+        waiting = self.registry.start('audit').id
+        failed = self.make(type='audit').id
+        calls = [
+            lambda run_id, verb=verb: getattr(self.registry, verb)(run_id)
+            for verb in ('getStatus', 'getDetails', 'getStack', 'getContext',
+                         'requestStop', 'retry', 'remove')]
+        for run_id in waiting, failed:
+            for call in calls:
+                with self.assertRaises(RunNotFound) as caught:
+                    call(run_id)
+                with self.assertRaises(RunNotFound) as unknown:
+                    call('9-99')
+                self.assertEqual(str(caught.exception).replace(run_id, '9-99'),
+                                 str(unknown.exception))
+            self.assertIsNone(self.registry.get(run_id))
+        for is_paused in True, False:
+            with self.assertRaises(UnknownWorkerType):
+                self.registry.pauseType('audit', is_paused)
+            with self.assertRaises(ScheduleNotFound):
+                self.registry.pauseSchedule('secret', is_paused)
+        with self.assertRaises(ScheduleNotFound):
+            self.registry.runSchedule('secret')
+        self.assertEqual(self.registry.listActions()[0], [])
+        login('auditor')
+        self.assertEqual(self.registry.requestStop(waiting), 'stopped')
+        self.registry.retry(failed)
+
+    def test_line_05_pause_of_a_type_that_is_not_seen_stays(self):
+        login('auditor')
+        self.registry.pauseType('audit')
+        login('admin')
+        with self.assertRaises(UnknownWorkerType):
+            self.registry.pauseType('audit', False)
+        self.assertEqual(list(self.registry.pauses), ['audit'])
+
+    def test_line_05_journal_is_filtered_before_the_pages_are_made(self):
+        done = []
+        login('auditor')
+        for name, schedule in ('audit', 'secret'), ('work', 'nightly'):
+            self.registry.pauseType(name)
+            self.registry.pauseSchedule(schedule)
+            run = self.make(SUCCEEDED, name)
+            self.registry.remove(run.id)
+            self.registry.retry(self.make(type=name).id)
+            done = [action.subject for action
+                    in self.registry.listActions()[0][:4]]
+        self.assertEqual(len(self.registry.listActions()[0]), 8)
+        login('admin')
+        found, key = [], None
+        while True:
+            actions, key = self.registry.listActions(2, key)
+            found += [action.subject for action in actions]
+            if key is None:
+                break
+            self.assertEqual(len(actions), 2)
+        # Of which type it was that is removed nobody knows any more.
+        self.assertEqual(found, [done[0], done[2], done[3]])
+
+    def test_line_05_where_nobody_asks_nothing_is_hidden(self):
+        ids = self.fill()
+        endInteraction()
+        self.assertEqual(set(self.listed()), {*ids['work'], *ids['audit']})
+        self.assertEqual(len(self.registry.getCounts()), 2)
+
+    def test_who_may_start_it_need_not_see_it(self):
+        run = self.registry.startByPrincipal('audit')
+        self.assertEqual((run.type, run.starter), ('audit', 'admin'))
+        self.assertIsNone(self.registry.get(run.id))
+
+    def test_types_without_it_are_seen_by_all(self):
+        declareWorker('audit', lambda worker: None)
+        self.fill()
+        self.assertEqual(len(self.listed()), 20)
+        self.assertEqual(len(self.registry.getHours()), 24)
