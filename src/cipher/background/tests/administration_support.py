@@ -81,9 +81,9 @@ class AdministrationTests(SiteTests):
         transaction.commit()
         return run
 
-    def makeRunning(self):
+    def makeRunning(self, type='work'):
         """Return a run that is running in a process that is alive."""
-        run = self.registry.start('work')
+        run = self.registry.start(type)
         getDirectory(self.connection).processes[PROCESS] = ProcessRecord(
             PROCESS, 'host', 1, None, None, 4, 90.0, self.clock.now)
         run.claim(PROCESS, self.clock.now, True)

@@ -24,6 +24,7 @@ import transaction
 from persistent import Persistent
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
+from ZODB.POSException import ConflictError
 from zope.component import provideUtility
 from zope.security.management import queryInteraction
 
@@ -146,6 +147,14 @@ class LiveTests(FileSiteTests):
         if runtime.threads:
             waitForLanes(runtime)
         return runtime
+
+    def beatNow(self):
+        """Let the runtime write its beat, and with it its cursors."""
+        while True:
+            try:
+                return self.runtime._keeper.beat()
+            except ConflictError:
+                pass   # its own thread does so at this moment
 
     def waitTurn(self):
         """Wait until the control thread has had a turn from its begin on."""

@@ -115,7 +115,7 @@ class DueTests(LiveTests):
         self.assertEqual(self.runtime.backlog._waiting, 0)
         due_at, = self.due().values()
         self.assertAlmostEqual(due_at, self.status(run_id).due_at, 5)
-        self.runtime._keeper.beat()   # it writes the cursor
+        self.beatNow()   # it writes the cursor
         self.begin()
         lane, serial = map(int, run_id.split('-'))
         self.assertEqual(
@@ -219,10 +219,10 @@ class DueTests(LiveTests):
 
     def test_pending_list_shows_those_that_the_cursor_passed(self):
         far = self.submitFar()
-        self.runtime._keeper.beat()
+        self.beatNow()
         for _ in range(40):
             self.carryOut('work')
-        self.runtime._keeper.beat()
+        self.beatNow()
         near = self.submit(NEAR - 1.0)
         self.begin()
         page = self.registry.listRuns(states=['pending'])

@@ -328,7 +328,7 @@ class HandOverTests(ZEOTests):
         self.web.start('add', number=8)
         self.waitAll()
         for _ in range(3):
-            self.runtime._keeper.beat()   # it writes the cursors
+            self.beatNow()   # it writes the cursors
         before = self.cursors()
         for _ in range(10):
             self.waitTurn()

@@ -145,7 +145,7 @@ class PauseTests(LiveShelfTests):
         self.pause()
         runs = self.startMany('work', 30)
         self.waitShelved(work=30)
-        self.runtime._keeper.beat()   # it writes the cursor
+        self.beatNow()   # it writes the cursor
         for in_good_order in True, False:
             self.restart(in_good_order)
             self.waitTurn()

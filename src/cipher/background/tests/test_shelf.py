@@ -383,7 +383,7 @@ class LimitTests(LiveShelfTests):
                 runs = self.startMany('work', 50)
                 self.gate.waitReached()
                 self.waitShelved(work=39)
-                self.runtime._keeper.beat()   # it writes the cursor
+                self.beatNow()   # it writes the cursor
                 self.gate.open()
                 waitUntil(lambda: len(self.order) > 3)
                 self.restart(in_good_order)
@@ -408,7 +408,7 @@ class LimitTests(LiveShelfTests):
         # Even those in memory, and the one that runs.
         waitUntil(lambda: position() == 81, 'the cursor')
         self.waitShelved(work=30)
-        self.runtime._keeper.beat()
+        self.beatNow()
         self.begin()
         self.assertEqual(
             self.registry.lanes[place[1]].cursor.position, 81)
@@ -519,7 +519,7 @@ class DueTests(LiveShelfTests):
         transaction.commit()
         waitUntil(lambda: self.runtime.backlog.position(
             self.registry._p_oid, lane) == serial + 31, 'the cursor')
-        self.runtime._keeper.beat()
+        self.beatNow()
         count = len(self.order)
         waitUntil(lambda: len(self.order) > count + 2)
         self.restart(in_good_order=False)
@@ -534,7 +534,7 @@ class NoShelfTests(LiveTests):
         declareWorker('work', lambda worker: None)
         for _ in range(50):
             self.carryOut('work')
-        self.runtime._keeper.beat()
+        self.beatNow()
         self.begin()
         for lane in self.registry.lanes.values():
             self.assertIsNone(lane.cursor.shelf)

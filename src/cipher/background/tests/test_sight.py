@@ -20,11 +20,14 @@ from zope.security.simplepolicies import ParanoidSecurityPolicy
 
 from cipher.background.interfaces import NO_RUNTIME
 from cipher.background.interfaces import SUCCEEDED
+from cipher.background.interfaces import UNRESPONSIVE_RUN
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import ScheduleNotFound
 from cipher.background.interfaces import UnknownWorkerType
+from cipher.background.process import getDirectory
 from cipher.background.schedule import Schedule
+from cipher.background.tests.administration_support import PROCESS
 from cipher.background.tests.administration_support import AdministrationTests
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.support import login
@@ -127,6 +130,22 @@ class SightTests(AdministrationTests):
         created_at = self.registry.start('work').created_at
         problem, = self.registry.listProblems()
         self.assertEqual((problem.number, problem.since), (1, created_at))
+
+    def test_line_05_run_that_does_not_respond_is_one_to_be_seen(self):
+        runs = [self.makeRunning(name) for name in ('work', 'audit')]
+        record = getDirectory(self.connection).processes[PROCESS]
+        for run in runs:
+            record.live.runs[self.registry._p_oid, run.id] = (
+                run.started_at, None, '', None)
+            self.registry.stops[run.id] = ('admin', self.clock.now, None)
+        self.clock.advance(61.0)
+        record.beat.beat_at = self.clock.now
+        problem, = self.registry.listProblems()
+        self.assertEqual((problem.kind, problem.subject),
+                         (UNRESPONSIVE_RUN, runs[0].id))
+        self.assertEqual(self.registry.getCounts(), {'work': {'running': 1}})
+        login('auditor')
+        self.assertEqual(len(self.registry.listProblems()), 2)
 
     def test_line_05_nothing_is_done_to_what_is_not_seen(self):
         waiting = self.registry.start('audit').id

@@ -129,7 +129,7 @@ class GraceTests(Ignorant, LiveTests):
                 waitUntil(lambda: self.shelved() == 20)
                 since = waitUntil(lambda: self.offers().get('work'))
                 self.assertIsInstance(since, float)
-                self.runtime._keeper.beat()   # it writes the cursor
+                self.beatNow()   # it writes the cursor
                 # A process that does not know it either goes on with it.
                 self.restart(in_good_order, grace=3600.0)
                 self.waitTurn()
