@@ -73,13 +73,23 @@ class Rescuer:
         if not lost:
             return False
         with ZopeTransaction(note=self._runtime.note('rescue')):
-            for oid, number, serial in lost:
-                registry = connection.get(oid)
-                run = registry.getRun(number, serial)
-                self._rescue_run(registry, run)
+            holders = self.holders(connection)
+            for place in lost:
+                self._rescue_if_lost(connection, holders, *place)
         for oid, number, serial in lost:
             self.orphans.discard((oid, '%d-%d' % (number, serial)))
         return True
+
+    def _rescue_if_lost(self, connection, holders, oid, number, serial):
+        # It was lost a moment ago: by now it may be ended, removed or taken.
+        try:
+            registry = connection.get(oid)
+            run = registry.getRun(number, serial)
+        except KeyError:
+            return   # the registry is gone
+        is_held = holders.hold(oid, run) and run.owner != self._runtime.id
+        if run is not None and not run.isFinished() and not is_held:
+            self._rescue_run(registry, run)
 
     def _rescue_run(self, registry, run):
         worker_type = queryWorkerType(run.type)
