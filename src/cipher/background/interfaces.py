@@ -554,7 +554,9 @@ class IWorkerRun(Interface):
 class IRunDetails(Interface):
     """What is big or private about a run; needs a permission of its own."""
 
-    input = Dict(title=_("Input"), readonly=True)
+    input = Dict(title=_("Input"), readonly=True,
+                 description="In the order of the form, passwords masked; all "
+                             "of it where the type is not declared")
     traceback = Text(title=_("Traceback"), readonly=True)
     log = Text(title=_("Log"), readonly=True)
     history = List(

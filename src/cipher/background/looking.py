@@ -25,9 +25,13 @@ from cipher.background.interfaces import RunNotFound
 from cipher.background.reference import lineage
 from cipher.background.run import RunDetails
 from cipher.background.search import Search
+from cipher.background.secrets import mask
+from cipher.background.secrets import maskInput
+from cipher.background.secrets import secretsOf
 from cipher.background.status import RunDetailsStatus
 from cipher.background.status import RunPage
 from cipher.background.watch import Watch
+from cipher.background.workertype import queryWorkerType
 
 
 _RUN_ID = re.compile(r'([1-9][0-9]{0,8})-([1-9][0-9]{0,14})', re.ASCII)
@@ -72,10 +76,15 @@ class Looking:
         run = self._get(run_id)
         live = Watch(self).live(run)
         details = run.details or RunDetails()
+        worker_type = queryWorkerType(run.type)
+        schema, input = worker_type and worker_type.schema, run.input or {}
+        # What was kept was masked by the schema of its time.
+        secrets = secretsOf(schema, input)
         return RunDetailsStatus(
-            input=dict(run.input or {}), traceback=details.traceback,
-            log=details.log if live is None else live.log,
-            history=list(details.history))
+            input=maskInput(schema, input),
+            traceback=mask(details.traceback, secrets),
+            log=mask(details.log if live is None else live.log, secrets),
+            history=mask(list(details.history), secrets))
 
     def getStack(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""

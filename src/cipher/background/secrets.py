@@ -48,6 +48,20 @@ def secretsOf(schema, input):
     return tuple(sorted(texts, key=len, reverse=True))
 
 
+def maskInput(schema, input):
+    """Return *input* as it may be shown, in the order of the form.
+
+    Masked is all of a field that holds a password, and what *schema* does not
+    know; so all where it is None.  That nothing was given is no secret.
+    """
+    fields = dict(getFieldsInOrder(schema)) if schema is not None else {}
+    names = [name for name in fields if name in input]
+    names += sorted(name for name in input if name not in fields)
+    return {name: MASK if input[name] and (
+                name not in fields or _has_password(fields[name]))
+            else input[name] for name in names}
+
+
 def _has_password(field, depth=0):
     if field is None:
         return False

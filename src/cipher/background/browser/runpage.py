@@ -26,7 +26,6 @@ from zope.schema import getFieldsInOrder
 from zope.security import checkPermission
 from zope.security.proxy import removeSecurityProxy
 
-from cipher.background.browser import masking
 from cipher.background.browser.contexts import describeContext
 from cipher.background.browser.formatting import plainValue
 from cipher.background.browser.interfaces import IInputView
@@ -140,17 +139,13 @@ class Run(RunView):
 
     def _get_details(self, data, details):
         schema = _get_schema(data['type'])
-        secrets = masking.findSecrets(details.input, schema)
         return {
             'input': [
                 {'id': cleanLine(name), 'title': self._get_title(name, schema),
                  'value': cleanText(plainValue(value), 10000)}
-                for name, value in masking.mask(details.input, schema)],
-            'traceback': cleanText(
-                masking.scrub(details.traceback, secrets)) or None,
-            # Masked before it is cut: of half a secret is nothing masked.
-            'log': cleanText(masking.scrub(
-                details.log or '', secrets)[-LOG_LIMIT:]) or None,
+                for name, value in details.input.items()],
+            'traceback': cleanText(details.traceback) or None,
+            'log': cleanText((details.log or '')[-LOG_LIMIT:]) or None,
             'log_url': self.run_url + '/log.txt',
         }
 
@@ -226,16 +221,13 @@ class RunLog(Run, Published):
         try:
             details = removeSecurityProxy(
                 self.registry.getDetails(self.run_id))
-            run_type = self.registry.getStatus(self.run_id).type
         except RunNotFound:
             raise Refused(404, GONE)
         # The id of a run is digits and a hyphen.
         self.request.response.setHeader(
             'Content-Disposition',
             'attachment; filename="run-%s.log.txt"' % self.run_id)
-        secrets = masking.findSecrets(details.input, _get_schema(run_type))
-        return cleanText(masking.scrub(details.log or '', secrets),
-                         DOWNLOAD_LIMIT)
+        return cleanText(details.log or '', DOWNLOAD_LIMIT)
 
     def renderRefusal(self, refused):
         return self.say(refused.message)

@@ -92,7 +92,7 @@ class TestStart(BrowserTests):
         run, = self.list()
         self.assertEqual(answer.location,
                          '%s/%s/index.html' % (BASE, run.id))
-        self.assertEqual(self.registry.getDetails(run.id).input, {
+        self.assertEqual(self.registry.get(run.id).input, {
             'title': 'A title', 'count': 7, 'notify': False,
             'secret': 'hush-hush', 'parts': None})
 

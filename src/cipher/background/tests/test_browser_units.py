@@ -16,17 +16,10 @@ import re
 import unittest
 from pathlib import Path
 
-from zope.interface import Interface
 from zope.publisher.browser import TestRequest
-from zope.schema import Dict
-from zope.schema import List
-from zope.schema import Object
-from zope.schema import Password
-from zope.schema import TextLine
 
 import cipher.background.browser
 from cipher.background.browser import csrf
-from cipher.background.browser import masking
 from cipher.background.browser.formatting import Formatter
 from cipher.background.browser.formatting import plainValue
 from cipher.background.browser.text import cleanLine
@@ -113,48 +106,6 @@ class TestTokens(unittest.TestCase):
     def test_any_principal_id_has_a_token(self):
         for id in ('ä', '\ud800', 'a\0b', ''):
             csrf.checkToken(csrf.makeToken(SECRET, id), SECRET, id)
-
-
-class IInner(Interface):
-    """Holds a password."""
-
-    password = Password(title='Password')
-
-
-class IInput(Interface):
-    """Holds passwords at several depths."""
-
-    plain = TextLine(title='Plain')
-    object = Object(title='Object', schema=IInner)
-    list = List(title='List', value_type=Password(title='Password'))
-    dict = Dict(title='Dict', key_type=TextLine(title='Key'),
-                value_type=Object(title='Object', schema=IInner))
-
-
-class TestMasking(unittest.TestCase):
-
-    input = {'plain': 'shown', 'object': {'password': 'one1'},
-             'list': ['two2'], 'dict': {'key1': {'password': 'three3'}},
-             'unknown': 'x'}
-
-    def test_line_31_passwords_are_masked_at_any_depth(self):
-        self.assertEqual(dict(masking.mask(self.input, IInput)), {
-            'plain': 'shown', 'object': masking.MASK, 'list': masking.MASK,
-            'dict': masking.MASK, 'unknown': masking.MASK})
-
-    def test_without_a_schema_everything_is_masked(self):
-        self.assertEqual(dict(masking.mask({'a': 1}, None)),
-                         {'a': masking.MASK})
-
-    def test_nothing_is_shown_as_nothing(self):
-        self.assertEqual(dict(masking.mask({'list': None}, IInput)),
-                         {'list': None})
-
-    def test_line_31_secrets_are_scrubbed_from_texts(self):
-        secrets = masking.findSecrets(self.input, IInput)
-        self.assertEqual(
-            masking.scrub('shown one1 two2 three3', secrets),
-            'shown %s %s %s' % ((masking.MASK,) * 3))
 
 
 class TestZCML(unittest.TestCase):

@@ -289,7 +289,7 @@ class TestInputView(VerbTests):
         run = self.makeRun('publish', title='Sesame', secret='hush-hush')
         page = self.get(run.id).text
         self.assertIn('<p>%s of publish: title=Sesame, ' % run.id, page)
-        self.assertIn('secret=••••••••', page)
+        self.assertIn('secret=•••', page)
         self.assertNotIn('hush-hush', page)
         self.assertNotIn('Sesame', self.get(run.id, 'viewer').text)
         # It is no page of its own.

@@ -25,6 +25,7 @@ from cipher.background import testing
 from cipher.background.interfaces import InvalidInput
 from cipher.background.secrets import MASK
 from cipher.background.secrets import mask
+from cipher.background.secrets import maskInput
 from cipher.background.secrets import secretsOf
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.support import SiteTests
@@ -109,6 +110,57 @@ class SecretTests(SiteTests):
             'logins': {'one': {'host': 'here', 'password': SECRET}}})
         self.assertEqual(set(secrets), {'first', 'second', 'here', SECRET})
         self.assertEqual(secretsOf(IDeep, {'keys': None}), ())
+
+    def test_line_31_input_is_masked_at_any_depth(self):
+        class IDeep(Interface):
+            host = TextLine(title='Host')
+            object = Object(title='Login', schema=ILogin)
+            keys = List(title='Keys', value_type=Password(title='Key'))
+            logins = Dict(title='Logins', key_type=TextLine(title='Host'),
+                          value_type=Object(title='Login', schema=ILogin))
+
+        self.assertEqual(list(maskInput(IDeep, {
+            'unknown': 'x', 'logins': {'one': {'password': SECRET}},
+            'keys': ['first'], 'object': {'password': SECRET},
+            'host': 'localhost'}).items()), [
+                ('host', 'localhost'), ('object', MASK), ('keys', MASK),
+                ('logins', MASK), ('unknown', MASK)])
+        self.assertEqual(maskInput(IDeep, {'keys': None}), {'keys': None})
+
+    def test_line_31_input_of_an_undeclared_type_is_all_masked(self):
+        self.assertEqual(maskInput(None, {'a': 1}), {'a': MASK})
+
+    def test_line_31_secret_that_was_kept_unmasked_is_masked(self):
+        # The field was no password when the run was carried out.
+        class IOld(Interface):
+            host = TextLine(title='Host')
+            password = TextLine(title='Password')
+
+        def work(worker, host, password):
+            worker.log.info('I say %s', password)
+            raise KeyError(password)
+
+        declareWorker('log-in', work, schema=IOld, max_attempts=2,
+                      retry_delay=0.0)
+        run = self.registry.start('log-in', host='here', password=SECRET)
+        transaction.commit()
+        with self.assertRaises(KeyError):
+            testing.runPending(self.site)
+        transaction.begin()
+
+        def shown():
+            details = self.registry.getDetails(run.id)
+            self.assertEqual(list(details.input), ['host', 'password'])
+            return [repr(part) for part in (
+                details.input, details.log, details.traceback,
+                details.history)]
+
+        for text in shown():
+            self.assertIn(SECRET, text)
+        declareWorker('log-in', work, schema=ILogin)
+        for text in shown():
+            self.assertNotIn(SECRET, text)
+            self.assertIn(MASK, text)
 
     def test_longest_secret_is_masked_first(self):
         class ITwo(Interface):
