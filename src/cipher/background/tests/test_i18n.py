@@ -25,6 +25,7 @@ from unittest import mock
 from zoneinfo import ZoneInfo
 
 from babel.messages.mofile import write_mo
+from zope.component import getGlobalSiteManager
 from zope.component import provideAdapter
 from zope.component import provideUtility
 from zope.component.testing import PlacelessSetup
@@ -35,18 +36,23 @@ from zope.i18n.interfaces import IUserPreferredLanguages
 from zope.i18n.negotiator import negotiator
 from zope.i18n.testmessagecatalog import TestMessageCatalog
 from zope.i18n.translationdomain import TranslationDomain
+from zope.interface import Interface
 from zope.interface import implementer
 from zope.interface.common.idatetime import ITZInfo
 from zope.publisher.browser import TestRequest
 from zope.publisher.interfaces.browser import IBrowserRequest
+from zope.schema import Choice
 
 from cipher.background.browser.formatting import Formatter
 from cipher.background.browser.formatting import getLanguage
 from cipher.background.i18n import DOMAIN
 from cipher.background.i18n import _
 from cipher.background.i18n import plural
+from cipher.background.interfaces import IWorkerType
 from cipher.background.locales import update
 from cipher.background.tests.browser_support import BrowserTests
+from cipher.background.tests.browser_world import publish
+from cipher.background.workertype import WorkerType
 
 
 VARIABLE = re.compile(r'\$\{(\w+)\}')
@@ -386,3 +392,23 @@ class TestPages(BrowserTests):
             '/++background++/' + path, form).text
         self.assertIn('Trūksta privalomos įvesties.', page)
         self.assertIn('nėra sveikasis skaičius', page)
+
+    def test_widgets_of_the_form_are_translated(self):
+        class IChoice(Interface):
+            place = Choice(title='Place', values=['here'], required=False)
+
+        components = getGlobalSiteManager()
+        choose = WorkerType('choose', handler=publish, schema=IChoice)
+        components.registerUtility(choose, IWorkerType, 'choose')
+        self.addCleanup(
+            components.unregisterUtility, choose, IWorkerType, 'choose')
+        for language, yes, no, none in (
+                ('en', 'yes', 'no', 'No value'),
+                ('de', 'ja', 'nein', 'Kein Wert'),
+                ('lt', 'taip', 'ne', 'Nėra reikšmės')):
+            page = self.read('start.html?type=publish', language).text
+            labels = re.findall(
+                r'<span class="label">(\w+)</span>', page)
+            self.assertEqual(labels[:2], [yes, no])
+            page = self.read('start.html?type=choose', language).text
+            self.assertIn('>%s<' % none, page)

@@ -1,0 +1,31 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What z3c.form's own widgets say, in the languages that we have."""
+from z3c.form.interfaces import ISelectWidget
+from z3c.form.term import BoolTerms
+from z3c.form.widget import StaticWidgetAttribute
+
+from cipher.background.browser.interfaces import IBackgroundLayer
+from cipher.background.i18n import _
+
+
+class YesOrNo(BoolTerms):
+    """The two answers to a yes-or-no field."""
+
+    trueLabel = _('yes')
+    falseLabel = _('no')
+
+
+noValue = StaticWidgetAttribute(
+    _('No value'), request=IBackgroundLayer, widget=ISelectWidget)
