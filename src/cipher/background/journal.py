@@ -85,12 +85,12 @@ def listActions(registry, limit, before):
     last = None
     is_all = not sight.hiddenTypes(registry)
     for number in reversed(numbers):
-        if len(found) == limit:
-            return found, str(last)
         action = Action(*actions[number])
         if is_all or _may_see(registry, action):
+            if len(found) == limit:
+                return found, str(last)
             found.append(action)
-        last = number
+            last = number
     return found, None
 
 

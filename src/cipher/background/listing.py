@@ -62,30 +62,39 @@ def listRuns(lanes, wanted, matches, limit, before, running=()):
         sought = candidates.ofRunning(running, wanted, after)
     else:
         sought = candidates.byCreation(lanes, wanted, after)
-    page = _collect(sought, matches, max(1, limit), kind)
+    page = _collect(sought, wanted.types, matches, max(1, limit), kind)
     return page._replace(looked_at=looked_at + page.looked_at,
                          is_cut=is_cut or page.is_cut)
 
 
-def _collect(sought, matches, limit, kind):
-    """Return the `Found` of the first *limit* that match."""
+def _collect(sought, types, matches, limit, kind):
+    """Return the `Found` of the first *limit* that match.
+
+    Of neighbours of other types than *types* it tells nothing, be it a number
+    or a key: who asks may not know of them.
+    """
     deadline = time.monotonic() + TIME_LIMIT
     found = []
-    last = None
-    for looked_at, candidate in enumerate(sought):
-        is_full = len(found) == limit
-        if is_full or looked_at >= SCAN_LIMIT or (
-                looked_at and time.monotonic() >= deadline):
-            key = kind + '-'.join('%d' % number for number in last)
-            return Found(found, key, looked_at, not is_full)
+    looked_at = 0
+    last = passed = None
+    for candidate in sought:
         run = candidate.run
+        is_other = run is not None and bool(types) and run.type not in types
+        is_full = len(found) == limit
+        if not is_other and (is_full or looked_at >= SCAN_LIMIT) or (
+                passed and time.monotonic() >= deadline):
+            # The one passed only where nothing else leads forward.
+            key = kind + '-'.join('%d' % number for number in last or passed)
+            return Found(found, key, looked_at, not is_full)
+        passed = candidate.order
+        if not is_other:
+            looked_at += 1
+            last = passed
         if run is not None:
             if matches(run):
                 found.append(run)
             elif candidate.is_new:
                 run._p_deactivate()
-        last = candidate.order
-    looked_at = 0 if last is None else looked_at + 1
     return Found(found, None, looked_at, False)
 
 

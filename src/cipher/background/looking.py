@@ -98,12 +98,9 @@ class Looking:
                  text=None, since=None, until=None, order=NEWEST, limit=50,
                  before=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        types = sight.visibleTypes(self, types)
-        if types is None:
-            return RunPage([], None, 0, False)
         watch = Watch(self)
-        search = Search(watch, states, types, contexts, starters, text, since,
-                        until, order)
+        search = Search(watch, states, sight.visibleTypes(self, types),
+                        contexts, starters, text, since, until, order)
         found = listing.listRuns(
             self.lanes, search.wanted, search.matches, limit, before,
             watch.running())

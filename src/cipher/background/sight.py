@@ -26,15 +26,22 @@ from cipher.background.interfaces import IWorkerType
 from cipher.background.workertype import queryWorkerType
 
 
+#: Stands for names of types where none is left to list: no type has it.
+NOTHING = frozenset([None])
+
+
 def maySee(registry, name):
     """Return whether who asks may see the runs of the worker type *name*."""
     return _may_see(registry, queryWorkerType(name))
 
 
 def maySeeSchedule(registry, name):
-    """Return whether who asks may see what the schedule *name* starts."""
+    """Return whether who asks may see what the schedule *name* starts.
+
+    Nobody knows what it was of one that is declared no more.
+    """
     schedule = queryUtility(ISchedule, name)
-    return schedule is None or maySee(registry, schedule.worker)
+    return schedule is not None and maySee(registry, schedule.worker)
 
 
 def _may_see(registry, worker_type):
@@ -59,11 +66,11 @@ def hiddenTypes(registry):
 def visibleTypes(registry, names):
     """Return the names of types to list: of *names*, or of all if empty.
 
-    None where none is left; empty where all are to be listed.
+    `NOTHING` where none is left; empty where all are to be listed.
     """
     hidden = hiddenTypes(registry)
     if not hidden:
         return names
     names = set(names) or {name for lane in registry.lanes.values()
                            for name in lane.births.counts}
-    return names - hidden or None
+    return names - hidden or NOTHING

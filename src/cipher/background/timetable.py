@@ -131,6 +131,8 @@ def listSchedules(registry):
             continue
         state = registry.schedules.get(name, ScheduleState)
         run = state.last_run and registry.getRun(*state.last_run)
+        if run and not sight.maySee(registry, run.type):
+            run = None   # it was declared for another type then
         paused_by, paused_at, reason = state.pause or (None, None, None)
         found.append(ScheduleStatus(
             name=name, worker=schedule.worker,

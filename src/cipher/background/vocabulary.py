@@ -12,18 +12,22 @@
 #
 ##############################################################################
 """The vocabulary of worker types."""
-from zope.component import getUtilitiesFor
 from zope.interface import provider
 from zope.schema.interfaces import IVocabularyFactory
 from zope.schema.vocabulary import SimpleTerm
 from zope.schema.vocabulary import SimpleVocabulary
 
-from cipher.background.interfaces import IWorkerType
+from cipher.background.nearest import nearestRegistry
+from cipher.background.sight import declaredTypes
 
 
 @provider(IVocabularyFactory)
 def workerTypes(context):
-    """Return the names of the declared worker types, with their titles."""
+    """Return the names of the declared worker types, with their titles.
+
+    Of those that who asks may see in the registry of the current site.
+    """
     return SimpleVocabulary([
         SimpleTerm(name, name, worker_type.title)
-        for name, worker_type in sorted(getUtilitiesFor(IWorkerType))])
+        for name, worker_type in sorted(
+            declaredTypes(nearestRegistry()).items())])

@@ -68,11 +68,11 @@ class Types:
 
     def listTypes(self):
         """Return the plain data of each worker type."""
-        return [self._describe(status) for status
+        declared = removeSecurityProxy(self.registry.getWorkerTypes())
+        return [self._describe(status, declared.get(status.name)) for status
                 in removeSecurityProxy(self.registry.listTypes())]
 
-    def _describe(self, status):
-        worker_type = findWorkerType(self.registry, status.name)
+    def _describe(self, status, worker_type):
         data = situation.describeType(self.presenter, status)
         data['may_start'] = (worker_type is not None
                              and mayStart(worker_type, self.registry))

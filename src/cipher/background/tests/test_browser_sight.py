@@ -68,6 +68,24 @@ class SightTests(BrowserTests):
                 self.get('runs.json?' + query, 'viewer').json['items'], [])
             self.assertTrue(self.get('runs.json?' + query).json['items'])
 
+    def test_line_05_pages_say_how_far_they_looked_without_it(self):
+        for query in '', '?q=nothing', '?state=failed', '?type=plain':
+            with self.subTest(query):
+                page = self.get('runs.json' + query, 'viewer').json
+                self.assertLessEqual(page['looked_at'], len(self.seen))
+
+    def test_line_05_filters_answer_as_with_an_unknown_type(self):
+        for query in ('type=%s', 'type=%s&before=x', 'q=type:%s&before=x',
+                      'type=%s&order=slowest', 'type=%s&since=x'):
+            for view in 'runs.html', 'runs.json', 'runs.csv':
+                with self.subTest(view + '?' + query):
+                    known, unknown = (
+                        self.get('%s?%s' % (view, query % name), 'viewer')
+                        for name in ('audit', 'tidua'))
+                    self.assertEqual(known.status, unknown.status)
+                    self.assertEqual(known.text.replace('audit', 'tidua'),
+                                     unknown.text)
+
     def test_line_05_chart_counts_all_types_so_it_is_left_out(self):
         page = self.get('index.html').text
         self.assertIn('<svg', page)

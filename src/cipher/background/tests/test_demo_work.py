@@ -68,9 +68,9 @@ class WorkerTests(DemoPagesTestCase):
 
     def test_a_flaky_one_waits_for_its_next_attempt(self):
         browser = self.start('flaky', chance='1.0')
-        self.waitForText(browser, 'JSONDecodeError')
-        self.waitForText(browser, 'data-state="pending"')
-        self.assertIn('<dd data-text="attempts">1</dd>', browser.contents)
+        self.waitForText(browser, '<dd data-text="attempts">1</dd>')
+        self.assertIn('JSONDecodeError', browser.contents)
+        self.assertIn('data-state="pending"', browser.contents)
 
     def test_a_stubborn_one_is_stopped(self):
         browser = self.start('stubborn', seconds='0.2')

@@ -12,13 +12,19 @@
 #
 ##############################################################################
 """Worker types that only some may see: nobody else learns of their runs."""
+from unittest import mock
+
 import transaction
+from zope.component import getGlobalSiteManager
 from zope.component import provideUtility
 from zope.security.management import endInteraction
 from zope.security.management import setSecurityPolicy
 from zope.security.simplepolicies import ParanoidSecurityPolicy
 
+from cipher.background import listing
+from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import NO_RUNTIME
+from cipher.background.interfaces import OLDEST
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import UNRESPONSIVE_RUN
 from cipher.background.interfaces import ISchedule
@@ -31,6 +37,7 @@ from cipher.background.tests.administration_support import PROCESS
 from cipher.background.tests.administration_support import AdministrationTests
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.support import login
+from cipher.background.vocabulary import workerTypes
 
 
 PERMISSION = 'application.Audit'
@@ -96,6 +103,92 @@ class SightTests(AdministrationTests):
         self.assertEqual(self.listed(text='audit'), [])
         page = self.registry.listRuns(types=['audit'])
         self.assertEqual((page.looked_at, page.is_cut), (0, False))
+
+    def test_line_05_lists_tell_of_what_is_seen_only(self):
+        ids = self.fill()
+        for arguments in {}, {'order': OLDEST}, {'text': 'nothing'}:
+            with self.subTest(**arguments):
+                page = self.registry.listRuns(**arguments)
+                self.assertEqual((page.looked_at, page.older), (10, None))
+        # What is beside the last one does not make another page.
+        self.registry.start('work')
+        audit = [self.registry.start('audit').id for _ in range(3)]
+        for order, number in (NEWEST, 11), (OLDEST, 11):
+            page = self.registry.listRuns(order=order, limit=number)
+            self.assertIsNone(page.older)
+            page = self.registry.listRuns(order=order, limit=number - 1)
+            self.assertNotIn(page.older[1:].split('-', 1)[1],
+                             ids['audit'] + audit)
+
+    def test_line_05_search_that_is_cut_names_none(self):
+        for name in 'work', 'audit', 'audit', 'work':
+            self.clock.advance(1.0)
+            run = self.registry.start(name)
+        with mock.patch.object(listing, 'SCAN_LIMIT', 1):
+            page = self.registry.listRuns(text='nothing')
+            self.assertEqual((page.looked_at, page.is_cut), (1, True))
+            self.assertEqual(page.older.split('-', 1)[1], run.id)
+            page = self.registry.listRuns(text='nothing', before=page.older)
+            self.assertEqual((page.looked_at, page.older), (1, None))
+        with mock.patch.object(listing, 'TIME_LIMIT', 0.0):
+            # Each leads forward, though most is not to be seen.
+            self.assertEqual(len(set(self.cuts())), 3)
+
+    def cuts(self):
+        """Return the keys of a search that takes too long."""
+        keys = [None]
+        for _ in range(9):
+            key = self.registry.listRuns(
+                text='nothing', before=keys[-1]).older
+            if key is None:
+                return keys[1:]
+            keys.append(key)
+        self.fail('it does not come forward: %s' % keys)
+
+    def test_line_05_running_ones_are_told_of_what_is_seen_only(self):
+        record = None
+        for name in 'audit', 'work', 'audit':
+            self.clock.advance(1.0)
+            run = self.makeRunning(name)
+            now = getDirectory(self.connection).processes[PROCESS]
+            now.live.runs.update(record.live.runs if record else {})
+            now.live.runs[self.registry._p_oid, run.id] = (
+                run.started_at, None, '', None)
+            record = now
+        page = self.registry.listRuns(states=['running'], limit=1)
+        self.assertEqual([status.type for status in page.items], ['work'])
+        self.assertEqual((page.looked_at, page.older), (1, None))
+        login('auditor')
+        page = self.registry.listRuns(states=['running'])
+        self.assertEqual(page.looked_at, 3)
+
+    def test_line_05_a_hidden_type_is_refused_as_an_unknown_one(self):
+        self.fill()
+        for arguments in {'before': 'x'}, {'order': 'x'}, {'since': 1e999}:
+            for name in 'audit', 'unknown':
+                with self.subTest(name, **arguments):
+                    with self.assertRaises(ValueError):
+                        self.registry.listRuns(types=[name], **arguments)
+
+    def test_line_05_vocabulary_lists_what_is_seen(self):
+        self.assertEqual([term.value for term in workerTypes(None)],
+                         ['work'])
+        login('auditor')
+        self.assertEqual([term.value for term in workerTypes(None)],
+                         ['audit', 'work'])
+        endInteraction()
+        self.assertEqual(len(workerTypes(None)), 2)
+
+    def test_line_05_schedule_names_no_run_of_its_former_type(self):
+        login('auditor')
+        run = self.registry.runSchedule('secret')
+        provideUtility(
+            Schedule('secret', 'work', every=86400.0), ISchedule, 'secret')
+        status = self.registry.listSchedules()[1]
+        self.assertEqual((status.name, status.last_run), ('secret', run.id))
+        login('admin')
+        status = self.registry.listSchedules()[1]
+        self.assertEqual((status.name, status.last_run), ('secret', None))
 
     def test_line_05_counts_and_summaries(self):
         self.fill()
@@ -205,6 +298,27 @@ class SightTests(AdministrationTests):
             self.assertEqual(len(actions), 2)
         # Of which type it was that is removed nobody knows any more.
         self.assertEqual(found, [done[0], done[2], done[3]])
+
+    def test_line_05_journal_has_no_page_for_what_is_not_seen(self):
+        login('auditor')
+        self.registry.pauseType('audit')
+        self.registry.pauseType('work')
+        self.registry.pauseType('audit', False)
+        self.assertIsNotNone(self.registry.listActions(2)[1])
+        login('admin')
+        actions, key = self.registry.listActions(1)
+        self.assertEqual([action.subject for action in actions], ['work'])
+        self.assertIsNone(key)
+
+    def test_line_05_journal_of_a_schedule_that_is_gone(self):
+        login('auditor')
+        self.registry.pauseSchedule('secret')
+        getGlobalSiteManager().unregisterUtility(
+            provided=ISchedule, name='secret')
+        self.assertEqual(len(self.registry.listActions()[0]), 1)
+        login('admin')
+        # Nobody knows any more what it started.
+        self.assertEqual(self.registry.listActions()[0], [])
 
     def test_line_05_where_nobody_asks_nothing_is_hidden(self):
         ids = self.fill()
