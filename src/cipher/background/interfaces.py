@@ -186,7 +186,11 @@ class IllegalTransition(BackgroundError, ValueError):
 
 
 class RuntimeRefused(BackgroundError, RuntimeError):
-    """A runtime cannot begin here, or not any more (fork, shutdown)."""
+    """A runtime cannot begin here, or not any more.
+
+    After a fork or a shutdown, beside another runtime, with a database that
+    is read-only, or with an application of Celery that takes more than JSON.
+    """
 
 
 class ContextGone(BackgroundError, LookupError):
@@ -260,7 +264,8 @@ class IWorker(Interface):
         description="True as soon as somebody asked the worker to stop.",
         readonly=True)
 
-    log = Attribute("A logger; what it is told is kept in the run's log.")
+    log = Attribute("A logger; what it is told from INFO on is kept in the "
+                    "run's log.")
 
     def requestStop():
         """Ask the worker to stop, soon; return at once.
@@ -308,7 +313,7 @@ class IBackgroundWorkerThread(IWorker):
     """A thread that works with a connection, a site and a transaction.
 
     Upstream's contract.  The thread asks `scheduleNextWork`; for each True it
-    opens one connection, begins an interaction, sets the site, and calls
+    opens one connection, sets the site, begins an interaction, and calls
     `doWork` and then `doCleanup`, each in a transaction of its own.  It leaves
     nothing behind: whatever happened, the transaction is ended, the site is
     reset, the connection is closed and the interaction is over.
@@ -611,7 +616,8 @@ class IRunStatus(Interface):
     is_declared = Bool(title=_("Declared"),
                        description="False: no ZCML declares the type now")
     is_stoppable = Bool(title=_("Can be stopped"),
-                        description="pending, or running without a request")
+                        description="Not finished, and nobody has asked for "
+                                    "it yet")
     is_retryable = Bool(title=_("Can be retried"),
                         description="Finished, its type is declared and no "
                                     "service, it could be started, and no "
@@ -654,8 +660,8 @@ class IProcessStatus(Interface):
     """A process that carries out runs, as its records tell."""
 
     id = TextLine(title=_("Process id"),
-                  description="HOST:PID:RANDOM, new at each boot, and when "
-                              "others had taken it for dead")
+                  description="HOST:PID:RANDOM, new for each runtime, and "
+                              "when others had taken it for dead")
     host = TextLine(title=_("Host"))
     pid = Int(title=_("Pid"))
     threads = Int(title=_("Threads"))
@@ -776,9 +782,10 @@ class IScheduleStatus(Interface):
 class IWorkerRegistry(Interface):
     """The runs of a site: a persistent local utility.
 
-    Add one with `registry.addRegistry`.  Of a worker type that the principal
-    of the interaction may not see (`IWorkerType.view_permission`), nothing is
-    listed, counted or found by its id; without an interaction all is.
+    Add one with `installation.addRegistry`.  Of a worker type that the
+    principal of the interaction may not see (`IWorkerType.view_permission`),
+    nothing is listed, counted or found by its id; without an interaction all
+    is.
     """
 
     def start(name, context=None, **input):
@@ -801,9 +808,10 @@ class IWorkerRegistry(Interface):
                priority=None):
         """`start` with options; *input* is a dict or None.
 
-        *delay*: seconds that the run waits at least, up to ten years.
-        *unique* and *priority* take the place of what the type says.  Where
-        it is unique and such a run is pending, return that one.
+        *delay*: seconds that the run waits at least, up to ten years; raise
+        ``ValueError`` for more.  *unique* and *priority* take the place of
+        what the type says.  Where it is unique and such a run is pending,
+        return that one.
         """
 
     def startByPrincipal(name, context=None, **input):
@@ -832,7 +840,8 @@ class IWorkerRegistry(Interface):
     def getDetails(run_id):
         """Return the `IRunDetails` of a run; raise `RunNotFound`.
 
-        While the run is live in this process, its log so far.
+        While the run is live, its log so far; the end of it, as far as that
+        told, if another process carries it out.
         """
 
     def getContext(run_id):
@@ -875,7 +884,8 @@ class IWorkerRegistry(Interface):
     def listTypes():
         """Return an `ITypeStatus` for each type declared or with runs kept.
 
-        By name.  Costs nothing that grows with the number of runs.
+        And for each that is paused.  By name.  Costs nothing that grows with
+        the number of runs.
         """
 
     def getHours():
@@ -893,6 +903,8 @@ class IWorkerRegistry(Interface):
         """Return (actions, key): what administrators did, newest first.
 
         *key* is *before* of the next page, or None.  The last 1,000 are kept.
+        What was done to a run or a schedule that is gone is told only to
+        those who may see every worker type: nobody knows its type any more.
         """
 
     def getStack(run_id):
@@ -960,8 +972,8 @@ class IWorkerRegistry(Interface):
     def runSchedule(name):
         """Start the run of a schedule now and return it.
 
-        None when its input cannot be had, which is then kept as a failed run.
-        Raise `ScheduleNotFound`.
+        None when it cannot be started, for want of its input perhaps, which
+        is then kept as a failed run.  Raise `ScheduleNotFound`.
         """
 
     def requestStop(run_id, reason=None):
@@ -1096,6 +1108,8 @@ class IRuntime(Interface):
     def shutdown(timeout=None):
         """Take nothing new, let work end, wait up to *timeout* seconds.
 
+        None: the drain of the settings; what is to be written in the end may
+        take some seconds more.
         Loops are asked to stop at once, jobs when five seconds are left, or
         half of the time.  What still works in the end is interrupted, and its
         transaction will not commit.  The database may be closed afterwards.

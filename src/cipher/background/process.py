@@ -55,7 +55,10 @@ class LiveRuns(Persistent):
 
 
 class Wish(Persistent):
-    """What administrators want of a process; written by them alone."""
+    """What is wanted of a process, by administrators or by itself.
+
+    Apart, so that it conflicts with nothing else that is told of the process.
+    """
 
     is_quiet = False      # to begin nothing new
     is_draining = False   # to end its runtime

@@ -14,8 +14,9 @@
 """Which pending run stands for a second start: types that are unique.
 
 A claim is an entry in a tree of the registry, key -> (lane, serial).  Only
-starts write it.  It is believed only while its run is pending, so it never
-outlives the run, whatever crashes.  The claims of forms are kept for a day.
+starts write it, and the pruner removes it.  It is believed only while its
+run is pending, so it never outlives the run, whatever crashes.  The claims of
+forms are kept for a day.
 """
 import hashlib
 import itertools
