@@ -241,7 +241,7 @@ class Keeper:
             return   # the registry is gone
         if run is None or run.isFinished():
             return
-        log.warning('Run %s: it works longer than the drain; interrupted',
+        log.warning('Run %s: it works longer than the drain; given up',
                     run.id)
         stop = registry.stops.get(run.id)
         if stop is not None:

@@ -52,9 +52,10 @@ def listRuns(lanes, wanted, matches, limit, before, running=()):
     kind = _KINDS[wanted.is_finished, wanted.order]
     after = _parse(before, kind)
     looked_at, is_cut = 0, False
+    deadline = time.monotonic() + TIME_LIMIT
     if kind == 's':
         slow, looked_at, is_cut = candidates.slowest(
-            lanes, wanted, SCAN_LIMIT, time.monotonic() + TIME_LIMIT / 2)
+            lanes, wanted, SCAN_LIMIT, deadline - TIME_LIMIT / 2)
         sought = candidates.byDuration(lanes, slow, after)
     elif wanted.is_finished:
         sought = candidates.byFinish(lanes, wanted, after)
@@ -62,18 +63,18 @@ def listRuns(lanes, wanted, matches, limit, before, running=()):
         sought = candidates.ofRunning(running, wanted, after)
     else:
         sought = candidates.byCreation(lanes, wanted, after)
-    page = _collect(sought, wanted.types, matches, max(1, limit), kind)
+    page = _collect(
+        sought, wanted.types, matches, max(1, limit), kind, deadline)
     return page._replace(looked_at=looked_at + page.looked_at,
                          is_cut=is_cut or page.is_cut)
 
 
-def _collect(sought, types, matches, limit, kind):
+def _collect(sought, types, matches, limit, kind, deadline):
     """Return the `Found` of the first *limit* that match.
 
     Of neighbours of other types than *types* it tells nothing, be it a number
     or a key: who asks may not know of them.
     """
-    deadline = time.monotonic() + TIME_LIMIT
     found = []
     looked_at = 0
     last = passed = None

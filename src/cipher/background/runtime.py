@@ -44,7 +44,8 @@ STOP_TIMEOUT = 5.0
 #: Seconds until a run is looked at again that a thread still works on.
 REFUSED_DELAY = 1.0
 
-#: Seconds that the records of the end may take after the drain.
+#: Seconds that the last turn of the control thread may take after the drain,
+#: and then the records of the end.
 LEAVE_TIMEOUT = 10.0
 
 
@@ -70,6 +71,7 @@ class Runtime(Obedience):
             self.backlog, self.executor, self._control.wish)
         self._ender = None                   # the thread that shuts down
         self._gone = threading.Event()       # the shutdown is over
+        self._gone_by = 0.0                  # monotonic; surely by then
         self.was_lost = False   # others may have begun what our lanes hold
         self._is_forked = False
 
@@ -203,6 +205,7 @@ class Runtime(Obedience):
             is_first = not self._draining.is_set()
             if is_first:
                 self._ender = me
+                self._gone_by = time.monotonic() + timeout + 3 * LEAVE_TIMEOUT
             self._draining.set()
         if is_first:
             try:
@@ -211,7 +214,7 @@ class Runtime(Obedience):
                 self._gone.set()
         elif self._ender is not me:
             # Whoever asks may close the database, but not before the end.
-            self._gone.wait(self.settings.drain + 3 * LEAVE_TIMEOUT)
+            self._gone.wait(self._gone_by - time.monotonic())
 
     def _drain(self, timeout):
         deadline = time.monotonic() + timeout
@@ -239,6 +242,7 @@ class Runtime(Obedience):
         with self._lock:
             if self._draining.is_set():
                 return   # it sees to the end itself
+            self._gone_by = time.monotonic() + LEAVE_TIMEOUT
             self._draining.set()
         log.warning('Process %s: its database was closed before a shutdown '
                     'of its runtime; what it worked on is given up', self.name)

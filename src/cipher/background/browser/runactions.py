@@ -121,8 +121,8 @@ class RetryPage(ConfirmPage):
     is_dangerous = False
     question = _('Retry run ${id}?')
     explanation = _('A new run with the same input, context and starter '
-                    'begins behind the last checkpoint.  This run is kept '
-                    'as it is.')
+                    'begins, behind the last checkpoint unless this run '
+                    'succeeded.  This run is kept as it is.')
     button = _('Retry the run')
     too_late = _('This run cannot be retried: it is not finished, its retry '
                  'exists already, or its worker type is a service or not '

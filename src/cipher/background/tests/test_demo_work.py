@@ -69,8 +69,8 @@ class WorkerTests(DemoPagesTestCase):
     def test_a_flaky_one_waits_for_its_next_attempt(self):
         browser = self.start('flaky', chance='1.0')
         self.waitForText(browser, '<dd data-text="attempts">1</dd>')
+        self.waitForText(browser, 'data-state="pending"')
         self.assertIn('JSONDecodeError', browser.contents)
-        self.assertIn('data-state="pending"', browser.contents)
 
     def test_a_stubborn_one_is_stopped(self):
         browser = self.start('stubborn', seconds='0.2')
