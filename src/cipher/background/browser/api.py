@@ -40,6 +40,7 @@ from cipher.background.browser.runpage import GONE
 from cipher.background.browser.runpage import Run
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.types import findWorkerType
+from cipher.background.browser.types import noteStart
 from cipher.background.browser.types import refuseFlood
 from cipher.background.i18n import _
 from cipher.background.interfaces import BackgroundError
@@ -150,6 +151,7 @@ class StartJSON(JSONAction):
                 **fitInput(given, worker_type.schema)))
         except BackgroundError as error:
             raise Refused(400, cleanLine(error))
+        noteStart(name, run.id)
         return self.answer(run.id, run.state)
 
     def _get_context(self, body):

@@ -51,6 +51,7 @@ from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
 from cipher.background.browser.types import findWorkerType
 from cipher.background.browser.types import mayStart
+from cipher.background.browser.types import noteStart
 from cipher.background.browser.types import refuseFlood
 from cipher.background.i18n import _
 from cipher.background.interfaces import BackgroundError
@@ -167,8 +168,7 @@ class StartPage(Page, Form):
         except BackgroundError as error:
             self.problem = cleanLine(error)
         else:
-            transaction.get().note('Start background worker %s as run %s' % (
-                cleanLine(self.worker_type.name, 200), run.id))
+            noteStart(self.worker_type.name, run.id)
             self.request.response.redirect('%s/%s/index.html' % (
                 self.registry_url, run.id), status=303)
             return

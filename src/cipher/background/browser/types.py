@@ -14,6 +14,7 @@
 """The worker types: what may be started, how it went, pause and resume."""
 from urllib.parse import urlencode
 
+import transaction
 from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryUtility
 from zope.security import checkPermission
@@ -61,6 +62,12 @@ def refuseFlood(registry, name):
     if counts.get(name, {}).get(PENDING, 0) >= WAITING_LIMIT:
         raise Refused(429, _('Too many runs of this worker type wait already.'
                              '  Try again later.'))
+
+
+def noteStart(name, run_id):
+    """Let the transaction say what somebody started."""
+    transaction.get().note('Start background worker %s as run %s' % (
+        cleanLine(name, 200), run_id))
 
 
 class Types:

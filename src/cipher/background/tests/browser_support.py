@@ -135,6 +135,13 @@ class BrowserTests(unittest.TestCase):
         transaction.commit()
         return run
 
+    def note(self):
+        """Return (user, description) of the last transaction."""
+        changes = self.registry._p_jar.db().storage.changes
+        record = list(changes.iterator())[-1]
+        return (record.user.decode().split()[-1],
+                record.description.decode().splitlines()[-1])
+
     def sync(self):
         """See what the application committed."""
         transaction.begin()

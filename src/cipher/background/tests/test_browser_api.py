@@ -69,6 +69,8 @@ class TestStart(ApiTests):
         self.assertEqual(answer.headers['Location'],
                          answer.json['status_url'])
         self.assertEqual(run.starter, 'test.admin')
+        self.assertEqual(self.note(), (
+            'test.admin', 'Start background worker publish as run ' + run.id))
         status = self.get(run.id + '/index.json').json
         self.assertEqual(status['state'], 'pending')
         self.assertIs(status['is_finished'], False)

@@ -53,6 +53,8 @@ class TestStart(BrowserTests):
         self.assertEqual(browser.url, '%s/%s/index.html' % (BASE, run.id))
         self.assertEqual(run.starter, 'test.editor')
         self.assertEqual(run.type, 'plain')
+        self.assertEqual(self.note(), (
+            'test.editor', 'Start background worker plain as run ' + run.id))
 
     def test_row_38_same_form_twice_is_one_run(self):
         page = self.get(PUBLISH).text
@@ -206,13 +208,6 @@ class TestStop(BrowserTests):
         """Return the stored state of the run."""
         self.sync()
         return self.registry.get(self.run_id).state
-
-    def note(self):
-        """Return (user, description) of the last transaction."""
-        changes = self.registry._p_jar.db().storage.changes
-        record = list(changes.iterator())[-1]
-        return (record.user.decode().split()[-1],
-                record.description.decode().splitlines()[-1])
 
     def test_stop_is_confirmed_with_a_reason(self):
         browser = self.browser()
