@@ -12,10 +12,7 @@
 #
 ##############################################################################
 """One action on many runs: those selected, or all that match a filter."""
-
 from zope.browserpage import ViewPageTemplateFile
-from zope.security import checkPermission
-from zope.security.interfaces import Unauthorized
 
 from cipher.background.browser.administration import REASON_LIMIT
 from cipher.background.browser.administration import getReason
@@ -27,9 +24,8 @@ from cipher.background.browser.page import getParameters
 from cipher.background.browser.runs import Runs
 from cipher.background.browser.sentences import sayPossible
 from cipher.background.browser.sentences import saySkipped
+from cipher.background.browser.verbs import METHODS
 from cipher.background.i18n import _
-from cipher.background.interfaces import MANAGE_WORKERS
-from cipher.background.interfaces import STOP_WORKERS
 from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotRetryable
@@ -39,16 +35,6 @@ from cipher.background.interfaces import RunNotStoppable
 #: Runs that one request acts upon at the most.
 BULK_LIMIT = 1000
 
-PERMISSIONS = {
-    'stop': STOP_WORKERS,
-    'retry': MANAGE_WORKERS,
-    'remove': MANAGE_WORKERS,
-}
-METHODS = {
-    'stop': 'requestStop',
-    'retry': 'retry',
-    'remove': 'remove',
-}
 IMPOSSIBLE = (RunNotFound, RunNotRemovable, RunNotRetryable, RunNotStoppable)
 POSSIBLE_IF = {
     'stop': 'is_stoppable',
@@ -81,15 +67,14 @@ class BulkPage(Runs, Page):
         self.is_selection = bool(getParameter(self.request, 'selected'))
         self.verb = getParameter(
             self.request, 'selected' if self.is_selection else 'all')
-        permission = PERMISSIONS.get(self.verb)
-        if permission is None:
+        if self.verb not in METHODS:
             raise Refused(400, _('The form is not valid.'))
-        if not checkPermission(permission, self.registry):
-            raise Unauthorized(self.registry, self.verb, permission)
+        # Its security proxy asks for the permission.
+        do = getattr(self.registry, METHODS[self.verb])
         self.reason = getReason(self.request)
         self._find()
         if self.request.method == 'POST':
-            done = self.act()
+            done = self._do_to_all(do)
             self.request.response.redirect(self.getURL(
                 did=self.verb, done='%d' % done,
                 skipped='%d' % (len(self.found) - done)), status=303)
@@ -115,10 +100,8 @@ class BulkPage(Runs, Page):
         self.possible = [status.id for status in found
                          if getattr(status, POSSIBLE_IF[self.verb])]
 
-    def act(self):
+    def _do_to_all(self, do):
         """Do it to those that can change; return how many that were."""
-        # This one only: the others may ask permissions that are missing.
-        do = getattr(self.registry, METHODS[self.verb])
         done = 0
         for run_id in self.found:
             try:

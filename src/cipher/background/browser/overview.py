@@ -13,19 +13,18 @@
 ##############################################################################
 """The overview: what runs, what failed, what is wrong."""
 from zope.browserpage import ViewPageTemplateFile
-from zope.security import checkPermission
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser import situation
 from cipher.background.browser.chart import Chart
 from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Page
+from cipher.background.browser.verbs import mayDo
 from cipher.background.i18n import _
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import STATES
-from cipher.background.interfaces import STOP_WORKERS
 
 
 #: How many runs each table of the overview shows.
@@ -77,7 +76,7 @@ class OverviewPage(Overview, Page):
         self.has_chart = bool(hours)
         self.chart = Chart(hours, self.presenter).collect()
         self.poll_url = self.registry_url + '/index.json'
-        self.can_stop = checkPermission(STOP_WORKERS, self.registry)
+        self.can_stop = mayDo(self.registry, 'stop')
 
     @property
     def chart_macros(self):

@@ -23,7 +23,6 @@ from zope.publisher.browser import BrowserView
 from zope.publisher.interfaces import NotFound
 from zope.publisher.interfaces.browser import IBrowserPublisher
 from zope.schema import getFieldsInOrder
-from zope.security import checkPermission
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser.contexts import describeContext
@@ -36,9 +35,9 @@ from cipher.background.browser.page import Refused
 from cipher.background.browser.page import RunView
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
+from cipher.background.browser.verbs import listVerbs
+from cipher.background.browser.verbs import mayDo
 from cipher.background.i18n import _
-from cipher.background.interfaces import MANAGE_WORKERS
-from cipher.background.interfaces import STOP_WORKERS
 from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import RunNotFound
 
@@ -67,9 +66,11 @@ class Run(RunView):
         data = self.getStatus()
         data['context'] = describeContext(
             self.registry, self.run_id, self.presenter, self.request)
-        data['can_stop'] = data['is_stoppable'] and self.may_stop
-        data['can_retry'] = data['is_retryable'] and self.may_manage
-        data['can_remove'] = data['is_removable'] and self.may_manage
+        for verb, is_possible in (('stop', 'is_stoppable'),
+                                  ('retry', 'is_retryable'),
+                                  ('remove', 'is_removable')):
+            data['can_' + verb] = data[is_possible] and mayDo(
+                self.registry, verb)
         data['details'] = None
         history = ()
         if self.can_see_details:
@@ -82,16 +83,6 @@ class Run(RunView):
         data['timeline'] = sorted(self._get_timeline(data, history),
                                   key=itemgetter('at'))
         return data
-
-    @property
-    def may_stop(self):
-        """Whether the principal may stop runs at all."""
-        return checkPermission(STOP_WORKERS, self.registry)
-
-    @property
-    def may_manage(self):
-        """Whether the principal may retry and remove runs at all."""
-        return checkPermission(MANAGE_WORKERS, self.registry)
 
     def _get_stack(self, data):
         if data['is_finished']:
@@ -174,14 +165,9 @@ class RunPage(Run, Page):
     @property
     def verbs(self):
         """What the principal may do to runs, and where."""
-        may_manage = self.may_manage
-        return [{'title': self.say(title), 'shown_if': shown_if,
+        return [{'title': self.say(title), 'shown_if': 'can_' + name,
                  'url': '%s/%s.html' % (self.run_url, name)}
-                for name, title, shown_if, is_allowed in (
-                    ('stop', _('Stop…'), 'can_stop', self.may_stop),
-                    ('retry', _('Retry…'), 'can_retry', may_manage),
-                    ('remove', _('Remove…'), 'can_remove', may_manage))
-                if is_allowed]
+                for name, title in listVerbs(self.registry)]
 
     def _get_runs_url(self, **query):
         return '%s/runs.html?%s' % (

@@ -17,7 +17,6 @@ import io
 from functools import cached_property
 
 from zope.browserpage import ViewPageTemplateFile
-from zope.security import checkPermission
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser.contexts import describeContext
@@ -31,13 +30,12 @@ from cipher.background.browser.sentences import sayLookedAt
 from cipher.background.browser.sentences import sayMatching
 from cipher.background.browser.sentences import sayRows
 from cipher.background.browser.text import cleanLine
+from cipher.background.browser.verbs import listVerbs
 from cipher.background.i18n import _
-from cipher.background.interfaces import MANAGE_WORKERS
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import OLDEST
 from cipher.background.interfaces import SLOWEST
 from cipher.background.interfaces import STATES
-from cipher.background.interfaces import STOP_WORKERS
 
 
 PAGE_SIZE = 50
@@ -227,11 +225,7 @@ class RunsPage(Runs, Page):
     def verbs(self):
         """What the principal may do to many runs."""
         return [{'name': name, 'title': self.say(title)}
-                for name, title, permission in (
-                    ('stop', _('Stop…'), STOP_WORKERS),
-                    ('retry', _('Retry…'), MANAGE_WORKERS),
-                    ('remove', _('Remove…'), MANAGE_WORKERS))
-                if checkPermission(permission, self.registry)]
+                for name, title in listVerbs(self.registry)]
 
 
 class RunsJSON(Runs, JSONView):

@@ -1,0 +1,43 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What may be done to a run, and by whom."""
+from zope.security import canAccess
+
+from cipher.background.i18n import _
+
+
+#: Verb -> the method of the registry that does it.
+METHODS = {
+    'stop': 'requestStop',
+    'retry': 'retry',
+    'remove': 'remove',
+}
+
+
+TITLES = {
+    'stop': _('Stop…'),
+    'retry': _('Retry…'),
+    'remove': _('Remove…'),
+}
+
+
+def mayDo(registry, verb):
+    """Return whether the principal may do that to runs at all."""
+    return canAccess(registry, METHODS[verb])
+
+
+def listVerbs(registry):
+    """Return [(verb, title)] of what the principal may do to runs."""
+    return [(verb, title) for verb, title in TITLES.items()
+            if mayDo(registry, verb)]
