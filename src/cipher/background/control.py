@@ -69,12 +69,15 @@ class ControlThread(threading.Thread):
                     pause = runtime.settings.poll
                 failures = 0
             except Exception as error:
+                failures += 1
+                if not isClosed(runtime.db):
+                    # No wish ends this: while the storage is away there are
+                    # many.
+                    self._end.wait(backOff(failures, cap=FAILURE_PAUSE))
+                # Perhaps it was about to be closed.
                 if isClosed(runtime.db):
                     return runtime.databaseClosed()
-                failures += 1
                 _log_failure(error, failures)
-                # No wish ends this: while the storage is away there are many.
-                self._end.wait(backOff(failures, cap=FAILURE_PAUSE))
             runtime.dispatcher.submitDue()
             # A long poll must not make the beat late.
             pause = min(pause, max(0.0, self._beat_at - time.monotonic()))

@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """The demo's workers, started and watched by its pages."""
+import re
 import time
 
 from zope.event import notify
@@ -36,8 +37,12 @@ class WorkerTests(DemoPagesTestCase):
 
     def waitForText(self, browser, text):
         """Load the page anew until it shows that."""
+        self.waitFor(lambda: text in browser.contents, browser)
+
+    def waitFor(self, condition, browser):
+        """Load the page anew until it is so."""
         deadline = time.monotonic() + LIMIT
-        while text not in browser.contents:
+        while not condition():
             self.assertLess(time.monotonic(), deadline)
             browser.reload()
 
@@ -68,8 +73,9 @@ class WorkerTests(DemoPagesTestCase):
 
     def test_a_flaky_one_waits_for_its_next_attempt(self):
         browser = self.start('flaky', chance='1.0')
-        self.waitForText(browser, '<dd data-text="attempts">1</dd>')
-        self.waitForText(browser, 'data-state="pending"')
+        self.waitFor(lambda: re.search(
+            'data-state="pending".*data-text="attempts">[1-9]<',
+            browser.contents, re.DOTALL), browser)
         self.assertIn('JSONDecodeError', browser.contents)
 
     def test_a_stubborn_one_is_stopped(self):

@@ -15,6 +15,7 @@
 import os
 import threading
 import time
+from unittest import mock
 
 import transaction
 from zope.component import provideAdapter
@@ -274,9 +275,13 @@ class ImplicitTests(FileSiteTests):
         added = self.registry.start('add')
         transaction.commit()
         waitUntil(lambda: self.begin() or added.isFinished(), 'its work')
-        process, = self.registry.listProcesses()
-        self.assertEqual((process.id, process.threads),
-                         (self.runtime.id, 2))
+
+        def process():
+            self.begin()
+            process, = self.registry.listProcesses()
+            return process.id, process.threads
+
+        waitUntil(lambda: process() == (self.runtime.id, 2), 'its threads')
         # The thread still is recorded, and ends as if nothing had been.
         self.assertEqual(self.registry.getStatus(run.id).state, 'running')
         self.stop.set()
@@ -297,14 +302,51 @@ class ImplicitTests(FileSiteTests):
         self.stop.set()
         self.worker.join(LIMIT)
         control = self.runtime._control
+        turn, lock, turns = control._turn, threading.Lock(), []
+
+        def locked():
+            with lock:
+                turns.append(1)
+                return turn()
+
+        control._turn = locked
+        waitUntil(lambda: control.wish() or turns, 'a turn of the runtime')
         transaction.abort()
-        self.connection.close()
-        self.db.close()
+        with lock:   # between two turns
+            self.connection.close()
+            self.db.close()
         control.wish()
         control.join(LIMIT)
         self.assertFalse(control.is_alive())
         self.assertIsNone(switchboard.getRuntime(self.db))
         self.runtime.shutdown()   # nothing is left to do
+        self.assertIn('closed before a shutdown', self.logged.getvalue())
+        self.assertNotIn('Traceback', self.logged.getvalue())
+
+    def test_database_that_is_closed_in_the_middle_of_a_turn(self):
+        self.stop.set()
+        self.worker.join(LIMIT)
+        control = self.runtime._control
+        closing, closed = threading.Event(), threading.Event()
+
+        def turn():
+            closing.set()
+            raise AttributeError('sync')   # its connections go first
+
+        def pause(*args, **options):
+            closed.wait(LIMIT)
+            return 0.0
+
+        with mock.patch('cipher.background.control.backOff', pause):
+            control._turn = turn
+            control.wish()
+            self.assertTrue(closing.wait(LIMIT))
+            transaction.abort()
+            self.connection.close()
+            self.db.close()
+            closed.set()
+            control.join(LIMIT)
+        self.assertFalse(control.is_alive())
         self.assertIn('closed before a shutdown', self.logged.getvalue())
         self.assertNotIn('Traceback', self.logged.getvalue())
 
