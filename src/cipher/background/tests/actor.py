@@ -181,7 +181,9 @@ class Play:
 def main(uri, folder):
     """Obey the commands on the standard input until it ends."""
     hooks.setHooks()
-    control.TELL_INTERVAL = 0.2   # seconds: tests are in a hurry
+    # Seconds: tests are in a hurry, and their leases are short.
+    control.TELL_INTERVAL = 0.2
+    control.FAILURE_PAUSE = 1.0
     declareWorkers(folder)
     play = Play(openDatabase(uri))
     answer = os.fdopen(os.dup(1), 'w')

@@ -141,7 +141,14 @@ def main(folder, threads, drain, *names):
         pass   # the first one; a second one ends the shutdown
     transaction.abort()
     connection.close()
-    touch(folder, 'ending')
+
+    def tell_end():
+        # A second signal is to come in the drain, not before it.
+        while not runtime.is_draining:
+            time.sleep(0.01)
+        touch(folder, 'ending')
+
+    threading.Thread(target=tell_end, daemon=True).start()
     runtime.shutdown()
     db.close()
     touch(folder, 'closed')

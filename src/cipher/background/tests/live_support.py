@@ -18,6 +18,7 @@ import os
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from unittest import mock
 
 import transaction
@@ -156,6 +157,17 @@ class LiveTests(FileSiteTests):
             except ConflictError:
                 pass   # its own thread does so at this moment
 
+    @contextmanager
+    def nothingDue(self):
+        """Let nothing begin meanwhile that waits for its time in memory."""
+        dispatcher = self.runtime.dispatcher
+        dispatcher.submitDue = lambda: None
+        try:
+            yield
+        finally:
+            del dispatcher.submitDue
+            self.runtime.wake()
+
     def waitTurn(self):
         """Wait until the control thread has had a turn from its begin on."""
         keeper = self.runtime._keeper
@@ -207,10 +219,22 @@ class LiveTests(FileSiteTests):
 
     def requestStop(self, run_id, reason=None):
         """Ask a run to stop and commit; return its state."""
-        self.begin()
-        state = self.registry.requestStop(run_id, reason)
-        transaction.commit()
-        return state
+        return self.change(
+            lambda: self.registry.requestStop(run_id, reason))
+
+    def change(self, change):
+        """Commit what *change* does; return what it returns.
+
+        Once more where the runtime wrote the same at this moment.
+        """
+        while True:
+            self.begin()
+            try:
+                result = change()
+                transaction.commit()
+                return result
+            except ConflictError:
+                transaction.abort()
 
     def value(self):
         """Return the committed value of the counter."""

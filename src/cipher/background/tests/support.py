@@ -37,7 +37,7 @@ from cipher.background.installation import addRegistry
 
 
 #: Seconds that a test waits for another thread before it fails.
-LIMIT = 10
+LIMIT = 30
 
 _ZCML = '''
 <configure

@@ -151,7 +151,7 @@ class BrowserTests(BrowserTestCase):
         self.start('Import texts', folder='.', pause=pause)
 
     def test_the_progress_of_an_import_moves(self):
-        self.importTexts('0.8')
+        self.importTexts('1.2')   # long enough for a slow browser
         self.waitForState('running')
         shown = set()
         for _n in range(2):

@@ -98,9 +98,8 @@ class DueTests(LiveTests):
         run = self.registry.get(run_id)
         status = self.waitFinished(run_id)
         self.assertEqual(status.state, 'succeeded')
-        self.assertAlmostEqual(run.due_at, run.created_at + 0.2, 2)
+        self.assertAlmostEqual(run.due_at, run.created_at + 0.2, delta=0.1)
         self.assertGreaterEqual(status.started_at, run.due_at)
-        self.assertLess(status.started_at, run.due_at + 2.0)
 
     def test_near_waits_in_memory(self):
         run_id = self.submit(NEAR - 1.0)

@@ -109,7 +109,7 @@ class ReadOnlyTests(LiveTests):
         startRuntimeOfDatabase(DatabaseOpenedWithRoot(self.db))
         self.assertIsNone(switchboard.getRuntime(self.db))
         self.assertIn('read-only', self.logged.getvalue())
-        self.assertEqual(threads(), [])
+        waitUntil(lambda: not threads(), 'no thread left')
         self.assertEqual(os.path.getsize(self.path), size)
 
     def test_row_57_pages_of_a_read_only_database(self):
@@ -140,7 +140,7 @@ class ReadOnlyTests(LiveTests):
         worker.start()
         worker.join(LIMIT)
         self.assertEqual(seen, [None])
-        self.assertEqual(threads(), [])
+        waitUntil(lambda: not threads(), 'no thread left')
 
     def test_row_57_pages_of_a_historical_connection(self):
         before = self.db.lastTransaction()
@@ -285,7 +285,7 @@ class BadDatabaseTests(FileSiteTests):
         with self.assertRaisesRegex(InvalidDatabase, pattern):
             startRuntime(self.db)
         self.assertIsNone(switchboard.getRuntime(self.db))
-        self.assertEqual(threads(), [])
+        waitUntil(lambda: not threads(), 'no thread left')
         # As at the start of an application.
         provideUtility(RuntimeSettings(), IRuntimeSettings)
         with self.assertRaises(InvalidDatabase):

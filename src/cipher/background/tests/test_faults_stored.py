@@ -148,13 +148,13 @@ class ClockTests(LiveTests):
 
     def test_row_33_other_process_is_not_dead_for_its_clock(self):
         # Neither an hour ahead nor behind: what counts is that it beats.
-        other = self.addProcess()
-        run = self.registry.start('work')
-        run.claim(other.id, time.time(), must_not_rerun=False)
-        transaction.commit()
         keeper = self.runtime._keeper
         census = getattr(keeper, '_census', keeper)
         with mock.patch.object(census, '_is_exclusive', False):
+            other = self.addProcess()
+            run = self.registry.start('work')
+            run.claim(other.id, time.time(), must_not_rerun=False)
+            transaction.commit()
             for n in range(5):
                 self.begin()
                 other.beat.count += 1

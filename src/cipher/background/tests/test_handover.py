@@ -219,6 +219,7 @@ class HandOverTests(ZEOTests):
                 and run.isFinished() and run.owner == process_id]
 
     def test_what_waits_moves_to_an_idle_process(self):
+        self.patch('cipher.background.adoption.RELIEF_INTERVAL', 1000.0)
         # Both threads of this process are stuck, all lanes are its own.
         stuck = self.startSlow(2)
         added = self.web.start('add', number=40)
@@ -226,7 +227,7 @@ class HandOverTests(ZEOTests):
         self.assertEqual(self.doneBy(self.runtime.id, added), [])
         other = self.act()
         done = waitUntil(lambda: self.doneBy(other.id, added),
-                         'that the other one did some', 3)
+                         'that the other one did some', LONG)
         # Nothing of it had begun: it need not be claimed.
         run = self.registry.get(done[0])
         self.assertEqual((run.epoch, run.attempts), (0, 1))

@@ -102,7 +102,7 @@ class LimitTests(LiveTests):
     def setUp(self):
         super().setUp()
         self.lock = threading.Lock()
-        self.running = self.most = 0
+        self.running = self.most = self.wanted = 0
         self.order = []
 
     def work(self, worker):
@@ -110,6 +110,8 @@ class LimitTests(LiveTests):
             self.running += 1
             self.most = max(self.most, self.running)
             self.order.append(worker.run_id)
+        # Until so many did run at a time, and some time for one too many.
+        waitUntil(lambda: self.most >= self.wanted, 'that others run')
         worker.wait(0.01)
         with self.lock:
             self.running -= 1
@@ -135,6 +137,7 @@ class LimitTests(LiveTests):
             for on_interrupt in RERUN, FAIL:
                 with self.subTest(limit=limit, on_interrupt=on_interrupt):
                     self.most = 0
+                    self.wanted = limit
                     declareWorker('work', self.work, max_running=limit,
                                   on_interrupt=on_interrupt)
                     runs = [self.start('work') for _ in range(12)]

@@ -110,8 +110,8 @@ class PauseTests(LiveShelfTests):
         declareWorker('work', work)
         snoozed = self.start('work')
         self.gate.waitReached()
+        self.pause()   # before the other one is due
         delayed, = self.startMany('work', 1, delay=0.05)
-        self.pause()
         self.gate.open()
         self.waitShelved(work=2)
         self.assertEqual(self.order, [snoozed])
@@ -173,8 +173,8 @@ class PauseTests(LiveShelfTests):
 
         waitUntil(worker).requestStop()
         self.waitFinished(service.id)
-        state = self.registry.services['work']
-        state.not_before = 0.0
+        self.registry.services['work'].not_before = 0.0
+        transaction.commit()
         self.waitTurn()
         self.begin()
         self.assertEqual(len(self.registry.listRuns().items), 1)

@@ -28,6 +28,7 @@ from cipher.background.tests.administration_support import AdministrationTests
 from cipher.background.tests.administration_support import another
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
+from cipher.background.tests.live_support import waitUntil
 from cipher.background.timetable import LATE_AFTER
 from cipher.background.timetable import tick
 
@@ -109,6 +110,9 @@ class WakeTests(LiveTests):
         declareWorker('work', lambda worker: None)
         provideUtility(Schedule('daily', 'work', every=86400.0), ISchedule,
                        'daily')
+        # Its state is written once, at the first sight.
+        waitUntil(lambda: self.begin()
+                  or self.registry.listSchedules()[0].next_at)
         woken = []
         self.runtime.wake = lambda items=(): woken.append(items)
         for call in (

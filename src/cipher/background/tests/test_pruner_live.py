@@ -58,7 +58,9 @@ class LivePrunerTests(LiveTests):
         for thread in threads:
             thread.join(60)
         waitUntil(lambda: len(set(done)) == 600, 'the work', 60)
-        self.assertEqual(sorted(done), sorted(started))
+        self.assertEqual(sorted(set(done)), sorted(started))
+        # What conflicts at its end is done again.
+        self.assertLessEqual(len(done), 600 + self.runtime.conflicts)
 
         def number():
             self.begin()
@@ -69,8 +71,7 @@ class LivePrunerTests(LiveTests):
         waitUntil(lambda: number() <= limit, 'the pruning')
         self.waitTurn()
         self.assertGreaterEqual(number(), 20)
-        self.assertEqual(self.registry.getCounts()['work'],
-                         {SUCCEEDED: number()})
+        self.assertEqual(set(self.registry.getCounts()['work']), {SUCCEEDED})
         self.assertEqual(self.status(slow).state, 'running')
         self.gate.open()
         self.assertEqual(self.waitFinished(slow).state, SUCCEEDED)
@@ -82,8 +83,9 @@ class LivePrunerTests(LiveTests):
                       keep=0)
         for _ in range(60):
             self.start('work')
-        waitUntil(lambda: len(done) == 60, 'the work')
+        waitUntil(lambda: len(set(done)) == 60, 'the work')
         self.runtime.shutdown()
+        conflicts = self.runtime.conflicts
         waiting = [self.start('work') for _ in range(3)]
         self.runtime = self.startRuntime()
         for run_id in waiting:
@@ -95,4 +97,6 @@ class LivePrunerTests(LiveTests):
 
         waitUntil(lambda: not unfinished(), 'the end of all')
         self.waitTurn()
-        self.assertEqual(len(done), 63)
+        self.assertEqual(len(set(done)), 63)
+        self.assertLessEqual(
+            len(done), 63 + conflicts + self.runtime.conflicts)

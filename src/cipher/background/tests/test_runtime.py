@@ -76,7 +76,7 @@ class StartTests(LiveTests):
             transaction.commit()
             self.assertTrue(has_begun.wait(LIMIT))
             took.append(time.perf_counter() - began_at)
-        self.assertLess(min(took), 0.2)
+        self.assertLess(min(took), 1.0)
 
     def test_row_39_aborted_start_leaves_no_run_and_no_work(self):
         declareWorker('work', increment)

@@ -25,6 +25,7 @@ from cipher.background.tests.cluster_support import PostgreSQLTests
 from cipher.background.tests.cluster_support import ZEOTests
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.live_support import waitUntil
+from cipher.background.tests.support import LIMIT
 
 
 try:
@@ -146,7 +147,7 @@ class StopTests:
                 status = self.waitFinal(run_id, 'stopped')
                 self.assertEqual(status.stop.reason, 'enough')
                 # Long before the work would have ended by itself.
-                waitUntil(lambda: not other.live(), 'its end', 5)
+                waitUntil(lambda: not other.live(), 'its end', LIMIT / 2)
         self.assertEqual(self.value(), 0)
 
     def run_of(self, run_id):
