@@ -129,6 +129,23 @@ class ClusterTests(LiveTests):
         waitUntil(lambda: ids_now() == set(ids),
                   'that the processes are %r' % (ids,), LONG)
 
+    def checkKilled(self):
+        """Kill a process in the middle of its work; see what comes of it."""
+        other = self.act(threads=3)
+        rerun, taken, fail = (
+            other.start(name)[0] for name in ('rerun', 'taken rerun', 'fail'))
+        self.waitInside('taken')
+        self.waitForeign(fail)
+        other.kill()
+        self.letGoOn()
+        self.assertEqual(
+            self.waitFinal(fail, 'interrupted').interruptions, 1)
+        self.assertEqual(
+            self.waitFinal(taken, 'succeeded').interruptions, 1)
+        self.waitFinal(rerun, 'succeeded')
+        self.assertEqual(self.value(), 2)
+        self.waitProcesses(self.runtime.id)
+
     def waitForeign(self, run_id):
         """Wait until this process knows that another works on the run."""
         def is_running():

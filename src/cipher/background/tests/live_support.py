@@ -66,6 +66,20 @@ def waitUntil(condition, what='the condition', limit=LIMIT):
         pause.wait(0.005)
 
 
+@contextmanager
+def noThread(name):
+    """Let the machine have no thread of that name left."""
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with mock.patch('threading.Thread.start', refuse):
+        yield
+
+
 def waitForLanes(runtime):
     """Wait until a runtime has lanes of its own."""
     waitUntil(lambda: not runtime.backlog.is_behind

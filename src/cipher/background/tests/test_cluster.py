@@ -56,20 +56,7 @@ class WorkTests:
             self.assertEqual(self.status(run_id).interruptions, 0)
 
     def test_row_02_and_03_killed(self):
-        other = self.act(threads=3)
-        rerun, taken, fail = (
-            other.start(name)[0] for name in ('rerun', 'taken rerun', 'fail'))
-        self.waitInside('taken')
-        self.waitForeign(fail)
-        other.kill()
-        self.letGoOn()
-        self.assertEqual(
-            self.waitFinal(fail, 'interrupted').interruptions, 1)
-        self.assertEqual(
-            self.waitFinal(taken, 'succeeded').interruptions, 1)
-        self.waitFinal(rerun, 'succeeded')
-        self.assertEqual(self.value(), 2)
-        self.waitProcesses(self.runtime.id)
+        self.checkKilled()
 
 
 class RestartTests:

@@ -90,6 +90,16 @@ class BrowserLayer:
         cls.stack.close()
 
 
+def openPage(context, complaints):
+    """Return a page of that context that adds its errors to *complaints*."""
+    context.set_default_timeout(LIMIT * 1000)
+    page = context.new_page()
+    page.on('pageerror', lambda error: complaints.append(str(error)))
+    page.on('console', lambda message: complaints.append(message.text)
+            if message.type == 'error' else None)
+    return page
+
+
 class BrowserTestCase(unittest.TestCase):
     """A page of the demo's administrator; no error may come to its console."""
 
@@ -106,14 +116,9 @@ class BrowserTestCase(unittest.TestCase):
             locale='en', viewport={'width': 1200, 'height': 800},
             http_credentials={'username': 'admin', 'password': 'admin'},
             **self.options)
-        context.set_default_timeout(LIMIT * 1000)
         self.addCleanup(context.close)
-        self.page = context.new_page()
         self.complaints = []
-        self.page.on('pageerror', lambda error: self.complaints.append(
-            str(error)))
-        self.page.on('console', lambda message: self.complaints.append(
-            message.text) if message.type == 'error' else None)
+        self.page = openPage(context, self.complaints)
 
     def tearDown(self):
         self.assertEqual([], self.complaints)

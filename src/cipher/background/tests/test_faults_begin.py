@@ -41,6 +41,7 @@ from cipher.background.tests.live_support import Database
 from cipher.background.tests.live_support import FileSiteTests
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
+from cipher.background.tests.live_support import noThread
 from cipher.background.tests.live_support import waitUntil
 from cipher.background.tests.support import LIMIT
 from cipher.background.thread import BackgroundWorkerThread
@@ -217,14 +218,7 @@ class NoThreadTests(LiveTests):
         self.runtime.shutdown()
         declareWorker('work', lambda worker: None)
         run_id = self.start('work')
-        start = threading.Thread.start
-
-        def refuse(thread):
-            if thread.name == 'background-2':
-                raise RuntimeError("can't start new thread")
-            start(thread)
-
-        with mock.patch('threading.Thread.start', refuse):
+        with noThread('background-2'):
             with self.assertRaisesRegex(RuntimeError, "can't start"):
                 startRuntime(self.db, RuntimeSettings())
         self.assertIsNone(switchboard.getRuntime(self.db))

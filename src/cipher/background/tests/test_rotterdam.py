@@ -34,6 +34,7 @@ import cipher.background.tests
 from cipher.background.tests import browser_support
 from cipher.background.tests.test_demo_browser import ARGUMENTS
 from cipher.background.tests.test_demo_browser import find_browser
+from cipher.background.tests.test_demo_browser import openPage
 from cipher.background.tests.test_demo_browser import sync_playwright
 from cipher.background.tests.test_demo_server import LIMIT
 
@@ -244,13 +245,8 @@ class TestRealBrowser(browser_support.BrowserTests):
             locale='en', viewport={'width': 1200, 'height': 500},
             # The host has no page that asks who comes.
             extra_http_headers={'Authorization': 'Basic ' + LOGIN})
-        context.set_default_timeout(LIMIT * 1000)
-        self.page = context.new_page()
         self.complaints = []
-        self.page.on('pageerror', lambda error: self.complaints.append(
-            str(error)))
-        self.page.on('console', lambda message: self.complaints.append(
-            message.text) if message.type == 'error' else None)
+        self.page = openPage(context, self.complaints)
 
     def test_from_the_tab_of_the_site_to_a_run(self):
         run_id = self.makeRun().id

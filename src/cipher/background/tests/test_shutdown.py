@@ -24,6 +24,7 @@ from cipher.background import switchboard
 from cipher.background.interfaces import FAIL
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
+from cipher.background.tests.live_support import noThread
 from cipher.background.tests.live_support import waitUntil
 from cipher.background.tests.support import LIMIT
 from cipher.background.thread import BackgroundWorkerThread
@@ -209,14 +210,7 @@ class ShutdownTests(LiveTests):
         self.assertIsNone(switchboard.getRuntime(self.db))
 
     def test_shutdown_where_no_thread_can_be_started(self):
-        start = threading.Thread.start
-
-        def refuse(thread):
-            if thread.name == 'background-end':
-                raise RuntimeError("can't create new thread")
-            start(thread)
-
-        with mock.patch('threading.Thread.start', refuse):
+        with noThread('background-end'):
             self.runtime.shutdown()
         self.begin()
         self.assertEqual(self.registry.listProcesses(), [])

@@ -172,20 +172,7 @@ class LeaseTests:
                    lambda record: False)
 
     def test_row_03_killed_on_another_machine(self):
-        other = self.act(threads=3)
-        rerun, taken, fail = (
-            other.start(name)[0] for name in ('rerun', 'taken rerun', 'fail'))
-        self.waitInside('taken')
-        self.waitForeign(fail)
-        other.kill()
-        self.letGoOn()
-        self.waitFinal(rerun, 'succeeded')
-        self.assertEqual(
-            self.waitFinal(taken, 'succeeded').interruptions, 1)
-        self.assertEqual(
-            self.waitFinal(fail, 'interrupted').interruptions, 1)
-        self.assertEqual(self.value(), 2)
-        self.waitProcesses(self.runtime.id)
+        self.checkKilled()
 
     def test_row_34_owner_is_paused_beyond_its_lease(self):
         other = self.act()
