@@ -24,7 +24,6 @@ from cipher.background.interfaces import RunFailedEvent
 from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.process import ProcessRecord
 from cipher.background.process import getDirectory
-from cipher.background.testing import SetClock
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.support import SiteTests
 from cipher.background.tests.support import login
@@ -61,9 +60,7 @@ class AdministrationTests(SiteTests):
 
     def setUp(self):
         super().setUp()
-        self.clock = SetClock(BEGIN)
-        self.clock.__enter__()
-        self.addCleanup(self.clock.__exit__)
+        self.clock = self.setClock(BEGIN)
         declareWorker('work', lambda worker, **input: None)
         login('admin')
 

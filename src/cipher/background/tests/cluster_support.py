@@ -129,6 +129,14 @@ class ClusterTests(LiveTests):
         waitUntil(lambda: ids_now() == set(ids),
                   'that the processes are %r' % (ids,), LONG)
 
+    def assertToldOnce(self, ids):
+        """Assert that each run of ``tell`` began in one process only."""
+        with open(os.path.join(self.path, 'tell')) as told:
+            # A conflict at its end begins it again, in the same process.
+            begun = set(told.read().split())
+        self.assertEqual(sorted(line.partition(':')[0] for line in begun),
+                         sorted(ids))
+
     def checkKilled(self):
         """Kill a process in the middle of its work; see what comes of it."""
         other = self.act(threads=3)

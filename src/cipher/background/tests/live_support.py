@@ -18,6 +18,7 @@ import os
 import tempfile
 import threading
 import time
+import traceback
 from contextlib import contextmanager
 from unittest import mock
 
@@ -29,6 +30,7 @@ from ZODB.POSException import ConflictError
 from zope.component import provideUtility
 from zope.security.management import queryInteraction
 
+from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import IWorkerType
 from cipher.background.runtime import RuntimeSettings
@@ -37,6 +39,7 @@ from cipher.background.testing import setUpLogging
 from cipher.background.testing import tearDownLogging
 from cipher.background.tests.support import LIMIT
 from cipher.background.tests.support import SiteTests
+from cipher.background.thread import BackgroundWorkerThread
 from cipher.background.workertype import WorkerType
 
 
@@ -53,6 +56,20 @@ def declareWorker(name, handler=None, **values):
     return worker_type
 
 
+def declareKinds():
+    """Declare ``rerun``, ``fail`` and ``loop``; return what they began."""
+    called = []
+
+    class Loop(BackgroundWorkerThread):
+        def scheduleNextWork(self):
+            called.append('loop')
+
+    declareWorker('rerun', called.append)
+    declareWorker('fail', called.append, on_interrupt=FAIL)
+    declareWorker('loop', factory=Loop, is_loop=True)
+    return called
+
+
 def waitUntil(condition, what='the condition', limit=LIMIT):
     """Wait until *condition* holds; return what it gave."""
     deadline = time.monotonic() + limit
@@ -64,6 +81,30 @@ def waitUntil(condition, what='the condition', limit=LIMIT):
         if time.monotonic() > deadline:
             raise AssertionError('%s did not come true' % what)
         pause.wait(0.005)
+
+
+def inFork(check):
+    """Return the exit status of a fork that calls *check*."""
+    pid = os.fork()
+    if pid == 0:   # pragma: no cover (coverage does not follow)
+        status = 1
+        try:
+            check()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    deadline = time.monotonic() + LIMIT
+    done = 0
+    while not done and time.monotonic() < deadline:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.01)
+    if not done:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        raise AssertionError('the child hangs')
+    return status
 
 
 @contextmanager

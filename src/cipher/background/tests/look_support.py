@@ -21,7 +21,6 @@ from cipher.background.interfaces import RunFailedEvent
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.interfaces import RunSucceededEvent
-from cipher.background.testing import SetClock
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.support import SiteTests
 
@@ -38,9 +37,7 @@ class LookTests(SiteTests):
 
     def setUp(self):
         super().setUp()
-        self.clock = SetClock(NOW)
-        self.clock.__enter__()
-        self.addCleanup(self.clock.__exit__)
+        self.clock = self.setClock(NOW)
         for name in 'work', 'other':
             declareWorker(name, print)
 

@@ -34,6 +34,7 @@ from zope.site.site import LocalSiteManager
 from zope.testing import cleanup
 
 from cipher.background.installation import addRegistry
+from cipher.background.testing import SetClock
 
 
 #: Seconds that a test waits for another thread before it fails.
@@ -121,6 +122,13 @@ class ComponentTests(unittest.TestCase):
         cleanup.cleanUp()
         hooks.setHooks()
         self.addCleanup(self._clean_up)
+
+    def setClock(self, now=None):
+        """Set the clock of the package by hand from now on; return it."""
+        clock = SetClock(now)
+        clock.__enter__()
+        self.addCleanup(clock.__exit__)
+        return clock
 
     def _clean_up(self):
         transaction.abort()

@@ -29,7 +29,6 @@ from cipher.background.lifecycle import LONGEST_DELAY
 from cipher.background.run import WorkerRun
 from cipher.background.runtime import Runtime
 from cipher.background.runtime import RuntimeSettings
-from cipher.background.testing import SetClock
 from cipher.background.tests.live_support import FileSiteTests
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
@@ -43,9 +42,7 @@ class DueTests(LiveTests):
 
     def setUp(self):
         super().setUp()
-        self.clock = SetClock()
-        self.clock.__enter__()
-        self.addCleanup(self.clock.__exit__)
+        self.clock = self.setClock()
         self.calls = []
         self.declare()
 
@@ -255,9 +252,7 @@ class ManyDueTests(FileSiteTests):
         self.runtime = Runtime(self.db, RuntimeSettings(threads=2))
         self.keeper = self.runtime._keeper
         self.addCleanup(self.runtime._leave)
-        self.clock = SetClock(1000000.0)
-        self.clock.__enter__()
-        self.addCleanup(self.clock.__exit__)
+        self.clock = self.setClock(1000000.0)
         declareWorker('work', lambda worker: None)
 
     def loads(self, function, *args):

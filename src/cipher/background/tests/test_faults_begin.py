@@ -14,7 +14,6 @@
 """What a runtime finds when it begins: bad settings, a bad database."""
 import os
 import threading
-import time
 from unittest import mock
 
 import transaction
@@ -41,6 +40,7 @@ from cipher.background.tests.live_support import Database
 from cipher.background.tests.live_support import FileSiteTests
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
+from cipher.background.tests.live_support import inFork
 from cipher.background.tests.live_support import noThread
 from cipher.background.tests.live_support import waitUntil
 from cipher.background.tests.support import LIMIT
@@ -243,33 +243,9 @@ class ForkTests(LiveTests):
 
         declareWorker('work', lambda worker: None)
         pool = getPool(self.db, self.registry._p_oid)
-        self.assertEqual(self.inChild(check), 0)
+        self.assertEqual(inFork(check), 0)
         self.assertIs(switchboard.getRuntime(self.db), self.runtime)
         self.assertEqual(self.carryOut('work').state, 'succeeded')
-
-    def inChild(self, check):
-        """Return the exit status of a fork that calls *check*."""
-        pid = os.fork()
-        if pid == 0:   # pragma: no cover (coverage does not follow)
-            status = 1
-            try:
-                check()
-                status = 0
-            except BaseException:
-                import traceback
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-        deadline = time.monotonic() + LIMIT
-        done = 0
-        while not done and time.monotonic() < deadline:
-            done, status = os.waitpid(pid, os.WNOHANG)
-            time.sleep(0.01)
-        if not done:
-            os.kill(pid, 9)
-            os.waitpid(pid, 0)
-            raise AssertionError('the child hangs')
-        return status
 
 
 class BadDatabaseTests(FileSiteTests):

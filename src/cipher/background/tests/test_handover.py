@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """Processes that share lanes: the plan, the tickets, and the hand-over."""
-import os
 import random
 import unittest
 
@@ -451,11 +450,7 @@ class HandOverTests(ZEOTests):
         self.runtime.quiet()
         ids += self.web.start('tell', number=20)
         self.assertEqual(self.waitAll(), len(ids))
-        with open(os.path.join(self.path, 'tell')) as told:
-            # A conflict at its end begins it again, in the same process.
-            begun = set(told.read().split())
-        self.assertEqual(sorted(line.partition(':')[0] for line in begun),
-                         sorted(ids))
+        self.assertToldOnce(ids)
         self.begin()
         self.assertFalse(any(
             record.live.runs for record

@@ -30,7 +30,6 @@ from cipher.background.pruner import BATCH
 from cipher.background.pruner import Pruner
 from cipher.background.runtime import Runtime
 from cipher.background.runtime import RuntimeSettings
-from cipher.background.testing import SetClock
 from cipher.background.tests.live_support import FileSiteTests
 from cipher.background.tests.live_support import declareWorker
 
@@ -44,9 +43,7 @@ class PrunerTests(FileSiteTests):
 
     def setUp(self):
         super().setUp()
-        self.clock = SetClock(BEGIN)
-        self.clock.__enter__()
-        self.addCleanup(self.clock.__exit__)
+        self.clock = self.setClock(BEGIN)
         self.pruner = self.makePruner(self.registry.lanes)
         for name in 'work', 'other':
             declareWorker(name, lambda worker: None)

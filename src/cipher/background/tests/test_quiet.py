@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """Processes that are to begin nothing new, or to end their work."""
-import os
 import threading
 import time
 from unittest import mock
@@ -375,11 +374,7 @@ class RollingRestartTests(ZEOTests):
             actors.append(self.act())
             ids += self.startSome()
         self.assertEqual(self.waitAll(), len(ids))
-        with open(os.path.join(self.path, 'tell')) as told:
-            # A conflict at its end begins it again, in the same process.
-            begun = set(told.read().split())
-        self.assertEqual(sorted(line.partition(':')[0] for line in begun),
-                         sorted(ids))
+        self.assertToldOnce(ids)
         self.begin()
         for run_id in ids:
             run = self.registry.get(run_id)

@@ -54,9 +54,7 @@ class AttemptTests(FileSiteTests):
 
     def setUp(self):
         super().setUp()
-        self.clock = SetClock(1000000.0)
-        self.clock.__enter__()
-        self.addCleanup(self.clock.__exit__)
+        self.clock = self.setClock(1000000.0)
 
     def start(self, work=None, **values):
         declareWorker('work', work, **values)

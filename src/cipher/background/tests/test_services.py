@@ -30,7 +30,6 @@ from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import RunFailedEvent
-from cipher.background.testing import SetClock
 from cipher.background.testing import setUpLogging
 from cipher.background.testing import tearDownLogging
 from cipher.background.tests.live_support import LiveTests
@@ -53,9 +52,7 @@ class ServiceTestCase(SiteTests):
 
     def setUp(self):
         super().setUp()
-        self.clock = SetClock(BEGIN)
-        self.clock.__enter__()
-        self.addCleanup(self.clock.__exit__)
+        self.clock = self.setClock(BEGIN)
         self.type = declareWorker(
             'mail', factory=BackgroundWorkerThread, is_loop=True,
             autostart=True)

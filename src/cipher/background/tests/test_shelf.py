@@ -25,7 +25,6 @@ from cipher.background.cursor import shelfKey
 from cipher.background.dispatcher import NEAR
 from cipher.background.dispatcher import Dispatcher
 from cipher.background.interfaces import Snooze
-from cipher.background.testing import SetClock
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.live_support import waitUntil
@@ -481,9 +480,7 @@ class DueTests(LiveShelfTests):
     """More are due soon than there is memory."""
 
     def test_more_than_there_is_memory_for(self):
-        clock = SetClock()
-        clock.__enter__()
-        self.addCleanup(clock.__exit__)
+        clock = self.setClock()
         declareWorker('work', lambda worker: self.order.append(worker.run_id))
         runs = self.startMany('work', 200, delay=NEAR - 1)
 

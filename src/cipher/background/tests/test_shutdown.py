@@ -12,18 +12,17 @@
 #
 ##############################################################################
 """The end of a runtime: drain, interruption, fork; and that nothing leaks."""
-import os
 import threading
-import time
 from unittest import mock
 
 import transaction
 from zope.component.hooks import getSite
 
 from cipher.background import switchboard
-from cipher.background.interfaces import FAIL
 from cipher.background.tests.live_support import LiveTests
+from cipher.background.tests.live_support import declareKinds
 from cipher.background.tests.live_support import declareWorker
+from cipher.background.tests.live_support import inFork
 from cipher.background.tests.live_support import noThread
 from cipher.background.tests.live_support import waitUntil
 from cipher.background.tests.support import LIMIT
@@ -159,15 +158,7 @@ class ShutdownTests(LiveTests):
                 self.gate.stop()
             return entered
 
-        called = []
-
-        class Loop(BackgroundWorkerThread):
-            def scheduleNextWork(self):
-                called.append('loop')
-
-        declareWorker('rerun', called.append)
-        declareWorker('fail', called.append, on_interrupt=FAIL)
-        declareWorker('loop', factory=Loop, is_loop=True)
+        called = declareKinds()
         for name in 'rerun', 'fail', 'loop':
             with self.subTest(name):
                 self.runtime.enter = enter_and_stop
@@ -219,19 +210,11 @@ class ShutdownTests(LiveTests):
         declareWorker('work', lambda worker: self.gate.stop())
         self.start('work')
         self.gate.waitReached()
-        pid = os.fork()
-        if pid == 0:   # pragma: no cover (coverage does not follow)
-            status = 1
-            try:
-                self.runtime.shutdown()
-                switchboard.wake(self.db, [(b'', 1, 1)])
-                if switchboard.getRuntime(self.db) is None:
-                    status = 0
-            finally:
-                os._exit(status)
-        deadline = time.monotonic() + LIMIT
-        done = 0
-        while not done and time.monotonic() < deadline:
-            done, status = os.waitpid(pid, os.WNOHANG)
-        self.assertEqual((done, status), (pid, 0))
+
+        def check():
+            self.runtime.shutdown()
+            switchboard.wake(self.db, [(b'', 1, 1)])
+            self.assertIsNone(switchboard.getRuntime(self.db))
+
+        self.assertEqual(inFork(check), 0)
         self.assertIs(switchboard.getRuntime(self.db), self.runtime)

@@ -18,12 +18,12 @@ import transaction
 from ZODB.POSException import ConflictError
 from zope.component.hooks import getSite
 
-from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import RunNotStoppable
 from cipher.background.live import LiveRun
 from cipher.background.live import Ticket
 from cipher.background.recording import writeError
 from cipher.background.tests.live_support import LiveTests
+from cipher.background.tests.live_support import declareKinds
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.live_support import waitUntil
 from cipher.background.tests.support import LIMIT
@@ -135,15 +135,7 @@ class StopTests(LiveTests):
                 self.gate.stop()
             return entered
 
-        called = []
-
-        class Loop(BackgroundWorkerThread):
-            def scheduleNextWork(self):
-                called.append('loop')
-
-        declareWorker('rerun', called.append)
-        declareWorker('fail', called.append, on_interrupt=FAIL)
-        declareWorker('loop', factory=Loop, is_loop=True)
+        called = declareKinds()
         self.runtime.enter = enter_and_stop
         for name in 'rerun', 'fail', 'loop':
             with self.subTest(name):

@@ -28,7 +28,6 @@ from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import ScheduleNotFound
 from cipher.background.schedule import Schedule
-from cipher.background.testing import SetClock
 from cipher.background.testing import setUpLogging
 from cipher.background.testing import tearDownLogging
 from cipher.background.tests.live_support import declareWorker
@@ -57,9 +56,7 @@ class TimetableTests(SiteTests):
 
     def setUp(self):
         super().setUp()
-        self.clock = SetClock(BEGIN)
-        self.clock.__enter__()
-        self.addCleanup(self.clock.__exit__)
+        self.clock = self.setClock(BEGIN)
         declareWorker('report', lambda worker: None)
         self.schedule = schedule()
 
