@@ -14,7 +14,8 @@
 """Which errors another try may not meet again.
 
 ZODB and ZEO say so by ``TransientError``.  RelStorage lets the errors of its
-driver through when the connection to its server is lost.
+driver through when the connection to its server is lost.  A ZEO server whose
+end interrupts an answer sends the error of that, which its client wraps.
 """
 from transaction.interfaces import TransientError
 
@@ -24,8 +25,15 @@ def isTransient(error, db):
 
     True for conflicts, and where the storage was away.
     """
-    return isinstance(error, TransientError) or _is_of_relstorage(
-        error, getattr(db, 'storage', None))
+    storage = getattr(db, 'storage', None)
+    return (isinstance(error, TransientError)
+            or _is_of_relstorage(error, storage)
+            or _is_of_zeo(error, storage))
+
+
+def _is_of_zeo(error, storage):
+    return type(storage).__module__.startswith('ZEO.') and _is_a(
+        error, 'ServerException')
 
 
 def _is_of_relstorage(error, storage):
@@ -37,8 +45,11 @@ def _is_of_relstorage(error, storage):
         # The work itself may use the same driver, for a database of its own.
         return _came_through(error, 'relstorage.')
     # "Retrying may succeed", say its authors, but it is no TransientError.
-    return any(kind.__name__ == 'UnableToAcquireLockError'
-               for kind in type(error).__mro__)
+    return _is_a(error, 'UnableToAcquireLockError')
+
+
+def _is_a(error, name):
+    return any(kind.__name__ == name for kind in type(error).__mro__)
 
 
 def _came_through(error, package):

@@ -30,6 +30,10 @@ class Disconnected(Exception):
     """What a driver raises, whoever uses it."""
 
 
+class ServerException(Exception):
+    """As that of ZEO is called."""
+
+
 class UnableToAcquireLockError(Exception):
     """As that of RelStorage is called."""
 
@@ -84,6 +88,15 @@ class TransientTests(unittest.TestCase):
 
     def test_lock_that_took_too_long(self):
         self.assertIs(True, UnableToAcquireLockError())
+
+    def test_server_that_fails(self):
+        module = types.ModuleType('ZEO.ClientStorage')
+        exec('class ClientStorage:\n    pass\n', module.__dict__)
+        db = SimpleNamespace(storage=module.ClientStorage())
+        error = ServerException(('builtins.SystemError', ('read',)))
+        self.assertIs(True, error, db)
+        self.assertIs(False, ValueError(), db)
+        self.assertIs(False, error)   # of another database, within the work
 
     def test_other_storages(self):
         db = DB(None)
