@@ -15,7 +15,8 @@
 
 ZODB and ZEO say so by ``TransientError``.  RelStorage lets the errors of its
 driver through when the connection to its server is lost.  A ZEO server whose
-end interrupts an answer sends the error of that, which its client wraps.
+end interrupts an answer sends the error of that, which its client wraps; and
+when it begins again it gives oids a second time that a client has in stock.
 """
 from transaction.interfaces import TransientError
 
@@ -28,7 +29,15 @@ def isTransient(error, db):
     storage = getattr(db, 'storage', None)
     return (isinstance(error, TransientError)
             or _is_of_relstorage(error, storage)
-            or _is_of_zeo(error, storage))
+            or _is_of_zeo(error, storage)
+            or _is_of_an_oid(error))
+
+
+def _is_of_an_oid(error):
+    # The next try takes the next oid.
+    return (isinstance(error, ValueError)
+            and error.args == ('A different object already has the same oid',)
+            and _came_through(error, 'ZODB.'))
 
 
 def _is_of_zeo(error, storage):

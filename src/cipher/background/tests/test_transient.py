@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 import transaction
+from persistent.mapping import PersistentMapping
 from transaction.interfaces import TransientError
 from ZODB.DB import DB
 from ZODB.POSException import ConflictError
@@ -97,6 +98,22 @@ class TransientTests(unittest.TestCase):
         self.assertIs(True, error, db)
         self.assertIs(False, ValueError(), db)
         self.assertIs(False, error)   # of another database, within the work
+
+    def test_oid_that_was_given_twice(self):
+        db = DB(None)
+        self.addCleanup(db.close)
+        connection = db.open()
+        self.addCleanup(connection.close)
+        self.addCleanup(transaction.abort)
+        root = connection.root()
+        root['first'] = first = PersistentMapping()
+        transaction.commit()
+        connection.new_oid = lambda: first._p_oid
+        root['second'] = PersistentMapping()
+        error = raised(transaction.commit)
+        self.assertIs(True, error, db)
+        self.assertIs(False, raised(self.storage.load, ValueError(
+            *error.args)), db)
 
     def test_other_storages(self):
         db = DB(None)
