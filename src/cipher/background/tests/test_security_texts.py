@@ -41,7 +41,8 @@ from cipher.background.workertype import WorkerType
 
 
 PAYLOADS = (
-    '"><svg onload=alert(1)>', "'", '{{7*7}}', 'javascript:alert(1)',
+    '"><svg onload=alert(1)>', "'", '{{7*7}}', '{{7777*7777}}',
+    'javascript:alert(1)',
     '</script>', 'a lone \ud800 surrogate', 'a NUL \0 here',
     'right \u202e to left', 'CR\r\nLF', 'ESC \x1b[31m')
 PAYLOAD = ' '.join(PAYLOADS)
@@ -143,7 +144,7 @@ class TestPages(PayloadTests):
         self.assertEqual(text.count('</script>'), 1)
         self.assertNotRegex(text, r'(href|src|action)="\s*javascript:')
         self.assertNotIn("'>", re.sub('="[^"]*"', '', text))
-        self.assertNotIn('49', re.findall(r'\{\{7\*7\}\}|\b49\b', text))
+        self.assertNotIn(str(7777 * 7777), text)
         for unfit in UNFIT:
             self.assertNotIn(unfit, text)
         return text
