@@ -197,7 +197,7 @@ class TestRun(VerbTests):
         browser.getControl('Reason').value = 'Personal data'
         browser.getControl('Remove the run').click()
         self.assertEqual(browser.url, BASE + '/runs.html')
-        self.assertNotIn(failed, browser.contents)
+        self.assertNotIn('/%s/' % failed, browser.contents)
         self.assertEqual(self.last(), ('remove', failed, 'Personal data'))
         self.assertEqual(self.get(failed).status_int, 404)
 
