@@ -109,8 +109,11 @@ class Looking:
 
     def getCounts(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return self._count(Watch(self))
+
+    def _count(self, watch):
         hidden = sight.hiddenTypes(self)
-        return {name: states for name, states in Watch(self).counts().items()
+        return {name: states for name, states in watch.counts().items()
                 if name not in hidden}
 
     def getWorkerTypes(self):
@@ -127,7 +130,8 @@ class Looking:
 
     def listProblems(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return problems.listProblems(self, Watch(self), self.getCounts())
+        watch = Watch(self)
+        return problems.listProblems(self, watch, self._count(watch))
 
     def listProcesses(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""

@@ -25,6 +25,7 @@ from cipher.background.browser.runs import Runs
 from cipher.background.browser.sentences import sayPossible
 from cipher.background.browser.sentences import saySkipped
 from cipher.background.browser.verbs import METHODS
+from cipher.background.browser.verbs import POSSIBLE_IF
 from cipher.background.i18n import _
 from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import RunNotRemovable
@@ -36,11 +37,6 @@ from cipher.background.interfaces import RunNotStoppable
 BULK_LIMIT = 1000
 
 IMPOSSIBLE = (RunNotFound, RunNotRemovable, RunNotRetryable, RunNotStoppable)
-POSSIBLE_IF = {
-    'stop': 'is_stoppable',
-    'retry': 'is_retryable',
-    'remove': 'is_removable',
-}
 QUESTIONS = {
     'stop': _('Stop these runs?'),
     'retry': _('Retry these runs?'),

@@ -23,6 +23,7 @@ from cipher.background.browser.page import Page
 from cipher.background.browser.page import Refused
 from cipher.background.browser.runpage import GONE
 from cipher.background.browser.runpage import Run
+from cipher.background.browser.verbs import POSSIBLE_IF
 from cipher.background.i18n import _
 from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import RunNotRemovable
@@ -38,7 +39,6 @@ class ConfirmPage(Run, Page):
     methods = FORM
     verb = None         # name of the button, and of the view
     impossible = None   # the error of the registry that means: not possible
-    possible_if = None  # what the run's data say of that
     problem = None
     reason = None
     reason_limit = REASON_LIMIT
@@ -71,7 +71,7 @@ class ConfirmPage(Run, Page):
     @property
     def is_possible(self):
         """Whether the form is shown."""
-        return self.problem is None and self.data[self.possible_if]
+        return self.problem is None and self.data[POSSIBLE_IF[self.verb]]
 
     @property
     def title(self):
@@ -97,7 +97,6 @@ class StopPage(ConfirmPage):
 
     verb = 'stop'
     impossible = RunNotStoppable
-    possible_if = 'is_stoppable'
     is_dangerous = True
     question = _('Stop run ${id}?')
     explanation = _('A run that waits is stopped at once.  A worker that '
@@ -117,7 +116,6 @@ class RetryPage(ConfirmPage):
 
     verb = 'retry'
     impossible = RunNotRetryable
-    possible_if = 'is_retryable'
     is_dangerous = False
     question = _('Retry run ${id}?')
     explanation = _('A new run with the same input, context and starter '
@@ -138,7 +136,6 @@ class RemovePage(ConfirmPage):
 
     verb = 'remove'
     impossible = RunNotRemovable
-    possible_if = 'is_removable'
     is_dangerous = True
     question = _('Remove run ${id}?')
     explanation = _('The run disappears from all lists, with its input, '

@@ -35,6 +35,7 @@ from cipher.background.browser.page import Refused
 from cipher.background.browser.page import RunView
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
+from cipher.background.browser.verbs import POSSIBLE_IF
 from cipher.background.browser.verbs import listVerbs
 from cipher.background.browser.verbs import mayDo
 from cipher.background.i18n import _
@@ -66,9 +67,7 @@ class Run(RunView):
         data = self.getStatus()
         data['context'] = describeContext(
             self.registry, self.run_id, self.presenter, self.request)
-        for verb, is_possible in (('stop', 'is_stoppable'),
-                                  ('retry', 'is_retryable'),
-                                  ('remove', 'is_removable')):
+        for verb, is_possible in POSSIBLE_IF.items():
             data['can_' + verb] = data[is_possible] and mayDo(
                 self.registry, verb)
         data['details'] = None

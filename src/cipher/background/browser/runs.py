@@ -142,7 +142,6 @@ class RunsPage(Runs, Page):
     def update(self):
         self.data = self.collect()
         counts = self.counts
-        self._declared = removeSecurityProxy(self.registry).getWorkerTypes()
         query = self.query
         self._counts = [counts[name] for name in counts
                         if not query.types or name in query.types]
@@ -195,7 +194,7 @@ class RunsPage(Runs, Page):
     @property
     def type_filters(self):
         """The worker types to choose from."""
-        declared = self._declared
+        declared = removeSecurityProxy(self.registry).getWorkerTypes()
         return [{'name': cleanLine(name),
                  'title': self.presenter.sayTitle(
                      declared[name].title if name in declared else name),

@@ -23,8 +23,12 @@ METHODS = {
     'retry': 'retry',
     'remove': 'remove',
 }
-
-
+#: Verb -> what a status says of a run to which it can be done.
+POSSIBLE_IF = {
+    'stop': 'is_stoppable',
+    'retry': 'is_retryable',
+    'remove': 'is_removable',
+}
 TITLES = {
     'stop': _('Stop…'),
     'retry': _('Retry…'),
