@@ -138,7 +138,16 @@ class UnknownWorkerType(BackgroundError, LookupError):
 
 
 class InvalidInput(BackgroundError, ValueError):
-    """The input does not fit the schema of the worker type."""
+    """The input does not fit the schema of the worker type.
+
+    The text is for the one who gave the input: it names unknown fields and
+    repeats what an invariant or a constraint of the schema says, without
+    passwords.  `public` is for everybody else and quotes nothing of the input.
+    """
+
+    def __init__(self, text, public=None):
+        super().__init__(text)
+        self.public = text if public is None else public
 
 
 class InvalidContext(BackgroundError, ValueError):
@@ -507,6 +516,12 @@ class IWorkerType(Interface):
         Missing fields get the field's default.  Security proxies are taken
         off, at any depth.  Raise `InvalidInput`, naming the type and the
         field, for what is unknown, missing, of a wrong type or too big.
+        """
+
+    def hide(text, input):
+        """Return *text* with the passwords of *input* masked.
+
+        *input* is a dict, which need not fit the schema.
         """
 
 

@@ -69,8 +69,9 @@ def _check(registry, old):
     try:
         return worker_type, worker_type.cleanInput(old.input or {}) or None
     except InvalidInput as error:
+        # For those, too, who may not see the input.
         _refuse(registry, old, 'input that fits its type', 'another (%s)'
-                % error, 'start it anew')
+                % error.public, 'start it anew')
 
 
 def _refuse(registry, run, expected, got, advice):

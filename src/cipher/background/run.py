@@ -197,9 +197,12 @@ class RunDetails(Persistent):
     traceback = ''
     log = ''
     history = ()   # of Attempt as tuples, the first one first
+    masked = ()    # fields of the input whose secrets are masked in these
 
-    def __init__(self, traceback='', log=''):
+    def __init__(self, traceback='', log='', masked=()):
         if traceback:
             self.traceback = traceback
         if log:
             self.log = log
+        if masked:
+            self.masked = masked

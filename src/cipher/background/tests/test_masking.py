@@ -23,10 +23,9 @@ from zope.schema import TextLine
 
 from cipher.background import testing
 from cipher.background.interfaces import InvalidInput
-from cipher.background.secrets import MASK
-from cipher.background.secrets import mask
-from cipher.background.secrets import maskInput
-from cipher.background.secrets import secretsOf
+from cipher.background.masking import MASK
+from cipher.background.masking import makeMasker
+from cipher.background.masking import maskInput
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.support import SiteTests
 
@@ -105,11 +104,15 @@ class SecretTests(SiteTests):
             logins = Dict(title='Logins', key_type=TextLine(title='Host'),
                           value_type=Object(title='Login', schema=ILogin))
 
-        secrets = secretsOf(IDeep, {
+        masker = makeMasker(IDeep, {
             'host': 'localhost', 'keys': ['first', 'second'],
             'logins': {'one': {'host': 'here', 'password': SECRET}}})
-        self.assertEqual(set(secrets), {'first', 'second', 'here', SECRET})
-        self.assertEqual(secretsOf(IDeep, {'keys': None}), ())
+        for secret in 'first', 'second', 'here', SECRET:
+            self.assertEqual(masker.text('is %s.' % secret),
+                             'is %s.' % MASK)
+        text = 'one localhost'
+        self.assertEqual(masker.text(text), text)
+        self.assertEqual(makeMasker(IDeep, {'keys': None}).text(text), text)
 
     def test_line_31_input_is_masked_at_any_depth(self):
         class IDeep(Interface):
@@ -167,5 +170,5 @@ class SecretTests(SiteTests):
             one = Password(title='One')
             two = Password(title='Two')
 
-        secrets = secretsOf(ITwo, {'one': 'abc', 'two': 'abcdef'})
-        self.assertEqual(mask('abcdef abc', secrets), MASK + ' ' + MASK)
+        masker = makeMasker(ITwo, {'one': 'abc', 'two': 'abcdef'})
+        self.assertEqual(masker.text('abcdef abc'), MASK + ' ' + MASK)
