@@ -44,7 +44,7 @@ class Administration:
             raise RunNotStoppable(
                 'run %r: expected a pending or running run to stop, got one '
                 'that is %r; nothing is left to stop' % (run.id, run.state))
-        asked = askedNow(reason)
+        asked = askedNow(reason, run)
         if run.state == PENDING == Watch(self).state(run):
             self.finish(run, STOPPED, RunStoppedEvent, stop_request=asked)
             journal.record(self, 'stop', run.id, asked)
@@ -70,7 +70,7 @@ class Administration:
         self.lanes[run.lane].births.drop(run.serial, from_head=True)
         self.removed.add(run)
         services.forget(self, run)
-        journal.record(self, 'remove', run.id, askedNow(reason))
+        journal.record(self, 'remove', run.id, askedNow(reason, run))
 
     # Worker types
 

@@ -22,8 +22,10 @@ from cipher.background.interfaces import IAction
 from cipher.background.principal import currentPrincipal
 from cipher.background.text import CUT
 from cipher.background.text import NOTE_LIMIT
+from cipher.background.text import SHOWS_ALL
 from cipher.background.text import cleanLine
 from cipher.background.text import safeStr
+from cipher.background.workertype import maskerOf
 
 
 #: Actions that a registry keeps, and how many more it has at the most: were
@@ -50,9 +52,14 @@ class Action(NamedTuple):
     reason: str
 
 
-def askedNow(reason):
-    """Return (principal, time, reason or None) of who asks for something."""
-    reason = cleanLine(safeStr(reason)).strip() if reason else None
+def askedNow(reason, run=None):
+    """Return (principal, time, reason or None) of who asks for something.
+
+    The secrets of *run*, if it is about one, are masked in the reason.
+    """
+    if reason:
+        masker = SHOWS_ALL if run is None else maskerOf(run)
+        reason = cleanLine(safeStr(reason), masker=masker).strip()
     return currentPrincipal(), clock.now(), reason or None
 
 

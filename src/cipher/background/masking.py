@@ -48,9 +48,10 @@ _DEEPEST_VALUE = 50
 
 #: Forms of secrets, and their characters in all, that texts are searched for.
 #: The search takes time for each: beyond them all texts of the run are hidden.
-FORMS_LIMIT = 2000
+FORMS_LIMIT = 4000
 FORMS_SIZE = 2000000
 
+_QUOTES = '\'"'
 _HEX = re.compile('%[0-9A-F]{2}')
 _ENTITIES = {'&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&#34;',
              "'": '&#39;'}
@@ -101,8 +102,11 @@ class Masker(ShowsAll):
         if isinstance(value, (list, tuple, set, frozenset)):
             return type(value)(self.data(item) for item in value)
         # A number, a date or bytes: all of it, if anything.
-        shown = safeStr(value)
-        return value if self.text(shown) == shown else MASK
+        shown = [safeStr(value)]
+        if isinstance(value, bytes):
+            shown += value.decode('utf-8', 'replace'), value.decode('latin-1')
+        return value if all(
+            self.text(text) == text for text in shown) else MASK
 
     def _data_of_dict(self, value):
         masked = {}
@@ -274,40 +278,52 @@ def _forms(text):
                         if len(line) >= _SHORTEST_LINE)
     for variant in variants:
         yield variant
-        if not variant.isalnum() or not variant.isascii():
-            yield from _quoted(variant)
-            yield from _escaped(variant)
         yield from _encoded(variant)
+        if variant.isalnum() and variant.isascii():
+            continue   # the same in all others
+        yield from _in_addresses(variant)
+        quoted = _quoted(variant)
+        yield from quoted
+        for once in quoted:
+            yield from _escape_quotes(once.replace('\\', '\\\\'))
+        for marked in _marked_up(variant):
+            yield marked
+            yield from _quoted(marked)
 
 
 def _quoted(text):
-    """Yield *text* as Python, JSON, SQL, a shell and a terminal show it."""
-    yield clean(text, len(text))
-    yield cleanLine(text, len(text))
-    for quoted in (
-            repr(text)[1:-1],
-            repr('\'"' + text)[4:-1],   # where there are quotes of both kinds
-            ascii(text)[1:-1],
-            ascii('\'"' + text)[4:-1],
-            json.dumps(text)[1:-1],
-            json.dumps(text, ensure_ascii=False)[1:-1]):
-        yield quoted
-        yield quoted.replace('\\', '\\\\')   # quoted again
-    for data in _bytes(text):
-        yield repr(data)[2:-1]
-        yield repr(b'\'"' + data)[5:-1]
-    yield text.replace("'", "''")
-    yield text.replace('"', '""')
-    yield text.replace("'", "'\"'\"'")
+    """Return *text* as it is when clean, and as Python and JSON quote it."""
+    quoted = {clean(text, len(text)), cleanLine(text, len(text)),
+              json.dumps(text)[1:-1],
+              json.dumps(text, ensure_ascii=False)[1:-1]}
+    for body in (repr(_QUOTES + text), ascii(_QUOTES + text),
+                 *(repr(_QUOTES.encode() + data)[1:]
+                   for data in _bytes(text))):
+        # Where there are quotes of both kinds, these are escaped.
+        quoted.update(_escape_quotes(body[4:-1].replace("\\'", "'")))
+    return quoted
 
 
-def _escaped(text):
-    """Yield *text* as it stands in addresses and in markup."""
+def _escape_quotes(text):
+    """Return *text* as it stands between quotes of one kind or the other."""
+    return text, text.replace("'", "\\'"), text.replace('"', '\\"')
+
+
+def _in_addresses(text):
+    """Yield *text* as it stands in addresses."""
     for safe in '', '/', "!*'()", '/:@':
-        for made in quote, quote_plus:
-            quoted = made(text, safe=safe, errors='surrogatepass')
+        for make in quote, quote_plus:
+            quoted = make(text, safe=safe, errors='surrogatepass')
             yield quoted
             yield _lower_hex(quoted)
+
+
+def _lower_hex(quoted):
+    return _HEX.sub(lambda match: match[0].lower(), quoted)
+
+
+def _marked_up(text):
+    """Yield *text* as it stands in markup, and in quotes of SQL and CSV."""
     for escaped in (html.escape(text), html.escape(text, quote=False),
                     ''.join(_ENTITIES.get(sign, sign) for sign in text),
                     html.escape(text).replace('&#x27;', '&apos;')):
@@ -315,6 +331,9 @@ def _escaped(text):
         yield escaped.encode('ascii', 'xmlcharrefreplace').decode('ascii')
         yield ''.join(sign if sign.isascii() else '&#x%x;' % ord(sign)
                       for sign in escaped)
+    yield text.replace("'", "''")
+    yield text.replace('"', '""')
+    yield text.replace("'", "'\"'\"'")   # of a shell
 
 
 def _encoded(text):
@@ -341,7 +360,3 @@ def _bytes(text):
             yield text.encode('latin-1')
         except UnicodeEncodeError:
             pass
-
-
-def _lower_hex(quoted):
-    return _HEX.sub(lambda match: match[0].lower(), quoted)

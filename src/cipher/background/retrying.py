@@ -38,7 +38,7 @@ def retry(registry, old, reason):
     if run is not None:
         return run
     worker_type, input = _check(registry, old)
-    asked = journal.askedNow(reason)
+    asked = journal.askedNow(reason, old)
     key = claimKey(worker_type.unique, old.type, old.reference, input)
     if key is not None:
         run = findPending(registry, key, Watch(registry).live)

@@ -164,6 +164,12 @@ def queryWorkerType(name):
     return queryUtility(IWorkerType, name)
 
 
+def maskerOf(run):
+    """Return what hides the secrets of the input of *run*."""
+    worker_type = queryWorkerType(run.type)
+    return makeMasker(worker_type and worker_type.schema, run.input)
+
+
 def _names(names):
     # What cannot be the name of a field may be anything.
     shown = [shortRepr(name, 60) if str(name).isidentifier() else '…'

@@ -250,8 +250,17 @@ class StartPage(Page, Form):
         if inner and not hasattr(error, 'message'):
             return ' '.join(self._say_error(one) for one in inner)
         message = getattr(error, 'message', None)
-        return cleanLine(sayForeign(
-            self.say, message or _('This is not valid.')))
+        # An invariant or a constraint may quote what it refuses.
+        return cleanLine(self.worker_type.hide(sayForeign(
+            self.say, message or _('This is not valid.')), self._get_posted()))
+
+    def _get_posted(self):
+        """Return {name of a field: all texts that were sent for it}."""
+        posted = {}
+        for key, value in self.request.form.items():
+            name = key.removeprefix(self.prefix + 'widgets.').partition('.')[0]
+            posted.setdefault(name, []).append(value)
+        return posted
 
     @property
     def form_errors(self):
