@@ -113,7 +113,8 @@ def describeError(error, masker=SHOWS_ALL):
     For everybody who sees the run: nothing of an input is quoted.
     """
     text = error.public if isinstance(error, InvalidInput) else safeStr(error)
-    return (cleanLine(type(error).__name__, masker=masker),
+    return (cleanLine(type(error).__name__, masker=(
+                SHOWS_ALL if masker.hides_all else masker)),
             cleanLine(text, masker=masker))
 
 

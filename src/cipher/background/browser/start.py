@@ -154,7 +154,13 @@ class StartPage(Page, Form):
     @button.buttonAndHandler(_('Start'), name='start')
     def handleStart(self, action):
         """Start the worker and go to its run."""
-        data, errors = self.extractData()
+        try:
+            data, errors = self.extractData()
+        except ValueError as error:
+            # Of an invariant; z3c.form expects nothing but Invalid.
+            self.problem = cleanLine(self.worker_type.hide(
+                str(error), self._get_posted()))
+            return
         if errors:
             self.problem = _('Please look at the fields that are marked.')
             return

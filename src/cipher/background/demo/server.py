@@ -41,6 +41,7 @@ from cipher.background.demo.database import open_database
 from cipher.background.demo.settings import IImportSettings
 from cipher.background.demo.settings import ImportSettings
 from cipher.background.interfaces import IRuntimeSettings
+from cipher.background.logs import RecordFormatter
 from cipher.background.runtime import RuntimeSettings
 from cipher.background.switchboard import getRuntime
 
@@ -77,9 +78,10 @@ Beware: it listens beyond this machine, and everybody knows these passwords.
 def serve(options):
     """Serve until a signal comes; raise `DemoError` when that cannot begin.
     """
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr,
-        format='%(asctime)s %(levelname)s %(name)s: %(message)s')
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(RecordFormatter(
+        '%(asctime)s %(levelname)s %(name)s: %(message)s'))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     settings = get_import_settings(options.import_base)
     signals = Signals()
     with signals.caught(), closing(bind(options.host, options.port)) as sock:
