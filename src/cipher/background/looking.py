@@ -80,7 +80,8 @@ class Looking:
         worker_type = queryWorkerType(run.type)
         schema, input = worker_type and worker_type.schema, run.input or {}
         masker = SHOWS_ALL
-        if not set(secretNames(schema)) <= set(details.masked):
+        if run.details is not None and not set(
+                secretNames(schema)) <= set(details.masked):
             # They were no passwords when the run was carried out.
             masker = makeMasker(schema, input)
         return RunDetailsStatus(

@@ -124,13 +124,15 @@ class RunLogger(logging.LoggerAdapter):
         record = self.logger.makeRecord(
             self.logger.name, level, '', 0, msg, args,
             _exc_info(kwargs.get('exc_info')))
+        text = changed(record, self._buffer.masker)
+        if text is not None:
+            msg, args, kwargs['exc_info'] = '%s', (text,), None
+            record.msg, record.args = text, ()
+            record.exc_info = record.exc_text = None
         is_kept = level >= logging.INFO
         if is_kept:
             _router.keep(self._buffer, record)
         if self.logger.isEnabledFor(level):
-            text = changed(record, self._buffer.masker)
-            if text is not None:
-                msg, args, kwargs['exc_info'] = '%s', (text,), None
             kwargs['stacklevel'] = kwargs.get('stacklevel', 1) + 1
             # Not kept a second time.
             token = _current.set(None) if is_kept else None

@@ -54,11 +54,7 @@ class Worker:
 
     @progress.setter
     def progress(self, value):
-        if value is not None:
-            done, total, message = value
-            value = done, total, None if message is None else cleanLine(
-                safeStr(message), MESSAGE_LIMIT, self.masker)
-        self._progress = value
+        self._progress = value and self._fit(*value)
 
     @property
     def stop_requested(self):
@@ -87,9 +83,15 @@ class Worker:
     def setProgress(self, done, total=None, message=None):
         """See `~cipher.background.interfaces.IWorker`."""
         old_done, old_total, old_message = self.progress or (None, None, None)
-        self.progress = (old_done if done is None else _number(done),
-                         old_total if total is None else _number(total),
-                         old_message if message is None else message)
+        # Here as well: a subclass may have a plain attribute instead.
+        self.progress = self._fit(
+            old_done if done is None else _number(done),
+            old_total if total is None else _number(total),
+            old_message if message is None else message)
+
+    def _fit(self, done, total, message):
+        return done, total, None if message is None else cleanLine(
+            safeStr(message), MESSAGE_LIMIT, self.masker)
 
 
 def _number(value):

@@ -56,13 +56,13 @@ from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import InvalidInput
 from cipher.background.interfaces import RunFailedEvent
 from cipher.background.interfaces import RunSucceededEvent
+from cipher.background.masking import MASK
+from cipher.background.masking import makeMasker
 from cipher.background.plaindata import canonical
 from cipher.background.plaindata import plainCopy
 from cipher.background.schedule import Schedule
 from cipher.background.schedule import checkCron
 from cipher.background.schedule import getZone
-from cipher.background.masking import MASK
-from cipher.background.masking import makeMasker
 from cipher.background.tests.browser_support import BrowserTests
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.support import SiteTests

@@ -18,7 +18,6 @@ it, and then only in the application's own words.
 """
 import logging
 import traceback
-import unittest
 from io import StringIO
 
 import transaction
@@ -40,7 +39,6 @@ from cipher.background.automatic import startAutomatically
 from cipher.background.interfaces import InvalidInput
 from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import RunNotRetryable
-from cipher.background.run import RunDetails
 from cipher.background.tests.browser_support import BASE
 from cipher.background.tests.browser_support import BrowserTests
 from cipher.background.tests.browser_world import publish
@@ -173,7 +171,8 @@ CASES = {
 }
 
 
-class CoreTests(BrowserTests):
+class QuotingTests(BrowserTests):
+    """Declares a type ``picky`` and listens to the server's log."""
 
     def setUp(self):
         super().setUp()
@@ -205,6 +204,9 @@ class CoreTests(BrowserTests):
     def assertQuotesNothing(self, text):
         self.assertNotIn(PART, text)
         self.assertNotIn(VALUE, text)
+
+
+class StartTests(QuotingTests):
 
     def test_line_50_refusal_of_a_start_quotes_no_secret(self):
         for input in self.cases():
@@ -309,12 +311,8 @@ class CoreTests(BrowserTests):
         self.assertGreater(refused, len(CASES) / 2)
 
 
-class FormTests(CoreTests):
+class FormTests(QuotingTests):
     """The start form shows what was posted again, but no password."""
-
-    for _name in dir(CoreTests):
-        if _name.startswith('test_'):
-            locals()[_name] = None
 
     def test_line_50_start_form_repeats_no_password(self):
         posts = {
@@ -343,10 +341,3 @@ class FormTests(CoreTests):
                 self.assertEqual(answer.status_int, 200)
                 self.assertIn('start.html', answer.text)
                 self.assertQuotesNoSecret(answer.text)
-
-
-class OtherTests(unittest.TestCase):
-
-    def test_details_say_what_was_masked_in_them(self):
-        self.assertEqual(RunDetails().masked, ())
-        self.assertEqual(RunDetails(masked=('a',)).masked, ('a',))
