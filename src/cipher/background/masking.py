@@ -46,10 +46,13 @@ _SHORTEST_LINE = 8
 _DEEPEST = 5
 _DEEPEST_VALUE = 50
 
-#: Forms of secrets, and their characters in all, that texts are searched for.
-#: The search takes time for each: beyond them all texts of the run are hidden.
+#: Forms of secrets, and their characters in all, that texts are searched for,
+#: and characters of secrets that have many forms.  The search takes time for
+#: each of the first, to make them takes time for the others: beyond them all
+#: texts of the run are hidden.
 FORMS_LIMIT = 4000
-FORMS_SIZE = 2000000
+FORMS_SIZE = 1000000
+ODD_SIZE = 8000
 
 _QUOTES = '\'"'
 _HEX = re.compile('%[0-9A-F]{2}')
@@ -253,8 +256,12 @@ def _texts(value, field, depth=0):
 def _forms_of(texts):
     """Return all forms of *texts*, None where they are too many."""
     forms = set()
-    size = 0
-    for text in texts:
+    size = odd_size = 0
+    for text in set(texts):
+        if not _is_plain(text):
+            odd_size += len(text)
+        if odd_size > ODD_SIZE:
+            return None
         for form in _forms(text):
             if len(form) >= _SHORTEST and form not in forms:
                 forms.add(form)
@@ -262,6 +269,11 @@ def _forms_of(texts):
                 if len(forms) > FORMS_LIMIT or size > FORMS_SIZE:
                     return None
     return tuple(forms)
+
+
+def _is_plain(text):
+    """Return whether nothing ever quotes or escapes *text*."""
+    return text.isascii() and text.isalnum()
 
 
 def _forms(text):
@@ -279,7 +291,7 @@ def _forms(text):
     for variant in variants:
         yield variant
         yield from _encoded(variant)
-        if variant.isalnum() and variant.isascii():
+        if _is_plain(variant):
             continue   # the same in all others
         yield from _in_addresses(variant)
         quoted = _quoted(variant)

@@ -36,9 +36,11 @@ from zope.schema import Tuple
 from zope.schema.interfaces import ValidationError
 
 from cipher.background.automatic import startAutomatically
+from cipher.background.installation import getRegistry
 from cipher.background.interfaces import InvalidInput
 from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import RunNotRetryable
+from cipher.background.testing import runPending
 from cipher.background.tests.browser_support import BASE
 from cipher.background.tests.browser_support import BrowserTests
 from cipher.background.tests.browser_world import publish
@@ -182,8 +184,8 @@ class QuotingTests(BrowserTests):
         log.addHandler(handler)
         self.addCleanup(log.removeHandler, handler)
 
-    def declare(self, schema, name='picky'):
-        worker_type = WorkerType(name, handler=publish, schema=schema)
+    def declare(self, schema, name='picky', handler=publish):
+        worker_type = WorkerType(name, handler=handler, schema=schema)
         components = getGlobalSiteManager()
         components.registerUtility(worker_type, IWorkerType, name)
         self.addCleanup(components.unregisterUtility, worker_type,
@@ -242,6 +244,20 @@ class StartTests(QuotingTests):
                 self.assertQuotesNothing(answer.text)
         self.assertEqual(number, len(CASES))
         self.assertIn('could not be started', self.stream.getvalue())
+
+    def test_line_50_worker_whose_own_start_is_refused_quotes_nothing(self):
+        self.declare(IAgainst)
+        self.declare(None, 'starts', lambda worker: getRegistry().start(
+            'picky', passwords=[SECRET], note=VALUE))
+        run = self.makeRun('starts')
+        with self.assertRaises(InvalidInput):
+            runPending(self.root)
+        transaction.begin()
+        self.assertEqual(run.error[0], 'InvalidInput')
+        self.assertQuotesNothing(run.error[1])
+        self.assertQuotesNoSecret(run.details.traceback)
+        self.assertQuotesNoSecret(run.details.log)
+        self.assertQuotesNoSecret(self.stream.getvalue())
 
     def test_line_50_input_that_is_none_is_not_quoted(self):
         self.declare(CASES['too long'][0])

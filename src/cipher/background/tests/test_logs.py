@@ -25,6 +25,7 @@ import cipher.background
 from cipher.background import logs
 from cipher.background import runlog
 from cipher.background import testing
+from cipher.background.demo.server import log_to
 from cipher.background.logs import RecordFormatter
 from cipher.background.masking import Masker
 from cipher.background.runlog import LogBuffer
@@ -170,6 +171,24 @@ class OwnLoggerTests(unittest.TestCase):
     def test_record_of_a_run_with_secrets_is_bounded(self):
         text = logs.fit('x' * 10 ** 6, Masker(('sesame',)))
         self.assertEqual(len(text), logs.RECORD_LIMIT)
+
+
+class DemoLogTests(unittest.TestCase):
+
+    def test_line_54_demo_lets_no_text_begin_a_line(self):
+        root = logging.getLogger()
+        handlers, level = root.handlers[:], root.level
+        root.handlers.clear()
+        stream = StringIO()
+        try:
+            log_to(stream)
+            logging.getLogger('elsewhere').info('said\n%s\x1b', FORGED)
+        finally:
+            root.handlers[:] = handlers
+            root.setLevel(level)
+        self.assertRegex(
+            stream.getvalue(),
+            r'\A\S+ \S+ INFO elsewhere: said\n    %s\ufffd\n\Z' % FORGED)
 
 
 class ThreadLogTests(SiteTests):

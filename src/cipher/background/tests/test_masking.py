@@ -264,8 +264,8 @@ class BoundTests(unittest.TestCase):
     def test_line_48_number_of_searches_is_bounded(self):
         # Each takes a time in proportion to the text.
         for passwords, masker in self.each():
-            for text in ('x' * 100000, CUT * 5000, 'ab' * 50000,
-                         MASK * 30000, ''.join(passwords)[:100000]):
+            for text in ('x' * 20000, CUT * 1500, 'ab' * 10000,
+                         MASK * 6000, ''.join(passwords)[:20000]):
                 text = CountedText(text)
                 shown = masker.text(text)
                 self.assertLessEqual(
@@ -298,7 +298,8 @@ class BoundTests(unittest.TestCase):
                          [500 + longest] * 2)
 
     def test_line_48_secrets_beyond_the_bound_hide_all(self):
-        for name in 'a long list', 'a long list of odd ones':
+        for name in ('a long list', 'a long list of odd ones',
+                     'a long one of many signs'):
             masker = makeMasker(IMany, {'passwords': self.ADVERSARIES[name]})
             self.assertTrue(masker.hides_all)
             self.assertEqual(masker.text('anything'), MASK)

@@ -25,6 +25,7 @@ import traceback
 import unicodedata
 import unittest
 from io import StringIO
+from unittest import mock
 from urllib.parse import quote
 from urllib.parse import quote_plus
 from urllib.parse import urlencode
@@ -37,12 +38,15 @@ from zope.schema import List
 from zope.schema import Password
 from zope.schema import TextLine
 
+from cipher.background import looking
 from cipher.background import testing
+from cipher.background import workertype
 from cipher.background.interfaces import IWorkerType
 from cipher.background.logs import RecordFormatter
 from cipher.background.tests.browser_support import BrowserTests
 from cipher.background.tests.support import SiteTests
 from cipher.background.tests.support import login
+from cipher.background.text import CUT
 from cipher.background.thread import BackgroundJob
 from cipher.background.workertype import WorkerType
 
@@ -397,3 +401,20 @@ class PageTests(Places, BrowserTests):
                         self.assertHidden(secret, html.unescape(answer.text))
                         if path.endswith('.json'):
                             self.assertHidden(secret, str(answer.json))
+
+    def test_line_48_no_list_masks_anything(self):
+        self.prepare(str)
+        runs = self.carryOut(self.root, SECRETS[1], str)
+        runs.append(self.makeFailed(('ValueError', CUT * 1000)))
+        for module in looking, workertype:
+            patched = mock.patch.object(
+                module, 'makeMasker', side_effect=AssertionError)
+            patched.start()
+            self.addCleanup(patched.stop)
+        paths = ['index.json', 'index.html', 'runs.json', 'runs.html',
+                 'runs.csv', 'types.json', 'processes.json', 'journal.html']
+        for run in runs[:-2]:   # what was never begun has no details
+            paths += [run.id, run.id + '/index.json', run.id + '/log.txt']
+        for path in paths:
+            with self.subTest(path):
+                self.assertEqual(self.get(path).status_int, 200)
