@@ -66,16 +66,17 @@ def getLogger(name):
 
 def logError(logger, error, masker, msg, *args):
     """Log *error* with its traceback, without what *masker* hides."""
-    record = logger.makeRecord(
-        logger.name, logging.ERROR, '', 0, msg, args,
-        (type(error), error, error.__traceback__))
     if masker.hides_all:
         logger.error(msg + '\n%s', *args,
                      formatTraceback(error, masker).rstrip('\n'))
-    elif changed(record, masker) is None:
+        return
+    text = changed(logger.makeRecord(
+        logger.name, logging.ERROR, '', 0, msg, args,
+        (type(error), error, error.__traceback__)), masker)
+    if text is None:
         logger.error(msg, *args, exc_info=error)
     else:
-        logger.error('%s', changed(record, masker))
+        logger.error('%s', text)
 
 
 def changed(record, masker):

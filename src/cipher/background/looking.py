@@ -88,7 +88,8 @@ class Looking:
             input=maskInput(schema, input),
             traceback=masker.text(details.traceback),
             log=masker.text(details.log) if live is None else live.log,
-            history=masker.data(list(details.history)))
+            history=[(*times, masker.text(kind), masker.text(text))
+                     for *times, kind, text in details.history])
 
     def getStack(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""

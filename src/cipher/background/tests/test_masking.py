@@ -173,6 +173,20 @@ class SecretTests(SiteTests):
             self.assertNotIn(SECRET, text)
             self.assertIn(MASK, text)
 
+    def test_page_of_a_run_whose_texts_are_all_hidden(self):
+        def work(worker, host, password):
+            raise KeyError(password)
+
+        run = self.carry_out(work, KeyError)
+        run.details.masked = ()
+        with mock.patch('cipher.background.looking.makeMasker',
+                        return_value=Masker(None)):
+            details = self.registry.getDetails(run.id)
+        (began_at, took, kind, text), = details.history
+        self.assertEqual((kind, text, details.log, details.traceback),
+                         (MASK,) * 4)
+        self.assertGreater(began_at + took, 0)
+
     def test_line_48_details_that_were_masked_are_not_masked_again(self):
         def work(worker, host, password):
             raise KeyError(password)
