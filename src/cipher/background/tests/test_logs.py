@@ -157,7 +157,7 @@ class OwnLoggerTests(unittest.TestCase):
                 logs.logError(self.logger, error, masker, 'Run %s', '1-1')
             lines = listener.text.splitlines()
             self.assertEqual(lines[0], 'Run 1-1')
-            self.assertIn('raise ValueError', listener.text)
+            self.assertIn('test_logs.py', listener.text)
             self.assertEqual(lines[-1], 'ValueError: ' + said)
 
     def test_record_that_cannot_be_formatted_shows_no_secret(self):
