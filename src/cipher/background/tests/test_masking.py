@@ -27,15 +27,22 @@ from zope.schema import TextLine
 from zope.security.proxy import ProxyFactory
 
 from cipher.background import testing
+from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import InvalidInput
 from cipher.background.masking import FORMS_LIMIT
 from cipher.background.masking import MASK
 from cipher.background.masking import Masker
 from cipher.background.masking import makeMasker
 from cipher.background.masking import maskInput
+from cipher.background.process import getDirectory
+from cipher.background.testing import waitForRun
+from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
+from cipher.background.tests.live_support import waitUntil
+from cipher.background.tests.support import LIMIT
 from cipher.background.tests.support import SiteTests
 from cipher.background.text import CUT
+from cipher.background.thread import BackgroundWorkerThread
 
 
 SECRET = 'sesame-open'
@@ -225,6 +232,69 @@ class SecretTests(SiteTests):
 
         masker = makeMasker(ITwo, {'one': 'abc', 'two': 'abcdef'})
         self.assertEqual(masker.text('abcdef abc'), MASK + ' ' + MASK)
+
+
+class LiveSecretTests(LiveTests):
+    """In a process that carries runs out, seen from it and from others."""
+
+    def test_line_49_loop_shows_no_secret_anywhere(self):
+        class Loop(BackgroundWorkerThread):
+
+            def __init__(self, *args, host, password):
+                super().__init__(*args)
+                self.password = password
+                self.rounds = 0
+
+            def scheduleNextWork(self):
+                self.rounds += 1
+                return self.rounds < 3
+
+            def doWork(self):
+                self.setProgress(1, 2, self.password)
+                raise KeyError(self.password)
+
+            def doCleanup(self):
+                raise SystemExit(self.password)
+
+        declareWorker('loop', factory=Loop, is_loop=True, schema=ILogin)
+        run = self.registry.start('loop', password=SECRET)
+        transaction.commit()
+        self.assertIn(waitForRun(run, LIMIT), FINISHED_STATES)
+        text = self.logged.getvalue() + run.details.log + str(
+            (run.error, run.details.traceback))
+        self.assertNotIn(SECRET, text)
+        self.assertEqual(text.count('Exception in '), 4)
+        self.assertIn(MASK, self.logged.getvalue())
+
+    def test_line_48_heartbeat_masks_nothing(self):
+        def work(worker, host, password):
+            worker.setProgress(1, 2, password + CUT * 1000)
+            worker.log.info(password + CUT * 1000)
+            self.gate.stop()
+
+        declareWorker('log-in', work, schema=ILogin)
+        run = self.registry.start('log-in', password=SECRET)
+        transaction.commit()
+        self.gate.waitReached()
+        with mock.patch.object(Masker, '_find', side_effect=AssertionError):
+            live, = self.runtime.allLive()
+            self.assertIn(MASK, str(live.tell()))
+            beat_at = self.record().beat.beat_at
+            self.runtime.wake()
+            live.started_at -= 10   # long enough to be told of
+            waitUntil(lambda: self.told(), 'the heartbeat')
+        self.assertGreaterEqual(self.record().beat.beat_at, beat_at)
+        self.gate.open()
+        self.assertEqual(waitForRun(run, LIMIT), 'succeeded')
+
+    def record(self):
+        self.begin()
+        return getDirectory(self.connection).processes[self.runtime.id]
+
+    def told(self):
+        told = str(self.record().live.runs)
+        self.assertNotIn(SECRET, told)
+        return MASK in told
 
 
 class CountedText(str):
