@@ -111,6 +111,7 @@ class ProcessStatus:
     is_here: bool
     is_silent: bool
     busy: int
+    is_all_seen: bool
     is_quiet: bool
     is_draining: bool
     asked_by: str

@@ -14,13 +14,17 @@
 """What is going on in a registry: the stored, joined with the live."""
 from functools import cached_property
 
+from ZODB.POSException import POSKeyError
+
 from cipher.background import clock
+from cipher.background import sight
 from cipher.background import switchboard
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.lifecycle import isSilent
 from cipher.background.process import getDirectory
 from cipher.background.process import isKnownDead
+from cipher.background.reference import root
 from cipher.background.run import StopRequest
 from cipher.background.status import Live
 from cipher.background.status import ProcessStatus
@@ -37,6 +41,7 @@ class Watch:
         self._runtime = jar and switchboard.getRuntime(jar.db())
         directory = jar and getDirectory(jar)
         self._records = list(directory.processes.values()) if directory else []
+        self._others = {}   # oid -> registry that may be seen, or None
 
     def isSilent(self, record):
         """Return whether to show a process as silent.
@@ -153,6 +158,38 @@ class Watch:
                        for record in self._records),
                       key=lambda status: status.started_at)
 
+    def _count_seen(self, record, is_here):
+        """Return how many runs of that process the reader may see."""
+        keys = ([live.key for live in self._runtime.allLive()] if is_here
+                else record.live.runs)
+        number = 0
+        for oid, run_id in keys:
+            registry = (self.registry if oid == self._oid
+                        else self._elsewhere_seen(oid))
+            if registry is None:
+                continue
+            if not sight.hiddenTypes(registry):
+                number += 1
+            elif registry.get(run_id) is not None:
+                number += 1
+        return number
+
+    def _elsewhere_seen(self, oid):
+        """Return another registry of the database if the reader may see it."""
+        if oid not in self._others:
+            try:
+                registry = self.registry._p_jar.get(oid)
+            except POSKeyError:
+                registry = None
+            self._others[oid] = registry if registry is not None and (
+                sight.maySeeRegistry(registry)) else None
+        return self._others[oid]
+
+    @cached_property
+    def _all(self):
+        return not sight.hiddenTypes(self.registry) and sight.maySeeRegistry(
+            root(self.registry))
+
     def _describe_process(self, record):
         is_here = self._isHere(record)
         wish = record.wish
@@ -161,7 +198,6 @@ class Watch:
             threads=record.threads, started_at=record.started_at,
             beat_at=record.beat.beat_at, is_here=is_here,
             is_silent=self.isSilent(record),
-            busy=len(self._runtime.allLive() if is_here
-                     else record.live.runs),
+            busy=self._count_seen(record, is_here), is_all_seen=self._all,
             is_quiet=wish.is_quiet, is_draining=wish.is_draining,
             asked_by=wish.asked and wish.asked[0])

@@ -15,7 +15,6 @@
 from urllib.parse import urlencode
 
 from zope.browserpage import ViewPageTemplateFile
-from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser import situation
 from cipher.background.browser.page import Page
@@ -37,8 +36,8 @@ class JournalPage(Page):
     def update(self):
         before = getParameter(self.request, 'before') or None
         try:
-            actions, older = removeSecurityProxy(self.registry.listActions(
-                limit=PAGE_SIZE, before=before))
+            actions, older = self.checked.listActions(
+                limit=PAGE_SIZE, before=before)
         except ValueError:
             raise Refused(400, _('The address of this page is not valid.  '
                                  'Begin again with the newest.'))

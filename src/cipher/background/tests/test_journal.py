@@ -47,7 +47,11 @@ class JournalTests(AdministrationTests):
         (action,), key = self.registry.listActions()
         verifyObject(IAction, action)
         self.assertIsNone(key)
-        self.assertEqual(action, ('stop', 'run 0', 'admin', BEGIN, 'enough'))
+        self.assertEqual(
+            action[:5], ('stop', 'run 0', 'admin', BEGIN, 'enough'))
+        self.assertEqual((action.times, action.last_at, action.number,
+                          action.filter, action.run_ids),
+                         (1, None, 1, None, []))
         self.assertIn(action.verb, ACTIONS)
 
     def test_pages(self):
@@ -88,8 +92,9 @@ class JournalTests(AdministrationTests):
 
     def test_plain_data_is_stored(self):
         self.record(1)
-        action, = self.registry.journal.values()
+        action, = self.registry.journal.recent.values()
         self.assertIs(type(action), tuple)
+        self.assertEqual(len(action), 5)
 
     def test_nobody(self):
         endInteraction()
@@ -150,7 +155,7 @@ class JournalTests(AdministrationTests):
         registry = addRegistry(site)
         transaction.abort()
         registry.pauseType('work')
-        self.assertEqual(len(registry.journal), 1)
+        self.assertEqual(len(registry.journal.recent), 1)
         self.assertEqual(transaction.get().description, '')
 
 

@@ -342,10 +342,8 @@ class PrincipalTests(RegistryCase):
             ('StopWorkers', lambda r: r.requestStop(run_id)),
             ('ManageWorkers', lambda r: r.pauseType('plain', False)),
             ('ManageWorkers', lambda r: r.pauseSchedule('s')),
-            ('ManageWorkers', lambda r: r.runSchedule('s')),
-            ('ManageWorkers', lambda r: r.quietProcess('p:1:x')),
-            ('ManageWorkers', lambda r: r.drainProcess('p:1:x')),
-            ('ManageWorkers', lambda r: r.retry(failed.id)),
+            ('ManageWorkers', lambda r: r.runScheduleByPrincipal('s')),
+            ('ManageWorkers', lambda r: r.retryByPrincipal(failed.id)),
             ('ManageWorkers', lambda r: r.remove(failed.id)))
         everything = {PREFIX + name for name in (
             'ViewWorkers', 'ViewDetails', 'StartWorkers', 'StopWorkers',
@@ -388,7 +386,8 @@ class PrincipalTests(RegistryCase):
             self.granted.add(PREFIX + permission + 'Workers')
         for name in ('start', 'submit', 'secret', 'lanes', 'stops', 'addRun',
                      'finish', 'checkOut', 'pauses', 'removed', 'journal',
-                     '_p_jar'):
+                     '_p_jar', 'retry', 'runSchedule', 'actOnRuns', 'permit',
+                     'quietProcess', 'drainProcess'):
             with self.subTest(name=name):
                 # ForbiddenAttribute is an AttributeError.
                 with self.assertRaises(AttributeError):
