@@ -108,7 +108,9 @@ class Administration:
             except (RunNotStoppable, RunNotRetryable, RunNotRemovable):
                 continue
             done.append(run_id)
-        if recorded:
+        if len(recorded) == 1 and filter is None:
+            journal.record(self, verb, *recorded, askedNow(reason), types)
+        elif recorded:
             journal.recordMany(
                 self, verb, recorded, askedNow(reason), types, filter)
         return done

@@ -251,20 +251,27 @@ class RunsCSV(Runs, Published):
     def render(self):
         self.request.response.setHeader(
             'Content-Disposition', 'attachment; filename="runs.csv"')
-        # The mark lets a spreadsheet read UTF-8.  Quotes around all cells
-        # let one that splits at semicolons as well read the same cells.
-        out = io.StringIO()
-        out.write('\N{ZERO WIDTH NO-BREAK SPACE}')
-        writer = csv.writer(out, quoting=csv.QUOTE_ALL)
-        writer.writerow(COLUMNS)
+        rows = [COLUMNS]
         for status in self.page.items:
             data = self.presenter.describeRun(status)
             data['stop'] = data['text']['stop']
-            writer.writerow([escapeCell(data[name]) for name in COLUMNS])
-        return out.getvalue()
+            rows.append([escapeCell(data[name]) for name in COLUMNS])
+        # By the mark a spreadsheet knows that it is UTF-8.
+        return '\N{ZERO WIDTH NO-BREAK SPACE}' + writeCSV(rows)
 
     def renderRefusal(self, refused):
         return self.say(refused.message)
+
+
+def writeCSV(rows):
+    """Return *rows* of cells as CSV.
+
+    With quotes around each, so that a reader that splits at semicolons as
+    well finds the same cells.
+    """
+    out = io.StringIO()
+    csv.writer(out, quoting=csv.QUOTE_ALL).writerows(rows)
+    return out.getvalue()
 
 
 def escapeCell(value):

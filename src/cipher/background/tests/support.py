@@ -133,12 +133,13 @@ class Grants:
         class Policy(ParanoidSecurityPolicy):
 
             def checkPermission(self, permission, ob):
-                places = list(lineage(removeSecurityProxy(ob)))
+                # Of whatever connection they are.
+                oids = [getattr(place, '_p_oid', None)
+                        for place in lineage(removeSecurityProxy(ob))]
                 return all(
                     one.principal is system_user or any(
                         (one.principal.id, permission) == grant[:2]
-                        and any(grant[2] is place for place in places)
-                        for grant in granted)
+                        and grant[2]._p_oid in oids for grant in granted)
                     for one in self.participations)
 
         test.addCleanup(setSecurityPolicy, setSecurityPolicy(Policy))

@@ -70,7 +70,8 @@ class TestTypes(VerbTests):
         self.act(browser, 'pause', 'Too busy', 'plain')
         self.assertEqual(browser.url, BASE + '/types.html')
         self.assertRegex(browser.contents,
-                         r'paused by Administrator, [^<]*: Too busy')
+                         r'paused by Administrator \(test.admin\), [^<]*: '
+                         'Too busy')
         self.assertTrue(self.status().is_paused)
         self.assertEqual(self.last(), ('pause type', 'plain', 'Too busy'))
         self.assertIn('The worker type is paused: it waits.',
@@ -113,7 +114,8 @@ class TestProcesses(VerbTests):
         self.assertIn('host:1', browser.contents)
         self.act(browser, 'quiet', 'New release', self.process)
         self.assertEqual(browser.url, BASE + '/processes.html')
-        self.assertIn('quiet; asked by Administrator', browser.contents)
+        self.assertIn('quiet; asked by Administrator (test.admin)',
+                      browser.contents)
         self.assertTrue(self.status().is_quiet)
         self.assertEqual(
             self.last(), ('quiet process', self.process, 'New release'))
@@ -124,7 +126,8 @@ class TestProcesses(VerbTests):
     def test_drain_is_for_good(self):
         browser = self.open('processes.html')
         self.act(browser, 'drain', 'Broken disk', self.process)
-        self.assertIn('drains; asked by Administrator', browser.contents)
+        self.assertIn('drains; asked by Administrator (test.admin)',
+                      browser.contents)
         self.assertTrue(self.status().is_draining)
         self.assertEqual(
             self.last(), ('drain process', self.process, 'Broken disk'))
@@ -141,7 +144,8 @@ class TestJournal(VerbTests):
 
     def test_pages(self):
         for n in range(120):
-            self.registry.pauseType('plain', n % 2 == 0, 'because %d.' % n)
+            run = self.registry.start('plain')
+            self.registry.requestStop(run.id, 'because %d.' % n)
         transaction.commit()
         browser = self.open('journal.html')
         seen = []
@@ -183,7 +187,7 @@ class TestRun(VerbTests):
         self.sync()
         run_id = self.registry.getStatus(failed).retried_as
         self.assertEqual(browser.url, '%s/%s/index.html' % (BASE, run_id))
-        self.assertIn('Retried by Administrator: Line is up',
+        self.assertIn('Retried by Administrator (test.admin): Line is up',
                       browser.contents)
         browser.open('%s/%s' % (BASE, failed))
         self.assertIn('Retried as', browser.contents)

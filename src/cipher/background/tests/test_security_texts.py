@@ -258,7 +258,7 @@ class TestOtherForms(PayloadTests):
         for n, sign in enumerate('=+-@'):
             self.makeFailed((sign + 'cmd()', ' ' + sign + '1'),
                             title=sign + PAYLOAD)
-        text = self.get('runs.csv').body.decode('utf-8')
+        text = self.get('runs.csv').body.decode('utf-8-sig')
         self.clean(text.replace('\r\n', ''))
         rows = list(csv.reader(io.StringIO(text)))
         self.assertEqual(len(rows), 1 + len(self.runs) + 4)
