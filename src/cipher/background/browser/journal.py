@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from zope.browserpage import ViewPageTemplateFile
 
 from cipher.background.browser import situation
+from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Page
 from cipher.background.browser.page import Refused
 from cipher.background.browser.page import getParameter
@@ -26,14 +27,11 @@ from cipher.background.i18n import _
 PAGE_SIZE = 50
 
 
-class JournalPage(Page):
-    """The page of the journal."""
+class Journal:
+    """Collects what the page and the JSON show."""
 
-    template = ViewPageTemplateFile('templates/journal.pt')
-    title = _('Journal')
-    tab = 'journal.html'
-
-    def update(self):
+    def readActions(self):
+        """Return (plain data of the actions, key of the next page)."""
         before = getParameter(self.request, 'before') or None
         try:
             actions, older = self.checked.listActions(
@@ -41,9 +39,30 @@ class JournalPage(Page):
         except ValueError:
             raise Refused(400, _('The address of this page is not valid.  '
                                  'Begin again with the newest.'))
-        self.actions = [situation.describeAction(self.presenter, action)
-                        for action in actions]
+        return [situation.describeAction(self.presenter, action)
+                for action in actions], older
+
+
+class JournalPage(Journal, Page):
+    """The page of the journal."""
+
+    template = ViewPageTemplateFile('templates/journal.pt')
+    title = _('Journal')
+    tab = 'journal.html'
+
+    def update(self):
+        self.actions, older = self.readActions()
         url = '%s/%s' % (self.registry_url, self.tab)
         self.older_url = older and '%s?%s' % (url, urlencode(
             {'before': older}))
-        self.newest_url = url if before else None
+        self.newest_url = url if getParameter(
+            self.request, 'before') else None
+
+
+class JournalJSON(Journal, JSONView):
+    """The data of the journal."""
+
+    def collect(self):
+        """Return the plain data."""
+        items, older = self.readActions()
+        return {'items': items, 'older': older}
