@@ -610,6 +610,7 @@ class IRunStatus(Interface):
     title = TextLine(title=_("Title"))
     state = Choice(title=_("State"), values=STATES)
     starter = TextLine(title=_("Started by"), required=False)
+    asker = TextLine(title=_("Also needs the rights of"), required=False)
     created_at = Float(title=_("Created"))
     started_at = Float(title=_("Began"), required=False)
     finished_at = Float(title=_("Finished"), required=False)
@@ -762,7 +763,7 @@ class IAction(Interface):
     last_at = Float(title=_("Last time"), required=False,
                     description="None if it was once")
     number = Int(title=_("Runs"), description="Of an act on many; else 1")
-    filter = TextLine(title=_("Filter"), required=False,
+    filter = TextLine(title=_("Found by"), required=False,
                       description="What found them; None for a selection")
     run_ids = List(title=_("Ids"), description="Of an act on many; else empty",
                    value_type=TextLine())

@@ -99,6 +99,7 @@ class Presenter:
             'title': self.sayTitle(status.title),
             'state': status.state,
             'starter': _line_or_none(status.starter),
+            'asker': _line_or_none(status.asker),
             'created_at': self.format.iso(status.created_at),
             'started_at': self.format.iso(status.started_at),
             'finished_at': self.format.iso(status.finished_at),
@@ -163,6 +164,7 @@ class Presenter:
         return {
             'state': self.getState(status.state),
             'starter': self.getPrincipal(status.starter),
+            'asker': self.getPrincipal(status.asker),
             'created': say_time(status.created_at),
             'started': say_time(status.started_at),
             'finished': say_time(status.finished_at),

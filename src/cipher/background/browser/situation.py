@@ -92,10 +92,9 @@ def _say_threads(presenter, process):
     number = presenter.format.number
     if not process.is_all_seen:
         # Nothing can be said of how many are free.
-        return presenter.say(_('${threads} in all; busy with what you see: '
-                               '${busy}'),
-                             threads=number(process.threads),
-                             busy=number(process.busy))
+        return presenter.say(
+            _('${threads} in all, ${busy} busy with runs that you may see'),
+            threads=number(process.threads), busy=number(process.busy))
     # A loop has a thread of its own: there may be more busy than counted.
     return presenter.say(_('${busy} busy, ${free} free'),
                          busy=number(process.busy),

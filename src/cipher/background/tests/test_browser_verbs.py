@@ -13,13 +13,18 @@
 ##############################################################################
 """The pages at work: pause, quiet, drain, retry, remove, journal, input."""
 import re
+from unittest import mock
 
 import transaction
 from zope.component import getGlobalSiteManager
 from zope.configuration import xmlconfig
+from zope.principalregistry.principalregistry import principalRegistry
+from zope.publisher.browser import TestRequest
 
+from cipher.background import journal
 from cipher.background.browser.interfaces import IBackgroundLayer
 from cipher.background.browser.interfaces import IInputView
+from cipher.background.browser.presentation import Presenter
 from cipher.background.browser.runpage import InputView
 from cipher.background.interfaces import IWorkerRun
 from cipher.background.process import getDirectory
@@ -169,6 +174,94 @@ class TestJournal(VerbTests):
         self.assertIn('the system', browser.contents)
         browser.getLink(run_id).click()
         self.assertEqual(browser.url, '%s/%s/index.html' % (BASE, run_id))
+
+    def test_line_53_act_on_many_is_one_row_with_number_filter_and_ids(self):
+        ids = [self.makeFailed().id for _ in range(3)]
+        token = self.token('bulk.html?all=remove')
+        self.post('bulk.html', csrf_token=token, all='remove',
+                  state='failed', reason='Space')
+        page = self.get('journal.html').text
+        self.assertEqual(page.count('<time'), 1)
+        for text in ('3 runs', 'all that match: state=failed', 'Space',
+                     'Administrator (test.admin)', *ids):
+            self.assertIn(text, page)
+        row, = self.get('journal.json').json['items']
+        self.assertEqual(
+            (row['verb'], row['subject'], row['number'], row['filter'],
+             row['reason'], row['principal'], sorted(row['run_ids'])),
+            ('remove', None, 3, 'state=failed', 'Space', 'test.admin',
+             sorted(ids)))
+
+    def test_selected_runs_and_all_of_them(self):
+        ids = [self.makeRun().id for _ in range(4)]
+        token = self.token('bulk.html?all=stop')
+        self.app('admin').post(BASE + '/bulk.html', [
+            ('csrf_token', token), ('selected', 'stop'),
+            ('run', ids[0]), ('run', ids[1])])
+        self.post('bulk.html', csrf_token=token, all='stop')
+        newest, older = self.get('journal.json').json['items']
+        self.assertEqual((newest['filter'], newest['number']), ('*', 2))
+        self.assertEqual((older['filter'], older['run_ids']),
+                         (None, ids[:2]))
+        self.assertIn('selected one by one', self.get('journal.html').text)
+
+    def test_line_53_repeated_act_is_counted(self):
+        for _ in range(3):
+            self.registry.pauseType('plain', True, 'Again')
+            self.registry.pauseType('plain', False)
+        transaction.commit()
+        page = self.get('journal.html').text
+        self.assertEqual(page.count('<time'), 2)
+        self.assertEqual(page.count('3 times, the last one at'), 2)
+        self.assertEqual([row['times'] for row in self.get(
+            'journal.json').json['items']], [3, 3])
+
+    def test_json_is_the_page(self):
+        for n in range(60):
+            self.registry.requestStop(
+                self.registry.start('plain').id, 'because %d.' % n)
+        transaction.commit()
+        first = self.get('journal.json').json
+        second = self.get('journal.json?before=' + first['older']).json
+        self.assertEqual(
+            [row['reason'] for row in first['items'] + second['items']],
+            ['because %d.' % n for n in range(59, -1, -1)])
+        self.assertIsNone(second['older'])
+        self.assertEqual(self.get('journal.json?before=x').status_int, 400)
+
+    def test_line_53_people_are_named_by_title_and_id(self):
+        # Whoever is called Administrator is not taken for the one who is.
+        editor = principalRegistry.getPrincipal('test.editor')
+        patch = mock.patch.object(
+            editor, 'title', 'Administrator (test.admin)')
+        patch.start()
+        self.addCleanup(patch.stop)
+        names = 'Administrator (test.admin) (test.editor)'
+        token = self.token('start.html?type=plain', 'editor')
+        run_id = self.post(
+            'start.html?type=plain', 'editor', csrf_token=token,
+            type='plain', form__buttons__start='1').location.split('/')[-2]
+        for path in (run_id + '/index.html', 'runs.html'):
+            self.assertIn(names, self.get(path).text)
+        self.sync()
+        for name in 'stops', 'pauses':
+            getattr(self.registry, name)[
+                run_id if name == 'stops' else 'plain'] = (
+                    'test.editor', 1000.0, None)
+        process = self.addProcess()
+        process.wish.is_quiet, process.wish.asked = True, (
+            'test.editor', 1000.0, None)
+        journal.record(self.registry, 'pause type', 'plain', (
+            'test.editor', 1000.0, None))
+        transaction.commit()
+        for path in ('types.html', 'processes.html', 'journal.html',
+                     'index.html', run_id + '/index.html'):
+            self.assertIn(names, self.get(path).text, path)
+        presenter = Presenter(BASE, TestRequest())
+        self.assertEqual(presenter.getPrincipal('test.admin'),
+                         'Administrator (test.admin)')
+        self.assertEqual(presenter.getPrincipal('gone'), 'gone')
+        self.assertEqual(presenter.getPrincipal(None), '')
 
     def test_empty(self):
         self.assertIn('Nobody did anything yet.',
