@@ -193,6 +193,11 @@ class Administration:
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._run_schedule(name, None)
 
+    def mayRunSchedule(self, name):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        worker = timetable.getWorker(self, name)
+        return queryWorkerType(worker) is None or self.mayStart(worker)
+
     def runScheduleByPrincipal(self, name):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         worker = timetable.getWorker(self, name)
@@ -202,7 +207,7 @@ class Administration:
 
     def _run_schedule(self, name, permission):
         run = timetable.runNow(self, name)
-        if run is not None and permission is not None:
+        if run is not None and run.state == PENDING and permission:
             run.permission = permission   # asked again when it begins
         self._tell(self, 'run schedule', name, askedNow(None),
                    (timetable.getWorker(self, name),))

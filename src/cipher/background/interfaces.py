@@ -1036,6 +1036,12 @@ class IWorkerRegistry(Interface):
         is then kept as a failed run.  Raise `ScheduleNotFound`.
         """
 
+    def mayRunSchedule(name):
+        """Return whether `runScheduleByPrincipal` would be permitted.
+
+        Raise `ScheduleNotFound`.
+        """
+
     def runScheduleByPrincipal(name):
         """`runSchedule` for untrusted callers.
 
@@ -1179,6 +1185,9 @@ class IVerbs(Interface):
 
     def runSchedule(name):
         """See `IWorkerRegistry.runScheduleByPrincipal`."""
+
+    def mayRunSchedule(name):
+        """Return whether `runSchedule` would be permitted."""
 
     # Need the permission to manage on the root object of every application
     # in the database: a process serves all their registries.

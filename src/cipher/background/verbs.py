@@ -218,6 +218,12 @@ class Verbs:
         """See `~cipher.background.interfaces.IVerbs`."""
         return self._registry.runScheduleByPrincipal(name)
 
+    def mayRunSchedule(self, name):
+        """See `~cipher.background.interfaces.IVerbs`."""
+        return (self.may('runSchedule')
+                and self._registry.mayRunSchedule(name))
+    mayRunSchedule.permission = None
+
     @_asks(MANAGE_WORKERS, where=_get_roots)
     def quietProcess(self, process_id, is_quiet=True, reason=None):
         """See `~cipher.background.interfaces.IVerbs`."""

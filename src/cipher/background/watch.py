@@ -41,7 +41,9 @@ class Watch:
         self._runtime = jar and switchboard.getRuntime(jar.db())
         directory = jar and getDirectory(jar)
         self._records = list(directory.processes.values()) if directory else []
-        self._others = {}   # oid -> registry that may be seen, or None
+        # oid -> (registry or None, whether some of its types are hidden), of
+        # what the reader may see.
+        self._seen = {}
 
     def isSilent(self, record):
         """Return whether to show a process as silent.
@@ -162,31 +164,29 @@ class Watch:
         """Return how many runs of that process the reader may see."""
         keys = ([live.key for live in self._runtime.allLive()] if is_here
                 else record.live.runs)
-        number = 0
-        for oid, run_id in keys:
-            registry = (self.registry if oid == self._oid
-                        else self._elsewhere_seen(oid))
-            if registry is None:
-                continue
-            if not sight.hiddenTypes(registry):
-                number += 1
-            elif registry.get(run_id) is not None:
-                number += 1
-        return number
+        return sum(1 for oid, run_id in keys if self._may_see(oid, run_id))
 
-    def _elsewhere_seen(self, oid):
-        """Return another registry of the database if the reader may see it."""
-        if oid not in self._others:
+    def _may_see(self, oid, run_id):
+        """Return whether the reader may see that run of whatever registry."""
+        if oid not in self._seen:
+            self._seen[oid] = self._look_at(oid)
+        registry, has_hidden_types = self._seen[oid]
+        return registry is not None and (
+            not has_hidden_types or registry.get(run_id) is not None)
+
+    def _look_at(self, oid):
+        registry = self.registry
+        if oid != self._oid:
             try:
-                registry = self.registry._p_jar.get(oid)
+                registry = registry._p_jar.get(oid)
             except POSKeyError:
-                registry = None
-            self._others[oid] = registry if registry is not None and (
-                sight.maySeeRegistry(registry)) else None
-        return self._others[oid]
+                return None, False
+            if not sight.maySeeRegistry(registry):
+                return None, False
+        return registry, bool(sight.hiddenTypes(registry))
 
     @cached_property
-    def _all(self):
+    def _is_all_seen(self):
         return not sight.hiddenTypes(self.registry) and sight.maySeeRegistry(
             root(self.registry))
 
@@ -198,6 +198,7 @@ class Watch:
             threads=record.threads, started_at=record.started_at,
             beat_at=record.beat.beat_at, is_here=is_here,
             is_silent=self.isSilent(record),
-            busy=self._count_seen(record, is_here), is_all_seen=self._all,
+            busy=self._count_seen(record, is_here),
+            is_all_seen=self._is_all_seen,
             is_quiet=wish.is_quiet, is_draining=wish.is_draining,
             asked_by=wish.asked and wish.asked[0])

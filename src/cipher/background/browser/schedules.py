@@ -76,6 +76,7 @@ class SchedulesPage(AdministrationPage):
             'runs_url': '%s/runs.html?%s' % (self.registry_url, urlencode(
                 {'type': status.worker}, errors='replace')),
             'is_paused': status.is_paused,
+            'may_run': self.checked.mayRunSchedule(status.name),
             'is_late': status.is_late,
             'pause': situation.sayPause(self.presenter, status),
         }

@@ -95,13 +95,15 @@ CALLS = {
     'pauseSchedule': ((MANAGE_WORKERS,), lambda v, t: v.pauseSchedule('s')),
     'runSchedule': ((MANAGE_WORKERS, OF_TYPE),
                     lambda v, t: v.runSchedule('s')),
+    'mayRunSchedule': ((), lambda v, t: v.mayRunSchedule('s')),
     'quietProcess': ((MANAGE_WORKERS,), lambda v, t: v.quietProcess(PROCESS)),
     'drainProcess': ((MANAGE_WORKERS,), lambda v, t: v.drainProcess(PROCESS)),
 }
 READS = {'may', 'get', 'getStatus', 'getContext', 'listRuns', 'getCounts',
          'getWorkerTypes', 'listTypes', 'listProcesses', 'listSchedules',
          'getHours', 'listProblems', 'listActions', 'getDetails', 'getStack',
-         'getSite', 'queryWorkerType', 'mayStart', 'mayRetry'}
+         'getSite', 'queryWorkerType', 'mayStart', 'mayRetry',
+         'mayRunSchedule'}
 
 
 class VerbTests(SiteTests):
@@ -235,8 +237,17 @@ class VerbTests(SiteTests):
 
     def test_line_52_schedule_that_is_run_now_asks_again_later(self):
         self.grant('bob', self.site, MANAGE_WORKERS, OF_TYPE)
+        self.assertTrue(self.verbs.mayRunSchedule('s'))
         run = self.verbs.runSchedule('s')
         self.assertEqual((run.permission, run.starter), (OF_TYPE, 'bob'))
+
+    def test_line_52_schedule_is_run_by_nobody_who_may_not_start_its_type(
+            self):
+        self.grant('bob', self.site, MANAGE_WORKERS, START_WORKERS)
+        self.assertFalse(self.verbs.mayRunSchedule('s'))
+        with self.assertRaises(Unauthorized):
+            self.verbs.runSchedule('s')
+        self.assertEqual(self.connection._registered_objects, [])
 
     def test_type_that_may_not_be_seen_is_started_by_nobody(self):
         declareWorker('audit', lambda worker: None, permission=OF_TYPE,
