@@ -20,6 +20,7 @@ import transaction
 from zope.component import provideUtility
 from zope.interface.verify import verifyObject
 from zope.security.checker import ProxyFactory
+from zope.security.checker import getChecker
 from zope.security.interfaces import NoInteraction
 from zope.security.interfaces import Unauthorized
 from zope.security.management import endInteraction
@@ -180,6 +181,20 @@ class VerbTests(SiteTests):
         self.verbs = verbs.of(ProxyFactory(self.registry))
         self.test_line_47_every_verb_asks_for_its_permissions()
         self.test_line_47_every_verb_needs_no_other_permission()
+
+    def test_line_07_and_47_second_wall_asks_the_same(self):
+        declare(SECURITY)
+        wall = getChecker(ProxyFactory(self.registry)).get_permissions
+        other_names = {'retry': 'retryByPrincipal',
+                       'runSchedule': 'runScheduleByPrincipal'}
+        forbidden = {'quietProcess', 'drainProcess', 'queryWorkerType'}
+        for name in set(CALLS) - forbidden:
+            permission = getattr(verbs.Verbs, name).permission if (
+                name != 'may') else None
+            if permission is not None:
+                self.assertEqual(
+                    wall[other_names.get(name, name)], permission, name)
+        self.assertEqual(forbidden & set(wall), set())
 
     def test_may_says_what_would_be_permitted(self):
         asking = {name for name in CALLS if getattr(
