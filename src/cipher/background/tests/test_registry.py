@@ -342,22 +342,27 @@ class PrincipalTests(RegistryCase):
             ('StopWorkers', lambda r: r.requestStop(run_id)),
             ('ManageWorkers', lambda r: r.pauseType('plain', False)),
             ('ManageWorkers', lambda r: r.pauseSchedule('s')),
-            ('ManageWorkers', lambda r: r.runScheduleByPrincipal('s')),
-            ('ManageWorkers', lambda r: r.retryByPrincipal(failed.id)),
+            # These two ask for that of the type as well.
+            ('ManageWorkers StartWorkers',
+             lambda r: r.runScheduleByPrincipal('s')),
+            ('ManageWorkers StartWorkers',
+             lambda r: r.retryByPrincipal(failed.id)),
             ('ManageWorkers', lambda r: r.remove(failed.id)))
         everything = {PREFIX + name for name in (
             'ViewWorkers', 'ViewDetails', 'StartWorkers', 'StopWorkers',
             'ManageWorkers')}
-        for number, (permission, call) in enumerate(calls):
-            with self.subTest(number=number, permission=permission):
+        for number, (permissions, call) in enumerate(calls):
+            needed = {PREFIX + name for name in permissions.split()}
+            with self.subTest(number=number, permissions=permissions):
                 registry = ProxyFactory(self.registry)
                 login('bob')
+                for permission in needed:
+                    self.granted.clear()
+                    self.granted.update(everything - {permission})
+                    with self.assertRaises(Unauthorized):
+                        call(registry)
                 self.granted.clear()
-                self.granted.update(everything - {PREFIX + permission})
-                with self.assertRaises(Unauthorized):
-                    call(registry)
-                self.granted.clear()
-                self.granted.add(PREFIX + permission)
+                self.granted.update(needed)
                 call(registry)
                 self.granted.update(everything)
                 endInteraction()
