@@ -957,7 +957,10 @@ class IWorkerRegistry(Interface):
     def retry(run_id, reason=None):
         """Do a finished run again, as a new run; return that one.
 
-        For trusted code: no permission is asked.
+        For trusted code: no permission is asked.  If somebody else than the
+        starter asks for it, the work may do what both may do
+        (`IWorkerRun.asker`).
+
         It has the type, context, input, starter, permission and priority of
         the old one, and goes on behind its last checkpoint, unless it had
         succeeded.  The old one is kept as it is, and knows its retry: a

@@ -13,6 +13,7 @@
 ##############################################################################
 """The pages at work: pause, quiet, drain, retry, remove, journal, input."""
 import re
+import time
 from unittest import mock
 
 import transaction
@@ -20,12 +21,14 @@ from zope.component import getGlobalSiteManager
 from zope.configuration import xmlconfig
 from zope.principalregistry.principalregistry import principalRegistry
 from zope.publisher.browser import TestRequest
+from zope.securitypolicy.interfaces import IPrincipalPermissionManager
 
 from cipher.background import journal
 from cipher.background.browser.interfaces import IBackgroundLayer
 from cipher.background.browser.interfaces import IInputView
 from cipher.background.browser.presentation import Presenter
 from cipher.background.browser.runpage import InputView
+from cipher.background.installation import addRegistry
 from cipher.background.interfaces import IWorkerRun
 from cipher.background.process import getDirectory
 from cipher.background.tests.browser_support import BASE
@@ -143,6 +146,81 @@ class TestProcesses(VerbTests):
         item, = self.get('processes.json').json['items']
         self.assertEqual((item['id'], item['pid'], item['is_quiet']),
                          (self.process, 1, False))
+
+
+class TestManagerOfOneSite(VerbTests):
+    """The viewer is granted everything, but on /other alone."""
+
+    def setUp(self):
+        super().setUp()
+        self.site = self.root['other']
+        self.below = addRegistry(self.site)
+        grants = IPrincipalPermissionManager(self.site)
+        for name in 'View', 'Start', 'Stop', 'Manage':
+            grants.grantPermissionToPrincipal(
+                'cipher.background.%sWorkers' % name, 'test.viewer')
+        self.process = self.addProcess()
+        for registry in self.registry, self.below:
+            run = registry.start('plain')
+            transaction.commit()
+            self.process.live.runs[registry._p_oid, run.id] = (
+                time.time(), None, '', None)
+            self.process.live._p_changed = True
+        transaction.commit()
+        self.url = '/other/++background++/'
+
+    def test_line_51_they_drain_no_process_of_all_sites(self):
+        page = self.get(self.url + 'processes.html', 'viewer').text
+        self.assertIn('host:1', page)
+        self.assertNotIn('name="drain"', page)
+        self.assertNotIn('name="quiet"', page)
+        token = self.get(
+            self.url + 'token.json', 'viewer').json['csrf_token']
+        for verb in 'quiet', 'unquiet', 'drain':
+            answer = self.post(
+                self.url + 'processes.html', 'viewer', csrf_token=token,
+                name=self.process.id, **{verb: '1'})
+            self.assertEqual(answer.status_int, 403)
+        self.sync()
+        self.assertFalse(self.process.wish.is_draining)
+        # What is theirs they may pause.
+        answer = self.post(self.url + 'types.html', 'viewer',
+                           csrf_token=token, name='plain', pause='1')
+        self.assertEqual(answer.status_int, 303)
+
+    def test_line_51_runs_of_other_sites_are_not_counted(self):
+        process, = self.get(
+            self.url + 'processes.json', 'viewer').json['items']
+        # So far the viewer may see the runs of the root as well.
+        self.assertEqual((process['busy'], process['is_all_seen']),
+                         (2, True))
+        grants = IPrincipalPermissionManager(self.root)
+        grants.denyPermissionToPrincipal(
+            'cipher.background.ViewWorkers', 'test.viewer')
+        transaction.commit()
+        self.addCleanup(self.undo, grants)
+        process, = self.get(
+            self.url + 'processes.json', 'viewer').json['items']
+        self.assertEqual(process['busy'], 1)
+        self.assertFalse(process['is_all_seen'])
+        page = self.get(self.url + 'processes.html', 'viewer').text
+        self.assertIn('4 in all, 1 busy with runs that you may see', page)
+        self.assertNotIn('free', page)
+
+    def undo(self, grants):
+        transaction.begin()
+        grants.unsetPermissionForPrincipal(
+            'cipher.background.ViewWorkers', 'test.viewer')
+        transaction.commit()
+
+    def test_line_51_drain_by_an_administrator_is_in_their_journal(self):
+        token = self.token('processes.html')
+        self.post('processes.html', csrf_token=token, drain='1',
+                  name=self.process.id, reason='An update')
+        row, = self.get(
+            self.url + 'journal.json', 'viewer').json['items']
+        self.assertEqual((row['verb'], row['principal'], row['reason']),
+                         ('drain process', 'test.admin', 'An update'))
 
 
 class TestJournal(VerbTests):
