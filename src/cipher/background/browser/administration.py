@@ -12,6 +12,8 @@
 #
 ##############################################################################
 """Pages whose rows can be acted upon: schedules, worker types, processes."""
+from functools import cached_property
+
 from cipher.background.browser.page import ACTION
 from cipher.background.browser.page import FORM
 from cipher.background.browser.page import READ
@@ -65,7 +67,7 @@ class AdministrationPage(Page):
         """Do it; return the view to go on with, None for this one."""
         raise NotImplementedError
 
-    @property
+    @cached_property
     def may_manage(self):
         """Whether the principal may do what this page is for."""
         return self.checked.may(self.asks)
