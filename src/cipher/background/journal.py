@@ -114,7 +114,7 @@ def record(owner, verb, subject, asked, types=()):
     rows = _rows(owner, verb)
     number = None if verb in LASTING else _find_same(rows, action)
     if number is None:
-        _add(rows, action)
+        _add(owner, action)
     else:
         rows[number] = _merge(Action(*rows[number]), action).toRow()
     _note(owner, action, ('run ' if verb in _RUN_VERBS else '')
@@ -130,7 +130,7 @@ def recordMany(registry, verb, run_ids, asked, types, filter=None):
         verb, None, *asked, types=tuple(sorted(types)),
         packed=zlib.compress(' '.join(run_ids).encode('ascii'), 9),
         number=len(run_ids), filter=filter and cleanLine(filter))
-    _add(_rows(registry, verb), action)
+    _add(registry, action)
     _note(registry, action, '%d runs' % action.number)
 
 
@@ -187,11 +187,12 @@ def _merge(old, new):
     return old._replace(times=old.times + 1, last_at=new.at, reason=reason)
 
 
-def _add(rows, action):
-    # By the time: two that begin alike have different numbers.
-    number = int(action.at * 1000000)
-    if rows:
-        number = max(number, rows.maxKey() + 1)
+def _add(owner, action):
+    # By the time, and behind all others, though the clock was set back.
+    journal, rows = owner.journal, _rows(owner, action.verb)
+    number = max([int(action.at * 1000000)] + [
+        tree.maxKey() + 1 for tree in (journal.recent, journal.lasting)
+        if tree])
     rows[number] = action.toRow()
     if action.verb in LASTING:
         _drop_overdue(rows, action.at)

@@ -73,7 +73,11 @@ class JournalTests(AdministrationTests):
         self.record(1, 'first %d')
         self.clock.advance(-3600.0)
         self.record(1, 'second %d')
-        self.assertEqual(self.subjects()[0], ['second 0', 'first 0'])
+        for number, verb in enumerate(('remove', 'stop', 'drain process')):
+            journal.record(self.registry, verb, 'next %d' % number,
+                           journal.askedNow(None))
+        self.assertEqual(self.subjects()[0], [
+            'next 2', 'next 1', 'next 0', 'second 0', 'first 0'])
 
     def test_wrong_key_is_refused(self):
         for key in '', 'x', '-1', '1' * 19, 4, b'4', '\u0664', ('4',):
