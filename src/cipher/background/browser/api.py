@@ -27,7 +27,6 @@ from zope.schema.interfaces import IFromUnicode
 from zope.schema.interfaces import IText
 from zope.schema.interfaces import ITime
 from zope.schema.interfaces import ValidationError
-from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser import csrf
 from cipher.background.browser.administration import REASON_LIMIT
@@ -39,7 +38,6 @@ from cipher.background.browser.paths import findObject
 from cipher.background.browser.runpage import GONE
 from cipher.background.browser.runpage import Run
 from cipher.background.browser.text import cleanLine
-from cipher.background.browser.types import findWorkerType
 from cipher.background.browser.types import noteStart
 from cipher.background.browser.types import refuseFlood
 from cipher.background.i18n import _
@@ -48,6 +46,7 @@ from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotRetryable
 from cipher.background.interfaces import RunNotStoppable
+from cipher.background.interfaces import TooManyWaiting
 
 
 TOKEN_HEADER = 'X-CSRF-Token'
@@ -135,7 +134,7 @@ class StartJSON(JSONAction):
     def act(self, body):
         _refuse_unknown(set(body) - {'type', 'input', 'context'})
         name = self.getText(body, 'type')
-        worker_type = findWorkerType(self.registry, name)
+        worker_type = self.checked.queryWorkerType(name)
         if worker_type is None:
             raise Refused(404, _('There is no such worker type.'))
         given = body.get('input') or {}
@@ -144,11 +143,12 @@ class StartJSON(JSONAction):
                                  mapping={'name': 'input'}))
         # No schema has such a field; as a name of an argument it is taken.
         _refuse_unknown(set(given) & {'context'})
-        refuseFlood(self.registry, name)
         try:
-            run = removeSecurityProxy(self.registry.startByPrincipal(
+            run = self.checked.startByPrincipal(
                 name, self._get_context(body),
-                **fitInput(given, worker_type.schema)))
+                **fitInput(given, worker_type.schema))
+        except TooManyWaiting:
+            refuseFlood()
         except BackgroundError as error:
             raise Refused(400, cleanLine(error))
         noteStart(name, run.id)
@@ -156,7 +156,7 @@ class StartJSON(JSONAction):
 
     def _get_context(self, body):
         try:
-            return findObject(self.registry.getSite(),
+            return findObject(self.checked.getSite(),
                               self.getText(body, 'context', 1000))
         except NoSuchObject:
             raise Refused(400, _('The path of the context leads to no object '
@@ -191,7 +191,7 @@ class StopJSON(RunAction):
     def do(self, reason):
         """Ask it."""
         return self.answer(
-            self.run_id, self.registry.requestStop(self.run_id, reason))
+            self.run_id, self.checked.requestStop(self.run_id, reason))
 
 
 class RetryJSON(RunAction):
@@ -202,7 +202,7 @@ class RetryJSON(RunAction):
 
     def do(self, reason):
         """Start its retry."""
-        run = removeSecurityProxy(self.registry.retry(self.run_id, reason))
+        run = self.checked.retry(self.run_id, reason)
         return self.answer(run.id, run.state)
 
 
@@ -213,7 +213,7 @@ class RemoveJSON(RunAction):
 
     def do(self, reason):
         """Remove it."""
-        self.registry.remove(self.run_id, reason)
+        self.checked.remove(self.run_id, reason)
         return {'id': self.run_id}
 
 

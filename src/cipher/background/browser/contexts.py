@@ -24,10 +24,10 @@ from cipher.background.i18n import _
 from cipher.background.interfaces import RunNotFound
 
 
-def describeContext(registry, run_id, presenter, request):
+def describeContext(checked, run_id, presenter, request):
     """Return {'title', 'url', 'path'} of the context; None without one."""
     try:
-        ob = registry.getContext(run_id)
+        ob = checked.getContext(run_id)
     except RunNotFound:
         return None
     if ob is None:
@@ -45,4 +45,4 @@ def describeContext(registry, run_id, presenter, request):
     if not url.startswith(request.getApplicationURL()):
         return unknown
     return {'title': cleanLine(title, 200), 'url': url,
-            'path': pathOf(url, absoluteURL(registry.getSite(), request))}
+            'path': pathOf(url, absoluteURL(checked.getSite(), request))}

@@ -14,7 +14,6 @@
 """The page on a site that leads to its registry, or offers to add one."""
 import transaction
 from zope.browserpage import ViewPageTemplateFile
-from zope.security import checkPermission
 from zope.security.checker import ProxyFactory
 from zope.security.proxy import removeSecurityProxy
 from zope.traversing.browser import absoluteURL
@@ -26,10 +25,9 @@ from cipher.background.browser.page import Refused
 from cipher.background.browser.traversing import markRequest
 from cipher.background.browser.traversing import queryRegistry
 from cipher.background.i18n import _
-from cipher.background.interfaces import MANAGE_WORKERS
-from cipher.background.interfaces import VIEW_WORKERS
 from cipher.background.interfaces import InvalidSite
 from cipher.background.interfaces import IRegistryInstaller
+from cipher.background.interfaces import IVerbs
 
 
 class SitePage(Page):
@@ -69,15 +67,16 @@ class BackgroundPage(SitePage):
         self.inherited = None
         registry = queryRegistry(self.context)
         if registry is not None:
-            site = registry.getSite()
+            checked = IVerbs(registry)
+            site = checked.getSite()
             url = absoluteURL(registry, self.request)
-            if site is removeSecurityProxy(self.context):
+            if removeSecurityProxy(site) is removeSecurityProxy(self.context):
                 self.request.response.redirect(url + '/index.html', 303)
                 return
-            if checkPermission(VIEW_WORKERS, registry):
+            if checked.may('listRuns'):
                 self.inherited = {'url': url + '/index.html',
                                   'site': self._describe_site(site)['title']}
-        self.can_add = checkPermission(MANAGE_WORKERS, self.context)
+        self.can_add = IRegistryInstaller(self.context).mayInstall()
         self.add_url = '%s/@@addBackground' % absoluteURL(
             self.context, self.request)
 
@@ -89,9 +88,7 @@ class AddRegistry(SitePage):
 
     def update(self):
         try:
-            # The permission to do so was that of this view.
-            registry = IRegistryInstaller(
-                removeSecurityProxy(self.context)).install()
+            registry = IRegistryInstaller(self.context).install()
         except InvalidSite:
             raise Refused(409, _('This site cannot hold a registry.'))
         transaction.get().note('Add the registry of background workers')

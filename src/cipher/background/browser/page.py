@@ -14,6 +14,7 @@
 """What all pages share: methods, headers, tokens, the words for the frame."""
 import time
 from collections import defaultdict
+from functools import cached_property
 from urllib.parse import unquote
 
 import transaction
@@ -21,7 +22,6 @@ from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryMultiAdapter
 from zope.interface import implementer
 from zope.publisher.browser import BrowserPage
-from zope.security import checkPermission
 from zope.security.checker import ProxyFactory
 from zope.security.proxy import removeSecurityProxy
 from zope.traversing.browser import absoluteURL
@@ -36,7 +36,7 @@ from cipher.background.browser.presentation import Presenter
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import encode
 from cipher.background.i18n import _
-from cipher.background.interfaces import VIEW_DETAILS
+from cipher.background.interfaces import IVerbs
 
 
 HEADERS = (
@@ -144,8 +144,13 @@ class Published(BrowserPage):
 
     @property
     def registry(self):
-        """The registry that the page is about; security proxied."""
+        """The registry that the page is about: for its address only."""
         return self.context
+
+    @cached_property
+    def checked(self):
+        """What the principal may do to the registry: an `IVerbs`."""
+        return IVerbs(self.registry)
 
     @property
     def registry_url(self):
@@ -167,7 +172,7 @@ class Published(BrowserPage):
     @property
     def can_see_details(self):
         """Whether input, log and traceback are shown."""
-        return checkPermission(VIEW_DETAILS, self.registry)
+        return self.checked.may('getDetails')
 
 
 @implementer(IFramedPage)
@@ -226,7 +231,7 @@ class Page(Published):
 
     @property
     def home(self):
-        return self._describe_site(self.registry.getSite())
+        return self._describe_site(self.checked.getSite())
 
     def _describe_site(self, site):
         url = absoluteURL(site, self.request)

@@ -49,12 +49,11 @@ from cipher.background.browser.paths import NoSuchObject
 from cipher.background.browser.paths import findObject
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
-from cipher.background.browser.types import findWorkerType
-from cipher.background.browser.types import mayStart
 from cipher.background.browser.types import noteStart
 from cipher.background.browser.types import refuseFlood
 from cipher.background.i18n import _
 from cipher.background.interfaces import BackgroundError
+from cipher.background.interfaces import TooManyWaiting
 from cipher.background.interfaces import UnknownWorkerType
 
 
@@ -109,8 +108,9 @@ class StartPage(Page, Form):
 
     def _may_start(self, path):
         try:
-            return mayStart(self.worker_type, self.registry,
-                            findObject(self.registry.getSite(), path))
+            return self.checked.mayStart(
+                self.worker_type.name,
+                findObject(self.checked.getSite(), path))
         except NoSuchObject:
             return False
 
@@ -124,7 +124,7 @@ class StartPage(Page, Form):
 
     def _get_type(self):
         name = getParameter(self.request, 'type')
-        worker_type = findWorkerType(self.registry, name)
+        worker_type = self.checked.queryWorkerType(name)
         if worker_type is None:
             raise Refused(404, _('There is no such worker type.'))
         return worker_type
@@ -143,7 +143,7 @@ class StartPage(Page, Form):
 
     def getContent(self):
         """What vocabularies are asked for: the site."""
-        return self.registry.getSite()
+        return self.checked.getSite()
 
     @property
     def action(self):
@@ -171,6 +171,8 @@ class StartPage(Page, Form):
                              'that you may see.')
         except UnknownWorkerType:
             raise Refused(404, _('There is no such worker type.'))
+        except TooManyWaiting:
+            refuseFlood()
         except BackgroundError as error:
             self.problem = cleanLine(error)
         else:
@@ -182,9 +184,8 @@ class StartPage(Page, Form):
 
     def _start(self, data):
         context = findObject(
-            self.registry.getSite(), data.pop(CONTEXT_FIELD, None))
-        refuseFlood(self.registry, self.worker_type.name)
-        return self.registry.startOnce(
+            self.checked.getSite(), data.pop(CONTEXT_FIELD, None))
+        return self.checked.startOnce(
             self._shown_at(), self.worker_type.name, context, data)
 
     def _shown_at(self):

@@ -21,7 +21,6 @@ from zope.browserpage import ViewPageTemplateFile
 from zope.component import getUtility
 from zope.security import checkPermission
 from zope.security.proxy import ProxyFactory
-from zope.security.proxy import removeSecurityProxy
 from zope.traversing.browser import absoluteURL
 
 from cipher.background.browser.jsonview import JSONView
@@ -180,8 +179,8 @@ class DocumentRuns:
 
     def collectRuns(self):
         """Return the newest runs about the document, and the one at work."""
-        page = removeSecurityProxy(self.registry.listRuns(
-            contexts=(removeSecurityProxy(self.context),), limit=RUNS_SHOWN))
+        page = self.checked.listRuns(
+            contexts=(self.context,), limit=RUNS_SHOWN)
         runs = [self.presenter.describeRun(status) for status in page.items]
         at_work = [run for run in runs if not run['is_finished']]
         # The oldest of those that run, else of those that wait.
@@ -231,7 +230,7 @@ class Publish(DemoPage):
     methods = ACTION
 
     def update(self):
-        self.registry.startByPrincipal('publish', self.context)
+        self.checked.startByPrincipal('publish', self.context)
         redirect(self, absoluteURL(self.context, self.request))
 
 

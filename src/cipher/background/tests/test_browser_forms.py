@@ -221,7 +221,7 @@ class TestStop(BrowserTests):
         stop = self.registry.getStatus(self.run_id).stop
         self.assertEqual(stop.principal, 'test.admin')
         self.assertEqual(stop.reason, 'Not needed any more')
-        self.assertIn('by Administrator: Not needed any more',
+        self.assertIn('by Administrator (test.admin): Not needed any more',
                       browser.contents)
 
     def test_line_12_who_and_why_is_in_the_transaction_note(self):

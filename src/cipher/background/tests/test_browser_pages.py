@@ -69,7 +69,7 @@ class TestOverview(BrowserTests):
         self.registry.stops[run.id] = ('test.editor', 1000.0, None)
         transaction.commit()
         self.assertRegex(self.get('index.html').text,
-                         r'ago by Editor, not responding')
+                         r'ago by Editor \(test.editor\), not responding')
 
     def test_waiting_runs_without_a_process_are_a_problem(self):
         self.assertEqual(self.get('index.json').json['problems'], [])

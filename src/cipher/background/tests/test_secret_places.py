@@ -301,6 +301,11 @@ class Places:
         gone = self.registry.start('succeed', password=secret)
         self.registry.requestStop(gone.id)
         self.registry.remove(gone.id, 'because of ' + make(secret))
+        many = [self.registry.start('succeed', password=secret).id
+                for _ in range(2)]
+        for verb in 'stop', 'remove':
+            self.registry.actOnRuns(
+                verb, many, 'because of ' + make(secret), filter='all')
         transaction.commit()
         self.assertEqual([run.state for run in runs], [
             'succeeded', 'failed', 'succeeded', 'succeeded', 'failed'])
@@ -330,7 +335,9 @@ class PlaceTests(Places, SiteTests):
                 yield name, getattr(details, name)
         yield 'list', str(self.registry.listRuns(limit=8).items)
         yield 'journal', str(self.registry.listActions())
-        yield 'stored journal', str(list(self.registry.journal.values()))
+        rows = self.registry.journal
+        yield 'stored journal', str([*rows.recent.values(),
+                                     *rows.lasting.values()])
         yield 'stops', str(list(self.registry.stops.values()))
         for record in self.db.storage.iterator(self.since):
             yield 'note', record.description.decode('utf-8')
