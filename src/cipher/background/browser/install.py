@@ -17,9 +17,9 @@ from zope.browserpage import ViewPageTemplateFile
 from zope.security import checkPermission
 from zope.security.checker import ProxyFactory
 from zope.security.proxy import removeSecurityProxy
-from zope.traversing.browser import absoluteURL
 
 from cipher.background.browser import csrf
+from cipher.background.browser.addresses import getURL
 from cipher.background.browser.page import ACTION
 from cipher.background.browser.page import Page
 from cipher.background.browser.page import Refused
@@ -70,7 +70,7 @@ class BackgroundPage(SitePage):
         registry = queryRegistry(self.context)
         if registry is not None:
             site = registry.getSite()
-            url = absoluteURL(registry, self.request)
+            url = getURL(registry, self.request)
             if site is removeSecurityProxy(self.context):
                 self.request.response.redirect(url + '/index.html', 303)
                 return
@@ -78,7 +78,7 @@ class BackgroundPage(SitePage):
                 self.inherited = {'url': url + '/index.html',
                                   'site': self._describe_site(site)['title']}
         self.can_add = checkPermission(MANAGE_WORKERS, self.context)
-        self.add_url = '%s/@@addBackground' % absoluteURL(
+        self.add_url = '%s/@@addBackground' % getURL(
             self.context, self.request)
 
 
@@ -96,5 +96,5 @@ class AddRegistry(SitePage):
             raise Refused(409, _('This site cannot hold a registry.'))
         transaction.get().note('Add the registry of background workers')
         self.request.response.redirect(
-            absoluteURL(ProxyFactory(registry), self.request)
+            getURL(ProxyFactory(registry), self.request)
             + '/index.html', status=303)

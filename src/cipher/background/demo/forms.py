@@ -23,8 +23,8 @@ from z3c.form.form import Form
 from zope.browserpage import ViewPageTemplateFile
 from zope.container.interfaces import INameChooser
 from zope.security.proxy import removeSecurityProxy
-from zope.traversing.browser import absoluteURL
 
+from cipher.background.browser.addresses import getURL
 from cipher.background.browser.page import FORM
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
@@ -86,7 +86,7 @@ class DocumentFormPage(DemoPage):
         if self.form.data is not None:
             title = ' '.join(cleanLine(self.form.data['title'], 200).split())
             body = cleanText(self.form.data['body'], BODY_LIMIT)
-            redirect(self, absoluteURL(
+            redirect(self, getURL(
                 self.store(title, body), self.request))
 
     def store(self, title, body):
@@ -121,7 +121,7 @@ class EditDocument(DocumentFormPage):
 
     @property
     def cancel_url(self):
-        return absoluteURL(self.context, self.request) + '/index.html'
+        return getURL(self.context, self.request) + '/index.html'
 
     def store(self, title, body):
         change(self.context, title, body)
