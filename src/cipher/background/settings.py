@@ -57,7 +57,7 @@ _ORIGIN = re.compile(
     r'(?P<scheme>https?)://'
     r'(?P<host>\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9_.-]*[a-z0-9])?)'
     r'(:(?P<port>[0-9]{1,5}))?/?')
-_DEFAULT_PORTS = {'http': '80', 'https': '443'}
+_DEFAULT_PORTS = {'http': 80, 'https': 443}
 
 
 def _make_origin(url):
@@ -71,14 +71,15 @@ def _make_origin(url):
     except ValueError:
         ascii = ''
     match = _ORIGIN.fullmatch(ascii)
-    if match is None or int(match['port'] or 0) > 65535:
+    port = int(match['port'] or 0) if match else 0
+    if match is None or port > 65535:
         raise ValueError(
             'web: expected base_url to be a scheme, a host and maybe a port, '
             'as https://example.org:8443, got %r; leave out the rest' % url)
     origin = '%s://%s' % (match['scheme'], match['host'])
-    if match['port'] in (None, _DEFAULT_PORTS[match['scheme']]):
+    if port in (0, _DEFAULT_PORTS[match['scheme']]):
         return origin
-    return '%s:%d' % (origin, int(match['port']))
+    return '%s:%d' % (origin, port)
 
 
 def _check(field, value):
