@@ -17,6 +17,7 @@ from zope.browserresource.file import FileResource
 from zope.browserresource.resources import Resources
 from zope.component import queryAdapter
 from zope.component.hooks import getSite
+from zope.component.hooks import setSite
 from zope.interface import alsoProvides
 from zope.publisher.interfaces import NotFound
 from zope.publisher.interfaces.browser import IDefaultBrowserLayer
@@ -46,16 +47,6 @@ class IDemoLayer(IDefaultBrowserLayer):
     """Marks a request for the demo's pages."""
 
 
-def markRequest(site, event):
-    """Subscriber: what is asked of the site is asked of the demo.
-
-    At the first object of the path, so before the layer of the workers' pages
-    comes to the request: the demo's views are found before theirs.
-    """
-    if not IDemoLayer.providedBy(event.request):
-        alsoProvides(event.request, IDemoLayer)
-
-
 def guard(ob, event):
     """Subscriber: let a URL lead to the content and to pages, and no further.
 
@@ -64,12 +55,26 @@ def guard(ob, event):
     no site manager, no view that is not of the demo or of the workers.
     """
     request = event.request
+    if IRootFolder.providedBy(ob) and isBrowserRequest(request):
+        _begin(removeSecurityProxy(ob), request)
     steps = request.getTraversalStack()
     refused = [name for name in steps if name == '.' or parseStep(name)[0]
                not in getNamespaces()]
     if (refused or not isBrowserRequest(request)
             or not _is_published(removeSecurityProxy(ob))):
         raise NotFound(ob, ''.join(refused[-1:]), request)
+
+
+def _begin(site, request):
+    """Let what is asked of the site be asked of the demo.
+
+    Before the layer of the workers' pages comes to the request, so the
+    demo's views are found before theirs; and before anything is refused, for
+    a refusal is a page, too.
+    """
+    setSite(site)
+    if not IDemoLayer.providedBy(request):
+        alsoProvides(request, IDemoLayer)
 
 
 def getNamespaces():

@@ -36,8 +36,10 @@ from zope.processlifetime import DatabaseOpened
 from zope.processlifetime import ProcessStarting
 from zope.schema import getFieldNames
 
+from cipher.background.browser.wsgi import answerErrors
 from cipher.background.demo.database import DemoError
 from cipher.background.demo.database import open_database
+from cipher.background.demo.hosts import refuseForeignHosts
 from cipher.background.demo.settings import IImportSettings
 from cipher.background.demo.settings import ImportSettings
 from cipher.background.interfaces import IRuntimeSettings
@@ -54,6 +56,9 @@ WEB_THREADS = 8
 SPARE_CONNECTIONS = 6
 #: Bytes of a request; a document has fewer.
 BODY_LIMIT = 4 * 1024 * 1024
+
+#: Nothing that is made is for anybody else.
+PRIVATE = 0o077
 
 #: Exit code when a second signal ends the process at once.
 KILLED = 130
@@ -80,11 +85,13 @@ def serve(options):
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr,
         format='%(asctime)s %(levelname)s %(name)s: %(message)s')
+    # The database holds the secret of the forms.
+    os.umask(PRIVATE)
     settings = get_import_settings(options.import_base)
     signals = Signals()
     with signals.caught(), closing(bind(options.host, options.port)) as sock:
         with opened(options, settings) as db:
-            application = WSGIPublisherApplication(db)
+            application = make_application(db, options)
             notify(ProcessStarting())
             server = waitress.create_server(
                 application, sockets=[sock], threads=WEB_THREADS, ident=None,
@@ -97,6 +104,14 @@ def serve(options):
             signals.end()
             server.close()
     print('Bye.', flush=True)
+
+
+def make_application(db, options):
+    """Return what answers requests, and never raises."""
+    return answerErrors(
+        refuseForeignHosts(WSGIPublisherApplication(db),
+                           [options.host, *options.allow_host]),
+        browsers_only=True)
 
 
 @contextmanager
