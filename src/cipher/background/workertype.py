@@ -34,6 +34,7 @@ from cipher.background.interfaces import START_WORKERS
 from cipher.background.interfaces import InvalidInput
 from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import UnknownWorkerType
+from cipher.background.plaindata import checkFinite
 from cipher.background.plaindata import plainCopy
 from cipher.background.secrets import mask
 from cipher.background.secrets import secretsOf
@@ -42,6 +43,10 @@ from cipher.background.text import safeStr
 
 #: Bytes, pickled.  What is larger belongs into an object of the application.
 INPUT_LIMIT = 65536
+
+# What fields and invariants raise for values that they did not think of: a
+# moment with a time zone beside one without, None beside a number.
+_NOT_COMPARED = (TypeError, ArithmeticError)
 
 
 @implementer(IWorkerType)
@@ -96,8 +101,9 @@ class WorkerType:
         given = name in input
         try:
             value = plainCopy(input[name] if given else field.default, name)
+            checkFinite(value, name)
             field.bind(None).validate(value)
-        except ValidationError as error:
+        except (ValidationError, *_NOT_COMPARED) as error:
             got = 'got none'
             if given:
                 got = ('got one that is not shown'
@@ -115,7 +121,7 @@ class WorkerType:
     def _check_invariants(self, input):
         try:
             self.schema.validateInvariants(SimpleNamespace(**input))
-        except Invalid as error:
+        except (Invalid, ValueError, *_NOT_COMPARED) as error:
             raise InvalidInput(
                 'worker %r: input: expected what the invariants of %s ask '
                 'for, got %.200r (%s)' % (

@@ -26,6 +26,7 @@ from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser.addresses import getURL
 from cipher.background.browser.page import FORM
+from cipher.background.browser.page import Refused
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
 from cipher.background.demo.documents import Document
@@ -77,6 +78,10 @@ class DocumentFormPage(DemoPage):
     template = ViewPageTemplateFile('templates/form.pt')
 
     def update(self):
+        # A widget expects the one text that its own field sends.
+        if not all(isinstance(value, str)
+                   for value in self.request.form.values()):
+            raise Refused(400, _('The form is not valid.'))
         self.form = DocumentForm(self.context, self.request)
         self.form.ignoreContext = not IDocument.providedBy(self.context)
         self.form.update()

@@ -14,6 +14,7 @@
 """Requests that no browser sends: a page of ours, and one line of the log."""
 import contextlib
 import logging
+import re
 import unittest
 
 from zope.app.wsgi import WSGIPublisherApplication
@@ -160,6 +161,18 @@ class TestDemo(BadRequests, unittest.TestCase):
         for status in 200, 400, 401, 403, 404, 405, 415:
             self.assertIn(status, statuses)
 
+    def test_form_of_a_document_takes_one_text_a_field(self):
+        publisher = WSGIPublisherApplication(self.layer.db)
+        path = '/documents/add.html'
+        token = re.search(rb'name="csrf_token" value="([^"]+)"', ask(
+            publisher, 'GET', path, 'admin').body)[1].decode()
+        for suffix in ':list', ':int', ':record', ':tuple', ':lines':
+            for field in 'document.widgets.title', 'document.widgets.body':
+                answer = ask(
+                    publisher, 'POST', path, 'admin', CONTENT_TYPE=FORM,
+                    body=('%s%s=1&document.buttons.save=1&csrf_token=%s' % (
+                        field, suffix, token)).encode())
+                self.assertEqual(400, answer.status, field + suffix)
 
     def test_line_56_without_our_function_a_bad_form_is_a_bad_request(self):
         publisher = WSGIPublisherApplication(self.layer.db)
@@ -268,7 +281,8 @@ class TestHosts(unittest.TestCase):
     def test_line_55_demo_refuses_the_names_of_others(self):
         for host in ('localhost', 'localhost:8080', 'LOCALHOST', 'localhost.',
                      'a.localhost:80', '127.0.0.1:8080', '192.168.1.7',
-                     '127.0.0.1.', '[::1]:8080', '[fe80::1]', '', 'my.name:8080'):
+                     '127.0.0.1.', '[::1]:8080', '[fe80::1]', '',
+                     'my.name:8080'):
             self.assertEqual(200, self.status(host, 'My.Name'), host)
         for host in ('evil.example', 'evil.example:8080', 'localhost.evil',
                      'localhostevil', '127.0.0.1.evil.example', 'my.name.evil',
