@@ -68,8 +68,10 @@ def getOrigins(request):
     scheme = getScheme(request)
     host = (request.getHeader('Host') or '').strip().lower()
     origins = {_make_origin(scheme, host)} if host else set()
-    if getSetting('trusts_virtual_hosts'):
-        # Only a proxy can have put it into the path.
+    path = request.environment.get('PATH_INFO', '')
+    if (getSetting('trusts_virtual_hosts') and path.startswith('/++vh++')
+            and path.count('++vh++') == 1):
+        # The proxy's own comes first; one of a client would come after it.
         parts = urlsplit(request.getApplicationURL())
         origins.add(_make_origin(parts.scheme, parts.netloc.lower()))
     return origins

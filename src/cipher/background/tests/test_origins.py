@@ -113,6 +113,14 @@ class TestForms(BrowserTests):
         for origin in ('http://example.org', 'https://example.org:8443',
                        'https://evil.example'):
             self.assertEqual(self.send(prefix=prefix, Origin=origin), 403)
+        # What a client adds comes after that of the proxy, and wins.
+        for origin in 'https://example.org', 'http://evil.example':
+            for evil in VIRTUAL_HOSTS:
+                self.assertEqual(
+                    self.send(prefix=prefix + evil, Origin=origin), 403)
+        self.assertEqual(self.send(
+            prefix='/other/++vh++http:evil.example:80/++',
+            Origin='http://evil.example'), 403)
 
     def test_line_55_scheme_of_a_named_proxy_is_believed(self):
         def send(told, origin='https://localhost'):

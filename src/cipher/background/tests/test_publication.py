@@ -15,6 +15,7 @@
 import shutil
 import tempfile
 import unittest
+from io import BytesIO
 from pathlib import Path
 
 import transaction
@@ -22,23 +23,31 @@ from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 from zope.app.publication.zopepublication import ZopePublication
 from zope.app.wsgi import WSGIPublisherApplication
+from zope.component import getGlobalSiteManager
+from zope.component import getMultiAdapter
 from zope.component import getUtilitiesFor
-from zope.component import provideUtility
 from zope.component.hooks import setSite
 from zope.component.testlayer import ZCMLFileLayer
 from zope.event import notify
 from zope.interface import Interface
+from zope.location.interfaces import LocationError
 from zope.processlifetime import DatabaseOpened
 from zope.publisher.browser import TestRequest
+from zope.publisher.http import HTTPRequest
+from zope.publisher.interfaces import NotFound
 from zope.publisher.interfaces.browser import IBrowserPublisher
+from zope.publisher.interfaces.browser import IBrowserRequest
 from zope.publisher.interfaces.browser import IBrowserSkinType
 from zope.publisher.interfaces.browser import IDefaultBrowserLayer
 from zope.publisher.skinnable import applySkin
+from zope.publisher.xmlrpc import XMLRPCRequest
 from zope.security.interfaces import IPermission
 from zope.securitypolicy.interfaces import IPrincipalPermissionManager
+from zope.traversing.interfaces import ITraversable
 
 import cipher.background.demo
 from cipher.background.browser.interfaces import IBackgroundLayer
+from cipher.background.browser.traversing import markRequest
 from cipher.background.demo.documents import Document
 from cipher.background.installation import addRegistry
 from cipher.background.installation import getRegistry
@@ -55,10 +64,12 @@ class ISkin(IDefaultBrowserLayer):
     """A skin of the host."""
 
 
-def provideSkin():
-    provideUtility(ISkin, IBrowserSkinType, 'Skin')
-    # The directive interface registers a skin by its own name as well.
-    provideUtility(IBackgroundLayer, IBrowserSkinType, 'Background')
+def addSkin(test):
+    """Add a skin for the time of a test."""
+    manager = getGlobalSiteManager()
+    manager.registerUtility(ISkin, IBrowserSkinType, 'Skin')
+    test.addCleanup(
+        manager.unregisterUtility, ISkin, IBrowserSkinType, 'Skin')
 
 
 def makeRequest():
@@ -74,7 +85,8 @@ class PublicationWalk(walk.Walk):
     skin = 'Skin'
 
     def start(self):
-        provideSkin()
+        addSkin(self)
+        walk.addNamespaces(self)
         self.namespaces = walk.findNamespaces()
 
     def findViewNames(self, ob):
@@ -117,7 +129,7 @@ class PublicationWalk(walk.Walk):
 class TestBelowRegistry(PublicationWalk, BrowserTests):
 
     users = (None, 'viewer', 'editor', 'admin', 'stranger')
-    turns = 3
+    turns = 2
 
     def setUp(self):
         super().setUp()
@@ -158,8 +170,24 @@ class TestBelowRegistry(PublicationWalk, BrowserTests):
         self.assertGreater(self.check(objects, views), 5000)
         self.turns = 1
         objects = {path: (ob, everything - names)
-                   for path, (ob, names) in list(objects.items())[:2]}
+                   for path, (ob, names) in list(objects.items())[:1]}
         self.assertGreater(self.check(objects, views), 2000)
+
+    def test_line_46_layer_is_for_browsers(self):
+        for factory in XMLRPCRequest, HTTPRequest:
+            request = factory(BytesIO(), {})
+            # As ++skin++ does with each request.
+            applySkin(request, ISkin)
+            self.assertTrue(IBrowserRequest.providedBy(request))
+            with self.assertRaises(NotFound):
+                markRequest(request)
+            with self.assertRaises(LocationError):
+                getMultiAdapter((self.root, request), ITraversable,
+                                'background').traverse('', ())
+            self.assertFalse(IBackgroundLayer.providedBy(request))
+        # Nor can anybody ask for it as a skin.
+        self.assertNotIn(IBackgroundLayer, [
+            skin for _name, skin in getUtilitiesFor(IBrowserSkinType)])
 
     def test_line_45_nothing_is_published_below_a_view(self):
         objects = {}
@@ -203,7 +231,7 @@ class TestDemo(PublicationWalk, unittest.TestCase):
 
     layer = DEMO_LAYER
     users = (None, 'viewer', 'editor', 'admin')
-    turns = 3
+    turns = 2
 
     def setUp(self):
         self.start()

@@ -25,7 +25,6 @@ from urllib.parse import urlencode
 from xmlrpc.client import dumps
 
 from zope.component import getGlobalSiteManager
-from zope.component import provideAdapter
 from zope.interface import Interface
 from zope.interface import implementer
 from zope.publisher.interfaces import IRequest
@@ -91,10 +90,17 @@ class Reckless:
         return getattr(self.context, name)
 
 
-def findNamespaces():
-    """Return the names of all namespaces of this process, debug included."""
+def addNamespaces(test):
+    """Add namespaces for the time of a test: of a debugger, of a host."""
+    manager = getGlobalSiteManager()
     for name, factory in ('debug', debug), ('reckless', Reckless):
-        provideAdapter(factory, (Interface, IRequest), ITraversable, name)
+        values = factory, (Interface, IRequest), ITraversable, name
+        manager.registerAdapter(*values)
+        test.addCleanup(manager.unregisterAdapter, *values)
+
+
+def findNamespaces():
+    """Return the names of all namespaces of this process."""
     return sorted({
         registration.name
         for registration in getGlobalSiteManager().registeredAdapters()
