@@ -35,9 +35,9 @@ def getURL(ob, request):
 
 def getPath(url):
     """Return the path of a URL, with one slash before it; '' for the root."""
-    path = urlsplit(url).path.strip('/')
     # Two slashes, or one and a backslash, would begin the name of a server.
-    return '/' + path.lstrip('/\\') if path else ''
+    path = urlsplit(url).path.lstrip('/\\').rstrip('/')
+    return '/' + path if path else ''
 
 
 def isWithin(url, base):

@@ -26,6 +26,7 @@ from traceback import extract_tb
 from zope.i18n.interfaces import IUserPreferredCharsets
 from zope.publisher.browser import BrowserRequest
 
+from cipher.background.browser.formatting import SOURCE
 from cipher.background.browser.formatting import Formatter
 from cipher.background.browser.frame import POLICY
 from cipher.background.browser.jsonview import JSON_TYPE
@@ -103,14 +104,14 @@ def answerErrors(application, browsers_only=False):
 def makePage(environ, start_response, status, title, explanation,
              headers=()):
     """Answer with a page, or JSON, that needs no publisher."""
-    say = _make_say(environ)
+    say, language = _get_words(environ)
     if environ.get('PATH_INFO', '').endswith('.json'):
         kind = JSON_TYPE
         body = dumpJSON({'status': status, 'error': say(title)})
     else:
         kind = 'text/html;charset=utf-8'
         body = _PAGE % {
-            'language': say.__self__.language if say is not str else 'en',
+            'language': language,
             'title': escape(say(title)),
             'explanation': escape(say(explanation))}
     body = encode(body)
@@ -120,15 +121,15 @@ def makePage(environ, start_response, status, title, explanation,
     return [b'' if environ.get('REQUEST_METHOD') == 'HEAD' else body]
 
 
-def _make_say(environ):
-    # Of the request only what says the language; str where not even that
-    # can be read.
+def _get_words(environ):
+    """Return what says a message, and its language."""
+    # Of the request only what says the language, or nothing of it.
     try:
-        return Formatter(BrowserRequest(BytesIO(), {
-            'HTTP_ACCEPT_LANGUAGE': environ.get('HTTP_ACCEPT_LANGUAGE', '')
-        })).say
+        formatter = Formatter(BrowserRequest(BytesIO(), {
+            'HTTP_ACCEPT_LANGUAGE': environ.get('HTTP_ACCEPT_LANGUAGE', '')}))
+        return formatter.say, formatter.language
     except Exception:
-        return str
+        return str, SOURCE
 
 
 def _refuse(environ, start_response, error):
@@ -206,10 +207,15 @@ def _add_headers(start_response):
 
 
 def _log(level, environ, error):
-    """Write one line: the request, the error, and where it was raised."""
+    """Write one line: the request, the error, and where it was raised.
+
+    Not the text of an error that others raise about a form: it may quote it.
+    """
     place = extract_tb(error.__traceback__)[-1]
-    logger.log(level, '%s %s: %s: %s (%s, line %d)',
+    has_text = level == logging.ERROR or isinstance(error, BadRequest)
+    logger.log(level, '%s %s: %s%s (%s, line %d)',
                cleanLine(environ.get('REQUEST_METHOD'), 20),
                cleanLine(environ.get('PATH_INFO'), 200),
-               type(error).__name__, cleanLine(error, 200),
+               type(error).__name__,
+               ': ' + cleanLine(error, 200) if has_text else '',
                place.filename.rpartition('/')[2], place.lineno)

@@ -141,9 +141,8 @@ def _make_folder(path):
                 file.chmod(0o600)
     except OSError as error:
         raise DemoError(
-            '--db: expected to make the folder %s and to keep it private, got '
-            '"%s"; give another place with --db'
-            % (folder, error.strerror or error)) from None
+            '--db: expected to make the folder %s, got "%s"; give another '
+            'place with --db' % (folder, error.strerror or error)) from None
 
 
 def _open_storage(factory, path, shown):

@@ -76,6 +76,7 @@ Stop it with Ctrl-C.
 '''
 WARNING = '''\
 Beware: it listens beyond this machine, and everybody knows these passwords.
+By a name other than localhost it is reached with --allow-host NAME only.
 '''
 
 

@@ -256,6 +256,8 @@ class TestAddresses(unittest.TestCase):
         for url, path in (('http://a', ''), ('http://a/', ''),
                           ('http://a//evil.example/x', '/evil.example/x'),
                           ('http://a/\\evil.example', '/evil.example'),
+                          ('http://a/\\', ''), ('http://a/\\/', ''),
+                          ('http://a/\\/\\b', '/b'),
                           ('http://a/x/', '/x'), ('/x?y=1', '/x')):
             self.assertEqual(getPath(url), path)
 
