@@ -152,7 +152,7 @@ class TestBelowRegistry(PublicationWalk, BrowserTests):
     def test_line_45_nothing_but_views_is_published_below_a_registry(self):
         request = makeRequest()
         objects, views = {}, {}
-        everything = walk.findUtilityNames()
+        everything = walk.findOtherNames()
         everything |= {'', 'en', 'http:evil.example:80', 'errors', 'source'}
         for path, ob in (
                 ('/++background++', self.registry),
@@ -166,6 +166,7 @@ class TestBelowRegistry(PublicationWalk, BrowserTests):
             objects[path] = ob, names
             views[path] = self.findViewNames(ob)
         self.assertIn('requestStop', everything)
+        self.assertIn('cipher-background.js', everything)
         self.assertIn('index.html', views['/++background++'])
         self.assertGreater(self.check(objects, views), 5000)
         self.turns = 1

@@ -108,11 +108,14 @@ def findNamespaces():
         and registration.name} | {'unknown'})
 
 
-def findUtilityNames():
-    """Return the names of all utilities: skins, permissions, ``etc``."""
-    return {registration.name for registration
-            in getGlobalSiteManager().registeredUtilities()
-            if registration.name}
+def findOtherNames():
+    """Return the names of all utilities, adapters and resources."""
+    manager = getGlobalSiteManager()
+    found = {registration.name
+             for registration in manager.registeredUtilities()}
+    return found | {registration.name
+                    for registration in manager.registeredAdapters()
+                    if len(registration.required) == 1}
 
 
 def findViewNames(ob, request):
