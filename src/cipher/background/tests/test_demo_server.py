@@ -176,7 +176,7 @@ class ServerTests(DemoTestCase):
 
     def test_start_look_and_end(self):
         demo = self.begin()
-        self.assertEqual(404, demo.readStatus('/', user=None))
+        self.assertEqual(401, demo.readStatus('/', user=None))
         self.assertIn('There are no documents yet', demo.read('/'))
         self.assertEqual(0, demo.end())
         self.assertNotIn('Traceback', Path(
@@ -251,7 +251,6 @@ class ServerTests(DemoTestCase):
         self.assertEqual(400, demo.readStatus('/++background++/%FF'))
         self.assertEqual(404, demo.readStatus(
             '/++background++/++resource++cipher-background.js', user=None))
-        demo.end()
         errors = demo.readErrors()
         self.assertNotIn('Traceback', errors)
         self.assertIn('UnicodeDecodeError', errors)
@@ -304,8 +303,7 @@ class ServerTests(DemoTestCase):
         self.assertEqual(0, demo.end())
 
     def countTexts(self, demo):
-        return demo.read('/documents').count(
-            'href="%s/documents/text-' % demo.url)
+        return demo.read('/documents').count('href="/documents/text-')
 
     def describeRuns(self, demo):
         """Return types and states, without the runs that follow others."""
