@@ -1314,6 +1314,30 @@ class IRuntimeSettings(Interface):
                     "messages.  Default: threads.")
 
 
+class IWebSettings(Interface):
+    """What ``<background:web>`` says; a global utility.
+
+    How browsers reach this process.  It matters to every process that serves
+    the pages, whether it carries out runs or not.
+    """
+
+    base_url = TextLine(
+        title="Base URL", required=False, default=None,
+        description="How the application is reached from outside: scheme, "
+                    "host and port, as in https://example.org.  A form that "
+                    "comes from anywhere else is refused.  Default: the "
+                    "scheme of the request and its header Host.")
+    proxy_sets_scheme = Bool(
+        title="Proxy sets the scheme", default=False,
+        description="Whether a proxy sets X-Forwarded-Proto in each request, "
+                    "so that it may be believed.  Default: no.")
+    trusts_virtual_hosts = Bool(
+        title="Trusts virtual hosts", default=False,
+        description="Whether only a proxy can put ++vh++ into a path, so that "
+                    "the address in it is that of the application.  Default: "
+                    "no.")
+
+
 class IRuntime(Interface):
     """The one owner, per process and database, of live workers."""
 

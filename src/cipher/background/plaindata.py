@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """Plain data: what may be stored in a run, free of proxies and references."""
+import cmath
 import datetime
 import decimal
 import fractions
@@ -71,6 +72,26 @@ def plainCopy(value, path='value', depth=0):
     raise ValueError(
         '%s: expected plain data (numbers, texts, dates, lists, dicts), '
         'got %s' % (path, type(value).__name__))
+
+
+def checkFinite(value, path='value'):
+    """Raise ``ValueError`` where *value* holds a number without a place.
+
+    Infinities and all that is not a number, at any depth of plain data: no
+    minimum and no maximum of a field refuses NaN.
+    """
+    if isinstance(value, dict):
+        for key, item in value.items():
+            checkFinite(key, path + ' key')
+            checkFinite(item, '%s[%s]' % (path, shortRepr(key)))
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for n, item in enumerate(value):
+            checkFinite(item, '%s[%d]' % (path, n))
+    elif not (value.is_finite() if isinstance(value, decimal.Decimal)
+              else cmath.isfinite(value) if isinstance(value, (float, complex))
+              else True):
+        raise ValueError(
+            '%s: expected a finite number, got %s' % (path, value))
 
 
 def shortResult(value, masker=SHOWS_ALL):

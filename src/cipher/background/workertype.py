@@ -36,6 +36,7 @@ from cipher.background.interfaces import InvalidInput
 from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.masking import makeMasker
+from cipher.background.plaindata import checkFinite
 from cipher.background.plaindata import plainCopy
 from cipher.background.text import safeStr
 from cipher.background.text import shortRepr
@@ -43,6 +44,10 @@ from cipher.background.text import shortRepr
 
 #: Bytes, pickled.  What is larger belongs into an object of the application.
 INPUT_LIMIT = 65536
+
+# What fields and invariants raise for values that they did not think of: a
+# moment with a time zone beside one without, None beside a number.
+_NOT_COMPARED = (TypeError, ArithmeticError)
 
 
 @implementer(IWorkerType)
@@ -120,13 +125,14 @@ class WorkerType:
                if given else 'got none')
         try:
             value = plainCopy(value, name)
+            checkFinite(value, name)
         except ValueError as error:
             self._refuse(
                 input, '', '%r: expected plain data, got something else'
                 % name, safeStr(error))
         try:
             field.bind(None).validate(value)
-        except (Invalid, ValueError) as error:
+        except (Invalid, ValueError, *_NOT_COMPARED) as error:
             self._refuse(input, '%r: expected a %s, %s ' % (
                 name, type(field).__name__, got), *_explain(error))
         return value
@@ -134,7 +140,7 @@ class WorkerType:
     def _check_invariants(self, input):
         try:
             self.schema.validateInvariants(SimpleNamespace(**input))
-        except (Invalid, ValueError) as error:
+        except (Invalid, ValueError, *_NOT_COMPARED) as error:
             self._refuse(
                 input, 'that fits the invariants of %s: got another '
                 % self.schema.__name__, *_explain(error))

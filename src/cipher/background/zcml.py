@@ -41,8 +41,10 @@ from cipher.background.interfaces import UNIQUE
 from cipher.background.interfaces import VIEW_DETAILS
 from cipher.background.interfaces import VIEW_WORKERS
 from cipher.background.interfaces import IRuntimeSettings
+from cipher.background.interfaces import IWebSettings
 from cipher.background.interfaces import IWorkerType
 from cipher.background.settings import RuntimeSettings
+from cipher.background.settings import WebSettings
 from cipher.background.thread import BackgroundJob
 from cipher.background.thread import BackgroundWorkerThread
 from cipher.background.workertype import WorkerType
@@ -301,3 +303,31 @@ def runtime(_context, threads=4, drain=15.0, poll=1.0, lease=90.0,
         threads=threads, drain=drain, poll=poll, lease=lease, grace=grace,
         executor=executor)
     utility(_context, IRuntimeSettings, component=settings)
+
+
+class IWebDirective(Interface):
+    """Say how browsers reach this process."""
+
+    base_url = TextLine(
+        title="Base URL",
+        description=IWebSettings['base_url'].description,
+        required=False)
+    proxy_sets_scheme = Bool(
+        title="Proxy sets the scheme",
+        description=IWebSettings['proxy_sets_scheme'].description,
+        required=False, default=False)
+    trusts_virtual_hosts = Bool(
+        title="Trusts virtual hosts",
+        description=IWebSettings['trusts_virtual_hosts'].description,
+        required=False, default=False)
+
+
+def web(_context, base_url=None, proxy_sets_scheme=False,
+        trusts_virtual_hosts=False):
+    """Register the settings."""
+    try:
+        settings = WebSettings(
+            base_url, proxy_sets_scheme, trusts_virtual_hosts)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    utility(_context, IWebSettings, component=settings)

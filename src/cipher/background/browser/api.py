@@ -17,6 +17,7 @@ It gets a token from ``token.json`` and sends it with each POST, as the header
 `TOKEN_HEADER`.  See docs/json.rst.
 """
 import json
+import re
 from datetime import date
 from datetime import datetime
 from datetime import time
@@ -24,6 +25,7 @@ from datetime import time
 from zope.schema.interfaces import IDate
 from zope.schema.interfaces import IDatetime
 from zope.schema.interfaces import IFromUnicode
+from zope.schema.interfaces import INumber
 from zope.schema.interfaces import IText
 from zope.schema.interfaces import ITime
 from zope.schema.interfaces import ValidationError
@@ -53,6 +55,8 @@ TOKEN_HEADER = 'X-CSRF-Token'
 #: Bytes of a body.
 BODY_LIMIT = 1000000
 
+# The exponent of a number that a fraction would be computed for for ever.
+_HUGE = re.compile('[eE][+-]?[0-9_]{4}')
 _ISO = ((IDatetime, datetime), (IDate, date), (ITime, time))
 
 
@@ -101,7 +105,9 @@ class JSONAction(JSONView):
         if len(raw) > BODY_LIMIT:
             raise Refused(413, _('The body is too long.'))
         try:
-            body = json.loads(raw.decode('utf-8')) if raw.strip() else {}
+            body = json.loads(
+                raw.decode('utf-8'),
+                parse_constant=_refuse_constant) if raw.strip() else {}
         except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
@@ -217,6 +223,11 @@ class RemoveJSON(RunAction):
         return {'id': self.run_id}
 
 
+def _refuse_constant(name):
+    # NaN and Infinity are not JSON, and pass each comparison.
+    raise ValueError(name)
+
+
 def _refuse_unknown(names):
     if names:
         raise Refused(400, _('Not understood: ${names}.', mapping={
@@ -245,10 +256,12 @@ def _fit(value, field):
             except ValueError:
                 return value
     if (isinstance(value, str) and IFromUnicode.providedBy(field)
-            and not IText.providedBy(field)):
+            and not IText.providedBy(field)
+            and not (INumber.providedBy(field) and _HUGE.search(value))):
         try:
             return field.bind(None).fromUnicode(value)
-        except (ValidationError, ValueError):
+        except (ValidationError, ValueError, TypeError, ArithmeticError,
+                LookupError):
             return value
     kind = getattr(field, '_type', None)
     if isinstance(value, list) and kind in (tuple, set, frozenset):

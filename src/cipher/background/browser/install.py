@@ -16,9 +16,9 @@ import transaction
 from zope.browserpage import ViewPageTemplateFile
 from zope.security.checker import ProxyFactory
 from zope.security.proxy import removeSecurityProxy
-from zope.traversing.browser import absoluteURL
 
 from cipher.background.browser import csrf
+from cipher.background.browser.addresses import getURL
 from cipher.background.browser.page import ACTION
 from cipher.background.browser.page import Page
 from cipher.background.browser.page import Refused
@@ -69,7 +69,7 @@ class BackgroundPage(SitePage):
         if registry is not None:
             checked = IVerbs(registry)
             site = checked.getSite()
-            url = absoluteURL(registry, self.request)
+            url = getURL(registry, self.request)
             if removeSecurityProxy(site) is removeSecurityProxy(self.context):
                 self.request.response.redirect(url + '/index.html', 303)
                 return
@@ -77,7 +77,7 @@ class BackgroundPage(SitePage):
                 self.inherited = {'url': url + '/index.html',
                                   'site': self._describe_site(site)['title']}
         self.can_add = IRegistryInstaller(self.context).mayInstall()
-        self.add_url = '%s/@@addBackground' % absoluteURL(
+        self.add_url = '%s/@@addBackground' % getURL(
             self.context, self.request)
 
 
@@ -93,5 +93,5 @@ class AddRegistry(SitePage):
             raise Refused(409, _('This site cannot hold a registry.'))
         transaction.get().note('Add the registry of background workers')
         self.request.response.redirect(
-            absoluteURL(ProxyFactory(registry), self.request)
+            getURL(ProxyFactory(registry), self.request)
             + '/index.html', status=303)

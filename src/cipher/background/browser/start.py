@@ -31,7 +31,10 @@ from z3c.form.interfaces import ISelectWidget
 from z3c.form.interfaces import ISequenceWidget
 from zope.browserpage import ViewPageTemplateFile
 from zope.publisher.browser import FileUpload
+from zope.schema.interfaces import IBool
 from zope.schema.interfaces import IChoice
+from zope.schema.interfaces import ICollection
+from zope.schema.interfaces import IDict
 from zope.schema.interfaces import IList
 from zope.schema.interfaces import ITuple
 from zope.security.interfaces import Unauthorized
@@ -60,7 +63,8 @@ from cipher.background.interfaces import UnknownWorkerType
 CONTEXT_PREFIX = 'context'
 #: The field of the form; in the address, what it is to begin with.
 CONTEXT_FIELD = 'context.path'
-CONTEXT_WIDGET = 'form.widgets.' + CONTEXT_FIELD
+WIDGETS = 'form.widgets.'
+CONTEXT_WIDGET = WIDGETS + CONTEXT_FIELD
 
 
 class StartPage(Page, Form):
@@ -117,10 +121,21 @@ class StartPage(Page, Form):
     def _check_values(self):
         # The publisher converts what a field's name asks for; widgets expect
         # what their own fields send.
-        for value in self.request.form.values():
-            values = value if isinstance(value, (list, tuple)) else [value]
-            if not all(isinstance(one, (str, FileUpload)) for one in values):
+        for name, value in self.request.form.items():
+            is_list = isinstance(value, (list, tuple))
+            if not all(isinstance(one, (str, FileUpload))
+                       for one in (value if is_list else [value])) or (
+                           is_list and not self._takes_several(name)):
                 raise Refused(400, _('The form is not valid.'))
+
+    def _takes_several(self, name):
+        """Return whether the widget of that name expects a list, or may."""
+        schema = self.worker_type.schema
+        shown = schema.get(name.removeprefix(WIDGETS)) if schema else None
+        if shown is None:
+            return name != CONTEXT_WIDGET
+        return any(interface.providedBy(shown) for interface in (
+            ICollection, IDict, IChoice, IBool))
 
     def _get_type(self):
         name = getParameter(self.request, 'type')

@@ -29,6 +29,7 @@ from cipher.background.browser.runs import Runs
 from cipher.background.browser.runs import escapeCell
 from cipher.background.browser.runs import writeCSV
 from cipher.background.tests.browser_support import BASE
+from cipher.background.tests.browser_support import PATH
 from cipher.background.tests.browser_support import BrowserTests
 
 
@@ -124,7 +125,7 @@ class TestSearch(ListTests):
 
     def test_run_of_a_context_links_to_its_runs(self):
         run = self.makeRun(context=self.root['report'])
-        self.assertIn('%s/runs.html?context=report' % BASE,
+        self.assertIn('%s/runs.html?context=report' % PATH,
                       self.get(run.id).text)
 
 
