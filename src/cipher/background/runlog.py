@@ -124,7 +124,9 @@ class RunLogger(logging.LoggerAdapter):
         record = self.logger.makeRecord(
             self.logger.name, level, '', 0, msg, args,
             _exc_info(kwargs.get('exc_info')))
-        text = changed(record, self._buffer.masker)
+        masker = self._buffer.masker
+        # Without secrets, the buffer and the logger each clean what they get.
+        text = None if masker is SHOWS_ALL else changed(record, masker)
         if text is not None:
             msg, args, kwargs['exc_info'] = '%s', (text,), None
             record.msg, record.args = text, ()
