@@ -78,10 +78,9 @@ class ControlThread(threading.Thread):
                 if isClosed(runtime.db):
                     return runtime.databaseClosed()
                 _log_failure(error, failures)
-            runtime.dispatcher.submitDue()
             # A long poll must not make the beat late.
             pause = min(pause, max(0.0, self._beat_at - time.monotonic()))
-            self._wish.wait(runtime.dispatcher.secondsToNext(pause))
+            self._wish.wait(pause)
 
     def _turn(self):
         """Have one turn; return whether to have the next one at once."""

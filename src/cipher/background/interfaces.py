@@ -1023,11 +1023,7 @@ class IExecutor(Interface):
     def start():
         """Begin to take runs."""
 
-    def submit(ticket):
-        """Carry out the run that *ticket* names, soon, elsewhere.
-
-        Return at once.
-        """
+    takes = Attribute("Whether to take runs whose home is another process")
 
     def stop():
         """Take no more runs; return at once."""
@@ -1091,16 +1087,16 @@ class IRuntime(Interface):
 
     id = TextLine(title="Process id", description="HOST:PID:RANDOM")
 
-    def wake(items=()):
+    def wake(places=()):
         """Tell that there is something to look at; never blocks, never fails.
 
-        *items* names runs that were just stored and committed.
+        *places* names lanes that have new runs: (registry oid, number).
         """
 
     def quiet(is_quiet=True):
         """Begin nothing new; or again.  Returns at once.
 
-        What runs goes on; what waits is handed over to other processes, where
+        What runs goes on; what waits is begun by other processes, where
         there are any.  As `IWorkerRegistry.quietProcess`, for the process
         itself: what is asked last counts.
         """

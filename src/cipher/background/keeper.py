@@ -20,19 +20,24 @@ import logging
 
 from cipher.background import clock
 from cipher.background import process
-from cipher.background.adoption import Adoption
-from cipher.background.backlog import eachLane
 from cipher.background.census import Census
 from cipher.background.chores import Chores
+from cipher.background.comeback import Comeback
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.homes import Homes
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.pool import getPool
 from cipher.background.pruner import Pruner
 from cipher.background.recording import writeInterruption
-from cipher.background.scanner import Scanner
+from cipher.background.rescuer import Rescuer
+from cipher.background.spill import Spill
+from cipher.background.spill import ownLanes
+from cipher.background.spill import writePosition
+from cipher.background.stops import Stops
+from cipher.background.taker import Taker
 
 
 log = logging.getLogger(__name__)
@@ -48,12 +53,13 @@ class Keeper:
         self._runtime = runtime
         self._is_recorded = False
         self._told_live = {}    # what LiveRuns says; None: not known
-        self._told_load = None
-        self.unrecorded = set()   # tickets of runs that could not tell
-        self._scanner = Scanner(runtime)
         self._census = Census(runtime)
-        self._adoption = Adoption(
-            runtime, self._census, self._scanner.orphans, self._tell)
+        self._rescuer = Rescuer(runtime, self._census)
+        self._homes = Homes(runtime, self._tell)
+        self._spill = Spill(runtime)
+        self._comeback = Comeback(runtime)
+        self._taker = Taker(runtime)
+        self._stops = Stops(runtime)
         self._chores = Chores(runtime)
         self._pruner = Pruner(runtime)
 
@@ -69,19 +75,26 @@ class Keeper:
                 directory = process.getDirectory(connection)
                 if directory is None:
                     return False   # no registry yet: nothing is written
-                registries = directory.listRegistries()
-                known = {key[0] for key in self._runtime.backlog.lanes()}
-                is_news = any(r._p_oid not in known for r in registries)
-                is_dry = any(getPool(self._runtime.db, r._p_oid).ran_dry
-                             for r in registries)
+                known = {oid for oid, _ in self._runtime.tickets.lanes()}
+                is_news = any(
+                    r._p_oid not in known
+                    or getPool(self._runtime.db, r._p_oid).ran_dry
+                    for r in directory.listRegistries())
             self._keep_record(connection)
-            if self._runtime.threads and (
-                    with_adoption or is_news or is_dry):
-                self._adoption.turn(connection)
-            is_more = self._scanner.turn(connection)
-            if with_adoption:
-                self._scanner.lookAtForeign(connection)
-                self._scanner.lookAtUnrecorded(connection, self.unrecorded)
+            is_more = False
+            if self._runtime.threads and (with_adoption or is_news):
+                self._rescuer.bury(connection)
+                self._homes.turn(connection)
+                self._runtime.looker.again()
+            is_more |= self._runtime.looker.look()
+            is_more |= self._rescuer.turn(connection)
+            self._rescuer.rescueUnrecorded(connection)
+            is_more |= self._spill.turn(connection)
+            if self._runtime.threads:
+                is_more |= self._comeback.turn(connection)
+                is_more |= self._comeback.sweep(connection)
+                is_more |= self._taker.turn(connection)
+            self._stops.turn(connection)
             if self._runtime.threads and self._runtime.is_taking:
                 self._chores.turn(connection)
                 is_more |= self._pruner.turn(connection)
@@ -113,7 +126,6 @@ class Keeper:
             # Others took this process for dead: a paused machine.
             runtime.lostLease()
             self._told_live = {}
-            self._told_load = None
         self._is_recorded = True
         runtime.obey(asked, wish.is_quiet, wish.is_draining)
 
@@ -141,17 +153,13 @@ class Keeper:
                 record.beat.count += 1
                 record.beat.beat_at = clock.now()
                 self._write_live(record, live)
-                self._write_cursors(connection)
             self._told_live = live
         self._census.noteBeat()
 
     def tellLive(self):
         """Tell what is live, when that is news."""
         live = self._live()
-        load = self._adoption.load
-        if not self._is_recorded or (
-                live == self._told_live
-                and load == self._told_load):
+        if not self._is_recorded or live == self._told_live:
             return
         with ZodbConnection(self._runtime.db) as connection:
             with ZopeTransaction(note=self._runtime.note('live runs')):
@@ -159,57 +167,30 @@ class Keeper:
                 if record is None:
                     return
                 self._write_live(record, live)
-                if record.live.load != load:
-                    record.live.load = load
-                self._write_cursors(connection)
         self._told_live = live
-        self._told_load = load
 
     def _tell(self, connection):
-        """Tell what is live in the open transaction."""
+        """Tell all that is live, in the open transaction."""
         self._told_live = None
         record = self._own_record(connection)
         if record is None:
             raise RuntimeRefused('process %s was taken for dead'
                                  % self._runtime.name)
-        self._write_live(record, self._live())
+        self._write_live(record, self._live(after=0.0))
 
     def _own_record(self, connection):
         """Return our record; None when others took us for dead."""
         return process.getDirectory(connection).processes.get(
             self._runtime.id)
 
-    def _live(self):
-        now = clock.now()
-        # What has begun in a lane of another process is told at once: else
-        # that one would begin it as well.
-        told = dict.fromkeys(
-            self._runtime.backlog.given(), (now, None, '', None))
-        for live in self._runtime.allLive():
-            if live.is_abandoned:
-                told.pop(live.key, None)
-            elif live.key in told or live.started_at <= now - LIVE_AFTER:
-                told[live.key] = live.tell()
-        return told
+    def _live(self, after=None):
+        limit = clock.now() - (LIVE_AFTER if after is None else after)
+        return {live.key: live.tell() for live in self._runtime.allLive()
+                if not live.is_abandoned and live.started_at <= limit}
 
     def _write_live(self, record, live):
         if record.live.runs != live:
             record.live.runs = live
-
-    def _write_cursors(self, connection):
-        for oid, number, lane in self._own_lanes(connection):
-            position = self._runtime.backlog.position(oid, number)
-            if lane.cursor.position != position:
-                lane.cursor.position = position
-
-    def _own_lanes(self, connection):
-        """Yield (registry oid, number, lane) of what is ours to write.
-
-        Others may have taken the rest, which we have not seen yet.
-        """
-        for each in eachLane(self._runtime.backlog, connection):
-            if each[-1].cursor.owner == self._runtime.id:
-                yield each
 
     # The end
 
@@ -226,12 +207,27 @@ class Keeper:
                 for live in runtime.allLive():
                     live.is_abandoned = True
                     self._give_up(connection, live)
-                self._write_cursors(connection)
-                for _, _, lane in self._own_lanes(connection):
-                    lane.cursor.owner = None
+                self._give_back(connection)
+                for place, lane in ownLanes(runtime, connection):
+                    writePosition(lane, *runtime.tickets.position(place))
+                    lane.cursor.home = None
                 processes = process.getDirectory(connection).processes
                 if runtime.id in processes:
                     del processes[runtime.id]
+
+    def _give_back(self, connection):
+        """Leave what was taken or claimed, and not begun, to others."""
+        runtime = self._runtime
+        runtime.tickets.givenBack()
+        for oid, run_id in runtime.claims():
+            try:
+                registry = connection.get(oid)
+                run = registry.findRun(run_id)
+            except KeyError:
+                continue   # the registry is gone
+            if run is None or run.isFinished() or run.owner != runtime.id:
+                continue
+            writeInterruption(registry, run, must_not_rerun=False)
 
     def _give_up(self, connection, live):
         try:

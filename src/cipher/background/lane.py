@@ -19,9 +19,10 @@ written by one thread at a time in the normal course::
     Lane
      +-- births     runs born here, by serial; written by whoever starts
      +-- finishes   what its writer finished; written by whoever finishes
-     +-- cursor     how far its consumer came; written by the consumer alone
-     +-- pruned     counts of what was removed; written by the consumer alone
-     +-- due        what waits for its time; written by the consumer alone
+     +-- writer     the process that alone writes it, if there is one
+     +-- cursor     how far its home came; written by the home alone
+     +-- waiting    what cannot begin for now; written by the home alone
+     +-- pruned     counts of what was removed; written by the home alone
 
 New entries gather in the head (``tail``) and spill, `SPILL` at a time, into a
 chunk that a tree refers to: a start or finish writes the head only.
@@ -35,7 +36,7 @@ from cipher.background import chunks
 from cipher.background.chunks import SPILL
 from cipher.background.chunks import Chunk
 from cipher.background.cursor import Cursor
-from cipher.background.cursor import Due
+from cipher.background.cursor import Waiting
 from cipher.background.finishes import Finishes
 from cipher.background.finishes import Pruned
 
@@ -174,6 +175,12 @@ def momentOf(run):
     return int(run.created_at * 1000000)
 
 
+class Writer(Persistent):
+    """Who alone writes a lane."""
+
+    process = None   # id
+
+
 class Lane(Persistent):
     """One lane; never written after its birth, only its parts are."""
 
@@ -182,8 +189,9 @@ class Lane(Persistent):
         self.is_guest = is_guest   # anybody may write it
         self.births = Births()
         self.finishes = Finishes()
+        self.writer = Writer()
         self.cursor = Cursor()
-        self.due = Due()
+        self.waiting = Waiting()
         self.pruned = Pruned()
 
 

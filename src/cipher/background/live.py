@@ -33,18 +33,35 @@ class Ticket(NamedTuple):
     registry_oid: bytes
     lane: int
     serial: int
-    is_inherited: bool = False   # another process may have begun it
-    priority: int = 0            # the greater, the more urgent
-    created_at: float = 0.0      # of the run: what came first goes first
+    must_claim: bool = False   # a process that is dead may have begun it
+    priority: int = 0          # the greater, the more urgent
+    created_at: float = 0.0    # of the run: what came first goes first
+    starter: str = None        # those of the same priority take turns
+
+    @property
+    def place(self):
+        """The lane: registry oid and number."""
+        return self.registry_oid, self.lane
 
     @property
     def run_id(self):
         return '%d-%d' % (self.lane, self.serial)
 
     @property
-    def rank(self):
-        """What is the least of these is the next to begin."""
-        return -self.priority, self.created_at, self.lane, self.serial
+    def age(self):
+        """Of the runs of one starter the least goes first."""
+        return self.created_at, self.lane, self.serial
+
+
+def ticketOf(registry_oid, run, must_claim=False):
+    """Return the `Ticket` of *run*."""
+    return Ticket(registry_oid, run.lane, run.serial, must_claim,
+                  _number(run.priority), _number(run.created_at), run.starter)
+
+
+def _number(value):
+    # What was stored by other means must not stop all others.
+    return value if isinstance(value, (int, float)) else 0
 
 
 class LiveRun:

@@ -63,5 +63,4 @@ class Obedience(AtWork):
         log.info('Process %s: %s', self.name, 'quiet, begins nothing new'
                  if is_quiet else 'not quiet any more')
         self.is_quiet = is_quiet
-        for ticket in self.backlog.setQuiet(is_quiet):
-            self.executor.submit(ticket)
+        self.tickets.setQuiet(is_quiet)

@@ -48,14 +48,14 @@ class _Lease:
         self.lane = lane
         # The cache would let them go, and with them what they know.
         self._parts = lane.births, lane.finishes
-        self.born = {}   # serial -> (priority, created_at, due_at), in order
+        self.born = 0   # number of runs
 
     def isFull(self):
         """Return whether its transaction had better start runs elsewhere.
 
         A guest lane is all one process's work.
         """
-        return self.lane.is_guest and len(self.born) >= BULK
+        return self.lane.is_guest and self.born >= BULK
 
     def serials(self):
         # Those of the objects as this transaction's connection sees them.
@@ -84,28 +84,6 @@ class LanePool:
             self._reserved = {number: thread for number, thread
                               in self._reserved.items() if number in numbers}
             self.ran_dry = False
-
-    def keepOwn(self, numbers):
-        """Only lanes of these numbers may still be our own."""
-        with self._lock:
-            if not set(self._own) <= set(numbers):
-                self._own = tuple(own for own in self._own if own in numbers)
-
-    def giveUp(self, number):
-        """Write that lane no longer as our own; return whether that is so.
-
-        False while a transaction writes it: it is to be asked again.
-        """
-        with self._lock:
-            self._own = tuple(own for own in self._own if own != number)
-            self._reserved.pop(number, None)
-            return self._is_free(number)
-
-    def used(self):
-        """Return the numbers of the lanes that our threads write."""
-        with self._lock:
-            return {number for number in self._own
-                    if self._owner_of(number) or not self._is_free(number)}
 
     def reserve(self):
         """Set a lane apart for the calling thread, as long as it lives.
@@ -193,9 +171,7 @@ class LanePool:
                 self._last[number] = lease.serials()
             self._leases.pop(number, None)
         if success and lease.born:
-            switchboard.wake(db, [
-                (self.registry_oid, number, serial, *values)
-                for serial, values in lease.born.items()])
+            switchboard.wake(db, [(self.registry_oid, number)])
 
     def _aborted(self, lease):
         with self._lock:

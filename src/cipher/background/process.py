@@ -23,7 +23,6 @@ from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 from persistent.wref import WeakRef
 
-from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import InvalidDatabase
 from cipher.background.reference import isInPlace
 
@@ -38,15 +37,8 @@ class Beat(Persistent):
     beat_at = 0.0
 
 
-#: How much a process has to do, as far as others want to know.
-IDLE = 'idle'     # nothing, while another one has too much
-DEEP = 'deep'     # much more than it has threads for
-
-
 class LiveRuns(Persistent):
     """What a process carries out at the moment, told now and then."""
-
-    load = None   # IDLE, DEEP or neither
 
     def __init__(self):
         # (oid of the registry, run id) -> (started_at, progress or None,
@@ -102,7 +94,8 @@ class Directory(Persistent):
         self.registries = OOBTree()   # oid -> weak reference
         self.processes = OOBTree()    # id -> ProcessRecord
         self.slots = OOBTree()        # worker type -> slots.Slots
-        self.offers = OOBTree()       # see offers.Offers
+        self.unknown = OOBTree()      # worker type -> since when no process
+        #                               knows it, though runs of it wait
 
     def addRegistry(self, registry):
         """Remember *registry*, which must have its place in the database."""
@@ -117,28 +110,37 @@ class Directory(Persistent):
                 if registry is not None and isInPlace(registry)]
 
 
-class Holders:
+class Living:
     """The processes that are alive, and what they carry out: a look."""
 
-    def __init__(self, directory, own_id):
-        self._alive = directory.processes
-        # What was begun without a claim, in lanes of whoever looks: they
-        # were handed over meanwhile.
-        self._told = set()
+    def __init__(self, directory, own_id, is_taking=True):
+        self.own_id = own_id
+        self.ids = set(directory.processes)
+        self.takers = []   # ids of those that begin new runs, in order
+        # What they say they carry out.  It may be claimed or not.
+        self._told = {}    # (registry oid, run id) -> process id
         for record in directory.processes.values():
+            if (is_taking if record.id == own_id else True) and takes(record):
+                self.takers.append(record.id)
             if record.id != own_id:
-                self._told.update(record.live.runs)
+                self._told.update(dict.fromkeys(record.live.runs, record.id))
 
     def hold(self, registry_oid, run):
-        """Return whether one of them carries *run* (or None) out.
+        """Return whether another process that lives carries *run* out.
 
-        A claimed one, or one that another process tells of.
+        It has claimed it, taken it, or says so.
         """
-        if run is None or run.isFinished():
+        if run.isFinished():
             return False
-        if run.state == RUNNING:
-            return run.owner in self._alive
+        if run.owner is not None and run.owner != self.own_id:
+            return run.owner in self.ids
         return (registry_oid, run.id) in self._told
+
+
+def takes(record):
+    """Return whether the process of *record* begins new runs."""
+    return bool(record.threads) and not (
+        record.wish.is_quiet or record.wish.is_draining)
 
 
 def getDirectory(connection, create=False):

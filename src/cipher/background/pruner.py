@@ -22,8 +22,8 @@ import time
 from collections import Counter
 
 from cipher.background import clock
-from cipher.background.backlog import eachLane
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.spill import ownLanes
 from cipher.background.uniqueness import staleClaims
 from cipher.background.workertype import queryWorkerType
 
@@ -62,7 +62,7 @@ class Pruner:
         """Prune one batch; return whether there is more."""
         runtime = self._runtime
         lanes = {}
-        for oid, _, lane in eachLane(runtime.backlog, connection):
+        for (oid, _), lane in ownLanes(runtime, connection):
             lanes.setdefault(oid, []).append(lane)
         is_more = False
         for oid, own in lanes.items():

@@ -118,6 +118,9 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
             raise ValueError(
                 'delay: expected at most %d seconds, got %r; start it later'
                 % (LONGEST_DELAY, delay))
+        if priority is not None and not isinstance(priority, int):
+            raise ValueError(
+                'priority: expected a whole number, got %.60r' % (priority,))
         return self._start(name, context, input or {}, None, delay, unique,
                            priority)
 
@@ -167,7 +170,7 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
                         lane.births.timeOfNext(clock.now()),
                         depth=depthOfNext(), **values)
         if lease is not None:
-            lease.born[run.serial] = run.priority, run.created_at, run.due_at
+            lease.born += 1
         run._v_parent = self
         lane.births.add(run)
         if claim is not None:

@@ -23,16 +23,17 @@ from zope.interface import implementer
 from cipher.background import process
 from cipher.background import runlog
 from cipher.background import switchboard
-from cipher.background.backlog import Backlog
 from cipher.background.checks import checkDatabase
 from cipher.background.control import ControlThread
-from cipher.background.dispatcher import Dispatcher
 from cipher.background.executors.choice import makeExecutor
 from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.keeper import Keeper
+from cipher.background.looker import Looker
 from cipher.background.obedience import Obedience
 from cipher.background.settings import RuntimeSettings
+from cipher.background.tickets import LOOK
+from cipher.background.tickets import Tickets
 
 
 log = logging.getLogger(__name__)
@@ -62,17 +63,19 @@ class Runtime(Obedience):
         self.pid = os.getpid()
         self.id = process.newProcessId(self.host, self.pid)
         self.name = process.processName(self.id)
-        self.backlog = Backlog()
+        self.tickets = Tickets(self._wish)
+        self.looker = Looker(self)
+        self.unrecorded = set()   # tickets of runs whose end is not written
+        self._claims = {}   # (registry oid, run id) -> epoch we gave it
+        self._broken = set()       # places; each is logged once
+        self._undeclared = set()   # names of types, likewise
         self.executor = makeExecutor(self, self.settings)
         self.is_implicit = is_implicit   # a thread made by hand needed it
         self._keeper = Keeper(self)
         self._control = ControlThread(self, self._keeper)
-        self.dispatcher = Dispatcher(
-            self.backlog, self.executor, self._control.wish)
         self._ender = None                   # the thread that shuts down
         self._gone = threading.Event()       # the shutdown is over
         self._gone_by = 0.0                  # monotonic; surely by then
-        self.was_lost = False   # others may have begun what our lanes hold
         self._is_forked = False
 
     def start(self):
@@ -121,57 +124,91 @@ class Runtime(Obedience):
             self.is_implicit = True
             executor.stop()
             raise
-        # Nothing waits in a process without threads.
         self.executor = executor
-        self.dispatcher = Dispatcher(
-            self.backlog, executor, self._control.wish)
         self.settings = settings
         self.threads = settings.threads
         self._control.wish()
 
-    def wake(self, items=()):
+    def _wish(self):
+        self._control.wish()
+
+    def wake(self, places=()):
         """See `~cipher.background.interfaces.IRuntime`."""
         if self._is_forked:
             return   # whoever held its locks is not here
-        if items:
-            for ticket, due_at in self.backlog.told(items):
-                self.dispatcher.submit(ticket, due_at)
+        if places:
+            self.tickets.mark(places)
         else:
             self._control.wish()
 
-    def begun(self, ticket):
-        """A thread is there for *ticket*; return whether it may begin it."""
-        if not self.backlog.begun(ticket):
-            return False
-        if self.backlog.hasRoom():
-            self._control.wish()
-        return True
+    def wishRescue(self):
+        """Something was found whose process is dead."""
+        self._control.wish()
+
+    def next(self, is_over):
+        """Return a ticket to carry out, when there is one; None at the end.
+
+        The calling thread looks at new runs, if that is to be done.
+        """
+        while True:
+            ticket = self.tickets.next(is_over)
+            if ticket is not LOOK:
+                return ticket
+            self.looker.look()
 
     def refused(self, ticket):
         """`enter` said False for *ticket*."""
-        live = self.findLive(ticket.registry_oid, ticket.run_id)
-        if self.is_draining or live is not None and not live.is_abandoned:
-            self.backlog.left(ticket)
-        else:
-            # Its lane was lost and came back; a thread still works on it.
-            self.dispatcher.later(ticket, REFUSED_DELAY)
+        if not self.is_draining:
+            # Its lane had another home for a while; a thread still works
+            # on it.
+            self.tickets.later(ticket, REFUSED_DELAY)
+
+    def noteClaim(self, ticket, epoch):
+        """Remember that *ticket* is ours, perhaps, with that epoch."""
+        self._claims[ticket.registry_oid, ticket.run_id] = epoch
+
+    def forgetClaim(self, live):
+        """The run of *live* is over, or somebody else's to begin."""
+        self._claims.pop(live.key, None)
+
+    def hasClaimed(self, registry_oid, run):
+        """Return whether this process claimed *run*, and may begin it."""
+        return self._claims.get((registry_oid, run.id)) == run.epoch
+
+    def claims(self):
+        """Return [(registry oid, run id)] of what is ours and not begun."""
+        return [key for key in list(self._claims)
+                if key not in self._live]
+
+    def noteUndeclared(self, run):
+        """Log, once for each type, that nothing here declares it."""
+        if run.type not in self._undeclared:
+            self._undeclared.add(run.type)
+            log.warning('Run %s: no ZCML declares the worker type %r here; '
+                        'it waits, and others like it', run.id, run.type)
+
+    def noteBroken(self, place, serial, error):
+        """Log, once, that something stored cannot be used."""
+        if (place, serial) not in self._broken:
+            self._broken.add((place, serial))
+            log.error('Lane or run %r, %s: cannot be used; it is tried again '
+                      'from time to time', place[1], serial, exc_info=error)
 
     def ended(self, live):
         """There is nothing more to do for *live*."""
-        if live.is_unrecorded:
-            self._keeper.unrecorded.add(live.ticket)
-        elif live.is_lost or live.is_abandoned:
-            self.backlog.goesOn(live.ticket)
-        elif live.due_at is None and not live.is_shutdown:
-            self.backlog.finished(live.ticket)
-        elif live.due_at is None:
-            # At a shutdown it may wait again: the cursor must not pass it.
-            self.backlog.left(live.ticket)
+        self.forgetClaim(live)
         self.leave(live)
-        if live.due_at is not None:
-            self.dispatcher.again(live.ticket, live.due_at)
+        if live.is_unrecorded:
+            self.unrecorded.add(live.ticket)
+        elif live.is_lost or live.is_abandoned:
+            self.tickets.isAway(live.ticket)
+        elif live.due_at is not None:
+            self.tickets.again(live.ticket, live.due_at)
+        elif not live.is_shutdown:
+            # At a shutdown it may wait again: the cursor must not pass it.
+            self.tickets.done(live.ticket)
         if live.worker_type is not None and live.worker_type.max_running:
-            self.dispatcher.unpark(live.worker_type.name)
+            self.tickets.unpark(live.worker_type.name)
         if live.stop is not None:
             self._control.wish()   # the request can be forgotten
 
@@ -187,10 +224,9 @@ class Runtime(Obedience):
         """Others took this process for dead, and its lanes."""
         log.error('Process %s: it was silent for too long; what it worked on '
                   'is taken over by others', self.name)
-        self.was_lost = True
         self.abandonAll()
-        for lane in self.backlog.lanes():
-            self.backlog.dropLane(*lane)
+        self._claims.clear()
+        self.tickets.dropAll()
 
     # The end
 

@@ -289,7 +289,7 @@ class AuditTests(unittest.TestCase):
 
     def test_a_cursor_in_the_wrong_place(self):
         for change in -1, 1:
-            self.lane_of('plain').cursor.position += change
+            self.lane_of('plain').cursor.low += change
             self.assertSaid('its cursor is at')
             self.manager.abort()
 

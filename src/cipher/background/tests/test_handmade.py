@@ -196,7 +196,7 @@ class RecordedTests(HandMadeMixin, LiveTests):
 
         def submit_and_let_it_look(ticket):
             submit(ticket)
-            waitUntil(lambda: not self.runtime.backlog._waiting)
+            waitUntil(lambda: not sum(self.runtime.tickets.counts()))
             looked.append(ticket)
 
         self.runtime.executor.submit = submit_and_let_it_look

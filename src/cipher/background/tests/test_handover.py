@@ -328,7 +328,7 @@ class HandOverTests(ZEOTests):
         self.web.start('add', number=8)
         self.waitAll()
         for _ in range(3):
-            self.beatNow()   # it writes the cursors
+            self.spillNow()   # it writes the cursors
         before = self.cursors()
         for _ in range(10):
             self.waitTurn()
@@ -428,7 +428,7 @@ class HandOverTests(ZEOTests):
         other = self.act()
         self.waitFair(other)
         waitUntil(lambda: {number for _, number
-                           in self.runtime.backlog.lanes()}
+                           in self.runtime.tickets.lanes()}
                   == {number for number, owner in self.cursors().items()
                       if owner == self.runtime.id},
                   'that it consumes what is its own', LONG)

@@ -375,9 +375,9 @@ class LaneTests(unittest.TestCase):
 
     def test_cursor_begins_at_the_first_serial(self):
         cursor = Cursor()
-        self.assertEqual((cursor.owner, cursor.position), (None, 1))
-        self.assertEqual(cursor.position, Births().next_serial)
-        cursor.owner, cursor.position = 'me', 5
+        self.assertEqual((cursor.owner, cursor.low), (None, 1))
+        self.assertEqual(cursor.low, Births().next_serial)
+        cursor.owner, cursor.low = 'me', 5
         copy = Cursor.__new__(Cursor)
         copy.__setstate__(cursor.__getstate__())
         self.assertEqual((copy.owner, copy.position), ('me', 5))

@@ -893,8 +893,8 @@ class Machine(RuleBasedStateMachine):
             assert not lane.due.tree and not lane.due.serials
             shelf = lane.cursor.shelf
             assert shelf is None or not (shelf.types or shelf.serials)
-            assert lane.cursor.position == lane.births.next_serial, (
-                lane.number, lane.cursor.position, lane.births.next_serial)
+            assert lane.cursor.low == lane.births.next_serial, (
+                lane.number, lane.cursor.low, lane.births.next_serial)
         for process in [cluster.web, *cluster.processes]:
             for pool in process._pools.values():
                 assert not [number for number, txn in pool._leases.items()

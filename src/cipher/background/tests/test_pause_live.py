@@ -93,7 +93,7 @@ class PauseTests(LiveShelfTests):
         runs = self.startMany('work', 300)
         urgent = self.startMany('work', 2, priority=5)
         self.waitShelved(work=302)
-        self.assertEqual(self.runtime.backlog._waiting, 0)
+        self.assertEqual(sum(self.runtime.tickets.counts()), 0)
         self.assertEqual(self.carryOut('other').state, 'succeeded')
         self.pause(False)
         self.waitCounts(succeeded=302)
@@ -145,7 +145,7 @@ class PauseTests(LiveShelfTests):
         self.pause()
         runs = self.startMany('work', 30)
         self.waitShelved(work=30)
-        self.beatNow()   # it writes the cursor
+        self.spillNow()   # it writes the cursor
         for in_good_order in True, False:
             self.restart(in_good_order)
             self.waitTurn()

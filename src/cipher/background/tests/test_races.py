@@ -116,7 +116,7 @@ class Party:
 
     def lanes(self):
         """Return the numbers of the lanes that it consumes."""
-        return {number for _, number in self._runtime.backlog.lanes()}
+        return {number for _, number in self._runtime.tickets.lanes()}
 
 
 class RaceTests(ZEOTests):

@@ -256,7 +256,7 @@ class LiveShelfTests(LiveTests):
         self.patch('cipher.background.shelves.STRAGGLERS_INTERVAL', 0.0)
         self.patch('cipher.background.shelves.SWEEP_INTERVAL', 0.0)
         super().setUp()
-        self.patch('cipher.background.backlog.CAPACITY', self.capacity)
+        self.patch('cipher.background.tickets.CAPACITY', self.capacity)
         self.patch('cipher.background.dispatcher.PARKED', 10)
         self.patch('cipher.background.dispatcher.DELAYED', 10)
         self.order = []
@@ -310,7 +310,7 @@ class LiveShelfTests(LiveTests):
     def assertForgotten(self):
         """Assert that nothing is left over anywhere."""
         self.waitShelved()
-        waitUntil(lambda: not self.runtime.backlog._waiting)
+        waitUntil(lambda: not sum(self.runtime.tickets.counts()))
         self.begin()
         for lane in self.registry.lanes.values():
             if lane.cursor.shelf is not None:
@@ -332,7 +332,7 @@ class LimitTests(LiveShelfTests):
         self.gate.waitReached()
         self.waitShelved(work=289)
         # But for one that just tries to begin.
-        waitUntil(lambda: self.runtime.backlog._waiting == 10)
+        waitUntil(lambda: sum(self.runtime.tickets.counts()) == 10)
         self.assertEqual(self.carryOut('other').state, 'succeeded')
         self.gate.open()
         self.waitCounts(succeeded=300)
@@ -344,7 +344,7 @@ class LimitTests(LiveShelfTests):
         self.restart(poll=60.0)
         self.startMany('work', 50)
         self.gate.waitReached()
-        waitUntil(lambda: self.runtime.backlog._waiting == 10)
+        waitUntil(lambda: sum(self.runtime.tickets.counts()) == 10)
         self.runtime.wake()
         self.waitShelved(work=39)
         self.gate.open()
@@ -384,7 +384,7 @@ class LimitTests(LiveShelfTests):
                 runs = self.startMany('work', 50)
                 self.gate.waitReached()
                 self.waitShelved(work=39)
-                self.beatNow()   # it writes the cursor
+                self.spillNow()   # it writes the cursor
                 self.gate.open()
                 waitUntil(lambda: len(self.order) > 3)
                 self.restart(in_good_order)
@@ -409,10 +409,10 @@ class LimitTests(LiveShelfTests):
         # Even those in memory, and the one that runs.
         waitUntil(lambda: position() == 81, 'the cursor')
         self.waitShelved(work=30)
-        self.beatNow()
+        self.spillNow()
         self.begin()
         self.assertEqual(
-            self.registry.lanes[place[1]].cursor.position, 81)
+            self.registry.lanes[place[1]].cursor.low, 81)
         found, key = [], None
         while True:
             page = self.registry.listRuns(
@@ -518,7 +518,7 @@ class DueTests(LiveShelfTests):
         transaction.commit()
         waitUntil(lambda: self.runtime.backlog.position(
             self.registry._p_oid, lane) == serial + 31, 'the cursor')
-        self.beatNow()
+        self.spillNow()
         count = len(self.order)
         waitUntil(lambda: len(self.order) > count + 2)
         self.restart(in_good_order=False)
@@ -533,7 +533,7 @@ class NoShelfTests(LiveTests):
         declareWorker('work', lambda worker: None)
         for _ in range(50):
             self.carryOut('work')
-        self.beatNow()
+        self.spillNow()
         self.begin()
         for lane in self.registry.lanes.values():
             self.assertIsNone(lane.cursor.shelf)

@@ -113,7 +113,7 @@ class GraceTests(Ignorant, LiveTests):
         return ids
 
     def test_row_31_many_fail_and_others_go_on(self):
-        self.patch('cipher.background.backlog.CAPACITY', 100)
+        self.patch('cipher.background.tickets.CAPACITY', 100)
         self.patch('cipher.background.shelves.BATCH', 50)
         declareWorker('other', lambda worker: None)
         self.startUnknown('work', 200)
@@ -134,7 +134,7 @@ class GraceTests(Ignorant, LiveTests):
                 waitUntil(lambda: self.shelved() == 20)
                 since = waitUntil(lambda: self.offers().get('work'))
                 self.assertIsInstance(since, float)
-                self.beatNow()   # it writes the cursor
+                self.spillNow()   # it writes the cursor
                 # A process that does not know it either goes on with it.
                 self.restart(in_good_order, grace=3600.0)
                 self.waitTurn()

@@ -1,0 +1,237 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Runs come back from the waiting trees when they may begin.
+
+Called by the control thread only.
+"""
+import time
+
+from zope.component import getUtilitiesFor
+
+from cipher.background import clock
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.cursor import DUE
+from cipher.background.cursor import FOR_TIME
+from cipher.background.cursor import LIMIT
+from cipher.background.cursor import PAUSE
+from cipher.background.cursor import TYPE
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import IWorkerType
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RunFailedEvent
+from cipher.background.process import getDirectory
+from cipher.background.sorting import LOST
+from cipher.background.sorting import Sorter
+from cipher.background.sorting import limitOf
+from cipher.background.spill import ownLanes
+from cipher.background.tickets import AWAY
+from cipher.background.tickets import READY
+from cipher.background.workertype import queryWorkerType
+
+
+#: Runs are looked at, at most so many in one turn.
+BATCH = 500
+
+#: Seconds between two looks at a batch of what does not come back for now:
+#: some of it was stopped, removed, or has waited in vain.
+SWEEP_INTERVAL = 5.0
+
+#: Seconds that a process has looked out for others before it says that nobody
+#: knows a type: they may all have begun just now.
+WATCH = 300.0
+
+
+class Comeback:
+    """What waits in the lanes whose home is one runtime."""
+
+    def __init__(self, runtime):
+        self._runtime = runtime
+        self._sweep_at = 0.0   # monotonic
+        self._swept = {}       # (place, key) -> order looked at last
+        self._unknown = {}     # type name -> monotonic time first seen so
+
+    # What may begin
+
+    def turn(self, connection):
+        """Take what may begin; return whether to look again at once."""
+        looks = BATCH
+        is_lost = False
+        with ZopeTransaction():
+            sorter = Sorter(self._runtime, connection)
+            for place, lane in ownLanes(self._runtime, connection):
+                for key in list(lane.waiting.trees):
+                    if looks <= 0:
+                        break
+                    registry = connection.get(place[0])
+                    if not self._mayBegin(registry, key):
+                        continue
+                    looked, lost = self._take(
+                        sorter, place, lane, key, looks)
+                    looks -= looked
+                    is_lost |= lost
+        if is_lost:
+            self._runtime.wishRescue()
+        self._tryLimited(connection)
+        return looks <= 0
+
+    def _mayBegin(self, registry, key):
+        kind, name = key
+        return (kind in (DUE, LIMIT)
+                or kind == PAUSE and name not in registry.pauses
+                or kind == TYPE and queryWorkerType(name) is not None)
+
+    def _take(self, sorter, place, lane, key, most):
+        """Return (how many were looked at, whether one is lost)."""
+        room = min(most, self._runtime.tickets.room(key))
+        looked, is_lost = 0, False
+        for serial in self._serials(lane, key):
+            if looked >= room:
+                break
+            if self._runtime.tickets.isKnown(place, serial):
+                continue
+            looked += 1
+            is_lost |= self._settle(sorter, place, lane, serial, key)
+        return looked, is_lost
+
+    def _serials(self, lane, key):
+        if key == FOR_TIME:
+            return lane.waiting.upTo(clock.now())
+        return (serial for _, serial in lane.waiting.serials(key))
+
+    def _settle(self, sorter, place, lane, serial, key):
+        """Settle a run that has an entry; return whether it is lost."""
+        run = lane.births.get(serial)
+        ticket, what = sorter.sort(place, serial, run)
+        is_lost = what == LOST
+        if is_lost:
+            what = AWAY
+        elif what == READY and key[0] == LIMIT and run.state == PENDING and (
+                queryWorkerType(run.type).max_running is not None):
+            what = limitOf(run)   # in its turn
+        self._runtime.tickets.settle(ticket, what, has_entry=True)
+        return is_lost
+
+    def _tryLimited(self, connection):
+        """Let one more of each type with a limit try: there may be room."""
+        tickets = self._runtime.tickets
+        for name in tickets.parkedTypes():
+            worker_type = queryWorkerType(name)
+            if worker_type is None or self._runtime.mayRun(worker_type, None):
+                tickets.unpark(name)
+
+    # What does not come back
+
+    def sweep(self, connection):
+        """Look at a batch of what cannot begin here; fail what is overdue.
+
+        Return whether to look again at once.
+        """
+        now = time.monotonic()
+        if now < self._sweep_at:
+            return False
+        self._sweep_at = now + SWEEP_INTERVAL
+        overdue = self._findOverdue(connection)
+        failing, is_more = [], False
+        with ZopeTransaction():
+            sorter = Sorter(self._runtime, connection)
+            for place, lane in ownLanes(self._runtime, connection):
+                registry = connection.get(place[0])
+                for key in list(lane.waiting.trees):
+                    if not self._mayBegin(registry, key):
+                        since = (overdue.get(key[1]) if key[0] == TYPE
+                                 and key[1] not in registry.pauses else None)
+                        is_more |= self._sweep(
+                            sorter, place, lane, key, since, failing)
+        for place, serial in failing:
+            self._fail(connection, place, serial)
+        if is_more:
+            self._sweep_at = now
+        return is_more
+
+    def _sweep(self, sorter, place, lane, key, since, failing):
+        """Return whether to look at the next batch at once."""
+        tickets = self._runtime.tickets
+        looks = found = 0
+        swept = place, key
+        after = self._swept.pop(swept, None)
+        for order, serial in lane.waiting.serials(key, after):
+            looks += 1
+            if looks > BATCH:
+                return found > BATCH // 2
+            self._swept[swept] = order
+            if tickets.isKnown(place, serial):
+                continue
+            run = lane.births.get(serial)
+            ticket, what = sorter.sort(place, serial, run)
+            if what == key:
+                if since is None or not self._isOver(run, since):
+                    continue
+                failing.append((place, serial))
+            else:
+                tickets.settle(
+                    ticket, AWAY if what == LOST else what, has_entry=True)
+            found += 1
+        self._swept.pop(swept, None)
+        return False
+
+    def _isOver(self, run, since):
+        since = max(since, run.created_at, run.due_at or 0.0)
+        return clock.now() - since >= self._runtime.settings.grace
+
+    # Types that nobody knows
+
+    def _findOverdue(self, connection):
+        """Return {type name: since when nobody knows it}, if for long."""
+        runtime = self._runtime
+        with ZopeTransaction(note=runtime.note('types')):
+            directory = getDirectory(connection)
+            names = tuple(sorted(
+                name for name, _ in getUtilitiesFor(IWorkerType)))
+            record = directory.processes.get(runtime.id)
+            if record is not None and record.declared.types != names:
+                record.declared.types = names
+            known = {name for record in directory.processes.values()
+                     for name in record.declared.types}
+            unknown = {
+                key[1] for _, lane in ownLanes(runtime, connection)
+                for key in lane.waiting.trees
+                if key[0] == TYPE and key[1] not in known}
+            for name in list(directory.unknown):
+                if name in known:
+                    del directory.unknown[name]
+            for name in unknown.difference(directory.unknown):
+                directory.unknown[name] = clock.now()
+            since = {name: directory.unknown[name] for name in unknown}
+        now = time.monotonic()
+        self._unknown = {name: self._unknown.get(name, now)
+                         for name in unknown}
+        grace = runtime.settings.grace
+        return {name: since[name] for name, seen in self._unknown.items()
+                if clock.now() - since[name] >= grace
+                and now - seen >= min(grace, WATCH)}
+
+    def _fail(self, connection, place, serial):
+        """Fail a run whose type nobody declares any more."""
+        with ZopeTransaction(note=self._runtime.note('undeclared type')):
+            registry = connection.get(place[0])
+            run = registry.getRun(place[1], serial)
+            if run is None or run.state != PENDING:
+                return
+            registry.finish(
+                run, FAILED, RunFailedEvent,
+                error=('UnknownWorkerType', 'worker %r: expected a declared '
+                       'worker type, got none in any process; declare it '
+                       'with <background:worker name=… /> and start the run '
+                       'anew' % run.type))
+        self._runtime.tickets.drop(place, serial)

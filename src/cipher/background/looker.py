@@ -1,0 +1,119 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Looks at new births: from dirty lanes to tickets.
+
+Whoever has something to begin may look: a thread of the executor, or the
+control thread.  One looks at a time.
+"""
+import logging
+
+
+from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.lifecycle import backOff
+from cipher.background.sorting import LOST
+from cipher.background.sorting import Sorter
+from cipher.background.tickets import AWAY
+from cipher.background.transient import isTransient
+
+
+log = logging.getLogger(__name__)
+
+#: Seconds.  After failures in a row nobody looks for longer.
+FAILURE_PAUSE = 5.0
+
+#: So many births are looked at in one transaction.
+BATCH = 2000
+
+
+class Looker:
+    """Looks into the lanes whose home is one runtime."""
+
+    def __init__(self, runtime):
+        self._runtime = runtime
+        self._failures = 0   # in a row
+        self._broken = set()   # places that could not be loaded
+
+    def look(self):
+        """Look at all that is dirty; return whether there is more to do.
+
+        Nothing that is dirty is forgotten before its tickets are there.
+        """
+        tickets = self._runtime.tickets
+        dirty = tickets.beginLook()
+        if dirty is None:
+            return False
+        left, pause = set(dirty), 0.0
+        try:
+            if dirty:
+                # The transaction begins behind the dirt: it sees all of it.
+                with ZodbConnection(self._runtime.db) as connection:
+                    with ZopeTransaction():
+                        self._look(connection, left)
+            self._failures = 0
+        except Exception as error:
+            self._failures += 1
+            pause = backOff(self._failures, cap=FAILURE_PAUSE)
+            if isTransient(error, self._runtime.db):
+                log.debug('Look: %s; again', type(error).__name__)
+            elif self._failures in (1, 10) or self._failures % 100 == 0:
+                log.exception('A look at new runs failed %d times in a row; '
+                              'it is tried again', self._failures)
+        finally:
+            tickets.endLook(left, pause)
+        return bool(left)
+
+    def again(self):
+        """Let what could not be loaded be looked at once more."""
+        broken, self._broken = self._broken, set()
+        self._runtime.tickets.mark(broken)
+
+    def _look(self, connection, left):
+        sorter = None
+        for place in list(left):
+            try:
+                sorter = sorter or Sorter(self._runtime, connection)
+                is_more = self._look_at(connection, sorter, place)
+            except Exception as error:
+                if isTransient(error, self._runtime.db):
+                    raise
+                self._broken.add(place)
+                self._runtime.noteBroken(place, None, error)
+                is_more = False
+            if not is_more:
+                left.discard(place)
+
+    def _look_at(self, connection, sorter, place):
+        """Return whether there is more to look at in that lane."""
+        runtime = self._runtime
+        oid, number = place
+        lane = connection.get(oid).lanes[number]
+        if lane.cursor.home != runtime.id:
+            return False   # the control thread will notice
+        births = lane.births
+        serials = runtime.tickets.toLook(place, births.next_serial)
+        found = []
+        is_lost = False
+        try:
+            for serial in serials[:BATCH]:
+                ticket, what = sorter.sort(place, serial, births.get(serial))
+                if what == LOST:
+                    is_lost, what = True, AWAY
+                found.append((serial, ticket, what))
+        finally:
+            # What was found before an error stays found.
+            runtime.tickets.seen(place, found)
+        if is_lost:
+            runtime.wishRescue()
+        return len(serials) > BATCH
