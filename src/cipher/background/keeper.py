@@ -86,7 +86,7 @@ class Keeper:
                 self._rescuer.bury(connection)
                 self._homes.turn(connection)
                 self._runtime.looker.again()
-            is_more |= self._runtime.looker.look()
+            is_more |= self._runtime.looker.look(at_all=True)
             is_more |= self._rescuer.turn(connection)
             self._rescuer.rescueUnrecorded(connection)
             is_more |= self._spill.turn(connection)

@@ -45,13 +45,16 @@ class Looker:
         self._failures = 0   # in a row
         self._broken = set()   # places that could not be loaded
 
-    def look(self):
+    def look(self, at_all=False):
         """Look at all that is dirty; return whether there is more to do.
+
+        *at_all*: as if each lane were dirty.  No hook knows of the births of
+        other processes.
 
         Nothing that is dirty is forgotten before its tickets are there.
         """
         tickets = self._runtime.tickets
-        dirty = tickets.beginLook()
+        dirty = tickets.beginLook(at_all)
         if dirty is None:
             return False
         left, pause = set(dirty), 0.0

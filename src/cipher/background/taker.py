@@ -229,7 +229,7 @@ class Taker:
         top = births.next_serial
         front = self._front(registry, place, lane, living)
         number, parts = self._parts(lane, living)
-        margin = self._margin(place, front)
+        margin = self._margin(place)
         middle = front + max(
             margin, (top - front) * (number + 1) // (parts + 1))
         for serial in itertools.islice(itertools.chain(
@@ -243,8 +243,8 @@ class Taker:
         """Return the serial of the first run that just waits for a thread."""
         births = lane.births
         top = births.next_serial
-        known = self._fronts.get(place, (1, 0.0))
-        front = max(known[0], lane.cursor.low)
+        known = self._fronts.get(place, (0, 0.0))[0]
+        front = max(known, lane.cursor.low)
         for serial in range(front, min(top, front + FRONTIER)):
             run = births.get(serial)
             if run is not None and not (
@@ -252,13 +252,12 @@ class Taker:
                     or waitsFor(registry, run) is not None):
                 break
             front = serial + 1
-        if front != known[0]:
+        if front != known:
             self._fronts[place] = front, time.monotonic()
         return front
 
-    def _margin(self, place, front):
-        """Return how many serials behind *front* to leave to the home."""
-        known, since = self._fronts.get(place, (front, 0.0))
-        if known == front and time.monotonic() - since >= STALE:
+    def _margin(self, place):
+        """Return how many serials behind the front to leave to the home."""
+        if time.monotonic() - self._fronts[place][1] >= STALE:
             return 0   # it is at something long, and has said so by now
         return self._margins.get(place, LEAST_MARGIN)

@@ -195,13 +195,15 @@ class Tickets:
             self._dirty.update(known)
             self._changed.notify()
 
-    def beginLook(self):
+    def beginLook(self, at_all=False):
         """Return the places to look at, and forget that they are dirty.
 
         None while another thread looks.  Begin the transaction afterwards,
         and call `endLook`.
         """
         with self._changed:
+            if at_all:
+                self._dirty.update(self._lanes)
             if self._is_looking:
                 return None
             return self._beginLook()

@@ -18,7 +18,7 @@ from unittest import mock
 import transaction
 from ZODB.Connection import Connection
 
-from cipher.background import comeback
+from cipher.background import spill
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.cursor import FOR_TIME
 from cipher.background.interfaces import BY_INPUT
@@ -277,16 +277,13 @@ class ManyDueTests(FileSiteTests):
         for size in 1000, 100000:
             self.add(lane, size - total)
             total = size
-            while self.keeper.turn(False) or self.runtime.backlog.is_behind:
+            while self.keeper.turn(False) or not self.runtime.tickets.isIdle():
                 pass
-            self.keeper.beat()
+            self.spill()
             self.begin()
             self.assertEqual(lane.cursor.low, total + 1)
-            self.assertEqual(len(lane.due.tree), total)
+            self.assertEqual(len(lane.waiting.places), total)
             self.assertEqual(sum(self.runtime.tickets.counts()), 0)
-            self.assertEqual(
-                self.runtime.backlog._views[self.registry._p_oid, 1]
-                .moving, {})
             loaded = self.loads(self.keeper.turn, False)
             self.assertFalse(
                 [obj for obj in loaded if isinstance(obj, WorkerRun)])
@@ -301,14 +298,15 @@ class ManyDueTests(FileSiteTests):
         self.assertLessEqual(lists[1] - lists[0], 10)
         self.assertLess(costs[1], 150)
         # What is due among them is found without the rest.
-        self.clock.now = min(lane.due.tree) / 1000000
-        submitted = []
-        self.runtime.dispatcher.submit = (
-            lambda ticket, due_at=None: submitted.append(ticket))
+        self.clock.now = lane.waiting.nextDue()
+        due = sum(1 for _ in lane.waiting.upTo(self.clock.now))
         loaded = self.loads(self.keeper.turn, False)
-        self.assertEqual(len(submitted), sum(
-            1 for _ in lane.due.upTo(self.clock.now)))
-        self.assertLessEqual(len(loaded), costs[1] + 3 * len(submitted) + 3)
+        self.assertEqual(self.runtime.tickets.counts(), (due, 0, 0))
+        self.assertLessEqual(len(loaded), costs[1] + 3 * due + 3)
+
+    def spill(self):
+        with ZodbConnection(self.db) as connection:
+            self.keeper._spill.write(connection)
 
     def list(self):
         page = self.registry.listRuns(states=['pending'])
@@ -328,11 +326,11 @@ class ManyDueTests(FileSiteTests):
 
     def test_written_in_small_commits_without_a_pause(self):
         self.keeper.turn(True)
-        self.add(self.registry.lanes[1], 3 * shelves.BATCH)
+        self.add(self.registry.lanes[1], 3 * spill.BATCH)
         lane = self.registry.lanes[1]
         for turn in range(3):
             self.assertTrue(self.keeper.turn(False))
             self.begin()
-            self.assertEqual(len(lane.due.tree),
-                             (turn + 1) * shelves.BATCH)
+            self.assertEqual(len(lane.waiting.places),
+                             (turn + 1) * spill.BATCH)
         self.assertFalse(self.keeper.turn(False))
