@@ -11,10 +11,9 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a runtime writes into its database, turn by turn.
+"""What a runtime writes into its database, step by step.
 
-Called by the control thread only.  Each step is one short transaction; one
-that conflicts is left to the next turn.
+Called by the control thread, but for `Keeper.beat`.
 """
 import logging
 
@@ -26,6 +25,8 @@ from cipher.background.census import Census
 from cipher.background.chores import Chores
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.heartbeat import BEATS_PER_LEASE
+from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RuntimeRefused
@@ -33,12 +34,18 @@ from cipher.background.pool import getPool
 from cipher.background.pruner import Pruner
 from cipher.background.recording import writeInterruption
 from cipher.background.scanner import Scanner
+from cipher.background.steps import Step
+from cipher.background.steps import Steps
+from cipher.background.stopping import StopRequests
 
 
 log = logging.getLogger(__name__)
 
 #: Seconds.  What lives shorter than this is not told to other processes.
 LIVE_AFTER = 1.0
+
+#: Seconds between two looks at what is live, to tell other processes of it.
+TELL_INTERVAL = 3.0
 
 
 class Keeper:
@@ -54,41 +61,67 @@ class Keeper:
         self._census = Census(runtime)
         self._adoption = Adoption(
             runtime, self._census, self._scanner.orphans, self._tell)
+        self._stops = StopRequests(runtime)
         self._chores = Chores(runtime)
         self._pruner = Pruner(runtime)
+        self.steps = Steps(runtime, Step('record', self._keep_record), [
+            Step('lanes', self._look_at_lanes, self._often),
+            *self._scanner.steps(self._often),
+            # After the scan, which finds out whose process is dead.
+            Step('stop requests', lambda c: self._stops.read(c)),
+            Step('unrecorded runs', self._look_at_unrecorded, self._often),
+            Step('schedules', lambda c: self._chores.startSchedules(c)),
+            Step('services', lambda c: self._chores.startServices(c)),
+            Step('prune', self._prune),
+            Step('live runs', self.tellLive, lambda: TELL_INTERVAL),
+            Step('cursors', self.writeCursors, self._beat_interval)])
+
+    def _beat_interval(self):
+        return self._runtime.settings.lease / BEATS_PER_LEASE
+
+    def _often(self):
+        return min(self._beat_interval(), self._runtime.settings.poll)
 
     # Turns
 
-    def turn(self, with_adoption):
-        """Look at the database: record, lanes, what waits, stop requests.
+    def turn(self, is_full=False):
+        """Have a turn: each step that is due, or all of them.
 
-        Return whether to look again at once.
+        Return whether to have the next one at once.
         """
-        with ZodbConnection(self._runtime.db) as connection:
-            with ZopeTransaction():
-                directory = process.getDirectory(connection)
-                if directory is None:
-                    return False   # no registry yet: nothing is written
-                registries = directory.listRegistries()
-                known = {key[0] for key in self._runtime.backlog.lanes()}
-                is_news = any(r._p_oid not in known for r in registries)
-                is_dry = any(getPool(self._runtime.db, r._p_oid).ran_dry
-                             for r in registries)
-            self._keep_record(connection)
-            if self._runtime.threads and (
-                    with_adoption or is_news or is_dry):
-                self._adoption.turn(connection)
-            is_more = self._scanner.turn(connection)
-            if with_adoption:
-                self._scanner.lookAtForeign(connection)
-                self._scanner.lookAtUnrecorded(connection, self.unrecorded)
-            if self._runtime.threads and self._runtime.is_taking:
-                self._chores.turn(connection)
-                is_more |= self._pruner.turn(connection)
-            return is_more
+        return self.steps.turn(is_full)
 
     def _keep_record(self, connection):
-        """Have a record that says what we are; obey what it asks for."""
+        """Have a record that says what we are; obey what it asks for.
+
+        Return False where there is no registry yet: nothing is written.
+        """
+        with ZopeTransaction():
+            directory = process.getDirectory(connection)
+            if directory is None:
+                return False
+            registries = directory.listRegistries()
+            known = {key[0] for key in self._runtime.backlog.lanes()}
+            if any(r._p_oid not in known
+                   or getPool(self._runtime.db, r._p_oid).ran_dry
+                   for r in registries):
+                self.steps.hasten('lanes')
+        self._write_record(connection)
+        return True
+
+    def _look_at_lanes(self, connection):
+        if self._runtime.threads:
+            self._adoption.turn(connection)
+
+    def _look_at_unrecorded(self, connection):
+        self._scanner.lookAtUnrecorded(connection, self.unrecorded)
+
+    def _prune(self, connection):
+        runtime = self._runtime
+        return (runtime.threads and runtime.is_taking
+                and self._pruner.turn(connection))
+
+    def _write_record(self, connection):
         runtime = self._runtime
         asked = runtime.quiet_wish
         with ZopeTransaction(note=runtime.note('begins')):
@@ -114,7 +147,9 @@ class Keeper:
             runtime.lostLease()
             self._told_live = {}
             self._told_load = None
-        self._is_recorded = True
+        if not self._is_recorded or was_lost:
+            self._is_recorded = True
+            runtime.report()
         runtime.obey(asked, wish.is_quiet, wish.is_draining)
 
     def _make_record(self):
@@ -126,26 +161,29 @@ class Keeper:
         record.wish.is_quiet = runtime.is_quiet
         return record
 
-    # Beat
+    # What others are told
 
     def beat(self):
-        """Tell the other processes that this one lives, and with what."""
+        """Let the other processes know that this one lives.
+
+        Called by the heartbeat.  Return False where they do not know it at
+        all.
+        """
         if not self._is_recorded:
-            return
+            return False
+        troubles = self._runtime.listTroubles()
         with ZodbConnection(self._runtime.db) as connection:
-            live = self._live()
             with ZopeTransaction(note=self._runtime.note('beat')):
                 record = self._own_record(connection)
                 if record is None:
-                    return
+                    return False
                 record.beat.count += 1
                 record.beat.beat_at = clock.now()
-                self._write_live(record, live)
-                self._write_cursors(connection)
-            self._told_live = live
+                record.beat.troubles = tuple(map(tuple, troubles))
         self._census.noteBeat()
+        return True
 
-    def tellLive(self):
+    def tellLive(self, connection):
         """Tell what is live, when that is news."""
         live = self._live()
         load = self._adoption.load
@@ -153,17 +191,22 @@ class Keeper:
                 live == self._told_live
                 and load == self._told_load):
             return
-        with ZodbConnection(self._runtime.db) as connection:
-            with ZopeTransaction(note=self._runtime.note('live runs')):
-                record = self._own_record(connection)
-                if record is None:
-                    return
-                self._write_live(record, live)
-                if record.live.load != load:
-                    record.live.load = load
-                self._write_cursors(connection)
+        with ZopeTransaction(note=self._runtime.note('live runs')):
+            record = self._own_record(connection)
+            if record is None:
+                return
+            self._write_live(record, live)
+            if record.live.load != load:
+                record.live.load = load
+            self._write_cursors(connection)
         self._told_live = live
         self._told_load = load
+
+    def writeCursors(self, connection):
+        """Write how far we came in our lanes, where that is news."""
+        if self._is_recorded:
+            with ZopeTransaction(note=self._runtime.note('cursors')):
+                self._write_cursors(connection)
 
     def _tell(self, connection):
         """Tell what is live in the open transaction."""
@@ -221,11 +264,16 @@ class Keeper:
         if not self._is_recorded:
             return
         runtime = self._runtime
+        lives = {(live.run_id, live.registry_oid): live
+                 for live in runtime.allLive()}
+        for live in lives.values():
+            live.is_abandoned = True
+        note = runtime.note('ends')
         with ZodbConnection(runtime.db) as connection:
-            with ZopeTransaction(note=self._runtime.note('ends')):
-                for live in runtime.allLive():
-                    live.is_abandoned = True
-                    self._give_up(connection, live)
+            runtime.troubles.doEach(
+                BROKEN_RUN, lives,
+                lambda *key: self._give_up(connection, lives[key]), note)
+            with ZopeTransaction(note=note):
                 self._write_cursors(connection)
                 for _, _, lane in self._own_lanes(connection):
                     lane.cursor.owner = None
@@ -234,11 +282,8 @@ class Keeper:
                     del processes[runtime.id]
 
     def _give_up(self, connection, live):
-        try:
-            registry = connection.get(live.registry_oid)
-            run = registry.getRun(live.lane, live.serial)
-        except KeyError:
-            return   # the registry is gone
+        registry = process.findRegistry(connection, live.registry_oid)
+        run = registry and registry.getRun(live.lane, live.serial)
         if run is None or run.isFinished():
             return
         log.warning('Run %s: it works longer than the drain; given up',
@@ -246,6 +291,7 @@ class Keeper:
         stop = registry.stops.get(run.id)
         if stop is not None:
             registry.finish(run, INTERRUPTED, RunInterruptedEvent,
-                            stop_request=stop)
+                            self._runtime.announce, stop_request=stop)
         else:
-            writeInterruption(registry, run, live.must_not_rerun)
+            writeInterruption(registry, run, live.must_not_rerun,
+                              self._runtime.announce)

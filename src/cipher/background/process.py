@@ -22,8 +22,10 @@ import uuid
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 from persistent.wref import WeakRef
+from ZODB.POSException import POSKeyError
 
 from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import STUCK_PROCESS
 from cipher.background.interfaces import InvalidDatabase
 from cipher.background.reference import isInPlace
 
@@ -36,6 +38,7 @@ class Beat(Persistent):
 
     count = 0
     beat_at = 0.0
+    troubles = ()   # of troubles.Trouble as tuples
 
 
 #: How much a process has to do, as far as others want to know.
@@ -94,6 +97,19 @@ class ProcessRecord(Persistent):
     def name(self):
         return processName(self.id)
 
+    def isTaking(self):
+        """Return whether it begins what waits, as far as it reports.
+
+        A process whose control thread is stuck does not: others may take what
+        waits there.  What runs there goes on.
+        """
+        return bool(self.threads) and not (
+            self.wish.is_quiet or self.wish.is_draining or self.isStuck())
+
+    def isStuck(self):
+        """Return whether its control thread makes no step."""
+        return any(kind == STUCK_PROCESS for kind, *_ in self.beat.troubles)
+
 
 class Directory(Persistent):
     """In the root of a database: its registries and its processes."""
@@ -139,6 +155,20 @@ class Holders:
         if run.state == RUNNING:
             return run.owner in self._alive
         return (registry_oid, run.id) in self._told
+
+
+def findRegistry(connection, oid):
+    """Return the registry of that oid, None if it was removed and packed away.
+
+    A record of a registry that cannot be loaded raises where it is needed: a
+    `POSKeyError` of any other object is no sign that the registry is gone.
+    """
+    try:
+        registry = connection.get(oid)
+        registry._p_activate()
+    except POSKeyError:
+        return None
+    return registry
 
 
 def getDirectory(connection, create=False):

@@ -17,11 +17,9 @@ Called by the control thread only.
 """
 import logging
 
-from zope.event import notify
-
 from cipher.background import clock
 from cipher.background import process
-from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import PENDING
@@ -31,12 +29,13 @@ from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RunRequeuedEvent
 from cipher.background.lifecycle import afterInterruption
 from cipher.background.lifecycle import countInterruption
+from cipher.background.run import formatId
 from cipher.background.workertype import queryWorkerType
 
 
 log = logging.getLogger(__name__)
 
-#: Runs are rescued at most so many in one commit.
+#: Runs are rescued at most so many in one turn.
 BATCH = 100
 
 
@@ -67,26 +66,26 @@ class Rescuer:
     def rescue(self, connection, lost):
         """Rescue the first of *lost*: (registry oid, lane number, serial).
 
-        Return whether there were any.
+        One that fails hurts no other.  Return whether any was rescued.
         """
-        lost = lost[:BATCH]
-        if not lost:
-            return False
-        with ZopeTransaction(note=self._runtime.note('rescue')):
-            holders = self.holders(connection)
-            for place in lost:
-                self._rescue_if_lost(connection, holders, *place)
-        for oid, number, serial in lost:
-            self.orphans.discard((oid, '%d-%d' % (number, serial)))
-        return True
+        def rescue(run_id, oid):
+            self._rescue_if_lost(connection, run_id, oid)
 
-    def _rescue_if_lost(self, connection, holders, oid, number, serial):
+        items = [(formatId(number, serial), oid)
+                 for oid, number, serial in lost[:BATCH]]
+        done = self._runtime.troubles.doEach(
+            BROKEN_RUN, items, rescue, self._runtime.note('rescue'))
+        self.orphans.difference_update(
+            (oid, run_id) for run_id, oid in done)
+        return bool(done)
+
+    def _rescue_if_lost(self, connection, run_id, oid):
         # It was lost a moment ago: by now it may be ended, removed or taken.
-        try:
-            registry = connection.get(oid)
-            run = registry.getRun(number, serial)
-        except KeyError:
-            return   # the registry is gone
+        registry = process.findRegistry(connection, oid)
+        if registry is None:
+            return
+        run = registry.findRun(run_id)
+        holders = self.holders(connection)
         is_held = holders.hold(oid, run) and run.owner != self._runtime.id
         if run is not None and not run.isFinished() and not is_held:
             self._rescue_run(registry, run)
@@ -103,14 +102,16 @@ class Rescuer:
                         run.owner) or '', state)
         if state == PENDING:
             run.putBack(interruptions=count)
-            notify(RunRequeuedEvent(run, registry))
+            self._runtime.announce(RunRequeuedEvent(run, registry))
         elif state == FAILED:
             registry.finish(
-                run, FAILED, RunFailedEvent, interruptions=count,
+                run, FAILED, RunFailedEvent, self._runtime.announce,
+                interruptions=count,
                 error=('ProcessDied', 'its process ended %d times while it '
                        'ran' % count))
         else:
             registry.finish(run, INTERRUPTED, RunInterruptedEvent,
-                            interruptions=count, stop_request=stop)
+                            self._runtime.announce, interruptions=count,
+                            stop_request=stop)
             if stop is not None:
                 del registry.stops[run.id]

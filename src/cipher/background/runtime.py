@@ -23,16 +23,19 @@ from zope.interface import implementer
 from cipher.background import process
 from cipher.background import runlog
 from cipher.background import switchboard
+from cipher.background.announcing import announce
 from cipher.background.backlog import Backlog
 from cipher.background.checks import checkDatabase
 from cipher.background.control import ControlThread
 from cipher.background.dispatcher import Dispatcher
 from cipher.background.executors.choice import makeExecutor
+from cipher.background.heartbeat import Heartbeat
 from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.keeper import Keeper
 from cipher.background.obedience import Obedience
 from cipher.background.settings import RuntimeSettings
+from cipher.background.troubles import Troubles
 
 
 log = logging.getLogger(__name__)
@@ -65,8 +68,10 @@ class Runtime(Obedience):
         self.backlog = Backlog()
         self.executor = makeExecutor(self, self.settings)
         self.is_implicit = is_implicit   # a thread made by hand needed it
+        self.troubles = Troubles(db, self.report)
         self._keeper = Keeper(self)
         self._control = ControlThread(self, self._keeper)
+        self._heartbeat = Heartbeat(self, self._keeper)
         self.dispatcher = Dispatcher(
             self.backlog, self.executor, self._control.wish)
         self._ender = None                   # the thread that shuts down
@@ -93,6 +98,20 @@ class Runtime(Obedience):
         runlog.install()
         atexit.register(self.shutdown)
         self._control.start()
+        self._heartbeat.start()
+
+    def report(self):
+        """Let other processes know soon what is wrong.  Thread-safe."""
+        self._heartbeat.wish()
+
+    def listTroubles(self):
+        """Return a tuple of `troubles.Trouble`, the worst first."""
+        stuck = self._control.findStuck()
+        return (*([stuck] if stuck else ()), *self.troubles.list())
+
+    def announce(self, event):
+        """Send *event* of the control thread: see `announcing.announce`."""
+        announce(event, self.troubles)
 
     def note(self, what):
         """Return the note of a transaction of the control thread."""
@@ -227,6 +246,8 @@ class Runtime(Obedience):
         self.executor.join(max(0.0, deadline - time.monotonic()))
         self._control.end()
         self._control.join(LEAVE_TIMEOUT)
+        self._heartbeat.end()
+        self._heartbeat.join(LEAVE_TIMEOUT)
         self.abandonAll()   # even if that cannot be written
         leaving = threading.Thread(
             target=self._leave, name='background-end', daemon=True)
@@ -247,6 +268,7 @@ class Runtime(Obedience):
         log.warning('Process %s: its database was closed before a shutdown '
                     'of its runtime; what it worked on is given up', self.name)
         self.executor.stop()
+        self._heartbeat.end()
         self.abandonAll()
         self.stopAll()
         self._disconnect()

@@ -19,20 +19,23 @@ that conflicts is left to the next turn.
 import logging
 
 from cipher.background import clock
+from cipher.background import process
 from cipher.background.backlog import eachLane
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
-from cipher.background.interfaces import STOPPED
-from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.live import Ticket
 from cipher.background.offers import Offers
 from cipher.background.rescuer import Rescuer
-from cipher.background.run import StopRequest
+from cipher.background.run import formatId
 from cipher.background.shelves import Shelves
+from cipher.background.steps import Step
 
 
 log = logging.getLogger(__name__)
+
+_BROKEN = object()   # stands for a run whose record cannot be loaded
 
 #: Seconds.  What is live for less is at its end before others can stop it.
 LOOK_AFTER = 0.5
@@ -49,18 +52,23 @@ class Scanner:
         # (oid, run id) that dead processes worked on
         self.orphans = self._rescuer.orphans
 
-    def turn(self, connection):
-        """Look once; return whether to look again at once."""
-        is_unfinished = self._scan(connection)
-        is_unfinished |= self._scan_due(connection)
-        is_unfinished |= self._shelves.write(connection)
-        if self._runtime.threads:
-            is_unfinished |= self._shelves.comeBack(connection)
-            overdue = self._offers.turn(connection)
-            is_unfinished |= self._shelves.sweep(connection, overdue)
-        self._read_stops(connection)
-        self._look_at_live(connection)
-        return is_unfinished
+    def steps(self, often):
+        """Return the `Step`s of each turn; some each *often* seconds only."""
+        return [
+            Step('scan', lambda c: self._scan(c)),
+            Step('due runs', lambda c: self._scan_due(c)),
+            Step('what waits', lambda c: self._shelves.write(c)),
+            Step('shelves', self._come_back),
+            Step('offers', self._offer),
+            Step('lost runs', lambda c: self._look_at_live(c)),
+            Step('runs elsewhere', lambda c: self.lookAtForeign(c), often)]
+
+    def _come_back(self, connection):
+        return self._runtime.threads and self._shelves.comeBack(connection)
+
+    def _offer(self, connection):
+        return self._runtime.threads and self._shelves.sweep(
+            connection, self._offers.turn(connection))
 
     def _scan(self, connection):
         """Find what waits in the lanes of this process; submit it."""
@@ -74,7 +82,11 @@ class Scanner:
             for oid, number, lane in eachLane(backlog, connection):
                 births = lane.births
                 for serial in backlog.toScan(oid, number, births.next_serial):
-                    run = births.get(serial)
+                    run = self._load(births, oid, number, serial)
+                    if run is _BROKEN:
+                        backlog.passed(oid, number, serial)
+                        backlog.elsewhere.add(Ticket(oid, number, serial))
+                        continue
                     if others.hold(oid, run):
                         # A hand-made thread's, perhaps of a process that
                         # has no lanes, or of one that had this lane.
@@ -95,27 +107,51 @@ class Scanner:
             runtime.dispatcher.submit(ticket, due_at)
         return self._rescuer.rescue(connection, lost)
 
+    def _load(self, births, oid, number, serial):
+        """Return the run, loaded, or None; `_BROKEN` if that fails."""
+        key = BROKEN_RUN, formatId(number, serial), oid
+        troubles = self._runtime.troubles
+        if troubles.isResting(*key):
+            return _BROKEN
+        run = _BROKEN
+        with troubles.guard(*key, with_transient=False):
+            found = births.get(serial)
+            if found is not None:
+                found._p_activate()
+            run = found
+        return run
+
     def lookAtForeign(self, connection):
-        """Look what became of runs in our lanes that others carry out."""
-        executor = self._runtime.executor
+        """Look what became of runs in our lanes that others carry out.
+
+        Or that could not be loaded.
+        """
+        troubles = self._runtime.troubles
         for ticket in list(self._runtime.backlog.elsewhere):
-            with ZopeTransaction():
-                run = _find(connection, ticket)
-                holders = self._rescuer.holders(connection)
-                if holders.hold(ticket.registry_oid, run):
-                    continue
-                is_lost = run is not None and (
-                    run.state == RUNNING or not run.isFinished()
-                    and (ticket.registry_oid, run.id) in self.orphans)
-                if not is_lost and run is not None and (
-                        run.state == PENDING
-                        and executor.isUnderway(ticket, run)):
-                    continue
-            if is_lost:
-                self._rescuer.rescue(connection, [ticket[:3]])
-            self._runtime.backlog.elsewhere.discard(ticket)
-            executor.returned(ticket, run)
-            self._resume(ticket, run)
+            key = BROKEN_RUN, ticket.run_id, ticket.registry_oid
+            if not troubles.isResting(*key):
+                with troubles.guard(*key, with_transient=False):
+                    self._look_at_foreign(connection, ticket)
+
+    def _look_at_foreign(self, connection, ticket):
+        executor = self._runtime.executor
+        with ZopeTransaction():
+            run = _find(connection, ticket)
+            holders = self._rescuer.holders(connection)
+            if holders.hold(ticket.registry_oid, run):
+                return
+            is_lost = run is not None and (
+                run.state == RUNNING or not run.isFinished()
+                and (ticket.registry_oid, run.id) in self.orphans)
+            if not is_lost and run is not None and (
+                    run.state == PENDING
+                    and executor.isUnderway(ticket, run)):
+                return
+        if is_lost:
+            self._rescuer.rescue(connection, [ticket[:3]])
+        self._runtime.backlog.elsewhere.discard(ticket)
+        executor.returned(ticket, run)
+        self._resume(ticket, run)
 
     def lookAtUnrecorded(self, connection, tickets):
         """Rescue runs of this process whose end could not be written."""
@@ -149,8 +185,8 @@ class Scanner:
                 for key, serial in lane.due.upTo(clock.now()):
                     if backlog.isKnown(oid, number, serial):
                         continue
-                    run = lane.births.get(serial)
-                    if others.hold(oid, run):
+                    run = self._load(lane.births, oid, number, serial)
+                    if run is _BROKEN or others.hold(oid, run):
                         continue
                     if self._rescuer.isLost(connection, oid, number, run):
                         # Its process died before its beat told the cursor.
@@ -162,38 +198,6 @@ class Scanner:
                         break   # no room
                     runtime.dispatcher.submit(ticket)
         return self._rescuer.rescue(connection, lost)
-
-    # Stop requests
-
-    def _read_stops(self, connection):
-        runtime = self._runtime
-        with ZopeTransaction(note=self._runtime.note('stop requests')):
-            mine = set(runtime.backlog.lanes())
-            others = self._rescuer.holders(connection)
-            for oid in {oid for oid, _ in mine} | runtime.liveRegistries():
-                try:
-                    registry = connection.get(oid)
-                    requests = list(registry.stops.items())
-                except KeyError:
-                    continue   # the registry is gone
-                for run_id, request in requests:
-                    self._read_stop(registry, run_id, request, mine,
-                                    others)
-
-    def _read_stop(self, registry, run_id, request, mine, others):
-        live = self._runtime.findLive(registry._p_oid, run_id)
-        if live is not None:
-            if live.stop is None:
-                live.requestStop(StopRequest(*request))
-            return
-        run = registry.findRun(run_id)
-        if run is None or run.isFinished():
-            del registry.stops[run_id]
-        elif (run.state == PENDING and (registry._p_oid, run.lane) in mine
-              and not others.hold(registry._p_oid, run)):
-            registry.finish(run, STOPPED, RunStoppedEvent,
-                            stop_request=request)
-            del registry.stops[run_id]
 
     def _look_at_live(self, connection):
         """Abandon what works here on a run that others ended or took.
@@ -207,8 +211,11 @@ class Scanner:
                  if live.started_at <= limit and not live.is_abandoned]
         if not lives:
             return
-        with ZopeTransaction():   # which sees all that those saw
-            for live in lives:
+        for live in lives:
+            key = BROKEN_RUN, live.run_id, live.registry_oid
+            # A transaction of its own, which sees all that those saw.
+            with runtime.troubles.guard(
+                    *key, with_transient=False), ZopeTransaction():
                 run = _find(connection, live.ticket)
                 if run is not None and run.owner != runtime.id and (
                         run.owner is not None or run.isFinished()):
@@ -222,8 +229,5 @@ def _rank(run):
 
 
 def _find(connection, ticket):
-    try:
-        return connection.get(ticket.registry_oid).getRun(
-            ticket.lane, ticket.serial)
-    except KeyError:
-        return None
+    registry = process.findRegistry(connection, ticket.registry_oid)
+    return registry and registry.getRun(ticket.lane, ticket.serial)

@@ -30,6 +30,7 @@ from ZODB.POSException import ConflictError
 from zope.component import provideUtility
 from zope.security.management import queryInteraction
 
+from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import IWorkerType
@@ -206,9 +207,12 @@ class LiveTests(FileSiteTests):
 
     def beatNow(self):
         """Let the runtime write its beat, and with it its cursors."""
+        keeper = self.runtime._keeper
         while True:
             try:
-                return self.runtime._keeper.beat()
+                keeper.beat()
+                with ZodbConnection(self.db) as connection:
+                    return keeper.writeCursors(connection)
             except ConflictError:
                 pass   # its own thread does so at this moment
 
