@@ -26,14 +26,16 @@ from cipher.background.cursor import FOR_TIME
 from cipher.background.cursor import LIMIT
 from cipher.background.cursor import PAUSE
 from cipher.background.cursor import TYPE
+from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RunFailedEvent
+from cipher.background.process import findRegistry
 from cipher.background.process import getDirectory
+from cipher.background.run import formatId
 from cipher.background.sorting import LOST
 from cipher.background.sorting import Sorter
-from cipher.background.sorting import limitOf
 from cipher.background.spill import ownLanes
 from cipher.background.tickets import AWAY
 from cipher.background.tickets import READY
@@ -65,6 +67,8 @@ class Comeback:
 
     def turn(self, connection):
         """Take what may begin; return whether to look again at once."""
+        if not self._runtime.threads:
+            return False
         looks = BATCH
         is_lost = False
         with ZopeTransaction():
@@ -111,14 +115,15 @@ class Comeback:
 
     def _settle(self, sorter, place, lane, serial, key):
         """Settle a run that has an entry; return whether it is lost."""
-        run = lane.births.get(serial)
-        ticket, what = sorter.sort(place, serial, run)
+        ticket, what = sorter.sort(place, serial, lane.births)
         is_lost = what == LOST
         if is_lost:
             what = AWAY
-        elif what == READY and key[0] == LIMIT and run.state == PENDING and (
-                queryWorkerType(run.type).max_running is not None):
-            what = limitOf(run)   # in its turn
+        elif what == READY and key[0] == LIMIT:
+            run = lane.births.get(serial)
+            if run.state == PENDING and queryWorkerType(
+                    run.type).max_running is not None:
+                what = key   # in its turn
         self._runtime.tickets.settle(ticket, what, has_entry=True)
         return is_lost
 
@@ -138,7 +143,7 @@ class Comeback:
         Return whether to look again at once.
         """
         now = time.monotonic()
-        if now < self._sweep_at:
+        if now < self._sweep_at or not self._runtime.threads:
             return False
         self._sweep_at = now + SWEEP_INTERVAL
         overdue = self._findOverdue(connection)
@@ -153,8 +158,15 @@ class Comeback:
                                  and key[1] not in registry.pauses else None)
                         is_more |= self._sweep(
                             sorter, place, lane, key, since, failing)
+        done = self._runtime.troubles.doEach(
+            BROKEN_RUN, [(formatId(place[1], serial), place[0])
+                         for place, serial in failing],
+            lambda *item: self._fail(connection, *item),
+            self._runtime.note('undeclared types'))
+        failed = set(done)
         for place, serial in failing:
-            self._fail(connection, place, serial)
+            if (formatId(place[1], serial), place[0]) in failed:
+                self._runtime.tickets.drop(place, serial)
         if is_more:
             self._sweep_at = now
         return is_more
@@ -172,10 +184,10 @@ class Comeback:
             self._swept[swept] = order
             if tickets.isKnown(place, serial):
                 continue
-            run = lane.births.get(serial)
-            ticket, what = sorter.sort(place, serial, run)
+            ticket, what = sorter.sort(place, serial, lane.births)
             if what == key:
-                if since is None or not self._isOver(run, since):
+                if since is None or not self._isOver(
+                        lane.births.get(serial), since):
                     continue
                 failing.append((place, serial))
             else:
@@ -221,17 +233,15 @@ class Comeback:
                 if clock.now() - since[name] >= grace
                 and now - seen >= min(grace, WATCH)}
 
-    def _fail(self, connection, place, serial):
+    def _fail(self, connection, run_id, oid):
         """Fail a run whose type nobody declares any more."""
-        with ZopeTransaction(note=self._runtime.note('undeclared type')):
-            registry = connection.get(place[0])
-            run = registry.getRun(place[1], serial)
-            if run is None or run.state != PENDING:
-                return
-            registry.finish(
-                run, FAILED, RunFailedEvent,
-                error=('UnknownWorkerType', 'worker %r: expected a declared '
-                       'worker type, got none in any process; declare it '
-                       'with <background:worker name=… /> and start the run '
-                       'anew' % run.type))
-        self._runtime.tickets.drop(place, serial)
+        registry = findRegistry(connection, oid)
+        run = registry and registry.findRun(run_id)
+        if run is None or run.state != PENDING:
+            return
+        registry.finish(
+            run, FAILED, RunFailedEvent, self._runtime.announce,
+            error=('UnknownWorkerType', 'worker %r: expected a declared '
+                   'worker type, got none in any process; declare it with '
+                   '<background:worker name=… /> and start the run anew'
+                   % run.type))

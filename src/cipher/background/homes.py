@@ -45,8 +45,8 @@ def preferredHome(place, lane, takers):
 
     One of *takers*; None if there are none.
     """
-    if lane.writer.process in takers:
-        return lane.writer.process
+    if lane.writer.id in takers:
+        return lane.writer.id
     oid, number = place
     return max(takers, default=None, key=lambda taker: zlib.crc32(
         b'%s %d %s' % (taker.encode(), number, oid)))
@@ -141,21 +141,21 @@ class Homes:
         """Return the numbers of the lanes of *registry* that are ours."""
         me = self._runtime.id
         own = [lane.number for lane in registry.lanes.values()
-               if lane.writer.process == me]
+               if lane.writer.id == me]
         if not self._runtime.is_taking:
             return own
         wanted = self._runtime.threads + SPARE_LANES
         if getPool(self._runtime.db, registry._p_oid).ran_dry:
             wanted = max(wanted, len(own) + SPARE_LANES)
         free = [lane for lane in registry.lanes.values()
-                if not lane.is_guest and lane.writer.process not in alive]
+                if not lane.is_guest and lane.writer.id not in alive]
         while len(own) < wanted:
             if free:
                 lane = free.pop(0)
             else:
                 lane = Lane(registry.lanes.maxKey() + 1)
                 registry.lanes[lane.number] = lane
-            lane.writer.process = me
+            lane.writer.id = me
             own.append(lane.number)
         guests = sum(lane.is_guest for lane in registry.lanes.values())
         for _ in range(guests, GUEST_LANES):

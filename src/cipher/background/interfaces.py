@@ -110,7 +110,12 @@ SILENT_PROCESS = 'silent-process'
 LATE_SCHEDULE = 'late-schedule'
 UNDECLARED_TYPE = 'undeclared-type'
 UNRESPONSIVE_RUN = 'unresponsive-run'
-PROBLEMS = (NO_RUNTIME, SILENT_PROCESS, UNRESPONSIVE_RUN, LATE_SCHEDULE,
+STUCK_PROCESS = 'stuck-process'
+FAILING_STEP = 'failing-step'
+FAILING_SUBSCRIBER = 'failing-subscriber'
+BROKEN_RUN = 'broken-run'
+PROBLEMS = (NO_RUNTIME, SILENT_PROCESS, STUCK_PROCESS, FAILING_STEP,
+            BROKEN_RUN, FAILING_SUBSCRIBER, UNRESPONSIVE_RUN, LATE_SCHEDULE,
             UNDECLARED_TYPE)
 
 #: What `IAction.verb` may say.
@@ -724,9 +729,17 @@ class IProblem(Interface):
     subject = TextLine(
         title=_("Subject"), required=False,
         description="Process id, schedule name, type name or run id, as the "
-                    "kind wants; None for no-runtime")
+                    "kind wants; None for no-runtime.  Of failing-step and "
+                    "stuck-process it is the name of the step")
     since = Float(title=_("Since"), required=False)
     number = Int(title=_("Runs"), description="Runs that wait for it, or 0")
+    process = TextLine(
+        title=_("Process"), required=False,
+        description="Id of the process that met it, if one did")
+    error = TextLine(title=_("Error"), required=False,
+                     description="The name of the error's type")
+    stack = Text(title=_("Stack"), required=False,
+                 description="Where the thread of a stuck-process stands")
 
 
 class IAction(Interface):
@@ -1117,7 +1130,12 @@ class IRunEvent(IObjectEvent):
     """Something happened to a run (`object`), in the transaction of that.
 
     So what a subscriber changes is committed together with it, and an error
-    of a subscriber fails it.
+    of a subscriber fails it.  The site of the registry is set.
+
+    What a runtime itself does to a run, as a rescue or the stop of a run that
+    waits, happens in spite of an error of a subscriber: what the subscribers
+    changed is taken back, and the error is a problem that pages show.  There
+    is no interaction then.
     """
 
     registry = Attribute("The registry of the run")

@@ -11,10 +11,9 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a runtime writes into its database, turn by turn.
+"""What a runtime writes into its database, step by step.
 
-Called by the control thread only.  Each step is one short transaction; one
-that conflicts is left to the next turn.
+Called by the control thread, but for `Keeper.beat`.
 """
 import logging
 
@@ -25,7 +24,9 @@ from cipher.background.chores import Chores
 from cipher.background.comeback import Comeback
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.heartbeat import BEATS_PER_LEASE
 from cipher.background.homes import Homes
+from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RuntimeRefused
@@ -36,7 +37,9 @@ from cipher.background.rescuer import Rescuer
 from cipher.background.spill import Spill
 from cipher.background.spill import ownLanes
 from cipher.background.spill import writePosition
-from cipher.background.stops import Stops
+from cipher.background.steps import Step
+from cipher.background.steps import Steps
+from cipher.background.stopping import StopRequests
 from cipher.background.taker import Taker
 
 
@@ -44,6 +47,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds.  What lives shorter than this is not told to other processes.
 LIVE_AFTER = 1.0
+
+#: Seconds between two looks at what is live, to tell other processes of it.
+TELL_INTERVAL = 3.0
 
 
 class Keeper:
@@ -59,49 +65,68 @@ class Keeper:
         self._spill = Spill(runtime)
         self._comeback = Comeback(runtime)
         self._taker = Taker(runtime)
-        self._stops = Stops(runtime)
+        self._stops = StopRequests(runtime)
         self._chores = Chores(runtime)
         self._pruner = Pruner(runtime)
+        self.steps = Steps(runtime, Step('record', self._keep_record), [
+            Step('dead processes', lambda c: self._rescuer.bury(c),
+                 self._often),
+            Step('homes', lambda c: self._homes.turn(c), self._often),
+            Step('new runs', lambda c: runtime.looker.look(at_all=True)),
+            Step('runs elsewhere', lambda c: self._rescuer.turn(c)),
+            Step('lost runs', lambda c: self._rescuer.abandonLost(c)),
+            Step('cursors', lambda c: self._spill.turn(c)),
+            Step('what waits', lambda c: self._comeback.turn(c)),
+            Step('what waits for long', lambda c: self._comeback.sweep(c)),
+            Step('taking', lambda c: self._taker.turn(c)),
+            # After that which finds out whose process is dead.
+            Step('stop requests', lambda c: self._stops.read(c)),
+            Step('unrecorded runs',
+                 lambda c: self._rescuer.rescueUnrecorded(c), self._often),
+            Step('schedules', lambda c: self._chores.startSchedules(c)),
+            Step('services', lambda c: self._chores.startServices(c)),
+            Step('prune', self._prune),
+            Step('live runs', self.tellLive, lambda: TELL_INTERVAL)])
+
+    def _beat_interval(self):
+        return self._runtime.settings.lease / BEATS_PER_LEASE
+
+    def _often(self):
+        return min(self._beat_interval(), self._runtime.settings.poll)
 
     # Turns
 
-    def turn(self, with_adoption):
-        """Look at the database: record, lanes, what waits, stop requests.
+    def turn(self, is_full=False):
+        """Have a turn: each step that is due, or all of them.
 
-        Return whether to look again at once.
+        Return whether to have the next one at once.
         """
-        with ZodbConnection(self._runtime.db) as connection:
-            with ZopeTransaction():
-                directory = process.getDirectory(connection)
-                if directory is None:
-                    return False   # no registry yet: nothing is written
-                known = {oid for oid, _ in self._runtime.tickets.lanes()}
-                is_news = any(
-                    r._p_oid not in known
-                    or getPool(self._runtime.db, r._p_oid).ran_dry
-                    for r in directory.listRegistries())
-            self._keep_record(connection)
-            is_more = False
-            if self._runtime.threads and (with_adoption or is_news):
-                self._rescuer.bury(connection)
-                self._homes.turn(connection)
-                self._runtime.looker.again()
-            is_more |= self._runtime.looker.look(at_all=True)
-            is_more |= self._rescuer.turn(connection)
-            self._rescuer.rescueUnrecorded(connection)
-            is_more |= self._spill.turn(connection)
-            if self._runtime.threads:
-                is_more |= self._comeback.turn(connection)
-                is_more |= self._comeback.sweep(connection)
-                is_more |= self._taker.turn(connection)
-            self._stops.turn(connection)
-            if self._runtime.threads and self._runtime.is_taking:
-                self._chores.turn(connection)
-                is_more |= self._pruner.turn(connection)
-            return is_more
+        return self.steps.turn(is_full)
 
     def _keep_record(self, connection):
-        """Have a record that says what we are; obey what it asks for."""
+        """Have a record that says what we are; obey what it asks for.
+
+        Return False where there is no registry yet: nothing is written.
+        """
+        with ZopeTransaction():
+            directory = process.getDirectory(connection)
+            if directory is None:
+                return False
+            registries = directory.listRegistries()
+            known = {oid for oid, _ in self._runtime.tickets.lanes()}
+            if any(r._p_oid not in known
+                   or getPool(self._runtime.db, r._p_oid).ran_dry
+                   for r in registries):
+                self.steps.hasten('homes')
+        self._write_record(connection)
+        return True
+
+    def _prune(self, connection):
+        runtime = self._runtime
+        return (runtime.threads and runtime.is_taking
+                and self._pruner.turn(connection))
+
+    def _write_record(self, connection):
         runtime = self._runtime
         asked = runtime.quiet_wish
         with ZopeTransaction(note=runtime.note('begins')):
@@ -126,7 +151,9 @@ class Keeper:
             # Others took this process for dead: a paused machine.
             runtime.lostLease()
             self._told_live = {}
-        self._is_recorded = True
+        if not self._is_recorded or was_lost:
+            self._is_recorded = True
+            runtime.report()
         runtime.obey(asked, wish.is_quiet, wish.is_draining)
 
     def _make_record(self):
@@ -138,36 +165,44 @@ class Keeper:
         record.wish.is_quiet = runtime.is_quiet
         return record
 
-    # Beat
+    # What others are told
 
     def beat(self):
-        """Tell the other processes that this one lives, and with what."""
+        """Let the other processes know that this one lives.
+
+        Called by the heartbeat.  Return False where they do not know it at
+        all.
+        """
         if not self._is_recorded:
-            return
+            return False
+        troubles = self._runtime.listTroubles()
         with ZodbConnection(self._runtime.db) as connection:
-            live = self._live()
             with ZopeTransaction(note=self._runtime.note('beat')):
                 record = self._own_record(connection)
                 if record is None:
-                    return
+                    return False
                 record.beat.count += 1
                 record.beat.beat_at = clock.now()
-                self._write_live(record, live)
-            self._told_live = live
+                record.beat.troubles = tuple(map(tuple, troubles))
         self._census.noteBeat()
+        return True
 
-    def tellLive(self):
+    def tellLive(self, connection):
         """Tell what is live, when that is news."""
         live = self._live()
         if not self._is_recorded or live == self._told_live:
             return
-        with ZodbConnection(self._runtime.db) as connection:
-            with ZopeTransaction(note=self._runtime.note('live runs')):
-                record = self._own_record(connection)
-                if record is None:
-                    return
-                self._write_live(record, live)
+        with ZopeTransaction(note=self._runtime.note('live runs')):
+            record = self._own_record(connection)
+            if record is None:
+                return
+            self._write_live(record, live)
         self._told_live = live
+
+    def writeCursors(self, connection):
+        """Write how far we came in our lanes, where that is news."""
+        if self._is_recorded:
+            self._spill.write(connection)
 
     def _tell(self, connection):
         """Tell all that is live, in the open transaction."""
@@ -202,12 +237,20 @@ class Keeper:
         if not self._is_recorded:
             return
         runtime = self._runtime
+        lives = {(live.run_id, live.registry_oid): live
+                 for live in runtime.allLive()}
+        for live in lives.values():
+            live.is_abandoned = True
+        note = runtime.note('ends')
         with ZodbConnection(runtime.db) as connection:
-            with ZopeTransaction(note=self._runtime.note('ends')):
-                for live in runtime.allLive():
-                    live.is_abandoned = True
-                    self._give_up(connection, live)
-                self._give_back(connection)
+            runtime.troubles.doEach(
+                BROKEN_RUN, lives,
+                lambda *key: self._give_up(connection, lives[key]), note)
+            runtime.troubles.doEach(
+                BROKEN_RUN, [(run_id, oid) for oid, run_id
+                             in runtime.claims()],
+                lambda *key: self._give_back(connection, *key), note)
+            with ZopeTransaction(note=note):
                 for place, lane in ownLanes(runtime, connection):
                     writePosition(lane, *runtime.tickets.position(place))
                     lane.cursor.home = None
@@ -215,26 +258,17 @@ class Keeper:
                 if runtime.id in processes:
                     del processes[runtime.id]
 
-    def _give_back(self, connection):
-        """Leave what was taken or claimed, and not begun, to others."""
-        runtime = self._runtime
-        runtime.tickets.givenBack()
-        for oid, run_id in runtime.claims():
-            try:
-                registry = connection.get(oid)
-                run = registry.findRun(run_id)
-            except KeyError:
-                continue   # the registry is gone
-            if run is None or run.isFinished() or run.owner != runtime.id:
-                continue
-            writeInterruption(registry, run, must_not_rerun=False)
+    def _give_back(self, connection, run_id, oid):
+        """Leave a run that was taken or claimed, and not begun, to others."""
+        registry = process.findRegistry(connection, oid)
+        run = registry and registry.findRun(run_id)
+        if (run is not None and not run.isFinished()
+                and run.owner == self._runtime.id):
+            writeInterruption(registry, run, False, self._runtime.announce)
 
     def _give_up(self, connection, live):
-        try:
-            registry = connection.get(live.registry_oid)
-            run = registry.getRun(live.lane, live.serial)
-        except KeyError:
-            return   # the registry is gone
+        registry = process.findRegistry(connection, live.registry_oid)
+        run = registry and registry.getRun(live.lane, live.serial)
         if run is None or run.isFinished():
             return
         log.warning('Run %s: it works longer than the drain; given up',
@@ -242,6 +276,7 @@ class Keeper:
         stop = registry.stops.get(run.id)
         if stop is not None:
             registry.finish(run, INTERRUPTED, RunInterruptedEvent,
-                            stop_request=stop)
+                            self._runtime.announce, stop_request=stop)
         else:
-            writeInterruption(registry, run, live.must_not_rerun)
+            writeInterruption(registry, run, live.must_not_rerun,
+                              self._runtime.announce)

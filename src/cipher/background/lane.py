@@ -178,7 +178,7 @@ def momentOf(run):
 class Writer(Persistent):
     """Who alone writes a lane."""
 
-    process = None   # id
+    id = None   # of the process
 
 
 class Lane(Persistent):

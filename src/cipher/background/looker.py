@@ -16,22 +16,21 @@
 Whoever has something to begin may look: a thread of the executor, or the
 control thread.  One looks at a time.
 """
-import logging
-
 
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.interfaces import FAILING_STEP
 from cipher.background.lifecycle import backOff
+from cipher.background.process import findRegistry
 from cipher.background.sorting import LOST
 from cipher.background.sorting import Sorter
 from cipher.background.tickets import AWAY
-from cipher.background.transient import isTransient
-
-
-log = logging.getLogger(__name__)
 
 #: Seconds.  After failures in a row nobody looks for longer.
 FAILURE_PAUSE = 5.0
+
+#: What it is called where its troubles are shown.
+STEP = 'new runs'
 
 #: So many births are looked at in one transaction.
 BATCH = 2000
@@ -43,7 +42,6 @@ class Looker:
     def __init__(self, runtime):
         self._runtime = runtime
         self._failures = 0   # in a row
-        self._broken = set()   # places that could not be loaded
 
     def look(self, at_all=False):
         """Look at all that is dirty; return whether there is more to do.
@@ -65,35 +63,26 @@ class Looker:
                     with ZopeTransaction():
                         self._look(connection, left)
             self._failures = 0
-        except Exception as error:
+            self._runtime.troubles.settle(FAILING_STEP, STEP)
+        except BaseException as error:
+            # An exit as well: threads are needed for other runs.
             self._failures += 1
             pause = backOff(self._failures, cap=FAILURE_PAUSE)
-            if isTransient(error, self._runtime.db):
-                log.debug('Look: %s; again', type(error).__name__)
-            elif self._failures in (1, 10) or self._failures % 100 == 0:
-                log.exception('A look at new runs failed %d times in a row; '
-                              'it is tried again', self._failures)
+            self._runtime.troubles.note(error, FAILING_STEP, STEP)
         finally:
             tickets.endLook(left, pause)
-        return bool(left)
-
-    def again(self):
-        """Let what could not be loaded be looked at once more."""
-        broken, self._broken = self._broken, set()
-        self._runtime.tickets.mark(broken)
+        return bool(left) and not pause
 
     def _look(self, connection, left):
         sorter = None
         for place in list(left):
-            try:
-                sorter = sorter or Sorter(self._runtime, connection)
+            sorter = sorter or Sorter(self._runtime, connection)
+            is_more = False
+            # A lane that cannot be loaded is looked at again by the poll.
+            with self._runtime.troubles.guard(
+                    FAILING_STEP, '%s of lane %d' % (STEP, place[1]),
+                    place[0], with_transient=False):
                 is_more = self._look_at(connection, sorter, place)
-            except Exception as error:
-                if isTransient(error, self._runtime.db):
-                    raise
-                self._broken.add(place)
-                self._runtime.noteBroken(place, None, error)
-                is_more = False
             if not is_more:
                 left.discard(place)
 
@@ -101,8 +90,9 @@ class Looker:
         """Return whether there is more to look at in that lane."""
         runtime = self._runtime
         oid, number = place
-        lane = connection.get(oid).lanes[number]
-        if lane.cursor.home != runtime.id:
+        registry = findRegistry(connection, oid)
+        lane = registry and registry.lanes.get(number)
+        if lane is None or lane.cursor.home != runtime.id:
             return False   # the control thread will notice
         births = lane.births
         serials = runtime.tickets.toLook(place, births.next_serial)
@@ -110,7 +100,7 @@ class Looker:
         is_lost = False
         try:
             for serial in serials[:BATCH]:
-                ticket, what = sorter.sort(place, serial, births.get(serial))
+                ticket, what = sorter.sort(place, serial, births)
                 if what == LOST:
                     is_lost, what = True, AWAY
                 found.append((serial, ticket, what))

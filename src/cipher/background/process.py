@@ -22,7 +22,9 @@ import uuid
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 from persistent.wref import WeakRef
+from ZODB.POSException import POSKeyError
 
+from cipher.background.interfaces import STUCK_PROCESS
 from cipher.background.interfaces import InvalidDatabase
 from cipher.background.reference import isInPlace
 
@@ -35,6 +37,7 @@ class Beat(Persistent):
 
     count = 0
     beat_at = 0.0
+    troubles = ()   # of troubles.Trouble as tuples
 
 
 class LiveRuns(Persistent):
@@ -86,6 +89,19 @@ class ProcessRecord(Persistent):
     def name(self):
         return processName(self.id)
 
+    def isTaking(self):
+        """Return whether it begins what waits, as far as it reports.
+
+        A process whose control thread is stuck does not: others may take what
+        waits there.  What runs there goes on.
+        """
+        return bool(self.threads) and not (
+            self.wish.is_quiet or self.wish.is_draining or self.isStuck())
+
+    def isStuck(self):
+        """Return whether its control thread makes no step."""
+        return any(kind == STUCK_PROCESS for kind, *_ in self.beat.troubles)
+
 
 class Directory(Persistent):
     """In the root of a database: its registries and its processes."""
@@ -120,7 +136,8 @@ class Living:
         # What they say they carry out.  It may be claimed or not.
         self._told = {}    # (registry oid, run id) -> process id
         for record in directory.processes.values():
-            if (is_taking if record.id == own_id else True) and takes(record):
+            if record.isTaking() and (
+                    is_taking or record.id != own_id):
                 self.takers.append(record.id)
             if record.id != own_id:
                 self._told.update(dict.fromkeys(record.live.runs, record.id))
@@ -137,10 +154,18 @@ class Living:
         return (registry_oid, run.id) in self._told
 
 
-def takes(record):
-    """Return whether the process of *record* begins new runs."""
-    return bool(record.threads) and not (
-        record.wish.is_quiet or record.wish.is_draining)
+def findRegistry(connection, oid):
+    """Return the registry of that oid, None if it was removed and packed away.
+
+    A record of a registry that cannot be loaded raises where it is needed: a
+    `POSKeyError` of any other object is no sign that the registry is gone.
+    """
+    try:
+        registry = connection.get(oid)
+        registry._p_activate()
+    except POSKeyError:
+        return None
+    return registry
 
 
 def getDirectory(connection, create=False):

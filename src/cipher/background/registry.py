@@ -184,12 +184,13 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         txn = self._p_jar.transaction_manager.get()
         return getPool(self._p_jar.db(), self._p_oid).checkOut(self, txn)
 
-    def finish(self, run, state, event, **values):
-        """Finish *run* in the open transaction and tell so by *event*.
+    def finish(self, run, state, event, send=notify, **values):
+        """Finish *run* in the open transaction; *send* an event of it.
 
-        For this package.  Raise `IllegalTransition`.
+        *event* makes the event.  For this package.  Raise
+        `IllegalTransition`.
         """
         run.change(state, finished_at=clock.now(), **values)
         self.checkOut().lane.finishes.add(run)
         run._v_parent = self
-        notify(event(run, self))
+        send(event(run, self))

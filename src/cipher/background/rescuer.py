@@ -17,11 +17,10 @@ Called by the control thread only.
 """
 import logging
 
-from zope.event import notify
-
 from cipher.background import clock
 from cipher.background import process
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import PENDING
@@ -33,12 +32,14 @@ from cipher.background.lifecycle import countInterruption
 from cipher.background.sorting import LOST
 from cipher.background.sorting import Sorter
 from cipher.background.tickets import AWAY
-from cipher.background.tickets import DONE
-from cipher.background.transient import isTransient
+from cipher.background.tickets import READY
 from cipher.background.workertype import queryWorkerType
 
 
 log = logging.getLogger(__name__)
+
+#: Seconds.  What is live for less is at its end before others can stop it.
+LOOK_AFTER = 0.5
 
 #: Runs are looked at, at most so many in one turn.
 BATCH = 500
@@ -69,23 +70,21 @@ class Rescuer:
                 # Fails when the process beats after all.
                 connection.readCurrent(record.beat)
                 for (oid, run_id), told in record.live.runs.items():
-                    self._claimFor(connection, record.id, oid, run_id, told)
+                    self._claim_for(connection, record.id, oid, run_id, told)
                 del directory.processes[record.id]
         for record in dead:
             log.warning('Process %s (%s) is dead; its work is taken over',
                         record.name, record.id)
         return bool(dead)
 
-    def _claimFor(self, connection, owner, oid, run_id, told):
-        try:
-            run = connection.get(oid).findRun(run_id)
+    def _claim_for(self, connection, owner, oid, run_id, told):
+        with self._runtime.troubles.guard(
+                BROKEN_RUN, run_id, oid, with_transient=False):
+            registry = process.findRegistry(connection, oid)
+            run = registry and registry.findRun(run_id)
             if run is not None and run.state == PENDING and (
                     run.owner in (None, owner)):
-                run.claim(owner, told[0], _mustNotRerun(run))
-        except Exception as error:
-            if isTransient(error, self._runtime.db):
-                raise
-            self._runtime.noteBroken((oid, run_id), None, error)
+                run.claim(owner, told[0], run.must_not_rerun)
 
     # Runs
 
@@ -99,26 +98,32 @@ class Rescuer:
             sorter = Sorter(self._runtime, connection)
             for place in self._runtime.tickets.lanes():
                 is_more |= self._look_at(connection, sorter, place, lost)
-        for ticket in lost:
-            self._rescue_and_settle(connection, ticket)
+        self._rescue_all(connection, lost)
         return is_more
 
     def _look_at(self, connection, sorter, place, lost):
         """Append to *lost*; return whether there is more to look at."""
-        executor = self._runtime.executor
         away = self._runtime.tickets.away(place)
+        if not away:
+            return False
+        executor = self._runtime.executor
+        registry = process.findRegistry(connection, place[0])
+        lane = registry and registry.lanes.get(place[1])
+        if lane is None:
+            return False   # it was removed
+        births = lane.births
         after = self._looked.pop(place, 0)
         rest = [ticket for ticket in away if ticket.serial > after]
         for ticket in rest[:BATCH]:
-            run = _find(connection, ticket)
-            _, what = found = sorter.sort(place, ticket.serial, run)
+            _, what = found = sorter.sort(place, ticket.serial, births)
             if what == LOST:
                 lost.append(ticket)
-            elif what != AWAY and not (
-                    run is not None and run.state == PENDING
-                    and executor.isUnderway(ticket, run)):
-                executor.returned(ticket, run)
-                self._runtime.tickets.settle(*found)
+            elif what != AWAY:
+                run = births.get(ticket.serial)
+                if run is None or run.state != PENDING or (
+                        not executor.isUnderway(ticket, run)):
+                    executor.returned(ticket, run)
+                    self._runtime.tickets.settle(*found)
         if len(rest) > BATCH:
             self._looked[place] = rest[BATCH - 1].serial
             return True
@@ -127,33 +132,81 @@ class Rescuer:
     def rescueUnrecorded(self, connection):
         """Rescue runs of this process whose end could not be written."""
         unrecorded = self._runtime.unrecorded
-        for ticket in list(unrecorded):
-            self._rescue_and_settle(connection, ticket, is_unrecorded=True)
+        tickets = list(unrecorded)
+        for ticket in self._rescue_all(connection, tickets, True):
             unrecorded.discard(ticket)
         return False
 
-    def _rescue_and_settle(self, connection, ticket, is_unrecorded=False):
-        with ZopeTransaction(note=self._runtime.note('rescue')):
-            registry = connection.get(ticket.registry_oid)
-            run = registry.getRun(ticket.lane, ticket.serial)
-            if run is not None and not run.isFinished() and (
-                    is_unrecorded and run.owner in (None, self._runtime.id)
-                    or self._isLost(connection, ticket, run)):
-                self._rescue(registry, run)
+    def abandonLost(self, connection):
+        """Abandon what works here on a run that others ended or took.
+
+        They could not know: it is stopped as a pending one as long as they
+        do not know that it runs.
+        """
+        runtime = self._runtime
+        limit = clock.now() - LOOK_AFTER
+        for live in runtime.allLive():
+            if live.started_at > limit or live.is_abandoned:
+                continue
+            # A transaction of its own, which sees all that those saw.
+            with runtime.troubles.guard(
+                    BROKEN_RUN, live.run_id, live.registry_oid,
+                    with_transient=False), ZopeTransaction():
+                run = _find(connection, live.ticket)
+                if run is not None and run.owner != runtime.id and (
+                        run.owner is not None or run.isFinished()):
+                    log.info('Run %s: it was taken over or ended by another '
+                             'process', live.run_id)
+                    live.abandon()
+        return False
+
+    def _rescue_all(self, connection, tickets, is_unrecorded=False):
+        """Rescue the runs of *tickets*; return those of what is settled."""
+        by_key = {(ticket.run_id, ticket.registry_oid): ticket
+                  for ticket in tickets}
+        done = self._runtime.troubles.doEach(
+            BROKEN_RUN, list(by_key),
+            lambda *key: self._rescue_if_lost(
+                connection, by_key[key], is_unrecorded),
+            self._runtime.note('rescue'))
+        settled = [by_key[key] for key in done]
         with ZopeTransaction():
             sorter = Sorter(self._runtime, connection)
-            found, what = sorter.sort(
-                ticket.place, ticket.serial, _find(connection, ticket))
-            self._runtime.executor.returned(ticket, run)
-            if what != LOST:
-                if what != DONE:
-                    found = found._replace(must_claim=True)
-                self._runtime.tickets.settle(found, what)
+            for ticket in settled:
+                self._settle(connection, sorter, ticket)
+        return settled
 
-    def _isLost(self, connection, ticket, run):
+    def _settle(self, connection, sorter, ticket):
+        """Let a run that was rescued wait here, if its home is here."""
+        registry = process.findRegistry(connection, ticket.registry_oid)
+        if registry is None:
+            return
+        births = registry.lanes[ticket.lane].births
+        found, what = sorter.sort(ticket.place, ticket.serial, births)
+        if what in (AWAY, LOST):
+            return
+        self._runtime.executor.returned(ticket, births.get(ticket.serial))
+        if what == READY:
+            # Who did not survive it is counted from now on.
+            found = found._replace(must_claim=True)
+        if self._runtime.tickets.isHome(ticket.place):
+            self._runtime.tickets.settle(found, what)
+
+    def _rescue_if_lost(self, connection, ticket, is_unrecorded):
         # By now it may be ended, removed or taken.
-        sorter = Sorter(self._runtime, connection)
-        return sorter.sort(ticket.place, ticket.serial, run)[1] == LOST
+        run = _find(connection, ticket)
+        if run is None or run.isFinished():
+            return
+        if is_unrecorded:
+            is_lost = run.owner in (None, self._runtime.id)
+        else:
+            registry = process.findRegistry(connection, ticket.registry_oid)
+            is_lost = Sorter(self._runtime, connection).sort(
+                ticket.place, ticket.serial,
+                registry.lanes[ticket.lane].births)[1] == LOST
+        if is_lost:
+            self._rescue(process.findRegistry(
+                connection, ticket.registry_oid), run)
 
     def _rescue(self, registry, run):
         worker_type = queryWorkerType(run.type)
@@ -167,27 +220,21 @@ class Rescuer:
                         run.owner) or '', state)
         if state == PENDING:
             run.putBack(interruptions=count)
-            notify(RunRequeuedEvent(run, registry))
+            self._runtime.announce(RunRequeuedEvent(run, registry))
         elif state == FAILED:
             registry.finish(
-                run, FAILED, RunFailedEvent, interruptions=count,
+                run, FAILED, RunFailedEvent, self._runtime.announce,
+                interruptions=count,
                 error=('ProcessDied', 'its process ended %d times while it '
                        'ran' % count))
         else:
             registry.finish(run, INTERRUPTED, RunInterruptedEvent,
-                            interruptions=count, stop_request=stop)
+                            self._runtime.announce, interruptions=count,
+                            stop_request=stop)
             if stop is not None:
                 del registry.stops[run.id]
 
 
 def _find(connection, ticket):
-    try:
-        registry = connection.get(ticket.registry_oid)
-    except KeyError:
-        return None   # it was removed
-    return registry.getRun(ticket.lane, ticket.serial)
-
-
-def _mustNotRerun(run):
-    # Not claimed, so it may be rerun: else it would have been.
-    return run.must_not_rerun
+    registry = process.findRegistry(connection, ticket.registry_oid)
+    return registry and registry.getRun(ticket.lane, ticket.serial)

@@ -23,9 +23,11 @@ from zope.interface import implementer
 from cipher.background import process
 from cipher.background import runlog
 from cipher.background import switchboard
+from cipher.background.announcing import announce
 from cipher.background.checks import checkDatabase
 from cipher.background.control import ControlThread
 from cipher.background.executors.choice import makeExecutor
+from cipher.background.heartbeat import Heartbeat
 from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.keeper import Keeper
@@ -34,6 +36,7 @@ from cipher.background.obedience import Obedience
 from cipher.background.settings import RuntimeSettings
 from cipher.background.tickets import LOOK
 from cipher.background.tickets import Tickets
+from cipher.background.troubles import Troubles
 
 
 log = logging.getLogger(__name__)
@@ -67,12 +70,13 @@ class Runtime(Obedience):
         self.looker = Looker(self)
         self.unrecorded = set()   # tickets of runs whose end is not written
         self._claims = {}   # (registry oid, run id) -> epoch we gave it
-        self._broken = set()       # places; each is logged once
-        self._undeclared = set()   # names of types, likewise
+        self._undeclared = set()   # names of types; each is logged once
         self.executor = makeExecutor(self, self.settings)
         self.is_implicit = is_implicit   # a thread made by hand needed it
+        self.troubles = Troubles(db, self.report)
         self._keeper = Keeper(self)
         self._control = ControlThread(self, self._keeper)
+        self._heartbeat = Heartbeat(self, self._keeper)
         self._ender = None                   # the thread that shuts down
         self._gone = threading.Event()       # the shutdown is over
         self._gone_by = 0.0                  # monotonic; surely by then
@@ -96,6 +100,20 @@ class Runtime(Obedience):
         runlog.install()
         atexit.register(self.shutdown)
         self._control.start()
+        self._heartbeat.start()
+
+    def report(self):
+        """Let other processes know soon what is wrong.  Thread-safe."""
+        self._heartbeat.wish()
+
+    def listTroubles(self):
+        """Return a tuple of `troubles.Trouble`, the worst first."""
+        stuck = self._control.findStuck()
+        return (*([stuck] if stuck else ()), *self.troubles.list())
+
+    def announce(self, event):
+        """Send *event* of the control thread: see `announcing.announce`."""
+        announce(event, self.troubles)
 
     def note(self, what):
         """Return the note of a transaction of the control thread."""
@@ -187,13 +205,6 @@ class Runtime(Obedience):
             log.warning('Run %s: no ZCML declares the worker type %r here; '
                         'it waits, and others like it', run.id, run.type)
 
-    def noteBroken(self, place, serial, error):
-        """Log, once, that something stored cannot be used."""
-        if (place, serial) not in self._broken:
-            self._broken.add((place, serial))
-            log.error('Lane or run %r, %s: cannot be used; it is tried again '
-                      'from time to time', place[1], serial, exc_info=error)
-
     def ended(self, live):
         """There is nothing more to do for *live*."""
         self.forgetClaim(live)
@@ -263,6 +274,8 @@ class Runtime(Obedience):
         self.executor.join(max(0.0, deadline - time.monotonic()))
         self._control.end()
         self._control.join(LEAVE_TIMEOUT)
+        self._heartbeat.end()
+        self._heartbeat.join(LEAVE_TIMEOUT)
         self.abandonAll()   # even if that cannot be written
         leaving = threading.Thread(
             target=self._leave, name='background-end', daemon=True)
@@ -283,6 +296,7 @@ class Runtime(Obedience):
         log.warning('Process %s: its database was closed before a shutdown '
                     'of its runtime; what it worked on is given up', self.name)
         self.executor.stop()
+        self._heartbeat.end()
         self.abandonAll()
         self.stopAll()
         self._disconnect()

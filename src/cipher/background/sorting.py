@@ -12,12 +12,11 @@
 #
 ##############################################################################
 """What is with a run that is not finished here: ready, away, waiting."""
-import logging
-
 from cipher.background import clock
 from cipher.background.cursor import LIMIT
 from cipher.background.cursor import PAUSE
 from cipher.background.cursor import TYPE
+from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import RUNNING
 from cipher.background.live import Ticket
 from cipher.background.live import ticketOf
@@ -26,11 +25,8 @@ from cipher.background.process import getDirectory
 from cipher.background.tickets import AWAY
 from cipher.background.tickets import DONE
 from cipher.background.tickets import READY
-from cipher.background.transient import isTransient
 from cipher.background.workertype import queryWorkerType
 
-
-log = logging.getLogger(__name__)
 
 #: Besides what `Tickets.settle` takes: its process is dead, it is to be
 #: rescued by a commit.
@@ -45,22 +41,22 @@ class Sorter:
         self._connection = connection
         self.living = Living(getDirectory(connection), runtime.id)
 
-    def sort(self, place, serial, run):
-        """Return (ticket, what) for *run*, or None, of the lane at *place*.
+    def sort(self, place, serial, births):
+        """Return (ticket, what) for a run of the lane at *place*.
 
         *what* is as for `Tickets.settle`, or `LOST`.  A run that cannot be
         loaded is `AWAY`: it is looked at again.
         """
         oid, number = place
-        if run is None:
-            return Ticket(oid, number, serial), DONE
-        try:
-            return self._sort(place, run)
-        except Exception as error:
-            if isTransient(error, self._runtime.db):
-                raise
-            self._runtime.noteBroken(place, serial, error)
-            return Ticket(oid, number, serial), AWAY
+        ticket = Ticket(oid, number, serial)
+        key = BROKEN_RUN, ticket.run_id, oid
+        troubles = self._runtime.troubles
+        if not troubles.isResting(*key):
+            with troubles.guard(*key, with_transient=False):
+                run = births.get(serial)
+                return (ticket, DONE) if run is None else self._sort(
+                    place, run)
+        return ticket, AWAY
 
     def _sort(self, place, run):
         oid = place[0]

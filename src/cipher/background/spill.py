@@ -18,6 +18,7 @@ Called by the control thread only.  Nobody else writes these objects.
 import time
 
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.process import findRegistry
 
 
 #: Entries of one lane are written at most so many in one commit.
@@ -88,13 +89,7 @@ def ownLanes(runtime, connection):
     """
     for place in runtime.tickets.lanes():
         oid, number = place
-        try:
-            lane = connection.get(oid).lanes[number]
-            if lane.cursor.home != runtime.id:
-                continue
-            lane.births._p_activate()
-            lane.waiting._p_activate()
-        except KeyError as error:
-            runtime.noteBroken(place, None, error)
-            continue
-        yield place, lane
+        registry = findRegistry(connection, oid)
+        lane = registry and registry.lanes.get(number)
+        if lane is not None and lane.cursor.home == runtime.id:
+            yield place, lane

@@ -33,6 +33,11 @@ def isTransient(error, db):
             or _is_of_an_oid(error))
 
 
+def isClosed(db):
+    """Return whether *db*, a `ZODB.DB.DB`, was closed."""
+    return 'storage' not in vars(db)   # its class has one for documentation
+
+
 def _is_of_an_oid(error):
     # The next try takes the next oid.
     return (isinstance(error, ValueError)

@@ -19,7 +19,6 @@ import threading
 from functools import partial
 
 from ZODB.POSException import ConflictError
-from ZODB.POSException import POSKeyError
 from zope.event import notify
 
 from cipher.background.contextmanagers import ZodbConnection
@@ -36,6 +35,7 @@ from cipher.background.job import makeWorker
 from cipher.background.lifecycle import backOff
 from cipher.background.live import LiveRun
 from cipher.background.pool import getPool
+from cipher.background.process import findRegistry
 from cipher.background.recorders import JobRecorder
 from cipher.background.recorders import LoopRecorder
 from cipher.background.secrets import secretsOf
@@ -77,7 +77,7 @@ class Carrier:
         Reads what the fresh connection sees; writes only to claim.
         """
         ticket = live.ticket
-        registry = _findRegistry(connection, ticket.registry_oid)
+        registry = _registryInPlace(connection, ticket.registry_oid)
         if registry is None:
             log.warning('Run %s: its registry was removed', live.run_id)
             return live.end
@@ -232,18 +232,15 @@ class Carrier:
             self._runtime.tickets.unpark(worker_type.name)
 
 
-def _findRegistry(connection, oid):
+def _registryInPlace(connection, oid):
     """Return the registry of that oid in its place; None if it was removed.
 
     Raise what else goes wrong.
     """
+    registry = findRegistry(connection, oid)
     try:
-        registry = connection.get(oid)
-        registry.getSite()
+        if registry is not None:
+            registry.getSite()
     except RegistryNotFound:
-        return None
-    except POSKeyError as error:
-        if error.args[:1] != (oid,):
-            raise
         return None
     return registry

@@ -206,10 +206,11 @@ class LiveTests(FileSiteTests):
 
     def spillNow(self):
         """Let the runtime write its cursors now."""
+        keeper = self.runtime._keeper
         while True:
             try:
                 with ZodbConnection(self.db) as connection:
-                    return self.runtime._keeper._spill.write(connection)
+                    return keeper.writeCursors(connection)
             except ConflictError:
                 pass   # its own thread does so at this moment
 

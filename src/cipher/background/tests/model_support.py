@@ -162,8 +162,15 @@ class Process:
     def beat(self):
         """Beat, and tell what is live."""
         with self.here():
-            self.runtime._keeper.beat()
-            self.runtime._keeper.tellLive()
+            keeper = self.runtime._keeper
+            keeper.beat()
+            connection = self._cluster.db.open()
+            try:
+                keeper.tellLive(connection)
+                keeper.writeCursors(connection)
+            finally:
+                transaction.abort()
+                connection.close()
         self.beaten_at = self._cluster.time.seconds
 
     def prune(self):

@@ -306,7 +306,7 @@ class ManyDueTests(FileSiteTests):
 
     def spill(self):
         with ZodbConnection(self.db) as connection:
-            self.keeper._spill.write(connection)
+            self.keeper.writeCursors(connection)
 
     def list(self):
         page = self.registry.listRuns(states=['pending'])

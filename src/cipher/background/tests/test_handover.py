@@ -163,7 +163,7 @@ class HandOverTests(ZEOTests):
     """Between processes that are alive."""
 
     def setUp(self):
-        self.patch('cipher.background.control.TELL_INTERVAL', 0.1)
+        self.patch('cipher.background.keeper.TELL_INTERVAL', 0.1)
         super().setUp()
         self.web = self.makeWeb()
         self.began = {}   # run id -> how often it began here

@@ -68,13 +68,24 @@ class Party:
         self._storage = db.storage
         self._runtime = Runtime(db, RuntimeSettings(threads=1, lease=3.0))
         self._keeper = self._runtime._keeper
+        self._errors = []   # of the steps of the turn
+        note = self._runtime.troubles.note
+
+        def noted(error, *args):
+            self._errors.append(error)
+            note(error, *args)
+
+        self._runtime.troubles.note = noted
         self.id = self._runtime.id
         self.turn()
         self.beat()
 
     def turn(self):
-        """Have a turn, with a look at who is dead."""
+        """Have a turn, with a look at who is dead; raise what it met."""
+        del self._errors[:]
         self._call(self._keeper.turn, True)
+        if self._errors:
+            raise self._errors[0]
 
     def beat(self):
         """Beat."""

@@ -301,7 +301,7 @@ class StartTests(LiveTests):
         def turn(with_adoption):
             raise ValueError('whatever')
 
-        self.patch('cipher.background.control.BEATS_PER_LEASE', 10000)
+        self.patch('cipher.background.heartbeat.BEATS_PER_LEASE', 10000)
         self.runtime.shutdown()
         self.runtime = self.startRuntime()
         self.runtime._keeper.turn = turn
