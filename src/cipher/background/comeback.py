@@ -15,7 +15,9 @@
 
 Called by the control thread only.
 """
+import heapq
 import time
+from operator import itemgetter
 
 from zope.component import getUtilitiesFor
 
@@ -26,6 +28,7 @@ from cipher.background.cursor import FOR_TIME
 from cipher.background.cursor import LIMIT
 from cipher.background.cursor import PAUSE
 from cipher.background.cursor import TYPE
+from cipher.background.cursor import urgencyOf
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import IWorkerType
@@ -73,45 +76,60 @@ class Comeback:
         is_lost = False
         with ZopeTransaction():
             sorter = Sorter(self._runtime, connection)
-            for place, lane in ownLanes(self._runtime, connection):
-                for key in list(lane.waiting.trees):
-                    if looks <= 0:
-                        break
-                    registry = connection.get(place[0])
-                    if not self._mayBegin(registry, key):
-                        continue
-                    looked, lost = self._take(
-                        sorter, place, lane, key, looks)
-                    looks -= looked
-                    is_lost |= lost
+            for key, lanes in self._ready(connection).items():
+                looked, lost = self._take(sorter, key, lanes, looks)
+                looks -= looked
+                is_lost |= lost
         if is_lost:
             self._runtime.wishRescue()
-        self._tryLimited(connection)
+        self._try_limited()
         return looks <= 0
 
-    def _mayBegin(self, registry, key):
+    def _ready(self, connection):
+        """Return {key: [(place, lane)]} of what may begin."""
+        ready = {}
+        for place, lane in ownLanes(self._runtime, connection):
+            registry = connection.get(place[0])
+            for key in lane.waiting.trees:
+                if self._may_begin(registry, key):
+                    ready.setdefault(key, []).append((place, lane))
+        return ready
+
+    def _may_begin(self, registry, key):
         kind, name = key
         return (kind in (DUE, LIMIT)
                 or kind == PAUSE and name not in registry.pauses
                 or kind == TYPE and queryWorkerType(name) is not None)
 
-    def _take(self, sorter, place, lane, key, most):
+    def _take(self, sorter, key, lanes, most):
         """Return (how many were looked at, whether one is lost)."""
-        room = min(most, self._runtime.tickets.room(key))
-        looked, is_lost = 0, False
-        for serial in self._serials(lane, key):
-            if looked >= room:
-                break
-            if self._runtime.tickets.isKnown(place, serial):
+        tickets = self._runtime.tickets
+        room = min(most, tickets.room(key))
+        if room <= 0:
+            return 0, False
+        looked, is_lost, is_more = 0, False, False
+        candidates = heapq.merge(
+            *[self._candidates(place, lane, key) for place, lane in lanes],
+            key=itemgetter(0))
+        for _, place, lane, serial in candidates:
+            if tickets.isKnown(place, serial):
                 continue
+            if looked >= room:
+                is_more = True
+                break
             looked += 1
             is_lost |= self._settle(sorter, place, lane, serial, key)
+        tickets.setBeyond(key, is_more)
         return looked, is_lost
 
-    def _serials(self, lane, key):
+    def _candidates(self, place, lane, key):
+        """Yield (order, place, lane, serial): of each lane alike."""
         if key == FOR_TIME:
-            return lane.waiting.upTo(clock.now())
-        return (serial for _, serial in lane.waiting.serials(key))
+            for serial in lane.waiting.upTo(clock.now()):
+                yield 0, place, lane, serial
+            return
+        for index, (order, serial) in enumerate(lane.waiting.serials(key)):
+            yield (urgencyOf(order), index), place, lane, serial
 
     def _settle(self, sorter, place, lane, serial, key):
         """Settle a run that has an entry; return whether it is lost."""
@@ -127,7 +145,7 @@ class Comeback:
         self._runtime.tickets.settle(ticket, what, has_entry=True)
         return is_lost
 
-    def _tryLimited(self, connection):
+    def _try_limited(self):
         """Let one more of each type with a limit try: there may be room."""
         tickets = self._runtime.tickets
         for name in tickets.parkedTypes():
@@ -146,14 +164,14 @@ class Comeback:
         if now < self._sweep_at or not self._runtime.threads:
             return False
         self._sweep_at = now + SWEEP_INTERVAL
-        overdue = self._findOverdue(connection)
+        overdue = self._find_overdue(connection)
         failing, is_more = [], False
         with ZopeTransaction():
             sorter = Sorter(self._runtime, connection)
             for place, lane in ownLanes(self._runtime, connection):
                 registry = connection.get(place[0])
                 for key in list(lane.waiting.trees):
-                    if not self._mayBegin(registry, key):
+                    if not self._may_begin(registry, key):
                         since = (overdue.get(key[1]) if key[0] == TYPE
                                  and key[1] not in registry.pauses else None)
                         is_more |= self._sweep(
@@ -186,7 +204,7 @@ class Comeback:
                 continue
             ticket, what = sorter.sort(place, serial, lane.births)
             if what == key:
-                if since is None or not self._isOver(
+                if since is None or not self._is_over(
                         lane.births.get(serial), since):
                     continue
                 failing.append((place, serial))
@@ -197,13 +215,13 @@ class Comeback:
         self._swept.pop(swept, None)
         return False
 
-    def _isOver(self, run, since):
+    def _is_over(self, run, since):
         since = max(since, run.created_at, run.due_at or 0.0)
         return clock.now() - since >= self._runtime.settings.grace
 
     # Types that nobody knows
 
-    def _findOverdue(self, connection):
+    def _find_overdue(self, connection):
         """Return {type name: since when nobody knows it}, if for long."""
         runtime = self._runtime
         with ZopeTransaction(note=runtime.note('types')):

@@ -58,6 +58,11 @@ def orderOf(priority, serial):
     return -max(-_MOST, min(_MOST, priority)) << _SERIAL_BITS | serial
 
 
+def urgencyOf(order):
+    """Return the part of an `orderOf` that stands for the priority."""
+    return order >> _SERIAL_BITS
+
+
 class Waiting(Persistent):
     """Runs of a lane that cannot begin for now, by what they wait for.
 

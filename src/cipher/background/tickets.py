@@ -127,6 +127,8 @@ class Tickets:
         self._looked_at = 0.0
         self._is_quiet = False
         self.is_hungry = False   # others have more than we took last
+        self._beyond = set()   # keys of which there is more than there was
+        #                        room for
 
     # Lanes
 
@@ -282,9 +284,9 @@ class Tickets:
                 return
             if has_entry:
                 lane.written.add(ticket.serial)
-            self._settle(lane, ticket, what)
+            self._settle(lane, ticket, what, has_entry)
 
-    def _settle(self, lane, ticket, what):
+    def _settle(self, lane, ticket, what, has_entry=False):
         serial = ticket.serial
         lane.tickets.pop(serial, None)
         lane.away.pop(serial, None)
@@ -297,22 +299,26 @@ class Tickets:
             self._ready.push(ticket)
             self._changed.notify()
         elif isinstance(what, tuple):
-            self._park(lane, ticket, what)
+            self._park(lane, ticket, what, has_entry)
         elif self._isNear(what):
             lane.tickets[serial] = ticket
             self._delay(ticket, what - clock.now())
         else:
             lane.parked[serial] = FOR_TIME, int(what * 1000000)
 
-    def _park(self, lane, ticket, key):
+    def _park(self, lane, ticket, key, has_entry):
         serial = ticket.serial
         place = key, orderOf(ticket.priority, serial)
         lane.parked[serial] = place
         if key[0] == LIMIT:
             turns = self._limited.setdefault(key[1], Turns())
+            if key in self._beyond and not has_entry:
+                return   # behind those that have no room here either
             if len(turns) < PARKED:
                 lane.tickets[serial] = ticket
                 turns.push(ticket)
+            else:
+                self._beyond.add(key)
 
     def _isNear(self, due_at):
         return (due_at - clock.now() <= NEAR
@@ -417,7 +423,8 @@ class Tickets:
         while self._ready:
             ticket = self._ready.pop()
             if self._isHere(ticket):
-                if self.is_hungry and len(self._ready) < 2:
+                if len(self._ready) < 2 and self.is_hungry or (
+                        len(self._ready) == CAPACITY // 4 and self._beyond):
                     self._wish()
                 return ticket
         return None
@@ -507,6 +514,9 @@ class Tickets:
             if self._isHere(ticket):
                 lane = self._lanes[ticket.place]
                 lane.parked.pop(ticket.serial, None)
+                if (LIMIT, type_name) in self._beyond and (
+                        len(turns) <= PARKED // 4):
+                    self._wish()   # the others are to come back
                 return ticket
         self._limited.pop(type_name, None)
         return None
@@ -515,6 +525,14 @@ class Tickets:
         """Return {type name: number of runs that wait for room here}."""
         with self._changed:
             return {name: len(turns) for name, turns in self._limited.items()}
+
+    def setBeyond(self, key, is_more):
+        """Note whether more waits for *key* than there was room for."""
+        with self._changed:
+            if is_more:
+                self._beyond.add(key)
+            else:
+                self._beyond.discard(key)
 
     def room(self, key=None):
         """Return how many runs may come back from the database."""

@@ -284,7 +284,7 @@ class ManyDueTests(FileSiteTests):
             self.assertEqual(lane.cursor.low, total + 1)
             self.assertEqual(len(lane.waiting.places), total)
             self.assertEqual(sum(self.runtime.tickets.counts()), 0)
-            loaded = self.loads(self.keeper.turn, False)
+            loaded = self.loads(self.keeper.turn, True)
             self.assertFalse(
                 [obj for obj in loaded if isinstance(obj, WorkerRun)])
             costs.append(len(loaded))
@@ -300,7 +300,7 @@ class ManyDueTests(FileSiteTests):
         # What is due among them is found without the rest.
         self.clock.now = lane.waiting.nextDue()
         due = sum(1 for _ in lane.waiting.upTo(self.clock.now))
-        loaded = self.loads(self.keeper.turn, False)
+        loaded = self.loads(self.keeper.turn, True)
         self.assertEqual(self.runtime.tickets.counts(), (due, 0, 0))
         self.assertLessEqual(len(loaded), costs[1] + 3 * due + 3)
 

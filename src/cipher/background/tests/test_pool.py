@@ -218,15 +218,6 @@ class PoolTests(PoolCase):
             view.commit()
         self.assertFalse(self.pool.ran_dry)
 
-    def test_process_keeps_no_lane_that_another_has(self):
-        own = self.OWN[0]
-        self.pool.keepOwn([own, 99])
-        views = [self.view() for _ in range(3)]
-        lanes = {view.lane() for view in views}
-        self.assertEqual(lanes - {1, 2, 3, 4}, {own})
-        for view in views:
-            view.commit()
-
     def test_more_transactions_than_guests_still_get_a_lane(self):
         self.pool.setOwn(())
         lanes = [self.view().lane() for _ in range(7)]
