@@ -123,13 +123,19 @@ class Comeback:
         return looked, is_lost
 
     def _candidates(self, place, lane, key):
-        """Yield (order, place, lane, serial): of each lane alike."""
+        """Yield (order, place, lane, serial): the urgent, then the old."""
         if key == FOR_TIME:
             for serial in lane.waiting.upTo(clock.now()):
-                yield 0, place, lane, serial
+                yield (0, 0.0), place, lane, serial
             return
-        for index, (order, serial) in enumerate(lane.waiting.serials(key)):
-            yield (urgencyOf(order), index), place, lane, serial
+        for order, serial in lane.waiting.serials(key):
+            born = 0.0
+            with self._runtime.troubles.guard(
+                    BROKEN_RUN, formatId(place[1], serial), place[0],
+                    with_transient=False):
+                run = lane.births.get(serial)
+                born = run.created_at if run is not None else 0.0
+            yield (urgencyOf(order), born), place, lane, serial
 
     def _settle(self, sorter, place, lane, serial, key):
         """Settle a run that has an entry; return whether it is lost."""

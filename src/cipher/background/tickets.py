@@ -312,13 +312,16 @@ class Tickets:
         lane.parked[serial] = place
         if key[0] == LIMIT:
             turns = self._limited.setdefault(key[1], Turns())
-            if key in self._beyond and not has_entry:
-                return   # behind those that have no room here either
-            if len(turns) < PARKED:
-                lane.tickets[serial] = ticket
-                turns.push(ticket)
-            else:
+            is_full = len(turns) >= PARKED
+            if is_full or key in self._beyond and not has_entry:
+                # It is behind those that have no room here either.
                 self._beyond.add(key)
+                last = turns.popLast(ticket.priority)
+                if last is None:
+                    return
+                self._lanes[last.place].tickets.pop(last.serial, None)
+            lane.tickets[serial] = ticket
+            turns.push(ticket)
 
     def _isNear(self, due_at):
         return (due_at - clock.now() <= NEAR

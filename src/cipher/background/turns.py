@@ -67,6 +67,19 @@ class Turns:
         self._size -= 1
         return ticket
 
+    def popLast(self, priority):
+        """Take out the youngest of those that are the least urgent.
+
+        None unless they are less urgent than *priority*.
+        """
+        least = min(self._levels, default=priority)
+        if least >= priority:
+            return None
+        _, heaps = self._levels[least]
+        ticket = max(heap[-1] for heap in map(sorted, heaps.values()))[1]
+        self.remove(ticket)
+        return ticket
+
     def discard(self, unwanted):
         """Take out the tickets that *unwanted*, a function, is true of."""
         kept = []

@@ -82,8 +82,10 @@ class Carrier:
             log.warning('Run %s: its registry was removed', live.run_id)
             return live.end
         run = registry.getRun(ticket.lane, ticket.serial)
-        if run is None or run.isFinished():
+        if run is None:
             return live.end
+        if run.isFinished():
+            return partial(self._pass_by, live, run)
         if not self._isOurs(live, run):
             return partial(self._leave, live, run)
         what = waitsFor(registry, run)
@@ -191,6 +193,11 @@ class Carrier:
         raise NotImplementedError
 
     # What cannot begin now
+
+    def _pass_by(self, live, run):
+        """*run* is over; another one of its type may begin."""
+        live.end()
+        self._runtime.tickets.unpark(run.type)
 
     def _leave(self, live, run):
         """*run* is in work elsewhere, or is to be rescued."""

@@ -51,6 +51,7 @@ class PauseTests(LiveWaitingTests):
         self.pause()
         runs = [self.start('work') for _ in range(3)]
         self.assertEqual(self.carryOut('other').state, 'succeeded')
+        self.runtime.wake()
         self.waitWaiting(work=3)
         self.assertEqual(self.order, [])
         status = self.status(runs[0])
@@ -124,7 +125,7 @@ class PauseTests(LiveWaitingTests):
         declareWorker('work', self.slow, max_running=1)
         self.startMany('work', 30)
         self.gate.waitReached()
-        self.waitWaiting(work=19)
+        self.waitWaiting(work=29)
         self.pause()
         self.gate.open()
         self.waitWaiting(work=29)

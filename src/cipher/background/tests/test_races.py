@@ -114,11 +114,11 @@ class Party:
 
         self._keeper._census.findDead = dead
 
-    def carryOut(self, run_id, is_inherited=False):
+    def carryOut(self, run_id, must_claim=False):
         """Carry a run out."""
         lane, serial = map(int, run_id.split('-'))
         self._call(self._runtime.executor.carryOut, Ticket(
-            self.registry_oid, lane, serial, is_inherited))
+            self.registry_oid, lane, serial, must_claim))
 
     def _call(self, method, *args):
         # A moment later it would know by itself what others have committed.
@@ -126,7 +126,7 @@ class Party:
         aside(method, *args)
 
     def lanes(self):
-        """Return the numbers of the lanes that it consumes."""
+        """Return the numbers of the lanes whose home it is."""
         return {number for _, number in self._runtime.tickets.lanes()}
 
 
@@ -189,7 +189,7 @@ class RaceTests(ZEOTests):
         one.turn()
         other.leave()   # it has not seen that
         self.assertEqual(self.ids(), {one.id})
-        self.assertEqual({lane.cursor.owner for lane
+        self.assertEqual({lane.cursor.home for lane
                           in self.registry.lanes.values()}, {one.id})
 
     def test_row_43_same_pid_of_another_time(self):
@@ -325,7 +325,7 @@ class RaceTests(ZEOTests):
         run_id = run.id
         run.claim(party.id, 1.0, must_not_rerun=True)
         lane = self.registry.lanes[run.lane]
-        lane.cursor.owner = party.id
+        lane.cursor.home = party.id
         transaction.commit()
         self.meanwhile = []
 
