@@ -240,11 +240,12 @@ class Comeback:
             known = {name for record in directory.processes.values()
                      for name in record.declared.types}
             unknown = {
-                key[1] for _, lane in ownLanes(runtime, connection)
+                key[1] for registry in directory.listRegistries()
+                for lane in registry.lanes.values()
                 for key in lane.waiting.trees
                 if key[0] == TYPE and key[1] not in known}
             for name in list(directory.unknown):
-                if name in known:
+                if name not in unknown:
                     del directory.unknown[name]
             for name in unknown.difference(directory.unknown):
                 directory.unknown[name] = clock.now()

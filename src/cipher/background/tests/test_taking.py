@@ -92,8 +92,7 @@ class TakingTests(ZEOTests):
 
     def isOfWeb(self, lane):
         """Return whether a process without a runtime writes that lane."""
-        ids = getDirectory(self.connection).processes
-        return lane.writer.id not in ids and lane.births.next_serial > 1
+        return lane.writer.id not in getDirectory(self.connection).processes
 
     def waitHome(self, process):
         """Wait until *process* is the home of all that the web writes."""
@@ -248,8 +247,9 @@ class TakingTests(ZEOTests):
         ids = self.web.startAtOnce('add', number=200)
         self.assertEqual(self.waitAll(), 200)
         self.assertEqual(self.value(), 200)
-        for process_id in other.id, self.runtime.id:
-            self.assertGreaterEqual(len(self.doneBy(process_id, ids)), 40)
+        # It was quicker, whoever is the home of these.
+        self.assertGreaterEqual(len(self.doneBy(other.id, ids)), 40)
+        self.assertTrue(self.doneBy(self.runtime.id, ids))
 
     def addSlowly(self, worker):
         getSite()['counter'].value += 1
