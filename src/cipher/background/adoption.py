@@ -29,8 +29,8 @@ from cipher.background.pool import getPool
 from cipher.background.process import DEEP
 from cipher.background.process import IDLE
 from cipher.background.process import getDirectory
-from cipher.background.registry import GUEST_LANES
 from cipher.background.sharing import plan
+from cipher.background.stakes import SPARE_LANES
 from cipher.background.stakes import Stakes
 
 
@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 #: Seconds.  Who is deep gives no second lane to an idle process sooner; and
 #: the only one with work in it if nothing of that was begun for so long.
 RELIEF_INTERVAL = 6.0
+
+#: Lanes without a writer that there are at least.
+FREE_LANES = 4
 
 
 class Adoption:
@@ -67,7 +70,6 @@ class Adoption:
         runtime = self._runtime
         taken = []   # arguments of Backlog.addLane
         lost = []    # keys of lanes that others consume
-        own = {}     # registry oid -> lane numbers
         dead = []
         with ZopeTransaction(note=runtime.note('lanes')):
             directory = getDirectory(connection)
@@ -76,15 +78,12 @@ class Adoption:
             if is_taker:
                 dead = self._bury(connection, directory)
             for registry in directory.listRegistries():
-                own[registry._p_oid] = self._take_lanes(
+                self._take_lanes(
                     registry, directory.processes, is_taker, taken, lost)
         for key in lost:
             runtime.backlog.dropLane(*key)
         for lane in taken:
             runtime.backlog.addLane(*lane)
-        for oid, numbers in own.items():
-            pool = getPool(runtime.db, oid)
-            pool.setOwn(numbers) if is_taker else pool.keepOwn(numbers)
         runtime.was_lost = False
         for record in dead:
             log.warning('Process %s (%s) is dead; its work is taken over',
@@ -100,7 +99,7 @@ class Adoption:
         return dead
 
     def _take_lanes(self, registry, alive, is_taker, taken, lost):
-        """Take lanes of *registry*; return the numbers of those of our own.
+        """Take lanes of *registry*.
 
         Who takes nothing takes what it was given before others knew that:
         only who consumes a lane can give it away.
@@ -108,7 +107,6 @@ class Adoption:
         runtime = self._runtime
         oid = registry._p_oid
         known = set(runtime.backlog.lanes())
-        own = []
         for lane in registry.lanes.values():
             owner = lane.cursor.owner
             is_known = (oid, lane.number) in known
@@ -124,27 +122,27 @@ class Adoption:
                     owner != runtime.id or runtime.was_lost)
                 taken.append((oid, lane.number, lane.cursor.position,
                               lane.births.next_serial, is_inherited))
-            if not lane.is_guest:
-                own.append(lane.number)
         if is_taker:
-            self._make_missing(registry, alive, own, taken)
-        return own
+            self._make_missing(registry, alive, taken)
 
-    def _make_missing(self, registry, alive, own, taken):
-        for _ in range(self._stakes.missing(registry, alive, len(own))):
-            own.append(self._make(registry, taken).number)
-        guests = sum(lane.is_guest for lane in registry.lanes.values())
+    def _make_missing(self, registry, alive, taken):
+        free = sum(lane.writer.id not in alive
+                   for lane in registry.lanes.values())
         takers = sum(map(self._stakes.isTaker, alive.values()))
         # As many for each of three as for each of two.
-        for _ in range(guests, max(GUEST_LANES, 2 * takers)):
-            self._make(registry, taken, is_guest=True)
-
-    def _make(self, registry, taken, is_guest=False):
-        lane = Lane(registry.lanes.maxKey() + 1, is_guest)
-        lane.cursor.owner = self._runtime.id
-        registry.lanes[lane.number] = lane
-        taken.append((registry._p_oid, lane.number, 1, 1, False))
-        return lane
+        for _ in range(free, max(FREE_LANES, 2 * takers)):
+            lane = Lane(registry.lanes.maxKey() + 1)
+            registry.lanes[lane.number] = lane
+        getPool(self._runtime.db, registry._p_oid).leaseLanes(
+            registry, self._runtime.threads + SPARE_LANES)
+        places = {place[:2] for place in taken}
+        places.update(self._runtime.backlog.lanes())
+        for lane in registry.lanes.values():
+            if lane.cursor.owner not in (None, self._runtime.id):
+                continue
+            lane.cursor.owner = self._runtime.id
+            if (registry._p_oid, lane.number) not in places:
+                taken.append((registry._p_oid, lane.number, 1, 1, False))
 
     # Giving
 
@@ -179,16 +177,9 @@ class Adoption:
         if not moves:
             return
         oid = registry._p_oid
-        pool = getPool(self._runtime.db, oid)
         lanes = self._to_give(registry)
-        for move in moves:
-            for lane in lanes:
-                if lane.is_guest and move.is_own or not (
-                        lane.is_guest or pool.giveUp(lane.number)):
-                    continue
-                self._give_lane(oid, lane, move.taker, given)
-                lanes.remove(lane)
-                break
+        for move, lane in zip(moves, lanes):
+            self._give_lane(oid, lane, move.taker, given)
 
     def _give_lane(self, oid, lane, taker, given):
         given.append((oid, lane.number))
@@ -199,25 +190,26 @@ class Adoption:
     def _to_give(self, registry):
         """Return the lanes of *registry* that we consume, in order.
 
-        Guest lanes first, last what our threads write.  Of either kind every
-        other one first, so that half of what waits stays here.
+        First those that we do not write.  Of either kind every other one
+        first, so that half of what waits stays here.
         """
         backlog = self._runtime.backlog
         oid = registry._p_oid
-        used = getPool(self._runtime.db, oid).used()
         kinds = {}
         for lane_oid, number in backlog.lanes():
             if lane_oid == oid:
                 lane = registry.lanes[number]
                 if lane.cursor.owner == self._runtime.id:
-                    kinds.setdefault((not lane.is_guest, number in used),
-                                     []).append(lane)
+                    kinds.setdefault(self._is_own(lane), []).append(lane)
         lanes = []
         for _, kind in sorted(kinds.items()):
             kind.sort(key=lambda lane: (-backlog.depth(oid, lane.number),
                                         lane.number))
             lanes += kind[1::2] + kind[::2]
         return lanes
+
+    def _is_own(self, lane):
+        return lane.writer.id == self._runtime.id
 
     # Fair shares of lanes need not be fair shares of work
 
@@ -228,7 +220,8 @@ class Adoption:
                   if record.id != runtime.id and self._stakes.isTaker(record)]
         waiting = sum(runtime.backlog.depth(registry._p_oid, lane.number)
                       for registry in registries
-                      for lane in self._to_give(registry) if lane.is_guest)
+                      for lane in self._to_give(registry)
+                      if not self._is_own(lane))
         # Who is deep is so until nothing waits: each change is a commit.
         least = 0 if self.load == DEEP else 2 * runtime.threads
         self.load = None
@@ -254,7 +247,7 @@ class Adoption:
             for registry in registries:
                 oid = registry._p_oid
                 lanes = [lane for lane in self._to_give(registry)
-                         if lane.is_guest
+                         if not self._is_own(lane)
                          and self._runtime.backlog.depth(oid, lane.number)]
                 if len(lanes) > 1 or lanes and is_stuck:
                     self._relieved[record.id] = now

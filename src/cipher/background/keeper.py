@@ -29,7 +29,6 @@ from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RuntimeRefused
-from cipher.background.pool import getPool
 from cipher.background.pruner import Pruner
 from cipher.background.recording import writeInterruption
 from cipher.background.scanner import Scanner
@@ -72,11 +71,8 @@ class Keeper:
                 registries = directory.listRegistries()
                 known = {key[0] for key in self._runtime.backlog.lanes()}
                 is_news = any(r._p_oid not in known for r in registries)
-                is_dry = any(getPool(self._runtime.db, r._p_oid).ran_dry
-                             for r in registries)
             self._keep_record(connection)
-            if self._runtime.threads and (
-                    with_adoption or is_news or is_dry):
+            if self._runtime.threads and (with_adoption or is_news):
                 self._adoption.turn(connection)
             is_more = self._scanner.turn(connection)
             if with_adoption:

@@ -17,6 +17,7 @@ The registry is a set of lanes.  Each part of a lane is an object of its own,
 written by one thread at a time in the normal course::
 
     Lane
+     +-- writer     which process writes births and finishes: see `leases`
      +-- births     runs born here, by serial; written by whoever starts
      +-- finishes   what its writer finished; written by whoever finishes
      +-- cursor     how far its consumer came; written by the consumer alone
@@ -38,6 +39,7 @@ from cipher.background.cursor import Cursor
 from cipher.background.cursor import Due
 from cipher.background.finishes import Finishes
 from cipher.background.finishes import Pruned
+from cipher.background.leases import Writer
 
 
 class Births(Persistent):
@@ -177,9 +179,9 @@ def momentOf(run):
 class Lane(Persistent):
     """One lane; never written after its birth, only its parts are."""
 
-    def __init__(self, number, is_guest=False):
+    def __init__(self, number):
         self.number = number
-        self.is_guest = is_guest   # anybody may write it
+        self.writer = Writer()
         self.births = Births()
         self.finishes = Finishes()
         self.cursor = Cursor()

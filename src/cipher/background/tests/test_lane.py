@@ -368,10 +368,9 @@ class LaneTests(unittest.TestCase):
 
     def test_parts_are_objects_of_their_own(self):
         lane = Lane(7)
-        self.assertEqual((lane.number, lane.is_guest), (7, False))
-        parts = lane.births, lane.finishes, lane.cursor
-        self.assertEqual(len(set(map(id, parts))), 3)
-        self.assertTrue(Lane(1, is_guest=True).is_guest)
+        self.assertEqual((lane.number, lane.writer.id), (7, None))
+        parts = lane.writer, lane.births, lane.finishes, lane.cursor
+        self.assertEqual(len(set(map(id, parts))), 4)
 
     def test_cursor_begins_at_the_first_serial(self):
         cursor = Cursor()
