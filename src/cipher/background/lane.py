@@ -29,6 +29,8 @@ chunk that a tree refers to: a start or finish writes the head only.
 
 Pickles name the classes of this module: they stay here.
 """
+import struct
+
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
@@ -42,23 +44,75 @@ from cipher.background.finishes import Pruned
 from cipher.background.leases import Writer
 
 
+_KIND = struct.Struct('<H')
+
+
+class Books(Persistent):
+    """The chunks of the births of a lane, and how many of each type.
+
+    Written when the head spills, and when a type is born there first: its
+    names would be most of what a start writes.
+    """
+
+    def __init__(self):
+        self.types = []      # names; the counts go by their index
+        self.counts = []     # of runs born before the head
+        self.chunks = LOBTree()  # first serial -> Chunk of runs or None
+
+    def __getstate__(self):
+        return ('\n'.join(self.types),
+                struct.pack('<%dQ' % len(self.counts), *self.counts),
+                self.chunks)
+
+    def __setstate__(self, state):
+        types, counts, self.chunks = state
+        self.types = types.split('\n') if types else []
+        self.counts = list(struct.unpack('<%dQ' % (len(counts) // 8), counts))
+
+    def kindOf(self, name):
+        """Return the number of that type, a new one if need be."""
+        if name not in self.types:
+            self.types = [*self.types, name]
+            self.counts = [*self.counts, 0]
+        return self.types.index(name)
+
+    def count(self, kinds):
+        """Count a head that spills: the *kinds* (numbers) in it."""
+        counts = list(self.counts)
+        for kind in kinds:
+            counts[kind] += 1
+        self.counts = counts
+
+
 class Births(Persistent):
     """The runs born in a lane, in order of their serials (from 1)."""
 
     def __init__(self):
         self.next_serial = 1
         self.tail = ()           # runs, the last of them next_serial - 1
-        self.counts = {}         # type name -> number of runs ever born
-        self.chunks = LOBTree()  # first serial -> Chunk of runs or None
+        self.kinds = b''         # of those in the tail, see Books, packed
         self.last_at = 0.0       # created_at of the last run
+        self.books = Books()     # and the chunks: what is not in the tail
 
     def __getstate__(self):
-        return (self.next_serial, self.tail, self.counts, self.chunks,
-                self.last_at)
+        return (self.next_serial, self.tail, self.kinds, self.last_at,
+                self.books)
 
     def __setstate__(self, state):
-        (self.next_serial, self.tail, self.counts, self.chunks,
-         self.last_at) = state
+        (self.next_serial, self.tail, self.kinds, self.last_at,
+         self.books) = state
+
+    @property
+    def chunks(self):
+        return self.books.chunks
+
+    @property
+    def counts(self):
+        """{type name: number of runs ever born}, a new dict."""
+        counts = list(self.books.counts)
+        for kind, in _KIND.iter_unpack(self.kinds):
+            counts[kind] += 1
+        return dict(zip(self.books.types, counts))
 
     def timeOfNext(self, now):
         """Return *now* as the creation of the next run.
@@ -73,11 +127,12 @@ class Births(Persistent):
         self.tail += (run,)
         self.last_at = run.created_at
         self.next_serial += 1
-        self.counts = count(self.counts, run.type, 1)
+        self.kinds += _KIND.pack(self.books.kindOf(run.type))
         if len(self.tail) >= SPILL:
+            self.books.count(kind for kind, in _KIND.iter_unpack(self.kinds))
             self.chunks[self.next_serial - SPILL] = Chunk(
-                self.tail, self.counts.values(), momentOf(run))
-            self.tail = ()
+                self.tail, self.books.counts, momentOf(run))
+            self.tail, self.kinds = (), b''
 
     def get(self, serial):
         """Return the run of that serial, or None."""
@@ -147,7 +202,7 @@ class Births(Persistent):
     def _kinds(self, types):
         if not types:
             return None
-        return [index for index, name in enumerate(self.counts)
+        return [index for index, name in enumerate(self.books.types)
                 if name in types]
 
     def serialAfter(self, moment):
@@ -187,13 +242,6 @@ class Lane(Persistent):
         self.cursor = Cursor()
         self.due = Due()
         self.pruned = Pruned()
-
-
-def count(counts, name, change):
-    """Return *counts* (a dict) with *change* added to that of *name*."""
-    counts = dict(counts)
-    counts[name] = counts.get(name, 0) + change
-    return counts
 
 
 def _prefetch(chunk):

@@ -35,6 +35,7 @@ from cipher.background.leases import Identity
 from cipher.background.pool import getPool
 from cipher.background.process import ProcessRecord
 from cipher.background.process import getDirectory
+from cipher.background.tests.live_support import FileSiteTests
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.live_support import inFork
 from cipher.background.tests.servers import ZEOServer
@@ -326,6 +327,33 @@ class ManyProcessesTests(ComponentTests):
         self.assertEqual(self.lanes(), 1)
         self.assertEqual(self.registry.getCounts(),
                          {'work': {'pending': 8}})
+
+
+class SizeTests(FileSiteTests):
+
+    def size(self, name):
+        """Return how many bytes a start of the type *name* writes."""
+        before = self.db.storage.getSize()
+        transaction.begin()
+        self.registry.start(name)
+        transaction.commit()
+        return self.db.storage.getSize() - before
+
+    def test_start_writes_no_names_of_types_that_were_born_before(self):
+        names = ['some.application.workers.module%d.Worker%d' % (n, n)
+                 for n in range(150)]
+        for name in names:
+            declareWorker(name)
+        few = min([self.size(names[0]) for _ in range(3)])
+        for name in names:
+            self.size(name)
+        many = min([self.size(names[0]) for _ in range(3)])
+        # The run's number has more digits, and the head holds more runs.
+        self.assertLess(many, few + 300)
+        transaction.begin()
+        self.assertEqual(sum(
+            states['pending']
+            for states in self.registry.getCounts().values()), 156)
 
 
 class ShortLivedTests(SiteTests):
