@@ -126,22 +126,21 @@ class Adoption:
             self._make_missing(registry, alive, taken)
 
     def _make_missing(self, registry, alive, taken):
+        getPool(self._runtime.db, registry._p_oid).leaseLanes(
+            registry, self._runtime.threads + SPARE_LANES)
         free = sum(lane.writer.id not in alive
                    for lane in registry.lanes.values())
         takers = sum(map(self._stakes.isTaker, alive.values()))
         # As many for each of three as for each of two.
         for _ in range(free, max(FREE_LANES, 2 * takers)):
             lane = Lane(registry.lanes.maxKey() + 1)
+            lane.cursor.owner = self._runtime.id
             registry.lanes[lane.number] = lane
-        getPool(self._runtime.db, registry._p_oid).leaseLanes(
-            registry, self._runtime.threads + SPARE_LANES)
         places = {place[:2] for place in taken}
         places.update(self._runtime.backlog.lanes())
         for lane in registry.lanes.values():
-            if lane.cursor.owner not in (None, self._runtime.id):
-                continue
-            lane.cursor.owner = self._runtime.id
-            if (registry._p_oid, lane.number) not in places:
+            if (lane.cursor.owner == self._runtime.id
+                    and (registry._p_oid, lane.number) not in places):
                 taken.append((registry._p_oid, lane.number, 1, 1, False))
 
     # Giving

@@ -23,6 +23,7 @@ Nothing is loaded under the lock: an after-commit hook waits for it.
 """
 import logging
 import os
+import sys
 import threading
 import weakref
 
@@ -31,6 +32,9 @@ import transaction
 from cipher.background import leases
 from cipher.background import switchboard
 from cipher.background.lane import Lane
+from cipher.background.spoiled import forgetCaches
+from cipher.background.spoiled import noteServer
+from cipher.background.spoiled import spoils
 
 
 log = logging.getLogger(__name__)
@@ -209,6 +213,7 @@ class LanePool:
             lease.lane.writer.become(me)
 
     def _choose(self, registry, txn):
+        noteServer(registry._p_jar.db())
         me, former, alive = leases.identify(registry._p_jar)
         for number in self._in_order():
             lane = registry.lanes.get(number)
@@ -282,6 +287,10 @@ class LanePool:
         # and writes and raises nothing.
         number = lease.lane.number
         serials = lease.serials() if success else ()
+        # The hook of a commit that fails is called while that is handled.
+        error = None if success else sys.exc_info()[1]
+        if error is not None and spoils(error):
+            forgetCaches(db)
         with self._lock:
             if success:
                 last = self._last.get(number, serials)
