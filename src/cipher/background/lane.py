@@ -22,6 +22,7 @@ written by one thread at a time in the normal course::
      +-- finishes   what its writer finished; written by whoever finishes
      +-- cursor     how far its consumer came; written by the consumer alone
      +-- pruned     counts of what was removed; written by the consumer alone
+     +-- emptied    which chunks are empty; written by pruners
      +-- due        what waits for its time; written by the consumer alone
 
 New entries gather in the head (``tail``) and spill, `SPILL` at a time, into a
@@ -123,7 +124,10 @@ class Births(Persistent):
         return max(now, self.last_at)
 
     def add(self, run):
-        """Add *run*, whose serial is `next_serial`."""
+        """Add *run*, whose serial is `next_serial`.
+
+        Return whether the head spilled.
+        """
         self.tail += (run,)
         self.last_at = run.created_at
         self.next_serial += 1
@@ -133,6 +137,7 @@ class Births(Persistent):
             self.chunks[self.next_serial - SPILL] = Chunk(
                 self.tail, self.books.counts, momentOf(run))
             self.tail, self.kinds = (), b''
+        return not self.tail
 
     def get(self, serial):
         """Return the run of that serial, or None."""
@@ -140,16 +145,19 @@ class Births(Persistent):
             return None
         first = self.next_serial - len(self.tail)
         if serial >= first:
-            return self.tail[serial - first]
+            return _unlessRemoved(self.tail[serial - first])
         first = serial - (serial - 1) % SPILL
         chunk = self.chunks.get(first)
-        return None if chunk is None else chunk.entries[serial - first]
+        if chunk is None or not chunk.entries:
+            return None
+        return _unlessRemoved(chunk.entries[serial - first])
 
     def drop(self, serial, from_head=False):
         """Forget the run *serial*, which is counted as born all the same.
 
         Return whether that was possible: False while it stands in the head,
-        which is others' to write, unless *from_head*.
+        which is others' to write, unless *from_head*.  A chunk is emptied,
+        but keeps its place until `dropChunks`.
         """
         first = self.next_serial - len(self.tail)
         if serial >= first:
@@ -157,11 +165,28 @@ class Births(Persistent):
                 self.tail = _without(self.tail, serial - first)
             return from_head
         first = serial - (serial - 1) % SPILL
-        chunk = self.chunks[first]
-        chunk.entries = _without(chunk.entries, serial - first)
-        if not any(chunk.entries):
-            del self.chunks[first]
+        chunk = self.chunks.get(first)
+        if chunk is not None and chunk.entries:
+            entries = _without(chunk.entries, serial - first)
+            chunk.entries = entries if any(entries) else ()
         return True
+
+    def dependOn(self, serial):
+        """Let the transaction conflict if the run is dropped meanwhile.
+
+        Only from a chunk: from a head a run is dropped by whoever writes the
+        run as well.
+        """
+        chunk = self.chunks.get(serial - (serial - 1) % SPILL)
+        if chunk is not None and chunk._p_jar is not None:
+            chunk._p_activate()
+            chunk._p_jar.readCurrent(chunk)
+
+    def emptyChunk(self, serial):
+        """Return the key of the chunk of *serial* if it is empty, or None."""
+        first = serial - (serial - 1) % SPILL
+        chunk = self.chunks.get(first)
+        return first if chunk is not None and not chunk.entries else None
 
     def walk(self, below=None, types=()):
         """Yield the runs with a serial under *below*, newest first.
@@ -175,12 +200,12 @@ class Births(Persistent):
             below = self.next_serial
         first = self.next_serial - len(self.tail)
         for run in reversed(self.tail[:max(0, below - first)]):
-            if run is not None:
+            if _unlessRemoved(run) is not None:
                 yield run
         for first, chunk in chunks.walkDown(self.chunks, below - 1, kinds):
             _prefetch(chunk)
             for run in reversed(chunk.entries[:below - first]):
-                if run is not None:
+                if _unlessRemoved(run) is not None:
                     yield run
 
     def walkUp(self, begin=1, types=()):
@@ -192,11 +217,11 @@ class Births(Persistent):
         for first, chunk in chunks.walkUp(self.chunks, lowest, kinds):
             _prefetch(chunk)
             for run in chunk.entries[max(0, begin - first):]:
-                if run is not None:
+                if _unlessRemoved(run) is not None:
                     yield run
         first = self.next_serial - len(self.tail)
         for run in self.tail[max(0, begin - first):]:
-            if run is not None:
+            if _unlessRemoved(run) is not None:
                 yield run
 
     def _kinds(self, types):
@@ -226,9 +251,34 @@ class Births(Persistent):
                 else first)
 
 
+def _unlessRemoved(run):
+    return None if run is None or run.is_removed else run
+
+
 def momentOf(run):
     """Return when *run* was created, in whole microseconds."""
     return int(run.created_at * 1000000)
+
+
+class Emptied(Persistent):
+    """Keys of the chunks of a lane that are empty; written by pruners only.
+
+    The writer of the lane gives them up when its head spills.
+    """
+
+    def __init__(self):
+        self.births = self.finishes = ()
+
+    def __getstate__(self):
+        return self.births, self.finishes
+
+    def __setstate__(self, state):
+        self.births, self.finishes = state
+
+
+#: The writer of a lane gives up at most so many empty chunks at each spill.
+#: It makes one: so they do not heap up.
+DROPPED = 64
 
 
 class Lane(Persistent):
@@ -242,6 +292,30 @@ class Lane(Persistent):
         self.cursor = Cursor()
         self.due = Due()
         self.pruned = Pruned()
+        self.emptied = Emptied()
+
+    def bear(self, run):
+        """Add *run* to the births; give up empty chunks as they spill."""
+        if self.births.add(run):
+            chunks.drop(self.births.chunks, self.emptied.births[:DROPPED])
+
+    def finish(self, run):
+        """Add *run* to the finishes, likewise."""
+        if self.finishes.add(run):
+            chunks.drop(self.finishes.chunks, self.emptied.finishes[:DROPPED])
+
+    def tidy(self):
+        """Give up all empty chunks: for whoever checked this lane out.
+
+        Return whether there were any.
+        """
+        is_changed = False
+        for part, keys in ((self.births, self.emptied.births),
+                           (self.finishes, self.emptied.finishes)):
+            if chunks.drop(part.chunks, keys):
+                # So that the pool knows of a change of the lane.
+                part._p_changed = is_changed = True
+        return is_changed
 
 
 def _prefetch(chunk):

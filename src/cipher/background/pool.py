@@ -183,6 +183,25 @@ class LanePool:
             if self._owner_of(number) is threading.current_thread():
                 del self._reserved[number]
 
+    def hold(self, registry, number):
+        """Check a lane out for the open transaction, to tidy it up.
+
+        Return whether that was possible: not while another transaction has
+        it, a thread has set it apart, or another process writes it.
+        """
+        txn = registry._p_jar.transaction_manager.get()
+        lane = registry.lanes[number]
+        me, former, alive = leases.identify(registry._p_jar)
+        if not (lane.writer.id in former or leases.isFree(lane, alive)):
+            return False
+        if not self._hold(lane, txn):
+            return False
+        lease = _Lease(lane)
+        txn.addAfterCommitHook(
+            self._committed, (lease, registry._p_jar.db()))
+        txn.addAfterAbortHook(self._aborted, (lease,))
+        return True
+
     # Checking out
 
     def checkOut(self, registry, txn):

@@ -163,7 +163,7 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         if lease is not None:
             lease.born[run.serial] = run.priority, run.created_at, run.due_at
         run._v_parent = self
-        lane.births.add(run)
+        lane.bear(run)
         if claim is not None:
             self.claims[claim] = run.lane, run.serial
         with deeper():
@@ -181,6 +181,6 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         For this package.  Raise `IllegalTransition`.
         """
         run.change(state, finished_at=clock.now(), **values)
-        self.checkOut().lane.finishes.add(run)
+        self.checkOut().lane.finish(run)
         run._v_parent = self
         notify(event(run, self))
