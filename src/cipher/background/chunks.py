@@ -128,6 +128,14 @@ def firstKey(chunks, holds):
             low = key
 
 
+def drop(chunks, keys):
+    """Remove the chunks of these *keys*; return how many there were."""
+    keys = [key for key in keys if key in chunks]
+    for key in keys:
+        del chunks[key]
+    return len(keys)
+
+
 def _floor(chunks, key):
     try:
         return chunks.maxKey() if key is None else chunks.maxKey(key)

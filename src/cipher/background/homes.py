@@ -22,18 +22,13 @@ writes cursor and waiting tree, and so that a death is noticed.  A home that
 lives leaves a lane by itself, with what it has in work there told as live in
 the same commit; nothing is given to anybody.
 """
-import logging
 import zlib
 
 from cipher.background.contextmanagers import ZopeTransaction
-from cipher.background.lane import Lane
 from cipher.background.pool import getPool
 from cipher.background.process import Living
 from cipher.background.process import getDirectory
-from cipher.background.registry import GUEST_LANES
 
-
-log = logging.getLogger(__name__)
 
 #: Lanes beyond one for each thread: as many transactions of this process may
 #: start runs at a time without a conflict.
@@ -128,37 +123,9 @@ class Homes:
     def _lease(self, connection):
         """Have as many lanes of our own as transactions write at a time."""
         runtime = self._runtime
-        own = {}
+        if not runtime.is_taking:
+            return
         with ZopeTransaction(note=runtime.note('lanes')):
-            directory = getDirectory(connection)
-            for registry in directory.listRegistries():
-                own[registry._p_oid] = self._lease_lanes(
-                    registry, directory.processes)
-        for oid, numbers in own.items():
-            getPool(runtime.db, oid).setOwn(numbers)
-
-    def _lease_lanes(self, registry, alive):
-        """Return the numbers of the lanes of *registry* that are ours."""
-        me = self._runtime.id
-        own = [lane.number for lane in registry.lanes.values()
-               if lane.writer.id == me]
-        if not self._runtime.is_taking:
-            return own
-        wanted = self._runtime.threads + SPARE_LANES
-        if getPool(self._runtime.db, registry._p_oid).ran_dry:
-            wanted = max(wanted, len(own) + SPARE_LANES)
-        free = [lane for lane in registry.lanes.values()
-                if not lane.is_guest and lane.writer.id not in alive]
-        while len(own) < wanted:
-            if free:
-                lane = free.pop(0)
-            else:
-                lane = Lane(registry.lanes.maxKey() + 1)
-                registry.lanes[lane.number] = lane
-            lane.writer.id = me
-            own.append(lane.number)
-        guests = sum(lane.is_guest for lane in registry.lanes.values())
-        for _ in range(guests, GUEST_LANES):
-            lane = Lane(registry.lanes.maxKey() + 1, is_guest=True)
-            registry.lanes[lane.number] = lane
-        return own
+            for registry in getDirectory(connection).listRegistries():
+                getPool(runtime.db, registry._p_oid).leaseLanes(
+                    registry, runtime.threads + SPARE_LANES)

@@ -30,7 +30,6 @@ from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RuntimeRefused
-from cipher.background.pool import getPool
 from cipher.background.pruner import Pruner
 from cipher.background.recording import writeInterruption
 from cipher.background.rescuer import Rescuer
@@ -112,11 +111,11 @@ class Keeper:
             directory = process.getDirectory(connection)
             if directory is None:
                 return False
-            registries = directory.listRegistries()
-            known = {oid for oid, _ in self._runtime.tickets.lanes()}
-            if any(r._p_oid not in known
-                   or getPool(self._runtime.db, r._p_oid).ran_dry
-                   for r in registries):
+            tickets = self._runtime.tickets
+            known = {oid for oid, _ in tickets.lanes()}
+            if tickets.takeUnknown() or any(
+                    r._p_oid not in known
+                    for r in directory.listRegistries()):
                 self.steps.hasten('homes')
         self._write_record(connection)
         return True

@@ -77,6 +77,7 @@ class LiveRun:
         self.must_not_rerun = must_not_rerun
         self.log = LogBuffer()
         self.worker = None
+        self.door = None            # the ZodbConnection that it works with
         self.thread_id = None       # the thread it works in
         self.started_at = clock.now()
         self.stop = None            # StopRequest

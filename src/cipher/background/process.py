@@ -236,3 +236,13 @@ def isKnownDead(record):
         return False
     started = pidStarted(record.pid)
     return started is None or started != record.pid_started
+
+
+def isKnownAlive(record):
+    """Return whether the process of *record* surely is alive.
+
+    False where nobody can tell from here.
+    """
+    return (record.machine is not None and record.machine == machineId()
+            and record.pid_started is not None
+            and pidStarted(record.pid) == record.pid_started)

@@ -20,6 +20,7 @@ from zope.component import queryUtility
 from zope.event import notify
 
 from cipher.background import runlog
+from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.current import setDepth
 from cipher.background.environment import WorkerEnvironment
@@ -45,6 +46,8 @@ from cipher.background.recording import putOff
 from cipher.background.recording import writeError
 from cipher.background.recording import writeInterruption
 from cipher.background.reference import isInPlace
+from cipher.background.spoiled import forgetCaches
+from cipher.background.spoiled import spoils
 from cipher.background.transient import isTransient
 
 
@@ -141,6 +144,8 @@ class RunRecorder(WorkObserver):
     def conflicted(self, worker, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         self.live.conflicts += 1
+        if spoils(error):
+            self._found = (None, None, None)
         log.debug('Run %s: %s; trying again', self.live.run_id,
                   type(error).__name__)
 
@@ -277,6 +282,11 @@ class RunRecorder(WorkObserver):
                 log.info('%s', lost)
                 return
             except Exception as error:
+                if spoils(error):
+                    self._found = (None, None, None)
+                    forgetCaches(self.live.runtime.db)
+                    with ZodbConnection(self.live.runtime.db) as another:
+                        return self._record(another, write, fenced)
                 if isTransient(error, self.live.runtime.db):
                     log.debug('Run %s: %s; writing again', self.live.run_id,
                               type(error).__name__)

@@ -28,6 +28,7 @@ from cipher.background.recorder import RunRecorder
 from cipher.background.recording import finish
 from cipher.background.recording import writeInterruption
 from cipher.background.recording import writeStop
+from cipher.background.spoiled import spoils
 
 
 log = logging.getLogger(__name__)
@@ -41,10 +42,19 @@ class JobRecorder(RunRecorder):
     def __init__(self, live, epoch, is_claimed, connection):
         super().__init__(live, epoch, is_claimed)
         self._connection = connection
+        self._is_spoiled = False   # the connection
 
     def connect(self, worker):
         """See `~cipher.background.interfaces.IWorkObserver`."""
+        if self._is_spoiled:
+            self._connection = self.live.door.renew()
+            self._is_spoiled = False
         return nullcontext(self._connection)
+
+    def conflicted(self, worker, error):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+        super().conflicted(worker, error)
+        self._is_spoiled |= spoils(error)
 
     def failed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""

@@ -53,11 +53,6 @@ from cipher.background.watch import Watch
 from cipher.background.workertype import getWorkerType
 
 
-#: Lanes for whoever has none: scripts, processes without a runtime.  More of
-#: them, fewer conflicts between those.
-GUEST_LANES = 4
-
-
 @implementer(IWorkerRegistry)
 class WorkerRegistry(Administration, Looking, Contained, Persistent):
     """See `~cipher.background.interfaces.IWorkerRegistry`."""
@@ -75,8 +70,7 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         self.removed = Pruned()   # what administrators removed
         self.journal = LOBTree()  # microseconds -> journal.Action as tuple
         self.secret = os.urandom(32)
-        for number in range(1, GUEST_LANES + 1):
-            self.lanes[number] = Lane(number, is_guest=True)
+        self.lanes[1] = Lane(1)   # the others are made when they are leased
 
     # Starting
 
@@ -172,7 +166,7 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         if lease is not None:
             lease.born += 1
         run._v_parent = self
-        lane.births.add(run)
+        lane.bear(run)
         if claim is not None:
             self.claims[claim] = run.lane, run.serial
         with deeper():
@@ -191,6 +185,6 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         `IllegalTransition`.
         """
         run.change(state, finished_at=clock.now(), **values)
-        self.checkOut().lane.finishes.add(run)
+        self.checkOut().lane.finish(run)
         run._v_parent = self
         send(event(run, self))

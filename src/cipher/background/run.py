@@ -86,6 +86,7 @@ class _RunState:
     retry_of = None       # (lane, serial, principal, asked_at, reason)
     retried = None        # (lane, serial) of what took its place
     is_start_failure = False   # the start failed: there was no work
+    is_removed = False    # by an administrator; the pruner drops it
 
 
 _FIELDS = tuple(name for name in vars(_RunState) if not name.startswith('__'))
@@ -175,6 +176,13 @@ class WorkerRun(Persistent, _RunState):
                     epoch=self.epoch + 1, attempts=self.attempts + 1,
                     must_not_rerun=must_not_rerun)
         return self.epoch
+
+    def remove(self):
+        """Be gone for all that looks; keep nothing of what was in it."""
+        self.is_removed = True
+        self.input = self.reference = self.title = self.result = None
+        self.error = self.progress = self.details = self.cursor = None
+        self.stop_request = self.retry_of = self.starter = None
 
     def putBack(self, **values):
         """Make the run wait again; whoever worked on it has lost it."""

@@ -155,7 +155,8 @@ class Runtime(Obedience):
         if self._is_forked:
             return   # whoever held its locks is not here
         if places:
-            self.tickets.mark(places)
+            if self.threads:
+                self.tickets.mark(places)
         else:
             self._control.wish()
 

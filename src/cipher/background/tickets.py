@@ -55,6 +55,9 @@ GAP = 64
 #: Seconds between two looks at new births while threads have enough to do.
 LOOK_INTERVAL = 0.01
 
+#: Seconds between two looks for homes because of new lanes.
+UNKNOWN_INTERVAL = 0.25
+
 #: Seconds that a thread waits when it knows of nothing to come.
 LONG = 60.0
 
@@ -122,6 +125,8 @@ class Tickets:
         self._count = itertools.count()
         self._dirty = set()   # places with births to look at
         self._behind = set()  # places with more births than there was room
+        self._has_unknown = False   # a lane was marked that is not known
+        self._unknown_at = -UNKNOWN_INTERVAL
         self._is_looking = False
         self._look_at = 0.0   # monotonic; not before, after a failure
         self._looked_at = 0.0
@@ -196,6 +201,19 @@ class Tickets:
         if known:
             self._dirty.update(known)
             self._changed.notify()
+        now = time.monotonic()
+        if len(known) < len(places) and (
+                now - self._unknown_at >= UNKNOWN_INTERVAL):
+            # Perhaps of a lane that was made just now, and is to be ours.
+            self._unknown_at = now
+            self._has_unknown = True
+            self._wish()
+
+    def takeUnknown(self):
+        """Return whether a lane was marked that is not known, and forget it.
+        """
+        has_unknown, self._has_unknown = self._has_unknown, False
+        return has_unknown
 
     def beginLook(self, at_all=False):
         """Return the places to look at, and forget that they are dirty.

@@ -45,6 +45,9 @@ from cipher.background.interfaces import RunLost
 from cipher.background.interfaces import StopRequested
 from cipher.background.lifecycle import backOff
 from cipher.background.observer import WorkObserver
+from cipher.background.spoiled import CacheSpoiled
+from cipher.background.spoiled import noteServer
+from cipher.background.spoiled import spoils
 from cipher.background.text import NOTE_LIMIT
 from cipher.background.text import cleanLine
 from cipher.background.transient import isTransient
@@ -57,6 +60,10 @@ log = logging.getLogger('cipher.background.thread')
 #: twice as long, up to the cap.
 FAILURE_DELAY = 0.1
 FAILURE_DELAY_CAP = 60.0
+
+#: An iteration goes on without a pause so often though a cache was spoiled: a
+#: client of ZEO has at most 100 oids in stock.
+SPOILED_LIMIT = 200
 
 
 class WorkLoop(Worker):
@@ -149,11 +156,16 @@ class WorkLoop(Worker):
 
         An error is logged and told, here.  Raise what has to end the thread.
         """
-        failures = 0
+        failures = spoiled = 0
         self._is_begun = False
         while True:
             try:
                 return self._iterate_once()
+            except CacheSpoiled as error:
+                self.observer.conflicted(self, error)
+                spoiled += 1
+                if spoiled <= SPOILED_LIMIT:
+                    continue
             except Exception as error:
                 if self._is_begun or not isTransient(error, self.site_db):
                     raise
@@ -188,6 +200,8 @@ class WorkLoop(Worker):
         went_well = True
         try:
             self._work(connection)
+        except CacheSpoiled:
+            raise
         except BaseException as error:
             went_well = False
             self._tell(self.observer.failed, connection, error)
@@ -225,6 +239,10 @@ class WorkLoop(Worker):
             except Exception as error:
                 if not isTransient(error, self.site_db):
                     raise
+                if spoils(error):
+                    self._is_begun = False   # no try: it begins anew
+                    raise CacheSpoiled(str(error)) from error
+                noteServer(self.site_db)
                 tries += is_begun
                 failures += 1
                 if self.cursor != cursor:
@@ -244,8 +262,8 @@ class WorkLoop(Worker):
                     self.observer.cleaned(self, connection)
                 return
             except Exception as error:
-                if tries >= self.max_tries or not isTransient(
-                        error, self.site_db):
+                if (tries >= self.max_tries or spoils(error)
+                        or not isTransient(error, self.site_db)):
                     raise
             self._pause(tries)
 

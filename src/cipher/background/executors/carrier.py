@@ -42,6 +42,7 @@ from cipher.background.secrets import secretsOf
 from cipher.background.slots import takeSlot
 from cipher.background.sorting import limitOf
 from cipher.background.sorting import waitsFor
+from cipher.background.spoiled import spoils
 from cipher.background.transient import isTransient
 from cipher.background.workertype import queryWorkerType
 
@@ -59,9 +60,11 @@ class Carrier:
     def carryOut(self, ticket):
         """Carry out the run that *ticket* names, in the calling thread."""
         runtime = self._runtime
-        with ZodbConnection(runtime.db) as connection:
+        door = ZodbConnection(runtime.db)
+        with door as connection:
             getPool(runtime.db, ticket.registry_oid).reserve()
             live = LiveRun(runtime, ticket)
+            live.door = door
             if not runtime.enter(live):
                 return runtime.refused(ticket)
             try:
@@ -162,8 +165,8 @@ class Carrier:
             try:
                 return self._claim_once(connection, live, registry, run, epoch)
             except Exception as error:
-                if isinstance(error, ConflictError) or not isTransient(
-                        error, self._runtime.db):
+                if (isinstance(error, ConflictError) or spoils(error)
+                        or not isTransient(error, self._runtime.db)):
                     raise
                 # The storage is away.  The claim may have got through all
                 # the same, so nobody else would take the run now.

@@ -28,6 +28,7 @@ import transaction
 from ZODB.POSException import ConflictError
 
 from cipher.background import clock
+from cipher.background import leases
 from cipher.background import pool
 from cipher.background import switchboard
 from cipher.background.executors.threads import CONFLICT_DELAY
@@ -124,6 +125,7 @@ class Process:
     def __init__(self, cluster, runtime=None):
         self._cluster = cluster
         self._pools = {}
+        self._writer = leases._Process()
         self.runtime = runtime
         self.actors = []
         self.beaten_at = cluster.time.seconds
@@ -137,8 +139,10 @@ class Process:
         """Be this process."""
         db = self._cluster.db
         old = (switchboard._runtimes.pop(id(db), None),
-               pool._pools.get(db, {}))
+               pool._pools.get(db, {}),
+               leases._processes.get(db, leases._Process()))
         pool._pools[db] = self._pools
+        leases._processes[db] = self._writer
         if self.runtime is not None:
             switchboard._runtimes[id(db)] = self.runtime
         try:
@@ -148,6 +152,7 @@ class Process:
             if old[0] is not None:
                 switchboard._runtimes[id(db)] = old[0]
             pool._pools[db] = old[1]
+            leases._processes[db] = old[2]
 
     def turn(self):
         """Have a turn of the control thread."""

@@ -272,7 +272,9 @@ class AuditTests(unittest.TestCase):
 
     def test_a_wrong_count(self):
         births = self.lane_of('plain').births
-        births.counts = dict(births.counts, plain=births.counts['plain'] + 1)
+        counts = births.books.counts
+        counts[births.books.kindOf('plain')] += 1
+        births.books.counts = counts
         self.assertSaid('count of plain pending: 1, really 0')
 
     def test_a_run_that_was_finished_twice(self):

@@ -18,6 +18,7 @@ from unittest import mock
 import transaction
 from ZODB.POSException import ConflictError
 
+from cipher.background import pruner
 from cipher.background import services
 from cipher.background.backlog import Backlog
 from cipher.background.finishes import SPILL
@@ -107,7 +108,6 @@ class RemoveTests(AdministrationTests):
         for run in runs:
             self.remove(run)
         transaction.commit()
-        self.assertEqual(len(self.registry.lanes[1].births.chunks), 0)
         self.assertEqual((self.listed(), self.listed([FAILED])), ([], []))
         self.assertEqual(self.registry.getCounts(), {})
 
@@ -171,13 +171,14 @@ class RemoveTests(AdministrationTests):
         self.registry.keep = 2 * SPILL - 1
         run = self.makeMany(2 * SPILL)[-1]
         with another(self) as (manager, registry):
-            def removed_meanwhile(*args):
+            def removed_meanwhile(removal):
                 registry.remove(run.id)
                 manager.commit()
-                return [], None
+                end(removal)
 
-            with mock.patch('cipher.background.pruner.staleClaims',
-                            removed_meanwhile):
+            end = pruner._Removal.end
+            with mock.patch.object(
+                    pruner._Removal, 'end', removed_meanwhile):
                 with self.assertRaises(ConflictError):
                     self.prune()
         self.prune()
@@ -237,12 +238,18 @@ class RemoveTests(AdministrationTests):
                 commits = [transaction.commit, manager.commit]
                 if first == 'retry':
                     commits.reverse()
-                for commit in commits:
-                    commit()
-                transaction.begin()
+                # Both write the run, and nothing that starts write.
+                commits[0]()
+                with self.assertRaises(ConflictError):
+                    commits[1]()
+                transaction.abort()
+                manager.abort()
+                if first == 'retry':
+                    self.remove(run)
+                    transaction.commit()
+                    self.assertEqual(
+                        self.registry.get(retried).retry.run_id, run.id)
                 self.assertGone(run)
-                self.assertEqual(
-                    self.registry.get(retried).retry.run_id, run.id)
 
     # Services
 
