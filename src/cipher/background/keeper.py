@@ -57,6 +57,7 @@ class Keeper:
     def __init__(self, runtime):
         self._runtime = runtime
         self._is_recorded = False
+        self._left = set()      # keys of what works in lanes that we left
         self._told_live = {}    # what LiveRuns says; None: not known
         self._census = Census(runtime)
         self._rescuer = Rescuer(runtime, self._census)
@@ -210,17 +211,23 @@ class Keeper:
         if record is None:
             raise RuntimeRefused('process %s was taken for dead'
                                  % self._runtime.name)
-        self._write_live(record, self._live(after=0.0))
+        self._write_live(record, self._live(with_all=True))
 
     def _own_record(self, connection):
         """Return our record; None when others took us for dead."""
         return process.getDirectory(connection).processes.get(
             self._runtime.id)
 
-    def _live(self, after=None):
-        limit = clock.now() - (LIVE_AFTER if after is None else after)
-        return {live.key: live.tell() for live in self._runtime.allLive()
-                if not live.is_abandoned and live.started_at <= limit}
+    def _live(self, with_all=False):
+        limit = clock.now() - LIVE_AFTER
+        lives = {live.key: live for live in self._runtime.allLive()
+                 if not live.is_abandoned}
+        if with_all:
+            # They stay told, young as they are: their lane has been left.
+            self._left = set(lives)
+        self._left.intersection_update(lives)
+        return {key: live.tell() for key, live in lives.items()
+                if live.started_at <= limit or key in self._left}
 
     def _write_live(self, record, live):
         if record.live.runs != live:

@@ -24,6 +24,7 @@ from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import RunFailedEvent
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RunRequeuedEvent
@@ -84,7 +85,8 @@ class Rescuer:
             run = registry and registry.findRun(run_id)
             if run is not None and run.state == PENDING and (
                     run.owner in (None, owner)):
-                run.claim(owner, told[0], run.must_not_rerun)
+                run.change(RUNNING, owner=owner, started_at=told[0],
+                           epoch=run.epoch + 1)
 
     # Runs
 

@@ -186,9 +186,9 @@ class Runtime(Obedience):
         """Remember that *ticket* is ours, perhaps, with that epoch."""
         self._claims[ticket.registry_oid, ticket.run_id] = epoch
 
-    def forgetClaim(self, live):
-        """The run of *live* is over, or somebody else's to begin."""
-        self._claims.pop(live.key, None)
+    def forgetClaim(self, ticket):
+        """The run of *ticket* is over, or somebody else's to begin."""
+        self._claims.pop((ticket.registry_oid, ticket.run_id), None)
 
     def hasClaimed(self, registry_oid, run):
         """Return whether this process claimed *run*, and may begin it."""

@@ -31,9 +31,11 @@ from cipher.background.cursor import DUE
 from cipher.background.cursor import PAUSE
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
 from cipher.background.lifecycle import backOff
 from cipher.background.live import ticketOf
 from cipher.background.process import Living
+from cipher.background.process import findRegistry
 from cipher.background.process import getDirectory
 from cipher.background.slots import takeSlot
 from cipher.background.sorting import waitsFor
@@ -63,6 +65,10 @@ TRIES = 3
 FRONTIER = 2000
 LOOKS = 256
 
+#: Seconds.  Where all threads are at work, some are taken in advance if one
+#: of them was given a run so short a time ago.
+SHORT = 0.2
+
 #: Seconds after which a process has surely said what it works on.
 STALE = 5.0
 
@@ -82,6 +88,8 @@ class Taker:
         """
         runtime = self._runtime
         tickets = runtime.tickets
+        if tickets.idleFor() >= STALE:
+            self._give_back(connection)
         number = self._room()
         tickets.is_hungry = False
         if number <= 0:
@@ -109,10 +117,29 @@ class Taker:
         ready = runtime.tickets.counts()[0]
         if ready >= max(2, runtime.threads // 2):
             return 0
-        if ready == 0 and not runtime.hasFreeThread():
-            # All are at work: a few, to go on with.
-            return max(1, min(BATCH, runtime.threads))
-        return BATCH
+        if runtime.hasFreeThread():
+            return BATCH
+        # All are at work, but not for long.
+        return runtime.threads if (
+            runtime.tickets.idleFor() < SHORT) else 0
+
+    def _give_back(self, connection):
+        """Leave what was taken, and no thread came to, to others again."""
+        runtime = self._runtime
+        waiting = runtime.tickets.givenBack()
+        if not waiting:
+            return
+        with ZopeTransaction(note=runtime.note('give back')):
+            for ticket in waiting:
+                registry = findRegistry(connection, ticket.registry_oid)
+                run = registry and registry.getRun(
+                    ticket.lane, ticket.serial)
+                if run is not None and not run.isFinished() and (
+                        run.owner == runtime.id):
+                    run.putBack(attempts=run.attempts - (
+                        run.state == RUNNING))
+        for ticket in waiting:
+            runtime.forgetClaim(ticket)
 
     def _widen(self, chosen, times, by):
         for place in {ticket.place for ticket, _ in chosen}:

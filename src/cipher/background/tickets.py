@@ -131,6 +131,7 @@ class Tickets:
         self._look_at = 0.0   # monotonic; not before, after a failure
         self._looked_at = 0.0
         self._is_quiet = False
+        self._popped_at = time.monotonic()
         self.is_hungry = False   # others have more than we took last
         self._beyond = set()   # keys of which there is more than there was
         #                        room for
@@ -420,6 +421,9 @@ class Tickets:
                 ticket = None if self._is_quiet else self._pop(now)
                 if ticket is not None:
                     return ticket
+                if self.is_hungry:
+                    self.is_hungry = False   # the next take says it again
+                    self._wish()
                 self._changed.wait(self._pause(now))
             return None
 
@@ -444,6 +448,7 @@ class Tickets:
         while self._ready:
             ticket = self._ready.pop()
             if self._isHere(ticket):
+                self._popped_at = now
                 if len(self._ready) < 2 and self.is_hungry or (
                         len(self._ready) == CAPACITY // 4 and self._beyond):
                     self._wish()
@@ -457,6 +462,10 @@ class Tickets:
         if self._dirty or self._behind:
             pause = min(pause, max(self._look_at - now, LOOK_INTERVAL))
         return max(0.0, pause)
+
+    def idleFor(self):
+        """Return the seconds since a thread was last given a ticket."""
+        return time.monotonic() - self._popped_at
 
     def wakeAll(self):
         """Let each thread that waits ask whether it is over."""

@@ -189,17 +189,16 @@ class RecordedTests(HandMadeMixin, LiveTests):
 
     def test_executor_that_is_faster_to_look_at_the_run(self):
         # The commit tells the executor of the run; it looks and leaves.
-        submit = self.runtime.executor.submit
-        # A turn of the runtime may be still faster, and knows whose it is.
-        self.runtime._keeper._scanner._scan = lambda connection: False
+        tickets = self.runtime.tickets
+        mark = tickets.mark
         looked = []
 
-        def submit_and_let_it_look(ticket):
-            submit(ticket)
-            waitUntil(lambda: not sum(self.runtime.tickets.counts()))
-            looked.append(ticket)
+        def mark_and_let_it_look(places):
+            mark(places)
+            waitUntil(tickets.isIdle, 'the look')
+            looked.append(places)
 
-        self.runtime.executor.submit = submit_and_let_it_look
+        tickets.mark = mark_and_let_it_look
         for _ in range(3):
             self.carry_out(self.make())
         self.assertEqual(len(looked), 3)

@@ -156,11 +156,10 @@ class CreatedTests(unittest.TestCase):
                 self.world.finish(run, 1, NOW + 1)
         for lane in self.world.lanes.values():
             lane.cursor.low = 41
-            for serial in 3, 7:
-                lane.due.add(NOW + 10 ** 6, serial)
+            lane.cursor.stragglers = 3, 7
             # One is in both places, as it goes from the one to the other.
             for serial in 5, 7, 20:
-                lane.cursor.getShelf().add('count', serial)
+                lane.waiting.add(('pause', 'count'), serial, serial)
         waiting = [run for run in self.world.runs if not run.isFinished()]
         self.assertEqual(len(waiting), 3 * 4 + 30)
 

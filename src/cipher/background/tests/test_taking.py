@@ -188,6 +188,7 @@ class TakingTests(ZEOTests):
         self.assertEqual(self.value(), 1)
 
     def test_killed_at_work_in_a_lane_of_another(self):
+        self.web.start('add')
         other = self.act()
         self.runtime.quiet()
         self.waitHome(other)
