@@ -85,6 +85,10 @@ class AtWork:
         with self._lock:
             return list(self._live.values())
 
+    def liveOids(self):
+        """Return the oids of the runs that are live, as far as is known."""
+        return {live.run_oid for live in self.allLive()}
+
     def stopAll(self, with_jobs=True):
         """Ask all to stop, because the process ends."""
         for live in self.allLive():

@@ -61,6 +61,7 @@ class LiveRun:
         self.log = LogBuffer()
         self.worker = None
         self.thread_id = None       # the thread it works in
+        self.run_oid = None         # of the run, once it was looked at
         self.started_at = clock.now()
         self.stop = None            # StopRequest
         self.worker_type = None     # IWorkerType; None for hand-made threads

@@ -200,6 +200,7 @@ class RunRecorder(WorkObserver):
         if run is None:
             self.live.is_lost = True
             raise RunLost('run %r was removed' % self.live.run_id)
+        self.live.run_oid = run._p_oid
         self._found = connection, registry, run
         return registry, run
 

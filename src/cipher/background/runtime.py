@@ -35,7 +35,9 @@ from cipher.background.interfaces import RuntimeRefused
 from cipher.background.keeper import Keeper
 from cipher.background.obedience import Obedience
 from cipher.background.settings import RuntimeSettings
+from cipher.background.steps import Step
 from cipher.background.troubles import Troubles
+from cipher.background.wakeups import WakeUps
 
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,9 @@ class Runtime(Obedience):
         self._keeper = Keeper(self)
         self._control = ControlThread(self, self._keeper)
         self._heartbeat = Heartbeat(self, self._keeper)
+        self._wakeups = WakeUps(self)
+        self._keeper.steps.add(Step('watch', self._wakeups.look,
+                                    lambda: self.settings.poll))
         self.dispatcher = Dispatcher(
             self.backlog, self.executor, self._control.wish)
         self._ender = None                   # the thread that shuts down
@@ -97,6 +102,7 @@ class Runtime(Obedience):
             raise
         runlog.install()
         atexit.register(self.shutdown)
+        self._wakeups.begin()
         self._control.start()
         self._heartbeat.start()
 
@@ -157,6 +163,13 @@ class Runtime(Obedience):
                 self.dispatcher.submit(ticket, due_at)
         else:
             self._control.wish()
+
+    def lanesChanged(self, places):
+        """Another process wrote births of lanes: (registry oid, number).
+
+        Any thread may call; it takes no lock that is held across a load.
+        """
+        self._control.wish()
 
     def begun(self, ticket):
         """A thread is there for *ticket*; return whether it may begin it."""
@@ -248,6 +261,7 @@ class Runtime(Obedience):
         self._control.join(LEAVE_TIMEOUT)
         self._heartbeat.end()
         self._heartbeat.join(LEAVE_TIMEOUT)
+        self._wakeups.end()
         self.abandonAll()   # even if that cannot be written
         leaving = threading.Thread(
             target=self._leave, name='background-end', daemon=True)
@@ -269,6 +283,7 @@ class Runtime(Obedience):
                     'of its runtime; what it worked on is given up', self.name)
         self.executor.stop()
         self._heartbeat.end()
+        self._wakeups.end()
         self.abandonAll()
         self.stopAll()
         self._disconnect()
