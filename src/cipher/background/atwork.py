@@ -96,9 +96,11 @@ class AtWork:
                 live.requestStop()
 
     def abandonAll(self):
-        """Let nothing that works now commit any more."""
-        for live in self.allLive():
+        """Let nothing that works now commit any more; return what that is."""
+        lives = self.allLive()
+        for live in lives:
             live.abandon()
+        return lives
 
     def liveRegistries(self):
         """Return the oids of the registries that have live runs here."""

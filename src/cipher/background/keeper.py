@@ -21,12 +21,14 @@ from cipher.background import clock
 from cipher.background import process
 from cipher.background.adoption import Adoption
 from cipher.background.backlog import eachLane
+from cipher.background.caretaker import Caretaker
 from cipher.background.census import Census
 from cipher.background.chores import Chores
+from cipher.background.clockwatch import ClockWatch
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.heartbeat import BEATS_PER_LEASE
-from cipher.background.interfaces import BROKEN_RUN
+from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RuntimeRefused
@@ -64,7 +66,10 @@ class Keeper:
         self._stops = StopRequests(runtime)
         self._chores = Chores(runtime)
         self._pruner = Pruner(runtime)
+        self.clock_watch = ClockWatch()
+        self._caretaker = Caretaker(runtime, self._census)
         self.steps = Steps(runtime, Step('record', self._keep_record), [
+            Step('clock', self.clock_watch.look),
             Step('lanes', self._look_at_lanes, self._often),
             *self._scanner.steps(self._often),
             # After the scan, which finds out whose process is dead.
@@ -112,14 +117,19 @@ class Keeper:
     def _look_at_lanes(self, connection):
         if self._runtime.threads:
             self._adoption.turn(connection)
+        else:
+            self._caretaker.turn(connection)
 
     def _look_at_unrecorded(self, connection):
         self._scanner.lookAtUnrecorded(connection, self.unrecorded)
 
     def _prune(self, connection):
         runtime = self._runtime
-        return (runtime.threads and runtime.is_taking
-                and self._pruner.turn(connection))
+        if not self.clock_watch.isSteady():
+            return False
+        if not runtime.threads:
+            return self._caretaker.prune(connection)
+        return runtime.is_taking and self._pruner.turn(connection)
 
     def _write_record(self, connection):
         runtime = self._runtime
@@ -256,22 +266,23 @@ class Keeper:
 
     # The end
 
-    def leave(self):
+    def leave(self, given_up=()):
         """Write that this process ends in good order.
 
-        What still is live is given up: whoever works on it has lost it.
+        What still is live is given up, as *given_up* was: whoever works on it
+        has lost it.
         """
         if not self._is_recorded:
             return
         runtime = self._runtime
         lives = {(live.run_id, live.registry_oid): live
-                 for live in runtime.allLive()}
+                 for live in (*given_up, *runtime.allLive())}
         for live in lives.values():
             live.is_abandoned = True
         note = runtime.note('ends')
         with ZodbConnection(runtime.db) as connection:
             runtime.troubles.doEach(
-                BROKEN_RUN, lives,
+                FAILING_RESCUE, lives,
                 lambda *key: self._give_up(connection, lives[key]), note)
             with ZopeTransaction(note=note):
                 self._write_cursors(connection)
@@ -284,7 +295,8 @@ class Keeper:
     def _give_up(self, connection, live):
         registry = process.findRegistry(connection, live.registry_oid)
         run = registry and registry.getRun(live.lane, live.serial)
-        if run is None or run.isFinished():
+        if run is None or run.isFinished() or run.owner not in (
+                None, self._runtime.id):
             return
         log.warning('Run %s: it works longer than the drain; given up',
                     run.id)

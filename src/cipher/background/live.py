@@ -16,6 +16,7 @@ import threading
 from typing import NamedTuple
 
 from cipher.background import clock
+from cipher.background.forks import renewLock
 from cipher.background.runlog import LogBuffer
 from cipher.background.secrets import mask
 from cipher.background.stack import getStack
@@ -74,7 +75,7 @@ class LiveRun:
         self.is_unrecorded = False  # its end could not be written
         self.is_lost = False        # the run is another process's by now
         self.conflicts = 0
-        self._lock = threading.Lock()
+        renewLock(self)
 
     @property
     def key(self):

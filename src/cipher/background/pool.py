@@ -24,6 +24,7 @@ import threading
 import weakref
 
 from cipher.background import switchboard
+from cipher.background.forks import renewLock
 
 
 #: A transaction that has started so many runs in a guest lane goes on with
@@ -67,7 +68,7 @@ class LanePool:
 
     def __init__(self, registry_oid):
         self.registry_oid = registry_oid
-        self._lock = threading.Lock()
+        renewLock(self)
         self._own = ()        # numbers of the lanes that only we write
         self._last = {}       # number -> serials of its last change by us
         self._leases = {}     # number -> weak reference to a transaction

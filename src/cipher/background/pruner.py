@@ -44,8 +44,11 @@ _DAY = 86400.0
 class Pruner:
     """Prunes the lanes of one runtime, in the control thread."""
 
-    def __init__(self, runtime):
+    def __init__(self, runtime, each_lane=None):
         self._runtime = runtime
+        # Yields (registry oid, number, lane) of those to prune.
+        self._each_lane = each_lane or (
+            lambda connection: eachLane(runtime.backlog, connection))
         self._next = time.monotonic() + INTERVAL
         self._claims = {}   # registry oid -> key of the claim looked at last
 
@@ -62,7 +65,7 @@ class Pruner:
         """Prune one batch; return whether there is more."""
         runtime = self._runtime
         lanes = {}
-        for oid, _, lane in eachLane(runtime.backlog, connection):
+        for oid, _, lane in self._each_lane(connection):
             lanes.setdefault(oid, []).append(lane)
         is_more = False
         for oid, own in lanes.items():

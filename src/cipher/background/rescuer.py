@@ -19,8 +19,8 @@ import logging
 
 from cipher.background import clock
 from cipher.background import process
-from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
@@ -63,6 +63,12 @@ class Rescuer:
             self._runtime.backlog.isInherited(oid, number, run.serial)
             and run.id in connection.get(oid).stops)
 
+    def isResting(self, oid, run):
+        """Return whether the rescue of *run* failed, and is not yet to be
+        tried again.
+        """
+        return self._runtime.troubles.isResting(FAILING_RESCUE, run.id, oid)
+
     def rescue(self, connection, lost):
         """Rescue the first of *lost*: (registry oid, lane number, serial).
 
@@ -74,7 +80,7 @@ class Rescuer:
         items = [(formatId(number, serial), oid)
                  for oid, number, serial in lost[:BATCH]]
         done = self._runtime.troubles.doEach(
-            BROKEN_RUN, items, rescue, self._runtime.note('rescue'))
+            FAILING_RESCUE, items, rescue, self._runtime.note('rescue'))
         self.orphans.difference_update(
             (oid, run_id) for run_id, oid in done)
         return bool(done)
@@ -101,7 +107,9 @@ class Rescuer:
                     run.id, run.owner and ' (%s)' % process.processName(
                         run.owner) or '', state)
         if state == PENDING:
-            run.putBack(interruptions=count)
+            # Attempts are those that ended with an error.
+            run.putBack(interruptions=count,
+                        attempts=run.attempts - (run.state == RUNNING))
             self._runtime.announce(RunRequeuedEvent(run, registry))
         elif state == FAILED:
             registry.finish(

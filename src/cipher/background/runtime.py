@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """The runtime: the one owner, per process and database, of live workers."""
+import _thread
 import atexit
 import logging
 import os
@@ -35,6 +36,7 @@ from cipher.background.interfaces import RuntimeRefused
 from cipher.background.keeper import Keeper
 from cipher.background.obedience import Obedience
 from cipher.background.settings import RuntimeSettings
+from cipher.background.stack import isInSignalHandler
 from cipher.background.steps import Step
 from cipher.background.troubles import Troubles
 from cipher.background.wakeups import WakeUps
@@ -83,6 +85,7 @@ class Runtime(Obedience):
         self._gone = threading.Event()       # the shutdown is over
         self._gone_by = 0.0                  # monotonic; surely by then
         self.was_lost = False   # others may have begun what our lanes hold
+        self._is_started = False
         self._is_forked = False
 
     def start(self):
@@ -96,15 +99,20 @@ class Runtime(Obedience):
         try:
             checkDatabase(self.db, self.settings)
             self.executor.start()
+            runlog.install()
+            self._is_started = True
+            self._control.start()
+            self._heartbeat.start()
         except BaseException:
+            self._draining.set()
             self.executor.stop()
+            self._control.end()
+            self._heartbeat.end()
+            self._is_started = False
             switchboard.disconnect(self.db, self)
             raise
-        runlog.install()
         atexit.register(self.shutdown)
         self._wakeups.begin()
-        self._control.start()
-        self._heartbeat.start()
 
     def report(self):
         """Let other processes know soon what is wrong.  Thread-safe."""
@@ -112,8 +120,9 @@ class Runtime(Obedience):
 
     def listTroubles(self):
         """Return a tuple of `troubles.Trouble`, the worst first."""
-        stuck = self._control.findStuck()
-        return (*([stuck] if stuck else ()), *self.troubles.list())
+        return (*filter(None, (self._control.findStuck(),
+                               self._keeper.clock_watch.trouble())),
+                *self.troubles.list())
 
     def announce(self, event):
         """Send *event* of the control thread: see `announcing.announce`."""
@@ -228,10 +237,15 @@ class Runtime(Obedience):
 
     def shutdown(self, timeout=None):
         """See `~cipher.background.interfaces.IRuntime`."""
-        if self._is_forked:
+        if self._is_forked or not self._is_started:
             return
         if timeout is None:
             timeout = self.settings.drain
+        if isInSignalHandler():
+            # Not by `threading.Thread`: that waits for the new thread, and
+            # the interrupted code may hold a lock which that one needs.
+            _thread.start_new_thread(self.shutdown, (timeout,))
+            return
         me = threading.current_thread()
         with self._lock:
             is_first = not self._draining.is_set()
@@ -262,14 +276,17 @@ class Runtime(Obedience):
         self._heartbeat.end()
         self._heartbeat.join(LEAVE_TIMEOUT)
         self._wakeups.end()
-        self.abandonAll()   # even if that cannot be written
+        # Whoever is given up records nothing any more: we do.
+        given_up = self.abandonAll()   # even if that cannot be written
         leaving = threading.Thread(
-            target=self._leave, name='background-end', daemon=True)
+            target=self._leave, args=(given_up,), name='background-end',
+            daemon=True)
         try:
             leaving.start()
             leaving.join(LEAVE_TIMEOUT)
         except RuntimeError:
-            self._leave()   # at its end an interpreter starts no thread
+            # At its end an interpreter starts no thread.
+            self._leave(given_up)
         self._disconnect()
 
     def databaseClosed(self):
@@ -289,8 +306,8 @@ class Runtime(Obedience):
         self._disconnect()
         self._gone.set()
 
-    def _leave(self):
-        self._control.leave()
+    def _leave(self, given_up=()):
+        self._control.leave(given_up)
 
     def _disconnect(self):
         switchboard.disconnect(self.db, self)

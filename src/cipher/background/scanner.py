@@ -95,6 +95,10 @@ class Scanner:
                             backlog.elsewhere.add(Ticket(oid, number, serial))
                         continue
                     if self._rescuer.isLost(connection, oid, number, run):
+                        if self._rescuer.isResting(oid, run):
+                            backlog.passed(oid, number, serial)
+                            backlog.elsewhere.add(Ticket(oid, number, serial))
+                            continue
                         lost.append((oid, number, serial))
                         break   # first its rescue, then the rest
                     ticket = backlog.scanned(
@@ -105,7 +109,9 @@ class Scanner:
                         tickets.append((ticket, run.due_at))
         for ticket, due_at in tickets:
             runtime.dispatcher.submit(ticket, due_at)
-        return self._rescuer.rescue(connection, lost)
+        # What cannot be rescued rests, and the next look goes by it.
+        self._rescuer.rescue(connection, lost)
+        return bool(lost)
 
     def _load(self, births, oid, number, serial):
         """Return the run, loaded, or None; `_BROKEN` if that fails."""
@@ -147,8 +153,8 @@ class Scanner:
                     run.state == PENDING
                     and executor.isUnderway(ticket, run)):
                 return
-        if is_lost:
-            self._rescuer.rescue(connection, [ticket[:3]])
+        if is_lost and not self._rescuer.rescue(connection, [ticket[:3]]):
+            return
         self._runtime.backlog.elsewhere.discard(ticket)
         executor.returned(ticket, run)
         self._resume(ticket, run)
@@ -159,8 +165,9 @@ class Scanner:
             with ZopeTransaction():
                 run = _find(connection, ticket)
                 is_lost = run is not None and not run.isFinished()
-            if is_lost:
-                self._rescuer.rescue(connection, [ticket[:3]])
+            if is_lost and not self._rescuer.rescue(
+                    connection, [ticket[:3]]):
+                continue
             tickets.discard(ticket)
             self._resume(ticket, run)
 

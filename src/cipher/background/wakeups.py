@@ -22,6 +22,9 @@ import os
 import threading
 from weakref import WeakKeyDictionary
 
+from ZODB.interfaces import IStorageDB
+from zope.interface import implementer
+
 from cipher.background import process
 from cipher.background.contextmanagers import ZopeTransaction
 
@@ -32,6 +35,7 @@ _listeners = WeakKeyDictionary()   # DB -> _Listener, once there was one
 _lock = threading.Lock()
 
 
+@implementer(IStorageDB)
 class _Listener:
     """Stands before the `IStorageDB` of a storage and passes all on.
 
