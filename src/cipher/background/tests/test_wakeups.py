@@ -218,9 +218,14 @@ class WakeTests(ZEOTests):
         declareWorker('work', called.append)
         self.elsewhere(lambda registry: registry.pauseType('work'))
         run_id = self.startElsewhere('work')
-        # Looked at, and put away.
-        waitUntil(lambda: self.status(run_id).state == 'pending'
-                  and not self.runtime.allLive())
+
+        def is_put_away():
+            self.begin()
+            return (self.registry.get(run_id) is not None
+                    and self.status(run_id).state == 'pending'
+                    and not self.runtime.allLive())
+
+        waitUntil(is_put_away, 'the look at the run')
         self.assertEqual(called, [])
         self.elsewhere(lambda registry: registry.pauseType('work', False))
         self.waitFinal(run_id, 'succeeded')
