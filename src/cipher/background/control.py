@@ -95,11 +95,14 @@ class ControlThread(threading.Thread):
     def _turn(self):
         return self._keeper.turn()
 
-    def leave(self):
-        """Write that the process ends in good order; not in this thread."""
+    def leave(self, given_up=()):
+        """Write that the process ends in good order; not in this thread.
+
+        *given_up* is what was live, and writes nothing itself any more.
+        """
         for tries in range(1, LEAVE_TRIES + 1):
             try:
-                return self._keeper.leave()
+                return self._keeper.leave(given_up)
             except Exception as error:
                 if tries < LEAVE_TRIES and isTransient(
                         error, self._runtime.db):

@@ -114,9 +114,11 @@ STUCK_PROCESS = 'stuck-process'
 FAILING_STEP = 'failing-step'
 FAILING_SUBSCRIBER = 'failing-subscriber'
 BROKEN_RUN = 'broken-run'
+FAILING_RESCUE = 'failing-rescue'
+CLOCK_JUMP = 'clock-jump'
 PROBLEMS = (NO_RUNTIME, SILENT_PROCESS, STUCK_PROCESS, FAILING_STEP,
-            BROKEN_RUN, FAILING_SUBSCRIBER, UNRESPONSIVE_RUN, LATE_SCHEDULE,
-            UNDECLARED_TYPE)
+            BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER, CLOCK_JUMP,
+            UNRESPONSIVE_RUN, LATE_SCHEDULE, UNDECLARED_TYPE)
 
 #: What `IAction.verb` may say.
 ACTIONS = ('stop', 'retry', 'remove', 'pause type', 'resume type',
@@ -730,7 +732,8 @@ class IProblem(Interface):
         title=_("Subject"), required=False,
         description="Process id, schedule name, type name or run id, as the "
                     "kind wants; None for no-runtime.  Of failing-step and "
-                    "stuck-process it is the name of the step")
+                    "stuck-process it is the name of the step, of clock-jump "
+                    "the seconds")
     since = Float(title=_("Since"), required=False)
     number = Int(title=_("Runs"), description="Runs that wait for it, or 0")
     process = TextLine(

@@ -19,14 +19,16 @@ import logging
 
 from cipher.background import clock
 from cipher.background import process
+from cipher.background.caretaker import Caretaker
 from cipher.background.census import Census
 from cipher.background.chores import Chores
+from cipher.background.clockwatch import ClockWatch
 from cipher.background.comeback import Comeback
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.heartbeat import BEATS_PER_LEASE
 from cipher.background.homes import Homes
-from cipher.background.interfaces import BROKEN_RUN
+from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RuntimeRefused
@@ -68,8 +70,11 @@ class Keeper:
         self._stops = StopRequests(runtime)
         self._chores = Chores(runtime)
         self._pruner = Pruner(runtime)
+        self.clock_watch = ClockWatch()
+        self._caretaker = Caretaker(self._runtime, self._rescuer)
         self.steps = Steps(runtime, Step('record', self._keep_record), [
-            Step('dead processes', lambda c: self._rescuer.bury(c),
+            Step('clock', self.clock_watch.look),
+            Step('dead processes', self._bury,
                  self._often),
             Step('homes', lambda c: self._homes.turn(c), self._often),
             Step('new runs', lambda c: runtime.looker.look(at_all=True)),
@@ -121,10 +126,20 @@ class Keeper:
         self._write_record(connection)
         return True
 
+    def _bury(self, connection):
+        runtime = self._runtime
+        if not runtime.threads:
+            self._caretaker.turn(connection)
+        elif runtime.is_taking:
+            self._rescuer.bury(connection)
+
     def _prune(self, connection):
         runtime = self._runtime
-        return (runtime.threads and runtime.is_taking
-                and self._pruner.turn(connection))
+        if not self.clock_watch.isSteady():
+            return False
+        if not runtime.threads:
+            return self._caretaker.prune(connection)
+        return runtime.is_taking and self._pruner.turn(connection)
 
     def _write_record(self, connection):
         runtime = self._runtime
@@ -235,26 +250,27 @@ class Keeper:
 
     # The end
 
-    def leave(self):
+    def leave(self, given_up=()):
         """Write that this process ends in good order.
 
-        What still is live is given up: whoever works on it has lost it.
+        What still is live is given up, as *given_up* was: whoever works on it
+        has lost it.
         """
         if not self._is_recorded:
             return
         runtime = self._runtime
         lives = {(live.run_id, live.registry_oid): live
-                 for live in runtime.allLive()}
+                 for live in (*given_up, *runtime.allLive())}
         for live in lives.values():
             live.is_abandoned = True
         note = runtime.note('ends')
         with ZodbConnection(runtime.db) as connection:
             runtime.troubles.doEach(
-                BROKEN_RUN, lives,
+                FAILING_RESCUE, lives,
                 lambda *key: self._give_up(connection, lives[key]), note)
             runtime.troubles.doEach(
-                BROKEN_RUN, [(run_id, oid) for oid, run_id
-                             in runtime.claims()],
+                FAILING_RESCUE,
+                [(run_id, oid) for oid, run_id in runtime.claims()],
                 lambda *key: self._give_back(connection, *key), note)
             with ZopeTransaction(note=note):
                 for place, lane in ownLanes(runtime, connection):
@@ -275,7 +291,8 @@ class Keeper:
     def _give_up(self, connection, live):
         registry = process.findRegistry(connection, live.registry_oid)
         run = registry and registry.getRun(live.lane, live.serial)
-        if run is None or run.isFinished():
+        if run is None or run.isFinished() or run.owner not in (
+                None, self._runtime.id):
             return
         log.warning('Run %s: it works longer than the drain; given up',
                     run.id)

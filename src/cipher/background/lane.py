@@ -36,6 +36,7 @@ from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
 from cipher.background import chunks
+from cipher.background import clock
 from cipher.background.chunks import SPILL
 from cipher.background.chunks import Chunk
 from cipher.background.cursor import Cursor
@@ -118,9 +119,13 @@ class Births(Persistent):
     def timeOfNext(self, now):
         """Return *now* as the creation of the next run.
 
-        Never before that of the last one, if the clock was set back: lists
-        are in the order of these times.
+        Not before that of the last one, if the clock was set back: lists are
+        in the order of these times.  But a clock that was far ahead once does
+        not put all that follows into the future.
         """
+        if clock.isAhead(self.last_at, now):
+            self.last_at = now
+            chunks.comeBack(self.chunks, int(now * 1000000))
         return max(now, self.last_at)
 
     def add(self, run):

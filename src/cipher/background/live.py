@@ -16,6 +16,7 @@ import threading
 from typing import NamedTuple
 
 from cipher.background import clock
+from cipher.background.forks import renewLock
 from cipher.background.runlog import LogBuffer
 from cipher.background.secrets import mask
 from cipher.background.stack import getStack
@@ -79,6 +80,7 @@ class LiveRun:
         self.worker = None
         self.door = None            # the ZodbConnection that it works with
         self.thread_id = None       # the thread it works in
+        self.run_oid = None         # of the run, once it was looked at
         self.started_at = clock.now()
         self.stop = None            # StopRequest
         self.worker_type = None     # IWorkerType; None for hand-made threads
@@ -91,7 +93,7 @@ class LiveRun:
         self.is_unrecorded = False  # its end could not be written
         self.is_lost = False        # the run is another process's by now
         self.conflicts = 0
-        self._lock = threading.Lock()
+        renewLock(self)
 
     @property
     def key(self):

@@ -31,6 +31,7 @@ import transaction
 
 from cipher.background import leases
 from cipher.background import switchboard
+from cipher.background.forks import renewLock
 from cipher.background.lane import Lane
 from cipher.background.spoiled import forgetCaches
 from cipher.background.spoiled import noteServer
@@ -111,7 +112,7 @@ class LanePool:
 
     def __init__(self, registry_oid):
         self.registry_oid = registry_oid
-        self._lock = threading.Lock()
+        renewLock(self)
         self._own = ()        # numbers of lanes that are ours, as is known
         self._last = {}       # number -> serials of its last change by us
         self._leases = {}     # number -> weak reference to a transaction

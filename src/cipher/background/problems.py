@@ -17,6 +17,7 @@ from cipher.background import sight
 from cipher.background import timetable
 from cipher.background.candidates import Wanted
 from cipher.background.interfaces import BROKEN_RUN
+from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NO_RUNTIME
@@ -73,7 +74,7 @@ def _troubles(registry, watch):
     found = [
         (PROBLEMS.index(one.kind), one.since, process, one)
         for process, one in watch.troubles()
-        if one.kind not in (BROKEN_RUN, FAILING_SUBSCRIBER)
+        if one.kind not in (BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER)
         or _may_see(registry, one.subject)]
     for _, _, process, one in sorted(found, key=lambda item: item[:3]):
         yield Problem(one.kind, one.subject, one.since, process=process,

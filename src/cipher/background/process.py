@@ -215,27 +215,43 @@ def machineId():
 
 
 def pidStarted(pid):
-    """Return when the process *pid* began (text), None if it is not alive.
+    """Return when the process *pid* began (text), None if nobody can tell.
     """
     try:
-        with open('/proc/%d/stat' % pid) as stat:
-            # The name, in brackets, may hold anything.
-            fields = stat.read().rpartition(')')[2].split()
-    except OSError:
+        return _read_stat(pid)[1]
+    except (OSError, IndexError):
         return None
+
+
+def _read_stat(pid):
+    """Return (state, begin) of a process, as texts."""
+    with open('/proc/%d/stat' % pid) as stat:
+        # The name, in brackets, may hold anything.
+        fields = stat.read().rpartition(')')[2].split()
     # See proc(5): field 3 is the state, field 22 the start time.
-    return None if fields[0] in 'ZX' else fields[19]
+    return fields[0], fields[19]
 
 
 def isKnownDead(record):
     """Return whether the process of *record* surely is not alive.
 
-    False where nobody can tell from here.
+    False where nobody can tell from here: what cannot be read in ``/proc``,
+    for want of a file descriptor or because it is hidden, says nothing.
     """
     if record.machine is None or record.machine != machineId():
         return False
-    started = pidStarted(record.pid)
-    return started is None or started != record.pid_started
+    try:
+        os.kill(record.pid, 0)   # asks; it sends nothing
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass   # it is there, but another user's
+    try:
+        state, started = _read_stat(record.pid)
+    except (OSError, IndexError):
+        return False
+    # As a zombie, or with a pid that is another one's by now.
+    return state in 'ZX' or record.pid_started not in (None, started)
 
 
 def isKnownAlive(record):

@@ -22,6 +22,7 @@ from cipher.background import process
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
@@ -62,8 +63,6 @@ class Rescuer:
         What they said they worked on is theirs from now on, by the same
         commit: so whoever comes next finds it lost.
         """
-        if not (self._runtime.threads and self._runtime.is_taking):
-            return False
         with ZopeTransaction(note=self._runtime.note('dead processes')):
             directory = process.getDirectory(connection)
             dead = self._census.findDead(directory)
@@ -85,8 +84,7 @@ class Rescuer:
             run = registry and registry.findRun(run_id)
             if run is not None and run.state == PENDING and (
                     run.owner in (None, owner)):
-                run.change(RUNNING, owner=owner, started_at=told[0],
-                           epoch=run.epoch + 1)
+                run.claim(owner, told[0], run.must_not_rerun)
 
     # Runs
 
@@ -100,7 +98,7 @@ class Rescuer:
             sorter = Sorter(self._runtime, connection)
             for place in self._runtime.tickets.lanes():
                 is_more |= self._look_at(connection, sorter, place, lost)
-        self._rescue_all(connection, lost)
+        self.rescueAll(connection, lost)
         return is_more
 
     def _look_at(self, connection, sorter, place, lost):
@@ -135,7 +133,7 @@ class Rescuer:
         """Rescue runs of this process whose end could not be written."""
         unrecorded = self._runtime.unrecorded
         tickets = list(unrecorded)
-        for ticket in self._rescue_all(connection, tickets, True):
+        for ticket in self.rescueAll(connection, tickets, True):
             unrecorded.discard(ticket)
         return False
 
@@ -162,12 +160,12 @@ class Rescuer:
                     live.abandon()
         return False
 
-    def _rescue_all(self, connection, tickets, is_unrecorded=False):
+    def rescueAll(self, connection, tickets, is_unrecorded=False):
         """Rescue the runs of *tickets*; return those of what is settled."""
         by_key = {(ticket.run_id, ticket.registry_oid): ticket
                   for ticket in tickets}
         done = self._runtime.troubles.doEach(
-            BROKEN_RUN, list(by_key),
+            FAILING_RESCUE, list(by_key),
             lambda *key: self._rescue_if_lost(
                 connection, by_key[key], is_unrecorded),
             self._runtime.note('rescue'))
@@ -221,7 +219,9 @@ class Rescuer:
                     run.id, run.owner and ' (%s)' % process.processName(
                         run.owner) or '', state)
         if state == PENDING:
-            run.putBack(interruptions=count)
+            # Attempts are those that ended with an error.
+            run.putBack(interruptions=count,
+                        attempts=run.attempts - (run.state == RUNNING))
             self._runtime.announce(RunRequeuedEvent(run, registry))
         elif state == FAILED:
             registry.finish(

@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """The runtime: the one owner, per process and database, of live workers."""
+import _thread
 import atexit
 import logging
 import os
@@ -34,9 +35,12 @@ from cipher.background.keeper import Keeper
 from cipher.background.looker import Looker
 from cipher.background.obedience import Obedience
 from cipher.background.settings import RuntimeSettings
+from cipher.background.stack import isInSignalHandler
+from cipher.background.steps import Step
 from cipher.background.tickets import LOOK
 from cipher.background.tickets import Tickets
 from cipher.background.troubles import Troubles
+from cipher.background.wakeups import WakeUps
 
 
 log = logging.getLogger(__name__)
@@ -77,9 +81,13 @@ class Runtime(Obedience):
         self._keeper = Keeper(self)
         self._control = ControlThread(self, self._keeper)
         self._heartbeat = Heartbeat(self, self._keeper)
+        self._wakeups = WakeUps(self)
+        self._keeper.steps.add(Step('watch', self._wakeups.look,
+                                    lambda: self.settings.poll))
         self._ender = None                   # the thread that shuts down
         self._gone = threading.Event()       # the shutdown is over
         self._gone_by = 0.0                  # monotonic; surely by then
+        self._is_started = False
         self._is_forked = False
 
     def start(self):
@@ -93,14 +101,20 @@ class Runtime(Obedience):
         try:
             checkDatabase(self.db, self.settings)
             self.executor.start()
+            runlog.install()
+            self._is_started = True
+            self._control.start()
+            self._heartbeat.start()
         except BaseException:
+            self._draining.set()
             self.executor.stop()
+            self._control.end()
+            self._heartbeat.end()
+            self._is_started = False
             switchboard.disconnect(self.db, self)
             raise
-        runlog.install()
         atexit.register(self.shutdown)
-        self._control.start()
-        self._heartbeat.start()
+        self._wakeups.begin()
 
     def report(self):
         """Let other processes know soon what is wrong.  Thread-safe."""
@@ -108,8 +122,9 @@ class Runtime(Obedience):
 
     def listTroubles(self):
         """Return a tuple of `troubles.Trouble`, the worst first."""
-        stuck = self._control.findStuck()
-        return (*([stuck] if stuck else ()), *self.troubles.list())
+        return (*filter(None, (self._control.findStuck(),
+                               self._keeper.clock_watch.trouble())),
+                *self.troubles.list())
 
     def announce(self, event):
         """Send *event* of the control thread: see `announcing.announce`."""
@@ -122,6 +137,7 @@ class Runtime(Obedience):
     def forked(self):
         """In a child after a fork: threads are gone, refuse everything."""
         self._is_forked = True
+        self.tickets.forked()
 
     # Called by any thread
 
@@ -174,6 +190,16 @@ class Runtime(Obedience):
             if ticket is not LOOK:
                 return ticket
             self.looker.look()
+
+    def lanesChanged(self, places):
+        """Another process wrote births of lanes: (registry oid, number).
+
+        Any thread may call; it takes no lock that is held across a load.
+        """
+        if self.threads:
+            self.tickets.mark(places, are_ours=False)
+            if self.tickets.is_hungry or self.hasFreeThread():
+                self._control.wish()   # perhaps there is something to take
 
     def refused(self, ticket):
         """`enter` said False for *ticket*."""
@@ -244,10 +270,15 @@ class Runtime(Obedience):
 
     def shutdown(self, timeout=None):
         """See `~cipher.background.interfaces.IRuntime`."""
-        if self._is_forked:
+        if self._is_forked or not self._is_started:
             return
         if timeout is None:
             timeout = self.settings.drain
+        if isInSignalHandler():
+            # Not by `threading.Thread`: that waits for the new thread, and
+            # the interrupted code may hold a lock which that one needs.
+            _thread.start_new_thread(self.shutdown, (timeout,))
+            return
         me = threading.current_thread()
         with self._lock:
             is_first = not self._draining.is_set()
@@ -277,14 +308,18 @@ class Runtime(Obedience):
         self._control.join(LEAVE_TIMEOUT)
         self._heartbeat.end()
         self._heartbeat.join(LEAVE_TIMEOUT)
-        self.abandonAll()   # even if that cannot be written
+        self._wakeups.end()
+        # Whoever is given up records nothing any more: we do.
+        given_up = self.abandonAll()   # even if that cannot be written
         leaving = threading.Thread(
-            target=self._leave, name='background-end', daemon=True)
+            target=self._leave, args=(given_up,), name='background-end',
+            daemon=True)
         try:
             leaving.start()
             leaving.join(LEAVE_TIMEOUT)
         except RuntimeError:
-            self._leave()   # at its end an interpreter starts no thread
+            # At its end an interpreter starts no thread.
+            self._leave(given_up)
         self._disconnect()
 
     def databaseClosed(self):
@@ -298,13 +333,14 @@ class Runtime(Obedience):
                     'of its runtime; what it worked on is given up', self.name)
         self.executor.stop()
         self._heartbeat.end()
+        self._wakeups.end()
         self.abandonAll()
         self.stopAll()
         self._disconnect()
         self._gone.set()
 
-    def _leave(self):
-        self._control.leave()
+    def _leave(self, given_up=()):
+        self._control.leave(given_up)
 
     def _disconnect(self):
         switchboard.disconnect(self.db, self)

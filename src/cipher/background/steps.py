@@ -70,6 +70,10 @@ class Steps:
         self._away = {}   # name of a step -> the error of its storage
         self.standing = None   # (name, monotonic time) of the step in work
 
+    def add(self, step):
+        """Do *step* as the first of the others, from now on."""
+        self._others.insert(0, step)
+
     def end(self):
         """Begin no further step.  Any thread may call."""
         self._is_over = True

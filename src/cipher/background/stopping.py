@@ -17,7 +17,7 @@ Called by the control thread only.
 """
 from cipher.background import process
 from cipher.background.contextmanagers import ZopeTransaction
-from cipher.background.interfaces import BROKEN_RUN
+from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import RunStoppedEvent
@@ -47,7 +47,7 @@ class StopRequests:
                     elif live.stop is None:
                         live.requestStop(StopRequest(*request))
         runtime.troubles.doEach(
-            BROKEN_RUN, others,
+            FAILING_RESCUE, others,
             lambda *item: self._settle(connection, lanes, *item),
             runtime.note('stop requests'))
 

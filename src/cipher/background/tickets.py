@@ -192,18 +192,25 @@ class Tickets:
 
     # Dirt: lanes that have, or may have, new births
 
-    def mark(self, places):
-        """Let those lanes be looked at.  Fit for any hook."""
-        with self._changed:
-            self._mark(places)
+    def mark(self, places, are_ours=True):
+        """Let those lanes be looked at.  Fit for any hook.
 
-    def _mark(self, places):
+        *are_ours*: this process wrote them.
+        """
+        with self._changed:
+            self._mark(places, are_ours)
+
+    def forked(self):
+        """In a child after a fork: whoever held the lock is not there."""
+        self._changed = threading.Condition(threading.Lock())
+
+    def _mark(self, places, are_ours=True):
         known = [place for place in places if place in self._lanes]
         if known:
             self._dirty.update(known)
             self._changed.notify()
         now = time.monotonic()
-        if len(known) < len(places) and (
+        if are_ours and len(known) < len(places) and (
                 now - self._unknown_at >= UNKNOWN_INTERVAL):
             # Perhaps of a lane that was made just now, and is to be ours.
             self._unknown_at = now

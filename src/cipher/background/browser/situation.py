@@ -22,6 +22,8 @@ from cipher.background.browser.text import cleanText
 from cipher.background.i18n import _
 from cipher.background.i18n import plural
 from cipher.background.interfaces import BROKEN_RUN
+from cipher.background.interfaces import CLOCK_JUMP
+from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import LATE_SCHEDULE
@@ -190,8 +192,17 @@ def _say_failing_step(presenter, problem):
 
 def _say_broken(presenter, problem):
     return (presenter.say(
-        _('Run ${id} cannot be looked after for ${ago}: ${error}.  All else '
-          'goes on; the log says more.'),
+        _('The record of run ${id} cannot be loaded for ${ago}: ${error}.  '
+          'All other runs go on; the log says more.'),
+        id=cleanLine(problem.subject), ago=_ago(presenter, problem),
+        error=cleanLine(problem.error)),
+        cleanLine(problem.subject) + '/index.html', _('Show the run'))
+
+
+def _say_rescue(presenter, problem):
+    return (presenter.say(
+        _('Run ${id} cannot be rescued or stopped for ${ago}: ${error}.  '
+          'All other runs go on; the log says more.'),
         id=cleanLine(problem.subject), ago=_ago(presenter, problem),
         error=cleanLine(problem.error)),
         cleanLine(problem.subject) + '/index.html', _('Show the run'))
@@ -204,6 +215,15 @@ def _say_subscriber(presenter, problem):
         id=cleanLine(problem.subject), ago=_ago(presenter, problem),
         error=cleanLine(problem.error)),
         cleanLine(problem.subject) + '/index.html', _('Show the run'))
+
+
+def _say_jump(presenter, problem):
+    return (presenter.say(
+        _('The clock of process ${name} jumped by ${seconds} seconds ${ago} '
+          'ago.  For an hour nothing is removed for its age.'),
+        name=_say_process(problem), seconds=cleanLine(problem.subject),
+        ago=_ago(presenter, problem)),
+        'processes.html', _('Processes'))
 
 
 def _say_undeclared(presenter, problem):
@@ -223,7 +243,9 @@ _PROBLEMS = {
     STUCK_PROCESS: _say_stuck,
     FAILING_STEP: _say_failing_step,
     BROKEN_RUN: _say_broken,
+    FAILING_RESCUE: _say_rescue,
     FAILING_SUBSCRIBER: _say_subscriber,
+    CLOCK_JUMP: _say_jump,
     UNRESPONSIVE_RUN: _say_unresponsive,
     LATE_SCHEDULE: _say_late,
     UNDECLARED_TYPE: _say_undeclared,

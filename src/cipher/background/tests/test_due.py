@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """Runs that wait for their time: near in memory, far in the database."""
-import unittest
 from unittest import mock
 
 import transaction

@@ -49,7 +49,7 @@ class RescueTests(SiteTests):
 
     def rescue(self, *runs):
         """Rescue these as lost."""
-        self.rescuer._rescue_all(self.connection, [
+        self.rescuer.rescueAll(self.connection, [
             Ticket(self.registry._p_oid, run.lane, run.serial)
             for run in runs])
         transaction.begin()
@@ -117,7 +117,7 @@ class RescueTests(SiteTests):
 
     def test_registry_that_is_gone(self):
         lost = self.makeRunning('host:1:dead')
-        self.rescuer._rescue_all(self.connection, [
+        self.rescuer.rescueAll(self.connection, [
             Ticket(b'\0' * 7 + b'\xff', 1, 1),
             Ticket(self.registry._p_oid, lost.lane, lost.serial)])
         transaction.begin()

@@ -170,7 +170,6 @@ class GraceTests(Ignorant, LiveTests):
         self.assertForgotten()
 
     def test_paused_type_is_not_failed(self):
-        now = time.monotonic()
         self.begin()
         self.registry.pauseType('work')
         transaction.commit()
