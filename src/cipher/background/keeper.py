@@ -29,6 +29,7 @@ from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.heartbeat import BEATS_PER_LEASE
 from cipher.background.homes import Homes
 from cipher.background.interfaces import FAILING_RESCUE
+from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RuntimeRefused
@@ -272,6 +273,8 @@ class Keeper:
                 FAILING_RESCUE,
                 [(run_id, oid) for oid, run_id in runtime.claims()],
                 lambda *key: self._give_back(connection, *key), note)
+            with runtime.troubles.guard(FAILING_STEP, 'cursors'):
+                self._spill.write(connection)
             with ZopeTransaction(note=note):
                 for place, lane in ownLanes(runtime, connection):
                     writePosition(lane, *runtime.tickets.position(place))
