@@ -31,8 +31,8 @@ from cipher.background.cursor import TYPE
 from cipher.background.cursor import urgencyOf
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import FAILED
-from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import RunFailedEvent
 from cipher.background.process import findRegistry
 from cipher.background.process import getDirectory

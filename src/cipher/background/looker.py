@@ -26,6 +26,7 @@ from cipher.background.sorting import LOST
 from cipher.background.sorting import Sorter
 from cipher.background.tickets import AWAY
 
+
 #: Seconds.  After failures in a row nobody looks for longer.
 FAILURE_PAUSE = 5.0
 

@@ -34,8 +34,8 @@ from cipher.background.tests.administration_support import AdministrationTests
 from cipher.background.tests.administration_support import another
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
-from cipher.background.tickets import Tickets
 from cipher.background.thread import BackgroundWorkerThread
+from cipher.background.tickets import Tickets
 
 
 DAY = 86400.0
