@@ -73,6 +73,7 @@ from cipher.background.tests.model_support import Cluster
 from cipher.background.tests.model_support import Killed
 from cipher.background.tests.support import SiteTests
 from cipher.background.thread import BackgroundWorkerThread
+from cipher.background.uniqueness import STALE_FOR
 from cipher.background.uniqueness import claimKey
 from cipher.background.watch import Watch
 
@@ -876,6 +877,8 @@ class Machine(RuleBasedStateMachine):
             assert not process.runtime.allLive()
             assert not backlog._waiting, backlog._waiting
             assert not backlog._given and not backlog.elsewhere
+            process.prune()   # it sees which claims are stale
+            cluster.advance(STALE_FOR)
             process.prune()
         for run_id in set(self.kept) - set(self._begin()):
             self.known[run_id].is_gone = True
