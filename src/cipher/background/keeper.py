@@ -17,6 +17,7 @@ Called by the control thread only.  Each step is one short transaction; one
 that conflicts is left to the next turn.
 """
 import logging
+import time
 
 from cipher.background import clock
 from cipher.background import process
@@ -26,6 +27,7 @@ from cipher.background.census import Census
 from cipher.background.chores import Chores
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.installation import rememberRegistries
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RuntimeRefused
@@ -39,6 +41,9 @@ log = logging.getLogger(__name__)
 #: Seconds.  What lives shorter than this is not told to other processes.
 LIVE_AFTER = 1.0
 
+#: Seconds between two looks for registries of imported and copied sites.
+LOOK_INTERVAL = 600.0
+
 
 class Keeper:
     """Keeps the records of one runtime."""
@@ -48,6 +53,7 @@ class Keeper:
         self._is_recorded = False
         self._told_live = {}    # what LiveRuns says; None: not known
         self._told_load = None
+        self._look_at = time.monotonic()   # for unknown registries
         self.unrecorded = set()   # tickets of runs that could not tell
         self._scanner = Scanner(runtime)
         self._census = Census(runtime)
@@ -64,6 +70,7 @@ class Keeper:
         Return whether to look again at once.
         """
         with ZodbConnection(self._runtime.db) as connection:
+            self._look_for_registries(connection)
             with ZopeTransaction():
                 directory = process.getDirectory(connection)
                 if directory is None:
@@ -82,6 +89,13 @@ class Keeper:
                 self._chores.turn(connection)
                 is_more |= self._pruner.turn(connection)
             return is_more
+
+    def _look_for_registries(self, connection):
+        now = time.monotonic()
+        if now >= self._look_at and self._runtime.threads:
+            with ZopeTransaction(note=self._runtime.note('registries')):
+                rememberRegistries(connection)
+            self._look_at = now + LOOK_INTERVAL
 
     def _keep_record(self, connection):
         """Have a record that says what we are; obey what it asks for."""

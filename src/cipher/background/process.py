@@ -25,10 +25,8 @@ from persistent.wref import WeakRef
 
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import InvalidDatabase
+from cipher.background.reference import ROOT_KEY
 from cipher.background.reference import isInPlace
-
-
-ROOT_KEY = 'cipher.background'
 
 
 class Beat(Persistent):
@@ -99,6 +97,7 @@ class Directory(Persistent):
     """In the root of a database: its registries and its processes."""
 
     def __init__(self):
+        self.mark = os.urandom(8)     # see reference.databaseMark
         self.registries = OOBTree()   # oid -> weak reference
         self.processes = OOBTree()    # id -> ProcessRecord
         self.slots = OOBTree()        # worker type -> slots.Slots
@@ -157,6 +156,19 @@ def getDirectory(connection, create=False):
             'its root, got a %s; give that another name, or remove it'
             % (ROOT_KEY, type(directory).__name__))
     return directory
+
+
+def makeKnown(registry):
+    """Let the directory know of *registry*; return whether that is news.
+
+    Joins the open transaction.  A registry that came with an import or a copy
+    of its site is in no directory until then.
+    """
+    directory = getDirectory(registry._p_jar, create=True)
+    if registry._p_oid in directory.registries:
+        return False
+    directory.addRegistry(registry)
+    return True
 
 
 def newProcessId(host, pid):

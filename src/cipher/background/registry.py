@@ -54,6 +54,7 @@ from cipher.background.uniqueness import onceKey
 from cipher.background.watch import Watch
 from cipher.background.workertype import getWorkerType
 
+
 #: A start that makes a claim writes the claims of one bucket.
 CLAIM_BUCKETS = 256
 

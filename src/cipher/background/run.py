@@ -157,7 +157,10 @@ class WorkerRun(Persistent, _RunState):
 
     @property
     def context(self):
-        return resolve(self.reference)
+        jar = self._p_jar
+        if jar is None and self._v_parent is not None:
+            jar = self._v_parent._p_jar
+        return resolve(self.reference, jar)
 
     def countTouches(self):
         """Return how many starts this run stood for so far.
