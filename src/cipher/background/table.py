@@ -65,9 +65,13 @@ class Table(Persistent, MutableMapping):
     def __len__(self):
         return sum(len(bucket) - 1 for bucket in self._buckets)
 
-    def walk(self, begin=0):
-        """Yield (number of the bucket, key, value), from that bucket on."""
-        for number, bucket in enumerate(self._buckets[begin:], begin):
+    def size(self):
+        """Return the number of the buckets."""
+        return len(self._buckets)
+
+    def walk(self, begin=0, end=None):
+        """Yield (number of the bucket, key, value) of these buckets."""
+        for number, bucket in enumerate(self._buckets[begin:end], begin):
             for key, value in bucket.items():
                 if key is not None:
                     yield number, key, value

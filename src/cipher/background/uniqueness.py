@@ -43,6 +43,9 @@ NOWHERE = b'none'
 KEPT_FOR = 86400.0   # seconds
 STALE_FOR = 30.0     # seconds
 
+#: Of the table of claims so many buckets are looked at, and loaded, at once.
+BUCKETS = 32
+
 
 def claimKey(unique, type_name, reference, input):
     """Return the key of the claim of such a run; None: it makes none."""
@@ -105,7 +108,8 @@ def staleClaims(registry, limit, begin, seen):
     stale = []
     now = clock.now()
     last = begin
-    for looks, (number, key, place) in enumerate(registry.claims.walk(begin)):
+    for looks, (number, key, place) in enumerate(
+            registry.claims.walk(begin, begin + BUCKETS)):
         if looks >= limit and number != last:
             return stale, number
         last = number
@@ -121,4 +125,5 @@ def staleClaims(registry, limit, begin, seen):
         elif now - since >= STALE_FOR:
             stale.append(key)
             del seen[key]
-    return stale, None
+    end = begin + BUCKETS
+    return stale, end if end < registry.claims.size() else None

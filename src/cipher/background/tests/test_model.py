@@ -66,6 +66,7 @@ from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotStoppable
 from cipher.background.interfaces import Snooze
 from cipher.background.process import getDirectory
+from cipher.background.registry import CLAIM_BUCKETS
 from cipher.background.tests.live_support import Counter
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.model_support import Actor
@@ -73,6 +74,7 @@ from cipher.background.tests.model_support import Cluster
 from cipher.background.tests.model_support import Killed
 from cipher.background.tests.support import SiteTests
 from cipher.background.thread import BackgroundWorkerThread
+from cipher.background.uniqueness import BUCKETS
 from cipher.background.uniqueness import STALE_FOR
 from cipher.background.uniqueness import claimKey
 from cipher.background.watch import Watch
@@ -877,9 +879,11 @@ class Machine(RuleBasedStateMachine):
             assert not process.runtime.allLive()
             assert not backlog._waiting, backlog._waiting
             assert not backlog._given and not backlog.elsewhere
-            process.prune()   # it sees which claims are stale
+            for _ in range(CLAIM_BUCKETS // BUCKETS):
+                process.prune()   # it sees which claims are stale
             cluster.advance(STALE_FOR)
-            process.prune()
+            for _ in range(CLAIM_BUCKETS // BUCKETS):
+                process.prune()
         for run_id in set(self.kept) - set(self._begin()):
             self.known[run_id].is_gone = True
         registry = self.registry
