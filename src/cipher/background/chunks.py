@@ -136,6 +136,14 @@ def drop(chunks, keys):
     return len(keys)
 
 
+def comeBack(chunks, moment):
+    """Let no chunk be of a later moment: a clock was wrong for a while."""
+    key = _floor(chunks, None)
+    while key is not None and chunks[key].moment > moment:
+        chunks[key].moment = moment
+        key = _floor(chunks, key - 1)
+
+
 def _floor(chunks, key):
     try:
         return chunks.maxKey() if key is None else chunks.maxKey(key)

@@ -23,6 +23,16 @@ def now():
     return _clock()
 
 
+#: Seconds.  What only grows follows a clock that was set back by so much at
+#: most.  A time further ahead was written by a clock that was wrong.
+LEAP = 3600.0
+
+
+def isAhead(moment, now):
+    """Return whether *moment*, which is over, was told by a wrong clock."""
+    return moment > now + LEAP
+
+
 def setClock(clock=None):
     """Let `now` ask *clock*, a function; None: the clock of the machine."""
     global _clock

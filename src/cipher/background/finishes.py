@@ -19,6 +19,7 @@ import struct
 
 from persistent import Persistent
 
+from cipher.background import clock
 from cipher.background.chunks import SPILL
 from cipher.background.chunks import Chunk
 from cipher.background.chunks import walkDown
@@ -101,7 +102,10 @@ class Finishes(Persistent):
 
         Return whether the head spilled.
         """
-        self.last_key = max(self.last_key + 1, int(run.finished_at * 1000000))
+        now = int(run.finished_at * 1000000)
+        if clock.isAhead(self.last_key / 1000000, run.finished_at):
+            self._come_back(now)
+        self.last_key = max(self.last_key + 1, now)
         took = -1.0
         if run.started_at is not None:
             took = max(0.0, run.finished_at - run.started_at)
@@ -111,6 +115,36 @@ class Finishes(Persistent):
         if len(self.tail) >= SPILL * self._packing.size:
             self.spill()
         return not self.tail
+
+    def _come_back(self, now):
+        """Give entries of a clock that was far ahead keys of the past.
+
+        Right after the last one that was right: so they keep their order, and
+        grow old as all others.
+        """
+        self.spill()
+        wrong = []   # first keys of chunks, the last first
+        key = self.chunks.maxKey() if self.chunks else None
+        while key is not None and self._last_of(self.chunks[key]) > now:
+            wrong.append(key)
+            below = self.chunks.keys(max=key, excludemax=True)
+            key = below[-1] if below else None
+        last = 0 if key is None else self._last_of(self.chunks[key])
+        for key in reversed(wrong):
+            chunk = self.chunks[key]
+            entries = []
+            for number, *rest in self._packing.iter_unpack(chunk.entries):
+                last = number if last < number <= now else last + 1
+                entries.append((last, *rest))
+            chunk.entries = b''.join(
+                self._packing.pack(*entry) for entry in entries)
+            del self.chunks[key]
+            self.chunks[entries[0][0]] = chunk
+        self.last_key = last
+        self.stats.comeBack(now)
+
+    def _last_of(self, chunk):
+        return self._packing.unpack(chunk.entries[-self._packing.size:])[0]
 
     def spill(self):
         """Put what stands in the head into a chunk."""

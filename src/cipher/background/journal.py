@@ -67,13 +67,31 @@ def record(registry, verb, subject, asked):
     # By the time: two that begin alike have different numbers.
     number = int(action.at * 1000000)
     if actions:
-        number = max(number, actions.maxKey() + 1)
+        last = actions.maxKey()
+        if clock.isAhead(last / 1000000, action.at):
+            last = _come_back(actions, number)
+        number = max(number, last + 1)
     actions[number] = tuple(action)
     if len(actions) > LIMIT + SURPLUS:
         for oldest in list(actions.keys())[:-LIMIT]:
             del actions[oldest]
     if registry._p_jar is not None:
         _note(registry._p_jar.transaction_manager.get(), action)
+
+
+def _come_back(actions, now):
+    """Give actions of a clock that was far ahead keys of the past.
+
+    Return the last key.  The actions say their times themselves.
+    """
+    wrong = [(key, actions[key])
+             for key in actions.keys(min=now, excludemin=True)]
+    for key, _ in wrong:
+        del actions[key]
+    last = actions.maxKey() if actions else 0
+    for last, (_, action) in enumerate(wrong, last + 1):
+        actions[last] = action
+    return last
 
 
 def listActions(registry, limit, before):

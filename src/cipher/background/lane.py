@@ -20,10 +20,10 @@ written by one thread at a time in the normal course::
      +-- writer     which process writes births and finishes: see `leases`
      +-- births     runs born here, by serial; written by whoever starts
      +-- finishes   what its writer finished; written by whoever finishes
-     +-- cursor     how far its consumer came; written by the consumer alone
-     +-- pruned     counts of what was removed; written by the consumer alone
+     +-- cursor     how far its home came; written by the home alone
+     +-- waiting    what cannot begin for now; written by the home alone
+     +-- pruned     counts of what was removed; written by the home alone
      +-- emptied    which chunks are empty; written by pruners
-     +-- due        what waits for its time; written by the consumer alone
 
 New entries gather in the head (``tail``) and spill, `SPILL` at a time, into a
 chunk that a tree refers to: a start or finish writes the head only.
@@ -36,10 +36,11 @@ from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
 from cipher.background import chunks
+from cipher.background import clock
 from cipher.background.chunks import SPILL
 from cipher.background.chunks import Chunk
 from cipher.background.cursor import Cursor
-from cipher.background.cursor import Due
+from cipher.background.cursor import Waiting
 from cipher.background.finishes import Finishes
 from cipher.background.finishes import Pruned
 from cipher.background.leases import Writer
@@ -118,9 +119,13 @@ class Births(Persistent):
     def timeOfNext(self, now):
         """Return *now* as the creation of the next run.
 
-        Never before that of the last one, if the clock was set back: lists
-        are in the order of these times.
+        Not before that of the last one, if the clock was set back: lists are
+        in the order of these times.  But a clock that was far ahead once does
+        not put all that follows into the future.
         """
+        if clock.isAhead(self.last_at, now):
+            self.last_at = now
+            chunks.comeBack(self.chunks, int(now * 1000000))
         return max(now, self.last_at)
 
     def add(self, run):
@@ -290,7 +295,7 @@ class Lane(Persistent):
         self.births = Births()
         self.finishes = Finishes()
         self.cursor = Cursor()
-        self.due = Due()
+        self.waiting = Waiting()
         self.pruned = Pruned()
         self.emptied = Emptied()
 

@@ -32,6 +32,7 @@ import transaction
 from cipher.background import leases
 from cipher.background import process
 from cipher.background import switchboard
+from cipher.background.forks import renewLock
 from cipher.background.lane import Lane
 from cipher.background.spoiled import forgetCaches
 from cipher.background.spoiled import noteServer
@@ -61,7 +62,7 @@ class _Lease:
         # This transaction makes this process its writer.
         self.is_new = bool(lane.writer._p_changed) or (
             lane.writer._p_jar is None)
-        self.born = {}   # serial -> (priority, created_at, due_at), in order
+        self.born = 0   # number of runs
         self.setLane(lane)
 
     def setLane(self, lane):
@@ -112,7 +113,7 @@ class LanePool:
 
     def __init__(self, registry_oid):
         self.registry_oid = registry_oid
-        self._lock = threading.Lock()
+        renewLock(self)
         self._own = ()        # numbers of lanes that are ours, as is known
         self._last = {}       # number -> serials of its last change by us
         self._leases = {}     # number -> weak reference to a transaction
@@ -135,9 +136,7 @@ class LanePool:
         txn.addAfterCommitHook(self._leased, (held,))
         txn.addAfterAbortHook(self._leased, (False, held))
         for _ in range(number - len(own)):
-            lane = self._lease(registry, txn, me, former, alive, False,
-                               lambda lane: lane.cursor.owner in (None, me.id)
-                               or lane.cursor.owner not in alive)
+            lane = self._lease(registry, txn, me, former, alive, False)
             held.append(lane.number)
         return own + held
 
@@ -257,12 +256,11 @@ class LanePool:
         preferred = getattr(self._local, 'number', None)
         return (preferred, *own) if preferred in own else own
 
-    def _lease(self, registry, txn, me, former, alive, is_second_try,
-               isFit=lambda lane: True):
+    def _lease(self, registry, txn, me, former, alive, is_second_try):
         """Make this process the writer of one more lane; return that."""
         if not is_second_try:
             for lane in leases.freeLanes(registry, former, alive):
-                if isFit(lane) and self._hold(lane, txn):
+                if self._hold(lane, txn):
                     lane.writer.become(me)
                     return lane
         # Whoever leased the same lane at the same time has it now.
@@ -270,8 +268,6 @@ class LanePool:
             lane = Lane(leases.newNumber(registry))
             if self._hold(lane, txn):
                 lane.writer.become(me)
-                if me.has_runtime:
-                    lane.cursor.owner = me.id
                 registry.lanes[lane.number] = lane
                 return lane
 
@@ -322,9 +318,7 @@ class LanePool:
             self._know([number])
             switchboard.wake(db)   # the registry may be new, too
         if success and lease.born:
-            switchboard.wake(db, [
-                (self.registry_oid, number, serial, *values)
-                for serial, values in lease.born.items()])
+            switchboard.wake(db, [(self.registry_oid, number)])
 
     def _aborted(self, lease):
         with self._lock:

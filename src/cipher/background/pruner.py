@@ -27,11 +27,12 @@ where it ended before: it loads little more than what it removes.
 import heapq
 import time
 from collections import Counter
+from functools import partial
 
 from cipher.background import clock
-from cipher.background.backlog import eachLane
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.pool import getPool
+from cipher.background.spill import ownLanes
 from cipher.background.uniqueness import staleClaims
 from cipher.background.workertype import queryWorkerType
 
@@ -60,8 +61,10 @@ _DAY = 86400.0
 class Pruner:
     """Prunes the lanes of one runtime, in the control thread."""
 
-    def __init__(self, runtime):
+    def __init__(self, runtime, each_lane=None):
         self._runtime = runtime
+        # Yields (place, lane) of those to prune.
+        self._each_lane = each_lane or partial(ownLanes, runtime)
         now = time.monotonic()
         self._next = now + INTERVAL
         self._next_quick = now + QUICK_INTERVAL
@@ -88,7 +91,7 @@ class Pruner:
         """
         runtime = self._runtime
         lanes = {}
-        for oid, _, lane in eachLane(runtime.backlog, connection):
+        for (oid, _), lane in self._each_lane(connection):
             lanes.setdefault(oid, []).append(lane)
         is_more = False
         for oid, own in lanes.items():

@@ -19,6 +19,7 @@ from ZODB.POSException import ConflictError
 from zope.component import queryUtility
 from zope.event import notify
 
+from cipher.background import process
 from cipher.background import runlog
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
@@ -195,16 +196,16 @@ class RunRecorder(WorkObserver):
         found_in, registry, run = self._found
         if found_in is connection:
             return registry, run
-        try:
-            registry = connection.get(self.live.registry_oid)
-            run = registry.getRun(self.live.lane, self.live.serial)
-        except KeyError:
+        registry = process.findRegistry(connection, self.live.registry_oid)
+        if registry is None:
             self.live.is_lost = True
             raise RunLost('run %r: the registry was removed'
-                          % self.live.run_id) from None
+                          % self.live.run_id)
+        run = registry.getRun(self.live.lane, self.live.serial)
         if run is None:
             self.live.is_lost = True
             raise RunLost('run %r was removed' % self.live.run_id)
+        self.live.run_oid = run._p_oid
         self._found = connection, registry, run
         return registry, run
 

@@ -108,6 +108,7 @@ class LoopRecorder(RunRecorder):
     def done(self, worker, connection, result):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         self._check_fence(self._find(connection)[1])
+        _fence_all(connection)
         self._error = None
 
     def failed(self, worker, connection, error):
@@ -122,6 +123,7 @@ class LoopRecorder(RunRecorder):
         run = self._find(connection)[1]
         self._check_fence(run)
         connection.readCurrent(run)
+        _fence_all(connection)
 
     def cleanupFailed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
@@ -154,3 +156,13 @@ class LoopRecorder(RunRecorder):
                    RunSucceededEvent)
         else:
             self._write_error(registry, run, error)
+
+
+def _fence_all(connection):
+    """Let whatever the open transaction commits depend on the run.
+
+    What *connection* depends on by ``readCurrent`` is looked at only if it
+    takes part itself: the work may have changed another database alone.
+    """
+    if connection.transaction_manager.get()._resources:
+        connection._register()

@@ -132,17 +132,17 @@ def putOff(live, run, registry, delay, **values):
     notify(RunRequeuedEvent(run, registry))
 
 
-def writeInterruption(registry, run, must_not_rerun):
+def writeInterruption(registry, run, must_not_rerun, send=notify):
     """Write that the process of *run* ended in good order while it ran.
 
     It waits again, or is interrupted where it *must_not_rerun*; neither the
-    attempt nor an interruption is counted.
+    attempt nor an interruption is counted.  *send* sends the event.
     """
     if must_not_rerun:
-        registry.finish(run, INTERRUPTED, RunInterruptedEvent)
+        registry.finish(run, INTERRUPTED, RunInterruptedEvent, send)
     else:
         run.putBack(attempts=run.attempts - (run.state == RUNNING))
-        notify(RunRequeuedEvent(run, registry))
+        send(RunRequeuedEvent(run, registry))
 
 
 def addCleanupTraceback(live, run, error):

@@ -118,6 +118,9 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
             raise ValueError(
                 'delay: expected at most %d seconds, got %r; start it later'
                 % (LONGEST_DELAY, delay))
+        if priority is not None and not isinstance(priority, int):
+            raise ValueError(
+                'priority: expected a whole number, got %.60r' % (priority,))
         return self._start(name, context, input or {}, None, delay, unique,
                            priority)
 
@@ -169,7 +172,7 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         if claim is not None:
             run.touches = Length()
         if lease is not None:
-            lease.born[run.serial] = run.priority, run.created_at, run.due_at
+            lease.born += 1
         run._v_parent = self
         lane.bear(run)
         if claim is not None:
@@ -183,12 +186,13 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         txn = self._p_jar.transaction_manager.get()
         return getPool(self._p_jar.db(), self._p_oid).checkOut(self, txn)
 
-    def finish(self, run, state, event, **values):
-        """Finish *run* in the open transaction and tell so by *event*.
+    def finish(self, run, state, event, send=notify, **values):
+        """Finish *run* in the open transaction; *send* an event of it.
 
-        For this package.  Raise `IllegalTransition`.
+        *event* makes the event.  For this package.  Raise
+        `IllegalTransition`.
         """
         run.change(state, finished_at=clock.now(), **values)
         self.checkOut().lane.finish(run)
         run._v_parent = self
-        notify(event(run, self))
+        send(event(run, self))

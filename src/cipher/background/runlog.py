@@ -17,6 +17,7 @@ import sys
 import threading
 from collections import deque
 
+from cipher.background.forks import renewLock
 from cipher.background.text import CUT
 from cipher.background.text import clean
 
@@ -37,7 +38,7 @@ class LogBuffer:
         self._tail = deque()
         self._tail_size = 0
         self._is_cut = False
-        self._lock = threading.Lock()
+        renewLock(self)
 
     def add(self, line):
         """Add *line* (text), cleaned."""

@@ -35,6 +35,11 @@ def isTransient(error, db):
             or spoils(error))   # the next try takes the next oid
 
 
+def isClosed(db):
+    """Return whether *db*, a `ZODB.DB.DB`, was closed."""
+    return 'storage' not in vars(db)   # its class has one for documentation
+
+
 def _is_of_zeo(error, storage):
     return type(storage).__module__.startswith('ZEO.') and _is_a(
         error, 'ServerException')

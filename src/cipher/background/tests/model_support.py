@@ -19,7 +19,6 @@ out works in threads of its own, but only one thread goes at a time: a worker
 stops at each `pause`, until it is told to go on, or dies there.
 """
 import itertools
-import queue
 import threading
 import weakref
 from contextlib import contextmanager
@@ -42,8 +41,8 @@ from cipher.background.tests.support import LIMIT
 
 #: Modules that ask for the time that passes; those that really wait are not
 #: among them.
-_TIMED = ('adoption', 'atwork', 'candidates', 'census', 'dispatcher',
-          'listing', 'offers', 'pruner', 'recorder', 'shelves', 'workloop')
+_TIMED = ('atwork', 'candidates', 'census', 'comeback', 'listing', 'pruner',
+          'recorder', 'spill', 'taker', 'tickets', 'workloop')
 
 NOW = 1800000000.0
 
@@ -163,15 +162,20 @@ class Process:
             and cluster.time.seconds - other.beaten_at > cluster.lease
             for other in cluster.processes)
         with self.here():
-            is_more = self.runtime._keeper.turn(True)
-            self.runtime.dispatcher.submitDue()
-        return is_more
+            return self.runtime._keeper.turn(True)
 
     def beat(self):
         """Beat, and tell what is live."""
         with self.here():
-            self.runtime._keeper.beat()
-            self.runtime._keeper.tellLive()
+            keeper = self.runtime._keeper
+            keeper.beat()
+            connection = self._cluster.db.open()
+            try:
+                keeper.tellLive(connection)
+                keeper.writeCursors(connection)
+            finally:
+                transaction.abort()
+                connection.close()
         self.beaten_at = self._cluster.time.seconds
 
     def prune(self):
@@ -193,14 +197,11 @@ class Process:
         runtime = self.runtime
         if runtime.is_draining or not self.hasFreeThread():
             return False
-        while True:
-            try:
-                ticket = runtime.executor._queue.get_nowait()[1]
-            except queue.Empty:
-                return False
-            with self.here():
-                if runtime.begun(ticket):
-                    break
+        with self.here():
+            runtime.looker.look()
+        ticket = runtime.tickets.poll()
+        if ticket is None:
+            return False
         actor = Actor(lambda: self._carry_out(ticket))
         self.actors.append(actor)
         self.resume(actor)

@@ -131,7 +131,7 @@ class RestartTests:
 
     def test_row_15_storage_is_away_for_longer_than_the_lease(self):
         # Who pauses for longer than its lease is dead for the other one.
-        self.patch('cipher.background.control.FAILURE_PAUSE', 1.0)
+        self.patch('cipher.background.troubles.FAILURE_PAUSE', 1.0)
         other = self.act()
         run_id, = other.start('rerun')
         self.waitInside()

@@ -396,12 +396,14 @@ class LaneTests(unittest.TestCase):
 
     def test_cursor_begins_at_the_first_serial(self):
         cursor = Cursor()
-        self.assertEqual((cursor.owner, cursor.position), (None, 1))
-        self.assertEqual(cursor.position, Births().next_serial)
-        cursor.owner, cursor.position = 'me', 5
+        self.assertEqual((cursor.home, cursor.low, cursor.stragglers),
+                         (None, 1, ()))
+        self.assertEqual(cursor.low, Births().next_serial)
+        cursor.home, cursor.low, cursor.stragglers = 'me', 5, (3,)
         copy = Cursor.__new__(Cursor)
         copy.__setstate__(cursor.__getstate__())
-        self.assertEqual((copy.owner, copy.position), ('me', 5))
+        self.assertEqual((copy.home, copy.low, copy.stragglers),
+                         ('me', 5, (3,)))
 
     def test_chunk_is_stored_with_its_totals(self):
         chunk = Chunk((1, None, 2), [7, 2 ** 40], 5)

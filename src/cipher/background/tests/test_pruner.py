@@ -57,11 +57,12 @@ class PrunerTests(FileSiteTests):
             declareWorker(name, lambda worker: None)
 
     def makePruner(self, numbers):
-        """Return a pruner of a runtime that consumes these lanes."""
+        """Return a pruner of a runtime that is the home of these lanes."""
         runtime = Runtime(self.db, RuntimeSettings(threads=0))
         for number in numbers:
-            runtime.backlog.addLane(
-                self.registry._p_oid, number, 1, 1, False)
+            runtime.tickets.addLane((self.registry._p_oid, number), 1, ())
+            self.registry.lanes[number].cursor.home = runtime.id
+        transaction.commit()
         return Pruner(runtime)
 
     def makeRuns(self, number, type='work', apart=0.0, state=SUCCEEDED):

@@ -20,7 +20,6 @@ from ZODB.POSException import ConflictError
 
 from cipher.background import pruner
 from cipher.background import services
-from cipher.background.backlog import Backlog
 from cipher.background.finishes import SPILL
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
@@ -36,6 +35,7 @@ from cipher.background.tests.administration_support import another
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.thread import BackgroundWorkerThread
+from cipher.background.tickets import Tickets
 
 
 DAY = 86400.0
@@ -56,10 +56,12 @@ class RemoveTests(AdministrationTests):
         """Prune all lanes once, as a runtime would."""
         transaction.commit()
         runtime = SimpleNamespace(
-            backlog=Backlog(), note=lambda what: what, db=self.db)
+            tickets=Tickets(), note=lambda what: what, db=self.db, id='home')
         for lane in self.registry.lanes.values():
-            runtime.backlog.addLane(
-                self.registry._p_oid, lane.number, 1, 1, False)
+            runtime.tickets.addLane(
+                (self.registry._p_oid, lane.number), 1, ())
+            lane.cursor.home = 'home'
+        transaction.commit()
         pruner = Pruner(runtime)
         while pruner.prune(self.connection):
             pass
