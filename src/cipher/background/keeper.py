@@ -16,6 +16,7 @@
 Called by the control thread, but for `Keeper.beat`.
 """
 import logging
+import time
 
 from cipher.background import clock
 from cipher.background import process
@@ -28,6 +29,7 @@ from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.heartbeat import BEATS_PER_LEASE
 from cipher.background.homes import Homes
+from cipher.background.installation import rememberRegistries
 from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import INTERRUPTED
@@ -50,6 +52,9 @@ log = logging.getLogger(__name__)
 #: Seconds.  What lives shorter than this is not told to other processes.
 LIVE_AFTER = 1.0
 
+#: Seconds between two looks for registries of imported and copied sites.
+LOOK_INTERVAL = 600.0
+
 #: Seconds between two looks at what is live, to tell other processes of it.
 TELL_INTERVAL = 3.0
 
@@ -62,6 +67,7 @@ class Keeper:
         self._is_recorded = False
         self._left = set()      # keys of what works in lanes that we left
         self._told_live = {}    # what LiveRuns says; None: not known
+        self._look_at = 0.0     # monotonic; for unknown registries
         self._census = Census(runtime)
         self._rescuer = Rescuer(runtime, self._census)
         self._homes = Homes(runtime, self._tell)
@@ -75,6 +81,7 @@ class Keeper:
         self._caretaker = Caretaker(self._runtime, self._rescuer)
         self.steps = Steps(runtime, Step('record', self._keep_record), [
             Step('clock', self.clock_watch.look),
+            Step('registries', self._look_for_registries),
             Step('dead processes', self._bury,
                  self._often),
             Step('homes', lambda c: self._homes.turn(c), self._often),
@@ -109,6 +116,15 @@ class Keeper:
         """
         return self.steps.turn(is_full)
 
+    def _look_for_registries(self, connection):
+        """Let the directory know of imported and copied sites, now and then.
+        """
+        now = time.monotonic()
+        if now >= self._look_at and self._runtime.threads:
+            self._look_at = now + LOOK_INTERVAL
+            with ZopeTransaction(note=self._runtime.note('registries')):
+                rememberRegistries(connection)
+
     def _keep_record(self, connection):
         """Have a record that says what we are; obey what it asks for.
 
@@ -116,8 +132,11 @@ class Keeper:
         """
         with ZopeTransaction():
             directory = process.getDirectory(connection)
-            if directory is None:
-                return False
+        if directory is None:
+            # Unless it came with an import: the next turn sees that.
+            self._look_for_registries(connection)
+            return False
+        with ZopeTransaction():
             tickets = self._runtime.tickets
             known = {oid for oid, _ in tickets.lanes()}
             if tickets.takeUnknown() or any(

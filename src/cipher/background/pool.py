@@ -30,6 +30,7 @@ import weakref
 import transaction
 
 from cipher.background import leases
+from cipher.background import process
 from cipher.background import switchboard
 from cipher.background.forks import renewLock
 from cipher.background.lane import Lane
@@ -232,6 +233,7 @@ class LanePool:
 
     def _choose(self, registry, txn):
         noteServer(registry._p_jar.db())
+        process.makeKnown(registry)
         me, former, alive = leases.identify(registry._p_jar)
         for number in self._in_order():
             lane = registry.lanes.get(number)
@@ -314,6 +316,7 @@ class LanePool:
         self._local.has_failed = lease.is_new and not success
         if success and lease.is_new:
             self._know([number])
+            switchboard.wake(db)   # the registry may be new, too
         if success and lease.born:
             switchboard.wake(db, [(self.registry_oid, number)])
 

@@ -26,10 +26,8 @@ from ZODB.POSException import POSKeyError
 
 from cipher.background.interfaces import STUCK_PROCESS
 from cipher.background.interfaces import InvalidDatabase
+from cipher.background.reference import ROOT_KEY
 from cipher.background.reference import isInPlace
-
-
-ROOT_KEY = 'cipher.background'
 
 
 class Beat(Persistent):
@@ -107,6 +105,7 @@ class Directory(Persistent):
     """In the root of a database: its registries and its processes."""
 
     def __init__(self):
+        self.mark = os.urandom(8)     # see reference.databaseMark
         self.registries = OOBTree()   # oid -> weak reference
         self.processes = OOBTree()    # id -> ProcessRecord
         self.slots = OOBTree()        # worker type -> slots.Slots
@@ -184,6 +183,19 @@ def getDirectory(connection, create=False):
             'its root, got a %s; give that another name, or remove it'
             % (ROOT_KEY, type(directory).__name__))
     return directory
+
+
+def makeKnown(registry):
+    """Let the directory know of *registry*; return whether that is news.
+
+    Joins the open transaction.  A registry that came with an import or a copy
+    of its site is in no directory until then.
+    """
+    directory = getDirectory(registry._p_jar, create=True)
+    if registry._p_oid in directory.registries:
+        return False
+    directory.addRegistry(registry)
+    return True
 
 
 def newProcessId(host, pid):

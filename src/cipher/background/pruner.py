@@ -69,7 +69,7 @@ class Pruner:
         self._next = now + INTERVAL
         self._next_quick = now + QUICK_INTERVAL
         self._oldest = {}   # (registry oid, lane number, type) -> key
-        self._claims = {}   # registry oid -> key of the claim looked at last
+        self._claims = {}   # registry oid -> (bucket to go on with, stale)
 
     def turn(self, connection):
         """Prune one batch, if it is time; return whether there is more."""
@@ -104,12 +104,13 @@ class Pruner:
         return is_more
 
     def _prune_claims(self, connection, oid):
+        begin, seen = self._claims.get(oid, (0, {}))
         with ZopeTransaction(note=self._runtime.note('prune claims')):
             registry = connection.get(oid)
-            stale, last = staleClaims(registry, BATCH, self._claims.get(oid))
+            stale, bucket = staleClaims(registry, BATCH, begin, seen)
             for key in stale:
                 del registry.claims[key]
-        self._claims[oid] = last
+        self._claims[oid] = bucket or 0, seen
 
 
 def _prune_registry(registry, lanes, limit, is_quick=False, oldest=None):

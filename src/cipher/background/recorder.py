@@ -102,7 +102,7 @@ class RunRecorder(WorkObserver):
         self._check_fence(run)
         worker.checkStop()
         worker.cursor = plainCopy(run.cursor, 'cursor')
-        self._touched = run.touched
+        self._touched = run.countTouches()
         if run.cursor is not None:
             worker.progress = run.progress
         self._give_context(worker, registry, run)
@@ -137,7 +137,7 @@ class RunRecorder(WorkObserver):
         worker.commitAndGoOn()
         worker.cursor = plainCopy(cursor, 'cursor')
         self._check_fence(run)
-        if run.touched != self._touched:
+        if run.countTouches() != self._touched:
             raise ConflictError('run %r: started again meanwhile' % run.id)
         self._give_context(worker, registry, run)
         connection.cacheGC()
@@ -240,7 +240,7 @@ class RunRecorder(WorkObserver):
         def retry_delay(attempts):
             return self._retry_delay(worker, attempts, error)
 
-        if (self._touched not in (None, run.touched) and not isinstance(
+        if (self._touched not in (None, run.countTouches()) and not isinstance(
                 error, (StopRequested, Snooze)) and self.live.stop is None):
             # It failed on what it saw, which is not what the one saw and
             # changed for whom it stands since.

@@ -32,6 +32,7 @@ from cipher.background.interfaces import StopRequested
 from cipher.background.lifecycle import cleanDelay
 from cipher.background.run import RunDetails
 from cipher.background.run import StopRequest
+from cipher.background.table import dependOnTree
 from cipher.background.text import cleanLine
 from cipher.background.text import describeError
 from cipher.background.text import formatTraceback
@@ -108,10 +109,8 @@ def _read_stop(live, run, registry):
     One that is committed meanwhile makes this transaction conflict.
     """
     if live.stop is None:
-        stops = registry.stops
-        stops._p_activate()   # of a ghost readCurrent takes no notice
-        run._p_jar.readCurrent(stops)
-        request = stops.get(run.id)
+        dependOnTree(registry.stops)
+        request = registry.stops.get(run.id)
         if request is not None:
             live.requestStop(StopRequest(*request))
 

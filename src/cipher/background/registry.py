@@ -17,6 +17,7 @@ Pickles name `WorkerRegistry`: it stays here.
 """
 import os
 
+from BTrees.Length import Length
 from BTrees.LOBTree import LOBTree
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
@@ -45,12 +46,17 @@ from cipher.background.pool import getPool
 from cipher.background.principal import currentPrincipal
 from cipher.background.reference import refer
 from cipher.background.run import WorkerRun
+from cipher.background.table import Table
 from cipher.background.uniqueness import claimKey
 from cipher.background.uniqueness import findPending
 from cipher.background.uniqueness import findStarted
 from cipher.background.uniqueness import onceKey
 from cipher.background.watch import Watch
 from cipher.background.workertype import getWorkerType
+
+
+#: A start that makes a claim writes the claims of one bucket.
+CLAIM_BUCKETS = 256
 
 
 @implementer(IWorkerRegistry)
@@ -65,7 +71,7 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         self.stops = OOBTree()    # run id -> (principal, asked_at, reason)
         self.schedules = OOBTree()   # name -> timetable.ScheduleState
         self.services = OOBTree()    # type name -> services.ServiceState
-        self.claims = OOBTree()   # uniqueness.claimKey -> (lane, serial)
+        self.claims = Table(CLAIM_BUCKETS)   # claimKey -> (lane, serial)
         self.pauses = OOBTree()   # type name -> (principal, at, reason)
         self.removed = Pruned()   # what administrators removed
         self.journal = LOBTree()  # microseconds -> journal.Action as tuple
@@ -163,6 +169,8 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         run = WorkerRun(type, lane.number, lane.births.next_serial,
                         lane.births.timeOfNext(clock.now()),
                         depth=depthOfNext(), **values)
+        if claim is not None:
+            run.touches = Length()
         if lease is not None:
             lease.born += 1
         run._v_parent = self

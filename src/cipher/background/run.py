@@ -69,7 +69,7 @@ class _RunState:
     priority = 0          # the greater, the more urgent
     due_at = None         # not before; None: at once
     depth = 0             # of the chain of runs that started each other
-    touched = 0           # + 1 at each start that this run stands for
+    touches = None        # Length: the starts that this run stands for
     epoch = 0             # + 1 at each claim and rescue: the fence
     attempts = 0
     interruptions = 0
@@ -157,7 +157,34 @@ class WorkerRun(Persistent, _RunState):
 
     @property
     def context(self):
-        return resolve(self.reference)
+        jar = self._p_jar
+        if jar is None and self._v_parent is not None:
+            jar = self._v_parent._p_jar
+        return resolve(self.reference, jar)
+
+    def countTouches(self):
+        """Return how many starts this run stood for so far.
+
+        What the open transaction makes of the run then depends on it.
+        """
+        touches = self.touches
+        if touches is None:
+            return 0
+        touches._p_activate()   # of a ghost readCurrent takes no notice
+        if touches._p_jar is not None:
+            touches._p_jar.readCurrent(touches)
+        return touches()
+
+    def touch(self):
+        """Stand for one more start.
+
+        That conflicts with what anybody else makes of the run meanwhile, but
+        with no other such start: the counter resolves conflicts.
+        """
+        self._p_activate()
+        if self._p_jar is not None:
+            self._p_jar.readCurrent(self)
+        self.touches.change(1)
 
     def isFinished(self):
         """See `~cipher.background.interfaces.IWorkerRun`."""

@@ -65,6 +65,7 @@ from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotStoppable
 from cipher.background.interfaces import Snooze
 from cipher.background.process import getDirectory
+from cipher.background.registry import CLAIM_BUCKETS
 from cipher.background.tests.live_support import Counter
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.model_support import Actor
@@ -72,6 +73,8 @@ from cipher.background.tests.model_support import Cluster
 from cipher.background.tests.model_support import Killed
 from cipher.background.tests.support import SiteTests
 from cipher.background.thread import BackgroundWorkerThread
+from cipher.background.uniqueness import BUCKETS
+from cipher.background.uniqueness import STALE_FOR
 from cipher.background.uniqueness import claimKey
 from cipher.background.watch import Watch
 
@@ -919,7 +922,11 @@ class Machine(RuleBasedStateMachine):
             assert tickets.isIdle(), tickets.counts()
             assert not any(map(tickets.away, tickets.lanes()))
             assert not (tickets._taken or process.runtime._claims)
-            process.prune()
+            for _ in range(CLAIM_BUCKETS // BUCKETS):
+                process.prune()   # it sees which claims are stale
+            cluster.advance(STALE_FOR)
+            for _ in range(CLAIM_BUCKETS // BUCKETS):
+                process.prune()
         for run_id in set(self.kept) - set(self._begin()):
             self.known[run_id].is_gone = True
         registry = self.registry
