@@ -173,7 +173,7 @@ class RestartTests(LiveTests):
         self.assertEqual(self.stored(), [2] + [1] * (self.NUMBER - 1))
 
     def test_what_the_docs_advise_for_requests_of_the_application(self):
-        from ZEO.ClientStorage import ClientStorage   # it may be missing
+        from ZEO.ClientStorage import ClientStorage  # it may be missing
         self.keepStock()
         self.patch('ZEO.ClientStorage.ClientStorage.notify_connected',
                    ClientStorage.notify_connected)   # so it comes back
