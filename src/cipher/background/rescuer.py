@@ -173,6 +173,8 @@ class Rescuer:
         with ZopeTransaction():
             sorter = Sorter(self._runtime, connection)
             for ticket in settled:
+                if is_unrecorded:
+                    self._runtime.tickets.isAway(ticket)   # not here
                 self._settle(connection, sorter, ticket)
         return settled
 

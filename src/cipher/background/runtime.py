@@ -87,6 +87,7 @@ class Runtime(Obedience):
         self._ender = None                   # the thread that shuts down
         self._gone = threading.Event()       # the shutdown is over
         self._gone_by = 0.0                  # monotonic; surely by then
+        self._given_up = ()     # live when all was given up
         self._is_started = False
         self._is_forked = False
 
@@ -174,6 +175,9 @@ class Runtime(Obedience):
             if self.threads:
                 self.tickets.mark(places)
         else:
+            # Perhaps there are lanes that were made just now.
+            for step in 'homes', 'watch':
+                self._keeper.steps.hasten(step)
             self._control.wish()
 
     def wishRescue(self):
@@ -310,16 +314,15 @@ class Runtime(Obedience):
         self._heartbeat.join(LEAVE_TIMEOUT)
         self._wakeups.end()
         # Whoever is given up records nothing any more: we do.
-        given_up = self.abandonAll()   # even if that cannot be written
+        self._given_up = self.abandonAll()   # even if nothing can be written
         leaving = threading.Thread(
-            target=self._leave, args=(given_up,), name='background-end',
-            daemon=True)
+            target=self._leave, name='background-end', daemon=True)
         try:
             leaving.start()
             leaving.join(LEAVE_TIMEOUT)
         except RuntimeError:
             # At its end an interpreter starts no thread.
-            self._leave(given_up)
+            self._leave()
         self._disconnect()
 
     def databaseClosed(self):
@@ -339,8 +342,8 @@ class Runtime(Obedience):
         self._disconnect()
         self._gone.set()
 
-    def _leave(self, given_up=()):
-        self._control.leave(given_up)
+    def _leave(self):
+        self._control.leave(self._given_up)
 
     def _disconnect(self):
         switchboard.disconnect(self.db, self)

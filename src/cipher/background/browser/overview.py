@@ -51,7 +51,8 @@ class Overview:
                 situation.describeProcess(presenter, process)
                 for process in removeSecurityProxy(registry.listProcesses())],
             'problems': [
-                situation.describeProblem(presenter, problem)
+                situation.describeProblem(
+                    presenter, problem, self.can_see_details)
                 for problem in removeSecurityProxy(registry.listProblems())],
         }
 

@@ -103,8 +103,11 @@ def _say_threads(presenter, process):
                          free=number(max(0, process.threads - process.busy)))
 
 
-def describeProblem(presenter, problem):
-    """Return an `IProblem` as a dict: an id, a text and where to look."""
+def describeProblem(presenter, problem, with_stack=False):
+    """Return an `IProblem` as a dict: an id, a text and where to look.
+
+    *with_stack*: where a thread stands as well.
+    """
     problem = removeSecurityProxy(problem)
     text, page, label = _PROBLEMS[problem.kind](presenter, problem)
     return {
@@ -116,6 +119,7 @@ def describeProblem(presenter, problem):
         'number': problem.number,
         'process': problem.process and cleanLine(problem.process),
         'error': problem.error and cleanLine(problem.error),
+        'stack': cleanText(problem.stack or '') if with_stack else '',
         'text': text,
         'url': '%s/%s' % (presenter.registry_url, page),
         'label': presenter.say(label),
@@ -171,13 +175,11 @@ def _say_step(problem):
 
 
 def _say_stuck(presenter, problem):
-    stack = (problem.stack or '').rstrip().splitlines()
     return (presenter.say(
-        _('Process ${name} hangs in the step "${step}" for ${ago}; it begins '
-          'nothing new.  It stands at: ${place}'),
+        _('Process ${name} hangs in the step "${step}" for ${ago}.  What '
+          'runs there goes on; it begins nothing new.'),
         name=_say_process(problem), step=_say_step(problem),
-        ago=_ago(presenter, problem),
-        place=cleanLine(' '.join(' '.join(stack[-2:]).split()))),
+        ago=_ago(presenter, problem)),
         'processes.html', _('Processes'))
 
 

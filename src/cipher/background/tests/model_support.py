@@ -36,6 +36,8 @@ from cipher.background.pruner import Pruner
 from cipher.background.runtime import Runtime
 from cipher.background.settings import RuntimeSettings
 from cipher.background.testing import SetClock
+from cipher.background.tests.flaky_support import Away
+from cipher.background.tests.flaky_support import Flaky
 from cipher.background.tests.support import LIMIT
 
 
@@ -161,12 +163,12 @@ class Process:
             other is not self
             and cluster.time.seconds - other.beaten_at > cluster.lease
             for other in cluster.processes)
-        with self.here():
+        with self.here(), cluster.flaky():
             return self.runtime._keeper.turn(True)
 
     def beat(self):
         """Beat, and tell what is live."""
-        with self.here():
+        with self.here(), self._cluster.flaky():
             keeper = self.runtime._keeper
             keeper.beat()
             connection = self._cluster.db.open()
@@ -197,7 +199,7 @@ class Process:
         runtime = self.runtime
         if runtime.is_draining or not self.hasFreeThread():
             return False
-        with self.here():
+        with self.here(), self._cluster.flaky():
             runtime.looker.look()
         ticket = runtime.tickets.poll()
         if ticket is None:
@@ -212,7 +214,7 @@ class Process:
         executor = self.runtime.executor
         try:
             executor.carryOut(ticket)
-        except ConflictError as error:
+        except (ConflictError, Away) as error:
             executor._try_again(ticket, error, CONFLICT_DELAY)
 
     def call(self, function):
@@ -223,7 +225,7 @@ class Process:
 
     def resume(self, actor):
         """Let one of the actors go on."""
-        with self.here():
+        with self.here(), self._cluster.flaky():
             try:
                 actor.resume()
             finally:
@@ -269,6 +271,8 @@ class Cluster:
     def __init__(self, test, db):
         self.db = db
         self.processes = []
+        self.fail_in = None     # the storage fails at that call from now
+        self._is_flaky = False
         self.had_loss = False   # a process died, or was taken for dead
         self.time = PassingTime()
         self.clock = SetClock(NOW)
@@ -282,6 +286,9 @@ class Cluster:
         test.patch('cipher.background.pool._pools',
                    weakref.WeakKeyDictionary())
         self.web = Process(self)   # starts, stops and shows only
+        flaky = Flaky(self.fails)
+        flaky.__enter__()
+        test.addCleanup(flaky.__exit__)
         test.addCleanup(self._end)
 
     def _new_id(self, host, pid):
@@ -297,6 +304,27 @@ class Cluster:
     def remove(self, process):
         """Forget a process that is no more."""
         self.processes.remove(process)
+
+    def fails(self, name, number):
+        """Return whether that call of the storage is to fail: for `Flaky`."""
+        if not self._is_flaky or self.fail_in is None:
+            return False
+        self.fail_in -= 1
+        if self.fail_in > 0:
+            return False
+        self.fail_in = None
+        return True
+
+    @contextmanager
+    def flaky(self):
+        """What a process does here may meet a failure of the storage."""
+        was_flaky, self._is_flaky = self._is_flaky, True
+        try:
+            yield
+        except Away:
+            transaction.abort()   # as a thread does that goes on
+        finally:
+            self._is_flaky = was_flaky
 
     def advance(self, seconds):
         """Let time pass."""

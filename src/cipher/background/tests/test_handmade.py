@@ -196,7 +196,7 @@ class RecordedTests(HandMadeMixin, LiveTests):
         self.patch('ZODB.mvccadapter.MVCCAdapterInstance.tpc_finish', lose)
         return lost
 
-    def test_reply_to_the_first_commit_is_lost(self):
+    def test_row_05_reply_to_the_first_commit_is_lost(self):
         lost = self.lose_reply()
         worker = self.make()
         worker.name = 'Once'

@@ -487,6 +487,11 @@ class Machine(RuleBasedStateMachine):
                 process.beat()
                 process.take()
 
+    @rule(calls=st.integers(1, 60))
+    def storage_fails(self, calls):
+        """At a load, a store or a vote of a process, soon, once."""
+        self.cluster.fail_in = calls
+
     @rule(seconds=st.sampled_from([0.1, 3, 31, 100, 5000]),
           is_set=st.booleans())
     def advance(self, seconds, is_set):

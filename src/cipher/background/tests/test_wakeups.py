@@ -184,7 +184,7 @@ class WakeTests(ZEOTests):
             self.startElsewhere('note')
             waitUntil(lambda: len(times) > n, 'the begin', LIMIT)
 
-    def test_run_hears_at_once_that_others_stop_it(self):
+    def test_row_14_run_hears_at_once_that_others_stop_it(self):
         def work(worker):
             self.gate.stop()
             while True:

@@ -30,8 +30,8 @@ from ZODB.POSException import ConflictError
 from zope.component import hooks
 from zope.component import provideHandler
 
-from cipher.background import dispatcher
 from cipher.background import pruner
+from cipher.background import tickets
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import abortQuietly
 from cipher.background.interfaces import IRunStartedEvent
@@ -73,7 +73,7 @@ def setUp(folder, boot):
     hooks.setHooks()
     ledger = Ledger(folder, boot)
     declareKinds(ledger)
-    dispatcher.NEAR = 0.5   # that due runs wait in the database
+    tickets.NEAR = 0.5   # that due runs wait in the database
     return ledger
 
 
