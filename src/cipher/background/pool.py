@@ -69,7 +69,7 @@ class _Lease:
         """Let *lane* be the one that is checked out."""
         self.lane = lane
         # The cache would let them go, and with them what they know.
-        self._parts = lane.births, lane.finishes
+        self._parts = lane.writer, lane.births, lane.finishes
         self._before = self._read()
 
     def _read(self):
@@ -90,7 +90,7 @@ class _Lease:
         except Exception as error:
             log.debug('Lane %d: %s; it is left alone from now on',
                       self.lane.number, type(error).__name__)
-            return _UNKNOWN, _UNKNOWN
+            return (_UNKNOWN,) * len(self._parts)
 
     def _look_up(self):
         manager = transaction.TransactionManager(explicit=True)
@@ -137,15 +137,24 @@ class LanePool:
         txn.addAfterAbortHook(self._leased, (False, held))
         for _ in range(number - len(own)):
             lane = self._lease(registry, txn, me, former, alive, False)
-            held.append(lane.number)
-        return own + held
+            held.append(_Lease(lane))
+        return own + [lease.lane.number for lease in held]
 
     def _leased(self, success, held):
-        with self._lock:
-            for number in held:
-                self._leases.pop(number, None)
+        for lease in held:
+            self._end(success, lease)
         if success:
-            self._know(held)
+            self._know([lease.lane.number for lease in held])
+
+    def _end(self, success, lease):
+        """The transaction of *lease* is over."""
+        number = lease.lane.number
+        serials = lease.serials() if success else ()
+        with self._lock:
+            if success:
+                last = self._last.get(number, serials)
+                self._last[number] = tuple(map(max, last, serials))
+            self._leases.pop(number, None)
 
     def _know(self, numbers):
         with self._lock:
@@ -274,7 +283,7 @@ class LanePool:
     def _hold(self, lane, txn):
         """Check *lane* out for *txn* if that may be; return whether it is."""
         serials = []
-        for part in (lane.births, lane.finishes):
+        for part in (lane.writer, lane.births, lane.finishes):
             if part._p_jar is not None:
                 part._p_activate()
             serials.append(part._p_serial)
@@ -303,16 +312,11 @@ class LanePool:
         # An after-commit hook: it reads what the commit left in the objects,
         # and writes and raises nothing.
         number = lease.lane.number
-        serials = lease.serials() if success else ()
         # The hook of a commit that fails is called while that is handled.
         error = None if success else sys.exc_info()[1]
         if error is not None and spoils(error):
             forgetCaches(db)
-        with self._lock:
-            if success:
-                last = self._last.get(number, serials)
-                self._last[number] = tuple(map(max, last, serials))
-            self._leases.pop(number, None)
+        self._end(success, lease)
         self._local.has_failed = lease.is_new and not success
         if success and lease.is_new:
             self._know([number])

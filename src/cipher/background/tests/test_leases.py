@@ -407,3 +407,19 @@ class ShortLivedTests(SiteTests):
 
     def test_some_live_much_longer(self):
         self.check(6, 1.0, 60.0)
+
+
+class LeaseInProcessTests(FileSiteTests):
+
+    def test_start_that_does_not_see_the_lease_of_the_runtime(self):
+        """Its connection was opened before the runtime leased its lanes."""
+        declareWorker('work')
+        manager = transaction.TransactionManager()
+        early = self.db.open(manager)
+        self.addCleanup(early.close)
+        manager.begin()
+        site = early.root()['Application']   # its snapshot is that of now
+        getPool(self.db, self.registry._p_oid).leaseLanes(self.registry, 3)
+        transaction.commit()
+        getRegistry(site).start('work')
+        manager.commit()

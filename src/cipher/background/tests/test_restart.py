@@ -14,6 +14,8 @@
 """A ZEO server begins again in good order, and gives oids a second time."""
 import signal
 import time
+from pathlib import Path
+from textwrap import dedent
 
 import transaction
 from persistent import Persistent
@@ -170,9 +172,30 @@ class RestartTests(LiveTests):
         self.assertGreater(failed, 0)
         self.assertEqual(self.stored(), [2] + [1] * (self.NUMBER - 1))
 
+    def test_what_the_docs_advise_for_requests_of_the_application(self):
+        from ZEO.ClientStorage import ClientStorage  # it may be missing
+        self.keepStock()
+        self.patch('ZEO.ClientStorage.ClientStorage.notify_connected',
+                   ClientStorage.notify_connected)   # so it comes back
+        text = (DOCS / 'deploying.rst').read_text()
+        advice = text.partition('opens the\ndatabase::\n')[2].partition(
+            '\nOr restart')[0]
+        exec(dedent(advice), {})
+        self.runtime.shutdown()
+        self.restart()
+        waitUntil(self.isSeen, 'what the other client stored')
+        with self.db.transaction() as connection:
+            accounts = connection.root()['accounts']
+            for number in range(self.NUMBER):
+                accounts[str(number)].total += 1
+                connection.root()['new'] = Account()
+        self.assertEqual(self.stored(), [2] * self.NUMBER)
+
     def isSeen(self):
         with self.db.transaction() as connection:
             return '0' in connection.root()['accounts']
 
+
+DOCS = Path(__file__).parents[4] / 'docs'
 
 conflicted = JobRecorder.conflicted
