@@ -140,8 +140,11 @@ class Steps:
         return self._stand(step.name, step.do, connection)
 
     def _stand(self, name, do, *arguments):
-        self.standing = name, time.monotonic()
+        began = time.monotonic()
+        self.standing = name, began
         try:
             return do(*arguments)
         finally:
             self.standing = None
+            if time.monotonic() - began > self._runtime.settings.lease:
+                self._runtime.report()   # that it goes on
