@@ -37,7 +37,6 @@ from cipher.background.keeper import Keeper
 from cipher.background.obedience import Obedience
 from cipher.background.settings import RuntimeSettings
 from cipher.background.stack import isInSignalHandler
-from cipher.background.steps import Step
 from cipher.background.troubles import Troubles
 from cipher.background.wakeups import WakeUps
 
@@ -77,8 +76,7 @@ class Runtime(Obedience):
         self._control = ControlThread(self, self._keeper)
         self._heartbeat = Heartbeat(self, self._keeper)
         self._wakeups = WakeUps(self)
-        self._keeper.steps.add(Step('watch', self._wakeups.look,
-                                    lambda: self.settings.poll))
+        self._keeper.steps.add(self._wakeups.step)
         self.dispatcher = Dispatcher(
             self.backlog, self.executor, self._control.wish)
         self._ender = None                   # the thread that shuts down
@@ -173,6 +171,14 @@ class Runtime(Obedience):
                 self.dispatcher.submit(ticket, due_at)
         else:
             self._control.wish()
+
+    def wakeAll(self):
+        """Have a whole turn soon, with the steps of now and then as well.
+
+        Any thread may call; it takes no lock that is held across a load.
+        """
+        self._keeper.steps.hasten()
+        self._control.wish()
 
     def lanesChanged(self, places):
         """Another process wrote births of lanes: (registry oid, number).
