@@ -57,6 +57,9 @@ CHOICE = 4
 LEAST_MARGIN = 4
 MOST_MARGIN = 256
 
+#: Seconds.  The home may come so far while a take is under way.
+MARGIN = 0.1
+
 #: How often a take is tried that conflicts.
 TRIES = 3
 
@@ -79,7 +82,9 @@ class Taker:
     def __init__(self, runtime):
         self._runtime = runtime
         self._margins = {}    # place -> serials left to the home
-        self._fronts = {}     # place -> serial below which all is finished
+        # place -> (serial of the first that just waits, monotonic time since
+        # when, serials a second)
+        self._fronts = {}
 
     def turn(self, connection):
         """Take a batch if threads will soon have nothing to do.
@@ -270,7 +275,7 @@ class Taker:
         """Return the serial of the first run that just waits for a thread."""
         births = lane.births
         top = births.next_serial
-        known = self._fronts.get(place, (0, 0.0))[0]
+        known, since, rate = self._fronts.get(place, (0, 0.0, 0.0))
         front = max(known, lane.cursor.low)
         for serial in range(front, min(top, front + FRONTIER)):
             run = births.get(serial)
@@ -280,11 +285,16 @@ class Taker:
                 break
             front = serial + 1
         if front != known:
-            self._fronts[place] = front, time.monotonic()
+            now = time.monotonic()
+            if known:
+                rate = (rate + (front - known) / max(0.001, now - since)) / 2
+            self._fronts[place] = front, now, rate
         return front
 
     def _margin(self, place):
         """Return how many serials behind the front to leave to the home."""
-        if time.monotonic() - self._fronts[place][1] >= STALE:
+        _, since, rate = self._fronts[place]
+        if time.monotonic() - since >= STALE:
             return 0   # it is at something long, and has said so by now
-        return self._margins.get(place, LEAST_MARGIN)
+        return min(MOST_MARGIN, max(
+            self._margins.get(place, LEAST_MARGIN), int(rate * MARGIN)))
