@@ -17,6 +17,8 @@ Whoever has something to begin may look: a thread of the executor, or the
 control thread.  One looks at a time.
 """
 
+from contextlib import nullcontext
+
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import FAILING_STEP
@@ -44,25 +46,26 @@ class Looker:
         self._runtime = runtime
         self._failures = 0   # in a row
 
-    def look(self, at_all=False):
+    def look(self, connection=None):
         """Look at all that is dirty; return whether there is more to do.
 
-        *at_all*: as if each lane were dirty.  No hook knows of the births of
-        other processes.
+        With the *connection* of the control thread as if each lane were
+        dirty: no hook knows of the births of other processes.
 
         Nothing that is dirty is forgotten before its tickets are there.
         """
         tickets = self._runtime.tickets
-        dirty = tickets.beginLook(at_all)
+        dirty = tickets.beginLook(connection is not None)
         if dirty is None:
             return False
         left, pause = set(dirty), 0.0
         try:
             if dirty:
                 # The transaction begins behind the dirt: it sees all of it.
-                with ZodbConnection(self._runtime.db) as connection:
+                with (nullcontext(connection) if connection is not None
+                      else ZodbConnection(self._runtime.db)) as opened:
                     with ZopeTransaction():
-                        self._look(connection, left)
+                        self._look(opened, left)
             self._failures = 0
             self._runtime.troubles.settle(FAILING_STEP, STEP)
         except BaseException as error:
@@ -71,7 +74,7 @@ class Looker:
             pause = backOff(self._failures, cap=FAILURE_PAUSE)
             self._runtime.troubles.note(error, FAILING_STEP, STEP)
         finally:
-            tickets.endLook(left, pause, is_worker=not at_all)
+            tickets.endLook(left, pause, is_worker=connection is None)
         return bool(left) and not pause
 
     def _look(self, connection, left):

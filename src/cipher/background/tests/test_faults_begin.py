@@ -208,7 +208,7 @@ class SmallPoolTests(LiveTests):
     def test_row_54_no_advice_where_the_pool_is_big_enough(self):
         self.runtime.shutdown()
         self.logged.truncate(0)
-        self.startRuntime(threads=2)
+        self.startRuntime(threads=1)
         self.assertEqual(self.advice(), [])
 
 
