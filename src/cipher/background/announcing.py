@@ -19,10 +19,19 @@ from zope.event import notify
 
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.interfaces import FAILING_SUBSCRIBER
+from cipher.background.interfaces import RegistryNotFound
 from cipher.background.transient import isTransient
 
 
 log = logging.getLogger(__name__)
+
+
+def siteOf(registry):
+    """Return the site of *registry*, None where it is gone."""
+    try:
+        return registry.getSite()
+    except RegistryNotFound:
+        return None
 
 
 def announce(event, troubles):
@@ -36,7 +45,7 @@ def announce(event, troubles):
     registry = event.registry
     savepoint = transaction.savepoint(optimistic=True)
     try:
-        with ZopeSite(registry.getSite()):
+        with ZopeSite(siteOf(registry)):
             notify(event)
     except BaseException as error:
         if isTransient(error, registry._p_jar.db()):

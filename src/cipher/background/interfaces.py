@@ -1112,6 +1112,7 @@ class IRuntime(Interface):
     def quiet(is_quiet=True):
         """Begin nothing new; or again.  Returns at once.
 
+        In a signal handler it happens a moment later.
         What runs goes on; what waits is begun by other processes, where
         there are any.  As `IWorkerRegistry.quietProcess`, for the process
         itself: what is asked last counts.
@@ -1126,6 +1127,10 @@ class IRuntime(Interface):
         half of the time.  What still works in the end is interrupted, and its
         transaction will not commit.  The database may be closed afterwards.
         May be called twice: then it waits for the end of the first.
+
+        In a signal handler it only begins that and returns at once: what the
+        handler interrupted may hold a lock.  Call it again before the
+        database is closed.
         """
 
 
@@ -1133,7 +1138,8 @@ class IRunEvent(IObjectEvent):
     """Something happened to a run (`object`), in the transaction of that.
 
     So what a subscriber changes is committed together with it, and an error
-    of a subscriber fails it.  The site of the registry is set.
+    of a subscriber fails it.  Where a worker or a runtime sends the event, the
+    site of the registry is set.
 
     What a runtime itself does to a run, as a rescue or the stop of a run that
     waits, happens in spite of an error of a subscriber: what the subscribers

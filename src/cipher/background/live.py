@@ -101,7 +101,10 @@ class LiveRun:
 
     @property
     def progress(self):
-        return self.worker and self.hide(self.worker.progress)
+        try:
+            return self.worker and self.hide(self.worker.progress)
+        except Exception:
+            return None   # its class made something else of it
 
     def hide(self, value):
         """Return *value*, plain data, without the secrets of the input."""

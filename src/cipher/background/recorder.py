@@ -21,7 +21,9 @@ from zope.event import notify
 
 from cipher.background import process
 from cipher.background import runlog
+from cipher.background.announcing import siteOf
 from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.current import setDepth
 from cipher.background.environment import WorkerEnvironment
@@ -277,7 +279,9 @@ class RunRecorder(WorkObserver):
                         return
                     if fenced:
                         self._check_fence(run)
-                    write(registry, run)
+                    # The thread may have left it already, or not entered it.
+                    with ZopeSite(siteOf(registry)):
+                        write(registry, run)
                 return
             except RunLost as lost:
                 log.info('%s', lost)

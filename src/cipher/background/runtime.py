@@ -36,7 +36,6 @@ from cipher.background.looker import Looker
 from cipher.background.obedience import Obedience
 from cipher.background.settings import RuntimeSettings
 from cipher.background.stack import isInSignalHandler
-from cipher.background.steps import Step
 from cipher.background.tickets import LOOK
 from cipher.background.tickets import Tickets
 from cipher.background.troubles import Troubles
@@ -82,8 +81,7 @@ class Runtime(Obedience):
         self._control = ControlThread(self, self._keeper)
         self._heartbeat = Heartbeat(self, self._keeper)
         self._wakeups = WakeUps(self)
-        self._keeper.steps.add(Step('watch', self._wakeups.look,
-                                    lambda: self.settings.poll))
+        self._keeper.steps.add(self._wakeups.step)
         self._ender = None                   # the thread that shuts down
         self._gone = threading.Event()       # the shutdown is over
         self._gone_by = 0.0                  # monotonic; surely by then
@@ -194,6 +192,14 @@ class Runtime(Obedience):
             if ticket is not LOOK:
                 return ticket
             self.looker.look()
+
+    def wakeAll(self):
+        """Have a whole turn soon, with the steps of now and then as well.
+
+        Any thread may call; it takes no lock that is held across a load.
+        """
+        self._keeper.steps.hasten()
+        self._control.wish()
 
     def lanesChanged(self, places):
         """Another process wrote births of lanes: (registry oid, number).

@@ -78,10 +78,11 @@ class Steps:
         """Begin no further step.  Any thread may call."""
         self._is_over = True
 
-    def hasten(self, name):
-        """Let the step of that name be due."""
+    def hasten(self, name=None):
+        """Let the step of that name be due; None: all.  Any thread may call.
+        """
         for step in self._others:
-            if step.name == name:
+            if name in (None, step.name):
                 step.next_at = 0.0
 
     def turn(self, is_full=False):
@@ -111,15 +112,17 @@ class Steps:
                     not step.isDue(time.monotonic())
                     or troubles.isResting(FAILING_STEP, step.name)):
                 continue
+            # Before it is done: it may be hastened meanwhile.
+            step.schedule(time.monotonic())
             try:
                 is_more |= bool(self._do(step, connection))
             except BaseException as error:
+                step.next_at = 0.0   # as soon as it has rested
                 abortQuietly()
                 self._failed(step, error)
                 return is_more
             troubles.settle(FAILING_STEP, step.name)
             self._away.pop(step.name, None)
-            step.schedule(time.monotonic())
         return is_more
 
     def _failed(self, step, error):
@@ -135,8 +138,11 @@ class Steps:
         return self._stand(step.name, step.do, connection)
 
     def _stand(self, name, do, *arguments):
-        self.standing = name, time.monotonic()
+        began = time.monotonic()
+        self.standing = name, began
         try:
             return do(*arguments)
         finally:
             self.standing = None
+            if time.monotonic() - began > self._runtime.settings.lease:
+                self._runtime.report()   # that it goes on

@@ -27,6 +27,7 @@ from zope.interface import implementer
 
 from cipher.background import process
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.steps import Step
 
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ class WakeUps:
     def __init__(self, runtime):
         self._runtime = runtime
         self._watched = {}   # oid -> (registry oid, lane number) or None
+        self.step = Step('watch', self.look, lambda: runtime.settings.poll)
 
     def begin(self):
         """Listen from now on."""
@@ -165,7 +167,7 @@ class WakeUps:
         if found:
             places = [place for place in found if place is not None]
             if len(places) < len(found):
-                self._runtime.wake()
+                self._runtime.wakeAll()   # perhaps there is a lane more
             if places:
                 self._runtime.lanesChanged(places)
 

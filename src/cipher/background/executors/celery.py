@@ -28,6 +28,7 @@ from kombu.exceptions import OperationalError
 from cipher.background.executors.threads import ThreadsExecutor
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RuntimeRefused
+from cipher.background.sorting import limitOf
 from cipher.background.turns import Turns
 
 
@@ -205,7 +206,7 @@ class Sender(ThreadsExecutor):
         if self.isUnderway(live.ticket, run):
             return partial(self._keep, live)   # it was another's for a while
         if not self._may_run(worker_type, live):
-            return partial(self._park, live, worker_type)
+            return partial(self._park, live, limitOf(run))
         return partial(self._send, live, run.type, run.epoch)
 
     def _may_run(self, worker_type, live):

@@ -39,6 +39,9 @@ from cipher.background.interfaces import IRunRequeuedEvent
 from cipher.background.interfaces import IRunStoppedEvent
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import RunRequeuedEvent
+from cipher.background.interfaces import Snooze
+from cipher.background.interfaces import StopRequested
+from cipher.background.job import BackgroundJob
 from cipher.background.process import getDirectory
 from cipher.background.schedule import Schedule
 from cipher.background.tests.live_support import LiveTests
@@ -329,6 +332,47 @@ class SubscriberTests(TurnTests):
         self.assertEqual(events, [('RunInterruptedEvent', 'fail', True)])
         self.assertEqual(events2, [('RunRequeuedEvent', 'rerun', True)])
 
+    def test_site_is_set_whoever_sends_the_event(self):
+        kinds = {'raises': lambda worker: raise_(Boom()),
+                 'succeeds': lambda worker: None,
+                 'snoozes': lambda worker: raise_(Snooze(0.01)),
+                 'stops': lambda worker: raise_(StopRequested())}
+        for name, work in kinds.items():
+            declareWorker(name, work)
+
+            class Loop(BackgroundWorkerThread):
+                rounds = 1
+                doWork = work
+
+                def scheduleNextWork(self):
+                    self.rounds -= 1
+                    return self.rounds >= 0
+
+            declareWorker('loop that ' + name, factory=Loop, is_loop=True)
+        declareWorker('refused', factory=lambda *args: raise_(Boom()))
+        ended = []
+
+        def collected(event):
+            if type(event).__name__ == 'RunCreatedEvent':
+                return   # the caller's
+            site = hooks.getSite()
+            ended.append((type(event).__name__, event.object.type,
+                          site and site.__name__))
+            if type(event).__name__ == 'RunRequeuedEvent':
+                event.object.due_at += 3600
+
+        provideHandler(collected, [IRunEvent])
+        for name in [*kinds, *['loop that ' + name for name in kinds],
+                     'refused']:
+            with self.subTest(name):
+                run_id = self.start(name)
+                waitUntil(lambda: self.status(run_id).finished_at
+                          or self.status(run_id).due_at)
+                waitUntil(lambda: not self.runtime.allLive())
+        self.assertGreater(len({name for name, *_ in ended}), 4)
+        for event, name, site in ended:
+            self.assertEqual(site, self.site.__name__, (event, name))
+
     def test_row_60_subscriber_that_raises_stops_no_rescue(self):
         declareWorker('rerun', lambda worker: None)
         for error in ERRORS:
@@ -409,6 +453,40 @@ class SubscriberTests(TurnTests):
         self.begin()
         self.assertEqual(run.interruptions, 7)
         self.assertEqual(self.value(), 0)
+
+
+class ReportTests(TurnTests):
+
+    def test_row_60_progress_of_an_odd_class_hurts_no_report(self):
+        class Odd(BackgroundJob):
+
+            @property
+            def progress(self):
+                raise Boom
+
+            @progress.setter
+            def progress(self, value):
+                """Nobody's."""
+
+            def doWork(self):
+                gate.stop()
+
+        gate = self.gate
+        declareWorker('odd', factory=Odd)
+        declareWorker('good', lambda worker: gate.stop())
+        ids = {self.start('odd'), self.start('good')}
+        waitUntil(lambda: len(self.runtime.allLive()) == 2)
+        for live in self.runtime.allLive():
+            live.started_at -= 60
+
+        def told():
+            self.begin()
+            record, = getDirectory(self.connection).processes.values()
+            return {run_id for _, run_id in record.live.runs}
+
+        waitUntil(lambda: told() == ids, 'the report')
+        self.gate.open()
+        waitUntil(lambda: not self.runtime.allLive())
 
 
 class ProcessRecordTests(TurnTests):

@@ -23,6 +23,8 @@ from ZODB.interfaces import IStorageDB
 from ZODB.MappingStorage import MappingStorage
 
 from cipher.background import wakeups
+from cipher.background.lane import Lane
+from cipher.background.run import WorkerRun
 from cipher.background.tests.cluster_support import LONG
 from cipher.background.tests.cluster_support import ZEOTests
 from cipher.background.tests.live_support import declareWorker
@@ -183,6 +185,22 @@ class WakeTests(ZEOTests):
         for n in range(20):
             self.startElsewhere('note')
             waitUntil(lambda: len(times) > n, 'the begin', LIMIT)
+
+    def test_lane_that_others_make_is_watched_at_once(self):
+        called = []
+        declareWorker('work', lambda worker: called.append(worker.run_id))
+
+        def make(registry):
+            number = registry.lanes.maxKey() + 1
+            registry.lanes[number] = Lane(number, is_guest=True)
+            return number
+
+        for _ in range(3):
+            number = self.elsewhere(make)
+            self.elsewhere(lambda registry: registry.lanes[number].births.add(
+                WorkerRun('work', number, 1, time.time())))
+            run_id = '%d-1' % number
+            waitUntil(lambda: run_id in called, 'the run in the new lane')
 
     def test_row_14_run_hears_at_once_that_others_stop_it(self):
         def work(worker):

@@ -217,7 +217,8 @@ def describeRest(connection):
     waiting = sum(number for states in registry.getCounts().values()
                   for state, number in states.items()
                   if state in ('pending', 'running'))
-    due = sum(len(lane.due.tree) for lane in registry.lanes.values())
+    due = sum(len(lane.waiting.places)
+              for lane in registry.lanes.values())
     others = len(getDirectory(connection).processes) - 1
     figures = (waiting, due, len(registry.stops), len(registry.claims),
                others)
