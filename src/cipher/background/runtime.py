@@ -173,9 +173,6 @@ class Runtime(Obedience):
             if self.threads:
                 self.tickets.mark(places)
         else:
-            # Perhaps there are lanes that were made just now.
-            for step in 'homes', 'watch':
-                self._keeper.steps.hasten(step)
             self._control.wish()
 
     def wishRescue(self):

@@ -192,7 +192,7 @@ class WakeTests(ZEOTests):
 
         def make(registry):
             number = registry.lanes.maxKey() + 1
-            registry.lanes[number] = Lane(number, is_guest=True)
+            registry.lanes[number] = Lane(number)
             return number
 
         for _ in range(3):
