@@ -74,11 +74,6 @@ class _Lease:
         self.lane = lane
         # The cache would let them go, and with them what they know.
         self._parts = lane.writer, lane.births, lane.finishes
-        self._before = self._read()
-
-    def _read(self):
-        # Those of the objects as this transaction's connection sees them.
-        return tuple(part._p_serial for part in self._parts)
 
     def serials(self):
         """Return the serials of the parts after the commit.
@@ -86,9 +81,8 @@ class _Lease:
         A part that was a ghost at its commit, because a savepoint had stored
         it already, does not know its new serial.
         """
-        serials = self._read()
-        if serials != self._before:
-            return serials
+        if not any(part._p_changed is None for part in self._parts):
+            return tuple(part._p_serial for part in self._parts)
         try:
             return self._look_up()
         except Exception as error:
