@@ -71,7 +71,7 @@ class Looker:
             pause = backOff(self._failures, cap=FAILURE_PAUSE)
             self._runtime.troubles.note(error, FAILING_STEP, STEP)
         finally:
-            tickets.endLook(left, pause)
+            tickets.endLook(left, pause, is_worker=not at_all)
         return bool(left) and not pause
 
     def _look(self, connection, left):

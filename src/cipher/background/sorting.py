@@ -12,6 +12,8 @@
 #
 ##############################################################################
 """What is with a run that is not finished here: ready, away, waiting."""
+from functools import cached_property
+
 from cipher.background import clock
 from cipher.background.cursor import LIMIT
 from cipher.background.cursor import PAUSE
@@ -39,7 +41,11 @@ class Sorter:
     def __init__(self, runtime, connection):
         self._runtime = runtime
         self._connection = connection
-        self.living = Living(getDirectory(connection), runtime.id)
+
+    @cached_property
+    def living(self):
+        """The `process.Living`; most looks do not need it."""
+        return Living(getDirectory(self._connection), self._runtime.id)
 
     def sort(self, place, serial, births):
         """Return (ticket, what) for a run of the lane at *place*.

@@ -244,15 +244,20 @@ class Tickets:
         dirty, self._dirty = self._dirty, set()
         return dirty
 
-    def endLook(self, left=(), pause=0.0):
-        """The look is over.  *left* are dirty again, for *pause* seconds."""
+    def endLook(self, left=(), pause=0.0, is_worker=False):
+        """The look is over.  *left* are dirty again, after *pause* seconds.
+
+        *is_worker*: the caller asks for a ticket next.
+        """
         with self._changed:
             self._is_looking = False
             self._looked_at = time.monotonic()
             self._look_at = self._looked_at + pause
             self._dirty.update(
                 place for place in left if place in self._lanes)
-            self._changed.notify_all()
+            # A thread that is awake for nothing is in the way of others.
+            self._changed.notify(
+                len(self._ready) + bool(self._dirty) - is_worker)
 
     def toLook(self, place, next_serial):
         """Return the serials to look at now in a lane, in order."""
@@ -323,7 +328,8 @@ class Tickets:
         elif what == READY:
             lane.tickets[serial] = ticket
             self._ready.push(ticket)
-            self._changed.notify()
+            if not self._is_looking:   # else `endLook` does so
+                self._changed.notify()
         elif isinstance(what, tuple):
             self._park(lane, ticket, what, has_entry)
         elif self._isNear(what):
