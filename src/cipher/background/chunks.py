@@ -129,8 +129,9 @@ def firstKey(chunks, holds):
 
 
 def drop(chunks, keys):
-    """Remove the chunks of these *keys*; return how many there were."""
-    keys = [key for key in keys if key in chunks]
+    """Remove the chunks of these *keys* that are empty; return how many."""
+    keys = [key for key in keys
+            if key in chunks and not chunks[key].entries]
     for key in keys:
         del chunks[key]
     return len(keys)

@@ -123,6 +123,7 @@ class Finishes(Persistent):
         grow old as all others.
         """
         self.spill()
+        self._drop_empty()
         wrong = []   # first keys of chunks, the last first
         key = self.chunks.maxKey() if self.chunks else None
         while key is not None and self._last_of(self.chunks[key]) > now:
@@ -142,6 +143,12 @@ class Finishes(Persistent):
             self.chunks[entries[0][0]] = chunk
         self.last_key = last
         self.stats.comeBack(now)
+
+    def _drop_empty(self):
+        # Rather than to give them new keys: a pruner knows the old ones.
+        for key in [key for key, chunk in self.chunks.items()
+                    if not chunk.entries]:
+            del self.chunks[key]
 
     def _last_of(self, chunk):
         return self._packing.unpack(chunk.entries[-self._packing.size:])[0]

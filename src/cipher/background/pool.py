@@ -41,6 +41,10 @@ from cipher.background.spoiled import spoils
 
 log = logging.getLogger(__name__)
 
+#: Of so many free lanes two transactions that try again seldom choose the same
+#: one.  Of fewer they choose none: they make lanes.
+ENOUGH = 8
+
 #: The serial of a change that nobody could read: no snapshot shows it.
 _UNKNOWN = b'\xff' * 8
 
@@ -70,11 +74,6 @@ class _Lease:
         self.lane = lane
         # The cache would let them go, and with them what they know.
         self._parts = lane.writer, lane.births, lane.finishes
-        self._before = self._read()
-
-    def _read(self):
-        # Those of the objects as this transaction's connection sees them.
-        return tuple(part._p_serial for part in self._parts)
 
     def serials(self):
         """Return the serials of the parts after the commit.
@@ -82,9 +81,8 @@ class _Lease:
         A part that was a ghost at its commit, because a savepoint had stored
         it already, does not know its new serial.
         """
-        serials = self._read()
-        if serials != self._before:
-            return serials
+        if not any(part._p_changed is None for part in self._parts):
+            return tuple(part._p_serial for part in self._parts)
         try:
             return self._look_up()
         except Exception as error:
@@ -267,12 +265,14 @@ class LanePool:
 
     def _lease(self, registry, txn, me, former, alive, is_second_try):
         """Make this process the writer of one more lane; return that."""
-        if not is_second_try:
-            for lane in leases.freeLanes(registry, former, alive):
+        free = list(leases.freeLanes(registry, former, alive))
+        # On a second try whoever leased the same lane at the same time has it
+        # now.  Others may try again at this moment as well.
+        if not is_second_try or len(free) >= ENOUGH:
+            for lane in free:
                 if self._hold(lane, txn):
                     lane.writer.become(me)
                     return lane
-        # Whoever leased the same lane at the same time has it now.
         while True:
             lane = Lane(leases.newNumber(registry))
             if self._hold(lane, txn):

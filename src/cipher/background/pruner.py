@@ -144,6 +144,7 @@ class _Removal:
         self._held = {}      # lane number -> whether it is checked out
         self._keys = {}      # lane number -> keys of entries to drop
         self._emptied = {}   # lane number -> keys of chunks of births
+        self._now = clock.now()
         self.number = 0
 
     # Step by step
@@ -170,7 +171,7 @@ class _Removal:
         """Remove runs of that type, the oldest first."""
         oid = self._registry._p_oid
         lanes = [lane for lane in lanes if rules.isOverAt(
-            name, self._oldest.get((oid, lane.number, name), 0))]
+            name, self._known(self._oldest.get((oid, lane.number, name), 0)))]
         walks = heapq.merge(*[self._walk(lane, name) for lane in lanes],
                             key=lambda item: item[1].key)
         first = {}   # lane number -> key of the first entry that stays
@@ -187,20 +188,28 @@ class _Removal:
             self._note(lane, name, first.get(lane.number), entry)
 
     def _walk(self, lane, name):
-        for entry in lane.finishes.walkOldest(name, lane.pruned.markOf(name)):
+        for entry in lane.finishes.walkOldest(
+                name, self._known(lane.pruned.markOf(name))):
             yield lane, entry
+
+    def _known(self, key):
+        # Entries of a clock that was far ahead get other keys later.
+        return 0 if clock.isAhead(key / 1000000, self._now) else key
 
     def _note(self, lane, name, first, stopped_at):
         """Note how far the walk came in *lane*."""
         place = self._registry._p_oid, lane.number, name
         if first is None and stopped_at is not None:
-            # All that is older than where the walk stopped is gone.
-            first = stopped_at.key
+            # All that is older than where the walk stopped is gone, but for
+            # what stands in the head.
+            first = min([stopped_at.key, *[
+                entry.key for entry in lane.finishes.inHead()]])
         if first is None:
             self._oldest.pop(place, None)
             return
         self._oldest[place] = first
-        if lane.number in self._keys and first > lane.pruned.markOf(name):
+        if (lane.number in self._keys
+                and first > self._known(lane.pruned.markOf(name))):
             lane.pruned.setMark(name, first)
 
     def _remove(self, lane, entry, rules):

@@ -127,7 +127,9 @@ class BirthsTests(unittest.TestCase):
             for run in runs[:2 * SPILL]:
                 add(run)
             first, second = part.chunks
-            setattr(lane.emptied, name, (first,))
+            # The second one is not empty: it stays whatever is said.
+            setattr(lane.emptied, name, (first, second))
+            part.chunks[first].entries = type(part.chunks[first].entries)()
             add(runs[2 * SPILL])
             self.assertEqual(list(part.chunks), [first, second])
             for run in runs[2 * SPILL + 1:]:
@@ -242,6 +244,21 @@ class BirthsTests(unittest.TestCase):
 
 
 class FinishesTests(unittest.TestCase):
+
+    def test_clock_comes_back_where_chunks_are_empty(self):
+        finishes = Finishes()
+        for number in range(2 * SPILL):
+            finish(finishes, NOW + number, serial=number + 1)
+        for number in range(SPILL):
+            finish(finishes, NOW + 10 ** 9, serial=100 + number)
+        ahead = list(finishes.chunks)[2]
+        gone = {entry.key for entry in finishes.walk()
+                if not SPILL < entry.serial <= 2 * SPILL}
+        self.assertEqual(len(finishes.drop(gone)), 2)
+        finish(finishes, NOW + 1000, serial=200)
+        self.assertNotIn(ahead, finishes.chunks)
+        self.assertEqual([entry.serial for entry in finishes.walkUp()],
+                         [*range(SPILL + 1, 2 * SPILL + 1), 200])
 
     def keys(self, finishes, below=None):
         return [entry[0] for entry in finishes.walk(below)]

@@ -16,6 +16,7 @@ import gc
 import os
 import tempfile
 import threading
+from unittest import mock
 
 import transaction
 from ZODB.DB import DB
@@ -222,6 +223,31 @@ class PoolTests(PoolCase):
         births.drop(run.serial, from_head=True)
         other.commit()
         self.assertEqual(self.view().lane(), 11)
+
+    def test_load_that_takes_long_blocks_no_commit(self):
+        """Its end takes a lock, which is not held while lanes are loaded."""
+        views = [self.view() for _ in range(4)]
+        for view in views[:3]:
+            view.start()
+        is_loading, may_go_on = threading.Event(), threading.Event()
+
+        def load(*args):
+            is_loading.set()
+            may_go_on.wait(LIMIT)
+            return iter(())
+
+        self.addCleanup(may_go_on.set)
+        with mock.patch('cipher.background.leases.freeLanes', load):
+            thread = threading.Thread(target=views[3].start)
+            thread.start()
+            self.assertTrue(is_loading.wait(LIMIT))
+            for view in views[:3]:
+                committing = threading.Thread(target=view.commit)
+                committing.start()
+                committing.join(LIMIT)
+                self.assertFalse(committing.is_alive())
+            may_go_on.set()
+            thread.join(LIMIT)
 
     def test_small_cache_does_not_spoil_the_lanes(self):
         self.db.setCacheSize(1)

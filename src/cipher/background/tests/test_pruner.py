@@ -574,6 +574,31 @@ class DisturbingTests(PrunerTests):
             self.pruneNow()
         self.assertLess(len(chunks_seen), 20)
 
+    def test_what_stands_in_a_head_is_not_passed_for_ever(self):
+        """Though older than where the walk stopped, in another lane."""
+        declareWorker('work', lambda worker: None, keep=3 * SPILL)
+        self.registry.lanes[2] = Lane(2)
+        transaction.commit()
+        self.makeRuns(SPILL, apart=1.0)
+        with self.oneLane():
+            old = [self.makeRun() for _ in range(5)]   # in its head
+            transaction.commit()
+        self.clock.advance(100.0)
+        with mock.patch('cipher.background.pool.LanePool._choose',
+                        lambda pool, registry, txn: registry.lanes[2]):
+            for _ in range(4 * SPILL):
+                self.makeRun()
+                self.clock.advance(1.0)
+            transaction.commit()
+        self.prune()
+        self.assertEqual(self.left(old), old)
+        with self.oneLane():
+            for _ in range(SPILL - 5):
+                self.makeRun()
+            transaction.commit()
+        self.prune()
+        self.assertEqual(self.left(old), [])
+
     def test_it_keeps_up_with_many(self):
         """Between two full looks it removes what is far too much."""
         declareWorker('work', lambda worker: None, keep=1000)

@@ -32,6 +32,7 @@ from zope.component import provideHandler
 
 from cipher.background import pruner
 from cipher.background import tickets
+from cipher.background import uniqueness
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import abortQuietly
 from cipher.background.interfaces import IRunStartedEvent
@@ -194,6 +195,7 @@ def drain(storage, folder, boot):
     """Carry out what is left; end in good order."""
     ledger = setUp(folder, boot)
     pruner.INTERVAL = 0.2   # it forgets the claims
+    uniqueness.STALE_FOR = 0.2
     db = storage.open()
     runtime = startRuntime(db, RuntimeSettings(
         threads=4, poll=0.05, lease=LEASE))
