@@ -21,4 +21,4 @@ class TableTests(TableMixin, unittest.TestCase):
 
     page = 'reliability.rst'
     word = 'row'
-    numbers = range(1, 58)
+    numbers = [*range(1, 58), 60, 63, 66, 68, 69]
