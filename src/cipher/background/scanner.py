@@ -109,7 +109,7 @@ class Scanner:
                         tickets.append((ticket, run.due_at))
         for ticket, due_at in tickets:
             runtime.dispatcher.submit(ticket, due_at)
-        # What cannot be rescued rests, and the next look goes by it.
+        # A run that cannot be rescued rests, and the next look goes by it.
         self._rescuer.rescue(connection, lost)
         return bool(lost)
 
