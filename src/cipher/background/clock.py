@@ -24,7 +24,8 @@ def now():
 
 
 #: Seconds.  A clock that was set back by this much at most is bridged: times
-#: that only grow stand still until it has caught up.  A time further ahead was written by a clock that was wrong.
+#: that only grow stand still until it has caught up.  A time that is further
+#: ahead was written by a clock that was wrong.
 LEAP = 3600.0
 
 
