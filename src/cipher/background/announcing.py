@@ -37,8 +37,8 @@ def siteOf(registry):
 def announce(event, troubles):
     """Send *event*, an `IRunEvent`, with the site of its registry set.
 
-    There is no interaction.  What happened to the run happened: an error of a
-    subscriber, an exit included, takes back what subscribers changed and
+    There is no interaction.  The run is changed in any case: an error of a
+    subscriber, an exit included, takes back the changes of subscribers and
     nothing else, and is noted in *troubles*.  Transient errors are raised:
     the transaction has to be done again.
     """

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a process without threads does where no other one has any.
+"""The duties of a process without threads where no other one has any.
 
 An application whose threads are all made by hand has nobody who consumes
 lanes.  Its dead processes are buried, their runs are rescued and what is old

@@ -71,8 +71,8 @@ class Chores:
             return [(home, item) for item in look(home)]
 
     def _start(self, home, what, start, declared, *arguments):
-        # What fails, whatever its code does, is no reason not to start the
-        # others.
+        # A failure, whatever the code of the application does, is no reason
+        # not to start the others.
         name = '%s %s' % (what, declared.name)
         troubles = self._runtime.troubles
         if troubles.isResting(FAILING_STEP, name):

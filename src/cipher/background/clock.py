@@ -23,8 +23,9 @@ def now():
     return _clock()
 
 
-#: Seconds.  What only grows follows a clock that was set back by so much at
-#: most.  A time further ahead was written by a clock that was wrong.
+#: Seconds.  A clock that was set back by this much at most is bridged: times
+#: that only grow stand still until it has caught up.  A time that is further
+#: ahead was written by a clock that was wrong.
 LEAP = 3600.0
 
 

@@ -316,7 +316,7 @@ class Runtime(Obedience):
         self._heartbeat.end()
         self._heartbeat.join(LEAVE_TIMEOUT)
         self._wakeups.end()
-        # Whoever is given up records nothing any more: we do.
+        # A run that is given up records nothing itself any more: we do.
         self._given_up = self.abandonAll()   # even if nothing can be written
         leaving = threading.Thread(
             target=self._leave, name='background-end', daemon=True)

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Stop requests: whoever works on the run hears of them, or it is stopped.
+"""Stop requests: the worker of the run hears of them, or it is stopped.
 
 Called by the control thread only.
 """

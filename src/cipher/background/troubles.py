@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What does not work in this process: who is at fault, since when.
+"""The failures of this process: the culprit, since when, with which error.
 
 An error hurts its culprit only: the others go on, the culprit rests for a
 while and is tried again, and an administrator sees its name.
@@ -84,8 +84,8 @@ class Troubles:
         """Let no error of the block, an exit included, out of it.
 
         It is logged, *subject* rests, and others see the trouble until a
-        later block goes well.  What the block changed has to be aborted by
-        the block.  Raise what a closed database causes; and without
+        later block goes well.  The block has to abort its own changes.
+        Raise what a closed database causes; and without
         *with_transient* what is rather the storage's fault.
         """
         try:

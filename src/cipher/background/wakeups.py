@@ -93,7 +93,7 @@ def listen(db, heard):
     with _lock:
         listener = _listeners.get(db)
         if listener is None:
-            # A storage knows the one that it was given last; whoever came
+            # A storage knows the one that it was given last: one that came
             # before us, besides the adapter, is behind us.
             listener = _Listener(getattr(storage, '_db', None) or adapter)
             storage.registerDB(listener)
@@ -150,7 +150,7 @@ class WakeUps:
                if place is not None and oid not in self._watched]
         self._watched = watched
         if new:
-            # What was born there before was not heard of.
+            # Births there before this were not heard of.
             self._runtime.lanesChanged(new)
 
     def _heard(self, oids):
@@ -160,8 +160,8 @@ class WakeUps:
             found = watched.values()
         else:
             found = [watched[oid] for oid in oids if oid in watched]
-            # Whoever does not know that a run is live here stops it as one
-            # that waits.
+            # Another process that does not know that a run is live here stops
+            # it as one that waits.
             if not self._runtime.liveOids().isdisjoint(oids):
                 found.append(None)
         if found:

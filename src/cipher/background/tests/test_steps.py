@@ -195,7 +195,7 @@ class StepTests(TurnTests):
         self.assertIn(expected, self.problems(STUCK_PROCESS))
         problem, = [problem for problem in self.registry.listProblems()
                     if problem.kind == STUCK_PROCESS]
-        self.assertIn('goes_on.wait(LIMIT)', problem.stack)
+        self.assertIn('in input', problem.stack)
         self.assertEqual(problem.process, self.runtime.id)
         record, = getDirectory(self.connection).processes.values()
         self.assertFalse(record.isTaking())
