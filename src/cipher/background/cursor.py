@@ -111,11 +111,6 @@ class Waiting(Persistent):
         if tree:
             yield from tree.values(max=int(now * 1000000))
 
-    def nextDue(self):
-        """Return when the next time comes, None if none waits for that."""
-        tree = self.trees.get(FOR_TIME)
-        return tree.minKey() / 1000000 if tree else None
-
     def serials(self, key, after=None):
         """Yield (order, serial) of what waits for *key*, behind *after*."""
         tree = self.trees.get(key)

@@ -257,7 +257,10 @@ class Births(Persistent):
 
 
 def _unlessRemoved(run):
-    return None if run is None or run.is_removed else run
+    # A ghost is not loaded for that: whoever loads it has to look.
+    if run is None or run._p_changed is None:
+        return run
+    return None if run.is_removed else run
 
 
 def momentOf(run):

@@ -220,7 +220,7 @@ class _Removal:
         if born_in is not None:
             births = born_in.births
             run = births.get(entry.serial)
-            is_there = run is not None
+            is_there = run is not None and not run.is_removed
             if not births.drop(entry.serial):
                 if not (_is_idle(births.last_at) and self._hold(born_in)):
                     return False

@@ -98,8 +98,12 @@ class Rescuer:
             sorter = Sorter(self._runtime, connection)
             for place in self._runtime.tickets.lanes():
                 is_more |= self._look_at(connection, sorter, place, lost)
-        self.rescueAll(connection, lost)
-        return is_more
+        done = self.rescueAll(connection, lost)
+        # A run that cannot be rescued rests, and the next look goes by it.
+        return is_more or any(
+            ticket not in done and not self._runtime.troubles.isResting(
+                FAILING_RESCUE, ticket.run_id, ticket.registry_oid)
+            for ticket in lost)
 
     def _look_at(self, connection, sorter, place, lost):
         """Append to *lost*; return whether there is more to look at."""

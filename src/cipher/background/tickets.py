@@ -396,18 +396,6 @@ class Tickets:
             self._ready.push(ticket)
             self._changed.notify()
 
-    def pass_(self, ticket):
-        """Likewise, a run that was claimed by a commit of this process."""
-        with self._changed:
-            lane = self._lanes.get(ticket.place)
-            if lane is None:
-                self._taken[ticket.registry_oid, ticket.run_id] = ticket
-            else:
-                lane.tickets[ticket.serial] = ticket
-                lane.away.pop(ticket.serial, None)
-            self._ready.push(ticket)
-            self._changed.notify()
-
     def givenBack(self):
         """Return the taken tickets that nobody has begun, and forget them."""
         with self._changed:
@@ -541,14 +529,6 @@ class Tickets:
                     return
                 self._ready.push(ticket)
                 self._changed.notify()
-
-    def reserve(self, type_name):
-        """Return a ticket of that type that waits for room; None if none.
-
-        Nobody else gets it.  Then call `pass_`, or `park` it again.
-        """
-        with self._changed:
-            return self._popLimited(type_name)
 
     def _popLimited(self, type_name):
         turns = self._limited.get(type_name, ())

@@ -297,7 +297,7 @@ class ManyDueTests(FileSiteTests):
         self.assertLessEqual(lists[1] - lists[0], 10)
         self.assertLess(costs[1], 150)
         # What is due among them is found without the rest.
-        self.clock.now = lane.waiting.nextDue()
+        self.clock.now = lane.waiting.trees[FOR_TIME].minKey() / 1000000
         due = sum(1 for _ in lane.waiting.upTo(self.clock.now))
         loaded = self.loads(self.keeper.turn, True)
         self.assertEqual(self.runtime.tickets.counts(), (due, 0, 0))
