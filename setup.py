@@ -64,8 +64,9 @@ UI = [
 ]
 
 # What host.zcml includes beside that: the publisher of an application that
-# has none yet, its users and its security policy.
+# has none yet, its users and its security policy; and a server.
 HOST = UI + [
+    'waitress >= 3.0',
     'zope.annotation >= 5.0',
     'zope.app.appsetup >= 5.0',
     'zope.app.publication >= 5.0',
@@ -77,10 +78,9 @@ HOST = UI + [
     'zope.session >= 5.0',
 ]
 
-# An application with a server.
+# The demo is such an application.
 DEMO = HOST + [
     'docutils >= 0.20',
-    'waitress >= 3.0',
     'zc.lockfile >= 3.0',
     'zodburi >= 2.6',
 ]
@@ -145,7 +145,8 @@ def describe(home):
             picture['path'], '%s/raw/HEAD/%s' % (home, picture['path'])
         ) if home else ''
 
-    return _PICTURE.sub(show, read('README.rst') + '\n\n' + read('CHANGES.rst'))
+    text = read('README.rst') + '\n\n' + read('CHANGES.rst')
+    return _PICTURE.sub(show, text)
 
 
 def list_addresses(home):

@@ -14,12 +14,11 @@
 """The checkout's own tools: bootstrap.py and the totals of the test run."""
 import importlib.util
 import os
-import pathlib
 import tempfile
 import unittest
 
+from cipher.background.tests.checkout import requireCheckout
 
-CHECKOUT = pathlib.Path(__file__).resolve().parents[4]
 
 LAYER = '  Ran 2 tests with 0 failures, 0 errors and 1 skipped in 0.1 seconds.'
 TOTAL = 'Total: 9 tests, 1 failures, 2 errors and 1 skipped in 0.1 seconds.'
@@ -28,9 +27,7 @@ NOT_IMPORTED = 'Test-modules with import problems:\n  a.tests.test_b'
 
 def load(*names):
     """Import a script of the checkout that is no part of the package."""
-    path = CHECKOUT.joinpath(*names)
-    if not path.exists():
-        raise unittest.SkipTest('%s is only in a checkout' % path.name)
+    path = requireCheckout(*names)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
