@@ -42,10 +42,10 @@ _FILE = re.compile(r'``([\w.]+)``::\n\n((?:    .*\n|\n)+)')
 
 OWN = '''
 <configure xmlns="http://namespaces.zope.org/zope" i18n_domain="dms">
+  <include package="cipher.background" file="host.zcml" />
   <securityPolicy
       component="zope.security.simplepolicies.PermissiveSecurityPolicy" />
   <unauthenticatedPrincipal id="dms.nobody" title="Nobody" />
-  <include package="cipher.background" file="host.zcml" />
 </configure>
 '''
 
