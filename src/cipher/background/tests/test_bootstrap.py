@@ -16,6 +16,9 @@ import importlib.util
 import os
 import tempfile
 import unittest
+from contextlib import redirect_stderr
+from contextlib import redirect_stdout
+from io import StringIO
 
 from cipher.background.tests.checkout import requireCheckout
 
@@ -104,3 +107,40 @@ class TotalsTests(unittest.TestCase):
 
     def test_log_without_totals_gives_none(self):
         self.assertIsNone(self.parse('Segmentation fault'))
+
+    def test_plain_line_counts_without_other_totals(self):
+        self.assertEqual(
+            self.parse('1 passed, 0 failed, 0 skipped', 'more',
+                       '7 passed, 2 failed, 1 skipped'), (7, 2, 1))
+        self.assertEqual(
+            self.parse('7 passed, 2 failed, 1 skipped', LAYER), (1, 0, 1))
+
+    def sum_up(self, *logs):
+        """Return (what is printed, exit code) for several logs."""
+        with tempfile.TemporaryDirectory() as folder:
+            paths = []
+            for n, text in enumerate(logs):
+                paths.append(os.path.join(folder, str(n)))
+                with open(paths[-1], 'w', encoding='utf-8') as file:
+                    file.write(text + '\n')
+            with redirect_stdout(StringIO()) as output, \
+                    redirect_stderr(StringIO()):
+                code = load('.ci', 'totals.py').main(*paths)
+        return output.getvalue(), code
+
+    def test_several_logs_are_summed_up(self):
+        self.assertEqual(
+            self.sum_up(LAYER, '2 passed, 0 failed, 3 skipped'),
+            ('3 passed, 0 failed, 4 skipped\n', 0))
+        self.assertEqual(
+            self.sum_up(LAYER, '2 passed, 1 failed, 3 skipped'),
+            ('3 passed, 1 failed, 4 skipped\n', 1))
+
+    def test_a_log_without_totals_is_a_failure(self):
+        self.assertEqual(
+            self.sum_up(LAYER, 'Killed'),
+            ('1 passed, 1 failed, 1 skipped\n', 1))
+
+    def test_a_log_of_which_nothing_passed_is_refused(self):
+        self.assertEqual(
+            self.sum_up(LAYER, '0 passed, 0 failed, 3 skipped')[1], 1)
