@@ -82,7 +82,7 @@ HOST = UI + [
 DEMO = HOST + [
     'docutils >= 0.20',
     'zc.lockfile >= 3.0',
-    'zodburi >= 2.6',
+    'zodburi >= 3.0',
 ]
 
 # Jobs in processes of Celery, told by messages.

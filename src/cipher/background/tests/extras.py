@@ -103,9 +103,9 @@ def main(extra):
         extra, passed, failed), flush=True)
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(
         loadTests(extra))
-    failed += len(result.failures) + len(result.errors)
-    skipped = len(result.skipped)
     # The imports are one test.
+    failed = bool(failed) + len(result.failures) + len(result.errors)
+    skipped = len(result.skipped)
     passed = 1 + result.testsRun - failed - skipped
     print('%d passed, %d failed, %d skipped' % (passed, failed, skipped))
     return 1 if failed or not result.testsRun else 0
