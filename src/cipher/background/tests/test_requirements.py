@@ -17,9 +17,7 @@ import re
 import sys
 import unittest
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import distribution
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions
 from importlib.metadata import requires
 from pathlib import Path
 from xml.etree import ElementTree
@@ -87,24 +85,32 @@ def read_requirements():
     return found
 
 
-find_distributions = lru_cache(packages_distributions)
+@lru_cache(maxsize=None)
+def find_installed():
+    """Return {normalized name: distribution} of all that is installed."""
+    return {normalize(one.name): one for one in distributions()}
 
 
 @lru_cache(maxsize=None)
+def find_packages():
+    """Return {package or module: normalized name of its distribution}."""
+    # Not packages_distributions(), which misses some on Python 3.10.
+    return {file.parts[0].removesuffix('.py'): name
+            for name, one in find_installed().items()
+            for file in one.files or ()}
+
+
 def find_distribution(module):
-    """Return the name of the distribution that *module* comes from."""
+    """Return the normalized name of what *module* comes from, or None."""
     names = module.split('.')
-    if names[0] in ('zope', 'z3c', 'zc'):
-        # Namespaces: a distribution has the name of its package.
-        for end in range(len(names), 1, -1):
-            name = '.'.join(names[:end])
-            try:
-                distribution(name)
-            except PackageNotFoundError:
-                continue
-            return normalize(name)
-        return None
-    return normalize(find_distributions()[names[0]][0])
+    if names[0] not in ('zope', 'z3c', 'zc'):
+        return find_packages().get(names[0])
+    # Namespaces: a distribution has the name of its package.
+    for end in range(len(names), 1, -1):
+        name = normalize('.'.join(names[:end]))
+        if name in find_installed():
+            return name
+    return None
 
 
 def find_imports(path):
