@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Which part of the package each extra is for, and the tests of that part.
+"""The extras: the part of the package that each is for, and its tests.
 
 In an environment where the package is installed with one extra and nothing
 else, ``python -m cipher.background.tests.extras EXTRA`` imports all modules
