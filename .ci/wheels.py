@@ -64,11 +64,10 @@ ADDED = re.compile(r'PKG-INFO$|setup\.cfg$|src/[\w.]+\.egg-info/')
 #: Seconds that an installation or the tests of an extra may take.
 LIMIT = 600
 
-#: Tests of an installed package that look for files, and that all can be
-#: imported; the others do not depend on how the package is installed.
+#: The tests that look for files, so depend on how the package is installed.
 INSTALLED = ('test_architecture', 'test_bootstrap', 'test_celery_page',
-             'test_demo_importing', 'test_directives', 'test_hosting',
-             'test_i18n', 'test_input_view', 'test_readme',
+             'test_demo_importing', 'test_directives', 'test_extras',
+             'test_hosting', 'test_i18n', 'test_input_view', 'test_readme',
              'test_reliability_table', 'test_requirements', 'test_rotterdam',
              'test_security_table', 'test_setup')
 
@@ -223,18 +222,17 @@ def try_extra(report, distributions, extra, folder, python, bounds=()):
         environment = made
     if environment is None:
         return
-    began = time.monotonic()
+    commands = [['cipher.background.tests.extras', extra]]
     if extra == 'test':
-        output, code = environment.run(
-            '-m', 'zope.testrunner', '--test-path', find_site(environment),
+        commands.append([
+            'zope.testrunner', '--test-path', find_site(environment),
             '--tests-pattern', '^f?tests$', '-s', 'cipher.background', '-vv',
-            *[argument for name in INSTALLED for argument in ('-m', name)],
-            cwd=distributions.source)
-    else:
+            *[argument for name in INSTALLED for argument in ('-m', name)]])
+    for command in commands:
+        began = time.monotonic()
         output, code = environment.run(
-            '-m', 'cipher.background.tests.extras', extra,
-            cwd=distributions.source)
-    report.add(title, output, code, began)
+            '-m', *command, cwd=distributions.source)
+        report.add('%s: %s' % (title, command[0]), output, code, began)
 
 
 def find_site(environment):

@@ -108,7 +108,7 @@ def main(extra):
     skipped = len(result.skipped)
     passed = 1 + result.testsRun - failed - skipped
     print('%d passed, %d failed, %d skipped' % (passed, failed, skipped))
-    return 1 if failed or not result.testsRun else 0
+    return 1 if failed else 0
 
 
 if __name__ == '__main__':
