@@ -64,6 +64,11 @@ ADDED = re.compile(r'PKG-INFO$|setup\.cfg$|src/[\w.]+\.egg-info/')
 #: Seconds that an installation or the tests of an extra may take.
 LIMIT = 600
 
+#: Run where the tests are started: the installed package has to be found.
+NOT_THE_CHECKOUT = (
+    'import sys, cipher.background; '
+    'assert cipher.background.__file__.startswith(sys.prefix)')
+
 #: The tests that look for files, so depend on how the package is installed.
 INSTALLED = ('test_architecture', 'test_bootstrap', 'test_celery_page',
              'test_demo_importing', 'test_directives', 'test_extras',
@@ -219,6 +224,7 @@ def try_extra(report, distributions, extra, folder, python, bounds=()):
         made = Environment(folder, python)
         made.install(requirement, *constraints)
         made.call('-m', 'pip', 'check')
+        made.call('-c', NOT_THE_CHECKOUT, cwd=distributions.source)
         environment = made
     if environment is None:
         return
