@@ -22,14 +22,15 @@ from cipher.background import timetable
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.interfaces import RunNotFound
+from cipher.background.masking import makeMasker
+from cipher.background.masking import maskInput
+from cipher.background.masking import secretNames
 from cipher.background.reference import lineage
 from cipher.background.run import RunDetails
 from cipher.background.search import Search
-from cipher.background.secrets import mask
-from cipher.background.secrets import maskInput
-from cipher.background.secrets import secretsOf
 from cipher.background.status import RunDetailsStatus
 from cipher.background.status import RunPage
+from cipher.background.text import SHOWS_ALL
 from cipher.background.watch import Watch
 from cipher.background.workertype import queryWorkerType
 
@@ -78,13 +79,17 @@ class Looking:
         details = run.details or RunDetails()
         worker_type = queryWorkerType(run.type)
         schema, input = worker_type and worker_type.schema, run.input or {}
-        # What was kept was masked by the schema of its time.
-        secrets = secretsOf(schema, input)
+        masker = SHOWS_ALL
+        if run.details is not None and not set(
+                secretNames(schema)) <= set(details.masked):
+            # They were no passwords when the run was carried out.
+            masker = makeMasker(schema, input)
         return RunDetailsStatus(
             input=maskInput(schema, input),
-            traceback=mask(details.traceback, secrets),
-            log=mask(details.log if live is None else live.log, secrets),
-            history=mask(list(details.history), secrets))
+            traceback=masker.text(details.traceback),
+            log=masker.text(details.log) if live is None else live.log,
+            history=[(*times, masker.text(kind), masker.text(text))
+                     for *times, kind, text in details.history])
 
     def getStack(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""

@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """Plain data: what may be stored in a run, free of proxies and references."""
+import cmath
 import datetime
 import decimal
 import fractions
@@ -20,8 +21,10 @@ import uuid
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.text import RESULT_LIMIT
+from cipher.background.text import SHOWS_ALL
 from cipher.background.text import clean
 from cipher.background.text import safeStr
+from cipher.background.text import shortRepr
 
 
 _ATOMS = (
@@ -56,7 +59,8 @@ def plainCopy(value, path='value', depth=0):
         copy = {}
         for key, item in value.items():
             key = plainCopy(key, path + ' key', depth + 1)
-            copy[key] = plainCopy(item, '%s[%.50r]' % (path, key), depth + 1)
+            copy[key] = plainCopy(
+                item, '%s[%s]' % (path, shortRepr(key)), depth + 1)
         return copy
     for kind in (list, tuple, set, frozenset):
         if isinstance(value, kind):
@@ -70,18 +74,41 @@ def plainCopy(value, path='value', depth=0):
         'got %s' % (path, type(value).__name__))
 
 
-def shortResult(value):
-    """Return what is kept of the result of some work: short plain data."""
+def checkFinite(value, path='value'):
+    """Raise ``ValueError`` where *value* holds a number without a place.
+
+    Infinities and all that is not a number, at any depth of plain data: no
+    minimum and no maximum of a field refuses NaN.
+    """
+    if isinstance(value, dict):
+        for key, item in value.items():
+            checkFinite(key, path + ' key')
+            checkFinite(item, '%s[%s]' % (path, shortRepr(key)))
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for n, item in enumerate(value):
+            checkFinite(item, '%s[%d]' % (path, n))
+    elif not (value.is_finite() if isinstance(value, decimal.Decimal)
+              else cmath.isfinite(value) if isinstance(value, (float, complex))
+              else True):
+        raise ValueError(
+            '%s: expected a finite number, got %s' % (path, value))
+
+
+def shortResult(value, masker=SHOWS_ALL):
+    """Return what is kept of the result of some work: short plain data.
+
+    Without the secrets that *masker* hides.
+    """
     value = removeSecurityProxy(value)
     if isinstance(value, str):
-        return clean(str.__str__(value), RESULT_LIMIT)
+        return clean(str.__str__(value), RESULT_LIMIT, masker)
     try:
         copy = plainCopy(value, 'result')
         if len(str(copy)) <= RESULT_LIMIT:
-            return copy
+            return masker.data(copy)
     except ValueError:
         pass   # no plain data, or a number that is too big for a text
-    return clean(safeStr(value), RESULT_LIMIT)
+    return clean(safeStr(value), RESULT_LIMIT, masker)
 
 
 def canonical(value):

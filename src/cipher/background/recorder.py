@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """The observer that writes what a worker does into its run."""
-import logging
 import time
 
 from ZODB.POSException import ConflictError
@@ -36,6 +35,8 @@ from cipher.background.interfaces import Snooze
 from cipher.background.interfaces import StopRequested
 from cipher.background.lifecycle import backOff
 from cipher.background.lifecycle import cleanDelay
+from cipher.background.logs import getLogger
+from cipher.background.logs import logError
 from cipher.background.observer import WorkObserver
 from cipher.background.plaindata import plainCopy
 from cipher.background.plaindata import shortResult
@@ -48,7 +49,7 @@ from cipher.background.reference import isInPlace
 from cipher.background.transient import isTransient
 
 
-log = logging.getLogger(__name__)
+log = getLogger(__name__)
 
 #: Seconds.  The delay between two attempts grows up to this.
 RETRY_DELAY_CAP = 3600.0
@@ -79,6 +80,8 @@ class RunRecorder(WorkObserver):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         setDepth(self.live.depth)
         worker.run_id = self.live.run_id
+        worker.masker = self.live.masker
+        worker.progress = worker.progress   # set before it was begun
         worker.log = runlog.RunLogger(worker.log, self.live.log)
         runlog.capture(self.live.log)
         self.live.begin(worker)
@@ -150,7 +153,7 @@ class RunRecorder(WorkObserver):
         self._check_fence(run)
         self._is_done = True
         finish(self.live, run, registry, SUCCEEDED, RunSucceededEvent,
-               result=self.live.hide(shortResult(result)))
+               result=shortResult(result, self.live.masker))
 
     def failed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
@@ -251,9 +254,10 @@ class RunRecorder(WorkObserver):
             delay = worker and worker.retryDelay(attempts, error)
             if delay is not None:
                 return cleanDelay(delay)
-        except Exception:
-            log.exception('Run %s: its retryDelay failed; its type tells',
-                          self.live.run_id)
+        except Exception as failure:
+            logError(log, failure, self.live.masker,
+                     'Run %s: its retryDelay failed; its type tells',
+                     self.live.run_id)
         return backOff(attempts, worker_type.retry_delay, RETRY_DELAY_CAP)
 
     def _record(self, connection, write, fenced=True):
@@ -281,8 +285,9 @@ class RunRecorder(WorkObserver):
                     log.debug('Run %s: %s; writing again', self.live.run_id,
                               type(error).__name__)
                 else:
-                    log.exception('Run %s: its end could not be written',
-                                  self.live.run_id)
+                    logError(log, error, self.live.masker,
+                             'Run %s: its end could not be written',
+                             self.live.run_id)
             time.sleep(backOff(tries, cap=20.0))
         self.live.is_unrecorded = True
         log.critical('Run %s: its end could not be written after %d tries; '

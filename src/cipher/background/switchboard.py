@@ -16,12 +16,13 @@
 The one place where stored things find live ones.  An after-commit hook calls
 `wake`; a page asks `getRuntime` for what only memory knows.
 """
-import logging
 import os
 import threading
 
+from cipher.background.logs import getLogger
 
-log = logging.getLogger(__name__)
+
+log = getLogger(__name__)
 
 _lock = threading.Lock()
 _runtimes = {}   # id(DB) -> runtime, as long as that lives

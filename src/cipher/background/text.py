@@ -11,9 +11,15 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Texts made fit to be stored, logged and shown."""
+"""Texts made fit to be stored, logged and shown.
+
+A *masker* hides the secrets of an input; see `masking.Masker`.  A text is
+masked before it is cut, so no part of a secret is left at a cut.
+"""
 import re
 import traceback
+
+from cipher.background.interfaces import InvalidInput
 
 
 #: Transaction notes and user names over 64 kB fail the commit.
@@ -22,25 +28,74 @@ MESSAGE_LIMIT = 500
 RESULT_LIMIT = 1000
 TRACEBACK_LIMIT = 65536
 CUT = '… [cut here]'
+MASK = '•••'
 
 # Control characters but tab and newline, lone surrogates, the controls of
 # bidirectional text.
 _UNFIT = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff'
                     '\u200e\u200f\u202a-\u202e\u2066-\u2069]')
 _BREAKS = re.compile(r'[\t\n\x85\u2028\u2029]+')
+_LINE_ENDS = re.compile('\r\n?|[\n\u2028\u2029]')
 
 
-def clean(text, limit):
+class ShowsAll:
+    """The masker where there is no secret."""
+
+    #: Names of the fields of the input that hold secrets.
+    names = ()
+    #: Whether nothing of any text is shown.
+    hides_all = False
+
+    def text(self, text):
+        """Return *text* without secrets."""
+        return text
+
+    def head(self, text, size):
+        """Return the first *size* characters of *text*, without secrets."""
+        return text[:size]
+
+    def tail(self, text, size):
+        """Return the last *size* characters of *text*, without secrets."""
+        return text[-size:]
+
+    def data(self, value):
+        """Return *value*, plain data, with the secrets in it masked."""
+        return value
+
+
+SHOWS_ALL = ShowsAll()
+
+
+def clean(text, limit, masker=SHOWS_ALL):
     """Return *text* with what is unfit replaced, at most *limit* characters.
     """
     if len(text) > limit:
-        text = text[:limit - len(CUT)] + CUT
+        text = masker.head(text, limit - len(CUT)) + CUT
+    else:
+        text = masker.text(text)
     return _UNFIT.sub('\N{REPLACEMENT CHARACTER}', text)
 
 
-def cleanLine(text, limit=MESSAGE_LIMIT):
+def cleanLine(text, limit=MESSAGE_LIMIT, masker=SHOWS_ALL):
     """Return *text* as one clean line of at most *limit* characters."""
-    return _BREAKS.sub(' ', clean(text, limit))
+    return _BREAKS.sub(' ', clean(text, limit, masker))
+
+
+def indent(text):
+    """Return *text*, of a log record, with all lines but the first indented.
+
+    No line within it can then be taken for the begin of a record.
+    """
+    return _LINE_ENDS.sub('\n    ', text)
+
+
+def shortRepr(value, limit=50):
+    """Return ``repr(value)``, or an ellipsis where that is long.
+
+    Never a part of it: a part of a secret cannot be recognised.
+    """
+    text = repr(value)
+    return text if len(text) <= limit else '…'
 
 
 def safeStr(value):
@@ -52,25 +107,43 @@ def safeStr(value):
             type(value).__name__, type(error).__name__)
 
 
-def describeError(error):
-    """Return (type name, one short line of text) of an exception."""
-    return cleanLine(type(error).__name__), cleanLine(safeStr(error))
+def describeError(error, masker=SHOWS_ALL):
+    """Return (type name, one short line of text) of an exception.
+
+    For everybody who sees the run: nothing of an input is quoted.
+    """
+    text = error.public if isinstance(error, InvalidInput) else safeStr(error)
+    return (cleanLine(type(error).__name__, masker=(
+                SHOWS_ALL if masker.hides_all else masker)),
+            cleanLine(text, masker=masker))
 
 
-def formatTraceback(error):
+def formatTraceback(error, masker=SHOWS_ALL):
     """Return the traceback of *error* as text, without local variables.
 
     The middle is cut where it is over `TRACEBACK_LIMIT` characters.
     """
-    try:
-        # Not format_exception, which others replace.
-        lines = list(traceback.TracebackException.from_exception(
-            error, compact=True).format())
-    except Exception:
-        lines = traceback.format_tb(error.__traceback__)
-        lines.append('%s: %s\n' % describeError(error))
+    if masker.hides_all:
+        lines = _frames(error, MASK)
+        masker = SHOWS_ALL
+    else:
+        try:
+            # Not format_exception, which others replace.
+            lines = list(traceback.TracebackException.from_exception(
+                error, compact=True).format())
+        except Exception:
+            lines = _frames(error, describeError(error)[1])
     text = ''.join(lines)
     if len(text) > TRACEBACK_LIMIT:
         half = (TRACEBACK_LIMIT - len(CUT) - 2) // 2
-        text = '%s\n%s\n%s' % (text[:half], CUT, text[-half:])
+        text = '%s\n%s\n%s' % (
+            masker.head(text, half), CUT, masker.tail(text, half))
+    else:
+        text = masker.text(text)
     return clean(text, TRACEBACK_LIMIT)
+
+
+def _frames(error, text):
+    """Return the lines of a traceback that says *text* of its error."""
+    return traceback.format_tb(error.__traceback__) + [
+        '%s: %s\n' % (cleanLine(type(error).__name__), text)]

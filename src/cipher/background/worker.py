@@ -22,6 +22,7 @@ from cipher.background.interfaces import StopRequested
 from cipher.background.observer import WorkObserver
 from cipher.background.plaindata import plainCopy
 from cipher.background.text import MESSAGE_LIMIT
+from cipher.background.text import SHOWS_ALL
 from cipher.background.text import cleanLine
 from cipher.background.text import safeStr
 
@@ -39,11 +40,21 @@ class Worker:
     input = {}
     cursor = None
     observer = None   # IWorkObserver; None: ask for an adapter
-    progress = None   # (done, total, message), for whoever watches
+    masker = SHOWS_ALL   # hides the secrets of the input
+    _progress = None
 
     def setUpWorker(self):
         """Make what each worker has of its own."""
         self._stop_wish = threading.Event()
+
+    @property
+    def progress(self):
+        """(done, total, message) for watchers, without secrets; or None."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, value):
+        self._progress = value and self._fit(*value)
 
     @property
     def stop_requested(self):
@@ -72,13 +83,15 @@ class Worker:
     def setProgress(self, done, total=None, message=None):
         """See `~cipher.background.interfaces.IWorker`."""
         old_done, old_total, old_message = self.progress or (None, None, None)
-        if message is None:
-            message = old_message
-        else:
-            message = cleanLine(safeStr(message), MESSAGE_LIMIT)
-        self.progress = (old_done if done is None else _number(done),
-                         old_total if total is None else _number(total),
-                         message)
+        # Here as well: a subclass may have a plain attribute instead.
+        self.progress = self._fit(
+            old_done if done is None else _number(done),
+            old_total if total is None else _number(total),
+            old_message if message is None else message)
+
+    def _fit(self, done, total, message):
+        return done, total, None if message is None else cleanLine(
+            safeStr(message), MESSAGE_LIMIT, self.masker)
 
 
 def _number(value):

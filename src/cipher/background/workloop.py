@@ -30,7 +30,6 @@ What `WorkLoop.run` does::
       v
     all closed; after an error: wait; then scheduleNextWork again
 """
-import logging
 import time
 
 import transaction
@@ -44,19 +43,25 @@ from cipher.background.interfaces import IWorkObserver
 from cipher.background.interfaces import RunLost
 from cipher.background.interfaces import StopRequested
 from cipher.background.lifecycle import backOff
+from cipher.background.logs import getLogger
 from cipher.background.observer import WorkObserver
 from cipher.background.text import NOTE_LIMIT
+from cipher.background.text import SHOWS_ALL
+from cipher.background.text import clean
 from cipher.background.text import cleanLine
 from cipher.background.transient import isTransient
 from cipher.background.worker import Worker
 
 
-log = logging.getLogger('cipher.background.thread')
+log = getLogger('cipher.background.thread')
 
 #: Seconds: after a failed iteration a loop waits, at first this long, then
 #: twice as long, up to the cap.
 FAILURE_DELAY = 0.1
 FAILURE_DELAY_CAP = 60.0
+
+#: Characters.  A note of more than 64 kB would fail the commit.
+NOTES_LIMIT = 16000
 
 
 class WorkLoop(Worker):
@@ -221,6 +226,7 @@ class WorkLoop(Worker):
                         return
                     self._is_begun = is_begun = True
                     self.observer.done(self, connection, self.doWork())
+                    self._mask_note()
                 return
             except Exception as error:
                 if not isTransient(error, self.site_db):
@@ -241,6 +247,7 @@ class WorkLoop(Worker):
             try:
                 with self._transaction(self.getCleanupNote()):
                     self.doCleanup()
+                    self._mask_note()
                     self.observer.cleaned(self, connection)
                 return
             except Exception as error:
@@ -258,13 +265,21 @@ class WorkLoop(Worker):
         # An over-long or unfit note or name would fail the commit.
         return ZopeTransaction(user=cleanLine(self.user_name, NOTE_LIMIT)
                                if self.user_name else None,
-                               note=cleanLine(note, NOTE_LIMIT))
+                               note=cleanLine(note, NOTE_LIMIT, self.masker))
+
+    def _mask_note(self):
+        """Mask what the work added to the note of its transaction."""
+        if self.masker is not SHOWS_ALL:
+            txn = transaction.get()
+            txn.description = clean(
+                txn.description, NOTES_LIMIT, self.masker)
 
     def commitAndGoOn(self):
         """Commit the transaction of the work, begin another like it.
 
         For observers.
         """
+        self._mask_note()
         old = transaction.get()
         user, note = old.user, old.description
         transaction.commit()

@@ -30,20 +30,28 @@ from zope.schema import getFieldNamesInOrder
 from zope.security.zcml import Permission
 
 from cipher.background.interfaces import AS_STARTER
-from cipher.background.interfaces import AS_SYSTEM
 from cipher.background.interfaces import EXECUTORS
 from cipher.background.interfaces import NOT_UNIQUE
 from cipher.background.interfaces import ON_INTERRUPT
 from cipher.background.interfaces import RERUN
 from cipher.background.interfaces import START_WORKERS
+from cipher.background.interfaces import STOP_WORKERS
 from cipher.background.interfaces import THREADS
 from cipher.background.interfaces import UNIQUE
+from cipher.background.interfaces import VIEW_DETAILS
+from cipher.background.interfaces import VIEW_WORKERS
 from cipher.background.interfaces import IRuntimeSettings
+from cipher.background.interfaces import IWebSettings
 from cipher.background.interfaces import IWorkerType
 from cipher.background.settings import RuntimeSettings
+from cipher.background.settings import WebSettings
 from cipher.background.thread import BackgroundJob
 from cipher.background.thread import BackgroundWorkerThread
 from cipher.background.workertype import WorkerType
+
+
+# Had by people who are not meant to have the rights of somebody else.
+_GENERAL = (VIEW_WORKERS, VIEW_DETAILS, START_WORKERS, STOP_WORKERS)
 
 
 class IWorkerDirective(Interface):
@@ -126,7 +134,9 @@ class IWorkerDirective(Interface):
         title="Unique",
         description="While such a run is pending a second start gives that "
                     "one: of the same 'type', type and 'context', or type, "
-                    "context and 'input'; or 'no'.  Default: no.",
+                    "context and 'input'; or 'no'.  Where the work runs as "
+                    "the starter, only a run of the same starter counts.  "
+                    "Default: no.",
         values=UNIQUE, required=False, default=NOT_UNIQUE)
 
     priority = Int(
@@ -137,8 +147,8 @@ class IWorkerDirective(Interface):
     run_as = TextLine(
         title="Run as",
         description="Whose permissions the work has: 'starter', 'system', or "
-                    "a principal id.  'system' needs a permission of its own "
-                    "to start it.  Default: starter.",
+                    "a principal id.  All but 'starter' need a permission of "
+                    "their own to start it.  Default: starter.",
         required=False, default=AS_STARTER)
 
     stop_timeout = Float(
@@ -201,11 +211,11 @@ def worker(_context, name, class_=None, handler=None, title=None,
             '%s: autostart must be for a loop, a subclass of '
             'BackgroundWorkerThread that is no BackgroundJob, got %r'
             % (who, class_ or handler))
-    if run_as == AS_SYSTEM and permission in (None, START_WORKERS):
+    if run_as != AS_STARTER and permission in (None, *_GENERAL):
         raise ConfigurationError(
-            '%s: expected a permission of its own for run_as="system", got '
+            '%s: expected a permission of its own for run_as="%s", got '
             '%r; give one that only those have who may do all the worker does'
-            % (who, START_WORKERS))
+            % (who, run_as, permission or START_WORKERS))
     worker_type = WorkerType(
         name, factory=class_, handler=handler, title=title,
         description=description or '', schema=schema,
@@ -293,3 +303,31 @@ def runtime(_context, threads=4, drain=15.0, poll=1.0, lease=90.0,
         threads=threads, drain=drain, poll=poll, lease=lease, grace=grace,
         executor=executor)
     utility(_context, IRuntimeSettings, component=settings)
+
+
+class IWebDirective(Interface):
+    """Say how browsers reach this process."""
+
+    base_url = TextLine(
+        title="Base URL",
+        description=IWebSettings['base_url'].description,
+        required=False)
+    proxy_sets_scheme = Bool(
+        title="Proxy sets the scheme",
+        description=IWebSettings['proxy_sets_scheme'].description,
+        required=False, default=False)
+    trusts_virtual_hosts = Bool(
+        title="Trusts virtual hosts",
+        description=IWebSettings['trusts_virtual_hosts'].description,
+        required=False, default=False)
+
+
+def web(_context, base_url=None, proxy_sets_scheme=False,
+        trusts_virtual_hosts=False):
+    """Register the settings."""
+    try:
+        settings = WebSettings(
+            base_url, proxy_sets_scheme, trusts_virtual_hosts)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    utility(_context, IWebSettings, component=settings)
