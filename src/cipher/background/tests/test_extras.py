@@ -12,7 +12,9 @@
 #
 ##############################################################################
 """Each module, and each page that can be carried out, is tried somewhere."""
+import re
 import unittest
+from pathlib import Path
 
 from cipher.background.tests.checkout import CHECKOUT
 from cipher.background.tests.checkout import needsCheckout
@@ -21,6 +23,12 @@ from cipher.background.tests.extras import PARTS
 from cipher.background.tests.extras import TESTS
 from cipher.background.tests.extras import findModules
 from cipher.background.tests.extras import loadTests
+
+
+TESTS_FOLDER = Path(__file__).resolve().parent
+
+#: How a path would lead out of the package.
+OUTSIDE = r'parents\[[3-9]|pardir'
 
 
 def walk(suite):
@@ -62,3 +70,21 @@ class ExtrasTests(unittest.TestCase):
             test._dt_test.filename
             for extra in TESTS for test in walk(loadTests(extra))
             if hasattr(test, '_dt_test')})
+
+    def test_one_module_alone_looks_for_the_checkout(self):
+        for path in TESTS_FOLDER.rglob('*.py'):
+            if path.name not in ('checkout.py', Path(__file__).name):
+                self.assertNotRegex(path.read_text('utf-8'), OUTSIDE, path)
+
+    @needsCheckout('.ci', 'wheels.py')
+    def test_what_needs_the_checkout_is_tried_when_installed(self):
+        installed = re.search(
+            r'(?s)\nINSTALLED = \((.*?)\)',
+            CHECKOUT.joinpath('.ci', 'wheels.py').read_text('utf-8'))[1]
+        found = {path.stem for path in TESTS_FOLDER.glob('test_*.py')
+                 if re.search(r'import (requireCheckout|needsCheckout|'
+                              r'makePageSuite|TableMixin)\n',
+                              path.read_text('utf-8'))}
+        self.assertGreater(len(found), 5)
+        self.assertEqual(
+            set(), found - set(re.findall(r"'(\w+)'", installed)))
