@@ -330,9 +330,13 @@ def read_arguments():
     which = parser.add_mutually_exclusive_group()
     which.add_argument('--newest', action='store_true')
     which.add_argument('--lowest', action='store_true')
-    parser.add_argument('extras', metavar='EXTRA', nargs='*', choices=[
-        [], *EXTRAS])
-    return parser.parse_args()
+    parser.add_argument('extras', metavar='EXTRA', nargs='*')
+    options = parser.parse_args()
+    for extra in options.extras:
+        if extra not in EXTRAS:
+            parser.error('EXTRA: expected one of %s, got %r' % (
+                ', '.join(EXTRAS), extra))
+    return options
 
 
 def main():
@@ -368,7 +372,11 @@ def try_lowest(report, distributions, extras, folder):
     try:
         python = find_lowest_python()
     except Failure as failure:
-        report.skip('lowest versions', failure)
+        if LOWEST_VARIABLE in os.environ:
+            with report.check('lowest versions'):
+                raise
+        else:
+            report.skip('lowest versions', failure)
         return
     bounds = distributions.readLowerBounds()
     for extra in extras:
