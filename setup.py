@@ -59,7 +59,7 @@ UI = [
     'zope.error >= 5.0',
     'zope.i18n >= 5.0',
     'zope.location >= 5.0',
-    'zope.publisher >= 7.0',
+    'zope.publisher >= 7.2',
     'zope.traversing >= 5.0',
 ]
 
@@ -103,7 +103,7 @@ TEST = DEMO + CELERY + [
     'hypothesis >= 6.100',
     'import-linter >= 2.15',
     'isort >= 5.12',
-    'playwright >= 1.40',
+    'playwright >= 1.65',
     'psycopg2-binary >= 2.9.9',
     'redis >= 5.0',
     'zope.app.basicskin >= 5.0',
