@@ -87,8 +87,8 @@ DEMO = HOST + [
 
 # Jobs in processes of Celery, told by messages.
 CELERY = [
-    'celery >= 5.3',
-    'kombu >= 5.3',
+    'celery >= 5.7',
+    'kombu >= 5.7',
 ]
 
 TEST = DEMO + CELERY + [
@@ -105,7 +105,7 @@ TEST = DEMO + CELERY + [
     'isort >= 5.12',
     'playwright >= 1.65',
     'psycopg2-binary >= 2.9.9',
-    'redis >= 5.0',
+    'redis >= 8.1',
     'zope.app.basicskin >= 5.0',
     'zope.app.container >= 5.0',
     'zope.app.pagetemplate >= 5.0',
