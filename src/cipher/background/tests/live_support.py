@@ -214,6 +214,16 @@ class LiveTests(FileSiteTests):
             except ConflictError:
                 pass   # its own thread does so at this moment
 
+    @contextmanager
+    def nothingDue(self):
+        """Let nothing begin meanwhile that waits in memory."""
+        tickets = self.runtime.tickets
+        tickets.setQuiet(True)
+        try:
+            yield
+        finally:
+            tickets.setQuiet(False)
+
     def waitTurn(self):
         """Wait until the control thread has had a turn from its begin on."""
         keeper = self.runtime._keeper

@@ -305,7 +305,7 @@ class PrincipalTests(RegistryCase):
         with SetClock() as clock:
             clock.advance(86500)
             self.assertEqual(staleClaims(self.registry, 100, 0, seen)[0], [])
-            clock.advance(STALE_FOR)   # it still is so
+            clock.advance(STALE_FOR + 1)   # it still is so
             self.assertEqual(
                 len(staleClaims(self.registry, 100, 0, seen)[0]), 1)
 

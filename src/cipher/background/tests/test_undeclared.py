@@ -195,8 +195,8 @@ class OthersTests(Ignorant, ZEOTests):
 
         def is_known():
             self.begin()
-            record = getDirectory(self.connection).processes[actor.id]
-            return 'add' in record.declared.types
+            record = getDirectory(self.connection).processes.get(actor.id)
+            return record is not None and 'add' in record.declared.types
 
         waitUntil(is_known, 'that it tells what it knows', LONG)
         return actor
