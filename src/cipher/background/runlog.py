@@ -20,10 +20,10 @@ its context, as ``asyncio.to_thread`` does.
 """
 import logging
 import sys
-import threading
 from collections import deque
 from contextvars import ContextVar
 
+from cipher.background.forks import renewLock
 from cipher.background.logs import changed
 from cipher.background.text import CUT
 from cipher.background.text import SHOWS_ALL
@@ -52,7 +52,7 @@ class LogBuffer:
         self._tail = deque()
         self._tail_size = 0
         self._is_cut = False
-        self._lock = threading.Lock()
+        renewLock(self)
 
     def add(self, line):
         """Add *line*, the text of a record, cleaned and without secrets."""
@@ -124,7 +124,9 @@ class RunLogger(logging.LoggerAdapter):
         record = self.logger.makeRecord(
             self.logger.name, level, '', 0, msg, args,
             _exc_info(kwargs.get('exc_info')))
-        text = changed(record, self._buffer.masker)
+        masker = self._buffer.masker
+        # Without secrets, the buffer and the logger each clean what they get.
+        text = None if masker is SHOWS_ALL else changed(record, masker)
         if text is not None:
             msg, args, kwargs['exc_info'] = '%s', (text,), None
             record.msg, record.args = text, ()

@@ -45,6 +45,9 @@ from cipher.background.interfaces import StopRequested
 from cipher.background.lifecycle import backOff
 from cipher.background.logs import getLogger
 from cipher.background.observer import WorkObserver
+from cipher.background.spoiled import CacheSpoiled
+from cipher.background.spoiled import noteServer
+from cipher.background.spoiled import spoils
 from cipher.background.text import NOTE_LIMIT
 from cipher.background.text import SHOWS_ALL
 from cipher.background.text import clean
@@ -62,6 +65,10 @@ FAILURE_DELAY_CAP = 60.0
 
 #: Characters.  A note of more than 64 kB would fail the commit.
 NOTES_LIMIT = 16000
+
+#: An iteration goes on without a pause so often though a cache was spoiled: a
+#: client of ZEO has at most 100 oids in stock.
+SPOILED_LIMIT = 200
 
 
 class WorkLoop(Worker):
@@ -154,11 +161,16 @@ class WorkLoop(Worker):
 
         An error is logged and told, here.  Raise what has to end the thread.
         """
-        failures = 0
+        failures = spoiled = 0
         self._is_begun = False
         while True:
             try:
                 return self._iterate_once()
+            except CacheSpoiled as error:
+                self.observer.conflicted(self, error)
+                spoiled += 1
+                if spoiled <= SPOILED_LIMIT:
+                    continue
             except Exception as error:
                 if self._is_begun or not isTransient(error, self.site_db):
                     raise
@@ -193,6 +205,8 @@ class WorkLoop(Worker):
         went_well = True
         try:
             self._work(connection)
+        except CacheSpoiled:
+            raise
         except BaseException as error:
             went_well = False
             self._tell(self.observer.failed, connection, error)
@@ -231,6 +245,10 @@ class WorkLoop(Worker):
             except Exception as error:
                 if not isTransient(error, self.site_db):
                     raise
+                if spoils(error):
+                    self._is_begun = False   # no try: it begins anew
+                    raise CacheSpoiled(str(error)) from error
+                noteServer(self.site_db)
                 tries += is_begun
                 failures += 1
                 if self.cursor != cursor:
@@ -251,8 +269,8 @@ class WorkLoop(Worker):
                     self.observer.cleaned(self, connection)
                 return
             except Exception as error:
-                if tries >= self.max_tries or not isTransient(
-                        error, self.site_db):
+                if (tries >= self.max_tries or spoils(error)
+                        or not isTransient(error, self.site_db)):
                     raise
             self._pause(tries)
 
