@@ -18,7 +18,11 @@ from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.candidates import Wanted
 from cipher.background.interfaces import ORDERS
+from cipher.background.interfaces import UNSUCCESSFUL_STATES
+from cipher.background.principal import Starters
+from cipher.background.resolving import Unresolved
 from cipher.background.status import titleOf
+from cipher.background.text import fold
 from cipher.background.workertype import queryWorkerType
 
 
@@ -33,37 +37,41 @@ class Search:
     """
 
     def __init__(self, watch, states, types, contexts, starters, text, since,
-                 until, order):
+                 until, order, unresolved=False):
         if order not in ORDERS:
             raise ValueError('order: expected one of %s, got %.50r'
                              % (', '.join(ORDERS), order))
         self._watch = watch
+        if unresolved:
+            states = states or UNSUCCESSFUL_STATES
+        self._unresolved = Unresolved(watch.registry) if unresolved else None
         self.wanted = Wanted(
             frozenset(states), frozenset(types),
             _microseconds('since', since), _microseconds('until', until),
             order)
         self._oids = {removeSecurityProxy(context)._p_oid
                       for context in contexts}
-        self._starters = frozenset(starters)
-        self._text = (text or '').strip().casefold()
+        self._starters = Starters(starters)
+        self._text = fold((text or '').strip())
 
     def matches(self, run):
         """Return whether *run* belongs into the list."""
         wanted = self.wanted
         return ((not wanted.types or run.type in wanted.types)
-                and (not self._starters or run.starter in self._starters)
+                and self._starters.has(run.starter)
                 and (not self._oids or (run.reference is not None and
                                         run.reference[0].oid in self._oids))
                 and (not wanted.states
                      or self._watch.state(run) in wanted.states)
-                and (not self._text or self._has_text(run)))
+                and (not self._text or self._has_text(run))
+                and (self._unresolved is None or self._unresolved.has(run)))
 
     def _has_text(self, run):
         live = self._watch.live(run)
         progress = live and live.progress or run.progress
         texts = (run.type, titleOf(run, queryWorkerType(run.type)),
                  progress and progress[2], *(run.error or ()))
-        return any(text and self._text in text.casefold() for text in texts)
+        return any(text and self._text in fold(text) for text in texts)
 
 
 def _microseconds(name, at):

@@ -18,6 +18,7 @@ masked before it is cut, so no part of a secret is left at a cut.
 """
 import re
 import traceback
+import unicodedata
 
 from cipher.background.interfaces import InvalidInput
 
@@ -64,6 +65,12 @@ class ShowsAll:
 
 
 SHOWS_ALL = ShowsAll()
+
+
+def fold(text):
+    """Return *text* for a comparison: of any case, composed or not."""
+    return unicodedata.normalize('NFD', unicodedata.normalize(
+        'NFD', text).casefold())
 
 
 def clean(text, limit, masker=SHOWS_ALL):

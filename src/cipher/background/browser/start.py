@@ -19,6 +19,7 @@ but the path of the context from the request.
 """
 import re
 import time
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
 import transaction
@@ -26,6 +27,7 @@ from z3c.form import button
 from z3c.form import field
 from z3c.form.browser.checkbox import CheckBoxFieldWidget
 from z3c.form.form import Form
+from z3c.form.interfaces import NOT_CHANGED
 from z3c.form.interfaces import IMultiWidget
 from z3c.form.interfaces import ISelectWidget
 from z3c.form.interfaces import ISequenceWidget
@@ -36,6 +38,7 @@ from zope.schema.interfaces import IChoice
 from zope.schema.interfaces import ICollection
 from zope.schema.interfaces import IDict
 from zope.schema.interfaces import IList
+from zope.schema.interfaces import IObject
 from zope.schema.interfaces import ITuple
 from zope.security.interfaces import Unauthorized
 from zope.security.proxy import removeSecurityProxy
@@ -149,6 +152,8 @@ class StartPage(Page, Form):
         if self.worker_type.schema is None:
             return fields
         inputs = field.Fields(self.worker_type.schema, omitReadOnly=True)
+        inputs = inputs.omit(*[
+            name for name in inputs if _is_left_out(inputs[name].field)])
         for name in inputs:
             # Its own widget for these needs script within the page, which
             # our pages forbid.
@@ -200,6 +205,9 @@ class StartPage(Page, Form):
     def _start(self, data):
         context = findObject(
             self.checked.getSite(), data.pop(CONTEXT_FIELD, None))
+        # What the form shows nothing of gets its default.
+        data = {name: value for name, value in data.items()
+                if value is not NOT_CHANGED}
         return self.checked.startOnce(
             self._shown_at(), self.worker_type.name, context, data)
 
@@ -244,7 +252,9 @@ class StartPage(Page, Form):
                     or IMultiWidget.providedBy(widget))
         label_id = widget.id + '-label'
         hint = cleanText(self.say(widget.field.description or ''))
-        error = widget.error and self._say_error(widget.error)
+        # What belongs to a part of it stands there.
+        error = (widget.error and not self._say_inner_errors(widget)
+                 and self._say_error(widget.error))
         hint_id = widget.id + '-hint' if hint else None
         error_id = widget.id + '-error' if error else None
         described_by = ' '.join(filter(None, (error_id, hint_id))) or None
@@ -264,6 +274,19 @@ class StartPage(Page, Form):
             'hidden': widget.mode == 'hidden',
             'error': error,
         }
+
+    def _say_inner_errors(self, widget):
+        """Say the errors of the widgets in *widget*; return whether any."""
+        parts = removeSecurityProxy(getattr(widget, 'widgets', None)) or ()
+        if isinstance(parts, Mapping):
+            parts = list(parts.values())
+        found = False
+        for part in [*parts, *getattr(widget, 'key_widgets', ())]:
+            error = part and removeSecurityProxy(part.error)
+            if error and not self._say_inner_errors(part):
+                error.message = self._say_error(error)
+            found = found or bool(error)
+        return found
 
     def _say_error(self, error):
         # A proxy lets no more than its markup through.
@@ -320,6 +343,17 @@ class RenderedWidget:
             ' aria-invalid="true"' if self.error else '')
         # The first one is the control; what it holds comes later.
         return markup.replace(begin, attributes, 1)
+
+
+def _is_left_out(schema_field):
+    """Return whether the form has no control for it, and need not.
+
+    Input is plain data: there is none that an Object takes.
+    """
+    inner = schema_field
+    while inner is not None and not IObject.providedBy(inner):
+        inner = getattr(inner, 'value_type', None)
+    return inner is not None and not schema_field.required
 
 
 def _is_choice_of_several(schema_field):
