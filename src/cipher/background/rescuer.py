@@ -31,6 +31,8 @@ from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RunRequeuedEvent
 from cipher.background.lifecycle import afterInterruption
 from cipher.background.lifecycle import countInterruption
+from cipher.background.logs import errorsMasked
+from cipher.background.workertype import maskerOf
 from cipher.background.workertype import queryWorkerType
 
 
@@ -89,7 +91,8 @@ class Rescuer:
             return   # the registry is gone
         is_held = holders.hold(oid, run) and run.owner != self._runtime.id
         if run is not None and not run.isFinished() and not is_held:
-            self._rescue_run(registry, run)
+            with errorsMasked(self._runtime.db, lambda: maskerOf(run)):
+                self._rescue_run(registry, run)
 
     def _rescue_run(self, registry, run):
         worker_type = queryWorkerType(run.type)

@@ -16,6 +16,7 @@ import unittest
 from unittest import mock
 
 import transaction
+from zope.component import provideHandler
 from zope.interface import Interface
 from zope.interface import implementer
 from zope.interface import invariant
@@ -27,8 +28,10 @@ from zope.schema import TextLine
 from zope.security.proxy import ProxyFactory
 
 from cipher.background import testing
+from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import InvalidInput
+from cipher.background.interfaces import IRunStartedEvent
 from cipher.background.masking import FORMS_LIMIT
 from cipher.background.masking import MASK
 from cipher.background.masking import Masker
@@ -265,6 +268,50 @@ class LiveSecretTests(LiveTests):
         self.assertNotIn(SECRET, text)
         self.assertEqual(text.count('Exception in '), 4)
         self.assertIn(MASK, self.logged.getvalue())
+
+    def test_line_49_error_of_a_claim_shows_no_secret(self):
+        # A subscriber fails as the run is claimed, before its work begins.
+        def fail(event):
+            if failed:
+                return
+            failed.append(1)
+            try:
+                raise KeyError(event.object.input['password'])
+            except KeyError:
+                raise ValueError('no', SECRET.encode())
+
+        failed = []
+        provideHandler(fail, [IRunStartedEvent])
+        declareWorker('log-in', lambda worker, host, password: None,
+                      schema=ILogin, on_interrupt=FAIL)
+        with mock.patch('cipher.background.executors.threads.RETRY_DELAY',
+                        0.01):
+            run = self.registry.start('log-in', password=SECRET)
+            transaction.commit()
+            self.assertEqual(waitForRun(run, LIMIT), 'succeeded')
+        logged = self.logged.getvalue()
+        self.assertIn('could not be begun', logged)
+        self.assertIn('in fail', logged)
+        self.assertIn("ValueError: ('no', b'%s')" % MASK, logged)
+        self.assertNotIn(SECRET, logged)
+
+    def test_line_49_name_of_a_thread_shows_no_secret(self):
+        class Named(BackgroundWorkerThread):
+
+            def __init__(self, *args, host, password):
+                super().__init__(*args)
+                self.name = password
+
+            def scheduleNextWork(self):
+                seen.append(self.name)
+                return False
+
+        seen = []
+        declareWorker('loop', factory=Named, is_loop=True, schema=ILogin)
+        run = self.registry.start('loop', password=SECRET)
+        transaction.commit()
+        waitForRun(run, LIMIT)
+        self.assertEqual(seen, ['%s, run %s' % (MASK, run.id)])
 
     def test_line_48_heartbeat_masks_nothing(self):
         def work(worker, host, password):

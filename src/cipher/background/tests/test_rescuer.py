@@ -13,12 +13,18 @@
 ##############################################################################
 """What became of a lost run before its rescue begins is looked at again."""
 import time
+import traceback
 
 import transaction
+from zope.component import provideHandler
+from zope.interface import Interface
+from zope.schema import Password
 
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import IRunRequeuedEvent
 from cipher.background.interfaces import RunFailedEvent
+from cipher.background.logs import MaskedError
 from cipher.background.process import ProcessRecord
 from cipher.background.process import getDirectory
 from cipher.background.rescuer import Rescuer
@@ -36,9 +42,9 @@ class RescueTests(SiteTests):
         self.runtime = Runtime(self.db, RuntimeSettings(threads=1))
         self.rescuer = Rescuer(self.runtime)
 
-    def makeRunning(self, owner):
+    def makeRunning(self, owner, **input):
         """Return a committed run that *owner* runs."""
-        run = self.registry.start('work')
+        run = self.registry.start('work', **input)
         run.change(RUNNING, owner=owner, started_at=time.time())
         transaction.commit()
         return run
@@ -97,6 +103,22 @@ class RescueTests(SiteTests):
         run = self.makeRunning(own.id)
         self.rescue(run)
         self.assertEqual((run.state, run.owner), ('pending', None))
+
+    def test_line_49_error_of_a_subscriber_shows_no_secret(self):
+        class ILogin(Interface):
+            password = Password(title='Password')
+
+        def fail(event):
+            raise ValueError(event.object.input['password'])
+
+        provideHandler(fail, [IRunRequeuedEvent])
+        declareWorker('work', lambda worker, password: None, schema=ILogin)
+        run = self.makeRunning('host:1:dead', password='sesame-open')
+        with self.assertRaises(MaskedError) as caught:
+            self.rescue(run)
+        text = ''.join(traceback.format_exception(caught.exception))
+        self.assertIn('ValueError: \u2022\u2022\u2022', text)
+        self.assertNotIn('sesame-open', text)
 
     def test_registry_that_is_gone(self):
         lost = self.makeRunning('host:1:dead')
