@@ -124,11 +124,17 @@ class RunLogger(logging.LoggerAdapter):
         record = self.logger.makeRecord(
             self.logger.name, level, '', 0, msg, args,
             _exc_info(kwargs.get('exc_info')))
-        text = changed(record, self._buffer.masker)
+        masker = self._buffer.masker
+        text = changed(record, masker)
         if text is not None:
             msg, args, kwargs['exc_info'] = '%s', (text,), None
             record.msg, record.args = text, ()
             record.exc_info = record.exc_text = None
+        elif args and masker is not SHOWS_ALL:
+            # A handler may show what the format leaves out.
+            msg, args = '%s', (record.getMessage(),)
+        if kwargs.get('extra'):
+            kwargs['extra'] = masker.data(kwargs['extra'])
         is_kept = level >= logging.INFO
         if is_kept:
             _router.keep(self._buffer, record)

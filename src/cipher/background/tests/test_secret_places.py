@@ -202,9 +202,15 @@ class Places:
         self.stream = StringIO()
         handler = logging.StreamHandler(self.stream)
         handler.setFormatter(RecordFormatter())
+        # What a handler that is no text gets: all of a record.
+        self.records = []
+        whole = logging.Handler()
+        whole.emit = lambda record: self.records.append(
+            {name: repr(value) for name, value in vars(record).items()})
         root = logging.getLogger()
-        root.addHandler(handler)
-        self.addCleanup(root.removeHandler, handler)
+        for each in handler, whole:
+            root.addHandler(each)
+            self.addCleanup(root.removeHandler, each)
         self.addCleanup(root.setLevel, root.level)
         root.setLevel(logging.INFO)
         self.live = []
@@ -231,11 +237,15 @@ class Places:
             def __init__(self, *args, password):
                 raise RuntimeError(make(password))
 
+        def note(text):
+            transaction.get().note('noted ' + text)
+            transaction.get().setExtendedInfo('login', [text])
+
         def succeed(worker, password):
             test.say(worker, make(password))
-            transaction.get().note('noted ' + make(password))
+            note(make(password))
             worker.checkpoint()
-            transaction.get().note('noted ' + make(password))
+            note(make(password))
             return {'n': 1, make(password): [(make(password),)],
                     'bytes': make(password).encode()}
 
@@ -274,6 +284,8 @@ class Places:
         worker.log.info('I say %s', text)
         worker.log.info(text)
         worker.log.error('With a traceback', exc_info=ValueError(text))
+        worker.log.info('%(shown)s', {'shown': 'this', 'left out': text})
+        worker.log.info('more', extra={'login': {'password': [text]}})
         logging.getLogger('elsewhere').info('In thoughts of %s', 'nothing')
         worker.setProgress(1, 2, text)
         live = worker.observer.live
@@ -341,7 +353,9 @@ class PlaceTests(Places, SiteTests):
         yield 'stops', str(list(self.registry.stops.values()))
         for record in self.db.storage.iterator(self.since):
             yield 'note', record.description.decode('utf-8')
+            yield 'extended note', repr(record.extension)
         yield 'server log', self.stream.getvalue()
+        yield 'records of the server log', str(self.records)
         for text in self.live:
             yield 'live', text
 
@@ -377,7 +391,8 @@ class PlaceTests(Places, SiteTests):
                    if secret in text}
         self.assertEqual(open_in, {
             'stored run', 'stored details', 'status', 'details', 'traceback',
-            'log', 'list', 'journal', 'stored journal', 'note', 'server log',
+            'log', 'list', 'journal', 'stored journal', 'note',
+            'extended note', 'server log', 'records of the server log',
             'live'})
 
 
