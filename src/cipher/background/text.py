@@ -32,9 +32,9 @@ CUT = '… [cut here]'
 MASK = '•••'
 
 # Control characters but tab and newline, lone surrogates, the controls of
-# bidirectional text.
-_UNFIT = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff'
-                    '\u200e\u200f\u202a-\u202e\u2066-\u2069]')
+# bidirectional text, what Unicode will never give a meaning.
+_UNFIT = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c'
+                    '\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]')
 _BREAKS = re.compile(r'[\t\n\x85\u2028\u2029]+')
 _LINE_ENDS = re.compile('\r\n?|[\n\u2028\u2029]')
 

@@ -291,6 +291,7 @@ class WorkLoop(Worker):
             txn = transaction.get()
             txn.description = clean(
                 txn.description, NOTES_LIMIT, self.masker)
+            txn.extension = self.masker.data(txn.extension)
 
     def commitAndGoOn(self):
         """Commit the transaction of the work, begin another like it.

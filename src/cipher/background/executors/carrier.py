@@ -33,6 +33,7 @@ from cipher.background.interfaces import RunStartedEvent
 from cipher.background.job import makeWorker
 from cipher.background.lifecycle import backOff
 from cipher.background.live import LiveRun
+from cipher.background.logs import errorsMasked
 from cipher.background.logs import getLogger
 from cipher.background.logs import logError
 from cipher.background.masking import makeMasker
@@ -69,7 +70,8 @@ class Carrier:
             if not runtime.enter(live):
                 return runtime.refused(ticket)
             try:
-                begin = self._prepare(connection, live)
+                with errorsMasked(runtime.db, lambda: live.masker):
+                    begin = self._prepare(connection, live)
             except BaseException:
                 runtime.leave(live)
                 raise
@@ -151,7 +153,8 @@ class Carrier:
                      'Run %s: no worker could be made', live.run_id)
             recorder.refused(connection, error)
             return live.end
-        worker.name = '%s, run %s' % (worker.name, live.run_id)
+        worker.name = '%s, run %s' % (
+            live.masker.text(worker.name), live.run_id)
         worker.observer = recorder
         if not worker_type.is_loop:
             return worker.run
