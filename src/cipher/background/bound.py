@@ -46,7 +46,8 @@ def checkStarter(registry, starter):
         return
     limit = registry.waiting_per_starter
     key = registry._p_oid, starter
-    starts = _starts.setdefault(jar.db(), OwnStarts())
+    starts = _starts.get(jar.db()) or _starts.setdefault(
+        jar.db(), OwnStarts())
     watch = Watch(registry)
     number, since = watch.countWaiting(starter)
     number += starts.count(key, since)

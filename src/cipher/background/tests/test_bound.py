@@ -359,13 +359,10 @@ class LiveBoundTests(BoundMixin, LiveTests):
             waitUntil(lambda: self.isRefused('bob'), 'that all are counted')
             self.spillNow()
             self.assertTrue(self.isRefused('bob'))
-            self.makeOthersWait()
+            for _ in range(3):
+                self.start('work')   # others': so many wait all the same
             self.requestStop(run_id)
             waitUntil(lambda: not self.isRefused('bob'), 'that one is not')
-
-    def makeOthersWait(self):
-        for _ in range(3):
-            self.start('work')
 
     def test_only_who_has_many_is_reported(self):
         self.startAs('bob', 1)
