@@ -111,6 +111,7 @@ TEST = DEMO + CELERY + [
     'zope.app.pagetemplate >= 5.0',
     'zope.app.rotterdam >= 5.0',
     'zope.app.wsgi[testlayer] >= 5.0',
+    'zope.copy >= 4.3',
     'zope.copypastemove >= 5.0',
     'zope.dublincore >= 5.0',
     'zope.pagetemplate >= 5.0',

@@ -212,6 +212,10 @@ class TooManyWaiting(BackgroundError, ValueError):
     """So many runs of the worker type wait that people start no more."""
 
 
+class TooManyOfStarter(TooManyWaiting):
+    """So many runs of the starter wait that they start no more."""
+
+
 class ProcessNotFound(BackgroundError, LookupError):
     """No process of that id is known."""
 
@@ -897,6 +901,10 @@ class IWorkerRegistry(Interface):
         permission of the worker type on *context* (the site without one), and
         ``NoInteraction`` without an interaction.  The permission is asked
         again when the run begins.
+
+        Raise `TooManyOfStarter` where about `waiting_per_starter` runs of the
+        principal wait already.  No other method that starts a run, but for
+        `startOnce`, raises that.
         """
 
     def mayStart(name, context=None):
@@ -1081,6 +1089,9 @@ class IWorkerRegistry(Interface):
         "Days that finished runs are kept whose type does not say otherwise")
     keep = Attribute(
         "How many finished runs of a type are kept at the most, likewise")
+    waiting_per_starter = Attribute(
+        "A principal of whom so many runs wait is refused another start by "
+        "`startByPrincipal` and `startOnce`; approximate.  Default: 1,000")
 
     def listSchedules():
         """Return an `IScheduleStatus` for each declared schedule, by name."""
@@ -1214,7 +1225,8 @@ class IVerbs(Interface):
         """See `IWorkerRegistry.startByPrincipal`.
 
         Raise `UnknownWorkerType` for one that the principal may not see, and
-        `TooManyWaiting` for one of which too many runs wait.
+        `TooManyWaiting` for one of which too many runs wait, or if too many
+        runs of the principal do (`TooManyOfStarter`).
         """
 
     def startOnce(since, name, context=None, input=None):
@@ -1387,6 +1399,14 @@ class IRuntime(Interface):
         """Tell that there is something to look at; never blocks, never fails.
 
         *places* names lanes that have new runs: (registry oid, number).
+        """
+
+    def countWaiting(registry_oid, starter):
+        """Return (number, time): how many runs of *starter* wait here.
+
+        Those whose lane has its home in this process, as it knew at that
+        time.  Runs in work count as well; what waits for a time does not,
+        unless it comes soon.
         """
 
     def quiet(is_quiet=True):

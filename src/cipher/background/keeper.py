@@ -211,6 +211,7 @@ class Keeper:
         if not self._is_recorded:
             return False
         troubles = self._runtime.listTroubles()
+        waiting = self._runtime.tickets.mostWaiting()
         with ZodbConnection(self._runtime.db) as connection:
             with ZopeTransaction(note=self._runtime.note('beat')):
                 record = self._own_record(connection)
@@ -219,6 +220,8 @@ class Keeper:
                 record.beat.count += 1
                 record.beat.beat_at = clock.now()
                 record.beat.troubles = tuple(map(tuple, troubles))
+                if record.beat.waiting != waiting:
+                    record.beat.waiting = waiting
         self._census.noteBeat()
         return True
 

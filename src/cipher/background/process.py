@@ -37,6 +37,7 @@ class Beat(Persistent):
     count = 0
     beat_at = 0.0
     troubles = ()   # of troubles.Trouble as tuples
+    waiting = ()    # (registry oid, starter, number of runs that wait)
 
 
 class LiveRuns(Persistent):

@@ -33,6 +33,7 @@ from zope.security.proxy import removeSecurityProxy
 from cipher.background import clock
 from cipher.background import services
 from cipher.background.administration import Administration
+from cipher.background.bound import checkStarter
 from cipher.background.current import deeper
 from cipher.background.current import depthOfNext
 from cipher.background.finishes import Pruned
@@ -68,6 +69,7 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
 
     keep_days = 14.0
     keep = 10000
+    waiting_per_starter = 1000
 
     def __init__(self):
         self.lanes = LOBTree()    # number -> Lane
@@ -152,6 +154,8 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
             run = findPending(self, key, lambda run: watch.live(run))
             if run is not None:
                 return run
+        if permission is not None:
+            checkStarter(self, starter)
         run = self.addRun(
             worker_type.name, reference=reference, input=input,
             permission=permission, starter=starter, asker=asker,

@@ -21,6 +21,7 @@ import time
 
 from zope.interface import implementer
 
+from cipher.background import clock
 from cipher.background import process
 from cipher.background import runlog
 from cipher.background import switchboard
@@ -69,7 +70,7 @@ class Runtime(Obedience):
         self.pid = os.getpid()
         self.id = process.newProcessId(self.host, self.pid)
         self.name = process.processName(self.id)
-        self.tickets = Tickets(self._wish)
+        self.tickets = Tickets(self._wish, self.report)
         self.looker = Looker(self)
         self.unrecorded = set()   # tickets of runs whose end is not written
         self._claims = {}   # (registry oid, run id) -> epoch we gave it
@@ -174,6 +175,11 @@ class Runtime(Obedience):
                 self.tickets.mark(places)
         else:
             self._control.wish()
+
+    def countWaiting(self, registry_oid, starter):
+        """See `~cipher.background.interfaces.IRuntime`."""
+        number, seconds = self.tickets.countWaiting(registry_oid, starter)
+        return number, clock.now() - seconds
 
     def wishRescue(self):
         """Something was found whose process is dead."""

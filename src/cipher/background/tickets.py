@@ -32,6 +32,7 @@ from cipher.background import clock
 from cipher.background.cursor import FOR_TIME
 from cipher.background.cursor import LIMIT
 from cipher.background.cursor import orderOf
+from cipher.background.starters import Starters
 from cipher.background.turns import Turns
 
 
@@ -116,9 +117,10 @@ class _Lane:
 class Tickets:
     """See the module.  Any thread may call; nothing loads under the lock."""
 
-    def __init__(self, wish=lambda: None):
+    def __init__(self, wish=lambda: None, report=lambda: None):
         self._changed = threading.Condition(threading.Lock())
         self._wish = wish     # wakes the control thread
+        self._starters = Starters(report)   # of all that waits or works
         self._lanes = {}      # (registry oid, lane number) -> _Lane
         self._taken = {}      # (registry oid, run id) -> ticket, of others'
         self._ready = Turns()
@@ -153,6 +155,7 @@ class Tickets:
         with self._changed:
             if self._lanes.pop(place, None) is None:
                 return
+            self._starters.dropLane(place)
             self._dirty.discard(place)
             self._behind.discard(place)
             for turns in self._ready, *self._limited.values():
@@ -324,8 +327,10 @@ class Tickets:
         lane.tickets.pop(serial, None)
         lane.away.pop(serial, None)
         if what == DONE:
-            lane.forget(serial)
-        elif what == AWAY:
+            self._forget(lane, ticket.place, serial)
+            return
+        self._starters.add(ticket)
+        if what == AWAY:
             lane.away[serial] = ticket
         elif what == READY:
             lane.tickets[serial] = ticket
@@ -339,6 +344,12 @@ class Tickets:
             self._delay(ticket, what - clock.now())
         else:
             lane.parked[serial] = FOR_TIME, int(what * 1000000)
+            # Nobody would notice its end before that time.
+            self._starters.discard(ticket.place, serial)
+
+    def _forget(self, lane, place, serial):
+        lane.forget(serial)
+        self._starters.discard(place, serial)
 
     def _park(self, lane, ticket, key, has_entry):
         serial = ticket.serial
@@ -386,7 +397,7 @@ class Tickets:
         with self._changed:
             lane = self._lanes.get(place)
             if lane is not None and serial not in lane.tickets:
-                lane.forget(serial)
+                self._forget(lane, place, serial)
                 lane.stale.add(serial)
 
     # Runs of lanes of others
@@ -613,6 +624,18 @@ class Tickets:
         with self._changed:
             return (len(self._ready), len(self._delayed),
                     sum(map(len, self._limited.values())))
+
+    def countWaiting(self, registry_oid, starter):
+        """Return (number of runs of *starter*, seconds since the last look).
+        """
+        with self._changed:
+            return (self._starters.count(registry_oid, starter),
+                    time.monotonic() - self._looked_at)
+
+    def mostWaiting(self):
+        """Return the `starters.Starters.mostWaiting`."""
+        with self._changed:
+            return self._starters.mostWaiting()
 
     def isIdle(self):
         """Return whether nothing waits in memory."""

@@ -155,6 +155,31 @@ class Watch:
                          if number > 0} for name, states in counts.items()}
         return {name: states for name, states in counts.items() if states}
 
+    def countWaiting(self, starter):
+        """Return (number, time): how many runs of *starter* wait.
+
+        As far as memory knows what has its home here, and as the others
+        reported last.  What this process started after the time may not be
+        counted yet; 0.0 if no process reports.
+        """
+        number, reported = 0, []
+        looked_at = None
+        for record in self._records:
+            if self._isHere(record):
+                here, seen_at = self._runtime.countWaiting(self._oid, starter)
+                number += here
+                if record.isTaking():
+                    looked_at = seen_at   # home of all lanes written here
+            elif not self.isSilent(record):
+                number += sum(
+                    count for oid, name, count in record.beat.waiting
+                    if (oid, name) == (self._oid, starter))
+                if record.isTaking():
+                    reported.append(record.beat.beat_at)
+        if looked_at is None:
+            looked_at = min(reported, default=0.0)
+        return number, looked_at
+
     def troubles(self):
         """Return [(process id, `Trouble`)] of the processes that live.
 

@@ -153,8 +153,8 @@ class StartJSON(JSONAction):
             run = self.checked.startByPrincipal(
                 name, self._get_context(body),
                 **fitInput(given, worker_type.schema))
-        except TooManyWaiting:
-            refuseFlood()
+        except TooManyWaiting as error:
+            refuseFlood(error)
         except BackgroundError as error:
             raise Refused(400, cleanLine(error))
         noteStart(name, run.id)

@@ -191,8 +191,8 @@ class StartPage(Page, Form):
                              'that you may see.')
         except UnknownWorkerType:
             raise Refused(404, _('There is no such worker type.'))
-        except TooManyWaiting:
-            refuseFlood()
+        except TooManyWaiting as error:
+            refuseFlood(error)
         except BackgroundError as error:
             self.problem = cleanLine(error)
         else:

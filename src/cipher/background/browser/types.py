@@ -25,11 +25,15 @@ from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Refused
 from cipher.background.browser.text import cleanLine
 from cipher.background.i18n import _
+from cipher.background.interfaces import TooManyOfStarter
 from cipher.background.interfaces import UnknownWorkerType
 
 
-def refuseFlood():
-    """Refuse a start by people where too many runs of that type wait."""
+def refuseFlood(error):
+    """Refuse a start by people where too much waits: a `TooManyWaiting`."""
+    if isinstance(error, TooManyOfStarter):
+        raise Refused(429, _('Too many of your runs wait already.  Try again '
+                             'when some of them are done.'))
     raise Refused(429, _('Too many runs of this worker type wait already.'
                          '  Try again later.'))
 

@@ -129,14 +129,6 @@ class ClusterTests(LiveTests):
         waitUntil(lambda: ids_now() == set(ids),
                   'that the processes are %r' % (ids,), LONG)
 
-    def assertToldOnce(self, ids):
-        """Assert that each run of ``tell`` began in one process only."""
-        with open(os.path.join(self.path, 'tell')) as told:
-            # A conflict at its end begins it again, in the same process.
-            begun = set(told.read().split())
-        self.assertEqual(sorted(line.partition(':')[0] for line in begun),
-                         sorted(ids))
-
     def assertToldHardlyTwice(self, ids):
         """Assert that each run of ``tell`` began, and few of them twice."""
         with open(os.path.join(self.path, 'tell')) as told:

@@ -374,7 +374,7 @@ class RollingRestartTests(ZEOTests):
             actors.append(self.act())
             ids += self.startSome()
         self.assertEqual(self.waitAll(), len(ids))
-        self.assertToldOnce(ids)
+        self.assertToldHardlyTwice(ids)   # a take may meet the home
         self.begin()
         for run_id in ids:
             run = self.registry.get(run_id)

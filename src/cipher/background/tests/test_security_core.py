@@ -141,14 +141,16 @@ class TestInteractions(SiteTests):
 
 class TestLimits(BrowserTests):
 
-    def start(self, path='start.html?type=plain'):
-        token = self.get('token.json').json['csrf_token']
-        return self.post(path, csrf_token=token, type='plain',
-                         form__buttons__start='1')
+    def start(self, user='admin', **environ):
+        token = self.get('token.json', user).json['csrf_token']
+        return self.app(user, **environ).post(
+            BASE + '/start.html?type=plain',
+            {'csrf_token': token, 'type': 'plain', 'form.buttons.start': '1'},
+            expect_errors=True)
 
-    def startByJSON(self):
-        token = self.get('token.json').json['csrf_token']
-        return self.app('admin').post_json(
+    def startByJSON(self, user='admin', **environ):
+        token = self.get('token.json', user).json['csrf_token']
+        return self.app(user, **environ).post_json(
             BASE + '/start.json', {'type': 'plain'},
             headers={'X-CSRF-Token': token}, expect_errors=True)
 
@@ -165,6 +167,36 @@ class TestLimits(BrowserTests):
         self.sync()
         self.assertEqual(
             self.registry.getCounts()['plain'], {'pending': 3})
+        self.assertEqual(self.start().status_int, 303)
+        self.assertEqual(self.startByJSON().status_int, 202)
+
+    def test_line_57_starter_of_too_many_waiting_runs_gets_a_429(self):
+        self.registry.waiting_per_starter = 2
+        self.makeRun()
+        self.assertEqual(self.start().status_int, 303)
+        self.assertEqual(self.startByJSON().status_int, 202)
+        for language, text in (
+                ('en', 'Too many of your runs wait already.'),
+                ('de', 'Es warten schon zu viele Ihrer Läufe.'),
+                ('lt', 'Jau laukia per daug Jūsų vykdymų.')):
+            for start in self.start, self.startByJSON:
+                with self.subTest(language, start=start):
+                    answer = start(HTTP_ACCEPT_LANGUAGE=language)
+                    self.assertEqual(answer.status_int, 429)
+                    shown = (answer.json['error'] if start == self.startByJSON
+                             else answer.text)
+                    self.assertIn(text, shown)
+        # Nobody else is refused; nor is an application.
+        self.assertEqual(self.start(user='editor').status_int, 303)
+        self.assertEqual(self.startByJSON(user='editor').status_int, 202)
+        self.makeRun()
+        self.sync()
+        self.assertEqual(
+            self.registry.getCounts()['plain'], {'pending': 6})
+        # It is open again when they are done.
+        for run in self.registry.listRuns().items:
+            self.registry.requestStop(run.id)
+        transaction.commit()
         self.assertEqual(self.start().status_int, 303)
         self.assertEqual(self.startByJSON().status_int, 202)
 
