@@ -38,6 +38,11 @@ from cipher.background.cursor import Cursor
 from cipher.background.cursor import Due
 from cipher.background.finishes import Finishes
 from cipher.background.finishes import Pruned
+from cipher.background.plaindata import readNumber
+
+
+#: Seconds since the epoch: later nothing was ever created.
+_LAST = 9e11
 
 
 class Births(Persistent):
@@ -171,7 +176,8 @@ class Births(Persistent):
 
 def momentOf(run):
     """Return when *run* was created, in whole microseconds."""
-    return int(run.created_at * 1000000)
+    # Within what a page's key can say.
+    return int(max(0.0, min(_LAST, readNumber(run.created_at, 0.0))) * 1000000)
 
 
 class Lane(Persistent):

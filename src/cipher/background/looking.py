@@ -22,6 +22,9 @@ from cipher.background import timetable
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.interfaces import RunNotFound
+from cipher.background.plaindata import readHistory
+from cipher.background.plaindata import readInput
+from cipher.background.plaindata import readText
 from cipher.background.reference import lineage
 from cipher.background.run import RunDetails
 from cipher.background.search import Search
@@ -30,6 +33,7 @@ from cipher.background.secrets import maskInput
 from cipher.background.secrets import secretsOf
 from cipher.background.status import RunDetailsStatus
 from cipher.background.status import RunPage
+from cipher.background.text import TRACEBACK_LIMIT
 from cipher.background.watch import Watch
 from cipher.background.workertype import queryWorkerType
 
@@ -75,16 +79,21 @@ class Looking:
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         run = self._get(run_id)
         live = Watch(self).live(run)
-        details = run.details or RunDetails()
+        details = run.details
+        if not isinstance(details, RunDetails):
+            details = RunDetails()
         worker_type = queryWorkerType(run.type)
-        schema, input = worker_type and worker_type.schema, run.input or {}
+        schema = worker_type and worker_type.schema
+        input = readInput(run.input)
         # What was kept was masked by the schema of its time.
         secrets = secretsOf(schema, input)
         return RunDetailsStatus(
             input=maskInput(schema, input),
-            traceback=mask(details.traceback, secrets),
-            log=mask(details.log if live is None else live.log, secrets),
-            history=mask(list(details.history), secrets))
+            traceback=mask(
+                readText(details.traceback, TRACEBACK_LIMIT) or '', secrets),
+            log=mask(readText(details.log if live is None else live.log)
+                     or '', secrets),
+            history=mask(readHistory(details.history), secrets))
 
     def getStack(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""

@@ -18,6 +18,7 @@ from cipher.background import journal
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import InvalidInput
 from cipher.background.interfaces import RunNotRetryable
+from cipher.background.plaindata import readProgress
 from cipher.background.uniqueness import claimKey
 from cipher.background.uniqueness import findPending
 from cipher.background.watch import Watch
@@ -82,4 +83,5 @@ def _place(old):
     """Return how far *old* came; nowhere, if it was all done."""
     if old.state == SUCCEEDED or old.cursor is None:
         return {}
-    return {'cursor': deepcopy(old.cursor), 'progress': old.progress}
+    return {'cursor': deepcopy(old.cursor),
+            'progress': readProgress(old.progress)}

@@ -18,6 +18,9 @@ from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.candidates import Wanted
 from cipher.background.interfaces import ORDERS
+from cipher.background.plaindata import readError
+from cipher.background.plaindata import readProgress
+from cipher.background.reference import oidOf
 from cipher.background.status import titleOf
 from cipher.background.workertype import queryWorkerType
 
@@ -42,7 +45,8 @@ class Search:
             frozenset(states), frozenset(types),
             _microseconds('since', since), _microseconds('until', until),
             order)
-        self._oids = {removeSecurityProxy(context)._p_oid
+        # None is the oid of what is not stored: no run is about that.
+        self._oids = {removeSecurityProxy(context)._p_oid or b''
                       for context in contexts}
         self._starters = frozenset(starters)
         self._text = (text or '').strip().casefold()
@@ -52,17 +56,16 @@ class Search:
         wanted = self.wanted
         return ((not wanted.types or run.type in wanted.types)
                 and (not self._starters or run.starter in self._starters)
-                and (not self._oids or (run.reference is not None and
-                                        run.reference[0].oid in self._oids))
+                and (not self._oids or oidOf(run.reference) in self._oids)
                 and (not wanted.states
                      or self._watch.state(run) in wanted.states)
                 and (not self._text or self._has_text(run)))
 
     def _has_text(self, run):
         live = self._watch.live(run)
-        progress = live and live.progress or run.progress
+        progress = readProgress(live and live.progress or run.progress)
         texts = (run.type, titleOf(run, queryWorkerType(run.type)),
-                 progress and progress[2], *(run.error or ()))
+                 progress and progress[2], *readError(run.error))
         return any(text and self._text in text.casefold() for text in texts)
 
 

@@ -191,7 +191,12 @@ def plainValue(value, limit=10000):
         return ''
     if isinstance(value, str):
         return value
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception as error:
+        # A number of too many digits for a text, for one.
+        text = '<unprintable %s: %s>' % (
+            type(value).__name__, type(error).__name__)
     return text if len(text) <= limit else text[:limit] + '…'
 
 
