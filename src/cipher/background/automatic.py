@@ -15,6 +15,7 @@
 import logging
 import threading
 
+from cipher.background.calling import callHook
 from cipher.background.current import deeper
 from cipher.background.current import depthOfNext
 from cipher.background.interfaces import FAILED
@@ -47,7 +48,8 @@ def startAutomatically(registry, source, worker, context, make_input,
                   source, MAX_DEPTH, worker)
         return None
     try:
-        input = make_input(*arguments) if make_input is not None else None
+        input = None if make_input is None else callHook(
+            '%s: its input' % source, make_input, *arguments)
         return registry.submit(worker, context, input, **options)
     except Exception as error:
         if isTransient(error, registry._p_jar and registry._p_jar.db()):

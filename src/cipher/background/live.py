@@ -20,6 +20,7 @@ from cipher.background.runlog import LogBuffer
 from cipher.background.secrets import mask
 from cipher.background.stack import getStack
 from cipher.background.status import Live
+from cipher.background.worker import stateOf
 from cipher.background.workloop import OnePiece
 
 
@@ -81,7 +82,8 @@ class LiveRun:
 
     @property
     def progress(self):
-        return self.worker and self.hide(self.worker.progress)
+        return None if self.worker is None else self.hide(
+            stateOf(self.worker).progress)
 
     def hide(self, value):
         """Return *value*, plain data, without the secrets of the input."""
@@ -117,7 +119,7 @@ class LiveRun:
             self.worker = worker
             self.thread_id = threading.get_ident()
             if self.stop is not None or self.is_shutdown:
-                worker.requestStop()
+                stateOf(worker).requestStop()
 
     def requestStop(self, stop=None):
         """Ask the worker to stop.
@@ -132,14 +134,14 @@ class LiveRun:
             else:
                 self.is_shutdown = self.stop is None
             if self.worker is not None:
-                self.worker.requestStop()
+                stateOf(self.worker).requestStop()
 
     def abandon(self):
         """Let the worker commit no more, and so need not go on."""
         self.is_abandoned = True
         with self._lock:
             if self.worker is not None:
-                self.worker.requestStop()
+                stateOf(self.worker).requestStop()
 
     def end(self):
         """The worker's thread is at its end."""

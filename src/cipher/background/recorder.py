@@ -20,6 +20,7 @@ from zope.component import queryUtility
 from zope.event import notify
 
 from cipher.background import runlog
+from cipher.background.calling import callHook
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.current import setDepth
 from cipher.background.environment import WorkerEnvironment
@@ -38,6 +39,7 @@ from cipher.background.lifecycle import backOff
 from cipher.background.lifecycle import cleanDelay
 from cipher.background.observer import WorkObserver
 from cipher.background.plaindata import plainCopy
+from cipher.background.plaindata import readProgress
 from cipher.background.plaindata import shortResult
 from cipher.background.recording import addCleanupTraceback
 from cipher.background.recording import finish
@@ -46,6 +48,8 @@ from cipher.background.recording import writeError
 from cipher.background.recording import writeInterruption
 from cipher.background.reference import isInPlace
 from cipher.background.transient import isTransient
+from cipher.background.worker import hookOf
+from cipher.background.worker import stateOf
 
 
 log = logging.getLogger(__name__)
@@ -78,7 +82,7 @@ class RunRecorder(WorkObserver):
     def started(self, worker):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         setDepth(self.live.depth)
-        worker.run_id = self.live.run_id
+        stateOf(worker).run_id = self.live.run_id
         worker.log = runlog.RunLogger(worker.log, self.live.log)
         runlog.capture(self.live.log)
         self.live.begin(worker)
@@ -96,22 +100,23 @@ class RunRecorder(WorkObserver):
         if self._is_committed(run):
             return True
         self._check_fence(run)
-        worker.checkStop()
-        worker.cursor = plainCopy(run.cursor, 'cursor')
+        state = stateOf(worker)
+        state.checkStop()
+        state.cursor = plainCopy(run.cursor, 'cursor')
         self._touched = run.touched
         if run.cursor is not None:
-            worker.progress = run.progress
-        self._give_context(worker, registry, run)
+            state.progress = readProgress(run.progress)
+        self._give_context(state, registry, run)
         self._began(worker, connection, registry, run)
         return False
 
-    def _give_context(self, worker, registry, run):
+    def _give_context(self, state, registry, run):
         """Give the worker its context; raise where there is none any more."""
         if not isInPlace(registry):
             raise SiteGone('run %r: the site is gone; it was deleted after '
                            'the start' % run.id)
-        worker.context = run.context
-        if worker.context is None and run.reference is not None:
+        state.context = run.context
+        if state.context is None and run.reference is not None:
             raise ContextGone(
                 'run %r: the context is gone; it was deleted after the start'
                 % run.id)
@@ -130,12 +135,13 @@ class RunRecorder(WorkObserver):
         run.progress = self.live.progress
         # It got on: it is not what kills its process each time.
         run.interruptions = 0
-        worker.commitAndGoOn()
-        worker.cursor = plainCopy(cursor, 'cursor')
+        state = stateOf(worker)
+        state.commitAndGoOn()
+        state.cursor = plainCopy(cursor, 'cursor')
         self._check_fence(run)
         if run.touched != self._touched:
             raise ConflictError('run %r: started again meanwhile' % run.id)
-        self._give_context(worker, registry, run)
+        self._give_context(state, registry, run)
         connection.cacheGC()
 
     def conflicted(self, worker, error):
@@ -248,7 +254,9 @@ class RunRecorder(WorkObserver):
         if worker_type is None or attempts >= worker_type.max_attempts:
             return None
         try:
-            delay = worker and worker.retryDelay(attempts, error)
+            delay = None if worker is None else callHook(
+                '%s.retryDelay' % type(worker).__name__,
+                hookOf(worker, 'retryDelay'), attempts, error)
             if delay is not None:
                 return cleanDelay(delay)
         except Exception:

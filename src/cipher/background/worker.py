@@ -11,10 +11,17 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a worker's code may use: stop, progress, checkpoints."""
+"""What a worker's code may use: stop, progress, checkpoints.
+
+The class of a worker is its author's: any attribute may be taken for
+something else, on the class or on the instance.  So what the framework has to
+know stands in a `WorkState` of its own, and of the worker it asks for nothing
+but what the contract lets authors override.
+"""
 import math
 import threading
 
+import transaction
 from zope.interface import implementer
 
 from cipher.background.interfaces import IWorker
@@ -29,21 +36,24 @@ from cipher.background.text import safeStr
 # Above, a number may be too long for a text, and a float is as good.
 _MOST = 10 ** 15
 
+_STATE = '_cipher_background_state'
 
-@implementer(IWorker)
-class Worker:
-    """See `~cipher.background.interfaces.IWorker`."""
+
+class WorkState:
+    """What the framework knows of one worker."""
 
     run_id = None
     context = None
-    input = {}
     cursor = None
     observer = None   # IWorkObserver; None: ask for an adapter
     progress = None   # (done, total, message), for whoever watches
+    is_set_up = False      # Worker.__init__ was called
+    is_scheduled = False   # of a job: its one iteration was asked for
 
-    def setUpWorker(self):
-        """Make what each worker has of its own."""
+    def __init__(self, worker):
+        self._worker = worker
         self._stop_wish = threading.Event()
+        self.input = {}
 
     @property
     def stop_requested(self):
@@ -66,7 +76,7 @@ class Worker:
     def checkpoint(self, cursor=None):
         """See `~cipher.background.interfaces.IWorker`."""
         observer = self.observer or WorkObserver()
-        observer.checkpoint(self, plainCopy(cursor, 'cursor'))
+        observer.checkpoint(self._worker, plainCopy(cursor, 'cursor'))
         self.checkStop()
 
     def setProgress(self, done, total=None, message=None):
@@ -79,6 +89,87 @@ class Worker:
         self.progress = (old_done if done is None else _number(done),
                          old_total if total is None else _number(total),
                          message)
+
+    def commitAndGoOn(self):
+        """Commit the transaction of the work, begin another like it.
+
+        For observers.
+        """
+        old = transaction.get()
+        user, note = old.user, old.description
+        transaction.commit()
+        new = transaction.begin()
+        new.user = user
+        new.note(note)
+
+
+def stateOf(worker):
+    """Return the `WorkState` of *worker*; always the same one."""
+    return worker.__dict__.get(_STATE) or worker.__dict__.setdefault(
+        _STATE, WorkState(worker))
+
+
+def hookOf(worker, name):
+    """Return what the class of *worker* says for *name*.
+
+    Whatever the instance has under that name: it is not one of upstream's, so
+    an author may use it for something else.
+    """
+    for kind in type(worker).__mro__:
+        if name in vars(kind):
+            value = vars(kind)[name]
+            bind = getattr(type(value), '__get__', None)
+            return value if bind is None else bind(value, worker, type(worker))
+    raise AttributeError(name)
+
+
+class _Shown:
+    """An attribute of a worker that shows one of its state.
+
+    Not a data descriptor: an author's own attribute goes first.
+    """
+
+    def __set_name__(self, owner, name):
+        self._name = name
+
+    def __get__(self, worker, owner=None):
+        return self if worker is None else getattr(
+            stateOf(worker), self._name)
+
+
+@implementer(IWorker)
+class Worker:
+    """See `~cipher.background.interfaces.IWorker`.
+
+    For authors; the framework uses the `WorkState`.
+    """
+
+    run_id = _Shown()
+    context = _Shown()
+    input = _Shown()
+    cursor = _Shown()
+    progress = _Shown()
+    stop_requested = _Shown()
+
+    def requestStop(self):
+        """See `~cipher.background.interfaces.IWorker`."""
+        stateOf(self).requestStop()
+
+    def wait(self, seconds):
+        """See `~cipher.background.interfaces.IWorker`."""
+        return stateOf(self).wait(seconds)
+
+    def checkStop(self):
+        """See `~cipher.background.interfaces.IWorker`."""
+        stateOf(self).checkStop()
+
+    def checkpoint(self, cursor=None):
+        """See `~cipher.background.interfaces.IWorker`."""
+        stateOf(self).checkpoint(cursor)
+
+    def setProgress(self, done, total=None, message=None):
+        """See `~cipher.background.interfaces.IWorker`."""
+        stateOf(self).setProgress(done, total, message)
 
 
 def _number(value):

@@ -39,6 +39,7 @@ from cipher.background.recorders import LoopRecorder
 from cipher.background.secrets import secretsOf
 from cipher.background.slots import takeSlot
 from cipher.background.transient import isTransient
+from cipher.background.worker import stateOf
 from cipher.background.workertype import queryWorkerType
 
 
@@ -123,13 +124,13 @@ class Carrier:
                 worker_type, copy.deepcopy(run.input) if run.input else {},
                 self._runtime.db, site._p_oid, site.__name__,
                 run.starter or '')
+            worker.name = '%s, run %s' % (worker.name, live.run_id)
         except BaseException as error:
             # An exit as well: this thread is needed for other runs.
             log.exception('Run %s: no worker could be made', live.run_id)
             recorder.refused(connection, error)
             return live.end
-        worker.name = '%s, run %s' % (worker.name, live.run_id)
-        worker.observer = recorder
+        stateOf(worker).observer = recorder
         if not worker_type.is_loop:
             return worker.run
         return partial(self._start_loop, worker, live, connection)

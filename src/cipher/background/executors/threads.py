@@ -26,6 +26,7 @@ from cipher.background.executors.gate import Gate
 from cipher.background.interfaces import IExecutor
 from cipher.background.lifecycle import backOff
 from cipher.background.transient import isTransient
+from cipher.background.worker import stateOf
 
 
 log = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ class ThreadsExecutor(Carrier):
         except RuntimeError as error:
             # The machine has no thread left.
             log.error('Run %s: %s; it waits', live.run_id, error)
-            worker.observer.putBack(connection)
+            stateOf(worker).observer.putBack(connection)
             if live.is_unrecorded:
                 live.end()
             else:
