@@ -138,7 +138,18 @@ class UnknownWorkerType(BackgroundError, LookupError):
 
 
 class InvalidInput(BackgroundError, ValueError):
-    """The input does not fit the schema of the worker type."""
+    """The input does not fit the schema of the worker type.
+
+    *errors* is {name of a field: text}, with None as the name for what
+    belongs to no one field; *causes* likewise has the exceptions of
+    zope.schema, whose messages can be translated.
+    """
+
+    errors = causes = {}
+
+
+class InputOutdated(InvalidInput):
+    """What a run was started with does not fit its type any more."""
 
 
 class InvalidContext(BackgroundError, ValueError):
@@ -501,12 +512,22 @@ class IWorkerType(Interface):
         description="True for a class that is a `BackgroundWorkerThread` "
                     "but no `BackgroundJob`: it has a thread of its own.")
 
-    def cleanInput(input):
+    def cleanInput(input, site=None):
         """Return *input* (a dict) as a plain deep copy that fits the schema.
 
-        Missing fields get the field's default.  Security proxies are taken
-        off, at any depth.  Raise `InvalidInput`, naming the type and the
-        field, for what is unknown, missing, of a wrong type or too big.
+        Missing fields get the field's default.  Vocabularies are those of
+        *site*.  Security proxies are taken off, at any depth, and what JSON
+        cannot say is converted; see `fitting.fit`.  Raise `InvalidInput`,
+        naming the type and each field, for what is unknown, missing, of a
+        wrong type or too big, and for numbers that are not finite.
+        """
+
+    def fitInput(input, site=None):
+        """Return (input, names left out) for a run that begins.
+
+        *input* is what the run was started with, perhaps under an older
+        schema: new fields get their default, those that are gone are left
+        out.  Raise `InputOutdated`, which quotes nothing of the input.
         """
 
 
@@ -808,10 +829,11 @@ class IWorkerRegistry(Interface):
                priority=None):
         """`start` with options; *input* is a dict or None.
 
-        *delay*: seconds that the run waits at least, up to ten years; raise
-        ``ValueError`` for more.  *unique* and *priority* take the place of
-        what the type says.  Where it is unique and such a run is pending,
-        return that one.
+        *delay*: seconds that the run waits at least, up to ten years.
+        *unique* (one of `UNIQUE`) and *priority* (an int from -1000 to 1000)
+        take the place of what the type says.  Raise ``ValueError`` for
+        anything else, with nothing stored.  Where it is unique and such a run
+        is pending, return that one.
         """
 
     def startByPrincipal(name, context=None, **input):

@@ -45,7 +45,9 @@ def retry(registry, old, reason):
         run = findPending(registry, key, Watch(registry).live)
     if run is None:
         run = registry.addRun(
-            old.type, claim=key, reference=old.reference, input=input,
+            old.type, claim=key, reference=old.reference,
+            # As it was: the run says itself what it leaves out of it.
+            input=deepcopy(old.input),
             permission=old.permission, starter=old.starter, title=old.title,
             priority=old.priority, retry_of=(old.lane, old.serial, *asked),
             **_place(old))
@@ -68,7 +70,8 @@ def _check(registry, old):
         _refuse(registry, old, 'run that could be started',
                 'one whose start failed', 'start it anew')
     try:
-        return worker_type, worker_type.cleanInput(old.input or {}) or None
+        return worker_type, worker_type.fitInput(
+            old.input, registry.findSite())[0]
     except InvalidInput as error:
         _refuse(registry, old, 'input that fits its type', 'another (%s)'
                 % error, 'start it anew')

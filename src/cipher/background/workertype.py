@@ -12,36 +12,28 @@
 #
 ##############################################################################
 """Worker types: what ZCML declared."""
-import pickle
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Callable
 
 from zope.component import getUtility
 from zope.component import queryUtility
-from zope.interface import Invalid
 from zope.interface import implementer
 from zope.interface.interface import InterfaceClass
 from zope.interface.interfaces import ComponentLookupError
-from zope.schema import getFieldsInOrder
-from zope.schema.interfaces import IPassword
-from zope.schema.interfaces import ValidationError
+from zope.security.proxy import removeSecurityProxy
 
+from cipher.background.fitting import Unfit
+from cipher.background.fitting import fit
+from cipher.background.fitting import fitAgain
 from cipher.background.interfaces import AS_STARTER
 from cipher.background.interfaces import NOT_UNIQUE
 from cipher.background.interfaces import RERUN
 from cipher.background.interfaces import START_WORKERS
+from cipher.background.interfaces import InputOutdated
 from cipher.background.interfaces import InvalidInput
 from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import UnknownWorkerType
-from cipher.background.plaindata import plainCopy
-from cipher.background.secrets import mask
-from cipher.background.secrets import secretsOf
-from cipher.background.text import safeStr
-
-
-#: Bytes, pickled.  What is larger belongs into an object of the application.
-INPUT_LIMIT = 65536
+from cipher.background.plaindata import readInput
 
 
 @implementer(IWorkerType)
@@ -77,60 +69,25 @@ class WorkerType:
     def __repr__(self):
         return '<WorkerType %r>' % self.name
 
-    def cleanInput(self, input):
+    def cleanInput(self, input, site=None):
         """See `~cipher.background.interfaces.IWorkerType`."""
-        fields = dict(getFieldsInOrder(self.schema)) if self.schema else {}
-        unknown = sorted(set(input) - set(fields), key=repr)
-        if unknown:
-            raise InvalidInput(
-                'worker %r: expected input %s, got %s; leave that out or add '
-                'it to the schema' % (self.name, _names(fields) or 'without '
-                                      'any field', _names(unknown)))
-        cleaned = {name: self._clean_field(field, name, input)
-                   for name, field in fields.items()}
-        if fields:
-            self._check_invariants(cleaned)
-        return self._limited(cleaned)
-
-    def _clean_field(self, field, name, input):
-        given = name in input
         try:
-            value = plainCopy(input[name] if given else field.default, name)
-            field.bind(None).validate(value)
-        except ValidationError as error:
-            got = 'got none'
-            if given:
-                got = ('got one that is not shown'
-                       if IPassword.providedBy(field)
-                       else 'got %.200r' % (value,))
-            raise InvalidInput(
-                'worker %r: input %r: expected a %s, %s (%s)' % (
-                    self.name, name, type(field).__name__, got,
-                    _explain(error)))
-        except ValueError as error:
-            raise InvalidInput(
-                'worker %r: input %s' % (self.name, safeStr(error)))
-        return value
+            return fit(self.schema, removeSecurityProxy(input), site)
+        except Unfit as error:
+            raise self._refusal(InvalidInput, error)
 
-    def _check_invariants(self, input):
+    def fitInput(self, input, site=None):
+        """See `~cipher.background.interfaces.IWorkerType`."""
         try:
-            self.schema.validateInvariants(SimpleNamespace(**input))
-        except Invalid as error:
-            raise InvalidInput(
-                'worker %r: input: expected what the invariants of %s ask '
-                'for, got %.200r (%s)' % (
-                    self.name, self.schema.__name__,
-                    mask(input, secretsOf(self.schema, input)),
-                    safeStr(error)))
+            return fitAgain(self.schema, readInput(input), site)
+        except Unfit as error:
+            raise self._refusal(InputOutdated, error)
 
-    def _limited(self, input):
-        size = len(pickle.dumps(input, 3))
-        if size > INPUT_LIMIT:
-            raise InvalidInput(
-                'worker %r: expected an input of at most %d bytes, got %d; '
-                'store it in an object and pass that as context'
-                % (self.name, INPUT_LIMIT, size))
-        return input
+    def _refusal(self, kind, unfit):
+        refusal = kind('worker %r: %s' % (self.name, unfit))
+        refusal.errors = unfit.errors
+        refusal.causes = unfit.causes
+        return refusal
 
 
 def getWorkerType(name):
@@ -146,13 +103,3 @@ def getWorkerType(name):
 def queryWorkerType(name):
     """Return the worker type of that name, or None."""
     return queryUtility(IWorkerType, name)
-
-
-def _names(names):
-    shown = ['%.60r' % name for name in list(names)[:10]]
-    return ', '.join(shown + ['…'] * (len(names) > 10))
-
-
-def _explain(error):
-    text = safeStr(error.doc() if hasattr(error, 'doc') else error)
-    return '%s: %s' % (type(error).__name__, ' '.join(text.split()))

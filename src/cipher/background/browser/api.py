@@ -17,16 +17,7 @@ It gets a token from ``token.json`` and sends it with each POST, as the header
 `TOKEN_HEADER`.  See docs/json.rst.
 """
 import json
-from datetime import date
-from datetime import datetime
-from datetime import time
 
-from zope.schema.interfaces import IDate
-from zope.schema.interfaces import IDatetime
-from zope.schema.interfaces import IFromUnicode
-from zope.schema.interfaces import IText
-from zope.schema.interfaces import ITime
-from zope.schema.interfaces import ValidationError
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser import csrf
@@ -53,8 +44,6 @@ from cipher.background.interfaces import RunNotStoppable
 TOKEN_HEADER = 'X-CSRF-Token'
 #: Bytes of a body.
 BODY_LIMIT = 1000000
-
-_ISO = ((IDatetime, datetime), (IDate, date), (ITime, time))
 
 
 class TokenJSON(JSONView):
@@ -147,8 +136,7 @@ class StartJSON(JSONAction):
         refuseFlood(self.registry, name)
         try:
             run = removeSecurityProxy(self.registry.startByPrincipal(
-                name, self._get_context(body),
-                **fitInput(given, worker_type.schema)))
+                name, self._get_context(body), **given))
         except BackgroundError as error:
             raise Refused(400, cleanLine(error))
         noteStart(name, run.id)
@@ -221,39 +209,3 @@ def _refuse_unknown(names):
     if names:
         raise Refused(400, _('Not understood: ${names}.', mapping={
             'names': cleanLine(', '.join(sorted(names)), 200)}))
-
-
-def fitInput(given, schema):
-    """Return *given*, from JSON, with what JSON cannot say made to fit.
-
-    A text becomes what the field makes of one (a date, a decimal number), a
-    list a tuple or a set.  What does not fit is left to the worker type,
-    which refuses it.
-    """
-    fitted = {}
-    for name, value in given.items():
-        field = schema.get(name) if schema is not None else None
-        fitted[name] = value if field is None else _fit(value, field)
-    return fitted
-
-
-def _fit(value, field):
-    for kind, made in _ISO:
-        if isinstance(value, str) and kind.providedBy(field):
-            try:
-                return made.fromisoformat(value)
-            except ValueError:
-                return value
-    if (isinstance(value, str) and IFromUnicode.providedBy(field)
-            and not IText.providedBy(field)):
-        try:
-            return field.bind(None).fromUnicode(value)
-        except (ValidationError, ValueError):
-            return value
-    kind = getattr(field, '_type', None)
-    if isinstance(value, list) and kind in (tuple, set, frozenset):
-        try:
-            return kind(value)
-        except TypeError:
-            return value
-    return value

@@ -26,6 +26,7 @@ from z3c.form import button
 from z3c.form import field
 from z3c.form.browser.checkbox import CheckBoxFieldWidget
 from z3c.form.form import Form
+from z3c.form.interfaces import NOT_CHANGED
 from z3c.form.interfaces import IMultiWidget
 from z3c.form.interfaces import ISelectWidget
 from z3c.form.interfaces import ISequenceWidget
@@ -178,8 +179,11 @@ class StartPage(Page, Form):
         context = findObject(
             self.registry.getSite(), data.pop(CONTEXT_FIELD, None))
         refuseFlood(self.registry, self.worker_type.name)
+        # What the form shows nothing of gets its default.
+        given = {name: value for name, value in data.items()
+                 if value is not NOT_CHANGED}
         return self.registry.startOnce(
-            self._shown_at(), self.worker_type.name, context, data)
+            self._shown_at(), self.worker_type.name, context, given)
 
     def _shown_at(self):
         """Return when the form was shown, as it says itself."""

@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """One run, from its ticket to its end, in the calling thread."""
-import copy
 import itertools
 import logging
 import threading
@@ -33,6 +32,7 @@ from cipher.background.interfaces import RunStartedEvent
 from cipher.background.job import makeWorker
 from cipher.background.lifecycle import backOff
 from cipher.background.live import LiveRun
+from cipher.background.plaindata import readInput
 from cipher.background.pool import getPool
 from cipher.background.recorders import JobRecorder
 from cipher.background.recorders import LoopRecorder
@@ -105,7 +105,8 @@ class Carrier:
             return partial(self._park, live, worker_type)
         live.worker_type = worker_type
         live.depth = run.depth
-        live.secrets = secretsOf(worker_type.schema, run.input or {})
+        live.secrets = secretsOf(
+            worker_type.schema, readInput(run.input))
         live.must_not_rerun = worker_type.on_interrupt == FAIL
         is_claimed = (live.ticket.is_inherited or worker_type.is_loop
                       or live.must_not_rerun
@@ -121,7 +122,7 @@ class Carrier:
             else JobRecorder(live, epoch, is_claimed, connection))
         try:
             worker = makeWorker(
-                worker_type, copy.deepcopy(run.input) if run.input else {},
+                worker_type, self._fit_input(worker_type, live, site, run),
                 self._runtime.db, site._p_oid, site.__name__,
                 run.starter or '')
             worker.name = '%s, run %s' % (worker.name, live.run_id)
@@ -134,6 +135,17 @@ class Carrier:
         if not worker_type.is_loop:
             return worker.run
         return partial(self._start_loop, worker, live, connection)
+
+    def _fit_input(self, worker_type, live, site, run):
+        """Return the input of *run* as its type wants it by now."""
+        with ZopeSite(site):
+            input, left_out = worker_type.fitInput(run.input, site)
+        if left_out:
+            live.log.add(
+                'Left out of the input, for the schema of %r has them no '
+                'more: %s' % (worker_type.name,
+                              ', '.join(map(repr, left_out))))
+        return input
 
     def _claim(self, connection, live, registry, run):
         """Make the run ours by a commit; return its epoch as we claimed it.

@@ -1,0 +1,323 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Input made to fit its schema: the one way in, wherever it comes from.
+
+A form, JSON, a call of `IWorkerRegistry.start`, a trigger, a schedule and a
+retry end in `fit`; so does what a run was started with when it begins.
+"""
+import datetime
+import decimal
+import math
+import pickle
+from types import SimpleNamespace
+
+from zope.interface import Invalid
+from zope.schema import getFieldsInOrder
+from zope.schema.interfaces import IBool
+from zope.schema.interfaces import IBytes
+from zope.schema.interfaces import IChoice
+from zope.schema.interfaces import ICollection
+from zope.schema.interfaces import IDate
+from zope.schema.interfaces import IDatetime
+from zope.schema.interfaces import IDecimal
+from zope.schema.interfaces import IFloat
+from zope.schema.interfaces import IIntegral
+from zope.schema.interfaces import IMapping
+from zope.schema.interfaces import INumber
+from zope.schema.interfaces import IPassword
+from zope.schema.interfaces import ITime
+from zope.schema.interfaces import ITimedelta
+from zope.schema.interfaces import IVocabularyTokenized
+from zope.schema.interfaces import ValidationError
+
+from cipher.background.plaindata import plainCopy
+from cipher.background.secrets import mask
+from cipher.background.secrets import secretsOf
+from cipher.background.text import safeRepr
+from cipher.background.text import safeStr
+from cipher.background.transient import isTransient
+
+
+#: Bytes, pickled.  What is larger belongs into an object of the application.
+INPUT_LIMIT = 65536
+
+_ISO = ((IDatetime, datetime.datetime), (IDate, datetime.date),
+        (ITime, datetime.time))
+_KINDS = (list, tuple, set, frozenset)
+
+
+class Unfit(ValueError):
+    """The values do not fit; *errors* is {name of the field: text}.
+
+    The name is None for what belongs to no one field.  *causes* has the
+    exceptions that pages translate, likewise.
+    """
+
+    def __init__(self, errors, causes=None):
+        super().__init__('; '.join(errors.values()))
+        self.errors = errors
+        self.causes = causes or {}
+
+
+def fit(schema, values, site=None):
+    """Return *values* (a dict) as a plain deep copy that fits *schema*.
+
+    What is missing gets its default.  Vocabularies and defaults are those of
+    *site*, a bare object or None.  What JSON cannot say is converted, at any
+    depth: whole numbers to floats and decimals, ISO texts to dates and times,
+    seconds to spans, tokens to the values of their terms, lists to tuples and
+    sets, keys of dicts.  Raise `Unfit` with each error.
+    """
+    return _fit(schema, values, site, is_stored=False)
+
+
+def fitAgain(schema, values, site=None):
+    """Return (input, names left out) of what was stored by an older schema.
+
+    Fields that are new get their default, those that are gone are left out.
+    An error does not quote the input: whoever reads it may not be the one who
+    gave it.
+    """
+    fields = dict(getFieldsInOrder(schema)) if schema is not None else {}
+    kept = {name: value for name, value in values.items() if name in fields}
+    return (_fit(schema, kept, site, is_stored=True),
+            [name for name in values if name not in fields])
+
+
+def _fit(schema, values, site, is_stored):
+    if not isinstance(values, dict):
+        raise Unfit({None: 'expected the input as a dict, got %s; give one '
+                     'with the names of the fields as keys'
+                     % type(values).__name__})
+    fields = dict(getFieldsInOrder(schema)) if schema is not None else {}
+    unknown = sorted(set(values) - set(fields), key=safeRepr)
+    if unknown:
+        raise Unfit({None: 'expected input %s, got %s; leave that out or add '
+                     'it to the schema' % (
+                         _names(fields) or 'without any field',
+                         _names(unknown))})
+    fitter = _Fitter(site, is_stored)
+    fitted = {name: fitter.field(field, name, values)
+              for name, field in fields.items()}
+    if fitter.errors:
+        raise Unfit(fitter.errors, fitter.causes)
+    if fields:
+        fitter.invariants(schema, fitted)
+    return _limited(fitted)
+
+
+class _Fitter:
+    """Fits the values of one input, and gathers what is wrong with them."""
+
+    def __init__(self, site, is_stored):
+        self._site = site
+        self._is_stored = is_stored
+        jar = getattr(site, '_p_jar', None)
+        self._db = jar and jar.db()
+        self.errors = {}
+        self.causes = {}
+
+    def field(self, field, name, values):
+        """Return the value of *field*; None where there is an error."""
+        given = name in values
+        value = values.get(name)
+        try:
+            # Of the site: a vocabulary may be made of what is in there.
+            bound = field.bind(self._site)
+            if given and value is not None and value is field.missing_value:
+                given = False
+            value = plainCopy(value if given else bound.default, name)
+            _check_numbers(value)
+            if given:
+                value = self._convert(value, bound)
+            bound.validate(value)
+            _check_numbers(value)
+            return value
+        except ValidationError as error:
+            self.causes[name] = error
+            self.errors[name] = 'input %r: expected a %s, %s (%s)' % (
+                name, type(field).__name__, self._got(field, given, value),
+                _explain(error))
+        except _Odd as error:
+            self.errors[name] = 'input %r: expected %s, %s' % (
+                name, error, self._got(field, given, value))
+        except Exception as error:
+            if isTransient(error, self._db):
+                raise
+            text = safeStr(error)
+            if not text.startswith(name):
+                # A constraint, a vocabulary or a default of the application.
+                text = '%r: expected a %s, %s (%s: %s)' % (
+                    name, type(field).__name__, self._got(
+                        field, given, value), type(error).__name__, text)
+            self.errors[name] = 'input ' + text
+        return None
+
+    def _got(self, field, given, value):
+        if not given:
+            return 'got none'
+        if self._is_stored or IPassword.providedBy(field):
+            return 'got one that is not shown'
+        return 'got %s' % safeRepr(value, 200)
+
+    def invariants(self, schema, fitted):
+        """Raise `Unfit` unless *fitted* is as its invariants want it."""
+        try:
+            schema.validateInvariants(SimpleNamespace(**fitted))
+        except Exception as error:
+            if isTransient(error, self._db):
+                raise
+            text = safeStr(error)
+            if not isinstance(error, Invalid):
+                text = '%s: %s' % (type(error).__name__, text)
+            got = 'one that is not shown' if self._is_stored else safeRepr(
+                mask(fitted, secretsOf(schema, fitted)), 200)
+            raise Unfit({None: 'input: expected what the invariants of %s '
+                         'ask for, got %s (%s)' % (
+                             schema.__name__, got, text)},
+                        {None: error}) from None
+
+    # Conversion: of what is left as it is the validation tells
+
+    def _convert(self, value, field):
+        if field is None or value is None:
+            return value
+        if IChoice.providedBy(field):
+            return value if self._is_stored else _value_of(value, field)
+        if isinstance(value, str):
+            return _from_text(value, field)
+        if type(value) in (int, float):
+            return _from_number(value, field)
+        if isinstance(value, dict) and IMapping.providedBy(field):
+            return self._convert_dict(value, field)
+        if isinstance(value, _KINDS) and ICollection.providedBy(field):
+            items = [self._convert(item, field.value_type) for item in value]
+            kind = getattr(field, '_type', None)
+            # A list is all that JSON has of them.
+            if kind not in _KINDS or not isinstance(value, (list, tuple)):
+                kind = type(value)
+            return kind(items)
+        return value
+
+    def _convert_dict(self, value, field):
+        converted = {}
+        for key, item in value.items():
+            key = _key(key, field.key_type) if isinstance(
+                key, str) else self._convert(key, field.key_type)
+            if key in converted:
+                raise _Odd('each key once')
+            converted[key] = self._convert(item, field.value_type)
+        return converted
+
+
+class _Odd(ValueError):
+    """What was expected is another value."""
+
+
+def _from_text(text, field):
+    for kind, made in _ISO:
+        if kind.providedBy(field):
+            try:
+                # Python 3.10 does not know the Z.
+                return made.fromisoformat(
+                    text[:-1] + '+00:00' if text.endswith('Z') else text)
+            except ValueError:
+                return text
+    is_read = IBytes.providedBy(field) or INumber.providedBy(field) and not (
+        IIntegral.providedBy(field) or IFloat.providedBy(field))
+    return _read(text, field) if is_read else text
+
+
+def _read(text, field):
+    try:
+        return field.fromUnicode(text)
+    except ValidationError:
+        raise
+    except (ValueError, ArithmeticError):
+        return text
+
+
+def _key(text, field):
+    """Return a key of a dict; in JSON all of them are texts."""
+    if INumber.providedBy(field):
+        return _read(text, field)
+    if IChoice.providedBy(field):
+        return _value_of(text, field)
+    return text if field is None else _from_text(text, field)
+
+
+def _from_number(number, field):
+    if IFloat.providedBy(field) and type(number) is int:
+        made = float(number) if abs(number) < 2 ** 1000 else number
+        return made if made == number else number
+    if IBool.providedBy(field) and number in (0, 1):
+        return bool(number)
+    if IDecimal.providedBy(field):
+        return decimal.Decimal(repr(number))
+    if ITimedelta.providedBy(field):
+        return datetime.timedelta(seconds=number)
+    return number
+
+
+def _value_of(value, field):
+    """Return the value of the term whose token *value* is; else itself."""
+    vocabulary = field.vocabulary
+    if not isinstance(value, str) or not IVocabularyTokenized.providedBy(
+            vocabulary) or value in vocabulary:
+        return value
+    try:
+        term = vocabulary.getTermByToken(value)
+    except LookupError:
+        return value
+    return plainCopy(term.value)
+
+
+def _check_numbers(value):
+    """Raise unless each number in *value* is one that can be worked with."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_numbers(key)
+            _check_numbers(item)
+    elif isinstance(value, _KINDS):
+        for item in value:
+            _check_numbers(item)
+    elif isinstance(value, float) and not math.isfinite(value) or (
+            isinstance(value, decimal.Decimal) and not value.is_finite()) or (
+            isinstance(value, complex) and not (
+                math.isfinite(value.real) and math.isfinite(value.imag))):
+        raise _Odd('a number that is finite')
+    else:
+        try:
+            repr(value)
+        except ValueError:
+            raise _Odd('a number of fewer digits') from None
+
+
+def _limited(input):
+    size = len(pickle.dumps(input, 3))
+    if size > INPUT_LIMIT:
+        raise Unfit({None: 'expected an input of at most %d bytes, got %d; '
+                     'store it in an object and pass that as context'
+                     % (INPUT_LIMIT, size)})
+    return input
+
+
+def _names(names):
+    shown = [safeRepr(name, 60) for name in list(names)[:10]]
+    return ', '.join(shown + ['…'] * (len(names) > 10))
+
+
+def _explain(error):
+    text = safeStr(error.doc() if hasattr(error, 'doc') else error)
+    return '%s: %s' % (type(error).__name__, ' '.join(text.split()))
