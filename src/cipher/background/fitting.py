@@ -261,7 +261,9 @@ def _from_number(number, field):
     if IFloat.providedBy(field) and type(number) is int:
         made = float(number) if abs(number) < 2 ** 1000 else number
         return made if made == number else number
-    if IBool.providedBy(field) and number in (0, 1):
+    if IBool.providedBy(field):
+        if number not in (0, 1):   # zope.schema takes any
+            raise _Odd('a Bool')
         return bool(number)
     if IDecimal.providedBy(field):
         return decimal.Decimal(repr(number))
