@@ -17,11 +17,13 @@ z3c.form acts on whatever a request says, be it by GET.  Here its buttons act
 only in a POST with a token of ours; a GET shows the form and reads nothing
 but the path of the context from the request.
 """
+import logging
 import re
 import time
 from urllib.parse import urlencode
 
 import transaction
+from transaction.interfaces import TransientError
 from z3c.form import button
 from z3c.form import field
 from z3c.form.browser.checkbox import CheckBoxFieldWidget
@@ -59,6 +61,8 @@ from cipher.background.interfaces import BackgroundError
 from cipher.background.interfaces import UnknownWorkerType
 
 
+log = logging.getLogger(__name__)
+
 CONTEXT_PREFIX = 'context'
 #: The field of the form; in the address, what it is to begin with.
 CONTEXT_FIELD = 'context.path'
@@ -72,6 +76,7 @@ class StartPage(Page, Form):
     tab = 'types.html'
     methods = FORM
     problem = None
+    unshown = ()
     worker_type = None
     ignoreContext = True
     ignoreReadonly = True
@@ -84,7 +89,13 @@ class StartPage(Page, Form):
         self.ignoreRequest = self.request.method in READ
         self._check_values()
         self.fields = self._get_fields()
-        self.updateWidgets()
+        try:
+            self.updateWidgets()
+        except TransientError:
+            raise
+        except Exception:
+            # What the form itself sends was tried without a request.
+            raise Refused(400, _('The form is not valid.'))
         if self.ignoreRequest:
             self.widgets[CONTEXT_FIELD].value = self.context_path
         self.updateActions()
@@ -140,7 +151,51 @@ class StartPage(Page, Form):
             # our pages forbid.
             if _is_choice_of_several(inputs[name].field):
                 inputs[name].widgetFactory = CheckBoxFieldWidget
+        if not self._can_show(inputs):
+            self.unshown = [inputs[name].field for name in inputs
+                            if not self._can_show(inputs.select(name))]
+            inputs = inputs.omit(*[one.__name__ for one in self.unshown])
         return inputs + fields
+
+    def _can_show(self, fields):
+        """Return whether there are widgets for *fields* that can be shown.
+
+        Some kinds of fields have none, and a vocabulary may fail.
+        """
+        is_ignored, self.ignoreRequest = self.ignoreRequest, True
+        self.fields = fields
+        try:
+            self.updateWidgets()
+            for widget in self.widgets.values():
+                widget.render()
+        except TransientError:
+            raise
+        except Exception:
+            log.info('Start of %r: the form cannot show %s',
+                     self.worker_type.name, ', '.join(fields), exc_info=True)
+            return False
+        finally:
+            self.ignoreRequest = is_ignored
+        return True
+
+    @property
+    def unshown_note(self):
+        """Says which fields the form cannot show; '' if there are none."""
+        if not self.unshown:
+            return ''
+        message = (_('The form shows all fields but these, which get their '
+                     'default: ${fields}.') if self.can_start else
+                   _('This worker can be started by code only: the form '
+                     'cannot show ${fields}.'))
+        return self.say(message, fields=', '.join(
+            cleanLine(self.say(one.title)) or one.__name__
+            for one in self.unshown))
+
+    @property
+    def can_start(self):
+        """Whether all that is needed can be given in the form."""
+        return not any(_is_needed(one, self.getContent())
+                       for one in self.unshown)
 
     def getContent(self):
         """What vocabularies are asked for: the site."""
@@ -155,7 +210,16 @@ class StartPage(Page, Form):
     @button.buttonAndHandler(_('Start'), name='start')
     def handleStart(self, action):
         """Start the worker and go to its run."""
-        data, errors = self.extractData()
+        try:
+            data, errors = self.extractData()
+        except TransientError:
+            raise
+        except Exception:
+            # A constraint of the application that takes not any value.
+            log.info('Start of %r: the form could not be read',
+                     self.worker_type.name, exc_info=True)
+            self.problem = _('The form is not valid.')
+            return
         if errors:
             self.problem = _('Please look at the fields that are marked.')
             return
@@ -293,6 +357,15 @@ class RenderedWidget:
             ' aria-invalid="true"' if self.error else '')
         # The first one is the control; what it holds comes later.
         return markup.replace(begin, attributes, 1)
+
+
+def _is_needed(schema_field, site):
+    """Return whether there is no run without a value of that field."""
+    try:
+        schema_field = schema_field.bind(site)
+        return schema_field.required and schema_field.default is None
+    except Exception:
+        return True   # its default fails, or its vocabulary
 
 
 def _is_choice_of_several(schema_field):
