@@ -16,13 +16,12 @@
 A form, JSON, a call of `IWorkerRegistry.start`, a trigger, a schedule and a
 retry end in `fit`; so does what a run was started with when it begins.
 """
+import cmath
 import datetime
 import decimal
-import math
 import pickle
 from types import SimpleNamespace
 
-from zope.interface import Invalid
 from zope.schema import getFieldsInOrder
 from zope.schema.interfaces import IBool
 from zope.schema.interfaces import IBytes
@@ -35,15 +34,13 @@ from zope.schema.interfaces import IFloat
 from zope.schema.interfaces import IIntegral
 from zope.schema.interfaces import IMapping
 from zope.schema.interfaces import INumber
-from zope.schema.interfaces import IPassword
 from zope.schema.interfaces import ITime
 from zope.schema.interfaces import ITimedelta
 from zope.schema.interfaces import IVocabularyTokenized
 from zope.schema.interfaces import ValidationError
+from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.plaindata import plainCopy
-from cipher.background.secrets import mask
-from cipher.background.secrets import secretsOf
 from cipher.background.text import safeRepr
 from cipher.background.text import safeStr
 from cipher.background.transient import isTransient
@@ -60,13 +57,16 @@ _KINDS = (list, tuple, set, frozenset)
 class Unfit(ValueError):
     """The values do not fit; *errors* is {name of the field: text}.
 
-    The name is None for what belongs to no one field.  *causes* has the
-    exceptions that pages translate, likewise.
+    The name is None for what belongs to no one field.  *public* likewise,
+    with texts that quote nothing of the values: those of *errors* may repeat
+    what a constraint says, and name keys.  *causes* has the exceptions, whose
+    messages pages translate.
     """
 
-    def __init__(self, errors, causes=None):
+    def __init__(self, errors, public=None, causes=None):
         super().__init__('; '.join(errors.values()))
         self.errors = errors
+        self.public = errors if public is None else public
         self.causes = causes or {}
 
 
@@ -86,8 +86,6 @@ def fitAgain(schema, values, site=None):
     """Return (input, names left out) of what was stored by an older schema.
 
     Fields that are new get their default, those that are gone are left out.
-    An error does not quote the input: whoever reads it may not be the one who
-    gave it.
     """
     fields = dict(getFieldsInOrder(schema)) if schema is not None else {}
     kept = {name: value for name, value in values.items() if name in fields}
@@ -106,12 +104,14 @@ def _fit(schema, values, site, is_stored):
         raise Unfit({None: 'expected input %s, got %s; leave that out or add '
                      'it to the schema' % (
                          _names(fields) or 'without any field',
-                         _names(unknown))})
+                         _names(unknown))},
+                    {None: 'expected input %s, got more; leave that out or '
+                     'add it to the schema' % (
+                         _names(fields) or 'without any field')})
     fitter = _Fitter(site, is_stored)
     fitted = {name: fitter.field(field, name, values)
               for name, field in fields.items()}
-    if fitter.errors:
-        raise Unfit(fitter.errors, fitter.causes)
+    fitter.check()
     if fields:
         fitter.invariants(schema, fitted)
     return _limited(fitted)
@@ -126,50 +126,36 @@ class _Fitter:
         jar = getattr(site, '_p_jar', None)
         self._db = jar and jar.db()
         self.errors = {}
+        self.public = {}
         self.causes = {}
 
     def field(self, field, name, values):
         """Return the value of *field*; None where there is an error."""
         given = name in values
         value = values.get(name)
+        begin = 'input %r: expected a %s, %s ' % (
+            name, type(field).__name__, 'got none' if not given
+            else 'got a %s' % type(removeSecurityProxy(value)).__name__)
         try:
             # Of the site: a vocabulary may be made of what is in there.
             bound = field.bind(self._site)
             if given and value is not None and value is field.missing_value:
                 given = False
-            value = plainCopy(value if given else bound.default, name)
-            _check_numbers(value)
+            value = _copy(value if given else bound.default, name)
+            _check_numbers(value, name)
             if given:
                 value = self._convert(value, bound)
             bound.validate(value)
-            _check_numbers(value)
+            _check_numbers(value, name)
             return value
-        except ValidationError as error:
-            self.causes[name] = error
-            self.errors[name] = 'input %r: expected a %s, %s (%s)' % (
-                name, type(field).__name__, self._got(field, given, value),
-                _explain(error))
         except _Odd as error:
-            self.errors[name] = 'input %r: expected %s, %s' % (
-                name, error, self._got(field, given, value))
+            self._note(name, error, 'input ', str(error), error.public)
         except Exception as error:
             if isTransient(error, self._db):
                 raise
-            text = safeStr(error)
-            if not text.startswith(name):
-                # A constraint, a vocabulary or a default of the application.
-                text = '%r: expected a %s, %s (%s: %s)' % (
-                    name, type(field).__name__, self._got(
-                        field, given, value), type(error).__name__, text)
-            self.errors[name] = 'input ' + text
+            # Of the schema, or of a constraint, a vocabulary or a default.
+            self._note(name, error, begin, *_explain(error))
         return None
-
-    def _got(self, field, given, value):
-        if not given:
-            return 'got none'
-        if self._is_stored or IPassword.providedBy(field):
-            return 'got one that is not shown'
-        return 'got %s' % safeRepr(value, 200)
 
     def invariants(self, schema, fitted):
         """Raise `Unfit` unless *fitted* is as its invariants want it."""
@@ -178,15 +164,19 @@ class _Fitter:
         except Exception as error:
             if isTransient(error, self._db):
                 raise
-            text = safeStr(error)
-            if not isinstance(error, Invalid):
-                text = '%s: %s' % (type(error).__name__, text)
-            got = 'one that is not shown' if self._is_stored else safeRepr(
-                mask(fitted, secretsOf(schema, fitted)), 200)
-            raise Unfit({None: 'input: expected what the invariants of %s '
-                         'ask for, got %s (%s)' % (
-                             schema.__name__, got, text)},
-                        {None: error}) from None
+            self._note(None, error, 'input that fits the invariants of %s: '
+                       'got another ' % schema.__name__, *_explain(error))
+            self.check()
+
+    def _note(self, name, error, begin, private, public):
+        self.errors[name] = begin + private
+        self.public[name] = begin + public
+        self.causes[name] = error
+
+    def check(self):
+        """Raise `Unfit` if there is anything wrong."""
+        if self.errors:
+            raise Unfit(self.errors, self.public, self.causes) from None
 
     # Conversion: of what is left as it is the validation tells
 
@@ -216,13 +206,24 @@ class _Fitter:
             key = _key(key, field.key_type) if isinstance(
                 key, str) else self._convert(key, field.key_type)
             if key in converted:
-                raise _Odd('each key once')
+                raise _Odd(field.__name__ or 'a dict', 'each key once')
             converted[key] = self._convert(item, field.value_type)
         return converted
 
 
 class _Odd(ValueError):
-    """What was expected is another value."""
+    """The value *name* is not what was expected."""
+
+    def __init__(self, name, expected, text=None):
+        self.public = '%r: expected %s, got another' % (name, expected)
+        super().__init__(text or self.public)
+
+
+def _copy(value, name):
+    try:
+        return plainCopy(value, name)
+    except ValueError as error:
+        raise _Odd(name, 'plain data', safeStr(error)) from None
 
 
 def _from_text(text, field):
@@ -263,7 +264,7 @@ def _from_number(number, field):
         return made if made == number else number
     if IBool.providedBy(field):
         if number not in (0, 1):   # zope.schema takes any
-            raise _Odd('a Bool')
+            raise _Odd(field.__name__ or 'an item', 'a Bool')
         return bool(number)
     if IDecimal.providedBy(field):
         return decimal.Decimal(repr(number))
@@ -285,25 +286,28 @@ def _value_of(value, field):
     return plainCopy(term.value)
 
 
-def _check_numbers(value):
+def _check_numbers(value, name):
     """Raise unless each number in *value* is one that can be worked with."""
     if isinstance(value, dict):
         for key, item in value.items():
-            _check_numbers(key)
-            _check_numbers(item)
+            _check_numbers(key, name)
+            _check_numbers(item, name)
     elif isinstance(value, _KINDS):
         for item in value:
-            _check_numbers(item)
-    elif isinstance(value, float) and not math.isfinite(value) or (
-            isinstance(value, decimal.Decimal) and not value.is_finite()) or (
-            isinstance(value, complex) and not (
-                math.isfinite(value.real) and math.isfinite(value.imag))):
-        raise _Odd('a number that is finite')
+            _check_numbers(item, name)
+    elif not _is_finite(value):
+        raise _Odd(name, 'a number that is finite')
     else:
         try:
             repr(value)
         except ValueError:
-            raise _Odd('a number of fewer digits') from None
+            raise _Odd(name, 'a number of fewer digits') from None
+
+
+def _is_finite(value):
+    if isinstance(value, decimal.Decimal):
+        return value.is_finite()
+    return not isinstance(value, (float, complex)) or cmath.isfinite(value)
 
 
 def _limited(input):
@@ -321,5 +325,12 @@ def _names(names):
 
 
 def _explain(error):
-    text = safeStr(error.doc() if hasattr(error, 'doc') else error)
-    return '%s: %s' % (type(error).__name__, ' '.join(text.split()))
+    """Return what *error* says to who gave the value, and to everybody.
+
+    Its own text may quote the value.
+    """
+    docs = (error.doc(), type(error).__doc__) if isinstance(
+        error, ValidationError) else (error, '')
+    return ['(%s)' % ': '.join(filter(None, (
+        type(error).__name__, ' '.join(safeStr(doc or '').split()))))
+        for doc in docs]

@@ -140,12 +140,19 @@ class UnknownWorkerType(BackgroundError, LookupError):
 class InvalidInput(BackgroundError, ValueError):
     """The input does not fit the schema of the worker type.
 
-    *errors* is {name of a field: text}, with None as the name for what
-    belongs to no one field; *causes* likewise has the exceptions of
+    The text is for the one who gave the input: it names unknown fields and
+    repeats what an invariant or a constraint of the schema says, without
+    passwords.  `public` is for everybody else and quotes nothing of the
+    input.  *errors* is {name of a field: text}, with None as the name for
+    what belongs to no one field; *causes* likewise has the exceptions of
     zope.schema, whose messages can be translated.
     """
 
     errors = causes = {}
+
+    def __init__(self, text, public=None):
+        super().__init__(text)
+        self.public = text if public is None else public
 
 
 class InputOutdated(InvalidInput):

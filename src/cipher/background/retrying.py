@@ -74,7 +74,7 @@ def _check(registry, old):
             old.input, registry.findSite())[0]
     except InvalidInput as error:
         _refuse(registry, old, 'input that fits its type', 'another (%s)'
-                % error, 'start it anew')
+                % error.public, 'start it anew')
 
 
 def _refuse(registry, run, expected, got, advice):

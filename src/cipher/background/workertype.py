@@ -34,6 +34,8 @@ from cipher.background.interfaces import InvalidInput
 from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.plaindata import readInput
+from cipher.background.secrets import mask
+from cipher.background.secrets import secretsOf
 
 
 @implementer(IWorkerType)
@@ -71,23 +73,33 @@ class WorkerType:
 
     def cleanInput(self, input, site=None):
         """See `~cipher.background.interfaces.IWorkerType`."""
+        input = removeSecurityProxy(input)
         try:
-            return fit(self.schema, removeSecurityProxy(input), site)
-        except Unfit as error:
-            raise self._refusal(InvalidInput, error)
+            return fit(self.schema, input, site)
+        except Unfit as unfit:
+            raise self._refusal(
+                InvalidInput, unfit, unfit.errors, input) from None
 
     def fitInput(self, input, site=None):
         """See `~cipher.background.interfaces.IWorkerType`."""
         try:
             return fitAgain(self.schema, readInput(input), site)
-        except Unfit as error:
-            raise self._refusal(InputOutdated, error)
+        except Unfit as unfit:
+            # Its reader may not be the one who gave the input.
+            raise self._refusal(
+                InputOutdated, unfit, unfit.public, {}) from None
 
-    def _refusal(self, kind, unfit):
-        refusal = kind('worker %r: %s' % (self.name, unfit))
-        refusal.errors = unfit.errors
+    def _refusal(self, kind, unfit, errors, input):
+        secrets = secretsOf(self.schema, input) if isinstance(
+            input, dict) else ()
+        errors = {name: mask(text, secrets) for name, text in errors.items()}
+        refusal = kind(self._say(errors), self._say(unfit.public))
+        refusal.errors = errors
         refusal.causes = unfit.causes
         return refusal
+
+    def _say(self, errors):
+        return 'worker %r: %s' % (self.name, '; '.join(errors.values()))
 
 
 def getWorkerType(name):

@@ -173,11 +173,11 @@ class WorkerTypeTests(unittest.TestCase):
         self.assertIn('RequiredMissing', text)
 
     def test_none_for_a_required_field_is_refused(self):
-        self.assertIn('got None', self.refuse(IRange, low=None))
+        self.assertIn('got a NoneType', self.refuse(IRange, low=None))
 
     def test_wrong_type_is_refused(self):
         text = self.refuse(IRange, low='1')
-        self.assertIn("input 'low': expected a Int, got '1'", text)
+        self.assertIn("input 'low': expected a Int, got a str", text)
         self.assertIn('WrongType', text)
 
     def test_wrong_type_inside_is_refused(self):
@@ -186,7 +186,9 @@ class WorkerTypeTests(unittest.TestCase):
 
     def test_value_out_of_its_range_is_refused(self):
         self.assertIn('TooSmall', self.refuse(IRange, low=-1))
-        self.assertIn("'green'", self.refuse(IEverything, colour='green'))
+        text = self.refuse(IEverything, colour='green')
+        self.assertIn('ConstraintNotSatisfied', text)
+        self.assertNotIn('green', text)
 
     def test_objects_are_refused_with_their_place(self):
         text = self.refuse(IEverything, names={'x': [Document()]})
