@@ -33,6 +33,8 @@ from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.pool import getPool
 from cipher.background.process import ROOT_KEY
+from cipher.background.process import Directory
+from cipher.background.registry import WorkerRegistry
 from cipher.background.runtime import startRuntime
 from cipher.background.settings import RuntimeSettings
 from cipher.background.subscribers import startRuntimeOfDatabase
@@ -293,6 +295,19 @@ class BadDatabaseTests(FileSiteTests):
     def test_registry_that_was_half_migrated(self):
         del self.registry.claims
         self.assertInvalid('its attribute claims')
+
+    def test_attribute_that_was_added_later_is_not_asked_for(self):
+        for kind in WorkerRegistry, Directory:
+            before = kind.__init__
+
+            def init(obj, before=before):
+                before(obj)
+                obj.added_later = OOBTree()
+
+            self.addCleanup(setattr, kind, '__init__', before)
+            kind.__init__ = init
+        runtime = startRuntime(self.db, RuntimeSettings(threads=0))
+        self.addCleanup(runtime.shutdown)
 
     def test_good_database_and_the_transaction_of_the_caller(self):
         self.counter.value = 7
