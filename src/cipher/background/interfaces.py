@@ -211,6 +211,10 @@ class RuntimeRefused(BackgroundError, RuntimeError):
     """
 
 
+class RuntimeNotFound(BackgroundError, LookupError):
+    """No runtime of this process serves the database."""
+
+
 class ContextGone(BackgroundError, LookupError):
     """The context of the run was deleted before the work began."""
 

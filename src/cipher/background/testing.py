@@ -22,6 +22,7 @@ import transaction
 from ZODB.DB import DB
 from ZODB.DemoStorage import DemoStorage
 from ZODB.POSException import POSKeyError
+from ZODB.utils import z64
 from zope.component import hooks
 from zope.configuration import xmlconfig
 from zope.security.management import endInteraction
@@ -81,6 +82,8 @@ def waitForRun(run, timeout=10.0):
     deadline = time.monotonic() + timeout
     while True:
         manager.begin()
+        if run._p_jar is None or run._p_serial == z64:
+            raise _uncommitted(run_id)   # it stood in a savepoint
         try:
             if run.isFinished():
                 return run.state

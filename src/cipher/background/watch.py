@@ -34,7 +34,7 @@ class Watch:
         self.registry = registry
         self._oid = registry._p_oid
         jar = registry._p_jar
-        self._runtime = jar and switchboard.getRuntime(jar.db())
+        self._runtime = jar and switchboard.queryRuntime(jar.db())
         directory = jar and getDirectory(jar)
         self._records = list(directory.processes.values()) if directory else []
 

@@ -19,7 +19,7 @@ import transaction
 from zope.component import hooks
 
 from cipher.background.executors import choice
-from cipher.background.switchboard import getRuntime
+from cipher.background.switchboard import queryRuntime
 from cipher.background.tests import test_directives
 from cipher.background.tests.table_support import DOCS
 
@@ -37,7 +37,7 @@ def setUp(test):
 
 def tearDown(test):
     """Leave nothing of it behind."""
-    getRuntime(test.db).shutdown()
+    queryRuntime(test.db).shutdown()
     choice._factories.pop('celery', None)
     test.globs['app'].close()
     test_directives.tearDown(test)

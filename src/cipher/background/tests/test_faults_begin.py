@@ -106,11 +106,11 @@ class ReadOnlyTests(LiveTests):
                 RuntimeRefused, 'expected a database that can be written, '
                 'got one that is opened read-only; .* leave'):
             startRuntime(self.db)
-        self.assertIsNone(switchboard.getRuntime(self.db))
+        self.assertIsNone(switchboard.queryRuntime(self.db))
         # ZCML declares it: the application goes on without.
         provideUtility(RuntimeSettings(), IRuntimeSettings)
         startRuntimeOfDatabase(DatabaseOpenedWithRoot(self.db))
-        self.assertIsNone(switchboard.getRuntime(self.db))
+        self.assertIsNone(switchboard.queryRuntime(self.db))
         self.assertIn('read-only', self.logged.getvalue())
         waitUntil(lambda: not threads(), 'no thread left')
         self.assertEqual(os.path.getsize(self.path), size)
@@ -223,7 +223,7 @@ class NoThreadTests(LiveTests):
         with noThread('background-2'):
             with self.assertRaisesRegex(RuntimeError, "can't start"):
                 startRuntime(self.db, RuntimeSettings())
-        self.assertIsNone(switchboard.getRuntime(self.db))
+        self.assertIsNone(switchboard.queryRuntime(self.db))
         waitUntil(lambda: not threads(), 'no thread left')
         self.assertEqual(self.status(run_id).state, 'pending')
         self.runtime = self.startRuntime()
@@ -234,7 +234,7 @@ class ForkTests(LiveTests):
 
     def test_row_44_runtime_refuses_in_a_child(self):
         def check():
-            self.assertIsNone(switchboard.getRuntime(self.db))
+            self.assertIsNone(switchboard.queryRuntime(self.db))
             with self.assertRaisesRegex(
                     RuntimeRefused, 'got a fork of it; make one after'):
                 self.runtime.start()
@@ -246,7 +246,7 @@ class ForkTests(LiveTests):
         declareWorker('work', lambda worker: None)
         pool = getPool(self.db, self.registry._p_oid)
         self.assertEqual(inFork(check), 0)
-        self.assertIs(switchboard.getRuntime(self.db), self.runtime)
+        self.assertIs(switchboard.queryRuntime(self.db), self.runtime)
         self.assertEqual(self.carryOut('work').state, 'succeeded')
 
 
@@ -256,7 +256,7 @@ class BadDatabaseTests(FileSiteTests):
         transaction.commit()
         with self.assertRaisesRegex(InvalidDatabase, pattern):
             startRuntime(self.db)
-        self.assertIsNone(switchboard.getRuntime(self.db))
+        self.assertIsNone(switchboard.queryRuntime(self.db))
         waitUntil(lambda: not threads(), 'no thread left')
         # As at the start of an application.
         provideUtility(RuntimeSettings(), IRuntimeSettings)
@@ -374,5 +374,5 @@ class SettingsTests(LiveTests):
         self.addCleanup(other.close)
         runtime = startRuntime(other, RuntimeSettings())
         self.addCleanup(runtime.shutdown)
-        self.assertIs(switchboard.getRuntime(other), runtime)
-        self.assertIs(switchboard.getRuntime(self.db), self.runtime)
+        self.assertIs(switchboard.queryRuntime(other), runtime)
+        self.assertIs(switchboard.queryRuntime(self.db), self.runtime)
