@@ -133,6 +133,10 @@ class BackgroundError(Exception):
     """Base of the errors of this package that a caller may want to catch."""
 
 
+class InvalidDeclaration(BackgroundError, ValueError):
+    """What is declared cannot work."""
+
+
 class UnknownWorkerType(BackgroundError, LookupError):
     """No ZCML declares a worker type of that name."""
 
@@ -515,6 +519,11 @@ class IWorkerType(Interface):
         title="Keep for", required=False, readonly=True,
         description="Days that a finished run is kept; None: as the registry "
                     "says")
+    current = TextLine(
+        title="Current name", required=False, readonly=True,
+        description="None; where the name is a former one, that of today: "
+                    "what is started under the former name is started under "
+                    "this one.")
     keep = Int(
         title="Keep at the most", required=False, readonly=True,
         description="Finished runs that are kept; None: as the registry says")
@@ -785,7 +794,22 @@ class ISchedule(Interface):
                         readonly=True)
     input = Attribute("A callable without arguments that gives the input, or "
                       "None")
+    context = Attribute("A callable without arguments that gives the object "
+                        "that the run is about, or None")
+    unique = Choice(title="Unique", values=UNIQUE, required=False,
+                    readonly=True, description="None: as the type says")
+    priority = Int(title="Priority", required=False, readonly=True,
+                   description="None: as the type says")
+    description = TextLine(title="Description", readonly=True)
+    misfire = Float(
+        title="Misfire", required=False, readonly=True,
+        description="Seconds that a tick may be late and still start a run; "
+                    "None: however late, once")
     expression = TextLine(title="When, for people", readonly=True)
+
+    def isMissed(due_at, now):
+        """Return whether the ticks from *due_at* to *now* are all too late.
+        """
 
     def nextTick(after):
         """Return the first tick after the time *after* (both as times)."""
@@ -797,6 +821,7 @@ class IScheduleStatus(Interface):
     name = TextLine(title=_("Schedule"))
     worker = TextLine(title=_("Worker type"))
     expression = TextLine(title=_("When"))
+    description = TextLine(title=_("Description"))
     next_at = Float(title=_("Next"), required=False,
                     description="None before a runtime has seen it")
     last_at = Float(title=_("Last"), required=False)

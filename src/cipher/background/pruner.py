@@ -150,7 +150,8 @@ class _Rules:
         registry._p_jar.readCurrent(registry.removed)
         for name, number in numbers.items():
             days, keep = self._retention(name)
-            self._limits[name] = int((self._now - days * _DAY) * 1000000)
+            begin = max(0.0, self._now - days * _DAY)   # days may be inf
+            self._limits[name] = int(begin * 1000000)
             self._excess[name] = max(0, number - keep)
 
     def _retention(self, name):

@@ -40,12 +40,13 @@ def retry(registry, old, reason):
         return run
     worker_type, input = _check(registry, old)
     asked = journal.askedNow(reason)
-    key = claimKey(worker_type.unique, old.type, old.reference, input)
+    name = worker_type.current or old.type
+    key = claimKey(worker_type.unique, name, old.reference, input)
     if key is not None:
         run = findPending(registry, key, Watch(registry).live)
     if run is None:
         run = registry.addRun(
-            old.type, claim=key, reference=old.reference,
+            name, claim=key, reference=old.reference,
             # As it was: the run says itself what it leaves out of it.
             input=deepcopy(old.input),
             permission=old.permission, starter=old.starter, title=old.title,

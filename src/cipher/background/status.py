@@ -172,6 +172,7 @@ class ScheduleStatus:
     name: str
     worker: str
     expression: str
+    description: str
     next_at: float
     last_at: float
     last_run: str

@@ -32,13 +32,14 @@ HOURS = 24
 
 def listTypes(registry, watch):
     """Return a `TypeStatus` for each type declared or with runs, by name."""
-    declared = {name for name, _ in getUtilitiesFor(IWorkerType)}
+    types = dict(getUtilitiesFor(IWorkerType))
+    declared = {name for name in types if types[name].current is None}
     hidden = sight.hiddenTypes(registry)
     counts = watch.counts()
     times = _times(registry)
     finished = _finished(registry)
     return [
-        _describe_type(registry, name, name in declared, counts.get(name, {}),
+        _describe_type(registry, name, name in types, counts.get(name, {}),
                        times.get(name, Times()), finished.get(name, {}))
         for name in sorted(
             (declared | set(counts) | set(registry.pauses)) - hidden)]

@@ -15,6 +15,8 @@
 
 Pickles name `ScheduleState`: it stays here.
 """
+import logging
+
 from persistent import Persistent
 from zope.component import getUtilitiesFor
 from zope.component import queryUtility
@@ -26,6 +28,8 @@ from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import ScheduleNotFound
 from cipher.background.status import ScheduleStatus
 
+
+log = logging.getLogger(__name__)
 
 #: Expressions of one schedule that are kept, of processes that declare it
 #: differently, and the seconds after whose tick one counts as gone.
@@ -67,7 +71,12 @@ def tick(registry, schedule):
     _set_next(state, schedule,
               next_at if next_at > now else schedule.nextTick(now))
     if state.pause is None:
-        _start(registry, schedule, state, now)
+        if schedule.isMissed(due_at, now):
+            log.warning('Schedule %r: a tick was missed by %d s, which is '
+                        'more than its misfire of %s s; nothing is started',
+                        schedule.name, now - due_at, schedule.misfire)
+        else:
+            _start(registry, schedule, state, now)
     return True
 
 
@@ -137,6 +146,7 @@ def listSchedules(registry):
         found.append(ScheduleStatus(
             name=name, worker=schedule.worker,
             expression=schedule.expression,
+            description=schedule.description,
             next_at=state.next_at, last_at=state.last_at,
             last_run=run.id if run else None,
             is_paused=state.pause is not None, paused_by=paused_by,
@@ -149,7 +159,8 @@ def listSchedules(registry):
 def _start(registry, schedule, state, now):
     run = startAutomatically(
         registry, 'schedule %r' % schedule.name, schedule.worker, None,
-        schedule.input)
+        schedule.input, make_context=schedule.context,
+        unique=schedule.unique, priority=schedule.priority)
     state.last_at = now
     state.last_run = run and (run.lane, run.serial)
     return run

@@ -63,6 +63,7 @@ class WorkerType:
     autostart: bool = False
     keep_days: float = None
     keep: int = None
+    current: str = None
 
     def __post_init__(self):
         if not self.title:
@@ -103,9 +104,15 @@ class WorkerType:
 
 
 def getWorkerType(name):
-    """Return the worker type of that name; raise `UnknownWorkerType`."""
+    """Return the worker type of that name; raise `UnknownWorkerType`.
+
+    For a former name, that of today.
+    """
     try:
-        return getUtility(IWorkerType, name)
+        worker_type = getUtility(IWorkerType, name)
+        if worker_type.current is not None:
+            worker_type = getUtility(IWorkerType, worker_type.current)
+        return worker_type
     except (ComponentLookupError, TypeError, ValueError):
         raise UnknownWorkerType(
             'worker %r: expected the name of a declared worker type; declare '
@@ -113,5 +120,8 @@ def getWorkerType(name):
 
 
 def queryWorkerType(name):
-    """Return the worker type of that name, or None."""
+    """Return the worker type of that name, or None.
+
+    For a former name, what its runs go on as.
+    """
     return queryUtility(IWorkerType, name)
