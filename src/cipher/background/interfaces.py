@@ -394,7 +394,7 @@ class IBackgroundWorkerThread(IWorker):
 class IWorkObserver(Interface):
     """Is told what a worker does; every method is called in its thread.
 
-    A worker without an observer of its own asks for an adapter to this.
+    A worker that no registry started asks for an adapter to this.
     """
 
     def started(worker):
