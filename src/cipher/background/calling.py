@@ -59,7 +59,7 @@ def kindOf(function):
     return None
 
 
-def callHook(who, function, *args, **kwargs):
+def callHook(who, function, /, *args, **kwargs):
     """Return what *function* returns.
 
     Raise ``TypeError``, which names *who*, for what has yet to run.
@@ -67,7 +67,7 @@ def callHook(who, function, *args, **kwargs):
     return checkValue(who, function(*args, **kwargs))
 
 
-def callWork(who, function, *args, **kwargs):
+def callWork(who, function, /, *args, **kwargs):
     """Likewise, but let a coroutine function run to its end, in this thread.
 
     Its event loop is one of its own and ends with it.

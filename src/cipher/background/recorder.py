@@ -91,8 +91,10 @@ class RunRecorder(WorkObserver):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         environment = queryUtility(
             IWorkerEnvironment, default=_default_environment)
-        return environment.participations(
-            worker.user_name, self._find(connection)[1])
+        return callHook(
+            'participations of %s' % type(environment).__name__,
+            environment.participations, worker.user_name,
+            self._find(connection)[1])
 
     def began(self, worker, connection):
         """See `~cipher.background.interfaces.IWorkObserver`."""

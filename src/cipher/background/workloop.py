@@ -30,7 +30,6 @@ What `Work.run` does::
       v
     all closed; after an error: wait; then scheduleNextWork again
 """
-import copy
 import logging
 import time
 
@@ -47,6 +46,7 @@ from cipher.background.interfaces import RunLost
 from cipher.background.interfaces import StopRequested
 from cipher.background.lifecycle import backOff
 from cipher.background.observer import WorkObserver
+from cipher.background.plaindata import plainCopy
 from cipher.background.text import NOTE_LIMIT
 from cipher.background.text import cleanLine
 from cipher.background.text import safeStr
@@ -257,6 +257,7 @@ class Work:
     def _work(self, connection):
         state, observer = self.state, self.state.observer
         max_tries = self._max_tries()
+        self._remember()
         tries = 0      # that began
         failures = 0   # in a row; of a storage that is away there may be many
         while True:
@@ -283,8 +284,28 @@ class Work:
                 observer.conflicted(self.worker, error)
             self._pause(failures, 0.1 if is_begun else 1.0)
 
+    def _remember(self):
+        """Keep what the first try begins with: the input.
+
+        And the attributes in which an author keeps what of it can change.
+        """
+        own, input = vars(self.worker), self.state.input
+        self._input = _copy(input)
+        self._own_input = _copy(own['input']) if isinstance(
+            own.get('input'), dict) else None
+        self._places = {
+            name: key for key, given in input.items()
+            if not isinstance(given, _UNCHANGEABLE)
+            for name, value in own.items() if value is given}
+
     def _begin_try(self):
         """Let nothing of an earlier try be left in the worker."""
+        own = vars(self.worker)
+        self.state.input = _copy(self._input)
+        if self._own_input is not None:
+            own['input'] = _copy(self._own_input)
+        for name, key in self._places.items():
+            own[name] = self.state.input[key]
 
     def _max_tries(self):
         try:
@@ -342,32 +363,18 @@ class Work:
 class PieceOfWork(Work):
     """Carries out a worker that does one piece of work."""
 
-    def __init__(self, worker):
-        super().__init__(worker)
-        own = vars(worker)
-        self._input = copy.deepcopy(self.state.input)
-        # What authors gave names of ours to before the work ...
-        self._at_first = {name: own[name] for name in _SHOWN if name in own}
-        if isinstance(own.get('input'), dict):
-            self._at_first['input'] = copy.deepcopy(own['input'])
-        # ... and where they keep what of the input can change.
-        self._places = {
-            name: key for name, value in own.items()
-            for key, given in self.state.input.items()
-            if value is given and not isinstance(value, _UNCHANGEABLE)}
+    def _remember(self):
+        super()._remember()
+        own = vars(self.worker)
+        # What authors gave names of ours to before the work.
+        self._shown = {name: own[name] for name in _SHOWN if name in own}
 
     def _begin_try(self):
-        self.state.input = copy.deepcopy(self._input)
         own = vars(self.worker)
         for name in _SHOWN:
-            if name in self._at_first:
-                own[name] = self._at_first[name]
-                if name == 'input' and isinstance(own[name], dict):
-                    own[name] = copy.deepcopy(own[name])
-            else:
-                own.pop(name, None)
-        for name, key in self._places.items():
-            own[name] = self.state.input[key]
+            own.pop(name, None)
+        own.update(self._shown)
+        super()._begin_try()
 
     def _after_failure(self, failures):
         """There is no further iteration to wait for."""
@@ -380,3 +387,17 @@ class PieceOfWork(Work):
 
 # Of these no try can leave anything else behind.
 _UNCHANGEABLE = (type(None), bool, int, float, complex, str, bytes)
+
+
+def _copy(input):
+    """Return a copy of *input* that shares none of its plain data.
+
+    That of a worker made by hand may hold anything else, too.
+    """
+    copied = {}
+    for name, value in input.items():
+        try:
+            copied[name] = plainCopy(value)
+        except ValueError:
+            copied[name] = value
+    return copied

@@ -16,17 +16,20 @@ import itertools
 import logging
 import threading
 from functools import partial
+from types import SimpleNamespace
 
 from ZODB.POSException import ConflictError
 from zope.event import notify
 
 from cipher.background import clock
 from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.contextmanagers import ZopeInteraction
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import InputOutdated
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.interfaces import RunStartedEvent
 from cipher.background.job import makeWorker
@@ -122,7 +125,9 @@ class Carrier:
             else JobRecorder(live, epoch, is_claimed, connection))
         try:
             worker = makeWorker(
-                worker_type, self._fit_input(worker_type, live, site, run),
+                worker_type,
+                self._fit_input(worker_type, live, site, run, recorder,
+                                connection),
                 self._runtime.db, site._p_oid, site.__name__,
                 run.starter or '')
             worker.name = '%s, run %s' % (worker.name, live.run_id)
@@ -136,10 +141,17 @@ class Carrier:
             return worker.run
         return partial(self._start_loop, worker, live, connection)
 
-    def _fit_input(self, worker_type, live, site, run):
+    def _fit_input(self, worker_type, live, site, run, recorder, connection):
         """Return the input of *run* as its type wants it by now."""
         with ZopeSite(site):
-            input, left_out = worker_type.fitInput(run.input, site)
+            try:
+                input, left_out = worker_type.fitInput(run.input, site)
+            except InputOutdated:
+                # A vocabulary may be made for the one who started the run.
+                starter = SimpleNamespace(user_name=run.starter or '')
+                with ZopeInteraction(*recorder.participations(
+                        starter, connection)):
+                    input, left_out = worker_type.fitInput(run.input, site)
         if left_out:
             live.log.add(
                 'Left out of the input, for the schema of %r has them no '

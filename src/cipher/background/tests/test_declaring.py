@@ -18,11 +18,11 @@ import math
 import transaction
 from zope.component import getGlobalSiteManager
 from zope.configuration.exceptions import ConfigurationError
-from zope.container.interfaces import IContained
 from zope.interface import Attribute
 from zope.interface import Interface
 from zope.interface.interfaces import IObjectEvent
 from zope.lifecycleevent.interfaces import IObjectModifiedEvent
+from zope.location.interfaces import IContained
 from zope.schema import Int
 from zope.schema import TextLine
 

@@ -50,6 +50,8 @@ from zope.schema import Tuple
 from zope.schema.interfaces import IContextSourceBinder
 from zope.schema.vocabulary import SimpleTerm
 from zope.schema.vocabulary import SimpleVocabulary
+from zope.security.management import endInteraction
+from zope.security.management import queryInteraction
 
 from cipher.background.fitting import Unfit
 from cipher.background.fitting import fit
@@ -58,6 +60,7 @@ from cipher.background.interfaces import InvalidInput
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.support import SiteTests
+from cipher.background.tests.support import login
 
 
 UTC = timezone.utc
@@ -379,3 +382,17 @@ class DeployTests(LiveTests):
         self.assertEqual(self.waitFinished(run_id).state, 'succeeded')
         self.assertEqual(self.seen, [{'number': 5, 'new': 'd'}])
         self.assertIn("Left out", self.registry.getDetails(run_id).log)
+
+    def test_vocabulary_that_is_made_for_the_starter(self):
+        def mine(site):
+            participation, = queryInteraction().participations
+            return SimpleVocabulary.fromValues([participation.principal.id])
+
+        directlyProvides(mine, IContextSourceBinder)
+        self.declare(number=Int(), old=TextLine(), who=Choice(source=mine))
+        login('bob')
+        run_id = self.start('work', number=5, old='a', who='bob')
+        endInteraction()
+        self.change(lambda: self.registry.pauseType('work', False))
+        status = self.waitFinished(run_id)
+        self.assertEqual(status.state, 'succeeded', status.error_text)

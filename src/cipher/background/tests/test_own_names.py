@@ -22,13 +22,13 @@ from zope.schema import Dict
 from zope.schema import Int
 from zope.schema import List
 
-from cipher.background.interfaces import StopRequested
 from cipher.background.job import ItemsJob
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.support import LIMIT
 from cipher.background.thread import BackgroundJob
 from cipher.background.thread import BackgroundWorkerThread
+from cipher.background.worker import _STATE
 from cipher.background.worker import stateOf
 
 
@@ -260,6 +260,28 @@ class OwnNamesTests(LiveTests):
             self.assertFalse(thread.is_alive())
         self.assertEqual(self.value(), value + len(NAMES))
 
+    def test_input_may_have_any_name_but_context(self):
+        names = ['who', 'function', 'name', 'handler', 'input', 'args',
+                 'kwargs', 'state', 'value', 'job', *NAMES]
+        schema = type(Interface)('ISchema', (Interface,), {
+            name: Int(__name__=name) for name in {*names} - {'context'}})
+        given = {name: 5 for name in schema}
+
+        class Job(BackgroundJob):
+
+            def doWork(self):
+                return self.__dict__[_STATE].input == given
+
+        for handler, factory in (
+                (lambda worker, **input: input == given, None), (None, Job)):
+            declareWorker('work', handler, factory=factory, schema=schema)
+            self.begin()
+            run_id = self.registry.submit('work', input=given).id
+            transaction.commit()
+            status = self.waitFinished(run_id)
+            self.assertEqual((status.state, status.result),
+                             ('succeeded', True), status.error_text)
+
     def test_worker_that_is_empty_is_one_all_the_same(self):
         class Job(BackgroundJob):
             doWork = work
@@ -400,5 +422,43 @@ class FreshTests(LiveTests):
         self.assertEqual(self.carryOut('work').state, 'succeeded')
         self.assertEqual(seen, [None, None])
 
-    def test_stop_is_no_error_of_the_next_try(self):
-        self.assertFalse(issubclass(StopRequested, Exception))
+    def test_input_of_a_loop_is_that_of_the_iteration(self):
+        tries = []
+
+        class Loop(BackgroundWorkerThread):
+
+            def __init__(self, *args, numbers, table, number):
+                super().__init__(*args)
+                self.mine = numbers
+                self.rounds = 3
+
+            def scheduleNextWork(self):
+                self.rounds -= 1
+                return self.rounds > 0
+
+            def doWork(self):
+                tries.append((list(self.mine), list(self.input['numbers'])))
+                self.mine.pop()
+                self.input['table'].clear()
+                if len(tries) == 1:
+                    raise ConflictError()
+
+        declareWorker('work', factory=Loop, schema=IInput, is_loop=True)
+        status = self.carryOut('work', numbers=[1, 2, 3], table={'a': 1})
+        self.assertEqual(status.state, 'succeeded', status.error_text)
+        self.assertEqual(tries, [([1, 2, 3],) * 2, ([1, 2, 3],) * 2,
+                                 ([1, 2],) * 2])
+
+    def test_input_of_a_job_made_by_hand_may_be_anything(self):
+        lock = threading.Lock()
+        seen = []
+
+        class Job(BackgroundJob):
+
+            def doWork(self):
+                seen.append(self.input)
+
+        job = Job(self.db, self.site._p_oid, 'site', 'tom', lock=lock, n=[1])
+        job.start()
+        job.join(LIMIT)
+        self.assertEqual(seen, [{'lock': lock, 'n': [1]}])
