@@ -101,6 +101,10 @@ def _check_class(who, class_):
     _check_method(who, class_, 'doWork', GENERATOR, ASYNC_GENERATOR)
     names = _PLAIN
     if issubclass(class_, ItemsJob):
+        for name in 'items', 'processItem':
+            if getattr(class_, name) is getattr(ItemsJob, name):
+                _refuse(who, '%s to override %s, got the one of ItemsJob; '
+                        'write one' % (class_.__name__, name))
         _check_method(who, class_, 'items', COROUTINE, ASYNC_GENERATOR)
         names += _PLAIN_OF_ITEMS
     for name in names:
@@ -169,13 +173,17 @@ def _check_use(who, worker_type, former):
             '%s: autostart must be for a loop, a subclass of '
             'BackgroundWorkerThread that is no BackgroundJob, got %r'
             % (who, worker_type.factory or worker_type.handler))
+    if worker_type.autostart:
+        _check_needed(who, worker_type, 'a service that needs no input',
+                      'give each field a default')
     if worker_type.is_loop:
-        for name, default in ('max_attempts', 1), ('unique', NOT_UNIQUE):
+        for name, default in (('max_attempts', 1), ('retry_delay', 10.0),
+                              ('unique', NOT_UNIQUE)):
             if getattr(worker_type, name) != default:
                 _refuse(who, 'no %s for a loop, got %r; leave it out%s' % (
-                    name, getattr(worker_type, name), ': autostart keeps a '
-                    'loop running' if name == 'max_attempts' else
-                    ', or give max_running'))
+                    name, getattr(worker_type, name),
+                    ', or give max_running' if name == 'unique' else
+                    ': autostart keeps a loop running'))
     if worker_type.run_as == AS_SYSTEM and (
             worker_type.permission == START_WORKERS):
         _refuse(who, 'a permission of its own for run_as="system", got %r; '
@@ -283,14 +291,19 @@ def checkStart(who, worker_type, input):
 
     *input* is the function that makes one, or None.
     """
-    if input is not None or worker_type.schema is None:
-        return
+    if input is None:
+        _check_needed(who, worker_type, 'input= for the worker type %r'
+                      % worker_type.name, 'give a function that returns a '
+                      'dict')
+
+
+def _check_needed(who, worker_type, expected, advice):
     needed = [name for name, field in getFieldsInOrder(worker_type.schema)
-              if field.required and field.default is None]
+              if field.required and field.defaultFactory is None
+              and field.default is None] if worker_type.schema else ()
     if needed:
-        _refuse(who, 'input= for the worker type %r, which needs %s, got '
-                'none; give a function that returns a dict' % (
-                    worker_type.name, ', '.join(map(repr, needed))))
+        _refuse(who, '%s, got none for %s, which it needs; %s' % (
+            expected, ', '.join(map(repr, needed)), advice))
 
 
 def _check_hooks(who, number, **functions):

@@ -152,6 +152,7 @@ class WorkTests(Tests):
             for function in coroutine, generator, asynchronous:
                 self.assertIn('Work.%s to return' % name, self.refuse(
                     makeWorkerType, 'work', type('Work', (ItemsJob,), {
+                        'items': plain, 'processItem': plain,
                         name: function})))
 
     def test_names_of_hooks_mean_nothing_to_other_classes(self):
@@ -164,17 +165,36 @@ class WorkTests(Tests):
     def test_items_may_be_a_generator_but_not_asynchronous(self):
         for function in plain, generator:
             makeWorkerType('work', type('Work', (ItemsJob,), {
-                'items': function}))
+                'items': function, 'processItem': plain}))
         for function in coroutine, asynchronous:
             self.assertIn('Work.items', self.refuse(
                 makeWorkerType, 'work', type('Work', (ItemsJob,), {
-                    'items': function})))
+                    'items': function, 'processItem': plain})))
+
+    def test_job_of_items_has_to_say_which_and_what(self):
+        for name in 'items', 'processItem':
+            methods = {'items': plain, 'processItem': plain}
+            del methods[name]
+            self.assertIn('Work to override %s' % name, self.refuse(
+                makeWorkerType, 'work', type('Work', (ItemsJob,), methods)))
 
     def test_what_does_nothing_for_a_loop_is_refused(self):
-        for name, value in ('max_attempts', 2), ('unique', 'type'):
+        for name, value in (('max_attempts', 2), ('unique', 'type'),
+                            ('retry_delay', 5.0)):
             self.assertIn('expected no %s for a loop' % name, self.refuse(
                 makeWorkerType, 'work', Loop, **{name: value}))
             makeWorkerType('work', BackgroundJob, **{name: value})
+
+    def test_service_that_needs_an_input_is_refused(self):
+        class Service(Loop):
+            def __init__(self, *place, number=1, name=None, size=3):
+                super().__init__(*place)
+
+        text = self.refuse(makeWorkerType, 'work', Service, autostart=True,
+                           schema=INeeding)
+        self.assertIn("a service that needs no input, got none for 'number'",
+                      text)
+        makeWorkerType('work', Service, schema=INeeding)
 
     def test_numbers_that_are_none_are_refused(self):
         for name in 'retry_delay', 'stop_timeout', 'keep_days':
@@ -300,7 +320,7 @@ class NeededInputTests(Tests):
     def test_start_without_a_needed_input_is_refused(self):
         worker_type = WorkerType('work', handler=plain, schema=INeeding)
         text = self.refuse(checkStart, "trigger of 'work'", worker_type, None)
-        self.assertIn("which needs 'number', got none", text)
+        self.assertIn("got none for 'number', which it needs", text)
         checkStart('x', worker_type, plain)
         checkStart('x', WorkerType('work', handler=plain), None)
 

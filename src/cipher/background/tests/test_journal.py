@@ -102,7 +102,7 @@ class JournalTests(AdministrationTests):
         self.record(1, 'a\nb\0%d', 'c\r\nd\u202e\ud800' + 'e' * 1000)
         action = self.registry.listActions()[0][0]
         self.assertEqual(action.subject, 'a b\ufffd0')
-        self.assertEqual(action.reason[:7], 'c\ufffd d\ufffd\ufffde')
+        self.assertEqual(action.reason[:6], 'c d\ufffd\ufffde')
         self.assertEqual(len(action.reason), 500)
         transaction.commit()
 
