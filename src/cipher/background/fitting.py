@@ -20,6 +20,7 @@ import cmath
 import datetime
 import decimal
 import pickle
+import re
 from types import SimpleNamespace
 
 from zope.schema import getFieldsInOrder
@@ -52,6 +53,11 @@ INPUT_LIMIT = 65536
 _ISO = ((IDatetime, datetime.datetime), (IDate, datetime.date),
         (ITime, datetime.time))
 _KINDS = (list, tuple, set, frozenset)
+
+# An exponent that makes a number of more digits than can be worked with: a
+# fraction would be computed for ever.
+_ENDLESS = re.compile(r'[eE][+-]?[0-9_]{4}')
+_MOST_DIGITS = 4300   # as Python says of the digits of an int
 
 
 class Unfit(ValueError):
@@ -241,6 +247,8 @@ def _from_text(text, field):
 
 
 def _read(text, field):
+    if INumber.providedBy(field) and _ENDLESS.search(text):
+        return text
     try:
         return field.fromUnicode(text)
     except ValidationError:
@@ -297,11 +305,18 @@ def _check_numbers(value, name):
             _check_numbers(item, name)
     elif not _is_finite(value):
         raise _Odd(name, 'a number that is finite')
-    else:
-        try:
-            repr(value)
-        except ValueError:
-            raise _Odd(name, 'a number of fewer digits') from None
+    elif not _is_short(value):
+        raise _Odd(name, 'a number of fewer digits')
+
+
+def _is_short(value):
+    if isinstance(value, decimal.Decimal):
+        return abs(value.adjusted()) < _MOST_DIGITS
+    try:
+        repr(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_finite(value):

@@ -30,6 +30,7 @@ from zope.interface import invariant
 from zope.schema import Bool
 from zope.schema import Bytes
 from zope.schema import Choice
+from zope.schema import Complex
 from zope.schema import Date
 from zope.schema import Datetime
 from zope.schema import Decimal
@@ -38,9 +39,11 @@ from zope.schema import Float
 from zope.schema import FrozenSet
 from zope.schema import Int
 from zope.schema import List
+from zope.schema import Number
 from zope.schema import Object
 from zope.schema import Password
 from zope.schema import Rational
+from zope.schema import Real
 from zope.schema import Set
 from zope.schema import Text
 from zope.schema import TextLine
@@ -168,12 +171,20 @@ class FitTests(unittest.TestCase):
             self.refuse(field, 10 ** 400 if field._type is float else inf)
 
     def test_numbers_of_very_many_digits_are_refused_everywhere(self):
-        for number in 10 ** 5000, -10 ** 5000, Fraction(1, 10 ** 5000):
+        for number in (10 ** 5000, -10 ** 5000, Fraction(1, 10 ** 5000),
+                       D('1e5000'), D('1e-5000')):
             for field, value in ((Int(), number), (List(), [[number]]),
                                  (Dict(), {'a': number}), (Float(), number)):
                 with self.subTest(field=field):
                     self.assertIn('fewer digits', self.refuse(field, value))
         self.assertEqual(self.fit(Int(), 10 ** 4000), 10 ** 4000)
+
+    def test_exponent_that_would_be_computed_for_ever_is_refused(self):
+        for field in (Rational(), Real(), Complex(), Number(), Decimal(),
+                      Dict(key_type=Rational())):
+            for text in '1e999999999', '1E+9999_99', '1e-999999999':
+                self.refuse(field, {text: 1} if isinstance(
+                    field, Dict) else text)
 
     def test_key_that_comes_twice_is_refused(self):
         field = Dict(key_type=Int())
