@@ -120,7 +120,7 @@ def _fit(schema, values, site, is_stored):
     fitter.check()
     if fields:
         fitter.invariants(schema, fitted)
-    return _limited(fitted)
+    return fitted if is_stored else _limited(fitted)
 
 
 class _Fitter:
@@ -151,8 +151,9 @@ class _Fitter:
             _check_numbers(value, name)
             if given:
                 value = self._convert(value, bound)
+                # A text may have become any number.
+                _check_numbers(value, name)
             bound.validate(value)
-            _check_numbers(value, name)
             return value
         except _Odd as error:
             self._note(name, error, 'input ', str(error), error.public)
