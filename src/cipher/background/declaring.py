@@ -17,9 +17,11 @@ ZCML calls these functions, and whatever else declares something may.  Each
 raises `InvalidDeclaration`, with nothing registered.
 """
 import inspect
+import logging
 from dataclasses import replace
 
 from zope.interface import Interface
+from zope.interface.interface import Method
 from zope.interface.interfaces import IInterface
 from zope.interface.interfaces import IObjectEvent
 from zope.location.interfaces import ILocation
@@ -44,6 +46,8 @@ from cipher.background.thread import BackgroundWorkerThread
 from cipher.background.trigger import Trigger
 from cipher.background.workertype import WorkerType
 
+
+log = logging.getLogger(__name__)
 
 #: Seconds, a hundred years: what is longer no clock can tell.
 LONGEST = 100 * 366 * 86400.0
@@ -229,6 +233,10 @@ def _check_interfaces(who, interfaces):
                 'as zope.lifecycleevent.interfaces.IObjectModifiedEvent' % (
                     'an event interface' if len(interfaces) == 1
                     else 'an event interface as the second', _name(event)))
+    if _is_bare(event):
+        log.warning('%s: expected an event interface, got %s, which tells '
+                    'nothing of what happened; it starts nothing unless an '
+                    'event provides that', who, _name(event))
 
 
 def _is_event(interface):
@@ -248,6 +256,14 @@ def _is_thing(interface):
         return False
     return interface.isOrExtends(ILocation) or bool(
         getFieldsInOrder(interface))
+
+
+def _is_bare(interface):
+    """Return whether *interface* may be that of an event, but hardly is."""
+    return (IInterface.providedBy(interface) and interface is not Interface
+            and not _is_event(interface)
+            and all(isinstance(interface[name], Method)
+                    for name in interface.names(all=True)))
 
 
 def _name(interface):

@@ -57,7 +57,8 @@ class ItemsJob(BackgroundJob):
     goes on behind the last batch that was committed.
     """
 
-    #: A batch is committed after so many items, or so many seconds.
+    #: A batch is committed after so many items, or so many seconds.  As all
+    #: hooks, these are looked up on the class (a property will do, too).
     batch_size = 100
     batch_seconds = 5.0
 

@@ -14,6 +14,7 @@
 """What cannot work is refused when it is declared."""
 import functools
 import math
+from contextlib import nullcontext
 
 import transaction
 from zope.component import getGlobalSiteManager
@@ -271,6 +272,17 @@ class TriggerTests(Tests):
                 text = self.refuse(makeTrigger, 'work', interfaces)
                 self.assertIn('which no event provides', text)
                 self.assertIn(interfaces[-1].__identifier__, text)
+
+    def test_interface_that_is_hardly_one_of_an_event_is_warned_of(self):
+        with self.assertLogs('cipher.background.declaring') as logged:
+            makeTrigger('work', [IBare])
+        self.assertIn('.IBare, which tells nothing of what happened',
+                      logged.output[0])
+        with self.assertNoLogs('cipher.background.declaring') if hasattr(
+                self, 'assertNoLogs') else nullcontext():
+            for interfaces in ([IOrderPaid], [IObjectEvent], [None],
+                               [Interface], [IBare, IObjectEvent]):
+                makeTrigger('work', interfaces)
 
     def test_object_and_event_that_are_swapped_are_refused(self):
         for thing in IPaper, IPlace, IBare, None, dict:
