@@ -126,6 +126,15 @@ def readError(value):
     return type(value).__name__, readText(value)
 
 
+def readAsked(value):
+    """Return *value* as a request (principal, asked at, reason)."""
+    if type(value) in (tuple, list) and len(value) == 3:
+        principal, asked_at, reason = value
+        return (readText(principal), readNumber(asked_at, 0.0),
+                readText(reason))
+    return None, 0.0, readText(value)
+
+
 def readInput(value):
     """Return *value* as an input: a dict with texts as keys."""
     if not value:

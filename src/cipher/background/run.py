@@ -28,8 +28,7 @@ from cipher.background.interfaces import STATES
 from cipher.background.interfaces import IRetry
 from cipher.background.interfaces import IStopRequest
 from cipher.background.interfaces import IWorkerRun
-from cipher.background.plaindata import readNumber
-from cipher.background.plaindata import readText
+from cipher.background.plaindata import readAsked
 from cipher.background.process import getDirectory
 from cipher.background.reference import resolve
 
@@ -156,21 +155,16 @@ class WorkerRun(Persistent, _RunState):
         request = self.stop_request
         if not request:
             return None
-        if type(request) not in (tuple, list) or len(request) != 3:
-            return StopRequest(None, 0.0, readText(request))
-        principal, asked_at, reason = request
-        return StopRequest(readText(principal), readNumber(asked_at, 0.0),
-                           readText(reason))
+        return StopRequest(*readAsked(request))
 
     @property
     def retry(self):
         try:
-            lane, serial, principal, asked_at, reason = self.retry_of
+            lane, serial, *asked = self.retry_of
             run_id = formatId(lane, serial)
         except (TypeError, ValueError):
             return None
-        return Retry(run_id, readText(principal), readNumber(asked_at, 0.0),
-                     readText(reason))
+        return Retry(run_id, *readAsked(asked))
 
     @property
     def retried_as(self):

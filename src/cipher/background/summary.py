@@ -19,6 +19,7 @@ from cipher.background import sight
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import IWorkerType
+from cipher.background.plaindata import readAsked
 from cipher.background.stats import HOUR
 from cipher.background.stats import Hour
 from cipher.background.stats import Times
@@ -46,7 +47,9 @@ def listTypes(registry, watch):
 
 
 def _describe_type(registry, name, is_declared, counts, times, finished):
-    paused_by, paused_at, reason = registry.pauses.get(name, (None,) * 3)
+    paused_by = paused_at = reason = None
+    if name in registry.pauses:
+        paused_by, paused_at, reason = readAsked(registry.pauses[name])
     number = sum(finished.values())
     last = times.key and registry.getRun(times.lane, times.serial)
     return TypeStatus(

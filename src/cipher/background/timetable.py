@@ -26,6 +26,8 @@ from cipher.background import sight
 from cipher.background.automatic import startAutomatically
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import ScheduleNotFound
+from cipher.background.plaindata import readAsked
+from cipher.background.plaindata import readNumber
 from cipher.background.status import ScheduleStatus
 
 
@@ -139,21 +141,32 @@ def listSchedules(registry):
         if not sight.maySee(registry, schedule.worker):
             continue
         state = registry.schedules.get(name, ScheduleState)
-        run = state.last_run and registry.getRun(*state.last_run)
+        run = _run_at(registry, state.last_run)
         if run and not sight.maySee(registry, run.type):
             run = None   # it was declared for another type then
-        paused_by, paused_at, reason = state.pause or (None, None, None)
+        paused_by = paused_at = reason = None
+        if state.pause is not None:
+            paused_by, paused_at, reason = readAsked(state.pause)
         found.append(ScheduleStatus(
             name=name, worker=schedule.worker,
             expression=schedule.expression,
             description=schedule.description,
-            next_at=state.next_at, last_at=state.last_at,
+            next_at=readNumber(state.next_at),
+            last_at=readNumber(state.last_at),
             last_run=run.id if run else None,
             is_paused=state.pause is not None, paused_by=paused_by,
             paused_at=paused_at, pause_reason=reason,
-            is_late=(state.pause is None and state.next_at is not None
-                     and now - state.next_at > LATE_AFTER)))
+            is_late=(state.pause is None and now - readNumber(
+                state.next_at, now) > LATE_AFTER)))
     return found
+
+
+def _run_at(registry, place):
+    try:
+        lane, serial = place
+        return registry.getRun(lane, serial)
+    except (TypeError, ValueError):
+        return None
 
 
 def _start(registry, schedule, state, now):

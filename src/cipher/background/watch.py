@@ -19,6 +19,7 @@ from cipher.background import switchboard
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.lifecycle import isSilent
+from cipher.background.plaindata import readAsked
 from cipher.background.process import getDirectory
 from cipher.background.process import isKnownDead
 from cipher.background.run import StopRequest
@@ -105,8 +106,10 @@ class Watch:
         """Return the `RunStatus` of *run*."""
         run._v_parent = self.registry
         stop = self.registry.stops.get(run.id)
+        if stop is not None:
+            stop = StopRequest(*readAsked(stop))
         return describeRun(
-            run, self.live(run), stop and StopRequest(*stop), clock.now(),
+            run, self.live(run), stop, clock.now(),
             is_orphaned=self.isOrphaned(run),
             is_paused=run.type in self.registry.pauses)
 

@@ -107,6 +107,22 @@ class ReaderTests(BrowserTests):
                 transaction.commit()
                 self.assertAllPagesWork(run.id, 'value %d' % number)
 
+    def test_any_value_in_what_people_asked_for_is_shown(self):
+        run = self.registry.start('plain')
+        self.registry.runSchedule('nightly')
+        for number, odd in enumerate(ODD):
+            with self.subTest(number=number):
+                self.registry.stops[run.id] = odd
+                self.registry.pauses['plain'] = odd
+                state = self.registry.schedules['nightly']
+                state.pause = state.last_run = odd
+                state.last_at = state.next_at = odd
+                transaction.commit()
+                self.assertAllPagesWork(run.id, 'value %d' % number)
+                state.pause = None
+                transaction.commit()
+                self.assertAllPagesWork(run.id, 'value %d' % number)
+
     def test_state_that_is_none_counts_as_failed(self):
         run = self.registry.start('plain')
         for odd in (17, -1, 'odd', None, True):
