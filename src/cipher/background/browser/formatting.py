@@ -222,5 +222,5 @@ def _moment(at):
         return None
     try:
         return datetime.fromtimestamp(at, timezone.utc)
-    except (OverflowError, OSError, ValueError):
+    except (OverflowError, OSError, TypeError, ValueError):
         return None

@@ -30,7 +30,8 @@ from cipher.background.tests.support import SiteTests
 
 #: What may stand in the place of anything, by an accident.
 ODD = [
-    0, 50, -1, 1.5, float('nan'), float('inf'), 10 ** 5000, True, '', 'odd',
+    0, 50, -1, 1.5, float('nan'), float('inf'), 1e300, -1e300,
+    10 ** 300, 10 ** 5000, True, '', 'odd',
     'a\0\ud800', b'bytes', (), (1,), (1, 2), (1, 2, 3), ('a', 'b'),
     ('a', 'b', 'c'), (None, None, None), (None,) * 5, ('a',) * 5, [], [1, 2],
     {}, {'a': 1}, {1: 2, None: 3, 'a': object}, {1, 2}, object, 1j,
@@ -52,8 +53,8 @@ RUN_PAGES = ('index.html', 'index.json', 'log.txt', 'stop.html', 'retry.html',
 
 class ReaderTests(BrowserTests):
 
-    def assertAllPagesWork(self, run_id, hint):
-        for path in (*PAGES, *('%s/%s' % (run_id, page)
+    def assertAllPagesWork(self, hint, *run_ids):
+        for path in (*PAGES, *('%s/%s' % (run_id, page) for run_id in run_ids
                                for page in RUN_PAGES)):
             response = self.get(path)
             self.assertIn(response.status_int, (200, 409),
@@ -85,8 +86,8 @@ class ReaderTests(BrowserTests):
             with self.subTest(number=number):
                 runs = self.makeOdd(odd)
                 try:
-                    for run in runs:
-                        self.assertAllPagesWork(run.id, 'value %d' % number)
+                    self.assertAllPagesWork(
+                        'value %d' % number, *[run.id for run in runs])
                 finally:
                     transaction.abort()
                     self.forget(runs)
@@ -102,10 +103,10 @@ class ReaderTests(BrowserTests):
                     run, SUCCEEDED, RunSucceededEvent, details=details)
                 run.input = odd
                 transaction.commit()
-                self.assertAllPagesWork(run.id, 'value %d' % number)
+                self.assertAllPagesWork('value %d' % number, run.id)
                 details.history = (odd, (odd,) * 4)
                 transaction.commit()
-                self.assertAllPagesWork(run.id, 'value %d' % number)
+                self.assertAllPagesWork('value %d' % number, run.id)
 
     def test_any_value_in_what_people_asked_for_is_shown(self):
         run = self.registry.start('plain')
@@ -118,10 +119,10 @@ class ReaderTests(BrowserTests):
                 state.pause = state.last_run = odd
                 state.last_at = state.next_at = odd
                 transaction.commit()
-                self.assertAllPagesWork(run.id, 'value %d' % number)
+                self.assertAllPagesWork('value %d' % number, run.id)
                 state.pause = None
                 transaction.commit()
-                self.assertAllPagesWork(run.id, 'value %d' % number)
+                self.assertAllPagesWork('value %d' % number, run.id)
 
     def test_state_that_is_none_counts_as_failed(self):
         run = self.registry.start('plain')
@@ -129,7 +130,7 @@ class ReaderTests(BrowserTests):
             run.stored_state = odd
             transaction.commit()
             self.assertEqual(run.state, FAILED)
-            self.assertAllPagesWork(run.id, repr(odd))
+            self.assertAllPagesWork(repr(odd), run.id)
 
 
 class ParentTests(SiteTests):
