@@ -34,6 +34,7 @@ from cipher.background.secrets import secretsOf
 from cipher.background.status import RunDetailsStatus
 from cipher.background.status import RunPage
 from cipher.background.text import TRACEBACK_LIMIT
+from cipher.background.text import safeRepr
 from cipher.background.watch import Watch
 from cipher.background.workertype import queryWorkerType
 
@@ -67,8 +68,9 @@ class Looking:
     def _get(self, run_id):
         run = self.get(run_id)
         if run is None:
-            raise RunNotFound('run %.40r: expected the id of a run of this '
-                              'registry; it may have been removed' % (run_id,))
+            raise RunNotFound(
+                'run %s: expected the id of a run of this registry; it may '
+                'have been removed' % safeRepr(run_id, 40))
         return run
 
     def getStatus(self, run_id):

@@ -22,6 +22,7 @@ from cipher.background.plaindata import readError
 from cipher.background.plaindata import readProgress
 from cipher.background.reference import oidOf
 from cipher.background.status import titleOf
+from cipher.background.text import safeRepr
 from cipher.background.workertype import queryWorkerType
 
 
@@ -38,8 +39,8 @@ class Search:
     def __init__(self, watch, states, types, contexts, starters, text, since,
                  until, order):
         if order not in ORDERS:
-            raise ValueError('order: expected one of %s, got %.50r'
-                             % (', '.join(ORDERS), order))
+            raise ValueError('order: expected one of %s, got %s'
+                             % (', '.join(ORDERS), safeRepr(order, 50)))
         self._watch = watch
         self.wanted = Wanted(
             frozenset(states), frozenset(types),

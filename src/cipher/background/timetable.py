@@ -29,6 +29,7 @@ from cipher.background.interfaces import ScheduleNotFound
 from cipher.background.plaindata import readAsked
 from cipher.background.plaindata import readNumber
 from cipher.background.status import ScheduleStatus
+from cipher.background.text import safeRepr
 
 
 log = logging.getLogger(__name__)
@@ -187,9 +188,10 @@ def _state(registry, schedule):
 
 
 def _schedule(registry, name):
-    schedule = queryUtility(ISchedule, name)
+    schedule = queryUtility(ISchedule, name) if isinstance(
+        name, str) else None
     if schedule is None or not sight.maySee(registry, schedule.worker):
         raise ScheduleNotFound(
-            'schedule %.100r: expected the name of a declared schedule; '
-            'declare it with <background:schedule … />' % (name,))
+            'schedule %s: expected the name of a declared schedule; '
+            'declare it with <background:schedule … />' % safeRepr(name, 100))
     return schedule

@@ -36,6 +36,7 @@ from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.plaindata import readInput
 from cipher.background.secrets import mask
 from cipher.background.secrets import secretsOf
+from cipher.background.text import safeRepr
 
 
 @implementer(IWorkerType)
@@ -115,8 +116,9 @@ def getWorkerType(name):
         return worker_type
     except (ComponentLookupError, TypeError, ValueError):
         raise UnknownWorkerType(
-            'worker %r: expected the name of a declared worker type; declare '
-            'it with <background:worker name=… />' % (name,)) from None
+            'worker %s: expected the name of a declared worker type; declare '
+            'it with <background:worker name=… />' % safeRepr(name, 100)
+        ) from None
 
 
 def queryWorkerType(name):

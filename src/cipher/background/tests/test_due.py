@@ -250,6 +250,22 @@ class DueTests(LiveTests):
         self.assertEqual(self.registry.getCounts(), {})
         self.registry.submit('work', input=None)
 
+    def test_what_is_no_name_or_id_at_all_is_not_found(self):
+        class Odd:
+            def __repr__(self):
+                raise RuntimeError('no repr')
+
+        registry = self.registry
+        for odd in Odd(), [], {}, None, 5, 10 ** 5000, b'work', '':
+            for call in (registry.submit, registry.start, registry.getStatus,
+                         registry.getDetails, registry.requestStop,
+                         registry.retry, registry.remove, registry.pauseType,
+                         registry.quietProcess, registry.drainProcess,
+                         registry.pauseSchedule, registry.runSchedule):
+                with self.subTest(call=call.__name__), self.assertRaisesRegex(
+                        LookupError, 'expected'):
+                    call(odd)
+
     def test_refused_options_store_nothing(self):
         for options in ({'priority': '5'}, {'delay': 'soon'}, {'unique': 'x'},
                         {'input': []}):
