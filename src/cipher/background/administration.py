@@ -22,6 +22,7 @@ from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import ProcessNotFound
 from cipher.background.interfaces import RunNotRemovable
+from cipher.background.interfaces import RunNotRetryable
 from cipher.background.interfaces import RunNotStoppable
 from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.interfaces import UnknownWorkerType
@@ -40,29 +41,45 @@ class Administration:
 
     def requestStop(self, run_id, reason=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        run = self._get(run_id)
+        return self._stop(self._get(run_id), reason, self._record)
+
+    def _stop(self, run, reason, record):
         if run.isFinished():
             raise RunNotStoppable(
                 'run %r: expected a pending or running run to stop, got one '
                 'that is %r; nothing is left to stop' % (run.id, run.state))
-        asked = askedNow(reason)
+        asked = askedNow(reason, run)
         if run.state == PENDING == Watch(self).state(run):
             self.finish(run, STOPPED, RunStoppedEvent, stop_request=asked)
-            journal.record(self, 'stop', run.id, asked)
+            record('stop', run, asked)
             return STOPPED
         if run.id not in self.stops:
             self.stops[run.id] = asked
-            journal.record(self, 'stop', run.id, asked)
+            record('stop', run, asked)
             wakeAfterCommit(self._p_jar)
         return RUNNING
 
     def retry(self, run_id, reason=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return retrying.retry(self, self._get(run_id), reason)
+        return retrying.retry(
+            self, self._get(run_id), reason, self._record)
+
+    def retryByPrincipal(self, run_id, reason=None):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return self._retry_by_principal(
+            self._get(run_id), reason, self._record)
+
+    def _retry_by_principal(self, run, reason, record):
+        permission = None
+        if queryWorkerType(run.type) is not None:
+            permission = self.permit(run.type, run.context)
+        return retrying.retry(self, run, reason, record, permission)
 
     def remove(self, run_id, reason=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        run = self._get(run_id)
+        self._remove(self._get(run_id), reason, self._record)
+
+    def _remove(self, run, reason, record):
         if not run.isFinished():
             raise RunNotRemovable(
                 'run %r: expected a finished run to remove, got one that is '
@@ -71,7 +88,41 @@ class Administration:
         self.lanes[run.lane].births.drop(run.serial, from_head=True)
         self.removed.add(run)
         services.forget(self, run)
-        journal.record(self, 'remove', run.id, askedNow(reason))
+        record('remove', run, askedNow(reason, run))
+
+    def actOnRuns(self, verb, run_ids, reason=None, filter=None):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        act = {'stop': self._stop, 'retry': self._retry_by_principal,
+               'remove': self._remove}[verb]
+        done, recorded, types = [], [], set()
+
+        def record(verb, run, asked):
+            nonlocal reason
+            recorded.append(run.id)
+            types.add(run.type)
+            reason = asked[-1]   # the secrets of this run are masked
+
+        for run_id in run_ids:
+            run = self.get(run_id)
+            if run is None or verb == 'retry' and not self.mayRetry(run_id):
+                continue
+            try:
+                act(run, reason, record)
+            except (RunNotStoppable, RunNotRetryable, RunNotRemovable):
+                continue
+            done.append(run_id)
+        if len(recorded) == 1 and filter is None:
+            journal.record(self, verb, *recorded, askedNow(reason), types)
+        elif recorded:
+            journal.recordMany(
+                self, verb, recorded, askedNow(reason), types, filter)
+        return done
+
+    def mayRetry(self, run_id):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        run = self._get(run_id)
+        return (queryWorkerType(run.type) is None
+                or self.mayStart(run.type, run.context))
 
     # Worker types
 
@@ -91,13 +142,15 @@ class Administration:
             self.pauses[name] = asked
         else:
             del self.pauses[name]
-        self._tell('pause type' if is_paused else 'resume type', name, asked)
+        self._tell(self, 'pause type' if is_paused else 'resume type', name,
+                   asked, (name,))
 
     # Processes
 
     def quietProcess(self, process_id, is_quiet=True, reason=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        wish = self._get_process(process_id).wish
+        directory = self._get_directory(process_id)
+        wish = directory.processes[process_id].wish
         if bool(is_quiet) == wish.is_quiet:
             return
         asked = askedNow(reason)
@@ -106,27 +159,28 @@ class Administration:
             wish.asked = asked
         elif not wish.is_draining:
             wish.asked = None
-        self._tell('quiet process' if is_quiet else 'unquiet process',
-                   process_id, asked)
+        self._tell(directory, 'quiet process' if is_quiet
+                   else 'unquiet process', process_id, asked)
 
     def drainProcess(self, process_id, reason=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        wish = self._get_process(process_id).wish
+        directory = self._get_directory(process_id)
+        wish = directory.processes[process_id].wish
         if wish.is_draining:
             return
         wish.is_draining = True
         wish.asked = askedNow(reason)
-        self._tell('drain process', process_id, wish.asked)
+        self._tell(directory, 'drain process', process_id, wish.asked)
 
-    def _get_process(self, process_id):
+    def _get_directory(self, process_id):
+        """Return the `Directory`, which knows that process."""
         directory = self._p_jar and getDirectory(self._p_jar)
-        record = (directory.processes.get(process_id)
-                  if directory and isinstance(process_id, str) else None)
-        if record is None:
+        if not (directory and isinstance(process_id, str)
+                and process_id in directory.processes):
             raise ProcessNotFound(
                 'process %s: expected the id of a process of this '
                 'database; it may have ended' % safeRepr(process_id, 100))
-        return record
+        return directory
 
     # Schedules
 
@@ -134,22 +188,46 @@ class Administration:
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         asked = askedNow(reason)
         if timetable.pause(self, name, asked if is_paused else None):
-            self._tell('pause schedule' if is_paused else 'resume schedule',
-                       name, asked)
+            self._tell(self, 'pause schedule' if is_paused
+                       else 'resume schedule', name, asked,
+                       (timetable.getWorker(self, name),))
 
     def runSchedule(self, name):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return self._run_schedule(name, None)
+
+    def mayRunSchedule(self, name):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        worker = timetable.getWorker(self, name)
+        return queryWorkerType(worker) is None or self.mayStart(worker)
+
+    def runScheduleByPrincipal(self, name):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        worker = timetable.getWorker(self, name)
+        return self._run_schedule(
+            name, None if queryWorkerType(worker) is None
+            else self.permit(worker, None))
+
+    def _run_schedule(self, name, permission):
         run = timetable.runNow(self, name)
-        journal.record(self, 'run schedule', name, askedNow(None))
+        if run is not None and run.state == PENDING and permission:
+            run.permission = permission   # asked again when it begins
+        self._tell(self, 'run schedule', name, askedNow(None),
+                   (timetable.getWorker(self, name),))
         return run
 
     # The journal
 
     def listActions(self, limit=50, before=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return journal.listActions(self, limit, before)
+        directory = self._p_jar and getDirectory(self._p_jar)
+        owners = [self, directory] if directory else [self]
+        return journal.listActions(owners, self, limit, before)
 
-    def _tell(self, verb, subject, asked):
-        journal.record(self, verb, subject, asked)
+    def _record(self, verb, run, asked):
+        journal.record(self, verb, run.id, asked, (run.type,))
+
+    def _tell(self, owner, verb, subject, asked, types=()):
+        journal.record(owner, verb, subject, asked, types)
         if self._p_jar is not None:
             wakeAfterCommit(self._p_jar)

@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """Starts that nobody watches: by triggers, schedules, for services."""
-import logging
 import threading
 
 from cipher.background.calling import callHook
@@ -21,15 +20,25 @@ from cipher.background.current import depthOfNext
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import MAX_DEPTH
 from cipher.background.interfaces import RunFailedEvent
+from cipher.background.logs import getLogger
+from cipher.background.logs import logError
+from cipher.background.masking import Masker
+from cipher.background.masking import makeMasker
+from cipher.background.masking import secretNames
 from cipher.background.run import RunDetails
+from cipher.background.text import SHOWS_ALL
 from cipher.background.text import describeError
 from cipher.background.text import formatTraceback
 from cipher.background.transient import isTransient
+from cipher.background.workertype import queryWorkerType
 
 
-log = logging.getLogger(__name__)
+log = getLogger(__name__)
 
 _local = threading.local()
+
+# Stands for an input that could not be made.
+_UNKNOWN = object()
 
 
 def startAutomatically(registry, source, worker, context, make_input,
@@ -48,6 +57,7 @@ def startAutomatically(registry, source, worker, context, make_input,
                   'other, got a longer one; worker %r is not started',
                   source, MAX_DEPTH, worker)
         return None
+    input = _UNKNOWN
     try:
         input = None if make_input is None else callHook(
             '%s: its input' % source, make_input, *arguments)
@@ -57,17 +67,22 @@ def startAutomatically(registry, source, worker, context, make_input,
     except Exception as error:
         if isTransient(error, registry._p_jar and registry._p_jar.db()):
             raise
-        log.exception('%s: worker %r could not be started', source, worker)
-        recordFailure(registry, source, worker, error)
+        recordFailure(registry, source, worker, error, input=input)
         return None
 
 
-def recordFailure(registry, source, worker, error):
+def recordFailure(registry, source, worker, error,
+                  message='%s: worker %r could not be started',
+                  input=_UNKNOWN):
     """Keep *error* as a run of *worker* that failed before it began.
 
     Not if that comes of such a failure: triggers that fail at the events of
-    runs would fail for ever.
+    runs would fail for ever.  The log gets *message*, a format for *source*
+    and *worker*.  Both hide the secrets of *input*; where that is not known,
+    they hide the text of *error* if the type has a password.
     """
+    masker = _make_masker(worker, input)
+    logError(log, error, masker, message, source, worker)
     if getattr(_local, 'is_recording', False):
         return
     _local.is_recording = True
@@ -76,7 +91,18 @@ def recordFailure(registry, source, worker, error):
                               is_start_failure=True)
         with deeper():
             registry.finish(
-                run, FAILED, RunFailedEvent, error=describeError(error),
-                details=RunDetails(formatTraceback(error)))
+                run, FAILED, RunFailedEvent,
+                error=describeError(error, masker), details=RunDetails(
+                    formatTraceback(error, masker), masked=masker.names))
     finally:
         _local.is_recording = False
+
+
+def _make_masker(worker, input):
+    worker_type = queryWorkerType(worker)
+    if worker_type is None:
+        return SHOWS_ALL
+    names = secretNames(worker_type.schema)
+    if names and input is _UNKNOWN:
+        return Masker(None, names)
+    return makeMasker(worker_type.schema, input)

@@ -18,7 +18,6 @@ The module of an application's Celery says::
     app = Celery('shop', broker='redis://127.0.0.1:6379/0')
     register(app, openDatabase)
 """
-import logging
 import os
 import re
 import threading
@@ -43,13 +42,14 @@ from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.lifecycle import backOff
 from cipher.background.live import Ticket
+from cipher.background.logs import getLogger
 from cipher.background.process import getDirectory
 from cipher.background.runtime import startRuntime
 from cipher.background.settings import RuntimeSettings
 from cipher.background.transient import isTransient
 
 
-log = logging.getLogger(__name__)
+log = getLogger(__name__)
 
 #: How often a run is looked for that a message names: its commit may not
 #: have come here yet.

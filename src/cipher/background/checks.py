@@ -12,19 +12,19 @@
 #
 ##############################################################################
 """What a runtime looks at before it begins."""
-import logging
 
 from transaction import TransactionManager
 
 from cipher.background.interfaces import InvalidDatabase
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.lane import Lane
+from cipher.background.logs import getLogger
 from cipher.background.process import Directory
 from cipher.background.process import getDirectory
 from cipher.background.registry import WorkerRegistry
 
 
-log = logging.getLogger(__name__)
+log = getLogger(__name__)
 
 # What each database has that was ever made.  An attribute that is added later
 # has a default on its class, or is made by who needs it: it is not asked for

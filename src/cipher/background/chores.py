@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """What a runtime does for a database now and then: schedules, services."""
-import logging
 
 from transaction.interfaces import TransientError
 from zope.component import getUtilitiesFor
@@ -22,6 +21,7 @@ from cipher.background import timetable
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import ISchedule
+from cipher.background.logs import getLogger
 from cipher.background.reference import lineage
 from cipher.background.services import instances
 from cipher.background.services import isMissing
@@ -29,7 +29,7 @@ from cipher.background.services import keepRunning
 from cipher.background.services import listServices
 
 
-log = logging.getLogger(__name__)
+log = getLogger(__name__)
 
 
 class Chores:

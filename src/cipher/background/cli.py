@@ -62,6 +62,10 @@ def make_parser():
         help='name or address to listen at (default: %(default)s, so this '
              'machine only)')
     demo.add_argument(
+        '--allow-host', metavar='NAME', action='append', default=[],
+        help='name of a host that the demo is reached by, beside its '
+             'addresses and localhost; may be given several times')
+    demo.add_argument(
         '--port', type=integer(0, 65535, 'a port'), default=8080,
         help='port to listen at; 0 takes a free one (default: %(default)s)')
     demo.add_argument(

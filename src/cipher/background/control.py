@@ -12,17 +12,17 @@
 #
 ##############################################################################
 """The control thread of a runtime: turn after turn, until the end."""
-import logging
 import threading
 import time
 
 from ZODB.POSException import ConflictError
 
 from cipher.background.lifecycle import backOff
+from cipher.background.logs import getLogger
 from cipher.background.transient import isTransient
 
 
-log = logging.getLogger(__name__)
+log = getLogger(__name__)
 
 #: Seconds between two looks at what is live, to tell other processes of it.
 TELL_INTERVAL = 3.0

@@ -32,9 +32,12 @@ from cipher.background.calling import ASYNC_GENERATOR
 from cipher.background.calling import COROUTINE
 from cipher.background.calling import GENERATOR
 from cipher.background.calling import kindOf
-from cipher.background.interfaces import AS_SYSTEM
+from cipher.background.interfaces import AS_STARTER
 from cipher.background.interfaces import NOT_UNIQUE
 from cipher.background.interfaces import START_WORKERS
+from cipher.background.interfaces import STOP_WORKERS
+from cipher.background.interfaces import VIEW_DETAILS
+from cipher.background.interfaces import VIEW_WORKERS
 from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.job import ItemsJob
 from cipher.background.schedule import Schedule
@@ -51,6 +54,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds, a hundred years: what is longer no clock can tell.
 LONGEST = 100 * 366 * 86400.0
+
+# Had by people who are not meant to have the rights of somebody else.
+_GENERAL = (VIEW_WORKERS, VIEW_DETAILS, START_WORKERS, STOP_WORKERS)
 
 # Methods that have to be over when they return.
 _PLAIN = ('scheduleNextWork', 'doCleanup', 'getSite', 'getTransactionNote',
@@ -188,11 +194,11 @@ def _check_use(who, worker_type, former):
                     name, getattr(worker_type, name),
                     ', or give max_running' if name == 'unique' else
                     ': autostart keeps a loop running'))
-    if worker_type.run_as == AS_SYSTEM and (
-            worker_type.permission == START_WORKERS):
-        _refuse(who, 'a permission of its own for run_as="system", got %r; '
-                'give one that only those have who may do all the worker does'
-                % START_WORKERS)
+    if worker_type.run_as != AS_STARTER and (
+            worker_type.permission in _GENERAL):
+        _refuse(who, 'a permission of its own for run_as="%s", got %r; give '
+                'one that only those have who may do all the worker does'
+                % (worker_type.run_as, worker_type.permission))
     if worker_type.name in former or len(set(former)) != len(former):
         _refuse(who, 'other names than its own as former ones, each once, got '
                 '%s; leave that out' % ', '.join(map(repr, former)))

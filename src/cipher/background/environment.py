@@ -62,15 +62,21 @@ class WorkerEnvironment:
             return ()
         if run.permission:
             _check(run)
-        return (Participation(_principal(run)),)
+        worker_type = queryWorkerType(run.type)
+        run_as = worker_type.run_as if worker_type is not None else AS_STARTER
+        if run_as == AS_STARTER:
+            return _people(run)
+        return (Participation(system_user if run_as == AS_SYSTEM
+                              else _resolve(run, run_as)),)
 
 
-def _principal(run):
-    worker_type = queryWorkerType(run.type)
-    run_as = worker_type.run_as if worker_type is not None else AS_STARTER
-    if run_as == AS_SYSTEM:
-        return system_user
-    return _resolve(run, run.starter if run_as == AS_STARTER else run_as)
+def _people(run):
+    """Return the participations of the starter and of who asked for a retry.
+
+    A security policy allows what both may do: neither lends the other rights.
+    """
+    ids = [run.starter] if run.asker is None else [run.starter, run.asker]
+    return tuple(Participation(_resolve(run, id)) for id in ids)
 
 
 def _resolve(run, id):
@@ -92,7 +98,7 @@ def _check(run):
     target = getSite() if run.reference is None else run.context
     if target is None:
         return   # gone; there will be no work
-    newInteraction(Participation(_resolve(run, run.starter)))
+    newInteraction(*_people(run))
     try:
         permitted = checkPermission(run.permission, target)
     finally:

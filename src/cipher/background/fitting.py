@@ -44,6 +44,7 @@ from zope.security.proxy import removeSecurityProxy
 from cipher.background.plaindata import plainCopy
 from cipher.background.text import safeRepr
 from cipher.background.text import safeStr
+from cipher.background.text import shortRepr
 from cipher.background.transient import isTransient
 
 
@@ -336,7 +337,9 @@ def _limited(input):
 
 
 def _names(names):
-    shown = [safeRepr(name, 60) for name in list(names)[:10]]
+    # What cannot be the name of a field may be anything.
+    shown = [shortRepr(name, 60) if safeStr(name).isidentifier() else '…'
+             for name in list(names)[:10]]
     return ', '.join(shown + ['…'] * (len(names) > 10))
 
 

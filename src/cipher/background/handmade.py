@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """Records threads that an application made and started by hand."""
-import logging
 import time
 
 from transaction.interfaces import TransientError
@@ -31,6 +30,7 @@ from cipher.background.interfaces import RuntimeRefused
 from cipher.background.lifecycle import backOff
 from cipher.background.live import LiveRun
 from cipher.background.live import Ticket
+from cipher.background.logs import getLogger
 from cipher.background.observer import WorkObserver
 from cipher.background.recorders import LoopRecorder
 from cipher.background.runtime import startRuntime
@@ -40,7 +40,7 @@ from cipher.background.text import cleanLine
 from cipher.background.transient import isTransient
 
 
-log = logging.getLogger(__name__)
+log = getLogger(__name__)
 
 #: How often the begin of a worker is tried to be recorded.
 ENTRY_TRIES = 20

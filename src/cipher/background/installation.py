@@ -16,7 +16,11 @@ from zope.component import adapter
 from zope.component.hooks import getSite
 from zope.component.interfaces import ISite
 from zope.interface import implementer
+from zope.security.interfaces import Unauthorized
+from zope.security.management import checkPermission
+from zope.security.proxy import removeSecurityProxy
 
+from cipher.background.interfaces import MANAGE_WORKERS
 from cipher.background.interfaces import InvalidSite
 from cipher.background.interfaces import IRegistryInstaller
 from cipher.background.interfaces import IWorkerRegistry
@@ -98,10 +102,16 @@ class RegistryInstaller:
     """See `~cipher.background.interfaces.IRegistryInstaller`."""
 
     def __init__(self, site):
-        self.site = site
+        self.site = removeSecurityProxy(site)
+
+    def mayInstall(self):
+        """See `~cipher.background.interfaces.IRegistryInstaller`."""
+        return checkPermission(MANAGE_WORKERS, self.site)
 
     def install(self):
         """See `~cipher.background.interfaces.IRegistryInstaller`."""
+        if not self.mayInstall():
+            raise Unauthorized(self.site, 'install', MANAGE_WORKERS)
         return addRegistry(self.site)
 
 

@@ -199,6 +199,10 @@ class RunNotRemovable(BackgroundError, ValueError):
     """The run is not finished: stop it first."""
 
 
+class TooManyWaiting(BackgroundError, ValueError):
+    """So many runs of the worker type wait that people start no more."""
+
+
 class ProcessNotFound(BackgroundError, LookupError):
     """No process of that id is known."""
 
@@ -498,14 +502,16 @@ class IWorkerType(Interface):
         title="Unique", values=UNIQUE, readonly=True,
         description="While such a run is pending a second start gives that "
                     "one: of the same type, type and context, or type, "
-                    "context and input.")
+                    "context and input; of the same starter, too, where the "
+                    "work runs as the starter.")
     priority = Int(
         title="Priority", readonly=True,
         description="Of those that wait the greater goes first.")
     run_as = TextLine(
         title="Run as", readonly=True,
         description="Whose permissions the work has: 'starter', 'system' or "
-                    "a principal id")
+                    "a principal id.  A retry that somebody else asked for "
+                    "has what both the starter and they may do.")
     stop_timeout = Float(
         title="Stop timeout", min=0.0, readonly=True,
         description="Seconds that a run may take to obey a stop request; "
@@ -550,6 +556,12 @@ class IWorkerType(Interface):
         out.  Raise `InputOutdated`, which quotes nothing of the input.
         """
 
+    def hide(text, input):
+        """Return *text* with the passwords of *input* masked.
+
+        *input* is a dict, which need not fit the schema.
+        """
+
 
 class IWorkerRun(Interface):
     """The persistent record of one execution.
@@ -568,6 +580,12 @@ class IWorkerRun(Interface):
     starter = TextLine(title=_("Started by"), required=False, readonly=True,
                        description="Principal id; None for trusted code "
                                    "without an interaction")
+    asker = TextLine(title=_("Also needs the rights of"), required=False,
+                     readonly=True,
+                     description="Principal id of who had it done again, "
+                                 "where that is not the starter: the work "
+                                 "may do what both may.  Runs that it starts "
+                                 "inherit it.")
     created_at = Float(title=_("Created"), readonly=True)
     started_at = Float(title=_("Began"), required=False, readonly=True)
     finished_at = Float(title=_("Finished"), required=False, readonly=True)
@@ -639,6 +657,7 @@ class IRunStatus(Interface):
     title = TextLine(title=_("Title"))
     state = Choice(title=_("State"), values=STATES)
     starter = TextLine(title=_("Started by"), required=False)
+    asker = TextLine(title=_("Also needs the rights of"), required=False)
     created_at = Float(title=_("Created"))
     started_at = Float(title=_("Began"), required=False)
     finished_at = Float(title=_("Finished"), required=False)
@@ -712,8 +731,13 @@ class IProcessStatus(Interface):
     is_silent = Bool(title=_("Silent"),
                      description="No beat for longer than its lease")
     busy = Int(title=_("Busy"),
-               description="Runs that it carries out now, as far as it told; "
-                           "those of this registry and of others")
+               description="Runs that it carries out now, as far as it has "
+                           "reported, and as far as the reader may see them")
+    is_all_seen = Bool(
+        title=_("All is seen"),
+        description="True if the reader may see every run of the process: "
+                    "the permission to see runs on the root object of the "
+                    "application, and no worker type hidden")
     is_quiet = Bool(title=_("Quiet"),
                     description="It was asked to begin nothing new")
     is_draining = Bool(title=_("Drains"),
@@ -776,10 +800,20 @@ class IAction(Interface):
     at = Float(title=_("When"))
     principal = TextLine(title=_("Who"), required=False)
     verb = Choice(title=_("What"), values=ACTIONS)
-    subject = TextLine(title=_("To what"),
+    subject = TextLine(title=_("To what"), required=False,
                        description="Run id, type name, schedule name or "
-                                   "process id")
+                                   "process id; None for an act on many runs")
     reason = TextLine(title=_("Reason"), required=False)
+    times = Int(title=_("Times"),
+                description="How many times the same person did it to the "
+                            "same thing, within an hour; one row for all")
+    last_at = Float(title=_("Last time"), required=False,
+                    description="None if it was once")
+    number = Int(title=_("Runs"), description="Of an act on many; else 1")
+    filter = TextLine(title=_("Found by"), required=False,
+                      description="What found them; None for a selection")
+    run_ids = List(title=_("Ids"), description="Of an act on many; else empty",
+                   value_type=TextLine())
 
 
 class ISchedule(Interface):
@@ -881,6 +915,13 @@ class IWorkerRegistry(Interface):
         again when the run begins.
         """
 
+    def mayStart(name, context=None):
+        """Return whether the principal may start that worker type.
+
+        As `startByPrincipal` asks: by the permission of the type on *context*
+        or the site.
+        """
+
     def startOnce(since, name, context=None, input=None):
         """`startByPrincipal` for a form: a second click starts nothing.
 
@@ -960,9 +1001,10 @@ class IWorkerRegistry(Interface):
     def listActions(limit=50, before=None):
         """Return (actions, key): what administrators did, newest first.
 
-        *key* is *before* of the next page, or None.  The last 1,000 are kept.
-        What was done to a run or a schedule that is gone is told only to
-        those who may see every worker type: nobody knows its type any more.
+        *key* is *before* of the next page, or None.  Removals and drains are
+        kept for 90 days at least, of the others the last 1,000; of these, the
+        act that one person did most often goes first.  What was done to
+        processes is in the journal of every registry.
         """
 
     def getStack(run_id):
@@ -979,6 +1021,10 @@ class IWorkerRegistry(Interface):
     def retry(run_id, reason=None):
         """Do a finished run again, as a new run; return that one.
 
+        For trusted code: no permission is asked.  If somebody else than the
+        starter asks for it, the work may do what both may do
+        (`IWorkerRun.asker`).
+
         It has the type, context, input, starter, permission and priority of
         the old one, and goes on behind its last checkpoint, unless it had
         succeeded.  The old one is kept as it is, and knows its retry: a
@@ -986,6 +1032,29 @@ class IWorkerRegistry(Interface):
         type is unique and such a run is pending, that one is returned, and
         takes the place of the old one.  Raise `RunNotFound`,
         `RunNotRetryable`.
+        """
+
+    def retryByPrincipal(run_id, reason=None):
+        """`retry` for untrusted callers, as `startByPrincipal` is `start`.
+
+        Raise ``Unauthorized`` unless the principal of the interaction has the
+        permission of the worker type on the context of the run, or on the
+        site where that is gone or there is none.
+        """
+
+    def mayRetry(run_id):
+        """Return whether `retryByPrincipal` would be permitted.
+
+        Raise `RunNotFound`.
+        """
+
+    def actOnRuns(verb, run_ids, reason=None, filter=None):
+        """Stop, retry or remove many runs; return the ids of those it did.
+
+        *verb* is ``stop``, ``retry`` or ``remove``.  Left out is what is not
+        there or cannot change, and on ``retry`` what `retryByPrincipal` would
+        refuse.  The journal has one row for all; *filter* is a text for it
+        that says how they were found.
         """
 
     def remove(run_id, reason=None):
@@ -1034,6 +1103,19 @@ class IWorkerRegistry(Interface):
         is then kept as a failed run.  Raise `ScheduleNotFound`.
         """
 
+    def mayRunSchedule(name):
+        """Return whether `runScheduleByPrincipal` would be permitted.
+
+        Raise `ScheduleNotFound`.
+        """
+
+    def runScheduleByPrincipal(name):
+        """`runSchedule` for untrusted callers.
+
+        Raise ``Unauthorized`` unless the principal of the interaction has the
+        permission of the worker type on the site.
+        """
+
     def requestStop(run_id, reason=None):
         """Ask a run to stop; return its state: ``stopped`` or ``running``.
 
@@ -1052,14 +1134,151 @@ class IWorkerRegistry(Interface):
         "requests are made from.  For trusted code only.")
 
 
+class IVerbs(Interface):
+    """What the principal of the interaction may do to a registry.
+
+    An adapter of the registry (`verbs.of`).  Each verb asks for its permission
+    and raises ``Unauthorized`` without it, ``NoInteraction`` if nobody asks;
+    what it does is said by the method of that name of `IWorkerRegistry`.
+    Nothing depends on security proxies.  What it returns is plain data or
+    bare, but for objects of the application: these have a security proxy.
+    """
+
+    def may(name):
+        """Return whether the principal has the permission of the verb *name*.
+
+        For the verbs that ask on the registry or the root of the application.
+        """
+
+    # Need the permission to see runs.
+
+    def get(run_id, default=None):
+        """See `IWorkerRegistry.get`."""
+
+    def getStatus(run_id):
+        """See `IWorkerRegistry.getStatus`."""
+
+    def getContext(run_id):
+        """See `IWorkerRegistry.getContext`; with a security proxy."""
+
+    def listRuns(states=(), types=(), contexts=(), starters=(), text=None,
+                 since=None, until=None, order=NEWEST, limit=50,
+                 before=None):
+        """See `IWorkerRegistry.listRuns`."""
+
+    def getCounts():
+        """See `IWorkerRegistry.getCounts`."""
+
+    def getWorkerTypes():
+        """See `IWorkerRegistry.getWorkerTypes`."""
+
+    def listTypes():
+        """See `IWorkerRegistry.listTypes`."""
+
+    def listProcesses():
+        """See `IWorkerRegistry.listProcesses`."""
+
+    def listSchedules():
+        """See `IWorkerRegistry.listSchedules`."""
+
+    def getHours():
+        """See `IWorkerRegistry.getHours`."""
+
+    def listProblems():
+        """See `IWorkerRegistry.listProblems`."""
+
+    def listActions(limit=50, before=None):
+        """See `IWorkerRegistry.listActions`."""
+
+    # Need the details permission.
+
+    def getDetails(run_id):
+        """See `IWorkerRegistry.getDetails`."""
+
+    def getStack(run_id):
+        """See `IWorkerRegistry.getStack`."""
+
+    # Need no permission.
+
+    def getSite():
+        """Return the site that holds the registry, with a security proxy."""
+
+    # Need the permission to start workers and that of the worker type.
+
+    def queryWorkerType(name):
+        """Return the declared `IWorkerType`, None without one.
+
+        One that the principal may not see counts as none.  The permission of
+        the type is not asked.
+        """
+
+    def mayStart(name, context=None):
+        """Return whether `startByPrincipal` would be permitted."""
+
+    def startByPrincipal(name, context=None, **input):
+        """See `IWorkerRegistry.startByPrincipal`.
+
+        Raise `UnknownWorkerType` for one that the principal may not see, and
+        `TooManyWaiting` for one of which too many runs wait.
+        """
+
+    def startOnce(since, name, context=None, input=None):
+        """See `IWorkerRegistry.startOnce`; raise as `startByPrincipal`."""
+
+    # Needs the permission to stop runs.
+
+    def requestStop(run_id, reason=None):
+        """See `IWorkerRegistry.requestStop`."""
+
+    # Need the permission to manage.
+
+    def retry(run_id, reason=None):
+        """See `IWorkerRegistry.retryByPrincipal`."""
+
+    def mayRetry(run_id):
+        """Return whether `retry` would be permitted."""
+
+    def remove(run_id, reason=None):
+        """See `IWorkerRegistry.remove`."""
+
+    def actOnRuns(verb, run_ids, reason=None, filter=None):
+        """See `IWorkerRegistry.actOnRuns`; needs the permission of *verb*."""
+
+    def pauseType(name, is_paused=True, reason=None):
+        """See `IWorkerRegistry.pauseType`."""
+
+    def pauseSchedule(name, is_paused=True, reason=None):
+        """See `IWorkerRegistry.pauseSchedule`."""
+
+    def runSchedule(name):
+        """See `IWorkerRegistry.runScheduleByPrincipal`."""
+
+    def mayRunSchedule(name):
+        """Return whether `runSchedule` would be permitted."""
+
+    # Need the permission to manage on the root object of every application
+    # in the database: a process serves all their registries.
+
+    def quietProcess(process_id, is_quiet=True, reason=None):
+        """See `IWorkerRegistry.quietProcess`."""
+
+    def drainProcess(process_id, reason=None):
+        """See `IWorkerRegistry.drainProcess`."""
+
+
 class IRegistryInstaller(Interface):
-    """Adapter of a site: gives it a registry."""
+    """Adapter of a site: lets the principal give it a registry."""
+
+    def mayInstall():
+        """Return whether the principal has the permission to manage there."""
 
     def install():
         """Add a registry to the site and return it; return the one it has.
 
-        Joins the caller's transaction.  Raise `InvalidSite` when the site is
-        in no database yet, or has no site manager.
+        Joins the caller's transaction.  Raise ``Unauthorized`` without the
+        permission to manage on the site, and `InvalidSite` when the site is
+        in no database yet, or has no site manager.  Trusted code calls
+        `installation.addRegistry`.
         """
 
 
@@ -1142,6 +1361,30 @@ class IRuntimeSettings(Interface):
         description="Who carries jobs out: 'threads' of this process, or "
                     "'celery', processes of Celery that are told by "
                     "messages.  Default: threads.")
+
+
+class IWebSettings(Interface):
+    """What ``<background:web>`` says; a global utility.
+
+    How browsers reach this process.  It matters to every process that serves
+    the pages, whether it carries out runs or not.
+    """
+
+    base_url = TextLine(
+        title="Base URL", required=False, default=None,
+        description="How the application is reached from outside: scheme, "
+                    "host and port, as in https://example.org.  A form that "
+                    "comes from anywhere else is refused.  Default: the "
+                    "scheme of the request and its header Host.")
+    proxy_sets_scheme = Bool(
+        title="Proxy sets the scheme", default=False,
+        description="Whether a proxy sets X-Forwarded-Proto in each request, "
+                    "so that it may be believed.  Default: no.")
+    trusts_virtual_hosts = Bool(
+        title="Trusts virtual hosts", default=False,
+        description="Whether only a proxy can put ++vh++ into a path, so that "
+                    "the address in it is that of the application.  Default: "
+                    "no.")
 
 
 class IRuntime(Interface):

@@ -11,9 +11,17 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What administrators did: who, when, why; the last actions are kept."""
+"""What administrators did: who, when, why.
+
+Pickles name `Journal`: it stays here.
+"""
+import heapq
+import zlib
+from collections import deque
 from typing import NamedTuple
 
+from BTrees.LOBTree import LOBTree
+from persistent import Persistent
 from zope.interface import implementer
 
 from cipher.background import clock
@@ -22,21 +30,41 @@ from cipher.background.interfaces import IAction
 from cipher.background.principal import currentPrincipal
 from cipher.background.text import CUT
 from cipher.background.text import NOTE_LIMIT
+from cipher.background.text import SHOWS_ALL
 from cipher.background.text import cleanLine
 from cipher.background.text import safeStr
+from cipher.background.workertype import maskerOf
 
 
-#: Actions that a registry keeps, and how many more it has at the most: were
-#: one forgotten at each new one, they would all conflict.
+#: Rows that are kept beside the lasting ones, and how many more there are at
+#: most: if one went at each new one, all transactions would conflict.
 LIMIT = 1000
 SURPLUS = 100
 
-#: Characters.  The note of a transaction with many actions tells the first
-#: ones: over 64 kB it would fail the commit.
+#: Seconds: the same act by the same person on the same thing is one row.
+SAME_ACT = 3600.0
+
+#: Acts that cannot be undone.  No number of other rows takes theirs away.
+LASTING = ('remove', 'drain process')
+#: Seconds that rows of those acts are kept at least: 90 days.
+LASTING_FOR = 90 * 86400.0
+
+#: Characters.  The note of a transaction with many actions has the first
+#: ones only: over 64 kB it would fail the commit.
 NOTES_LIMIT = 8000
 
 _RUN_VERBS = ('stop', 'retry', 'remove')
-_TYPE_VERBS = ('pause type', 'resume type')
+
+
+class Journal(Persistent):
+    """The actions on a registry, or on the processes of a database.
+
+    Each tree is {microseconds: `Action` as a tuple without its last defaults}.
+    """
+
+    def __init__(self):
+        self.recent = LOBTree()    # about LIMIT rows
+        self.lasting = LOBTree()   # those of LASTING acts
 
 
 @implementer(IAction)
@@ -48,60 +76,157 @@ class Action(NamedTuple):
     principal: str
     at: float
     reason: str
+    types: tuple = ()      # names of the worker types that it was about
+    times: int = 1
+    last_at: float = None
+    packed: bytes = b''    # what _pack made of the ids of many runs
+    number: int = 1
+    filter: str = None
+
+    @property
+    def run_ids(self):
+        """See `~cipher.background.interfaces.IAction`."""
+        return zlib.decompress(self.packed).decode('ascii').split() if (
+            self.packed) else []
+
+    def toRow(self):
+        """Return what is stored: a tuple without the last defaults."""
+        defaults = (None,) * 5 + tuple(self._field_defaults.values())
+        size = len(self)
+        while size > 5 and self[size - 1] == defaults[size - 1]:
+            size -= 1
+        return tuple(self[:size])
 
 
-def askedNow(reason):
-    """Return (principal, time, reason or None) of who asks for something."""
-    reason = cleanLine(safeStr(reason)).strip() if reason else None
+def askedNow(reason, run=None):
+    """Return (principal, time, reason or None) of who asks for something.
+
+    The secrets of *run*, if it is about one, are masked in the reason.
+    """
+    if reason:
+        masker = SHOWS_ALL if run is None else maskerOf(run)
+        reason = cleanLine(safeStr(reason), masker=masker).strip()
     return currentPrincipal(), clock.now(), reason or None
 
 
-def record(registry, verb, subject, asked):
+def record(owner, verb, subject, asked, types=()):
     """Keep an action, one of `ACTIONS`, in the open transaction.
 
-    *asked* is what `askedNow` gave.  Two transactions that keep one at a time
-    do not conflict, but for a few.  The transaction is given a note.
+    *owner* has the journal: a registry, or the `process.Directory`.  *asked*
+    is what `askedNow` gave, *types* names the worker types that the action is
+    about.  Two transactions that keep one action each do not conflict, unless
+    it is the same act on the same thing.  The transaction is given a note.
     """
-    action = Action(verb, cleanLine(subject), *asked)
-    actions = registry.journal
-    # By the time: two that begin alike have different numbers.
-    number = int(action.at * 1000000)
-    if actions:
-        number = max(number, actions.maxKey() + 1)
-    actions[number] = tuple(action)
-    if len(actions) > LIMIT + SURPLUS:
-        for oldest in list(actions.keys())[:-LIMIT]:
-            del actions[oldest]
-    if registry._p_jar is not None:
-        _note(registry._p_jar.transaction_manager.get(), action)
+    action = Action(verb, cleanLine(subject), *asked, types=tuple(types))
+    rows = _rows(owner, verb)
+    number = None if verb in LASTING else _find_same(rows, action)
+    if number is None:
+        _add(owner, action)
+    else:
+        rows[number] = _merge(Action(*rows[number]), action).toRow()
+    _note(owner, action, ('run ' if verb in _RUN_VERBS else '')
+          + action.subject)
 
 
-def listActions(registry, limit, before):
-    """Return (actions, key of the next page or None), newest first."""
-    actions = registry.journal
+def recordMany(registry, verb, run_ids, asked, types, filter=None):
+    """Keep one row for an action on many runs, as `record` does.
+
+    *filter* is the text of the filter that found them, or None.
+    """
+    action = Action(
+        verb, None, *asked, types=tuple(sorted(types)),
+        packed=zlib.compress(' '.join(run_ids).encode('ascii'), 9),
+        number=len(run_ids), filter=filter and cleanLine(filter))
+    _add(registry, action)
+    _note(registry, action, '%d runs' % action.number)
+
+
+def listActions(owners, registry, limit, before):
+    """Return (actions, key of the next page or None), newest first.
+
+    *owners* have the journals.  Left out is what is about worker types that
+    may not be seen in *registry*.
+    """
     key = _parse(before)
-    numbers = actions.keys(max=key, excludemax=key is not None)
+    trees = [rows for owner in owners
+             for rows in (owner.journal.recent, owner.journal.lasting)]
     found = []
     last = None
-    is_all = not sight.hiddenTypes(registry)
-    for number in reversed(numbers):
-        action = Action(*actions[number])
-        if is_all or _may_see(registry, action):
+    for order, row in heapq.merge(
+            *[_newest(rows, index, len(trees), key)
+              for index, rows in enumerate(trees)], reverse=True):
+        action = Action(*row)
+        if all(sight.maySee(registry, name) for name in action.types):
             if len(found) == limit:
                 return found, str(last)
             found.append(action)
-            last = number
+            last = order
     return found, None
 
 
-def _may_see(registry, action):
-    if action.verb in _RUN_VERBS:
-        # Nobody knows of which type a run was that is gone.
-        return registry.get(action.subject) is not None
-    if action.verb.endswith('schedule'):
-        return sight.maySeeSchedule(registry, action.subject)
-    return action.verb not in _TYPE_VERBS or sight.maySee(
-        registry, action.subject)
+def _newest(rows, index, step, before):
+    """Yield (place in the order of all trees, row), the greatest first."""
+    last = None if before is None else (before - index - 1) // step
+    for number in reversed(rows.keys(max=last)):
+        yield number * step + index, rows[number]
+
+
+def _rows(owner, verb):
+    journal = owner.journal
+    return journal.lasting if verb in LASTING else journal.recent
+
+
+def _find_same(rows, action):
+    """Return the number of the row to which *action* adds, or None."""
+    since = int((action.at - SAME_ACT) * 1000000)
+    for number in reversed(rows.keys(min=since)):
+        row = rows[number]
+        if row[:3] == action[:3] and not Action(*row).packed:
+            return number
+    return None
+
+
+def _merge(old, new):
+    reason = old.reason
+    if new.reason and not (reason and new.reason in reason):
+        # What the first one says is never lost.
+        reason = cleanLine('; '.join(filter(None, (reason, new.reason))))
+    return old._replace(times=old.times + 1, last_at=new.at, reason=reason)
+
+
+def _add(owner, action):
+    # By the time, and behind all others, though the clock was set back.
+    journal, rows = owner.journal, _rows(owner, action.verb)
+    number = max([int(action.at * 1000000)] + [
+        tree.maxKey() + 1 for tree in (journal.recent, journal.lasting)
+        if tree])
+    rows[number] = action.toRow()
+    if action.verb in LASTING:
+        _drop_overdue(rows, action.at)
+    elif len(rows) > LIMIT + SURPLUS:
+        _trim(rows)
+
+
+def _drop_overdue(rows, now):
+    """Drop what was kept long enough, many at a time."""
+    last = int((now - LASTING_FOR) * 1000000)
+    if rows.minKey() <= last:
+        overdue = list(rows.keys(max=last))
+        for number in overdue if len(overdue) >= SURPLUS else ():
+            del rows[number]
+
+
+def _trim(rows):
+    """Drop rows down to `LIMIT`.
+
+    The oldest of the one kind of act of one person that has the most: so
+    nobody can drive out what others did, or another act of their own.
+    """
+    groups = {}
+    for number, row in rows.items():
+        groups.setdefault((row[2], row[0]), deque()).append(number)
+    for _ in range(len(rows) - LIMIT):
+        del rows[max(groups.values(), key=len).popleft()]
 
 
 def _parse(before):
@@ -115,10 +240,12 @@ def _parse(before):
     return int(before)
 
 
-def _note(txn, action):
-    text = 'cipher.background: %s %s%s%s%s' % (
-        action.verb, 'run ' if action.verb in _RUN_VERBS else '',
-        action.subject,
+def _note(owner, action, subject):
+    if owner._p_jar is None:
+        return
+    txn = owner._p_jar.transaction_manager.get()
+    text = 'cipher.background: %s %s%s%s' % (
+        action.verb, subject,
         '' if action.principal is None else ' by ' + action.principal,
         '' if action.reason is None else ': ' + action.reason)
     room = NOTES_LIMIT - len(txn.description)

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from cipher.background import clock
 from cipher.background.runlog import LogBuffer
-from cipher.background.secrets import mask
 from cipher.background.stack import getStack
 from cipher.background.status import Live
+from cipher.background.text import SHOWS_ALL
 from cipher.background.worker import stateOf
 from cipher.background.workloop import OnePiece
 
@@ -65,7 +65,7 @@ class LiveRun:
         self.started_at = clock.now()
         self.stop = None            # StopRequest
         self.worker_type = None     # IWorkerType; None for hand-made threads
-        self.secrets = ()           # texts of the input not to be shown
+        self.masker = SHOWS_ALL     # hides the secrets of the input
         self.depth = 0              # of the run
         self.error = None           # that ended its last attempt
         self.due_at = None          # when it is to be begun again, if at all
@@ -82,16 +82,11 @@ class LiveRun:
 
     @property
     def progress(self):
-        return None if self.worker is None else self.hide(
-            stateOf(self.worker).progress)
+        return None if self.worker is None else stateOf(self.worker).progress
 
-    def hide(self, value):
-        """Return *value*, plain data, without the secrets of the input."""
-        return mask(value, self.secrets)
-
-    def getLog(self):
-        """Return the log so far, likewise."""
-        return self.hide(self.log.getText())
+    def hideSecrets(self, masker):
+        """Let *masker* hide the secrets in all that the run keeps."""
+        self.masker = self.log.masker = masker
 
     def getStack(self):
         """Return where its thread stands; None if it is at its end."""
@@ -103,7 +98,7 @@ class LiveRun:
 
     def tell(self):
         """Return what other processes are told of it, plain data."""
-        return (self.started_at, self.progress, self.getLog()[-LOG_TAIL:],
+        return (self.started_at, self.progress, self.log.getText()[-LOG_TAIL:],
                 self.getStack() if self.stop is not None else None)
 
     def isEndless(self):
@@ -150,4 +145,4 @@ class LiveRun:
     def getStatus(self):
         """Return the `status.Live` for pages."""
         return Live(self.runtime.name, self.started_at, self.progress,
-                    self.stop, self.getLog())
+                    self.stop, self.log.getText())

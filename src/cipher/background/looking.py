@@ -22,17 +22,18 @@ from cipher.background import timetable
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.interfaces import RunNotFound
+from cipher.background.masking import makeMasker
+from cipher.background.masking import maskInput
+from cipher.background.masking import secretNames
 from cipher.background.plaindata import readHistory
 from cipher.background.plaindata import readInput
 from cipher.background.plaindata import readText
 from cipher.background.reference import lineage
 from cipher.background.run import RunDetails
 from cipher.background.search import Search
-from cipher.background.secrets import mask
-from cipher.background.secrets import maskInput
-from cipher.background.secrets import secretsOf
 from cipher.background.status import RunDetailsStatus
 from cipher.background.status import RunPage
+from cipher.background.text import SHOWS_ALL
 from cipher.background.text import TRACEBACK_LIMIT
 from cipher.background.text import safeRepr
 from cipher.background.watch import Watch
@@ -87,15 +88,18 @@ class Looking:
         worker_type = queryWorkerType(run.type)
         schema = worker_type and worker_type.schema
         input = readInput(run.input)
-        # What was kept was masked by the schema of its time.
-        secrets = secretsOf(schema, input)
+        masker = SHOWS_ALL
+        if run.details is not None and not _is_masked(details, schema):
+            # They were no passwords when the run was carried out.
+            masker = makeMasker(schema, input)
         return RunDetailsStatus(
             input=maskInput(schema, input),
-            traceback=mask(
-                readText(details.traceback, TRACEBACK_LIMIT) or '', secrets),
-            log=mask(readText(details.log if live is None else live.log)
-                     or '', secrets),
-            history=mask(readHistory(details.history), secrets))
+            traceback=masker.text(
+                readText(details.traceback, TRACEBACK_LIMIT) or ''),
+            log=masker.text(readText(details.log) or '')
+            if live is None else live.log,
+            history=[(*times, masker.text(kind), masker.text(text))
+                     for *times, kind, text in readHistory(details.history)])
 
     def getStack(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
@@ -161,3 +165,9 @@ class Looking:
             'registry: expected to be held by the site manager of a site, '
             'got %r as parent; add it with addRegistry(site)'
             % (self.__parent__,))
+
+
+def _is_masked(details, schema):
+    """Return whether *details* hide each password that *schema* has by now."""
+    return type(details.masked) is tuple and all(
+        name in details.masked for name in secretNames(schema))

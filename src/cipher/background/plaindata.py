@@ -21,8 +21,10 @@ import uuid
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.text import RESULT_LIMIT
+from cipher.background.text import SHOWS_ALL
 from cipher.background.text import clean
 from cipher.background.text import safeStr
+from cipher.background.text import shortRepr
 
 
 _ATOMS = (
@@ -57,7 +59,8 @@ def plainCopy(value, path='value', depth=0):
         copy = {}
         for key, item in value.items():
             key = plainCopy(key, path + ' key', depth + 1)
-            copy[key] = plainCopy(item, '%s[%.50r]' % (path, key), depth + 1)
+            copy[key] = plainCopy(
+                item, '%s[%s]' % (path, shortRepr(key)), depth + 1)
         return copy
     for kind in (list, tuple, set, frozenset):
         if isinstance(value, kind):
@@ -71,18 +74,21 @@ def plainCopy(value, path='value', depth=0):
         'got %s' % (path, type(value).__name__))
 
 
-def shortResult(value):
-    """Return what is kept of the result of some work: short plain data."""
+def shortResult(value, masker=SHOWS_ALL):
+    """Return what is kept of the result of some work: short plain data.
+
+    Without the secrets that *masker* hides.
+    """
     value = removeSecurityProxy(value)
     if isinstance(value, str):
-        return clean(str.__str__(value), RESULT_LIMIT)
+        return clean(str.__str__(value), RESULT_LIMIT, masker)
     try:
         copy = plainCopy(value, 'result')
         if len(str(copy)) <= RESULT_LIMIT:
-            return copy
+            return masker.data(copy)
     except Exception:
         pass   # no plain data, or a number that is too big for a text
-    return clean(safeStr(value), RESULT_LIMIT)
+    return clean(safeStr(value), RESULT_LIMIT, masker)
 
 
 # Readers of what is stored.  Whatever that is, by an accident or by other

@@ -25,6 +25,7 @@ from persistent.wref import WeakRef
 
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import InvalidDatabase
+from cipher.background.journal import Journal
 from cipher.background.reference import isInPlace
 
 
@@ -103,6 +104,7 @@ class Directory(Persistent):
         self.processes = OOBTree()    # id -> ProcessRecord
         self.slots = OOBTree()        # worker type -> slots.Slots
         self.offers = OOBTree()       # see offers.Offers
+        self.journal = Journal()      # what was done to the processes
 
     def addRegistry(self, registry):
         """Remember *registry*, which must have its place in the database."""

@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """The observer that writes what a worker does into its run."""
-import logging
 import time
 
 from ZODB.POSException import ConflictError
@@ -37,6 +36,8 @@ from cipher.background.interfaces import Snooze
 from cipher.background.interfaces import StopRequested
 from cipher.background.lifecycle import backOff
 from cipher.background.lifecycle import cleanDelay
+from cipher.background.logs import getLogger
+from cipher.background.logs import logError
 from cipher.background.observer import WorkObserver
 from cipher.background.plaindata import plainCopy
 from cipher.background.plaindata import readProgress
@@ -52,7 +53,7 @@ from cipher.background.worker import hookOf
 from cipher.background.worker import stateOf
 
 
-log = logging.getLogger(__name__)
+log = getLogger(__name__)
 
 #: Seconds.  The delay between two attempts grows up to this.
 RETRY_DELAY_CAP = 3600.0
@@ -82,7 +83,10 @@ class RunRecorder(WorkObserver):
     def started(self, worker):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         setDepth(self.live.depth)
-        stateOf(worker).run_id = self.live.run_id
+        state = stateOf(worker)
+        state.run_id = self.live.run_id
+        state.masker = self.live.masker
+        state.progress = state.progress   # set before it was begun
         worker.log = runlog.RunLogger(worker.log, self.live.log)
         runlog.capture(self.live.log)
         self.live.begin(worker)
@@ -158,7 +162,7 @@ class RunRecorder(WorkObserver):
         self._check_fence(run)
         self._is_done = True
         finish(self.live, run, registry, SUCCEEDED, RunSucceededEvent,
-               result=self.live.hide(shortResult(result)))
+               result=shortResult(result, self.live.masker))
 
     def failed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
@@ -261,9 +265,10 @@ class RunRecorder(WorkObserver):
                 hookOf(worker, 'retryDelay'), attempts, error)
             if delay is not None:
                 return cleanDelay(delay)
-        except Exception:
-            log.exception('Run %s: its retryDelay failed; its type tells',
-                          self.live.run_id)
+        except Exception as failure:
+            logError(log, failure, self.live.masker,
+                     'Run %s: its retryDelay failed; its type tells',
+                     self.live.run_id)
         return backOff(attempts, worker_type.retry_delay, RETRY_DELAY_CAP)
 
     def _record(self, connection, write, fenced=True):
@@ -291,8 +296,9 @@ class RunRecorder(WorkObserver):
                     log.debug('Run %s: %s; writing again', self.live.run_id,
                               type(error).__name__)
                 else:
-                    log.exception('Run %s: its end could not be written',
-                                  self.live.run_id)
+                    logError(log, error, self.live.masker,
+                             'Run %s: its end could not be written',
+                             self.live.run_id)
             time.sleep(backOff(tries, cap=20.0))
         self.live.is_unrecorded = True
         log.critical('Run %s: its end could not be written after %d tries; '

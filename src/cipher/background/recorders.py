@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """The two recorders: of jobs, and of loops."""
-import logging
 from contextlib import nullcontext
 
 from cipher.background.contextmanagers import ZodbConnection
@@ -23,6 +22,8 @@ from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.interfaces import SiteGone
 from cipher.background.interfaces import StarterGone
 from cipher.background.interfaces import StopRequested
+from cipher.background.logs import getLogger
+from cipher.background.logs import logError
 from cipher.background.observer import WorkObserver
 from cipher.background.recorder import RunRecorder
 from cipher.background.recording import finish
@@ -31,7 +32,7 @@ from cipher.background.recording import writeStop
 from cipher.background.worker import stateOf
 
 
-log = logging.getLogger(__name__)
+log = getLogger(__name__)
 
 
 class JobRecorder(RunRecorder):
@@ -126,10 +127,11 @@ class LoopRecorder(RunRecorder):
                 self._record(connection, lambda registry, run:
                              self._write_loop_end(worker, registry, run,
                                                   error))
-        except Exception:
+        except Exception as failure:
             self.live.is_unrecorded = True
-            log.exception('Run %s: its end could not be written',
-                          self.live.run_id)
+            logError(log, failure, self.live.masker,
+                     'Run %s: its end could not be written',
+                     self.live.run_id)
         finally:
             super().ended(worker, error)
 

@@ -56,9 +56,7 @@ def finish(live, run, registry, state, event, **values):
         # Without a claim nothing of this is stored yet.
         values.update(owner=live.runtime.id, started_at=live.started_at,
                       attempts=run.attempts + 1)
-    log = live.getLog()
-    if log:
-        _details(run).log = log
+    _keep_log(live, run)
     registry.finish(
         run, state, event, progress=live.progress,
         stop_request=live.stop and tuple(live.stop), **values)
@@ -78,9 +76,9 @@ def writeError(live, run, registry, error, retry_delay):
         return putOff(live, run, registry, cleanDelay(error.seconds),
                       attempts=run.attempts - (run.state == RUNNING))
     attempts = run.attempts + (run.state != RUNNING)
-    details = _details(run)
-    details.traceback = live.hide(formatTraceback(error))
-    described = live.hide(_describe(error))
+    details = _details(live, run)
+    details.traceback = formatTraceback(error, live.masker)
+    described = _describe(error, live.masker)
     now = clock.now()
     details.history = (*details.history, (
         live.started_at, max(0.0, now - live.started_at),
@@ -91,16 +89,15 @@ def writeError(live, run, registry, error, retry_delay):
     if delay is None:
         finish(live, run, registry, FAILED, RunFailedEvent, error=described)
     else:
-        log = live.getLog()
-        if log:
-            details.log = log
+        _keep_log(live, run)
         putOff(live, run, registry, delay, attempts=attempts)
 
 
-def _describe(error):
-    kind, text = describeError(error)
+def _describe(error, masker):
+    kind, text = describeError(error, masker)
     where = explain(error)
-    return kind, cleanLine('%s (%s)' % (where, text)) if where else text
+    return kind, text if not where else cleanLine(
+        '%s (%s)' % (where, text), masker=masker)
 
 
 def _read_stop(live, run, registry):
@@ -149,12 +146,20 @@ def writeInterruption(registry, run, must_not_rerun):
 
 def addCleanupTraceback(live, run, error):
     """Keep the traceback of a cleanup, beside that of the work."""
-    details = _details(run)
-    details.traceback += 'In the cleanup:\n' + live.hide(
-        formatTraceback(error))
+    details = _details(live, run)
+    details.traceback += 'In the cleanup:\n' + formatTraceback(
+        error, live.masker)
 
 
-def _details(run):
+def _keep_log(live, run):
+    log = live.log.getText()
+    if log:
+        _details(live, run).log = log
+
+
+def _details(live, run):
     if run.details is None:
         run.details = RunDetails()
+    if run.details.masked != live.masker.names:
+        run.details.masked = live.masker.names
     return run.details

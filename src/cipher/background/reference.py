@@ -89,6 +89,12 @@ def lineage(obj):
         obj = getattr(obj, '__parent__', None)
 
 
+def root(obj):
+    """Return the root object of the application that holds *obj*."""
+    *_, last = lineage(obj)
+    return last
+
+
 def isInPlace(obj):
     """Return whether *obj* hangs below the root of its database by its names.
     """

@@ -39,17 +39,20 @@ from cipher.background.interfaces import InvalidContext
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.interfaces import RunCreatedEvent
+from cipher.background.journal import Journal
 from cipher.background.lane import Lane
 from cipher.background.lifecycle import checkOptions
 from cipher.background.looking import Looking
 from cipher.background.pool import getPool
 from cipher.background.principal import currentPrincipal
+from cipher.background.principal import currentPrincipals
 from cipher.background.reference import refer
 from cipher.background.run import WorkerRun
 from cipher.background.uniqueness import claimKey
 from cipher.background.uniqueness import findPending
 from cipher.background.uniqueness import findStarted
 from cipher.background.uniqueness import onceKey
+from cipher.background.uniqueness import rightsOf
 from cipher.background.watch import Watch
 from cipher.background.workertype import getWorkerType
 
@@ -74,7 +77,7 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         self.claims = OOBTree()   # uniqueness.claimKey -> (lane, serial)
         self.pauses = OOBTree()   # type name -> (principal, at, reason)
         self.removed = Pruned()   # what administrators removed
-        self.journal = LOBTree()  # microseconds -> journal.Action as tuple
+        self.journal = Journal()
         self.secret = os.urandom(32)
         for number in range(1, GUEST_LANES + 1):
             self.lanes[number] = Lane(number, is_guest=True)
@@ -87,11 +90,11 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
 
     def startByPrincipal(self, name, /, context=None, **input):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return self._start(name, context, input, self._permit(name, context))
+        return self._start(name, context, input, self.permit(name, context))
 
     def startOnce(self, since, name, context=None, input=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        permission = self._permit(name, context)
+        permission = self.permit(name, context)
         key = onceKey(
             name, currentPrincipal(), self._refer(removeSecurityProxy(
                 context)), getWorkerType(name).cleanInput(
@@ -103,13 +106,21 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
             self.claims[key] = run.lane, run.serial
         return run
 
-    def _permit(self, name, context):
-        """Return the permission of the type; raise unless it is there."""
+    def mayStart(self, name, context=None):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         if queryInteraction() is None:
             raise NoInteraction
-        permission = getWorkerType(name).permission
         target = self.getSite() if context is None else context
-        if not checkPermission(permission, target):
+        return checkPermission(getWorkerType(name).permission, target)
+
+    def permit(self, name, context):
+        """Return the permission of the type; raise unless it is there.
+
+        For this package.
+        """
+        permission = getWorkerType(name).permission
+        if not self.mayStart(name, context):
+            target = self.getSite() if context is None else context
             raise Unauthorized(target, 'start', permission)
         return permission
 
@@ -129,7 +140,9 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
             run = services.findLiving(self, worker_type)
             if run is not None:
                 return run
-        key = claimKey(unique or worker_type.unique, name, reference, input)
+        starter, asker = currentPrincipals()
+        key = claimKey(unique or worker_type.unique, name, reference, input,
+                       rightsOf(worker_type, starter, asker))
         if key is not None:
             watch = Watch(self)
             run = findPending(self, key, lambda run: watch.live(run))
@@ -137,7 +150,7 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
                 return run
         run = self.addRun(
             worker_type.name, reference=reference, input=input,
-            permission=permission, starter=currentPrincipal(),
+            permission=permission, starter=starter, asker=asker,
             due_at=clock.now() + float(delay) if delay > 0 else None,
             priority=int(
                 worker_type.priority if priority is None else priority),

@@ -19,17 +19,21 @@ from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import InvalidInput
 from cipher.background.interfaces import RunNotRetryable
 from cipher.background.plaindata import readProgress
+from cipher.background.principal import SYSTEM
 from cipher.background.uniqueness import claimKey
 from cipher.background.uniqueness import findPending
+from cipher.background.uniqueness import rightsOf
 from cipher.background.watch import Watch
 from cipher.background.workertype import queryWorkerType
 
 
-def retry(registry, old, reason):
+def retry(registry, old, reason, record, permission=None):
     """Return the run that does *old* again, stored in the open transaction.
 
-    Each writes *old*, so of two at a time one conflicts, and then finds the
-    run of the other.  Raise `RunNotRetryable`.
+    *record* is called with the verb, *old* and what `journal.askedNow` gave.
+    *permission* is asked again when the new run begins; None: that of *old*.
+    Each retry writes *old*, so of two at a time one conflicts, and then finds
+    the run of the other.  Raise `RunNotRetryable`.
     """
     if not old.isFinished():
         _refuse(registry, old, 'finished run',
@@ -39,9 +43,11 @@ def retry(registry, old, reason):
     if run is not None:
         return run
     worker_type, input = _check(registry, old)
-    asked = journal.askedNow(reason)
+    asked = journal.askedNow(reason, old)
+    asker = _asker(old, asked[0])
     name = worker_type.current or old.type
-    key = claimKey(worker_type.unique, name, old.reference, input)
+    key = claimKey(worker_type.unique, name, old.reference, input,
+                   rightsOf(worker_type, old.starter, asker))
     if key is not None:
         run = findPending(registry, key, Watch(registry).live)
     if run is None:
@@ -49,12 +55,20 @@ def retry(registry, old, reason):
             name, claim=key, reference=old.reference,
             # As it was: the run says itself what it leaves out of it.
             input=deepcopy(old.input),
-            permission=old.permission, starter=old.starter, title=old.title,
+            permission=permission or old.permission, starter=old.starter,
+            asker=asker, title=old.title,
             priority=old.priority, retry_of=(old.lane, old.serial, *asked),
             **_place(old))
     old.retried = run.lane, run.serial
-    journal.record(registry, 'retry', old.id, asked)
+    record('retry', old, asked)
     return run
+
+
+def _asker(old, principal):
+    """Return whose rights the retry needs beside those of the starter."""
+    if principal in SYSTEM:
+        return old.asker
+    return None if principal == old.starter else principal
 
 
 def _check(registry, old):
@@ -74,6 +88,7 @@ def _check(registry, old):
         return worker_type, worker_type.fitInput(
             old.input, registry.findSite())[0]
     except InvalidInput as error:
+        # For those, too, who may not see the input.
         _refuse(registry, old, 'input that fits its type', 'another (%s)'
                 % error.public, 'start it anew')
 

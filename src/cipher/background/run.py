@@ -89,6 +89,7 @@ class _RunState:
     retry_of = None       # (lane, serial, principal, asked_at, reason)
     retried = None        # (lane, serial) of what took its place
     is_start_failure = False   # the start failed: there was no work
+    asker = None          # whose rights, too, the work needs; see IWorkerRun
 
 
 _FIELDS = tuple(name for name in vars(_RunState) if not name.startswith('__'))
@@ -222,9 +223,12 @@ class RunDetails(Persistent):
     traceback = ''
     log = ''
     history = ()   # of Attempt as tuples, the first one first
+    masked = ()    # fields of the input whose secrets are masked in these
 
-    def __init__(self, traceback='', log=''):
+    def __init__(self, traceback='', log='', masked=()):
         if traceback:
             self.traceback = traceback
         if log:
             self.log = log
+        if masked:
+            self.masked = masked

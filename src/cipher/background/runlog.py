@@ -11,14 +11,24 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The log of a run: what its thread logs, kept apart up to a limit."""
+"""The log of a run: what its worker logs, kept apart up to a limit.
+
+The worker's own logger writes into it whatever the handlers of the root logger
+are.  What other loggers log comes by way of the root logger: in the worker's
+thread, in tasks of asyncio that it begins, and in whatever runs in a copy of
+its context, as ``asyncio.to_thread`` does.
+"""
 import logging
 import sys
 import threading
 from collections import deque
+from contextvars import ContextVar
 
+from cipher.background.logs import changed
 from cipher.background.text import CUT
+from cipher.background.text import SHOWS_ALL
 from cipher.background.text import clean
+from cipher.background.text import indent
 
 
 #: Characters.  The first and the last half are kept.
@@ -28,7 +38,12 @@ _FORMAT = logging.Formatter('%(asctime)s %(levelname)s %(name)s %(message)s')
 
 
 class LogBuffer:
-    """Lines of one run.  One thread writes, any may read."""
+    """Lines of one run.  Any thread may write and read.
+
+    `masker` hides the secrets of the run's input.
+    """
+
+    masker = SHOWS_ALL
 
     def __init__(self, limit=LOG_LIMIT):
         self._half = limit // 2
@@ -40,8 +55,8 @@ class LogBuffer:
         self._lock = threading.Lock()
 
     def add(self, line):
-        """Add *line* (text), cleaned."""
-        line = clean(line, self._half)
+        """Add *line*, the text of a record, cleaned and without secrets."""
+        line = clean(indent(clean(line, self._half, self.masker)), self._half)
         with self._lock:
             if not self._tail and self._head_size + len(line) <= self._half:
                 self._head.append(line)
@@ -60,12 +75,11 @@ class LogBuffer:
             return '\n'.join([*lines, *self._tail])
 
 
-class _Router(logging.Handler):
-    """Leads each record to the buffer of the thread that logs."""
+_current = ContextVar('cipher.background.runlog', default=None)
 
-    def __init__(self):
-        super().__init__()
-        self.local = threading.local()
+
+class _Router(logging.Handler):
+    """Leads each record to the buffer of the run that logs."""
 
     def handle(self, record):
         # No lock of the handler: a buffer has its own.
@@ -73,7 +87,7 @@ class _Router(logging.Handler):
         return True
 
     def emit(self, record):
-        buffer = getattr(self.local, 'buffer', None)
+        buffer = _current.get()
         if buffer is not None:
             self.keep(buffer, record)
 
@@ -91,7 +105,8 @@ _router = _Router()
 class RunLogger(logging.LoggerAdapter):
     """The worker's `log`: always kept in its run from INFO on.
 
-    Even where the logger it stands for is set to say less.
+    Even where the logger it stands for is set to say less.  The secrets of
+    the run are masked in what that logger gets, too.
     """
 
     def __init__(self, logger, buffer):
@@ -104,15 +119,30 @@ class RunLogger(logging.LoggerAdapter):
 
     def log(self, level, msg, *args, **kwargs):
         """Log, and keep what would not come to the root logger."""
-        is_heard = self.logger.isEnabledFor(level)
-        if is_heard:
+        if not self.isEnabledFor(level):
+            return
+        record = self.logger.makeRecord(
+            self.logger.name, level, '', 0, msg, args,
+            _exc_info(kwargs.get('exc_info')))
+        masker = self._buffer.masker
+        # Without secrets, the buffer and the logger each clean what they get.
+        text = None if masker is SHOWS_ALL else changed(record, masker)
+        if text is not None:
+            msg, args, kwargs['exc_info'] = '%s', (text,), None
+            record.msg, record.args = text, ()
+            record.exc_info = record.exc_text = None
+        is_kept = level >= logging.INFO
+        if is_kept:
+            _router.keep(self._buffer, record)
+        if self.logger.isEnabledFor(level):
             kwargs['stacklevel'] = kwargs.get('stacklevel', 1) + 1
-            self.logger.log(level, msg, *args, **kwargs)
-        if level >= logging.INFO and not (
-                is_heard and _propagates(self.logger)):
-            _router.keep(self._buffer, self.logger.makeRecord(
-                self.logger.name, level, '', 0, msg, args,
-                _exc_info(kwargs.get('exc_info'))))
+            # Not kept a second time.
+            token = _current.set(None) if is_kept else None
+            try:
+                self.logger.log(level, msg, *args, **kwargs)
+            finally:
+                if token is not None:
+                    _current.reset(token)
 
 
 def _exc_info(given):
@@ -123,21 +153,12 @@ def _exc_info(given):
         given, tuple) else given
 
 
-def _propagates(logger):
-    """Return whether what *logger* is told comes to the root logger."""
-    while logger.parent is not None:
-        if not logger.propagate:
-            return False
-        logger = logger.parent
-    return True
-
-
 def capture(buffer):
     """From now on, keep in *buffer* what the calling thread logs.
 
-    None: no longer.
+    And what is begun in its context.  None: no longer.
     """
-    _router.local.buffer = buffer
+    _current.set(buffer)
 
 
 def install():

@@ -11,7 +11,9 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The settings of a runtime."""
+"""The settings of a process: of its runtime, and of how browsers reach it."""
+import re
+
 from zope.interface import implementer
 from zope.schema import Choice
 from zope.schema import Float
@@ -20,6 +22,7 @@ from zope.schema import getFields
 from zope.schema.interfaces import ValidationError
 
 from cipher.background.interfaces import IRuntimeSettings
+from cipher.background.interfaces import IWebSettings
 
 
 _KINDS = {Int: 'number', Float: 'number of seconds'}
@@ -37,6 +40,46 @@ class RuntimeSettings:
         if settings:
             raise TypeError('runtime: expected the settings of '
                             'IRuntimeSettings, got %s' % sorted(settings))
+
+
+@implementer(IWebSettings)
+class WebSettings:
+    """See `~cipher.background.interfaces.IWebSettings`."""
+
+    def __init__(self, base_url=None, proxy_sets_scheme=False,
+                 trusts_virtual_hosts=False):
+        self.base_url = base_url and _make_origin(base_url)
+        self.proxy_sets_scheme = bool(proxy_sets_scheme)
+        self.trusts_virtual_hosts = bool(trusts_virtual_hosts)
+
+
+_ORIGIN = re.compile(
+    r'(?P<scheme>https?)://'
+    r'(?P<host>\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9_.-]*[a-z0-9])?)'
+    r'(:(?P<port>[0-9]{1,5}))?/?')
+_DEFAULT_PORTS = {'http': 80, 'https': 443}
+
+
+def _make_origin(url):
+    """Return *url* as browsers write an origin; raise ``ValueError``."""
+    try:
+        # As browsers do with a name that is not ASCII.
+        given = url.strip().lower()
+        ascii = given if given.isascii() else '://'.join(
+            part.encode('idna').decode('ascii')
+            for part in given.rstrip('/').split('://'))
+    except ValueError:
+        ascii = ''
+    match = _ORIGIN.fullmatch(ascii)
+    port = int(match['port'] or 0) if match else 0
+    if match is None or port > 65535:
+        raise ValueError(
+            'web: expected base_url to be a scheme, a host and maybe a port, '
+            'as https://example.org:8443, got %r; leave out the rest' % url)
+    origin = '%s://%s' % (match['scheme'], match['host'])
+    if port in (0, _DEFAULT_PORTS[match['scheme']]):
+        return origin
+    return '%s:%d' % (origin, port)
 
 
 def _check(field, value):

@@ -17,11 +17,10 @@ Who asks is the principal of the interaction.  Without one, as in the control
 thread or a script, nothing is hidden.
 """
 from zope.component import getUtilitiesFor
-from zope.component import queryUtility
 from zope.security.management import checkPermission
 from zope.security.management import queryInteraction
 
-from cipher.background.interfaces import ISchedule
+from cipher.background.interfaces import VIEW_WORKERS
 from cipher.background.interfaces import IWorkerType
 from cipher.background.workertype import queryWorkerType
 
@@ -35,13 +34,10 @@ def maySee(registry, name):
     return _may_see(registry, queryWorkerType(name))
 
 
-def maySeeSchedule(registry, name):
-    """Return whether who asks may see what the schedule *name* starts.
-
-    Nobody knows what it was of one that is declared no more.
+def maySeeRegistry(ob):
+    """Return whether who asks may see runs of the registry, or below, *ob*.
     """
-    schedule = queryUtility(ISchedule, name)
-    return schedule is not None and maySee(registry, schedule.worker)
+    return queryInteraction() is None or checkPermission(VIEW_WORKERS, ob)
 
 
 def _may_see(registry, worker_type):

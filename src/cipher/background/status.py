@@ -53,6 +53,7 @@ class RunStatus:
     title: str
     state: str
     starter: str
+    asker: str
     created_at: float
     started_at: float
     finished_at: float
@@ -117,6 +118,7 @@ class ProcessStatus:
     is_here: bool
     is_silent: bool
     busy: int
+    is_all_seen: bool
     is_quiet: bool
     is_draining: bool
     asked_by: str
@@ -221,6 +223,7 @@ def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False):
     is_finished = run.isFinished()
     return RunStatus(
         id=run.id, type=run.type, state=state, starter=readText(run.starter),
+        asker=readText(run.asker),
         title=titleOf(run, worker_type),
         created_at=created_at, started_at=started_at,
         finished_at=finished_at, attempts=max(

@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """Event handlers: what the world does to us."""
-import logging
 
 import zope.component.event  # noqa: F401 (it dispatches the events)
 from zope.component import adapter
@@ -28,10 +27,11 @@ from cipher.background.installation import rememberRegistry
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import RuntimeRefused
+from cipher.background.logs import getLogger
 from cipher.background.runtime import startRuntime
 
 
-log = logging.getLogger(__name__)
+log = getLogger(__name__)
 
 
 @adapter(IDatabaseOpenedWithRoot)

@@ -16,14 +16,14 @@
 The one place where stored things find live ones.  An after-commit hook calls
 `wake`; a page asks `queryRuntime` for what only memory knows.
 """
-import logging
 import os
 import threading
 
 from cipher.background.interfaces import RuntimeNotFound
+from cipher.background.logs import getLogger
 
 
-log = logging.getLogger(__name__)
+log = getLogger(__name__)
 
 _lock = threading.Lock()
 _runtimes = {}   # id(DB) -> runtime, as long as that lives

@@ -120,6 +120,11 @@ def runNow(registry, name):
     return _start(registry, schedule, _state(registry, schedule), clock.now())
 
 
+def getWorker(registry, name):
+    """Return the worker type of a schedule; raise `ScheduleNotFound`."""
+    return _schedule(registry, name).worker
+
+
 def pause(registry, name, asked):
     """Let the schedule of that name start nothing; again, if *asked* is None.
 

@@ -65,8 +65,8 @@ class Trigger:
         except Exception as error:
             if isTransient(error, registry._p_jar and registry._p_jar.db()):
                 raise
-            log.exception('%s: its condition failed', self._source)
-            recordFailure(registry, self._source, self.worker, error)
+            recordFailure(registry, self._source, self.worker, error,
+                          '%s: its condition failed; worker %r is not started')
             return False
 
 

@@ -22,11 +22,13 @@ import hashlib
 import itertools
 
 from cipher.background import clock
+from cipher.background.interfaces import AS_STARTER
 from cipher.background.interfaces import BY_CONTEXT
 from cipher.background.interfaces import BY_INPUT
 from cipher.background.interfaces import BY_TYPE
 from cipher.background.interfaces import PENDING
 from cipher.background.plaindata import canonical
+from cipher.background.principal import SYSTEM
 
 
 #: Begin of the keys of forms; those of other claims begin with an oid, or are
@@ -34,28 +36,51 @@ from cipher.background.plaindata import canonical
 ONCE = b'once'
 #: In the place of the oid where there is no context: b'' stands for the type.
 NOWHERE = b'none'
+#: Before the digest of whose rights the work has.
+BY = b'by'
 KEPT_FOR = 86400.0   # seconds
 
 
-def claimKey(unique, type_name, reference, input):
-    """Return the key of the claim of such a run; None: it makes none."""
+def claimKey(unique, type_name, reference, input, rights=None):
+    """Return the key of the claim of such a run; None: it makes none.
+
+    *rights* is what `rightsOf` gave: a run stands for no start whose work
+    would have other rights.
+    """
     oid = b'' if reference is None else reference[0].oid
     if unique == BY_TYPE:
-        return type_name, b''
-    if unique == BY_CONTEXT:
-        return type_name, oid or NOWHERE
-    if unique == BY_INPUT:
-        text = canonical(input or {}).encode('utf-8', 'surrogatepass')
-        return type_name, oid + hashlib.sha256(text).digest()
-    return None
+        key = b''
+    elif unique == BY_CONTEXT:
+        key = oid or NOWHERE
+    elif unique == BY_INPUT:
+        key = oid + _digest(input or {})
+    else:
+        return None
+    # No two kinds of keys have the same length.
+    return type_name, key if rights is None else key + BY + _digest(rights)
+
+
+def rightsOf(worker_type, starter, asker=None):
+    """Return (starter, asker) where the work has their rights, else None.
+
+    None, too, where the system or nobody started it.
+    """
+    if worker_type.run_as != AS_STARTER:
+        return None
+    if starter in SYSTEM and asker is None:
+        return None
+    return starter, asker
+
+
+def _digest(value):
+    text = canonical(value).encode('utf-8', 'surrogatepass')
+    return hashlib.sha256(text).digest()
 
 
 def onceKey(type_name, principal, reference, input):
     """Return the key of what a principal starts by a form."""
     oid = b'' if reference is None else reference[0].oid
-    text = canonical((principal, oid, input))
-    return type_name, ONCE + hashlib.sha256(
-        text.encode('utf-8', 'surrogatepass')).digest()
+    return type_name, ONCE + _digest((principal, oid, input))
 
 
 def findStarted(registry, key, since):

@@ -25,6 +25,8 @@ from persistent import Persistent
 from zope.security.proxy import Proxy
 from zope.security.proxy import removeSecurityProxy
 
+from cipher.background.text import shortRepr
+
 
 _MAX_DEPTH = 8
 _MAX_ITEMS = 10000   # of one container; each is pickled
@@ -161,7 +163,7 @@ def _btree_items(state):
         if n == 0 and type(item) is tuple:
             yield '', item, _btree_items
         elif n % 2:
-            yield '[%.50r]' % (state[n - 1],), item, _items
+            yield '[%s]' % shortRepr(state[n - 1]), item, _items
         else:
             yield ' key', item, _items
 
@@ -169,7 +171,7 @@ def _btree_items(state):
 def _items(value):
     if type(value) is dict:
         for key, item in value.items():
-            yield '[%.50r]' % (key,), item, _items
+            yield '[%s]' % shortRepr(key), item, _items
             yield ' key', key, _items
     elif type(value) in (list, tuple):
         for n, item in enumerate(value):

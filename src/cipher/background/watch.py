@@ -14,7 +14,10 @@
 """What is going on in a registry: the stored, joined with the live."""
 from functools import cached_property
 
+from ZODB.POSException import POSKeyError
+
 from cipher.background import clock
+from cipher.background import sight
 from cipher.background import switchboard
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
@@ -22,6 +25,7 @@ from cipher.background.lifecycle import isSilent
 from cipher.background.plaindata import readAsked
 from cipher.background.process import getDirectory
 from cipher.background.process import isKnownDead
+from cipher.background.reference import root
 from cipher.background.run import StopRequest
 from cipher.background.status import Live
 from cipher.background.status import ProcessStatus
@@ -38,6 +42,9 @@ class Watch:
         self._runtime = jar and switchboard.queryRuntime(jar.db())
         directory = jar and getDirectory(jar)
         self._records = list(directory.processes.values()) if directory else []
+        # oid -> (registry or None, whether some of its types are hidden), of
+        # what the reader may see.
+        self._seen = {}
 
     def isSilent(self, record):
         """Return whether to show a process as silent.
@@ -156,6 +163,36 @@ class Watch:
                        for record in self._records),
                       key=lambda status: status.started_at)
 
+    def _count_seen(self, record, is_here):
+        """Return how many runs of that process the reader may see."""
+        keys = ([live.key for live in self._runtime.allLive()] if is_here
+                else record.live.runs)
+        return sum(1 for oid, run_id in keys if self._may_see(oid, run_id))
+
+    def _may_see(self, oid, run_id):
+        """Return whether the reader may see that run of whatever registry."""
+        if oid not in self._seen:
+            self._seen[oid] = self._look_at(oid)
+        registry, has_hidden_types = self._seen[oid]
+        return registry is not None and (
+            not has_hidden_types or registry.get(run_id) is not None)
+
+    def _look_at(self, oid):
+        registry = self.registry
+        if oid != self._oid:
+            try:
+                registry = registry._p_jar.get(oid)
+            except POSKeyError:
+                return None, False
+            if not sight.maySeeRegistry(registry):
+                return None, False
+        return registry, bool(sight.hiddenTypes(registry))
+
+    @cached_property
+    def _is_all_seen(self):
+        return not sight.hiddenTypes(self.registry) and sight.maySeeRegistry(
+            root(self.registry))
+
     def _describe_process(self, record):
         is_here = self._isHere(record)
         wish = record.wish
@@ -164,7 +201,7 @@ class Watch:
             threads=record.threads, started_at=record.started_at,
             beat_at=record.beat.beat_at, is_here=is_here,
             is_silent=self.isSilent(record),
-            busy=len(self._runtime.allLive() if is_here
-                     else record.live.runs),
+            busy=self._count_seen(record, is_here),
+            is_all_seen=self._is_all_seen,
             is_quiet=wish.is_quiet, is_draining=wish.is_draining,
             asked_by=wish.asked and wish.asked[0])

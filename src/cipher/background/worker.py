@@ -29,9 +29,14 @@ from cipher.background.interfaces import StopRequested
 from cipher.background.observer import WorkObserver
 from cipher.background.plaindata import plainCopy
 from cipher.background.text import MESSAGE_LIMIT
+from cipher.background.text import SHOWS_ALL
+from cipher.background.text import clean
 from cipher.background.text import cleanLine
 from cipher.background.text import safeStr
 
+
+#: Characters.  A note of more than 64 kB would fail the commit.
+NOTES_LIMIT = 16000
 
 # Above, a number may be too long for a text, and a float is as good.
 _MOST = 10 ** 15
@@ -46,14 +51,24 @@ class WorkState:
     context = None
     cursor = None
     observer = None   # IWorkObserver; None: ask for an adapter
-    progress = None   # (done, total, message), for whoever watches
+    masker = SHOWS_ALL   # hides the secrets of the input
     is_set_up = False      # Worker.__init__ was called
     is_scheduled = False   # of a job: its one iteration was asked for
+    _progress = None
 
     def __init__(self, worker):
         self._worker = worker
         self._stop_wish = threading.Event()
         self.input = {}
+
+    @property
+    def progress(self):
+        """(done, total, message) for watchers, without secrets; or None."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, value):
+        self._progress = value and self._fit(*value)
 
     @property
     def stop_requested(self):
@@ -82,19 +97,26 @@ class WorkState:
     def setProgress(self, done, total=None, message=None):
         """See `~cipher.background.interfaces.IWorker`."""
         old_done, old_total, old_message = self.progress or (None, None, None)
-        if message is None:
-            message = old_message
-        else:
-            message = cleanLine(safeStr(message), MESSAGE_LIMIT)
         self.progress = (old_done if done is None else _number(done),
                          old_total if total is None else _number(total),
-                         message)
+                         old_message if message is None else message)
+
+    def _fit(self, done, total, message):
+        return done, total, None if message is None else cleanLine(
+            safeStr(message), MESSAGE_LIMIT, self.masker)
+
+    def maskNote(self):
+        """Mask what the work added to the note of its transaction."""
+        if self.masker is not SHOWS_ALL:
+            txn = transaction.get()
+            txn.description = clean(txn.description, NOTES_LIMIT, self.masker)
 
     def commitAndGoOn(self):
         """Commit the transaction of the work, begin another like it.
 
         For observers.
         """
+        self.maskNote()
         old = transaction.get()
         user, note = old.user, old.description
         transaction.commit()

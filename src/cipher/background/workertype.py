@@ -33,9 +33,8 @@ from cipher.background.interfaces import InputOutdated
 from cipher.background.interfaces import InvalidInput
 from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import UnknownWorkerType
+from cipher.background.masking import makeMasker
 from cipher.background.plaindata import readInput
-from cipher.background.secrets import mask
-from cipher.background.secrets import secretsOf
 from cipher.background.text import safeRepr
 
 
@@ -91,10 +90,13 @@ class WorkerType:
             raise self._refusal(
                 InputOutdated, unfit, unfit.public, {}) from None
 
+    def hide(self, text, input):
+        """See `~cipher.background.interfaces.IWorkerType`."""
+        return makeMasker(self.schema, input).text(text)
+
     def _refusal(self, kind, unfit, errors, input):
-        secrets = secretsOf(self.schema, input) if isinstance(
-            input, dict) else ()
-        errors = {name: mask(text, secrets) for name, text in errors.items()}
+        masker = makeMasker(self.schema, input)
+        errors = {name: masker.text(text) for name, text in errors.items()}
         refusal = kind(self._say(errors), self._say(unfit.public))
         refusal.errors = errors
         refusal.causes = unfit.causes
@@ -127,3 +129,9 @@ def queryWorkerType(name):
     For a former name, what its runs go on as.
     """
     return queryUtility(IWorkerType, name)
+
+
+def maskerOf(run):
+    """Return what hides the secrets of the input of *run*."""
+    worker_type = queryWorkerType(run.type)
+    return makeMasker(worker_type and worker_type.schema, run.input)

@@ -30,7 +30,6 @@ What `Work.run` does::
       v
     all closed; after an error: wait; then scheduleNextWork again
 """
-import logging
 import time
 
 from zope.component import queryAdapter
@@ -45,6 +44,7 @@ from cipher.background.interfaces import IWorkObserver
 from cipher.background.interfaces import RunLost
 from cipher.background.interfaces import StopRequested
 from cipher.background.lifecycle import backOff
+from cipher.background.logs import getLogger
 from cipher.background.observer import WorkObserver
 from cipher.background.plaindata import plainCopy
 from cipher.background.text import NOTE_LIMIT
@@ -56,7 +56,7 @@ from cipher.background.worker import hookOf
 from cipher.background.worker import stateOf
 
 
-log = logging.getLogger('cipher.background.thread')
+log = getLogger('cipher.background.thread')
 
 #: Seconds: after a failed iteration a loop waits, at first this long, then
 #: twice as long, up to the cap.
@@ -271,6 +271,7 @@ class Work:
                     self._begin_try()
                     observer.done(self.worker, connection, callWork(
                         self._name_of('doWork'), self.worker.doWork))
+                    state.maskNote()
                 return
             except Exception as error:
                 if not self._is_transient(error):
@@ -322,6 +323,7 @@ class Work:
             try:
                 with self._transaction(self._call('getCleanupNote')):
                     self._call('doCleanup')
+                    self.state.maskNote()
                     self.state.observer.cleaned(self.worker, connection)
                 return
             except Exception as error:
@@ -339,7 +341,8 @@ class Work:
         user_name = self.worker.user_name
         return ZopeTransaction(
             user=cleanLine(safeStr(user_name), NOTE_LIMIT) if user_name
-            else None, note=cleanLine(safeStr(note), NOTE_LIMIT))
+            else None,
+            note=cleanLine(safeStr(note), NOTE_LIMIT, self.state.masker))
 
     def _call(self, name, *args):
         """Return what the worker's method *name*, one of upstream's, gives."""

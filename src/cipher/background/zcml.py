@@ -37,8 +37,10 @@ from cipher.background.interfaces import THREADS
 from cipher.background.interfaces import UNIQUE
 from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.interfaces import IRuntimeSettings
+from cipher.background.interfaces import IWebSettings
 from cipher.background.interfaces import IWorkerType
 from cipher.background.settings import RuntimeSettings
+from cipher.background.settings import WebSettings
 
 
 class IWorkerDirective(Interface):
@@ -121,7 +123,9 @@ class IWorkerDirective(Interface):
         title="Unique",
         description="While such a run is pending a second start gives that "
                     "one: of the same 'type', type and 'context', or type, "
-                    "context and 'input'; or 'no'.  Default: no.",
+                    "context and 'input'; or 'no'.  Where the work runs as "
+                    "the starter, only a run of the same starter counts.  "
+                    "Default: no.",
         values=UNIQUE, required=False, default=NOT_UNIQUE)
 
     priority = Int(
@@ -132,8 +136,8 @@ class IWorkerDirective(Interface):
     run_as = TextLine(
         title="Run as",
         description="Whose permissions the work has: 'starter', 'system', or "
-                    "a principal id.  'system' needs a permission of its own "
-                    "to start it.  Default: starter.",
+                    "a principal id.  All but 'starter' need a permission of "
+                    "their own to start it.  Default: starter.",
         required=False, default=AS_STARTER)
 
     stop_timeout = Float(
@@ -233,3 +237,31 @@ def runtime(_context, threads=4, drain=15.0, poll=1.0, lease=90.0,
         threads=threads, drain=drain, poll=poll, lease=lease, grace=grace,
         executor=executor)
     utility(_context, IRuntimeSettings, component=settings)
+
+
+class IWebDirective(Interface):
+    """Say how browsers reach this process."""
+
+    base_url = TextLine(
+        title="Base URL",
+        description=IWebSettings['base_url'].description,
+        required=False)
+    proxy_sets_scheme = Bool(
+        title="Proxy sets the scheme",
+        description=IWebSettings['proxy_sets_scheme'].description,
+        required=False, default=False)
+    trusts_virtual_hosts = Bool(
+        title="Trusts virtual hosts",
+        description=IWebSettings['trusts_virtual_hosts'].description,
+        required=False, default=False)
+
+
+def web(_context, base_url=None, proxy_sets_scheme=False,
+        trusts_virtual_hosts=False):
+    """Register the settings."""
+    try:
+        settings = WebSettings(
+            base_url, proxy_sets_scheme, trusts_virtual_hosts)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    utility(_context, IWebSettings, component=settings)

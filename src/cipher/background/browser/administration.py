@@ -12,7 +12,7 @@
 #
 ##############################################################################
 """Pages whose rows can be acted upon: schedules, worker types, processes."""
-from zope.security import checkPermission
+from functools import cached_property
 
 from cipher.background.browser.page import ACTION
 from cipher.background.browser.page import FORM
@@ -20,7 +20,6 @@ from cipher.background.browser.page import READ
 from cipher.background.browser.page import Page
 from cipher.background.browser.page import getParameter
 from cipher.background.browser.text import cleanLine
-from cipher.background.interfaces import MANAGE_WORKERS
 
 
 #: Longest reason that is kept.
@@ -38,6 +37,8 @@ class AdministrationPage(Page):
     methods = FORM
     verbs = ()
     reason_limit = REASON_LIMIT
+    #: Name of the `IVerbs` without whose permission no button is shown.
+    asks = None
     #: What stands on the buttons and beside them, by a word of the template.
     words = {}
 
@@ -66,7 +67,7 @@ class AdministrationPage(Page):
         """Do it; return the view to go on with, None for this one."""
         raise NotImplementedError
 
-    @property
+    @cached_property
     def may_manage(self):
         """Whether the principal may do what this page is for."""
-        return checkPermission(MANAGE_WORKERS, self.registry)
+        return self.checked.may(self.asks)

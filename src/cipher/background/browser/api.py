@@ -18,8 +18,6 @@ It gets a token from ``token.json`` and sends it with each POST, as the header
 """
 import json
 
-from zope.security.proxy import removeSecurityProxy
-
 from cipher.background.browser import csrf
 from cipher.background.browser.administration import REASON_LIMIT
 from cipher.background.browser.jsonview import JSONView
@@ -30,7 +28,6 @@ from cipher.background.browser.paths import findObject
 from cipher.background.browser.runpage import GONE
 from cipher.background.browser.runpage import Run
 from cipher.background.browser.text import cleanLine
-from cipher.background.browser.types import findWorkerType
 from cipher.background.browser.types import noteStart
 from cipher.background.browser.types import refuseFlood
 from cipher.background.i18n import _
@@ -39,6 +36,7 @@ from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotRetryable
 from cipher.background.interfaces import RunNotStoppable
+from cipher.background.interfaces import TooManyWaiting
 
 
 TOKEN_HEADER = 'X-CSRF-Token'
@@ -91,7 +89,9 @@ class JSONAction(JSONView):
         if len(raw) > BODY_LIMIT:
             raise Refused(413, _('The body is too long.'))
         try:
-            body = json.loads(raw.decode('utf-8')) if raw.strip() else {}
+            body = json.loads(
+                raw.decode('utf-8'),
+                parse_constant=_refuse_constant) if raw.strip() else {}
         except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
@@ -124,7 +124,7 @@ class StartJSON(JSONAction):
     def act(self, body):
         _refuse_unknown(set(body) - {'type', 'input', 'context'})
         name = self.getText(body, 'type')
-        worker_type = findWorkerType(self.registry, name)
+        worker_type = self.checked.queryWorkerType(name)
         if worker_type is None:
             raise Refused(404, _('There is no such worker type.'))
         given = body.get('input') or {}
@@ -133,10 +133,11 @@ class StartJSON(JSONAction):
                                  mapping={'name': 'input'}))
         # No schema has such a field; as a name of an argument it is taken.
         _refuse_unknown(set(given) & {'context'})
-        refuseFlood(self.registry, name)
         try:
-            run = removeSecurityProxy(self.registry.startByPrincipal(
-                name, self._get_context(body), **given))
+            run = self.checked.startByPrincipal(
+                name, self._get_context(body), **given)
+        except TooManyWaiting:
+            refuseFlood()
         except BackgroundError as error:
             raise Refused(400, cleanLine(error))
         noteStart(name, run.id)
@@ -144,7 +145,7 @@ class StartJSON(JSONAction):
 
     def _get_context(self, body):
         try:
-            return findObject(self.registry.getSite(),
+            return findObject(self.checked.getSite(),
                               self.getText(body, 'context', 1000))
         except NoSuchObject:
             raise Refused(400, _('The path of the context leads to no object '
@@ -179,7 +180,7 @@ class StopJSON(RunAction):
     def do(self, reason):
         """Ask it."""
         return self.answer(
-            self.run_id, self.registry.requestStop(self.run_id, reason))
+            self.run_id, self.checked.requestStop(self.run_id, reason))
 
 
 class RetryJSON(RunAction):
@@ -190,7 +191,7 @@ class RetryJSON(RunAction):
 
     def do(self, reason):
         """Start its retry."""
-        run = removeSecurityProxy(self.registry.retry(self.run_id, reason))
+        run = self.checked.retry(self.run_id, reason)
         return self.answer(run.id, run.state)
 
 
@@ -201,8 +202,13 @@ class RemoveJSON(RunAction):
 
     def do(self, reason):
         """Remove it."""
-        self.registry.remove(self.run_id, reason)
+        self.checked.remove(self.run_id, reason)
         return {'id': self.run_id}
+
+
+def _refuse_constant(name):
+    # NaN and Infinity are not JSON, and pass each comparison.
+    raise ValueError(name)
 
 
 def _refuse_unknown(names):

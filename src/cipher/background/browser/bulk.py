@@ -13,6 +13,7 @@
 ##############################################################################
 """One action on many runs: those selected, or all that match a filter."""
 from zope.browserpage import ViewPageTemplateFile
+from zope.security.interfaces import Unauthorized
 
 from cipher.background.browser.administration import REASON_LIMIT
 from cipher.background.browser.administration import getReason
@@ -26,17 +27,17 @@ from cipher.background.browser.sentences import sayPossible
 from cipher.background.browser.sentences import saySkipped
 from cipher.background.browser.verbs import METHODS
 from cipher.background.browser.verbs import POSSIBLE_IF
+from cipher.background.browser.verbs import mayDo
 from cipher.background.i18n import _
 from cipher.background.interfaces import RunNotFound
-from cipher.background.interfaces import RunNotRemovable
-from cipher.background.interfaces import RunNotRetryable
-from cipher.background.interfaces import RunNotStoppable
 
 
 #: Runs that one request acts upon at the most.
 BULK_LIMIT = 1000
 
-IMPOSSIBLE = (RunNotFound, RunNotRemovable, RunNotRetryable, RunNotStoppable)
+#: The filter that leaves nothing out, as the journal has it.
+ALL = '*'
+
 QUESTIONS = {
     'stop': _('Stop these runs?'),
     'retry': _('Retry these runs?'),
@@ -65,15 +66,23 @@ class BulkPage(Runs, Page):
             self.request, 'selected' if self.is_selection else 'all')
         if self.verb not in METHODS:
             raise Refused(400, _('The form is not valid.'))
-        # Its security proxy asks for the permission.
-        do = getattr(self.registry, METHODS[self.verb])
+        if not mayDo(self.checked, self.verb):
+            raise Unauthorized(self.registry, METHODS[self.verb])
         self.reason = getReason(self.request)
         self._find()
         if self.request.method == 'POST':
-            done = self._do_to_all(do)
+            done = len(self.checked.actOnRuns(
+                self.verb, self.found, self.reason, self._say_filter()))
             self.request.response.redirect(self.getURL(
                 did=self.verb, done='%d' % done,
                 skipped='%d' % (len(self.found) - done)), status=303)
+
+    def _say_filter(self):
+        """Return what the journal says of how the runs were found."""
+        if self.is_selection:
+            return None
+        return ' '.join('%s=%s' % pair for pair in self.query.getPairs(
+            order=None)) or ALL
 
     def _find(self):
         """Find the runs; those that cannot change as well."""
@@ -84,7 +93,7 @@ class BulkPage(Runs, Page):
             found = []
             for run_id in dict.fromkeys(selected):
                 try:
-                    found.append(self.registry.getStatus(run_id))
+                    found.append(self.checked.getStatus(run_id))
                 except RunNotFound:
                     pass   # it vanished since the list was made
             self.is_cut = False
@@ -93,19 +102,10 @@ class BulkPage(Runs, Page):
             found = page.items
             self.is_cut = page.older is not None
         self.found = [status.id for status in found]
-        self.possible = [status.id for status in found
-                         if getattr(status, POSSIBLE_IF[self.verb])]
-
-    def _do_to_all(self, do):
-        """Do it to those that can change; return how many that were."""
-        done = 0
-        for run_id in self.found:
-            try:
-                do(run_id, self.reason)
-                done += 1
-            except IMPOSSIBLE:
-                pass   # told as skipped
-        return done
+        self.possible = [
+            status.id for status in found
+            if getattr(status, POSSIBLE_IF[self.verb])
+            and (self.verb != 'retry' or self.checked.mayRetry(status.id))]
 
     @property
     def title(self):

@@ -18,16 +18,18 @@ from zope.security.interfaces import Unauthorized
 from zope.traversing.browser import absoluteURL
 from zope.traversing.browser.interfaces import IAbsoluteURL
 
-from cipher.background.browser.paths import pathOf
+from cipher.background.browser.addresses import getPath
+from cipher.background.browser.addresses import getRelativePath
+from cipher.background.browser.addresses import isWithin
 from cipher.background.browser.text import cleanLine
 from cipher.background.i18n import _
 from cipher.background.interfaces import RunNotFound
 
 
-def describeContext(registry, run_id, presenter, request):
+def describeContext(checked, run_id, presenter, request):
     """Return {'title', 'url', 'path'} of the context; None without one."""
     try:
-        ob = registry.getContext(run_id)
+        ob = checked.getContext(run_id)
     except RunNotFound:
         return None
     if ob is None:
@@ -42,7 +44,8 @@ def describeContext(registry, run_id, presenter, request):
         title = getattr(ob, 'title', None) or ob.__name__ or url
     except (AttributeError, Unauthorized, Forbidden, LookupError, TypeError):
         return unknown
-    if not url.startswith(request.getApplicationURL()):
+    if not isWithin(url, request.getApplicationURL()):
         return unknown
-    return {'title': cleanLine(title, 200), 'url': url,
-            'path': pathOf(url, absoluteURL(registry.getSite(), request))}
+    return {'title': cleanLine(title, 200), 'url': getPath(url) or '/',
+            'path': getRelativePath(
+                url, absoluteURL(checked.getSite(), request)) or None}

@@ -28,10 +28,10 @@ import hashlib
 import hmac
 import secrets
 import time
-from urllib.parse import urlsplit
 
 from zope.security.proxy import removeSecurityProxy
 
+from cipher.background.browser import addresses
 from cipher.background.i18n import _
 
 
@@ -70,17 +70,14 @@ def checkToken(token, secret, principal_id, now=None):
 def checkOrigin(request):
     """Raise `Forged` where the browser says that another site asks."""
     site = request.getHeader('Sec-Fetch-Site')
-    if site is not None:
-        # A proxy in between cannot make this one wrong, so it decides.
-        if site not in ('same-origin', 'none'):
-            raise Forged(_('The request came from another site.'))
-        return
+    if site is not None and site not in ('same-origin', 'none'):
+        raise Forged(_('The request came from another site.'))
     origin = request.getHeader('Origin')
-    if origin is None:
+    if origin is None or (
+            # No proxy can make Sec-Fetch-Site wrong, as it can the others.
+            site is not None and not addresses.getSetting('base_url')):
         return
-    known = (request.getHeader('Host'),
-             urlsplit(request.getApplicationURL()).netloc)
-    if _get_host(origin) not in known:
+    if origin not in addresses.getOrigins(request):
         raise Forged(_('The request came from another site.'))
 
 
@@ -113,7 +110,7 @@ class CookieTokens:
             token = secrets.token_hex(32)
             self.request.response.setCookie(
                 COOKIE, token, path='/', httponly=True, samesite='Strict',
-                secure=self.request.getApplicationURL().startswith('https:'))
+                secure=addresses.getScheme(self.request) == 'https')
         return token
 
     def check(self, token):
@@ -122,14 +119,6 @@ class CookieTokens:
         if len(cookie) != 64 or not _same(token, cookie):
             raise Forged(_('The form has no valid token.  Open it anew and '
                            'try again.'))
-
-
-def _get_host(origin):
-    # '' of 'null', which no host is called.
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:
-        return ''
 
 
 def _sign(secret, principal_id, hour):

@@ -23,6 +23,7 @@ from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryUtility
 from zope.error.interfaces import IErrorReportingUtility
 from zope.interface import implementer
+from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser.jsonview import JSON_TYPE
 from cipher.background.browser.jsonview import dumpJSON
@@ -114,6 +115,17 @@ class SystemErrorPage(ErrorPage):
     title = _('Something went wrong')
     explanation = _('The server could not do this.  The error is in its '
                     'log; nothing was changed.')
+
+    def update(self):
+        # What is wrong before anybody is known is the request itself: its
+        # form cannot be read, or its credentials.
+        if self.request.principal is None and isinstance(
+                removeSecurityProxy(self.context), (ValueError, LookupError)):
+            self.title = _('Bad request')
+            self.explanation = _(
+                'The server does not understand this request.  Nothing was '
+                'changed.')
+            self.request.response.setStatus(400)
 
     def isSystemError(self):
         """Return whether the publication shall log the error.

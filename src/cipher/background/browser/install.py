@@ -14,22 +14,20 @@
 """The page on a site that leads to its registry, or offers to add one."""
 import transaction
 from zope.browserpage import ViewPageTemplateFile
-from zope.security import checkPermission
 from zope.security.checker import ProxyFactory
 from zope.security.proxy import removeSecurityProxy
-from zope.traversing.browser import absoluteURL
 
 from cipher.background.browser import csrf
+from cipher.background.browser.addresses import getURL
 from cipher.background.browser.page import ACTION
 from cipher.background.browser.page import Page
 from cipher.background.browser.page import Refused
 from cipher.background.browser.traversing import markRequest
 from cipher.background.browser.traversing import queryRegistry
 from cipher.background.i18n import _
-from cipher.background.interfaces import MANAGE_WORKERS
-from cipher.background.interfaces import VIEW_WORKERS
 from cipher.background.interfaces import InvalidSite
 from cipher.background.interfaces import IRegistryInstaller
+from cipher.background.interfaces import IVerbs
 
 
 class SitePage(Page):
@@ -69,16 +67,17 @@ class BackgroundPage(SitePage):
         self.inherited = None
         registry = queryRegistry(self.context)
         if registry is not None:
-            site = registry.getSite()
-            url = absoluteURL(registry, self.request)
-            if site is removeSecurityProxy(self.context):
+            checked = IVerbs(registry)
+            site = checked.getSite()
+            url = getURL(registry, self.request)
+            if removeSecurityProxy(site) is removeSecurityProxy(self.context):
                 self.request.response.redirect(url + '/index.html', 303)
                 return
-            if checkPermission(VIEW_WORKERS, registry):
+            if checked.may('listRuns'):
                 self.inherited = {'url': url + '/index.html',
                                   'site': self._describe_site(site)['title']}
-        self.can_add = checkPermission(MANAGE_WORKERS, self.context)
-        self.add_url = '%s/@@addBackground' % absoluteURL(
+        self.can_add = IRegistryInstaller(self.context).mayInstall()
+        self.add_url = '%s/@@addBackground' % getURL(
             self.context, self.request)
 
 
@@ -89,12 +88,10 @@ class AddRegistry(SitePage):
 
     def update(self):
         try:
-            # The permission to do so was that of this view.
-            registry = IRegistryInstaller(
-                removeSecurityProxy(self.context)).install()
+            registry = IRegistryInstaller(self.context).install()
         except InvalidSite:
             raise Refused(409, _('This site cannot hold a registry.'))
         transaction.get().note('Add the registry of background workers')
         self.request.response.redirect(
-            absoluteURL(ProxyFactory(registry), self.request)
+            getURL(ProxyFactory(registry), self.request)
             + '/index.html', status=303)

@@ -30,6 +30,10 @@ class IBackgroundLayer(IFormLayer, IDefaultBrowserLayer):
     """
 
 
+class IBackgroundView(Interface):
+    """Marks a view of ours: a URL leads no further from it."""
+
+
 class IFramedPage(Interface):
     """What the macros of ``background_macros`` may ask of ``view``.
 

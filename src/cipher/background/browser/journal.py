@@ -15,9 +15,9 @@
 from urllib.parse import urlencode
 
 from zope.browserpage import ViewPageTemplateFile
-from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser import situation
+from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Page
 from cipher.background.browser.page import Refused
 from cipher.background.browser.page import getParameter
@@ -27,7 +27,23 @@ from cipher.background.i18n import _
 PAGE_SIZE = 50
 
 
-class JournalPage(Page):
+class Journal:
+    """Collects what the page and the JSON show."""
+
+    def readActions(self):
+        """Return (plain data of the actions, key of the next page)."""
+        before = getParameter(self.request, 'before') or None
+        try:
+            actions, older = self.checked.listActions(
+                limit=PAGE_SIZE, before=before)
+        except ValueError:
+            raise Refused(400, _('The address of this page is not valid.  '
+                                 'Begin again with the newest.'))
+        return [situation.describeAction(self.presenter, action)
+                for action in actions], older
+
+
+class JournalPage(Journal, Page):
     """The page of the journal."""
 
     template = ViewPageTemplateFile('templates/journal.pt')
@@ -35,16 +51,18 @@ class JournalPage(Page):
     tab = 'journal.html'
 
     def update(self):
-        before = getParameter(self.request, 'before') or None
-        try:
-            actions, older = removeSecurityProxy(self.registry.listActions(
-                limit=PAGE_SIZE, before=before))
-        except ValueError:
-            raise Refused(400, _('The address of this page is not valid.  '
-                                 'Begin again with the newest.'))
-        self.actions = [situation.describeAction(self.presenter, action)
-                        for action in actions]
+        self.actions, older = self.readActions()
         url = '%s/%s' % (self.registry_url, self.tab)
         self.older_url = older and '%s?%s' % (url, urlencode(
             {'before': older}))
-        self.newest_url = url if before else None
+        self.newest_url = url if getParameter(
+            self.request, 'before') else None
+
+
+class JournalJSON(Journal, JSONView):
+    """The data of the journal."""
+
+    def collect(self):
+        """Return the plain data."""
+        items, older = self.readActions()
+        return {'items': items, 'older': older}

@@ -13,7 +13,6 @@
 ##############################################################################
 """The overview: what runs, what failed, what is wrong."""
 from zope.browserpage import ViewPageTemplateFile
-from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser import situation
 from cipher.background.browser.chart import Chart
@@ -38,8 +37,8 @@ class Overview:
 
     def collect(self):
         """Return the plain data of the overview."""
-        registry, presenter = self.registry, self.presenter
-        by_type = removeSecurityProxy(registry.getCounts())
+        checked, presenter = self.checked, self.presenter
+        by_type = checked.getCounts()
         counts = {state: sum(counts.get(state, 0)
                              for counts in by_type.values())
                   for state in STATES}
@@ -52,15 +51,14 @@ class Overview:
             'failed': self._list((FAILED, INTERRUPTED), LIMIT),
             'processes': [
                 situation.describeProcess(presenter, process)
-                for process in removeSecurityProxy(registry.listProcesses())],
+                for process in checked.listProcesses()],
             'problems': [
                 situation.describeProblem(presenter, problem)
-                for problem in removeSecurityProxy(registry.listProblems())],
+                for problem in checked.listProblems()],
         }
 
     def _list(self, states, limit):
-        page = removeSecurityProxy(
-            self.registry.listRuns(states=states, limit=limit))
+        page = self.checked.listRuns(states=states, limit=limit)
         return [self.presenter.describeRun(status) for status in page.items]
 
 
@@ -75,11 +73,11 @@ class OverviewPage(Overview, Page):
 
     def update(self):
         self.data = self.collect()
-        hours = removeSecurityProxy(self.registry.getHours())
+        hours = self.checked.getHours()
         self.has_chart = bool(hours)
         self.chart = Chart(hours, self.presenter).collect()
         self.poll_url = self.registry_url + '/index.json'
-        self.can_stop = mayDo(self.registry, 'stop')
+        self.can_stop = mayDo(self.checked, 'stop')
 
     @property
     def chart_macros(self):

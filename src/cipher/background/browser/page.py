@@ -14,29 +14,31 @@
 """What all pages share: methods, headers, tokens, the words for the frame."""
 import time
 from collections import defaultdict
-from urllib.parse import unquote
+from functools import cached_property
 
 import transaction
 from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryMultiAdapter
 from zope.interface import implementer
 from zope.publisher.browser import BrowserPage
-from zope.security import checkPermission
 from zope.security.checker import ProxyFactory
 from zope.security.proxy import removeSecurityProxy
-from zope.traversing.browser import absoluteURL
 
 from cipher.background.browser import csrf
 from cipher.background.browser import resources
+from cipher.background.browser.addresses import getPath
+from cipher.background.browser.addresses import getRelativePath
+from cipher.background.browser.addresses import getURL
 from cipher.background.browser.formatting import Formatter
 from cipher.background.browser.formatting import getLanguage
 from cipher.background.browser.frame import POLICY
+from cipher.background.browser.interfaces import IBackgroundView
 from cipher.background.browser.interfaces import IFramedPage
 from cipher.background.browser.presentation import Presenter
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import encode
 from cipher.background.i18n import _
-from cipher.background.interfaces import VIEW_DETAILS
+from cipher.background.interfaces import IVerbs
 
 
 HEADERS = (
@@ -63,7 +65,7 @@ def setHeaders(response, content_type, policy=POLICY):
     """Put what every page and JSON carries onto the response."""
     response.setHeader('Content-Type', content_type)
     response.setHeader('Content-Security-Policy', policy)
-    # All our links are absolute; a base element is against our own policy.
+    # Our links begin with a slash; a base element is against our own policy.
     response.setBase('')
     for name, value in HEADERS:
         response.setHeader(name, value)
@@ -85,6 +87,7 @@ def getParameter(request, name, default=''):
     return values[0] if len(values) == 1 else default
 
 
+@implementer(IBackgroundView)
 class Published(BrowserPage):
     """Something published: allowed methods, headers, tokens, refusals."""
 
@@ -144,13 +147,18 @@ class Published(BrowserPage):
 
     @property
     def registry(self):
-        """The registry that the page is about; security proxied."""
+        """The registry that the page is about: for its address only."""
         return self.context
+
+    @cached_property
+    def checked(self):
+        """What the principal may do to the registry: an `IVerbs`."""
+        return IVerbs(self.registry)
 
     @property
     def registry_url(self):
-        """URL of the registry, without a slash at the end."""
-        return absoluteURL(self.registry, self.request)
+        """Path of the registry, without a slash at the end."""
+        return getURL(self.registry, self.request)
 
     @property
     def tokens(self):
@@ -167,7 +175,7 @@ class Published(BrowserPage):
     @property
     def can_see_details(self):
         """Whether input, log and traceback are shown."""
-        return checkPermission(VIEW_DETAILS, self.registry)
+        return self.checked.may('getDetails')
 
 
 @implementer(IFramedPage)
@@ -226,13 +234,13 @@ class Page(Published):
 
     @property
     def home(self):
-        return self._describe_site(self.registry.getSite())
+        return self._describe_site(self.checked.getSite())
 
     def _describe_site(self, site):
-        url = absoluteURL(site, self.request)
-        path = url[len(self.request.getApplicationURL()):]
-        return {'title': '/' + cleanLine(unquote(path.strip('/')), 80),
-                'url': url}
+        url = getURL(site, self.request)
+        base = getPath(self.request.getApplicationURL())
+        path = getRelativePath(url, base) or ''
+        return {'title': '/' + cleanLine(path, 80), 'url': url or '/'}
 
     @property
     def tabs(self):
@@ -281,5 +289,5 @@ class RunView:
 
     @property
     def run_url(self):
-        """URL of the run, without a slash at the end."""
-        return absoluteURL(self.context, self.request)
+        """Path of the run, without a slash at the end."""
+        return getURL(self.context, self.request)

@@ -12,8 +12,6 @@
 #
 ##############################################################################
 """Paths of objects, as people give and get them: never an oid."""
-from urllib.parse import unquote
-
 from zope.location.interfaces import LocationError
 from zope.security.checker import ProxyFactory
 from zope.security.interfaces import Forbidden
@@ -46,14 +44,3 @@ def findObject(site, path):
     """Return what `traversePath` finds; None for no path at all."""
     path = (path or '').strip()
     return traversePath(site, path) if path.strip('/ ') else None
-
-
-def pathOf(url, site_url):
-    """Return the path from the site that `traversePath` takes, or None.
-
-    *url* is that of an object; None where it is not below that of the site.
-    """
-    below = url.removeprefix(site_url.rstrip('/') + '/')
-    if below == url or not below:
-        return None
-    return unquote(below)

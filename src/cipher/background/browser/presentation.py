@@ -22,7 +22,6 @@ import time
 from zope.authentication.interfaces import IAuthentication
 from zope.component import queryUtility
 from zope.i18nmessageid import Message
-from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser.formatting import Formatter
 from cipher.background.browser.formatting import plainValue
@@ -46,6 +45,10 @@ STATE_TITLES = {
     STOPPED: _('stopped'),
     INTERRUPTED: _('interrupted'),
 }
+
+
+#: Characters of the title and of the id of a principal.
+TITLE_LIMIT = 200
 
 
 class Presenter:
@@ -74,7 +77,11 @@ class Presenter:
         return self.say(STATE_TITLES.get(state, cleanLine(state)))
 
     def getPrincipal(self, principal_id):
-        """Return the title of a principal, its id where it is gone."""
+        """Return the title and the id of a principal; '' for None.
+
+        Anybody may have any title, so the id is always there.  It is alone
+        where there is no other title, or the principal is gone.
+        """
         if principal_id is None:
             return ''
         if principal_id not in self._principals:
@@ -83,7 +90,6 @@ class Presenter:
 
     def describeRun(self, status):
         """Return an `IRunStatus` as a dict."""
-        status = removeSecurityProxy(status)
         url = '%s/%s' % (self.registry_url, status.id)
         return {
             'id': status.id,
@@ -93,6 +99,7 @@ class Presenter:
             'title': self.sayTitle(status.title),
             'state': status.state,
             'starter': _line_or_none(status.starter),
+            'asker': _line_or_none(status.asker),
             'created_at': self.format.iso(status.created_at),
             'started_at': self.format.iso(status.started_at),
             'finished_at': self.format.iso(status.finished_at),
@@ -157,6 +164,7 @@ class Presenter:
         return {
             'state': self.getState(status.state),
             'starter': self.getPrincipal(status.starter),
+            'asker': self.getPrincipal(status.asker),
             'created': say_time(status.created_at),
             'started': say_time(status.started_at),
             'finished': say_time(status.finished_at),
@@ -222,9 +230,10 @@ def _get_title(principal_id):
             # PrincipalLookupError where it is gone; but neither may an
             # authentication that is out of order take the page away.
             title = None
-        if title:
-            return cleanLine(title, 200)
-    return cleanLine(principal_id, 200)
+        if title and title != principal_id:
+            return '%s (%s)' % (cleanLine(title, TITLE_LIMIT),
+                                cleanLine(principal_id, TITLE_LIMIT))
+    return cleanLine(principal_id, TITLE_LIMIT)
 
 
 def _due(status):

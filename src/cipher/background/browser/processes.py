@@ -13,7 +13,6 @@
 ##############################################################################
 """The processes: who carries out runs; quiet and drain."""
 from zope.browserpage import ViewPageTemplateFile
-from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser import situation
 from cipher.background.browser.administration import AdministrationPage
@@ -29,8 +28,7 @@ class Processes:
     def listProcesses(self):
         """Return the plain data of each process."""
         return [situation.describeProcess(self.presenter, process)
-                for process in removeSecurityProxy(
-                    self.registry.listProcesses())]
+                for process in self.checked.listProcesses()]
 
 
 class ProcessesPage(Processes, AdministrationPage):
@@ -40,6 +38,7 @@ class ProcessesPage(Processes, AdministrationPage):
     title = _('Processes')
     tab = 'processes.html'
     verbs = ('quiet', 'unquiet', 'drain')
+    asks = 'drainProcess'
     words = {
         'quiet': _('Quiet'),
         'about_quiet': _('It begins nothing new; what it carries out goes on, '
@@ -58,9 +57,9 @@ class ProcessesPage(Processes, AdministrationPage):
         """Make that process quiet, let it begin again, or drain it."""
         try:
             if verb == 'drain':
-                self.registry.drainProcess(name, reason)
+                self.checked.drainProcess(name, reason)
             else:
-                self.registry.quietProcess(name, verb == 'quiet', reason)
+                self.checked.quietProcess(name, verb == 'quiet', reason)
         except ProcessNotFound:
             raise Refused(404, _('This process does not exist any more.'))
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from zope.component import queryAdapter
 
+from cipher.background.browser.addresses import getPath
+
 
 CSS = 'cipher-background.css'
 SCRIPT = 'cipher-background.js'
@@ -39,8 +41,8 @@ _VERSIONS = {name: _get_version(name) for name in _FILES}
 
 
 def getURL(name, request):
-    """Return the URL of a resource for the current site."""
+    """Return the path of a resource for the current site."""
     resource = queryAdapter(request, name=name)
     if resource is None:
         return ''
-    return '%s?v=%s' % (resource(), _VERSIONS[name])
+    return '%s?v=%s' % (getPath(resource()), _VERSIONS[name])

@@ -107,7 +107,7 @@ class StopPage(ConfirmPage):
                  'is nothing to stop.')
 
     def act(self):
-        self.registry.requestStop(self.run_id, self.reason)
+        self.checked.requestStop(self.run_id, self.reason)
         return self.run_url + '/index.html'
 
 
@@ -120,14 +120,16 @@ class RetryPage(ConfirmPage):
     question = _('Retry run ${id}?')
     explanation = _('A new run with the same input, context and starter '
                     'begins, behind the last checkpoint unless this run '
-                    'succeeded.  This run is kept as it is.')
+                    'succeeded.  Where the work has the rights of its '
+                    'starter, it may do what both the starter and you may '
+                    'do.  This run is kept as it is.')
     button = _('Retry the run')
     too_late = _('This run cannot be retried: it is not finished, its retry '
                  'exists already, or its worker type is a service or not '
                  'declared.')
 
     def act(self):
-        run = self.registry.retry(self.run_id, self.reason)
+        run = self.checked.retry(self.run_id, self.reason)
         return '%s/%s/index.html' % (self.registry_url, run.id)
 
 
@@ -144,5 +146,5 @@ class RemovePage(ConfirmPage):
     too_late = _('Only a finished run can be removed.  Stop it first.')
 
     def act(self):
-        self.registry.remove(self.run_id, self.reason)
+        self.checked.remove(self.run_id, self.reason)
         return self.registry_url + '/runs.html'

@@ -22,7 +22,6 @@ from zope.publisher.browser import BrowserView
 from zope.publisher.interfaces import NotFound
 from zope.publisher.interfaces.browser import IBrowserPublisher
 from zope.schema import getFieldsInOrder
-from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser.contexts import describeContext
 from cipher.background.browser.formatting import plainValue
@@ -56,7 +55,7 @@ class Run(RunView):
     def getStatus(self):
         """Return the plain data of the run; refuse where it is gone."""
         try:
-            status = self.registry.getStatus(self.run_id)
+            status = self.checked.getStatus(self.run_id)
         except RunNotFound:
             raise Refused(404, GONE)
         return self.presenter.describeRun(status)
@@ -65,15 +64,15 @@ class Run(RunView):
         """Return what is shown of the run."""
         data = self.getStatus()
         data['context'] = describeContext(
-            self.registry, self.run_id, self.presenter, self.request)
+            self.checked, self.run_id, self.presenter, self.request)
         for verb, is_possible in POSSIBLE_IF.items():
-            data['can_' + verb] = data[is_possible] and mayDo(
-                self.registry, verb)
+            data['can_' + verb] = data[is_possible] and (
+                self.checked.mayRetry(self.run_id) if verb == 'retry'
+                else mayDo(self.checked, verb))
         data['details'] = None
         history = ()
         if self.can_see_details:
-            details = removeSecurityProxy(
-                self.registry.getDetails(self.run_id))
+            details = self.checked.getDetails(self.run_id)
             history = details.history
             data['details'] = self._get_details(data, details)
             data['details']['stack'] = self._get_stack(data)
@@ -86,7 +85,7 @@ class Run(RunView):
         if data['is_finished']:
             return None
         try:
-            stack = self.registry.getStack(self.run_id)
+            stack = self.checked.getStack(self.run_id)
         except RunNotFound:
             return None
         return cleanText(stack) or None
@@ -165,7 +164,7 @@ class RunPage(Run, Page):
         """What the principal may do to runs, and where."""
         return [{'title': self.say(title), 'shown_if': 'can_' + name,
                  'url': '%s/%s.html' % (self.run_url, name)}
-                for name, title in listVerbs(self.registry)]
+                for name, title in listVerbs(self.checked)]
 
     def _get_runs_url(self, **query):
         return '%s/runs.html?%s' % (
@@ -203,8 +202,7 @@ class RunLog(Run, Published):
 
     def render(self):
         try:
-            details = removeSecurityProxy(
-                self.registry.getDetails(self.run_id))
+            details = self.checked.getDetails(self.run_id)
         except RunNotFound:
             raise Refused(404, GONE)
         # The id of a run is digits and a hyphen.

@@ -14,10 +14,10 @@
 """The list of runs: filtered by what the URL says; as page, JSON and CSV."""
 import csv
 import io
+import unicodedata
 from functools import cached_property
 
 from zope.browserpage import ViewPageTemplateFile
-from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser.contexts import describeContext
 from cipher.background.browser.jsonview import JSONView
@@ -52,29 +52,37 @@ COLUMNS = ('id', 'state', 'type', 'title', 'starter', 'created_at',
            'message', 'error_type', 'error_text', 'stop')
 
 
+#: What a formula begins with; the last one is the minus sign of typography.
+FORMULA = tuple('=+-@\N{MINUS SIGN}')
+#: Quotes, what stands for an unfit character, and letters without a shape.
+UNSEEN = frozenset(
+    '"\'\N{REPLACEMENT CHARACTER}\N{HANGUL FILLER}'
+    '\N{HANGUL CHOSEONG FILLER}\N{HANGUL JUNGSEONG FILLER}'
+    '\N{HALFWIDTH HANGUL FILLER}\N{BRAILLE PATTERN BLANK}')
+
+
 class Runs:
     """Reads the filter of the request and gets its runs."""
 
     def readFilter(self):
         """Read the filter; raise `BadFilter`."""
-        self.query = RunQuery(self.request, self.registry.getSite())
+        self.query = RunQuery(self.request, self.checked.getSite())
 
     def listRuns(self, limit=PAGE_SIZE):
         """Return the `IRunPage` of the filter, bare."""
         if self.query.ids:
             return self._get_by_id()
         try:
-            return removeSecurityProxy(self.registry.listRuns(
-                limit=limit, **self.query.getArguments()))
+            return self.checked.listRuns(
+                limit=limit, **self.query.getArguments())
         except ValueError:
             raise BadFilter(_('The address of this page is not valid.  '
                               'Begin again with the newest runs.'))
 
     def _get_by_id(self):
-        registry = self.registry
-        found = [removeSecurityProxy(registry.getStatus(run_id))
+        found = [self.checked.getStatus(run_id)
                  for run_id in dict.fromkeys(self.query.ids)
-                 if registry.get(run_id) is not None]
+                 if self.checked.get(run_id) is not None]
         return ById([status for status in found
                      if self.query.matches(status)])
 
@@ -97,7 +105,7 @@ class Runs:
     @cached_property
     def counts(self):
         """{type name: {state: number of runs}} of all runs."""
-        return removeSecurityProxy(self.registry.getCounts())
+        return self.checked.getCounts()
 
     def _count(self):
         """Return how many runs match, None where only a scan could tell."""
@@ -112,7 +120,7 @@ class Runs:
     def _describe(self, status):
         data = self.presenter.describeRun(status)
         data['context'] = describeContext(
-            self.registry, status.id, self.presenter, self.request)
+            self.checked, status.id, self.presenter, self.request)
         return data
 
     def getURL(self, view='runs.html', **changes):
@@ -194,7 +202,7 @@ class RunsPage(Runs, Page):
     @property
     def type_filters(self):
         """The worker types to choose from."""
-        declared = removeSecurityProxy(self.registry).getWorkerTypes()
+        declared = self.checked.getWorkerTypes()
         return [{'name': cleanLine(name),
                  'title': self.presenter.sayTitle(
                      declared[name].title if name in declared else name),
@@ -224,7 +232,7 @@ class RunsPage(Runs, Page):
     def verbs(self):
         """What the principal may do to many runs."""
         return [{'name': name, 'title': self.say(title)}
-                for name, title in listVerbs(self.registry)]
+                for name, title in listVerbs(self.checked)]
 
 
 class RunsJSON(Runs, JSONView):
@@ -243,24 +251,54 @@ class RunsCSV(Runs, Published):
     def render(self):
         self.request.response.setHeader(
             'Content-Disposition', 'attachment; filename="runs.csv"')
-        out = io.StringIO()
-        writer = csv.writer(out)
-        writer.writerow(COLUMNS)
+        rows = [COLUMNS]
         for status in self.page.items:
             data = self.presenter.describeRun(status)
             data['stop'] = data['text']['stop']
-            writer.writerow([escapeCell(data[name]) for name in COLUMNS])
-        return out.getvalue()
+            rows.append([escapeCell(data[name]) for name in COLUMNS])
+        # By the mark a spreadsheet knows that it is UTF-8.
+        return '\N{ZERO WIDTH NO-BREAK SPACE}' + writeCSV(rows)
 
     def renderRefusal(self, refused):
         return self.say(refused.message)
 
 
+def writeCSV(rows):
+    """Return *rows* of cells as CSV.
+
+    With quotes around each, so that a reader that splits at semicolons as
+    well finds the same cells.
+    """
+    out = io.StringIO()
+    csv.writer(out, quoting=csv.QUOTE_ALL).writerows(rows)
+    return out.getvalue()
+
+
 def escapeCell(value):
-    """Return *value* as a cell that no spreadsheet takes for a formula."""
+    """Return *value* as a cell that no spreadsheet takes for a formula.
+
+    Nor what is behind a semicolon in it, where one that splits there and
+    knows no quotes begins a cell.
+    """
     if value is None:
         return ''
     text = cleanLine(value)
-    if isinstance(value, str) and text.lstrip()[:1] in tuple('=+-@'):
-        return "'" + text
+    if not isinstance(value, str):
+        return text
+    return ';'.join(map(_escape, text.split(';')))
+
+
+def _escape(text):
+    for position, character in enumerate(text):
+        if not _is_passed_over(character):
+            # Of full width, small or raised: what they are compatible with.
+            if unicodedata.normalize('NFKC', character)[:1] in FORMULA:
+                return "'" + text
+            break
     return text
+
+
+def _is_passed_over(character):
+    """Return whether a reader may not see it at the begin of a cell."""
+    return (character in UNSEEN
+            or unicodedata.category(character)[0] in 'CMZ')

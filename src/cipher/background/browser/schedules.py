@@ -16,7 +16,6 @@ from urllib.parse import urlencode
 
 from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryUtility
-from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser import situation
 from cipher.background.browser.administration import AdministrationPage
@@ -35,6 +34,7 @@ class SchedulesPage(AdministrationPage):
     title = _('Schedules')
     tab = 'schedules.html'
     verbs = ('pause', 'resume', 'run')
+    asks = 'pauseSchedule'
     words = {
         'run': _('Run now'),
         'pause': _('Pause'),
@@ -45,15 +45,15 @@ class SchedulesPage(AdministrationPage):
     def collect(self):
         self.schedules = [
             self._describe(status) for status
-            in removeSecurityProxy(self.registry.listSchedules())]
+            in self.checked.listSchedules()]
 
     def act(self, verb, name, reason):
         """Pause or resume that schedule, or run it now."""
         try:
             if verb != 'run':
-                self.registry.pauseSchedule(name, verb == 'pause', reason)
+                self.checked.pauseSchedule(name, verb == 'pause', reason)
                 return None
-            run = removeSecurityProxy(self.registry.runSchedule(name))
+            run = self.checked.runSchedule(name)
         except ScheduleNotFound:
             raise Refused(404, _('This schedule does not exist any more.'))
         return run and '%s/index.html' % run.id
@@ -78,6 +78,7 @@ class SchedulesPage(AdministrationPage):
             'runs_url': '%s/runs.html?%s' % (self.registry_url, urlencode(
                 {'type': status.worker}, errors='replace')),
             'is_paused': status.is_paused,
+            'may_run': self.checked.mayRunSchedule(status.name),
             'is_late': status.is_late,
             'pause': situation.sayPause(self.presenter, status),
         }

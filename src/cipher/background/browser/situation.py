@@ -15,7 +15,6 @@
 from urllib.parse import urlencode
 
 from zope.component import queryUtility
-from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
@@ -49,7 +48,6 @@ VERBS = {
 
 def describeProcess(presenter, process):
     """Return an `IProcessStatus` as a dict."""
-    process = removeSecurityProxy(process)
     format, say = presenter.format, presenter.say
     # Zero before its first beat.
     beat_at = process.beat_at or None
@@ -60,6 +58,7 @@ def describeProcess(presenter, process):
         'pid': process.pid,
         'threads': process.threads,
         'busy': process.busy,
+        'is_all_seen': process.is_all_seen,
         'started_at': format.iso(process.started_at),
         'beat_at': format.iso(beat_at),
         'is_here': process.is_here,
@@ -90,8 +89,13 @@ def _say_wish(presenter, process):
 
 
 def _say_threads(presenter, process):
-    # A loop has a thread of its own: there may be more busy than counted.
     number = presenter.format.number
+    if not process.is_all_seen:
+        # Nothing can be said of how many are free.
+        return presenter.say(
+            _('${threads} in all, ${busy} busy with runs that you may see'),
+            threads=number(process.threads), busy=number(process.busy))
+    # A loop has a thread of its own: there may be more busy than counted.
     return presenter.say(_('${busy} busy, ${free} free'),
                          busy=number(process.busy),
                          free=number(max(0, process.threads - process.busy)))
@@ -99,7 +103,6 @@ def _say_threads(presenter, process):
 
 def describeProblem(presenter, problem):
     """Return an `IProblem` as a dict: an id, a text and where to look."""
-    problem = removeSecurityProxy(problem)
     text, page, label = _PROBLEMS[problem.kind](presenter, problem)
     return {
         'id': cleanLine(' '.join(filter(None, (
@@ -175,7 +178,6 @@ _PROBLEMS = {
 
 def describeType(presenter, status):
     """Return an `ITypeStatus` as a dict."""
-    status = removeSecurityProxy(status)
     format = presenter.format
     worker_type = queryUtility(IWorkerType, status.name)
     url = presenter.registry_url
@@ -259,26 +261,59 @@ def sayPause(presenter, status):
 
 def describeAction(presenter, action):
     """Return an `IAction` as a dict."""
-    action = removeSecurityProxy(action)
     format = presenter.format
     return {
         'at': format.iso(action.at),
         'principal': action.principal and cleanLine(action.principal),
         'verb': cleanLine(action.verb),
-        'subject': cleanLine(action.subject),
+        'subject': action.subject and cleanLine(action.subject),
         'url': _get_subject_url(presenter, action),
         'reason': action.reason and cleanLine(action.reason),
+        'times': action.times,
+        'last_at': format.iso(action.last_at),
+        'number': action.number,
+        'filter': action.filter and cleanLine(action.filter),
+        'run_ids': action.run_ids,
         'text': {
             'at': format.dateTime(action.at),
             'principal': presenter.getPrincipal(action.principal)
             or presenter.say(_('the system')),
             'verb': presenter.say(VERBS.get(action.verb,
                                             cleanLine(action.verb))),
+            'times': _say_times(presenter, action),
+            'subject': _say_subject(presenter, action),
+            'filter': _say_filter(presenter, action),
+            'run_ids': ' '.join(action.run_ids),
         },
     }
 
 
+def _say_times(presenter, action):
+    if action.times == 1:
+        return ''
+    return presenter.say(plural(
+        '${number} time, the last one at ${when}',
+        '${number} times, the last one at ${when}', action.times,
+        when=presenter.format.dateTime(action.last_at)))
+
+
+def _say_subject(presenter, action):
+    if action.subject is not None:
+        return cleanLine(action.subject)
+    return presenter.say(plural(
+        '${number} run', '${number} runs', action.number))
+
+
+def _say_filter(presenter, action):
+    if action.subject is not None:
+        return ''
+    if action.filter is None:
+        return presenter.say(_('selected one by one'))
+    return presenter.say(_('all that match: ${filter}'),
+                         filter=cleanLine(action.filter))
+
+
 def _get_subject_url(presenter, action):
-    if action.verb in ('stop', 'retry'):
+    if action.subject is not None and action.verb in ('stop', 'retry'):
         return '%s/%s/index.html' % (presenter.registry_url, action.subject)
     return None

@@ -20,6 +20,7 @@ but the path of the context from the request.
 import logging
 import re
 import time
+import traceback
 from urllib.parse import urlencode
 
 import transaction
@@ -34,7 +35,10 @@ from z3c.form.interfaces import ISelectWidget
 from z3c.form.interfaces import ISequenceWidget
 from zope.browserpage import ViewPageTemplateFile
 from zope.publisher.browser import FileUpload
+from zope.schema.interfaces import IBool
 from zope.schema.interfaces import IChoice
+from zope.schema.interfaces import ICollection
+from zope.schema.interfaces import IDict
 from zope.schema.interfaces import IList
 from zope.schema.interfaces import ITuple
 from zope.security.interfaces import Unauthorized
@@ -52,12 +56,11 @@ from cipher.background.browser.paths import NoSuchObject
 from cipher.background.browser.paths import findObject
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
-from cipher.background.browser.types import findWorkerType
-from cipher.background.browser.types import mayStart
 from cipher.background.browser.types import noteStart
 from cipher.background.browser.types import refuseFlood
 from cipher.background.i18n import _
 from cipher.background.interfaces import BackgroundError
+from cipher.background.interfaces import TooManyWaiting
 from cipher.background.interfaces import UnknownWorkerType
 
 
@@ -66,7 +69,8 @@ log = logging.getLogger(__name__)
 CONTEXT_PREFIX = 'context'
 #: The field of the form; in the address, what it is to begin with.
 CONTEXT_FIELD = 'context.path'
-CONTEXT_WIDGET = 'form.widgets.' + CONTEXT_FIELD
+WIDGETS = 'form.widgets.'
+CONTEXT_WIDGET = WIDGETS + CONTEXT_FIELD
 
 
 class StartPage(Page, Form):
@@ -121,22 +125,34 @@ class StartPage(Page, Form):
 
     def _may_start(self, path):
         try:
-            return mayStart(self.worker_type, self.registry,
-                            findObject(self.registry.getSite(), path))
+            return self.checked.mayStart(
+                self.worker_type.name,
+                findObject(self.checked.getSite(), path))
         except NoSuchObject:
             return False
 
     def _check_values(self):
         # The publisher converts what a field's name asks for; widgets expect
         # what their own fields send.
-        for value in self.request.form.values():
-            values = value if isinstance(value, (list, tuple)) else [value]
-            if not all(isinstance(one, (str, FileUpload)) for one in values):
+        for name, value in self.request.form.items():
+            is_list = isinstance(value, (list, tuple))
+            if not all(isinstance(one, (str, FileUpload))
+                       for one in (value if is_list else [value])) or (
+                           is_list and not self._takes_several(name)):
                 raise Refused(400, _('The form is not valid.'))
+
+    def _takes_several(self, name):
+        """Return whether the widget of that name expects a list, or may."""
+        schema = self.worker_type.schema
+        shown = schema.get(name.removeprefix(WIDGETS)) if schema else None
+        if shown is None:
+            return name != CONTEXT_WIDGET
+        return any(interface.providedBy(shown) for interface in (
+            ICollection, IDict, IChoice, IBool))
 
     def _get_type(self):
         name = getParameter(self.request, 'type')
-        worker_type = findWorkerType(self.registry, name)
+        worker_type = self.checked.queryWorkerType(name)
         if worker_type is None:
             raise Refused(404, _('There is no such worker type.'))
         return worker_type
@@ -199,7 +215,7 @@ class StartPage(Page, Form):
 
     def getContent(self):
         """What vocabularies are asked for: the site."""
-        return self.registry.getSite()
+        return self.checked.getSite()
 
     @property
     def action(self):
@@ -214,10 +230,15 @@ class StartPage(Page, Form):
             data, errors = self.extractData()
         except TransientError:
             raise
-        except Exception:
+        except ValueError as error:
+            # Of an invariant; z3c.form expects nothing but Invalid.
+            self.problem = cleanLine(self._hide(str(error)))
+            return
+        except Exception as error:
             # A constraint of the application that takes not any value.
-            log.info('Start of %r: the form could not be read',
-                     self.worker_type.name, exc_info=True)
+            log.info('Start of %r: the form could not be read\n%s',
+                     self.worker_type.name, self._hide(''.join(
+                         traceback.format_exception(error)).rstrip('\n')))
             self.problem = _('The form is not valid.')
             return
         if errors:
@@ -230,6 +251,8 @@ class StartPage(Page, Form):
                              'that you may see.')
         except UnknownWorkerType:
             raise Refused(404, _('There is no such worker type.'))
+        except TooManyWaiting:
+            refuseFlood()
         except BackgroundError as error:
             self.problem = cleanLine(error)
         else:
@@ -241,12 +264,11 @@ class StartPage(Page, Form):
 
     def _start(self, data):
         context = findObject(
-            self.registry.getSite(), data.pop(CONTEXT_FIELD, None))
-        refuseFlood(self.registry, self.worker_type.name)
+            self.checked.getSite(), data.pop(CONTEXT_FIELD, None))
         # What the form shows nothing of gets its default.
         given = {name: value for name, value in data.items()
                  if value is not NOT_CHANGED}
-        return self.registry.startOnce(
+        return self.checked.startOnce(
             self._shown_at(), self.worker_type.name, context, given)
 
     def _shown_at(self):
@@ -318,8 +340,21 @@ class StartPage(Page, Form):
         if inner and not hasattr(error, 'message'):
             return ' '.join(self._say_error(one) for one in inner)
         message = getattr(error, 'message', None)
-        return cleanLine(sayForeign(
-            self.say, message or _('This is not valid.')))
+        # An invariant or a constraint may quote what it refuses.
+        return cleanLine(self._hide(sayForeign(
+            self.say, message or _('This is not valid.'))))
+
+    def _hide(self, text):
+        """Return *text* without the secrets that were sent."""
+        return self.worker_type.hide(text, self._get_posted())
+
+    def _get_posted(self):
+        """Return {name of a field: all texts that were sent for it}."""
+        posted = {}
+        for key, value in self.request.form.items():
+            name = key.removeprefix(self.prefix + 'widgets.').partition('.')[0]
+            posted.setdefault(name, []).append(value)
+        return posted
 
     @property
     def form_errors(self):

@@ -14,14 +14,20 @@
 """The way to the registry and its runs, and their addresses.
 
 ``++background++`` leads from any site to its nearest registry, and a run's id
-from there to the run.
+from there to the run.  Nothing but views is published there: the guards
+see each step of a URL before it is taken, whatever namespaces the application
+has.  Paths in templates do not come by here.
 """
 from zope.component import adapter
+from zope.component import getSiteManager
 from zope.component import queryMultiAdapter
 from zope.component import queryUtility
 from zope.component.interfaces import ISite
+from zope.interface import Declaration
+from zope.interface import Interface
 from zope.interface import alsoProvides
 from zope.interface import implementer
+from zope.interface import providedBy
 from zope.interface.interfaces import ComponentLookupError
 from zope.location.interfaces import LocationError
 from zope.publisher.browser import BrowserView
@@ -29,14 +35,20 @@ from zope.publisher.interfaces import NotFound
 from zope.publisher.interfaces.browser import IBrowserPublisher
 from zope.publisher.interfaces.browser import IBrowserRequest
 from zope.security import checkPermission
+from zope.security.checker import ProxyFactory
 from zope.security.interfaces import Unauthorized
 from zope.security.proxy import removeSecurityProxy
 from zope.traversing.browser import absoluteURL
 from zope.traversing.browser.interfaces import IAbsoluteURL
+from zope.traversing.interfaces import IBeforeTraverseEvent
 from zope.traversing.interfaces import ITraversable
+from zope.traversing.namespace import nsParse
 
 from cipher.background.browser.interfaces import IBackgroundLayer
+from cipher.background.browser.interfaces import IBackgroundView
+from cipher.background.browser.interfaces import IInputView
 from cipher.background.interfaces import VIEW_WORKERS
+from cipher.background.interfaces import IVerbs
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkerRun
 
@@ -44,8 +56,19 @@ from cipher.background.interfaces import IWorkerRun
 NAME = '++background++'
 
 
+def isBrowserRequest(request):
+    """Return whether a browser, or what acts like one, has asked.
+
+    A skin makes a request of XML-RPC provide the interface of a browser's, so
+    the class decides.
+    """
+    return IBrowserRequest.implementedBy(type(removeSecurityProxy(request)))
+
+
 def markRequest(request):
-    """Put our layer onto the request."""
+    """Put our layer onto the request of a browser; raise `NotFound`."""
+    if not isBrowserRequest(request):
+        raise NotFound(None, NAME, request)
     if not IBackgroundLayer.providedBy(request):
         alsoProvides(request, IBackgroundLayer)
 
@@ -71,10 +94,81 @@ class RegistryNamespace:
     def traverse(self, name, ignored):
         """Return the nearest registry; raise `LocationError`."""
         registry = None if name else queryRegistry(self.site)
-        if registry is None:
+        if registry is None or not isBrowserRequest(self.request):
             raise LocationError(self.site, NAME + name)
         markRequest(self.request)
         return registry
+
+
+def queryView(ob, request, name):
+    """Return the view *name* of a registry or a run, or None.
+
+    It must be registered for the registry or the run: one that is for all
+    objects would publish ours in a way that we do not know.
+    """
+    lookup = getSiteManager().adapters.lookup
+    layers = providedBy(request)
+    factory = lookup((providedBy(ob), layers), Interface, name)
+    others = Declaration(*(
+        interface for interface in providedBy(ob)
+        if not interface.isOrExtends(IWorkerRegistry)
+        and not interface.isOrExtends(IWorkerRun)))
+    if (not name or factory is None
+            or factory is lookup((others, layers), Interface, name)):
+        return None
+    view = factory(ob, request)
+    # Items of menus and the views of an input are no pages.
+    if (not IBrowserPublisher.providedBy(view)
+            or IInputView.providedBy(view)):
+        return None
+    return view
+
+
+def parseStep(name):
+    """Return (namespace, name) of a step, as the publication reads it."""
+    return nsParse(name) if name[:1] in ('@', '+') else ('', name)
+
+
+@adapter(IWorkerRegistry, IBeforeTraverseEvent)
+def guardRegistry(registry, event):
+    """Subscriber: let a URL lead from a registry to views and runs only."""
+    _guard(registry, registry, event.request)
+
+
+@adapter(IWorkerRun, IBeforeTraverseEvent)
+def guardRun(run, event):
+    """Subscriber: let a URL lead from a run to views only."""
+    registry = ProxyFactory(removeSecurityProxy(run).__parent__)
+    _guard(run, registry, event.request)
+
+
+@adapter(IBackgroundView, IBeforeTraverseEvent)
+def guardView(view, event):
+    """Subscriber: let a URL lead from a view nowhere."""
+    request = event.request
+    steps = [name for name in request.getTraversalStack()
+             if name == '.' or parseStep(name)[0]]
+    if steps or not isBrowserRequest(request):
+        raise NotFound(view, ''.join(steps[-1:]), request)
+
+
+def _guard(ob, registry, request):
+    # The next step is the last one.  All are looked at, as a namespace may
+    # lead back to the same object, which is not announced again.
+    steps = request.getTraversalStack()
+    refused = [name for name in steps if name == '.' or parseStep(name)[0]
+               not in ('', 'view')]
+    if steps and not refused:
+        namespace, name = parseStep(steps[-1])
+        if namespace and queryView(ob, request, name) is None:
+            refused = steps[-1:]
+    if not isBrowserRequest(request):
+        refused.append(''.join(steps[-1:]))
+    if refused:
+        # Without the permission all addresses are answered alike.
+        if not checkPermission(VIEW_WORKERS, registry):
+            raise Unauthorized(ob, refused[-1], VIEW_WORKERS)
+        raise NotFound(ob, refused[-1], request)
 
 
 class Publisher:
@@ -86,7 +180,7 @@ class Publisher:
 
     def publishTraverse(self, request, name):
         """Return what *name* leads to; raise `NotFound`."""
-        view = queryMultiAdapter((self.context, request), name=name)
+        view = queryView(self.context, request, name)
         if view is None:
             raise NotFound(self.context, name, request)
         return view
@@ -102,13 +196,11 @@ class RegistryPublisher(Publisher):
     """Views of the registry, and its runs by id."""
 
     def publishTraverse(self, request, name):
-        view = queryMultiAdapter((self.context, request), name=name)
+        view = queryView(self.context, request, name)
         if view is not None:
             return view
-        # Who may not see runs learns of none of them whether it exists.
-        if not checkPermission(VIEW_WORKERS, self.context):
-            raise Unauthorized(self.context, name, VIEW_WORKERS)
-        run = self.context.get(name)
+        # Without the permission to see runs, all names answer alike.
+        run = IVerbs(self.context).get(name)
         if run is None:
             raise NotFound(self.context, name, request)
         return run
@@ -120,7 +212,7 @@ class RunPublisher(Publisher):
     """Views of a run."""
 
 
-@implementer(IAbsoluteURL)
+@implementer(IAbsoluteURL, IBackgroundView)
 class LocatedURL(BrowserView):
     """Base of the addresses."""
 

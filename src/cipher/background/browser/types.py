@@ -17,9 +17,7 @@ from urllib.parse import urlencode
 import transaction
 from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryUtility
-from zope.security import checkPermission
 from zope.security.interfaces import IPermission
-from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser import situation
 from cipher.background.browser.administration import AdministrationPage
@@ -27,41 +25,13 @@ from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Refused
 from cipher.background.browser.text import cleanLine
 from cipher.background.i18n import _
-from cipher.background.interfaces import PENDING
-from cipher.background.interfaces import START_WORKERS
 from cipher.background.interfaces import UnknownWorkerType
 
 
-#: So many runs of a type may wait until people start no more of it; an
-#: application may.
-WAITING_LIMIT = 10000
-
-
-def findWorkerType(registry, name):
-    """Return the declared worker type of that name that the principal may see.
-
-    None if there is none.
-    """
-    return removeSecurityProxy(registry).getWorkerTypes().get(name)
-
-
-def mayStart(worker_type, registry, context=None):
-    """Return whether the principal may start that type.
-
-    *context* is what the run is to be about; None: the site.
-    """
-    return (checkPermission(START_WORKERS, registry)
-            and checkPermission(
-                worker_type.permission,
-                registry.getSite() if context is None else context))
-
-
-def refuseFlood(registry, name):
+def refuseFlood():
     """Refuse a start by people where too many runs of that type wait."""
-    counts = removeSecurityProxy(registry).getCounts()
-    if counts.get(name, {}).get(PENDING, 0) >= WAITING_LIMIT:
-        raise Refused(429, _('Too many runs of this worker type wait already.'
-                             '  Try again later.'))
+    raise Refused(429, _('Too many runs of this worker type wait already.'
+                         '  Try again later.'))
 
 
 def noteStart(name, run_id):
@@ -75,14 +45,14 @@ class Types:
 
     def listTypes(self):
         """Return the plain data of each worker type."""
-        declared = removeSecurityProxy(self.registry.getWorkerTypes())
-        return [self._describe(status, declared.get(status.name)) for status
-                in removeSecurityProxy(self.registry.listTypes())]
+        declared = self.checked.getWorkerTypes()
+        return [self._describe(status, declared.get(status.name))
+                for status in self.checked.listTypes()]
 
     def _describe(self, status, worker_type):
         data = situation.describeType(self.presenter, status)
         data['may_start'] = (worker_type is not None
-                             and mayStart(worker_type, self.registry))
+                             and self.checked.mayStart(status.name))
         data['start_url'] = '%s/start.html?%s' % (
             self.registry_url,
             urlencode({'type': status.name}, errors='replace'))
@@ -104,6 +74,7 @@ class TypesPage(Types, AdministrationPage):
     title = _('Worker types')
     tab = 'types.html'
     verbs = ('pause', 'resume')
+    asks = 'pauseType'
     words = {
         'pause': _('Pause'),
         'about_pause': _('No run of this type begins until it is resumed.  '
@@ -117,7 +88,7 @@ class TypesPage(Types, AdministrationPage):
     def act(self, verb, name, reason):
         """Pause or resume that worker type."""
         try:
-            self.registry.pauseType(name, verb == 'pause', reason)
+            self.checked.pauseType(name, verb == 'pause', reason)
         except UnknownWorkerType:
             raise Refused(404, _('There is no such worker type.'))
 

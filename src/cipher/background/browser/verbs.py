@@ -12,12 +12,10 @@
 #
 ##############################################################################
 """What may be done to a run, and by whom."""
-from zope.security import canAccess
-
 from cipher.background.i18n import _
 
 
-#: Verb -> the method of the registry that does it.
+#: Verb -> the method of `IVerbs` that does it.
 METHODS = {
     'stop': 'requestStop',
     'retry': 'retry',
@@ -36,12 +34,15 @@ TITLES = {
 }
 
 
-def mayDo(registry, verb):
-    """Return whether the principal may do that to runs at all."""
-    return canAccess(registry, METHODS[verb])
+def mayDo(checked, verb):
+    """Return whether the principal may do that to runs at all.
+
+    *checked* is the `IVerbs`.
+    """
+    return checked.may(METHODS[verb])
 
 
-def listVerbs(registry):
+def listVerbs(checked):
     """Return [(verb, title)] of what the principal may do to runs."""
     return [(verb, title) for verb, title in TITLES.items()
-            if mayDo(registry, verb)]
+            if mayDo(checked, verb)]

@@ -60,7 +60,7 @@ def open_database(uri, home, fresh, connections):
                 '%s; leave out --fresh' % shown)
         factory = partial(FileStorage, str(path), create=True)
     if uri is None:
-        _make_folder(path.parent)
+        _make_folder(path)
     storage = _open_storage(factory, path, shown)
     settings['pool_size'] = max(settings.get('pool_size', 0), connections)
     try:
@@ -129,9 +129,16 @@ def _check_file(path, shown):
             '%s; give another' % shown)
 
 
-def _make_folder(folder):
+def _make_folder(path):
+    """Make the folder of *path* and what is there already private."""
+    folder = path.parent
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)
+        # The database and what the storage keeps beside it.
+        for file in folder.glob(path.name + '*'):
+            if file.is_file() and not file.is_symlink():
+                file.chmod(0o600)
     except OSError as error:
         raise DemoError(
             '--db: expected to make the folder %s, got "%s"; give another '

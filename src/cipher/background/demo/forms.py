@@ -23,9 +23,10 @@ from z3c.form.form import Form
 from zope.browserpage import ViewPageTemplateFile
 from zope.container.interfaces import INameChooser
 from zope.security.proxy import removeSecurityProxy
-from zope.traversing.browser import absoluteURL
 
+from cipher.background.browser.addresses import getURL
 from cipher.background.browser.page import FORM
+from cipher.background.browser.page import Refused
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
 from cipher.background.demo.documents import Document
@@ -77,6 +78,10 @@ class DocumentFormPage(DemoPage):
     template = ViewPageTemplateFile('templates/form.pt')
 
     def update(self):
+        # A widget expects the one text that its own field sends.
+        if not all(isinstance(value, str)
+                   for value in self.request.form.values()):
+            raise Refused(400, _('The form is not valid.'))
         self.form = DocumentForm(self.context, self.request)
         self.form.ignoreContext = not IDocument.providedBy(self.context)
         self.form.update()
@@ -86,7 +91,7 @@ class DocumentFormPage(DemoPage):
         if self.form.data is not None:
             title = ' '.join(cleanLine(self.form.data['title'], 200).split())
             body = cleanText(self.form.data['body'], BODY_LIMIT)
-            redirect(self, absoluteURL(
+            redirect(self, getURL(
                 self.store(title, body), self.request))
 
     def store(self, title, body):
@@ -121,7 +126,7 @@ class EditDocument(DocumentFormPage):
 
     @property
     def cancel_url(self):
-        return absoluteURL(self.context, self.request) + '/index.html'
+        return getURL(self.context, self.request) + '/index.html'
 
     def store(self, title, body):
         change(self.context, title, body)

@@ -11,17 +11,32 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The demo's own frame around all pages, those of the workers included."""
+"""What each request of the demo meets: a guard, and the frame of all pages."""
 from zope.browserpage import ViewPageTemplateFile
+from zope.browserresource.file import FileResource
+from zope.browserresource.resources import Resources
 from zope.component import queryAdapter
 from zope.component.hooks import getSite
+from zope.component.hooks import setSite
 from zope.interface import alsoProvides
+from zope.publisher.interfaces import NotFound
 from zope.publisher.interfaces.browser import IDefaultBrowserLayer
-from zope.traversing.browser import absoluteURL
+from zope.security.proxy import removeSecurityProxy
+from zope.site.interfaces import IRootFolder
 
+from cipher.background.browser.addresses import getPath
+from cipher.background.browser.addresses import getSetting
+from cipher.background.browser.addresses import getURL
 from cipher.background.browser.frame import BackgroundMacros
+from cipher.background.browser.interfaces import IBackgroundView
+from cipher.background.browser.traversing import isBrowserRequest
+from cipher.background.browser.traversing import parseStep
 from cipher.background.demo.interfaces import DOCUMENTS
+from cipher.background.demo.interfaces import IDocument
+from cipher.background.demo.interfaces import IDocuments
 from cipher.background.i18n import _
+from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.interfaces import IWorkerRun
 
 
 CSS = 'cipher-background-demo.css'
@@ -32,14 +47,47 @@ class IDemoLayer(IDefaultBrowserLayer):
     """Marks a request for the demo's pages."""
 
 
-def markRequest(site, event):
-    """Subscriber: what is asked of the site is asked of the demo.
+def guard(ob, event):
+    """Subscriber: let a URL lead to the content and to pages, and no further.
 
-    At the first object of the path, so before the layer of the workers' pages
-    comes to the request: the demo's views are found before theirs.
+    The Zope Toolkit publishes each method that a user may call, to links of
+    other sites as well.  Here nothing is published but pages: no attribute,
+    no site manager, no view that is not of the demo or of the workers.
     """
-    if not IDemoLayer.providedBy(event.request):
-        alsoProvides(event.request, IDemoLayer)
+    request = event.request
+    if IRootFolder.providedBy(ob) and isBrowserRequest(request):
+        _begin(removeSecurityProxy(ob), request)
+    steps = request.getTraversalStack()
+    refused = [name for name in steps if name == '.' or parseStep(name)[0]
+               not in getNamespaces()]
+    if (refused or not isBrowserRequest(request)
+            or not _is_published(removeSecurityProxy(ob))):
+        raise NotFound(ob, ''.join(refused[-1:]), request)
+
+
+def _begin(site, request):
+    """Let what is asked of the site be asked of the demo.
+
+    Before the layer of the workers' pages comes to the request, so the
+    demo's views are found before theirs; and before anything is refused, for
+    a refusal is a page, too.
+    """
+    setSite(site)
+    if not IDemoLayer.providedBy(request):
+        alsoProvides(request, IDemoLayer)
+
+
+def getNamespaces():
+    """Return the namespaces that a URL may have."""
+    return ('', 'view', 'background') + (
+        ('vh',) if getSetting('trusts_virtual_hosts') else ())
+
+
+def _is_published(ob):
+    return isinstance(ob, (Resources, FileResource)) or any(
+        interface.providedBy(ob) for interface in (
+            IRootFolder, IDocuments, IDocument, IWorkerRegistry, IWorkerRun,
+            IBackgroundView))
 
 
 class DemoMacros(BackgroundMacros):
@@ -55,7 +103,7 @@ class DemoMacros(BackgroundMacros):
     @property
     def main_tabs(self):
         """The tabs below the bar."""
-        site = absoluteURL(getSite(), self.request)
+        site = getURL(getSite(), self.request)
         return [
             {'title': _('Documents'),
              'url': '%s/%s/index.html' % (site, DOCUMENTS),
@@ -77,4 +125,4 @@ class DemoMacros(BackgroundMacros):
 
     def _get_resource_url(self, name):
         resource = queryAdapter(self.request, name=name)
-        return '' if resource is None else resource()
+        return '' if resource is None else getPath(resource())

@@ -19,11 +19,12 @@ from urllib.parse import urlencode
 
 from zope.browserpage import ViewPageTemplateFile
 from zope.component import getUtility
+from zope.interface import implementer
 from zope.security import checkPermission
 from zope.security.proxy import ProxyFactory
-from zope.security.proxy import removeSecurityProxy
-from zope.traversing.browser import absoluteURL
 
+from cipher.background.browser.addresses import getURL
+from cipher.background.browser.interfaces import IBackgroundView
 from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import ACTION
 from cipher.background.browser.page import Page
@@ -85,6 +86,7 @@ class DemoPage(DemoView, Page):
     """A page of the demo."""
 
 
+@implementer(IBackgroundView)
 class Front:
     """The site itself: leads to the documents."""
 
@@ -94,7 +96,7 @@ class Front:
 
     def __call__(self):
         self.request.response.redirect(
-            '%s/%s/index.html' % (absoluteURL(self.context, self.request),
+            '%s/%s/index.html' % (getURL(self.context, self.request),
                                   DOCUMENTS))
         return ''
 
@@ -155,7 +157,7 @@ class DocumentList(DemoPage):
         if document is None:
             return {'title': cleanLine(title or name), 'url': None}
         return {'title': cleanLine(document.title) or cleanLine(name),
-                'url': absoluteURL(document, self.request) + '/index.html'}
+                'url': getURL(document, self.request) + '/index.html'}
 
     def _describe_report(self, report):
         if report is None:
@@ -172,7 +174,7 @@ class DocumentList(DemoPage):
 
     def _describe(self, document):
         return dict(describe(document, self),
-                    url=absoluteURL(document, self.request))
+                    url=getURL(document, self.request))
 
 
 class DocumentRuns:
@@ -180,8 +182,8 @@ class DocumentRuns:
 
     def collectRuns(self):
         """Return the newest runs about the document, and the one at work."""
-        page = removeSecurityProxy(self.registry.listRuns(
-            contexts=(removeSecurityProxy(self.context),), limit=RUNS_SHOWN))
+        page = self.checked.listRuns(
+            contexts=(self.context,), limit=RUNS_SHOWN)
         runs = [self.presenter.describeRun(status) for status in page.items]
         at_work = [run for run in runs if not run['is_finished']]
         # The oldest of those that run, else of those that wait.
@@ -200,7 +202,7 @@ class DocumentPage(DocumentRuns, DemoPage):
         return cleanLine(self.context.title)
 
     def update(self):
-        self.url = absoluteURL(self.context, self.request)
+        self.url = getURL(self.context, self.request)
         self.data = {'document': describe(self.context, self)}
         self.is_published = self.context.wf_state == PUBLISHED
         self.rendered_html = self.context.html if self.is_published else ''
@@ -231,8 +233,8 @@ class Publish(DemoPage):
     methods = ACTION
 
     def update(self):
-        self.registry.startByPrincipal('publish', self.context)
-        redirect(self, absoluteURL(self.context, self.request))
+        self.checked.startByPrincipal('publish', self.context)
+        redirect(self, getURL(self.context, self.request))
 
 
 def describe(document, view):

@@ -36,11 +36,14 @@ from zope.processlifetime import DatabaseOpened
 from zope.processlifetime import ProcessStarting
 from zope.schema import getFieldNames
 
+from cipher.background.browser.wsgi import answerErrors
 from cipher.background.demo.database import DemoError
 from cipher.background.demo.database import open_database
+from cipher.background.demo.hosts import refuseForeignHosts
 from cipher.background.demo.settings import IImportSettings
 from cipher.background.demo.settings import ImportSettings
 from cipher.background.interfaces import IRuntimeSettings
+from cipher.background.logs import RecordFormatter
 from cipher.background.runtime import RuntimeSettings
 from cipher.background.switchboard import queryRuntime
 
@@ -54,6 +57,9 @@ WEB_THREADS = 8
 SPARE_CONNECTIONS = 6
 #: Bytes of a request; a document has fewer.
 BODY_LIMIT = 4 * 1024 * 1024
+
+#: Nothing that is made is for anybody else.
+PRIVATE = 0o077
 
 #: Exit code when a second signal ends the process at once.
 KILLED = 130
@@ -71,20 +77,21 @@ Stop it with Ctrl-C.
 '''
 WARNING = '''\
 Beware: it listens beyond this machine, and everybody knows these passwords.
+By a name other than localhost it is reached with --allow-host NAME only.
 '''
 
 
 def serve(options):
     """Serve until a signal comes; raise `DemoError` when that cannot begin.
     """
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr,
-        format='%(asctime)s %(levelname)s %(name)s: %(message)s')
+    log_to(sys.stderr)
+    # The database holds the secret of the forms.
+    os.umask(PRIVATE)
     settings = get_import_settings(options.import_base)
     signals = Signals()
     with signals.caught(), closing(bind(options.host, options.port)) as sock:
         with opened(options, settings) as db:
-            application = WSGIPublisherApplication(db)
+            application = make_application(db, options)
             notify(ProcessStarting())
             server = waitress.create_server(
                 application, sockets=[sock], threads=WEB_THREADS, ident=None,
@@ -97,6 +104,22 @@ def serve(options):
             signals.end()
             server.close()
     print('Bye.', flush=True)
+
+
+def log_to(stream):
+    """Let all loggers write to *stream*; no text can forge a record there."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(RecordFormatter(
+        '%(asctime)s %(levelname)s %(name)s: %(message)s'))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def make_application(db, options):
+    """Return what answers requests, and never raises."""
+    return answerErrors(
+        refuseForeignHosts(WSGIPublisherApplication(db),
+                           [options.host, *options.allow_host]),
+        browsers_only=True)
 
 
 @contextmanager

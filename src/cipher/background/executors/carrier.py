@@ -13,7 +13,6 @@
 ##############################################################################
 """One run, from its ticket to its end, in the calling thread."""
 import itertools
-import logging
 import threading
 from functools import partial
 from types import SimpleNamespace
@@ -35,18 +34,19 @@ from cipher.background.interfaces import RunStartedEvent
 from cipher.background.job import makeWorker
 from cipher.background.lifecycle import backOff
 from cipher.background.live import LiveRun
-from cipher.background.plaindata import readInput
+from cipher.background.logs import getLogger
+from cipher.background.logs import logError
+from cipher.background.masking import makeMasker
 from cipher.background.pool import getPool
 from cipher.background.recorders import JobRecorder
 from cipher.background.recorders import LoopRecorder
-from cipher.background.secrets import secretsOf
 from cipher.background.slots import takeSlot
 from cipher.background.transient import isTransient
 from cipher.background.worker import stateOf
 from cipher.background.workertype import queryWorkerType
 
 
-log = logging.getLogger(__name__)
+log = getLogger(__name__)
 
 
 class Carrier:
@@ -108,8 +108,7 @@ class Carrier:
             return partial(self._park, live, worker_type)
         live.worker_type = worker_type
         live.depth = run.depth
-        live.secrets = secretsOf(
-            worker_type.schema, readInput(run.input))
+        live.hideSecrets(makeMasker(worker_type.schema, run.input))
         live.must_not_rerun = worker_type.on_interrupt == FAIL
         is_claimed = (live.ticket.is_inherited or worker_type.is_loop
                       or live.must_not_rerun
@@ -133,7 +132,8 @@ class Carrier:
             worker.name = '%s, run %s' % (worker.name, live.run_id)
         except BaseException as error:
             # An exit as well: this thread is needed for other runs.
-            log.exception('Run %s: no worker could be made', live.run_id)
+            logError(log, error, live.masker,
+                     'Run %s: no worker could be made', live.run_id)
             recorder.refused(connection, error)
             return live.end
         stateOf(worker).observer = recorder
@@ -152,6 +152,9 @@ class Carrier:
                 with ZopeInteraction(*recorder.participations(
                         starter, connection)):
                     input, left_out = worker_type.fitInput(run.input, site)
+        if live.masker.names:
+            # It may have got another secret, a default.
+            live.hideSecrets(makeMasker(worker_type.schema, input))
         if left_out:
             live.log.add(
                 'Left out of the input, for the schema of %r has them no '

@@ -17,7 +17,6 @@ A message names a run and tells nothing of it: who receives it asks the
 database.  So it does not matter when it comes, how often, or whether.  This
 process keeps what it has sent among its tickets, and sends it again.
 """
-import logging
 import threading
 import time
 from collections import Counter
@@ -28,9 +27,10 @@ from kombu.exceptions import OperationalError
 from cipher.background.executors.threads import ThreadsExecutor
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RuntimeRefused
+from cipher.background.logs import getLogger
 
 
-log = logging.getLogger(__name__)
+log = getLogger(__name__)
 
 #: What the task is called in Celery.
 TASK = 'cipher.background.carryOut'

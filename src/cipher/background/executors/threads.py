@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """Runs in threads of this process: the default executor."""
-import logging
 import math
 import queue
 import threading
@@ -25,11 +24,12 @@ from cipher.background.executors.carrier import Carrier
 from cipher.background.executors.gate import Gate
 from cipher.background.interfaces import IExecutor
 from cipher.background.lifecycle import backOff
+from cipher.background.logs import getLogger
 from cipher.background.transient import isTransient
 from cipher.background.worker import stateOf
 
 
-log = logging.getLogger(__name__)
+log = getLogger(__name__)
 
 #: Seconds until a run is tried again that found no thread or no database.
 RETRY_DELAY = 5.0

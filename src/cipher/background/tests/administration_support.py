@@ -93,4 +93,4 @@ class AdministrationTests(SiteTests):
         """
         actions, key = self.registry.listActions(1000)
         self.assertIsNone(key)
-        return [tuple(action) for action in reversed(actions)]
+        return [tuple(action[:5]) for action in reversed(actions)]

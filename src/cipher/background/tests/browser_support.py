@@ -38,7 +38,9 @@ from cipher.background.tests.browser_world import SecretDocument
 
 
 HOST = 'http://localhost'
-BASE = HOST + '/++background++'
+#: Our addresses are paths: they lead to no other server.
+PATH = '/++background++'
+BASE = HOST + PATH
 TOKEN = re.compile(r'name="csrf_token"\s+value="([^"]*)"')
 
 

@@ -29,11 +29,16 @@ from zope.security.interfaces import IParticipation
 from zope.security.interfaces import IPrincipal
 from zope.security.management import endInteraction
 from zope.security.management import newInteraction
+from zope.security.management import setSecurityPolicy
+from zope.security.management import system_user
+from zope.security.proxy import removeSecurityProxy
+from zope.security.simplepolicies import ParanoidSecurityPolicy
 from zope.site.folder import rootFolder
 from zope.site.site import LocalSiteManager
 from zope.testing import cleanup
 
 from cipher.background.installation import addRegistry
+from cipher.background.reference import lineage
 from cipher.background.testing import SetClock
 
 
@@ -113,6 +118,40 @@ def login(principal_id):
     """Begin an interaction of *principal_id*, instead of any there is."""
     endInteraction()
     newInteraction(Participation(Principal(principal_id)))
+
+
+class Grants:
+    """A security policy: what was granted to somebody on an object holds
+    for what is below it.
+
+    *granted* is a set of (principal id, permission, object).
+    """
+
+    def __init__(self, test):
+        self.granted = granted = []
+
+        class Policy(ParanoidSecurityPolicy):
+
+            def checkPermission(self, permission, ob):
+                # Of whatever connection they are.
+                oids = [getattr(place, '_p_oid', None)
+                        for place in lineage(removeSecurityProxy(ob))]
+                return all(
+                    one.principal is system_user or any(
+                        (one.principal.id, permission) == grant[:2]
+                        and grant[2]._p_oid in oids for grant in granted)
+                    for one in self.participations)
+
+        test.addCleanup(setSecurityPolicy, setSecurityPolicy(Policy))
+
+    def __call__(self, principal_id, ob, *permissions):
+        """Grant *permissions* on *ob* and below."""
+        self.granted.extend(
+            (principal_id, permission, ob) for permission in permissions)
+
+    def clear(self):
+        """Take all away."""
+        self.granted.clear()
 
 
 class ComponentTests(unittest.TestCase):

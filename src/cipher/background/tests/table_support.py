@@ -11,10 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Tables of the docs that name the tests of each promise; checked by tests.
+"""Tables that name the tests of each promise; checked by tests.
 
-Bring one up to date: ``bin/python -m cipher.background.tests.table_support
-reliability.rst row``.
+They are here or in docs/.  Bring one up to date: ``bin/python -m
+cipher.background.tests.table_support reliability.rst row``.
 """
 import re
 import sys
@@ -42,7 +42,7 @@ class Table:
             'test_%s_([0-9]{2})_(?:and_([0-9]{2})_)?' % word)
         self._def = re.compile(
             r'^ +def (test_%s_[0-9]{2}_\w+)\(' % word, re.MULTILINE)
-        self.page = DOCS / page
+        self.page = HERE / page if (HERE / page).exists() else DOCS / page
         self.tests = self._find()
         self.entries = self._read(self.page)
 

@@ -121,7 +121,8 @@ class DayTests(DayTestCase):
             re.compile('stop requested .* by Administrator')).wait_for()
         self.waitForState('stopped')
         timeline = self.page.locator('.cb-timeline')
-        timeline.get_by_text('by Administrator: It seems stuck').wait_for()
+        timeline.get_by_text(
+            'by Administrator (demo.admin): It seems stuck').wait_for()
         self.assertEqual(
             ['Created', 'Began', 'Stop requested', 'Finished'],
             timeline.locator('strong').all_text_contents())
@@ -132,7 +133,8 @@ class DayTests(DayTestCase):
         self.openTab('Journal')
         row = self.row(run_id)
         self.assertEqual(
-            ['Administrator', 'stop asked for', run_id, 'It seems stuck'],
+            ['Administrator (demo.admin)', 'stop asked for', run_id,
+             'It seems stuck'],
             row.locator('td').all_inner_texts()[1:])
         row.get_by_role('link', name=run_id).click()
         self.waitForState('stopped')
@@ -167,7 +169,8 @@ class DayTests(DayTestCase):
         self.page.locator('.cb-note').filter(
             has_text='Retried as').get_by_role('link').click()
         self.page.get_by_text(
-            'Retried by Administrator: The document is there now').wait_for()
+            'Retried by Administrator (demo.admin): '
+            'The document is there now').wait_for()
         self.waitForState('failed')
 
         # What is known is put away.
@@ -181,7 +184,7 @@ class DayTests(DayTestCase):
         self.assertEqual([ids[0]], self.listIds())
         self.openTab('Journal')
         self.assertEqual(
-            ['Administrator', 'removed', ids[1], 'Known'],
+            ['Administrator (demo.admin)', 'removed', ids[1], 'Known'],
             self.row(ids[1]).locator('td').all_inner_texts()[1:])
 
     def test_a_type_is_paused_and_resumed(self):
@@ -190,7 +193,8 @@ class DayTests(DayTestCase):
         self.addCleanup(
             self.post, 'types.html', resume='1', name='flaky')
         self.row('Flaky').get_by_text(re.compile(
-            'paused by Administrator, .*: The weather service is down')
+            r'paused by Administrator \(demo.admin\), .*: '
+            'The weather service is down')
         ).wait_for()
         run_id = self.begin('flaky', chance='0')
         self.go(BASE + run_id + '/index.html')
@@ -238,7 +242,8 @@ class DayTests(DayTestCase):
         with self.page.expect_download() as download:
             self.page.get_by_role('link', name='Export as CSV').click()
         self.assertEqual('runs.csv', download.value.suggested_filename)
-        with open(download.value.path(), newline='', encoding='utf-8') as file:
+        with open(download.value.path(), newline='',
+                  encoding='utf-8-sig') as file:
             rows = list(csv.DictReader(file))
         self.assertEqual(
             [(run_id, 'failed', 'publish', 'demo.admin', 'Cancel')

@@ -16,7 +16,7 @@ import json
 
 from cipher.background.browser.api import BODY_LIMIT
 from cipher.background.browser.api import TOKEN_HEADER
-from cipher.background.tests.browser_support import BASE
+from cipher.background.tests.browser_support import PATH
 from cipher.background.tests.browser_support import BrowserTests
 
 
@@ -53,8 +53,8 @@ class TestStart(ApiTests):
         run, = self.list()
         self.assertEqual(answer.json, {
             'id': run.id, 'state': 'pending',
-            'url': '%s/%s/index.html' % (BASE, run.id),
-            'status_url': '%s/%s/index.json' % (BASE, run.id)})
+            'url': '%s/%s/index.html' % (PATH, run.id),
+            'status_url': '%s/%s/index.json' % (PATH, run.id)})
         self.assertEqual(answer.headers['Location'],
                          answer.json['status_url'])
         self.assertEqual(run.starter, 'test.admin')

@@ -21,6 +21,7 @@ from cipher.background.browser import csrf
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.tests.browser_support import BASE
+from cipher.background.tests.browser_support import PATH
 from cipher.background.tests.browser_support import BrowserTests
 
 
@@ -66,7 +67,7 @@ class TestStart(BrowserTests):
         run, = self.list()
         self.assertEqual(
             {(answer.status_int, answer.location) for answer in answers},
-            {(303, '%s/%s/index.html' % (BASE, run.id))})
+            {(303, '%s/%s/index.html' % (PATH, run.id))})
         # Another input, another person or a new form is another run.
         self.fill(shown_at=times[0], form__widgets__count='8')
         self.assertEqual(len(self.list()), 2)
@@ -93,7 +94,7 @@ class TestStart(BrowserTests):
         self.assertEqual(answer.status_int, 303)
         run, = self.list()
         self.assertEqual(answer.location,
-                         '%s/%s/index.html' % (BASE, run.id))
+                         '%s/%s/index.html' % (PATH, run.id))
         self.assertEqual(self.registry.get(run.id).input, {
             'title': 'A title', 'count': 7, 'notify': False,
             'secret': 'hush-hush', 'parts': None})
@@ -221,7 +222,7 @@ class TestStop(BrowserTests):
         stop = self.registry.getStatus(self.run_id).stop
         self.assertEqual(stop.principal, 'test.admin')
         self.assertEqual(stop.reason, 'Not needed any more')
-        self.assertIn('by Administrator: Not needed any more',
+        self.assertIn('by Administrator (test.admin): Not needed any more',
                       browser.contents)
 
     def test_line_12_who_and_why_is_in_the_transaction_note(self):

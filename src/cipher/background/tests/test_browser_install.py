@@ -12,8 +12,8 @@
 #
 ##############################################################################
 """The page on a site that leads to its registry, or offers to add one."""
-from cipher.background.tests.browser_support import BASE
 from cipher.background.tests.browser_support import HOST
+from cipher.background.tests.browser_support import PATH
 from cipher.background.tests.browser_support import BrowserTests
 
 
@@ -22,12 +22,12 @@ class TestSite(BrowserTests):
     def test_site_with_a_registry_leads_to_it(self):
         answer = self.get('/@@background.html')
         self.assertEqual(answer.status_int, 303)
-        self.assertEqual(answer.location, BASE + '/index.html')
+        self.assertEqual(answer.location, PATH + '/index.html')
 
     def test_site_below_names_the_registry_it_uses(self):
         page = self.get('/other/@@background.html')
         self.assertIn('Add a registry', page.text)
-        self.assertIn('href="%s/index.html"' % BASE, page.text)
+        self.assertIn('href="%s/index.html"' % PATH, page.text)
 
     def test_manager_adds_a_registry(self):
         browser = self.browser()
@@ -81,5 +81,5 @@ class TestAddRegistry(BrowserTests):
                            csrf_token=token)
         self.assertEqual(answer.status_int, 303)
         self.assertEqual(
-            answer.location, HOST + '/other/++background++/index.html')
+            answer.location, '/other/++background++/index.html')
         self.assertTrue(self.exists())

@@ -24,7 +24,7 @@ from cipher.background.interfaces import UNDECLARED_TYPE
 from cipher.background.interfaces import UNRESPONSIVE_RUN
 from cipher.background.status import HourStatus
 from cipher.background.status import Problem
-from cipher.background.tests.browser_support import BASE
+from cipher.background.tests.browser_support import PATH
 from cipher.background.tests.browser_support import BrowserTests
 
 
@@ -67,7 +67,7 @@ class TestOverview(BrowserTests):
             NO_RUNTIME, NO_RUNTIME, SILENT_PROCESS, UNRESPONSIVE_RUN,
             LATE_SCHEDULE, UNDECLARED_TYPE])
         for problem in problems:
-            self.assertTrue(problem['url'].startswith(BASE + '/'))
+            self.assertTrue(problem['url'].startswith(PATH + '/'))
 
     def hours(self, *filled):
         """Return 24 hours, the last of which are *filled*."""

@@ -23,7 +23,7 @@ from cipher.background.interfaces import STATES
 from cipher.background.interfaces import IWorkerType
 from cipher.background.run import RunDetails
 from cipher.background.tests.browser_support import BASE
-from cipher.background.tests.browser_support import HOST
+from cipher.background.tests.browser_support import PATH
 from cipher.background.tests.browser_support import BrowserTests
 from cipher.background.workertype import WorkerType
 
@@ -41,14 +41,14 @@ class TestOverview(BrowserTests):
 
     def test_site_below_leads_to_the_registry_above(self):
         page = self.get('/other/++background++/')
-        self.assertIn('href="%s/runs.html"' % BASE, page.text)
+        self.assertIn('href="%s/runs.html"' % PATH, page.text)
 
     def test_every_state_is_counted_and_leads_to_its_runs(self):
         self.makeRun()
         self.makeFailed()
         page = self.get('index.html')
         for state in STATES:
-            self.assertIn('%s/runs.html?state=%s' % (BASE, state), page.text)
+            self.assertIn('%s/runs.html?state=%s' % (PATH, state), page.text)
         counts = self.get('index.json').json['counts']
         self.assertEqual(counts['pending'], 1)
         self.assertEqual(counts['failed'], 1)
@@ -69,7 +69,7 @@ class TestOverview(BrowserTests):
         self.registry.stops[run.id] = ('test.editor', 1000.0, None)
         transaction.commit()
         self.assertRegex(self.get('index.html').text,
-                         r'ago by Editor, not responding')
+                         r'ago by Editor \(test.editor\), not responding')
 
     def test_waiting_runs_without_a_process_are_a_problem(self):
         self.assertEqual(self.get('index.json').json['problems'], [])
@@ -91,7 +91,7 @@ class TestOverview(BrowserTests):
                       self.get('index.html').text)
 
     def test_page_tells_the_script_where_to_ask(self):
-        self.assertIn('data-poll="%s/index.json"' % BASE,
+        self.assertIn('data-poll="%s/index.json"' % PATH,
                       self.get('index.html').text)
 
 
@@ -165,7 +165,7 @@ class TestRun(BrowserTests):
         run = self.makeRun()
         page = self.get(run.id)
         self.assertEqual(page.status_int, 200)
-        self.assertIn('data-poll="%s/%s/index.json"' % (BASE, run.id),
+        self.assertIn('data-poll="%s/%s/index.json"' % (PATH, run.id),
                       page.text)
 
     def test_failed_run_shows_error_traceback_and_log(self):
@@ -226,7 +226,7 @@ class TestRun(BrowserTests):
         run = self.makeRun(context=self.root['report'])
         data = self.get(run.id + '/index.json').json
         self.assertEqual(data['context'], {
-            'title': 'A <b>report</b>', 'url': HOST + '/report',
+            'title': 'A <b>report</b>', 'url': '/report',
             'path': 'report'})
         self.assertIn('A &lt;b&gt;report&lt;/b&gt;', self.get(run.id).text)
 
@@ -246,7 +246,7 @@ class TestRun(BrowserTests):
     def test_context_without_a_title_is_called_by_its_name(self):
         run = self.makeRun(context=self.root['other'])
         self.assertEqual(self.get(run.id + '/index.json').json['context'], {
-            'title': 'other', 'url': HOST + '/other', 'path': 'other'})
+            'title': 'other', 'url': '/other', 'path': 'other'})
 
     def test_deleted_context_is_no_error(self):
         run = self.makeRun(context=self.root['report'])

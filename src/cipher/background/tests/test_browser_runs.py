@@ -14,7 +14,9 @@
 """The list of runs: search box, filters, export, one action on many."""
 import csv
 import io
+import itertools
 import re
+import unicodedata
 from unittest import mock
 from urllib.parse import parse_qs
 from urllib.parse import quote
@@ -25,7 +27,9 @@ import transaction
 from cipher.background.browser import bulk
 from cipher.background.browser.runs import Runs
 from cipher.background.browser.runs import escapeCell
+from cipher.background.browser.runs import writeCSV
 from cipher.background.tests.browser_support import BASE
+from cipher.background.tests.browser_support import PATH
 from cipher.background.tests.browser_support import BrowserTests
 
 
@@ -121,8 +125,25 @@ class TestSearch(ListTests):
 
     def test_run_of_a_context_links_to_its_runs(self):
         run = self.makeRun(context=self.root['report'])
-        self.assertIn('%s/runs.html?context=report' % BASE,
+        self.assertIn('%s/runs.html?context=report' % PATH,
                       self.get(run.id).text)
+
+
+#: What a reader may not see, or drop, before a sign.
+SPACES = ('', ' ', '\t', '\xa0', '\u3000', '\u200b', '\u200d', '\u2060',
+          '\ufeff', '\xad', '\u202e', '\u034f', '\ufe0f', '\u3164', '\u115f',
+          '\u180e', '\U000e0020', '\0', '\x1f', '"', '""', '\u2028')
+#: With which a formula begins, somewhere in the world.
+SIGNS = tuple('=+-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b'
+              '\u207a\u207b\u207c\u208a\u208b\u208c\u2212')
+_DROPPED = re.compile('[^=+\\-@\u2212A-Za-z0-9!-~]|["]')
+
+
+def isFormula(cell):
+    """Return whether a careless spreadsheet takes *cell* for a formula."""
+    # No apostrophe is dropped: it is what says that it is a text.
+    text = _DROPPED.sub('', unicodedata.normalize('NFKC', cell))
+    return text[:1] in tuple('=+-@\u2212')
 
 
 class TestExport(ListTests):
@@ -133,7 +154,10 @@ class TestExport(ListTests):
                          'text/csv;charset=utf-8')
         self.assertEqual(answer.headers['Content-Disposition'],
                          'attachment; filename="runs.csv"')
-        return list(csv.DictReader(io.StringIO(answer.text)))
+        # A spreadsheet knows UTF-8 by the mark.
+        self.assertTrue(answer.body.startswith(b'\xef\xbb\xbf'))
+        text = answer.body.decode('utf-8-sig')
+        return list(csv.DictReader(io.StringIO(text, newline='')))
 
     def test_rows_are_the_runs_of_the_filter(self):
         self.makeRun()
@@ -154,8 +178,41 @@ class TestExport(ListTests):
     def test_line_38_cells(self):
         for value, cell in (('=1', "'=1"), ('+1', "'+1"), ('-1', "'-1"),
                             ('@x', "'@x"), (-1.5, '-1.5'), (None, ''),
-                            ('a=b', 'a=b'), ('\t=1', "' =1")):
+                            ('a=b', 'a=b'), ('\t=1', "' =1"),
+                            ('a;b', 'a;b'), ('a;=1', "a;'=1"),
+                            ('a; =1;b', "a;' =1;b"), ('-', "'-"), ('', ''),
+                            (';', ';'), ('\u200b\uff1d1', "'\u200b\uff1d1")):
             self.assertEqual(escapeCell(value), cell)
+
+    def test_line_38_and_54_no_reader_finds_a_formula(self):
+        texts = [''.join(parts) for parts in itertools.product(
+            ('', 'x', 'x;', ';', ';"', 'x;"";', 'x\t', 'x\r', 'x\n', 'x\r\n;',
+             '",', '\\";'), SPACES, SIGNS, ('1+cmd|x!A0', '1";', '"'))]
+        rows = [[escapeCell(text) for text in texts[at:at + 5]]
+                for at in range(0, len(texts), 5)]
+        text = writeCSV([['1-1', *row] for row in rows])
+        self.assertEqual(
+            [row[1:] for row in csv.reader(io.StringIO(text, newline=''))],
+            rows)
+        for reader in (
+                csv.reader(io.StringIO(text, newline='')),
+                csv.reader(io.StringIO(text, newline=''), delimiter=';'),
+                csv.reader(io.StringIO(text, newline=''), delimiter=';',
+                           quoting=csv.QUOTE_NONE),
+                csv.reader(io.StringIO(text, newline=''), delimiter='\t')):
+            cells = [cell for row in reader for cell in row]
+            self.assertGreaterEqual(len(cells), len(rows))
+            for cell in cells:
+                self.assertFalse(isFormula(cell), ascii(cell))
+
+    def test_line_54_reader_of_both_separators_finds_the_same_cells(self):
+        values = ['a;b', 'a,b', 'say "a;b"', '"', ';', ',', "it's", '', 'ä']
+        text = writeCSV([values])
+        # As a spreadsheet splits at both: not within quotes.
+        cells = re.findall('"((?:[^"]|"")*)"[,;\r]', text)
+        self.assertEqual([cell.replace('""', '"') for cell in cells], values)
+        self.assertEqual(
+            next(csv.reader(io.StringIO(text, newline=''))), values)
 
 
 class TestNumbers(ListTests):

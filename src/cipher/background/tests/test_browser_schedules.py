@@ -14,7 +14,6 @@
 """The page of the schedules."""
 import transaction
 
-from cipher.background.tests.browser_support import BASE
 from cipher.background.tests.browser_support import BrowserTests
 
 
@@ -49,7 +48,7 @@ class TestSchedules(BrowserTests):
     def test_pause_and_resume(self):
         answer = self.act('pause')
         self.assertEqual(answer.status_int, 303)
-        self.assertEqual(answer.headers['Location'], BASE + '/' + PATH)
+        self.assertEqual(answer.headers['Location'], '/++background++/' + PATH)
         self.assertTrue(self.status().is_paused)
         self.assertIn('paused', self.get(PATH).text)
         self.act('resume')
@@ -60,7 +59,7 @@ class TestSchedules(BrowserTests):
         self.assertEqual(answer.status_int, 303)
         run_id = self.status().last_run
         self.assertEqual(answer.headers['Location'],
-                         '%s/%s/index.html' % (BASE, run_id))
+                         '/++background++/%s/index.html' % run_id)
         self.assertEqual(self.registry.get(run_id).starter, 'test.admin')
         self.assertIn('/%s/index.html' % run_id, self.get(PATH).text)
 

@@ -54,7 +54,8 @@ REGISTRY_VIEWS = {
     'schedules.html': ('ViewWorkers', FORM),
     'processes.html': ('ViewWorkers', FORM),
     'processes.json': ('ViewWorkers', GET),
-    'journal.html': ('ViewWorkers', GET), 'token.json': ('ViewWorkers', GET),
+    'journal.html': ('ViewWorkers', GET),
+    'journal.json': ('ViewWorkers', GET), 'token.json': ('ViewWorkers', GET),
     'start.html': ('StartWorkers', FORM), 'start.json': ('StartWorkers', POST),
 }
 RUN_VIEWS = {

@@ -13,14 +13,22 @@
 ##############################################################################
 """The pages at work: pause, quiet, drain, retry, remove, journal, input."""
 import re
+import time
+from unittest import mock
 
 import transaction
 from zope.component import getGlobalSiteManager
 from zope.configuration import xmlconfig
+from zope.principalregistry.principalregistry import principalRegistry
+from zope.publisher.browser import TestRequest
+from zope.securitypolicy.interfaces import IPrincipalPermissionManager
 
+from cipher.background import journal
 from cipher.background.browser.interfaces import IBackgroundLayer
 from cipher.background.browser.interfaces import IInputView
+from cipher.background.browser.presentation import Presenter
 from cipher.background.browser.runpage import InputView
+from cipher.background.installation import addRegistry
 from cipher.background.interfaces import IWorkerRun
 from cipher.background.process import getDirectory
 from cipher.background.tests.browser_support import BASE
@@ -70,7 +78,8 @@ class TestTypes(VerbTests):
         self.act(browser, 'pause', 'Too busy', 'plain')
         self.assertEqual(browser.url, BASE + '/types.html')
         self.assertRegex(browser.contents,
-                         r'paused by Administrator, [^<]*: Too busy')
+                         r'paused by Administrator \(test.admin\), [^<]*: '
+                         'Too busy')
         self.assertTrue(self.status().is_paused)
         self.assertEqual(self.last(), ('pause type', 'plain', 'Too busy'))
         self.assertIn('The worker type is paused: it waits.',
@@ -113,7 +122,8 @@ class TestProcesses(VerbTests):
         self.assertIn('host:1', browser.contents)
         self.act(browser, 'quiet', 'New release', self.process)
         self.assertEqual(browser.url, BASE + '/processes.html')
-        self.assertIn('quiet; asked by Administrator', browser.contents)
+        self.assertIn('quiet; asked by Administrator (test.admin)',
+                      browser.contents)
         self.assertTrue(self.status().is_quiet)
         self.assertEqual(
             self.last(), ('quiet process', self.process, 'New release'))
@@ -124,7 +134,8 @@ class TestProcesses(VerbTests):
     def test_drain_is_for_good(self):
         browser = self.open('processes.html')
         self.act(browser, 'drain', 'Broken disk', self.process)
-        self.assertIn('drains; asked by Administrator', browser.contents)
+        self.assertIn('drains; asked by Administrator (test.admin)',
+                      browser.contents)
         self.assertTrue(self.status().is_draining)
         self.assertEqual(
             self.last(), ('drain process', self.process, 'Broken disk'))
@@ -137,11 +148,87 @@ class TestProcesses(VerbTests):
                          (self.process, 1, False))
 
 
+class TestManagerOfOneSite(VerbTests):
+    """The viewer is granted everything, but on /other alone."""
+
+    def setUp(self):
+        super().setUp()
+        self.site = self.root['other']
+        self.below = addRegistry(self.site)
+        grants = IPrincipalPermissionManager(self.site)
+        for name in 'View', 'Start', 'Stop', 'Manage':
+            grants.grantPermissionToPrincipal(
+                'cipher.background.%sWorkers' % name, 'test.viewer')
+        self.process = self.addProcess()
+        for registry in self.registry, self.below:
+            run = registry.start('plain')
+            transaction.commit()
+            self.process.live.runs[registry._p_oid, run.id] = (
+                time.time(), None, '', None)
+            self.process.live._p_changed = True
+        transaction.commit()
+        self.url = '/other/++background++/'
+
+    def test_line_51_they_drain_no_process_of_all_sites(self):
+        page = self.get(self.url + 'processes.html', 'viewer').text
+        self.assertIn('host:1', page)
+        self.assertNotIn('name="drain"', page)
+        self.assertNotIn('name="quiet"', page)
+        token = self.get(
+            self.url + 'token.json', 'viewer').json['csrf_token']
+        for verb in 'quiet', 'unquiet', 'drain':
+            answer = self.post(
+                self.url + 'processes.html', 'viewer', csrf_token=token,
+                name=self.process.id, **{verb: '1'})
+            self.assertEqual(answer.status_int, 403)
+        self.sync()
+        self.assertFalse(self.process.wish.is_draining)
+        # What is theirs they may pause.
+        answer = self.post(self.url + 'types.html', 'viewer',
+                           csrf_token=token, name='plain', pause='1')
+        self.assertEqual(answer.status_int, 303)
+
+    def test_line_51_runs_of_other_sites_are_not_counted(self):
+        process, = self.get(
+            self.url + 'processes.json', 'viewer').json['items']
+        # So far the viewer may see the runs of the root as well.
+        self.assertEqual((process['busy'], process['is_all_seen']),
+                         (2, True))
+        grants = IPrincipalPermissionManager(self.root)
+        grants.denyPermissionToPrincipal(
+            'cipher.background.ViewWorkers', 'test.viewer')
+        transaction.commit()
+        self.addCleanup(self.undo, grants)
+        process, = self.get(
+            self.url + 'processes.json', 'viewer').json['items']
+        self.assertEqual(process['busy'], 1)
+        self.assertFalse(process['is_all_seen'])
+        page = self.get(self.url + 'processes.html', 'viewer').text
+        self.assertIn('4 in all, 1 busy with runs that you may see', page)
+        self.assertNotIn('free', page)
+
+    def undo(self, grants):
+        transaction.begin()
+        grants.unsetPermissionForPrincipal(
+            'cipher.background.ViewWorkers', 'test.viewer')
+        transaction.commit()
+
+    def test_line_51_drain_by_an_administrator_is_in_their_journal(self):
+        token = self.token('processes.html')
+        self.post('processes.html', csrf_token=token, drain='1',
+                  name=self.process.id, reason='An update')
+        row, = self.get(
+            self.url + 'journal.json', 'viewer').json['items']
+        self.assertEqual((row['verb'], row['principal'], row['reason']),
+                         ('drain process', 'test.admin', 'An update'))
+
+
 class TestJournal(VerbTests):
 
     def test_pages(self):
         for n in range(120):
-            self.registry.pauseType('plain', n % 2 == 0, 'because %d.' % n)
+            run = self.registry.start('plain')
+            self.registry.requestStop(run.id, 'because %d.' % n)
         transaction.commit()
         browser = self.open('journal.html')
         seen = []
@@ -166,6 +253,94 @@ class TestJournal(VerbTests):
         browser.getLink(run_id).click()
         self.assertEqual(browser.url, '%s/%s/index.html' % (BASE, run_id))
 
+    def test_line_53_act_on_many_is_one_row_with_number_filter_and_ids(self):
+        ids = [self.makeFailed().id for _ in range(3)]
+        token = self.token('bulk.html?all=remove')
+        self.post('bulk.html', csrf_token=token, all='remove',
+                  state='failed', reason='Space')
+        page = self.get('journal.html').text
+        self.assertEqual(page.count('<time'), 1)
+        for text in ('3 runs', 'all that match: state=failed', 'Space',
+                     'Administrator (test.admin)', *ids):
+            self.assertIn(text, page)
+        row, = self.get('journal.json').json['items']
+        self.assertEqual(
+            (row['verb'], row['subject'], row['number'], row['filter'],
+             row['reason'], row['principal'], sorted(row['run_ids'])),
+            ('remove', None, 3, 'state=failed', 'Space', 'test.admin',
+             sorted(ids)))
+
+    def test_selected_runs_and_all_of_them(self):
+        ids = [self.makeRun().id for _ in range(4)]
+        token = self.token('bulk.html?all=stop')
+        self.app('admin').post(BASE + '/bulk.html', [
+            ('csrf_token', token), ('selected', 'stop'),
+            ('run', ids[0]), ('run', ids[1])])
+        self.post('bulk.html', csrf_token=token, all='stop')
+        newest, older = self.get('journal.json').json['items']
+        self.assertEqual((newest['filter'], newest['number']), ('*', 2))
+        self.assertEqual((older['filter'], older['run_ids']),
+                         (None, ids[:2]))
+        self.assertIn('selected one by one', self.get('journal.html').text)
+
+    def test_line_53_repeated_act_is_counted(self):
+        for _ in range(3):
+            self.registry.pauseType('plain', True, 'Again')
+            self.registry.pauseType('plain', False)
+        transaction.commit()
+        page = self.get('journal.html').text
+        self.assertEqual(page.count('<time'), 2)
+        self.assertEqual(page.count('3 times, the last one at'), 2)
+        self.assertEqual([row['times'] for row in self.get(
+            'journal.json').json['items']], [3, 3])
+
+    def test_json_is_the_page(self):
+        for n in range(60):
+            self.registry.requestStop(
+                self.registry.start('plain').id, 'because %d.' % n)
+        transaction.commit()
+        first = self.get('journal.json').json
+        second = self.get('journal.json?before=' + first['older']).json
+        self.assertEqual(
+            [row['reason'] for row in first['items'] + second['items']],
+            ['because %d.' % n for n in range(59, -1, -1)])
+        self.assertIsNone(second['older'])
+        self.assertEqual(self.get('journal.json?before=x').status_int, 400)
+
+    def test_line_53_people_are_named_by_title_and_id(self):
+        # Whoever is called Administrator is not taken for the one who is.
+        editor = principalRegistry.getPrincipal('test.editor')
+        patch = mock.patch.object(
+            editor, 'title', 'Administrator (test.admin)')
+        patch.start()
+        self.addCleanup(patch.stop)
+        names = 'Administrator (test.admin) (test.editor)'
+        token = self.token('start.html?type=plain', 'editor')
+        run_id = self.post(
+            'start.html?type=plain', 'editor', csrf_token=token,
+            type='plain', form__buttons__start='1').location.split('/')[-2]
+        for path in (run_id + '/index.html', 'runs.html'):
+            self.assertIn(names, self.get(path).text)
+        self.sync()
+        for name in 'stops', 'pauses':
+            getattr(self.registry, name)[
+                run_id if name == 'stops' else 'plain'] = (
+                    'test.editor', 1000.0, None)
+        process = self.addProcess()
+        process.wish.is_quiet, process.wish.asked = True, (
+            'test.editor', 1000.0, None)
+        journal.record(self.registry, 'pause type', 'plain', (
+            'test.editor', 1000.0, None))
+        transaction.commit()
+        for path in ('types.html', 'processes.html', 'journal.html',
+                     'index.html', run_id + '/index.html'):
+            self.assertIn(names, self.get(path).text, path)
+        presenter = Presenter(BASE, TestRequest())
+        self.assertEqual(presenter.getPrincipal('test.admin'),
+                         'Administrator (test.admin)')
+        self.assertEqual(presenter.getPrincipal('gone'), 'gone')
+        self.assertEqual(presenter.getPrincipal(None), '')
+
     def test_empty(self):
         self.assertIn('Nobody did anything yet.',
                       self.get('journal.html').text)
@@ -183,7 +358,7 @@ class TestRun(VerbTests):
         self.sync()
         run_id = self.registry.getStatus(failed).retried_as
         self.assertEqual(browser.url, '%s/%s/index.html' % (BASE, run_id))
-        self.assertIn('Retried by Administrator: Line is up',
+        self.assertIn('Retried by Administrator (test.admin): Line is up',
                       browser.contents)
         browser.open('%s/%s' % (BASE, failed))
         self.assertIn('Retried as', browser.contents)

@@ -211,6 +211,50 @@ class ServerTests(DemoTestCase):
         demo = self.begin('--fresh')
         self.assertIn('There are no documents yet', demo.read('/'))
 
+    def test_its_folder_is_for_its_user_alone(self):
+        folder = Path(self.folder, 'var')
+        folder.mkdir(mode=0o755)
+        old = [folder / name for name in ('demo.fs.old', 'demo.fs.index')]
+        other = folder / 'other'
+        for path in (*old, other):
+            path.write_text('')
+            path.chmod(0o644)
+        demo = self.begin()
+        demo.start('flaky', chance='0')
+        demo.end()
+        self.assertEqual(0o700, folder.stat().st_mode & 0o777)
+        found = {path.name: path.stat().st_mode & 0o777
+                 for path in folder.iterdir()}
+        # What is not of the demo is nobody's to change.
+        self.assertEqual(0o644, found.pop('other'))
+        self.assertEqual({0o600}, set(found.values()), found)
+        self.assertLess({'demo.fs', 'demo.fs.lock', 'demo.fs.old'},
+                        set(found))
+
+    def test_line_55_it_answers_to_its_own_names(self):
+        demo = self.begin('--allow-host', 'my.name')
+        for host, status in (('my.name', 200), ('localhost:1', 200),
+                             ('evil.example', 403)):
+            request = urllib.request.Request(
+                demo.url + '/++background++/index.html', headers={
+                    'Host': host, 'Authorization': 'Basic YWRtaW46YWRtaW4='})
+            try:
+                with urllib.request.urlopen(request, timeout=LIMIT) as answer:
+                    self.assertEqual(status, answer.status, host)
+            except urllib.error.HTTPError as error:
+                with error:
+                    self.assertEqual(status, error.code, host)
+                    self.assertIn(b'--allow-host', error.read())
+
+    def test_line_56_bad_path_is_one_line_of_its_log(self):
+        demo = self.begin()
+        self.assertEqual(400, demo.readStatus('/++background++/%FF'))
+        self.assertEqual(404, demo.readStatus(
+            '/++background++/++resource++cipher-background.js', user=None))
+        errors = demo.readErrors()
+        self.assertNotIn('Traceback', errors)
+        self.assertIn('UnicodeDecodeError', errors)
+
     def test_a_home_elsewhere(self):
         home = Path(self.folder, 'home')
         home.mkdir()
@@ -259,8 +303,7 @@ class ServerTests(DemoTestCase):
         self.assertEqual(0, demo.end())
 
     def countTexts(self, demo):
-        return demo.read('/documents').count(
-            'href="%s/documents/text-' % demo.url)
+        return demo.read('/documents').count('href="/documents/text-')
 
     def describeRuns(self, demo):
         """Return types and states, without the runs that follow others."""

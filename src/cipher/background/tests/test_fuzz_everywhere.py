@@ -170,7 +170,7 @@ class EverywhereTests(BrowserTests):
         patcher.start()
         self.addCleanup(patcher.stop)
         patcher = mock.patch(
-            'cipher.background.browser.types.WAITING_LIMIT', 10 ** 9)
+            'cipher.background.verbs.WAITING_LIMIT', 10 ** 9)
         patcher.start()
         self.addCleanup(patcher.stop)
         self.tokens = {}

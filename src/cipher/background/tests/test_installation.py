@@ -22,6 +22,10 @@ from zope.interface import Interface
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 from zope.location.traversing import LocationPhysicallyLocatable
+from zope.security.interfaces import NoInteraction
+from zope.security.interfaces import Unauthorized
+from zope.security.management import newInteraction
+from zope.security.management import system_user
 from zope.site.folder import Folder
 from zope.site.folder import rootFolder
 from zope.site.site import LocalSiteManager
@@ -38,8 +42,10 @@ from cipher.background.interfaces import RegistryNotFound
 from cipher.background.process import getDirectory
 from cipher.background.registry import WorkerRegistry
 from cipher.background.tests.support import Document
+from cipher.background.tests.support import Participation
 from cipher.background.tests.support import SiteTests
 from cipher.background.tests.support import declare
+from cipher.background.tests.support import login
 
 
 @implementer(ISite)
@@ -147,10 +153,23 @@ class InstallationTests(SiteTests):
         transaction.commit()
         self.assertEqual(self.listed(), [self.registry])
 
+    def test_line_47_installer_asks_for_the_permission(self):
+        site = self.addSite()
+        installer = RegistryInstaller(site)
+        with self.assertRaises(NoInteraction):
+            installer.install()
+        login('bob')   # the policy of the tests permits nobody anything
+        self.assertFalse(installer.mayInstall())
+        with self.assertRaises(Unauthorized):
+            installer.install()
+        self.assertNotIn(NAME, site.getSiteManager())
+
     def test_installer_adapts_a_site(self):
         site = self.addSite()
         installer = RegistryInstaller(site)
         verifyObject(IRegistryInstaller, installer)
+        newInteraction(Participation(system_user))
+        self.assertTrue(installer.mayInstall())
         registry = installer.install()
         self.assertIs(site.getSiteManager()[NAME], registry)
         self.assertIs(installer.install(), registry)

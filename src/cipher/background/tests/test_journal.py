@@ -14,6 +14,7 @@
 """What administrators did is kept."""
 import transaction
 from ZODB.FileStorage import FileStorage
+from ZODB.POSException import ConflictError
 from zope.interface.verify import verifyObject
 from zope.security.management import endInteraction
 
@@ -26,14 +27,17 @@ from cipher.background.tests.administration_support import AdministrationTests
 from cipher.background.tests.administration_support import another
 from cipher.background.tests.live_support import FileSiteTests
 from cipher.background.tests.live_support import declareWorker
+from cipher.background.tests.support import login
 
 
 class JournalTests(AdministrationTests):
 
     def record(self, number, subject='run-%d', reason=None):
         for index in range(number):
-            journal.record(self.registry, 'stop', subject % index,
-                           journal.askedNow(reason))
+            journal.record(
+                self.registry, 'stop',
+                subject % index if '%' in subject else subject,
+                journal.askedNow(reason))
 
     def subjects(self, *arguments):
         actions, key = self.registry.listActions(*arguments)
@@ -47,7 +51,11 @@ class JournalTests(AdministrationTests):
         (action,), key = self.registry.listActions()
         verifyObject(IAction, action)
         self.assertIsNone(key)
-        self.assertEqual(action, ('stop', 'run 0', 'admin', BEGIN, 'enough'))
+        self.assertEqual(
+            action[:5], ('stop', 'run 0', 'admin', BEGIN, 'enough'))
+        self.assertEqual((action.times, action.last_at, action.number,
+                          action.filter, action.run_ids),
+                         (1, None, 1, None, []))
         self.assertIn(action.verb, ACTIONS)
 
     def test_pages(self):
@@ -65,7 +73,11 @@ class JournalTests(AdministrationTests):
         self.record(1, 'first %d')
         self.clock.advance(-3600.0)
         self.record(1, 'second %d')
-        self.assertEqual(self.subjects()[0], ['second 0', 'first 0'])
+        for number, verb in enumerate(('remove', 'stop', 'drain process')):
+            journal.record(self.registry, verb, 'next %d' % number,
+                           journal.askedNow(None))
+        self.assertEqual(self.subjects()[0], [
+            'next 2', 'next 1', 'next 0', 'second 0', 'first 0'])
 
     def test_wrong_key_is_refused(self):
         for key in '', 'x', '-1', '1' * 19, 4, b'4', '\u0664', ('4',):
@@ -86,10 +98,151 @@ class JournalTests(AdministrationTests):
             ['last 0', 'run-%d' % (most - 1)],
             'run-%d' % (journal.SURPLUS + 1)))
 
+    def times(self):
+        """Return {(verb, subject): how many times} of what is shown."""
+        return {(action.verb, action.subject): action.times
+                for action in self.registry.listActions(5000)[0]}
+
+    def test_line_53_repeated_act_is_one_row_with_a_count(self):
+        for index in range(5000):
+            self.registry.pauseType('work', index % 2 == 0, 'flush')
+            self.clock.advance(0.5)
+        self.assertEqual(self.times(), {
+            ('pause type', 'work'): 2500, ('resume type', 'work'): 2500})
+        resumed, paused = self.registry.listActions()[0]
+        self.assertEqual((paused.at, paused.last_at),
+                         (BEGIN, BEGIN + 2499.0))
+        self.assertEqual((paused.reason, resumed.reason), ('flush', 'flush'))
+
+    def test_line_53_row_is_of_one_hour(self):
+        for number in range(4):
+            self.registry.pauseType('work')
+            self.registry.pauseType('work', False)
+            self.clock.advance(1300.0)
+        rows = [(action.verb, action.times, action.at - BEGIN)
+                for action in self.registry.listActions()[0]]
+        self.assertEqual(rows, [
+            ('resume type', 1, 3900.0), ('pause type', 1, 3900.0),
+            ('resume type', 3, 0.0), ('pause type', 3, 0.0)])
+
+    def test_line_53_another_person_or_thing_has_a_row_of_its_own(self):
+        declareWorker('other', lambda worker: None)
+        for person in 'admin', 'eve':
+            login(person)
+            for name in 'work', 'other', 'work':
+                self.registry.pauseType(name)
+                self.registry.pauseType(name, False)
+        rows = {(action.principal, action.verb, action.subject): action.times
+                for action in self.registry.listActions()[0]}
+        self.assertEqual(len(rows), 8)
+        self.assertEqual(set(rows.values()), {1, 2})
+
+    def test_line_53_no_reason_is_lost_by_another(self):
+        for reason in 'incident 5', None, 'incident 5', 'x' * 2000, 'last':
+            self.registry.pauseType('work', True, reason)
+            self.registry.pauseType('work', False)
+        paused = self.registry.listActions()[0][1]
+        self.assertEqual(paused.times, 5)
+        self.assertTrue(paused.reason.startswith('incident 5; xxx'))
+        self.assertEqual(len(paused.reason), 500)
+
+    def test_line_53_removals_and_drains_are_not_flushed(self):
+        old = self.make()
+        self.registry.remove(old.id)
+        journal.record(self.registry, 'drain process', 'host:1:x',
+                       journal.askedNow(None))
+        login('eve')
+        for days in 30, 30, 29:
+            self.clock.advance(days * 86400.0)
+            self.record(journal.LIMIT + journal.SURPLUS + 1, 'run %d-%%d'
+                        % days)
+        kept = self.times()
+        self.assertIn(('remove', old.id), kept)
+        self.assertIn(('drain process', 'host:1:x'), kept)
+
+    def test_line_53_removals_do_not_drive_each_other_out(self):
+        for index in range(3000):
+            journal.record(self.registry, 'remove', '1-%d' % index,
+                           journal.askedNow(None))
+        self.assertEqual(len(self.times()), 3000)
+
+    def test_removals_go_after_ninety_days_many_at_once(self):
+        def remove(number):
+            for index in range(number):
+                journal.record(self.registry, 'remove', '1-%d' % index,
+                               journal.askedNow(None))
+
+        remove(journal.SURPLUS - 1)
+        self.clock.advance(journal.LASTING_FOR + 1.0)
+        remove(1)
+        self.assertEqual(len(self.registry.journal.lasting), journal.SURPLUS)
+        self.clock.advance(journal.LASTING_FOR + 1.0)
+        remove(1)
+        self.assertEqual(len(self.registry.journal.lasting), 1)
+
+    def test_line_53_nobody_drives_out_what_others_did(self):
+        self.record(10, 'mine-%d')
+        self.registry.pauseType('work')
+        login('eve')
+        self.registry.pauseType('work', False, 'to be hidden')
+        self.record(5000, 'run-%d')
+        kept = self.times()
+        self.assertIn(('pause type', 'work'), kept)
+        self.assertLessEqual({('stop', 'mine-%d' % index)
+                              for index in range(10)}, set(kept))
+        # Nor another act of one's own.
+        self.assertIn(('resume type', 'work'), kept)
+        self.assertLessEqual(len(kept), journal.LIMIT + journal.SURPLUS)
+
+    def test_line_53_act_on_many_is_one_row(self):
+        ids = [self.registry.start('work').id for _ in range(661)]
+        transaction.commit()
+        done = self.registry.actOnRuns('stop', ids, 'enough', 'state=pending')
+        self.assertEqual(done, ids)
+        action, = self.registry.listActions()[0]
+        verifyObject(IAction, action)
+        self.assertEqual(
+            (action.verb, action.subject, action.principal, action.reason,
+             action.number, action.filter, action.types, action.run_ids),
+            ('stop', None, 'admin', 'enough', 661, 'state=pending',
+             ('work',), ids))
+        row, = self.registry.journal.recent.values()
+        self.assertLess(len(row[8]), 3 * 661)
+        self.assertEqual(transaction.get().description,
+                         'cipher.background: stop 661 runs by admin: enough')
+        # What was stopped is left out the second time, and has no row.
+        self.assertEqual(self.registry.actOnRuns('stop', ids), [])
+        self.assertEqual(len(self.registry.listActions()[0]), 1)
+        self.registry.actOnRuns('remove', ids[:660], 'space')
+        self.assertEqual(self.registry.listActions()[0][0].number, 660)
+        self.assertEqual(len(self.registry.journal.lasting), 1)
+        # Of one that was selected the row is as ever.
+        self.registry.actOnRuns('remove', ids[660:])
+        self.assertEqual(self.registry.listActions()[0][0].subject, ids[660])
+
+    def test_act_on_many_says_that_of_those_it_changed(self):
+        waiting, failed = self.registry.start('work'), self.make()
+        self.registry.actOnRuns(
+            'remove', ['x', '9-9', waiting.id, failed.id], None, '*')
+        action, = self.registry.listActions()[0]
+        self.assertEqual((action.number, action.run_ids), (1, [failed.id]))
+
+    def test_act_on_many_is_shown_where_all_its_types_are(self):
+        declareWorker('audit', lambda worker: None)
+        ids = [self.registry.start(name).id for name in ('work', 'audit')]
+        self.registry.actOnRuns('stop', ids, filter='*')
+        self.registry.pauseType('work')
+        declareWorker('audit', lambda worker: None,
+                      view_permission='test.Audit')
+        # The policy of these tests permits nobody anything.
+        self.assertEqual([action.verb for action
+                          in self.registry.listActions()[0]], ['pause type'])
+
     def test_plain_data_is_stored(self):
         self.record(1)
-        action, = self.registry.journal.values()
+        action, = self.registry.journal.recent.values()
         self.assertIs(type(action), tuple)
+        self.assertEqual(len(action), 5)
 
     def test_nobody(self):
         endInteraction()
@@ -143,6 +296,32 @@ class JournalTests(AdministrationTests):
             self.assertEqual(self.subjects(2)[0], ['2-0', '1-1'])
             self.clock.advance(1.0)
 
+    def test_same_act_of_two_at_a_time_is_done_again(self):
+        # Both add to one row.
+        self.record(1, 'run')
+        transaction.commit()
+        with another(self) as (manager, registry):
+            journal.record(registry, 'stop', 'run', journal.askedNow(None))
+            self.record(1, 'run')
+            transaction.commit()
+            with self.assertRaises(ConflictError):
+                manager.commit()
+            manager.abort()
+            manager.begin()
+            journal.record(registry, 'stop', 'run', journal.askedNow(None))
+            manager.commit()
+        transaction.begin()
+        self.assertEqual(self.times(), {('stop', 'run'): 3})
+
+    def test_removals_of_two_at_a_time_do_not_conflict(self):
+        with another(self) as (manager, registry):
+            journal.record(registry, 'remove', '1-1', journal.askedNow(''))
+            self.clock.advance(0.001)
+            journal.record(self.registry, 'remove', '1-2',
+                           journal.askedNow(''))
+            transaction.commit()
+            manager.commit()
+
     def test_registry_that_is_not_stored_has_no_note(self):
         site = type(self.site)()
         site.setSiteManager(type(self.site.getSiteManager())(site))
@@ -150,7 +329,7 @@ class JournalTests(AdministrationTests):
         registry = addRegistry(site)
         transaction.abort()
         registry.pauseType('work')
-        self.assertEqual(len(registry.journal), 1)
+        self.assertEqual(len(registry.journal.recent), 1)
         self.assertEqual(transaction.get().description, '')
 
 

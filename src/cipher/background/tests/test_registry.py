@@ -342,24 +342,27 @@ class PrincipalTests(RegistryCase):
             ('StopWorkers', lambda r: r.requestStop(run_id)),
             ('ManageWorkers', lambda r: r.pauseType('plain', False)),
             ('ManageWorkers', lambda r: r.pauseSchedule('s')),
-            ('ManageWorkers', lambda r: r.runSchedule('s')),
-            ('ManageWorkers', lambda r: r.quietProcess('p:1:x')),
-            ('ManageWorkers', lambda r: r.drainProcess('p:1:x')),
-            ('ManageWorkers', lambda r: r.retry(failed.id)),
+            # These two ask for that of the type as well.
+            ('ManageWorkers StartWorkers',
+             lambda r: r.runScheduleByPrincipal('s')),
+            ('ManageWorkers StartWorkers',
+             lambda r: r.retryByPrincipal(failed.id)),
             ('ManageWorkers', lambda r: r.remove(failed.id)))
         everything = {PREFIX + name for name in (
             'ViewWorkers', 'ViewDetails', 'StartWorkers', 'StopWorkers',
             'ManageWorkers')}
-        for number, (permission, call) in enumerate(calls):
-            with self.subTest(number=number, permission=permission):
+        for number, (permissions, call) in enumerate(calls):
+            needed = {PREFIX + name for name in permissions.split()}
+            with self.subTest(number=number, permissions=permissions):
                 registry = ProxyFactory(self.registry)
                 login('bob')
+                for permission in needed:
+                    self.granted.clear()
+                    self.granted.update(everything - {permission})
+                    with self.assertRaises(Unauthorized):
+                        call(registry)
                 self.granted.clear()
-                self.granted.update(everything - {PREFIX + permission})
-                with self.assertRaises(Unauthorized):
-                    call(registry)
-                self.granted.clear()
-                self.granted.add(PREFIX + permission)
+                self.granted.update(needed)
                 call(registry)
                 self.granted.update(everything)
                 endInteraction()
@@ -388,7 +391,8 @@ class PrincipalTests(RegistryCase):
             self.granted.add(PREFIX + permission + 'Workers')
         for name in ('start', 'submit', 'secret', 'lanes', 'stops', 'addRun',
                      'finish', 'checkOut', 'pauses', 'removed', 'journal',
-                     '_p_jar'):
+                     '_p_jar', 'retry', 'runSchedule', 'actOnRuns', 'permit',
+                     'quietProcess', 'drainProcess'):
             with self.subTest(name=name):
                 # ForbiddenAttribute is an AttributeError.
                 with self.assertRaises(AttributeError):

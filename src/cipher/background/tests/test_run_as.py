@@ -12,6 +12,8 @@
 #
 ##############################################################################
 """Whose permissions the work has: ``run_as``."""
+import itertools
+
 import transaction
 from zope.authentication.interfaces import IAuthentication
 from zope.authentication.interfaces import PrincipalLookupError
@@ -39,6 +41,9 @@ from cipher.background.tests.support import Principal
 from cipher.background.tests.support import SiteTests
 from cipher.background.tests.support import declare
 from cipher.background.tests.support import login
+
+
+PREFIX = 'cipher.background.'
 
 
 @implementer(IAuthentication)
@@ -176,7 +181,7 @@ class RunAsTests(SiteTests):
 
 
 class SystemDirectiveTests(SiteTests):
-    """``run_as="system"`` gives power: not to whoever may start workers."""
+    """``run_as`` gives power: not to whoever may start workers."""
 
     def declare(self, attributes):
         declare(SECURITY + (
@@ -185,26 +190,32 @@ class SystemDirectiveTests(SiteTests):
             % (__name__, attributes)))
         return getUtility(IWorkerType, 'work')
 
-    def test_line_10_it_needs_a_permission_of_its_own(self):
-        for more in '', 'permission="cipher.background.StartWorkers"':
-            with self.subTest(more):
+    def test_line_10_and_52_it_needs_a_permission_of_its_own(self):
+        for run_as, name in itertools.product(
+                ('system', 'robot'), ('', 'StartWorkers', 'ViewWorkers',
+                                      'ViewDetails', 'StopWorkers')):
+            with self.subTest(run_as=run_as, name=name):
                 with self.assertRaises(ConfigurationError) as caught:
-                    self.declare('run_as="system" ' + more)
+                    self.declare('run_as="%s" %s' % (
+                        run_as, name and 'permission="cipher.background.%s"'
+                        % name))
                 self.assertIn(
                     "worker 'work': expected a permission of its own for "
-                    'run_as="system"', str(caught.exception))
+                    'run_as="%s", got %r' % (
+                        run_as, PREFIX + (name or 'StartWorkers')),
+                    str(caught.exception))
                 self.assertRegex(str(caught.exception),
                                  r'File "<string>", line \d+')
 
     def test_with_one_it_is_taken(self):
-        worker_type = self.declare(
-            'run_as="system" permission="test.Purge"')
-        self.assertEqual((worker_type.run_as, worker_type.permission),
-                         ('system', 'test.Purge'))
+        for run_as in 'system', 'robot':
+            worker_type = self.declare(
+                'run_as="%s" permission="test.Purge"' % run_as)
+            self.assertEqual((worker_type.run_as, worker_type.permission),
+                             (run_as, 'test.Purge'))
 
-    def test_starter_and_ids_need_none(self):
+    def test_starter_needs_none(self):
         self.assertEqual(self.declare('').run_as, 'starter')
-        self.assertEqual(self.declare('run_as="robot"').run_as, 'robot')
 
 
 def purge(worker):

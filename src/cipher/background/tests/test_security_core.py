@@ -26,12 +26,12 @@ from zope.security.management import queryInteraction
 
 import cipher.background
 from cipher.background import runlog
+from cipher.background import verbs
 from cipher.background.browser import api
 from cipher.background.browser import bulk
 from cipher.background.browser import query
 from cipher.background.browser import runpage
 from cipher.background.browser import runs
-from cipher.background.browser import types
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.tests.browser_support import BASE
 from cipher.background.tests.browser_support import BrowserTests
@@ -69,7 +69,7 @@ class TestSources(unittest.TestCase):
         self.assertEqual(found, [
             ('contextmanagers.py', 'newInteraction(*self._participations)'),
             ('environment.py',
-             'newInteraction(Participation(_resolve(run, run.starter)))')])
+             'newInteraction(*_people(run))')])
 
     def test_line_39_nothing_imports_or_evaluates_what_a_form_says(self):
         for path, source in sources():
@@ -155,7 +155,7 @@ class TestLimits(BrowserTests):
     def test_line_36_too_many_waiting_runs_refuse_another_start(self):
         self.makeRun()
         self.makeRun('odd/name & co')
-        with mock.patch.object(types, 'WAITING_LIMIT', 2):
+        with mock.patch.object(verbs, 'WAITING_LIMIT', 2):
             self.assertEqual(self.start().status_int, 303)
             for answer in self.start(), self.startByJSON():
                 self.assertEqual(answer.status_int, 429)

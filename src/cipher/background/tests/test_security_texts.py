@@ -30,6 +30,7 @@ from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import STATES
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import IWorkerType
+from cipher.background.journal import Action
 from cipher.background.process import ProcessRecord
 from cipher.background.process import getDirectory
 from cipher.background.run import RunDetails
@@ -78,9 +79,12 @@ class PayloadTests(BrowserTests):
             PAYLOAD, input={PAYLOAD: PAYLOAD}, starter=PAYLOAD)
         about = self.registry.start('plain', self.root['payload'])
         result = self.makeFailed(result={PAYLOAD: [PAYLOAD]})
-        self.registry.journal[1] = (
-            'pause type', PAYLOAD, PAYLOAD, 1000.0, PAYLOAD)
-        self.registry.journal[2] = (PAYLOAD, PAYLOAD, None, 1000.0, None)
+        rows = self.registry.journal.recent
+        rows[1] = 'pause type', PAYLOAD, PAYLOAD, 1000.0, PAYLOAD
+        rows[2] = PAYLOAD, PAYLOAD, None, 1000.0, None
+        rows[3] = Action(
+            PAYLOAD, None, PAYLOAD, 1000.0, PAYLOAD, (PAYLOAD,), 2, 1000.0,
+            number=2, filter=PAYLOAD).toRow()
         self.registry.pauses[PAYLOAD] = PAYLOAD, 1000.0, PAYLOAD
         self.registry.pauseSchedule(PAYLOAD)
         self.registry.schedules[PAYLOAD].paused = PAYLOAD, 1000.0, PAYLOAD
@@ -254,7 +258,7 @@ class TestOtherForms(PayloadTests):
         for n, sign in enumerate('=+-@'):
             self.makeFailed((sign + 'cmd()', ' ' + sign + '1'),
                             title=sign + PAYLOAD)
-        text = self.get('runs.csv').body.decode('utf-8')
+        text = self.get('runs.csv').body.decode('utf-8-sig')
         self.clean(text.replace('\r\n', ''))
         rows = list(csv.reader(io.StringIO(text)))
         self.assertEqual(len(rows), 1 + len(self.runs) + 4)

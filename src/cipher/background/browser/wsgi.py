@@ -1,0 +1,221 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""A WSGI application that answers what the publisher cannot.
+
+zope.publisher raises, and leaves a traceback and a bare page to the server,
+where a request cannot even be read and where an error occurs while an error
+is handled.  `answerErrors` gives a page of ours and one line of the log.
+"""
+import logging
+import re
+from html import escape
+from io import BytesIO
+from traceback import extract_tb
+
+from zope.i18n.interfaces import IUserPreferredCharsets
+from zope.publisher.browser import BrowserRequest
+
+from cipher.background.browser.formatting import SOURCE
+from cipher.background.browser.formatting import Formatter
+from cipher.background.browser.frame import POLICY
+from cipher.background.browser.jsonview import JSON_TYPE
+from cipher.background.browser.jsonview import dumpJSON
+from cipher.background.browser.page import FORM
+from cipher.background.browser.page import HEADERS
+from cipher.background.browser.text import cleanLine
+from cipher.background.browser.text import encode
+from cipher.background.browser.traversing import NAME
+from cipher.background.i18n import _
+
+
+logger = logging.getLogger('cipher.background.web')
+
+#: Bytes.  A longer body is not read before the publisher does.
+FORM_LIMIT = 1024 * 1024
+
+_FORMS = ('application/x-www-form-urlencoded', 'multipart/')
+_HOST = re.compile(r"(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])"
+                   r'(?::[0-9]{0,5})?', re.ASCII)
+_LENGTH = re.compile('[0-9]{0,18}', re.ASCII)
+_REASONS = {400: 'Bad Request', 403: 'Forbidden', 405: 'Method Not Allowed',
+            415: 'Unsupported Media Type', 500: 'Internal Server Error'}
+
+_PAGE = '''\
+<!DOCTYPE html>
+<html lang="%(language)s">
+<head><meta charset="utf-8"><title>%(title)s</title></head>
+<body><h1>%(title)s</h1><p>%(explanation)s</p></body>
+</html>
+'''
+
+
+class BadRequest(Exception):
+    """A request that cannot be understood; says why, for the log."""
+
+    def __init__(self, message, status=400):
+        super().__init__(message)
+        self.status = status
+
+
+def answerErrors(application, browsers_only=False):
+    """Return *application* so that it never raises.
+
+    A request that cannot be read is answered with 400, an error that the
+    publisher raises with 500.  What is below ``++background++`` is for
+    browsers alone and carries our security headers, whoever answers;
+    *browsers_only* says that the whole application is for browsers.  Errors
+    are raised as ever where ``wsgi.handleErrors`` of the environment says so.
+    """
+    def answer(environ, start_response):
+        is_ours = NAME in environ.get('PATH_INFO', '').split('/')
+        if is_ours:
+            start_response = _add_headers(start_response)
+        try:
+            try:
+                if is_ours or browsers_only:
+                    _check_method(environ)
+                _check(environ)
+            except Exception as error:
+                return _refuse(environ, start_response, error)
+            return application(environ, start_response)
+        except Exception as error:
+            if environ.get('wsgi.handleErrors') is False:
+                raise
+            _log(logging.ERROR, environ, error)
+            return makePage(
+                environ, start_response, 500, _('Something went wrong'),
+                _('The server could not do this.  The error is in its log; '
+                  'nothing was changed.'))
+
+    return answer
+
+
+def makePage(environ, start_response, status, title, explanation,
+             headers=()):
+    """Answer with a page, or JSON, that needs no publisher."""
+    say, language = _get_words(environ)
+    if environ.get('PATH_INFO', '').endswith('.json'):
+        kind = JSON_TYPE
+        body = dumpJSON({'status': status, 'error': say(title)})
+    else:
+        kind = 'text/html;charset=utf-8'
+        body = _PAGE % {
+            'language': language,
+            'title': escape(say(title)),
+            'explanation': escape(say(explanation))}
+    body = encode(body)
+    start_response('%d %s' % (status, _REASONS[status]), [
+        ('Content-Type', kind), ('Content-Length', str(len(body))),
+        ('Content-Security-Policy', POLICY), *HEADERS, *headers])
+    return [b'' if environ.get('REQUEST_METHOD') == 'HEAD' else body]
+
+
+def _get_words(environ):
+    """Return what says a message, and its language."""
+    # Of the request only what says the language, or nothing of it.
+    try:
+        formatter = Formatter(BrowserRequest(BytesIO(), {
+            'HTTP_ACCEPT_LANGUAGE': environ.get('HTTP_ACCEPT_LANGUAGE', '')}))
+        return formatter.say, formatter.language
+    except Exception:
+        return str, SOURCE
+
+
+def _refuse(environ, start_response, error):
+    _log(logging.WARNING, environ, error)
+    status = getattr(error, 'status', 400)
+    return makePage(
+        environ, start_response, status, _('Bad request'),
+        _('The server does not understand this request.  Nothing was '
+          'changed.'), [('Allow', ', '.join(FORM))] * (status == 405))
+
+
+def _check_method(environ):
+    """Raise `BadRequest` where no browser would have asked like that."""
+    if environ.get('REQUEST_METHOD', 'GET').upper() not in FORM:
+        raise BadRequest('expected one of the methods of browsers', 405)
+    # What zope.app.publication takes for XML-RPC, or for SOAP.
+    kind = environ.get('CONTENT_TYPE', '').partition(';')[0].strip()
+    if kind == 'text/xml' and environ.get('REQUEST_METHOD') == 'POST':
+        raise BadRequest('expected a form or JSON, got XML', 415)
+
+
+def _check(environ):
+    """Raise an error where the publisher would not survive the request."""
+    if not _HOST.fullmatch(environ.get('HTTP_HOST', '')):
+        raise BadRequest('expected the name of a host')
+    for name in 'CONTENT_LENGTH', 'HTTP_CONTENT_LENGTH':
+        if not _LENGTH.fullmatch(environ.get(name) or ''):
+            raise BadRequest('expected a number of bytes')
+    # A request of its own reads the path, the cookies and the form.
+    request = BrowserRequest(BytesIO(_read_form(environ)), dict(environ))
+    try:
+        for charset in IUserPreferredCharsets(request).getPreferredCharsets():
+            b'x'.decode(charset if charset != '*' else 'utf-8')
+    except LookupError:
+        # Nobody needs it, as our pages are in UTF-8.
+        del environ['HTTP_ACCEPT_CHARSET']
+        request = BrowserRequest(BytesIO(_read_form(environ)), dict(environ))
+    if _is_form(environ):
+        request.processInputs()
+    # What a field ":method" names is a step of the path.
+    if any(not isinstance(step, str) for step in request._path_suffix or ()):
+        raise BadRequest('expected a step of a path')
+    request._authUserPW()
+
+
+def _is_form(environ):
+    """Return whether the query or the body is read for a form."""
+    if environ.get('REQUEST_METHOD', 'GET').upper() in ('GET', 'HEAD'):
+        return True
+    length = environ.get('CONTENT_LENGTH')
+    return (environ.get('CONTENT_TYPE', '').lower().startswith(_FORMS)
+            and bool(length) and int(length) <= FORM_LIMIT)
+
+
+def _read_form(environ):
+    """Return the body of a form; it is there to be read again."""
+    if environ.get('REQUEST_METHOD', 'GET').upper() in ('GET', 'HEAD') or (
+            not _is_form(environ)):
+        return b''
+    body = environ['wsgi.input'].read(int(environ['CONTENT_LENGTH']))
+    environ['wsgi.input'] = BytesIO(body)
+    return body
+
+
+def _add_headers(start_response):
+    """Return a *start_response* that adds our headers where they lack."""
+    def start(status, headers, *exc_info):
+        given = {name.lower() for name, _value in headers}
+        wanted = (('Content-Security-Policy', POLICY), *HEADERS)
+        return start_response(status, headers + [
+            (name, value) for name, value in wanted
+            if name.lower() not in given], *exc_info)
+
+    return start
+
+
+def _log(level, environ, error):
+    """Write one line: the request, the error, and where it was raised.
+
+    Not the text of an error that others raise about a form: it may quote it.
+    """
+    place = extract_tb(error.__traceback__)[-1]
+    has_text = level == logging.ERROR or isinstance(error, BadRequest)
+    logger.log(level, '%s %s: %s%s (%s, line %d)',
+               cleanLine(environ.get('REQUEST_METHOD'), 20),
+               cleanLine(environ.get('PATH_INFO'), 200),
+               type(error).__name__,
+               ': ' + cleanLine(error, 200) if has_text else '',
+               place.filename.rpartition('/')[2], place.lineno)

@@ -1,0 +1,72 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The demo answers to its own names only.
+
+Its passwords are known.  A page of another site could let a name of that site
+lead to this machine, and would be of the same origin as the demo then.
+"""
+import logging
+from ipaddress import ip_address
+
+from cipher.background.browser.text import cleanLine
+from cipher.background.browser.wsgi import makePage
+from cipher.background.i18n import _
+
+
+logger = logging.getLogger(__name__)
+
+
+def refuseForeignHosts(application, names):
+    """Return *application* so that it is reached by *names* only.
+
+    An address, and localhost, are always good: nobody else can let them lead
+    elsewhere.
+    """
+    allowed = {_clean(name) for name in names} | {'localhost', ''}
+
+    def answer(environ, start_response):
+        name = _get_name(environ.get('HTTP_HOST', ''))
+        if (name in allowed or name.endswith('.localhost')
+                or _is_address(name)):
+            return application(environ, start_response)
+        logger.warning(
+            'refused a request for the host %s: if that is this machine, '
+            'start the demo with --allow-host', cleanLine(name, 80))
+        return makePage(
+            environ, start_response, 403, _('Not by this name'),
+            _('The demo does not answer to this name of a host, as another '
+              'site may have made it up.  Use its address, or start it with '
+              '--allow-host and the name.'))
+
+    return answer
+
+
+def _get_name(host):
+    """Return the name, or the address, of a header Host."""
+    host = host.strip()
+    if host.startswith('['):
+        return host[1:].partition(']')[0]
+    return _clean(host.partition(':')[0])
+
+
+def _clean(name):
+    return name.strip().lower().rstrip('.')
+
+
+def _is_address(name):
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
