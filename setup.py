@@ -13,6 +13,7 @@
 ##############################################################################
 """Setup for package cipher.background
 """
+import re
 from pathlib import Path
 
 from setuptools import find_namespace_packages
@@ -21,147 +22,201 @@ from setuptools import setup
 
 HERE = Path(__file__).resolve().parent
 
+# Address of the project's home, without a slash at its end.  While it is not
+# known, the metadata name no address, and the long description leaves the
+# pictures out: an index shows only those with a whole address.
+HOME = ''
+
+# The lower bounds are tried by "python3 .ci/wheels.py --lowest".
 CORE = [
-    'BTrees',
-    'ZODB',
-    'cronsim',
-    'persistent',
-    'transaction',
-    'tzdata',
-    'zope.authentication',
-    'zope.component',
-    'zope.configuration',
-    'zope.container',
-    'zope.event',
-    'zope.i18nmessageid',
-    'zope.interface',
-    'zope.lifecycleevent',
-    'zope.processlifetime',
-    'zope.schema',
-    'zope.security',
-    'zope.site',
+    'BTrees >= 5.0',
+    'ZODB >= 5.8',
+    'cronsim >= 2.5',
+    'persistent >= 5.0',
+    'transaction >= 3.1',
+    'tzdata >= 2023.3',
+    'zope.authentication >= 5.0',
+    'zope.component >= 5.1',
+    'zope.configuration >= 5.0',
+    'zope.container >= 5.1',
+    'zope.event >= 5.0',
+    'zope.i18nmessageid >= 6.0',
+    'zope.interface >= 6.0',
+    'zope.lifecycleevent >= 5.0',
+    'zope.processlifetime >= 3.0',
+    'zope.schema >= 7.0',
+    'zope.security >= 6.0',
+    'zope.site >= 5.0',
 ]
 
 # The pages and forms, inside an application that has a publisher.
 UI = [
-    'z3c.form',
-    'zope.browsermenu',
-    'zope.browserpage',
-    'zope.browserresource',
-    'zope.i18n',
-    'zope.ptresource',
-    'zope.publisher',
-    'zope.traversing',
+    'z3c.form >= 5.0',
+    'zope.browser >= 3.0',
+    'zope.browsermenu >= 5.0',
+    'zope.browserpage >= 5.0',
+    'zope.browserresource >= 5.0',
+    'zope.error >= 5.0',
+    'zope.i18n >= 5.0',
+    'zope.location >= 5.0',
+    'zope.publisher >= 7.2',
+    'zope.traversing >= 5.0',
 ]
 
-# A whole WSGI application around them.
-DEMO = UI + [
-    'docutils',
-    'waitress',
-    'zodburi',
-    'zope.app.appsetup',
-    'zope.app.publication',
-    'zope.app.wsgi',
-    'zope.error',
-    'zope.login',
-    'zope.password',
-    'zope.pluggableauth',
-    'zope.principalregistry',
-    'zope.securitypolicy',
-    'zope.session',
+# What host.zcml includes beside that: the publisher of an application that
+# has none yet, its users and its security policy; and a server.
+HOST = UI + [
+    'waitress >= 3.0',
+    'zope.annotation >= 5.0',
+    'zope.app.appsetup >= 5.0',
+    'zope.app.publication >= 5.0',
+    'zope.app.wsgi >= 5.0',
+    'zope.login >= 3.0',
+    'zope.password >= 5.0',
+    'zope.principalregistry >= 5.0',
+    'zope.securitypolicy >= 5.0',
+    'zope.session >= 5.0',
+]
+
+# The demo is such an application.
+DEMO = HOST + [
+    'docutils >= 0.20',
+    'zc.lockfile >= 3.0',
+    'zodburi >= 3.0',
 ]
 
 # Jobs in processes of Celery, told by messages.
 CELERY = [
-    'celery',
+    'celery >= 5.7',
+    'kombu >= 5.7',
 ]
 
 TEST = DEMO + CELERY + [
-    'Babel',
-    'RelStorage',
-    'ZEO',
-    'axe-playwright-python',
-    'coverage',
-    'flake8',
-    'hypothesis',
-    'import-linter',
-    'isort',
-    'playwright',
-    'psycopg2-binary',
-    'redis',
-    'zope.app.container',
-    'zope.app.rotterdam',
-    'zope.app.wsgi[testlayer]',
-    'zope.copypastemove',
-    'zope.dublincore',
-    'zope.principalannotation',
-    'zope.sendmail',
-    'zope.testbrowser',
-    'zope.testing',
-    'zope.testrunner',
+    'Babel >= 2.12',
+    'RelStorage >= 4.0',
+    'WebOb >= 1.8.7',
+    'WebTest >= 3.0',
+    'ZEO >= 6.0',
+    'axe-playwright-python >= 0.1.4',
+    'coverage >= 7.0',
+    'flake8 >= 6.0',
+    'hypothesis >= 6.100',
+    'import-linter >= 2.15',
+    'isort >= 5.12',
+    'playwright >= 1.65',
+    'psycopg2-binary >= 2.9.9',
+    'redis >= 8.1',
+    'zope.app.basicskin >= 5.0',
+    'zope.app.container >= 5.0',
+    'zope.app.pagetemplate >= 5.0',
+    'zope.app.rotterdam >= 5.0',
+    'zope.app.wsgi[testlayer] >= 5.0',
+    'zope.copypastemove >= 5.0',
+    'zope.dublincore >= 5.0',
+    'zope.pagetemplate >= 5.0',
+    'zope.principalannotation >= 5.0',
+    'zope.sendmail >= 6.0',
+    'zope.tal >= 5.0',
+    'zope.testbrowser >= 6.0',
+    'zope.testing >= 5.0',
+    'zope.testrunner >= 6.0',
 ]
 
 DOCS = [
-    'Pygments',
-    'docutils',
+    'Pygments >= 2.15',
+    'docutils >= 0.20',
 ]
+
+
+# A picture of the README, with its options.
+_PICTURE = re.compile(
+    r'^\.\. image:: (?P<path>docs/.*)\n(?:   .*\n)*\n?', re.MULTILINE)
 
 
 def read(*names):
     return HERE.joinpath(*names).read_text(encoding='utf-8')
 
 
-setup(
-    name='cipher.background',
-    version='3.0.0.dev0',
-    description='Background work for applications that use the ZODB',
-    long_description=read('README.rst') + '\n\n' + read('CHANGES.rst'),
-    long_description_content_type='text/x-rst',
-    author='Zope Foundation and Contributors',
-    author_email='zope-dev@zope.dev',
-    license='ZPL-2.1',
-    license_files=['LICENSE', 'COPYRIGHT.txt'],
-    keywords='zope zodb background worker thread job queue',
-    classifiers=[
-        'Development Status :: 3 - Alpha',
-        'Environment :: Web Environment',
-        'Framework :: Zope :: 3',
-        'Framework :: ZODB',
-        'Intended Audience :: Developers',
-        'Intended Audience :: System Administrators',
-        'Natural Language :: English',
-        'Operating System :: POSIX',
-        'Programming Language :: Python',
-        'Programming Language :: Python :: 3',
-        'Programming Language :: Python :: 3.10',
-        'Programming Language :: Python :: 3.11',
-        'Programming Language :: Python :: 3.12',
-        'Programming Language :: Python :: 3.13',
-        'Programming Language :: Python :: Implementation :: CPython',
-        'Topic :: Internet :: WWW/HTTP',
-    ],
-    python_requires='>=3.10',
-    package_dir={'': 'src'},
-    packages=find_namespace_packages(
-        where='src', include=['cipher.background*']),
-    package_data={
-        '': [
-            '*.css', '*.js', '*.mo', '*.png', '*.po', '*.pot', '*.pt',
-            '*.rst', '*.svg', '*.txt', '*.zcml',
+def describe(home):
+    """Return the long description, with pictures from *home* if there is one.
+    """
+    def show(picture):
+        return picture[0].replace(
+            picture['path'], '%s/raw/HEAD/%s' % (home, picture['path'])
+        ) if home else ''
+
+    text = read('README.rst') + '\n\n' + read('CHANGES.rst')
+    return _PICTURE.sub(show, text)
+
+
+def list_addresses(home):
+    """Return the addresses that the metadata name, by their labels."""
+    return {
+        'Source': home,
+        'Issues': home + '/issues',
+        'Changes': home + '/blob/HEAD/CHANGES.rst',
+    } if home else {}
+
+
+def main():
+    setup(
+        name='cipher.background',
+        version='3.0.0.dev0',
+        description='Background work for applications that use the ZODB',
+        long_description=describe(HOME),
+        long_description_content_type='text/x-rst',
+        author='Zope Foundation and Contributors',
+        author_email='zope-dev@zope.dev',
+        url=HOME,
+        project_urls=list_addresses(HOME),
+        license_expression='ZPL-2.1',
+        license_files=['LICENSE', 'COPYRIGHT.txt'],
+        keywords='zope zodb background worker thread job queue',
+        classifiers=[
+            'Development Status :: 3 - Alpha',
+            'Environment :: Web Environment',
+            'Framework :: Zope :: 3',
+            'Framework :: ZODB',
+            'Intended Audience :: Developers',
+            'Intended Audience :: System Administrators',
+            'Natural Language :: English',
+            'Operating System :: POSIX',
+            'Programming Language :: Python',
+            'Programming Language :: Python :: 3',
+            'Programming Language :: Python :: 3.10',
+            'Programming Language :: Python :: 3.11',
+            'Programming Language :: Python :: 3.12',
+            'Programming Language :: Python :: 3.13',
+            'Programming Language :: Python :: Implementation :: CPython',
+            'Topic :: Internet :: WWW/HTTP',
         ],
-    },
-    install_requires=CORE,
-    extras_require={
-        'celery': CELERY,
-        'ui': UI,
-        'demo': DEMO,
-        'docs': DOCS,
-        'test': TEST,
-    },
-    entry_points={
-        'console_scripts': [
-            'cipher-background = cipher.background.cli:main',
-        ],
-    },
-    zip_safe=False,
-)
+        python_requires='>=3.10',
+        package_dir={'': 'src'},
+        packages=find_namespace_packages(
+            where='src', include=['cipher.background*']),
+        package_data={
+            '': [
+                '*.css', '*.js', '*.mo', '*.png', '*.po', '*.pot', '*.pt',
+                '*.rst', '*.svg', '*.txt', '*.zcml',
+            ],
+        },
+        install_requires=CORE,
+        extras_require={
+            'celery': CELERY,
+            'host': HOST,
+            'ui': UI,
+            'demo': DEMO,
+            'docs': DOCS,
+            'test': TEST,
+        },
+        entry_points={
+            'console_scripts': [
+                'cipher-background = cipher.background.cli:main',
+            ],
+        },
+        zip_safe=False,
+    )
+
+
+if __name__ == '__main__':
+    main()

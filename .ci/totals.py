@@ -11,11 +11,12 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Sum up a log of zope.testrunner as "N passed, N failed, N skipped".
+"""Sum up logs of tests as "N passed, N failed, N skipped".
 
-usage: python3 totals.py LOG
+usage: python3 totals.py LOG ...
 
-Exit with 1 when a test failed, when none ran, or when the log has no totals.
+A log is one of zope.testrunner, or has such a line itself.  Exit with 1 when a
+test failed, when a log has none that passed, or has no totals.
 """
 import re
 import sys
@@ -27,6 +28,9 @@ TOTALS = re.compile(
     r'^(?:Total:|  Ran) (?P<tests>\d+) tests(?:,| with) '
     r'(?P<failures>\d+) failures, (?P<errors>\d+) errors'
     r'(?:,| and) (?P<skipped>\d+) skipped', re.MULTILINE)
+# What others say at their end.
+PLAIN = re.compile(
+    r'^(\d+) passed, (\d+) failed, (\d+) skipped$', re.MULTILINE)
 COLOR = re.compile(r'\x1b\[[0-9;]*m')
 
 # Modules that could not be imported: errors, but not among the tests.
@@ -39,7 +43,8 @@ def parse(log):
     log = COLOR.sub('', log)
     matches = list(TOTALS.finditer(log))
     if not matches:
-        return None
+        plain = PLAIN.findall(log)
+        return tuple(map(int, plain[-1])) if plain else None
     last = matches[-1]
     tests, failures, errors, skipped = map(
         int, last.group('tests', 'failures', 'errors', 'skipped'))
@@ -50,16 +55,21 @@ def parse(log):
     return max(passed, 0), failed, skipped
 
 
-def main(path):
-    with open(path, encoding='utf-8', errors='replace') as file:
-        numbers = parse(file.read())
-    if numbers is None:
-        print('totals: expected the totals of a test run in the log, '
-              'got none; look at its end', file=sys.stderr)
-        return 1
-    print('%d passed, %d failed, %d skipped' % numbers)
-    passed, failed, skipped = numbers
-    return 1 if failed or not passed else 0
+def main(*paths):
+    sums, code = [0, 0, 0], 0
+    for path in paths:
+        with open(path, encoding='utf-8', errors='replace') as file:
+            numbers = parse(file.read())
+        if numbers is None:
+            print('totals: expected the totals of a test run in the log %s, '
+                  'got none; look at its end' % path, file=sys.stderr)
+            # Nobody knows what would have passed.
+            numbers = 0, 1, 0
+        if numbers[1] or not numbers[0]:
+            code = 1
+        sums = [one + other for one, other in zip(sums, numbers)]
+    print('%d passed, %d failed, %d skipped' % tuple(sums))
+    return code
 
 
 if __name__ == '__main__':

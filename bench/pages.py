@@ -155,7 +155,7 @@ def fill(bench, number):
         lane.births.add(run)
         if n < number:
             finish(registry, rand, run)
-            lane.cursor.position = run.serial + 1
+            lane.cursor.low = run.serial + 1
         if not n % BATCH:
             transaction.commit()
             bench.forget()

@@ -125,7 +125,7 @@ def measure(jobs, threads):
         # The lanes of the process are there, its threads are not yet.
         runtime.executor.start = lambda: None
         runtime.start()
-        wait(lambda: len(runtime.backlog.lanes()) > threads)
+        wait(lambda: len(runtime.tickets.lanes()) > threads)
         bench.connection.sync()
 
         size = bench.size()

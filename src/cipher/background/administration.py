@@ -84,11 +84,13 @@ class Administration:
             raise RunNotRemovable(
                 'run %r: expected a finished run to remove, got one that is '
                 '%r; stop it first' % (run.id, Watch(self).state(run)))
-        # Its entry among the finishes goes when the pruner finds it.
-        self.lanes[run.lane].births.drop(run.serial, from_head=True)
+        # Nobody else writes a finished run.  Its places among births and
+        # finishes go when the pruner finds them.
+        self.lanes[run.lane].births.dependOn(run.serial)
         self.removed.add(run)
         services.forget(self, run)
         record('remove', run, askedNow(reason, run))
+        run.remove()
 
     def actOnRuns(self, verb, run_ids, reason=None, filter=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""

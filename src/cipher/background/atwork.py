@@ -85,6 +85,10 @@ class AtWork:
         with self._lock:
             return list(self._live.values())
 
+    def liveOids(self):
+        """Return the oids of the runs that are live, as far as is known."""
+        return {live.run_oid for live in self.allLive()}
+
     def stopAll(self, with_jobs=True):
         """Ask all to stop, because the process ends."""
         for live in self.allLive():
@@ -92,9 +96,11 @@ class AtWork:
                 live.requestStop()
 
     def abandonAll(self):
-        """Let nothing that works now commit any more."""
-        for live in self.allLive():
+        """Let nothing that works now commit any more; return what that is."""
+        lives = self.allLive()
+        for live in lives:
             live.abandon()
+        return lives
 
     def liveRegistries(self):
         """Return the oids of the registries that have live runs here."""

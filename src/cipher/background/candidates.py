@@ -95,17 +95,19 @@ def _lane_newest(lane, wanted, after):
 def _newest_waiting(lane, below, types):
     """Yield at least what is not finished.
 
-    That is at or above the cursor, or the cursor has passed it, waiting.
+    That is at or above the low mark, a straggler, or waiting.
     """
-    position = lane.cursor.position
+    position = lane.cursor.low
     for run in lane.births.walk(below, types):
         if run.serial < position:
             break
         yield run
     if below is not None:
         position = min(position, below)
-    passed = [part.walk(position) for part in _passed(lane)]
-    yield from _runs(lane, heapq.merge(*passed, reverse=True))
+    stragglers = [serial for serial in reversed(lane.cursor.stragglers)
+                  if serial < position]
+    yield from _runs(lane, heapq.merge(
+        stragglers, lane.waiting.walk(position), reverse=True))
 
 
 def _lane_oldest(lane, wanted, after):
@@ -123,17 +125,13 @@ def _lane_oldest(lane, wanted, after):
 
 
 def _oldest_waiting(lane, begin, types):
-    position = lane.cursor.position
-    passed = [part.serials.keys(begin, position, excludemax=True)
-              for part in _passed(lane)]
-    yield from _runs(lane, heapq.merge(*passed))
+    position = lane.cursor.low
+    stragglers = [serial for serial in lane.cursor.stragglers
+                  if begin <= serial < position]
+    yield from _runs(lane, heapq.merge(
+        stragglers, lane.waiting.places.keys(
+            begin, position, excludemax=True)))
     yield from lane.births.walkUp(max(begin, position), types)
-
-
-def _passed(lane):
-    """Return the parts of *lane* that know whom its cursor has passed."""
-    shelf = lane.cursor.shelf
-    return [lane.due] if shelf is None else [lane.due, shelf]
 
 
 def _runs(lane, serials):

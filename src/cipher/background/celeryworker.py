@@ -177,9 +177,9 @@ def readMessage(registry, run):
     place = _RUN.fullmatch(run)
     if place is None or not _REGISTRY.fullmatch(registry):
         return None
-    # Inherited: others may have begun it, so it is claimed by a commit.
+    # Others may have begun it, so it is claimed by a commit.
     return Ticket(bytes.fromhex(registry), int(place[1]), int(place[2]),
-                  is_inherited=True)
+                  must_claim=True)
 
 
 def _look_for(db, ticket):

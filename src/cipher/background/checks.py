@@ -64,7 +64,7 @@ def checkDatabase(db, settings):
 
 
 def _advise(db, settings):
-    wanted = settings.threads + 1   # the control thread has one, too
+    wanted = settings.threads + 2   # control thread and heartbeat
     size = db.getPoolSize()
     if wanted > size:
         log.warning(

@@ -12,24 +12,20 @@
 #
 ##############################################################################
 """What a runtime does for a database now and then: schedules, services."""
-
-from transaction.interfaces import TransientError
 from zope.component import getUtilitiesFor
 
 from cipher.background import process
 from cipher.background import timetable
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import ISchedule
-from cipher.background.logs import getLogger
 from cipher.background.reference import lineage
 from cipher.background.services import instances
 from cipher.background.services import isMissing
 from cipher.background.services import keepRunning
 from cipher.background.services import listServices
-
-
-log = getLogger(__name__)
+from cipher.background.transient import isTransient
 
 
 class Chores:
@@ -41,40 +37,60 @@ class Chores:
 
     def __init__(self, runtime):
         self._runtime = runtime
-        self._failing = set()   # (what, name), to tell of each only once
 
-    def turn(self, connection):
-        """Look once; each start is a transaction of its own."""
-        with ZopeTransaction():
-            directory = process.getDirectory(connection)
-            registries = directory.listRegistries()
-            if not registries:
-                return
-            home = min(registries, key=lambda r: len(list(lineage(r))))
-            schedules = [
-                schedule for _, schedule in sorted(getUtilitiesFor(ISchedule))
-                if timetable.isDue(home, schedule)]
-            services = [(worker_type, instance)
-                        for worker_type in listServices()
-                        for instance in instances(worker_type)
-                        if isMissing(home, worker_type, instance)]
-        for schedule in schedules:
+    def startSchedules(self, connection):
+        """Start what is due; each start is a transaction of its own."""
+        def look(home):
+            return [schedule for _, schedule
+                    in sorted(getUtilitiesFor(ISchedule))
+                    if _asks(timetable.isDue, home, schedule)]
+
+        for home, schedule in self._find(connection, look):
             self._start(home, 'schedule', timetable.tick, schedule)
-        for worker_type, instance in services:
+
+    def startServices(self, connection):
+        """Start what is missing, likewise."""
+        def look(home):
+            return [(worker_type, instance)
+                    for worker_type in listServices()
+                    for instance in instances(worker_type)
+                    if _asks(isMissing, home, worker_type, instance)]
+
+        for home, (worker_type, instance) in self._find(connection, look):
             self._start(home, 'service', keepRunning, worker_type, instance)
 
+    def _find(self, connection, look):
+        """Return (registry, item) for each item that *look* finds there."""
+        if not (self._runtime.threads and self._runtime.is_taking):
+            return []
+        with ZopeTransaction():
+            registries = process.getDirectory(connection).listRegistries()
+            if not registries:
+                return []
+            home = min(registries, key=lambda r: len(list(lineage(r))))
+            return [(home, item) for item in look(home)]
+
     def _start(self, home, what, start, declared, *arguments):
-        key = what, declared.name
-        try:
-            with ZopeTransaction(note=self._runtime.note('%s %s' % key)):
+        # A failure, whatever the code of the application does, is no reason
+        # not to start the others.
+        name = '%s %s' % (what, declared.name)
+        troubles = self._runtime.troubles
+        if troubles.isResting(FAILING_STEP, name):
+            return
+        with troubles.guard(FAILING_STEP, name):
+            with ZopeTransaction(note=self._runtime.note(name)):
                 with ZopeSite(home.getSite()):
                     start(home, declared, *arguments)
-            self._failing.discard(key)
-        except TransientError:
-            log.debug('%s %r: another process was faster', *key)
-        except Exception:
-            # No reason not to start the others.
-            if key not in self._failing:
-                self._failing.add(key)
-                log.exception('%s %r: could not be started; it is tried '
-                              'again at each turn', *key)
+
+
+def _asks(question, home, *arguments):
+    """Return what *question* says; True where it fails.
+
+    Then the start fails as well, and is noted.
+    """
+    try:
+        return question(home, *arguments)
+    except BaseException as error:
+        if isTransient(error, home._p_jar.db()):
+            raise
+        return True

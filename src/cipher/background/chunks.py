@@ -128,6 +128,23 @@ def firstKey(chunks, holds):
             low = key
 
 
+def drop(chunks, keys):
+    """Remove the chunks of these *keys* that are empty; return how many."""
+    keys = [key for key in keys
+            if key in chunks and not chunks[key].entries]
+    for key in keys:
+        del chunks[key]
+    return len(keys)
+
+
+def comeBack(chunks, moment):
+    """Let no chunk be of a later moment: a clock was wrong for a while."""
+    key = _floor(chunks, None)
+    while key is not None and chunks[key].moment > moment:
+        chunks[key].moment = moment
+        key = _floor(chunks, key - 1)
+
+
 def _floor(chunks, key):
     try:
         return chunks.maxKey() if key is None else chunks.maxKey(key)

@@ -23,6 +23,17 @@ def now():
     return _clock()
 
 
+#: Seconds.  A clock that was set back by this much at most is bridged: times
+#: that only grow stand still until it has caught up.  A time that is further
+#: ahead was written by a clock that was wrong.
+LEAP = 3600.0
+
+
+def isAhead(moment, now):
+    """Return whether *moment*, which is over, was told by a wrong clock."""
+    return moment > now + LEAP
+
+
 def setClock(clock=None):
     """Let `now` ask *clock*, a function; None: the clock of the machine."""
     global _clock

@@ -23,6 +23,10 @@ from zope.component import hooks
 from zope.security.management import endInteraction
 from zope.security.management import newInteraction
 
+from cipher.background.spoiled import forgetCaches
+from cipher.background.spoiled import noteServer
+from cipher.background.spoiled import spoils
+
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +67,24 @@ class ZodbConnection(ContextDecorator):
         self._db = db
 
     def __enter__(self):
+        return self._open()
+
+    def __exit__(self, type, error, traceback):
+        if error is not None and spoils(error):
+            forgetCaches(self._db)
+        self._connection.close()
+
+    def renew(self):
+        """Return another connection, with an empty cache, for another try."""
+        abortQuietly()
+        forgetCaches(self._db)
+        self._connection.close()
+        return self._open()
+
+    def _open(self):
+        noteServer(self._db)
         self._connection = self._db.open()
         return self._connection
-
-    def __exit__(self, *error):
-        self._connection.close()
 
 
 class ZopeSite(ContextDecorator):

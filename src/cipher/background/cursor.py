@@ -11,142 +11,118 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The consumer's part of a lane: what has been looked at, what is due.
+"""What the home of a lane keeps of it: how far it came, and what waits.
+
+Every unfinished run of a lane is at or above the low mark of its `Cursor`,
+among the stragglers there, or in its `Waiting`.  The home alone writes both.
 
 Pickles name the classes of this module: they stay here.
 """
 from BTrees.LLBTree import LLBTree
-from BTrees.LLBTree import LLTreeSet
+from BTrees.LOBTree import LOBTree
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 
 
 class Cursor(Persistent):
-    """Who consumes a lane, and the serial from which it has to look."""
+    """How far the home of a lane came."""
 
     def __init__(self):
-        self.owner = None
-        self.position = 1
-        self.shelf = None   # Shelf, from when one was needed on
+        self.home = None       # id of the process that was home last
+        self.low = 1           # serial
+        self.stragglers = ()   # unfinished serials under the low mark
 
     def __getstate__(self):
-        return self.owner, self.position, self.shelf
+        return self.home, self.low, self.stragglers
 
     def __setstate__(self, state):
-        self.owner, self.position, self.shelf = state
-
-    def getShelf(self):
-        """Return the `Shelf` to write, a new one if need be."""
-        if self.shelf is None:
-            self.shelf = Shelf()
-        return self.shelf
+        self.home, self.low, self.stragglers = state
 
 
-class Due(Persistent):
-    """Runs of a lane that wait for their time; written by its consumer."""
+#: What a run waits for: the first part of a key of `Waiting`.  The second
+#: one is the name of the worker type, for `DUE` the empty text.
+DUE = 'due'       # its time
+PAUSE = 'pause'   # the end of the pause of its type
+TYPE = 'type'     # a process that knows its type
+LIMIT = 'limit'   # a place among those that may run at a time
 
-    def __init__(self):
-        self.tree = LLBTree()   # due_at in microseconds, unique -> serial
-        self.serials = LLTreeSet()   # the same, for lists
+FOR_TIME = DUE, ''
 
-    def __getstate__(self):
-        return self.tree, self.serials
-
-    def __setstate__(self, state):
-        self.tree, self.serials = state
-
-    def add(self, due_at, serial):
-        """Note that the run *serial* waits until *due_at*."""
-        key = int(due_at * 1000000)
-        while key in self.tree:
-            if self.tree[key] == serial:
-                return   # a process before this one noted it already
-            key += 1
-        self.tree[key] = serial
-        self.serials.insert(serial)
-
-    def upTo(self, now):
-        """Yield (key, serial) of what is due at *now*, the earliest first."""
-        if self.tree:
-            yield from self.tree.items(max=int(now * 1000000))
-
-    def remove(self, key):
-        """Forget the entry *key*."""
-        serial = self.tree.pop(key, None)
-        if serial is not None:
-            self.serials.discard(serial)
-
-    def walk(self, below):
-        """Yield the serials under *below*, the greatest first."""
-        return _walk(self.serials, below)
-
-
-#: A key of a shelf holds the priority above so many bits of the serial.
+#: The order of a run holds the priority above so many bits of the serial.
 _SERIAL_BITS = 43
 _MOST = 2 ** (62 - _SERIAL_BITS)
 
 
-def shelfKey(priority, serial):
-    """Return the key of a run on a shelf: the urgent first, then the old."""
+def orderOf(priority, serial):
+    """Return the order of a run: the urgent first, then the old."""
     return -max(-_MOST, min(_MOST, priority)) << _SERIAL_BITS | serial
 
 
-def serialOf(key):
-    """Return the serial that a key of a shelf stands for."""
-    return key & (1 << _SERIAL_BITS) - 1
+def urgencyOf(order):
+    """Return the part of an `orderOf` that stands for the priority."""
+    return order >> _SERIAL_BITS
 
 
-class Shelf(Persistent):
-    """Runs that the cursor of a lane has passed though they are not finished.
+class Waiting(Persistent):
+    """Runs of a lane that cannot begin for now, by what they wait for.
 
-    They cannot begin for the time being, or take longer than the cursor
-    waits.  Written by the consumer of the lane.
+    An entry stays until its run is finished or waits for something else.
     """
 
     def __init__(self):
-        self.types = OOBTree()       # type name -> LLTreeSet of shelfKey
-        self.serials = LLTreeSet()   # the same, for lists
+        # (what for, type name) -> {order: serial}; the order of those that
+        # wait for their time is that time in microseconds, made unique.
+        self.trees = OOBTree()
+        self.places = LOBTree()   # serial -> (key, order) of its one entry
 
     def __getstate__(self):
-        return self.types, self.serials
+        return self.trees, self.places
 
     def __setstate__(self, state):
-        self.types, self.serials = state
+        self.trees, self.places = state
 
-    def add(self, name, key):
-        """Put a run of the type *name* there; it may be there already."""
-        keys = self.types.get(name)
-        if keys is None:
-            keys = self.types[name] = LLTreeSet()
-        keys.insert(key)
-        self.serials.insert(serialOf(key))
+    def add(self, key, order, serial):
+        """Let the run *serial* wait for *key*, and for nothing else."""
+        old = self.places.get(serial)
+        if old is not None:
+            if old == (key, order):
+                return
+            self.remove(serial)
+        tree = self.trees.get(key)
+        if tree is None:
+            tree = self.trees[key] = LLBTree()
+        while order in tree:
+            order += 1
+        tree[order] = serial
+        self.places[serial] = key, order
 
-    def remove(self, name, key):
-        """Take a run away, if it is there."""
-        keys = self.types.get(name)
-        if keys is None:
-            return
-        keys.discard(key)
-        self.serials.discard(serialOf(key))
-        if not keys:
-            del self.types[name]
+    def remove(self, serial):
+        """Forget the entry of that run, if there is one."""
+        key, order = self.places.pop(serial, (None, None))
+        tree = self.trees.get(key) if key is not None else None
+        if tree is not None:
+            tree.pop(order, None)
+            if not tree:
+                del self.trees[key]
 
-    def keys(self, name, after=None):
-        """Yield the keys of a type behind the key *after*, in order."""
-        keys = self.types.get(name)
-        if keys:
-            yield from keys.keys(after, excludemin=after is not None)
+    def upTo(self, now):
+        """Yield the serials whose time has come at *now*, in order."""
+        tree = self.trees.get(FOR_TIME)
+        if tree:
+            yield from tree.values(max=int(now * 1000000))
+
+    def serials(self, key, after=None):
+        """Yield (order, serial) of what waits for *key*, behind *after*."""
+        tree = self.trees.get(key)
+        if tree:
+            yield from tree.items(after, excludemin=after is not None)
 
     def walk(self, below):
         """Yield the serials under *below*, the greatest first."""
-        return _walk(self.serials, below)
-
-
-def _walk(serials, below):
-    while serials:
-        try:
-            serial = serials.maxKey(below - 1)
-        except ValueError:
-            return
-        yield serial
-        below = serial
+        while self.places:
+            try:
+                serial = self.places.maxKey(below - 1)
+            except ValueError:
+                return
+            yield serial
+            below = serial

@@ -19,6 +19,7 @@ import struct
 
 from persistent import Persistent
 
+from cipher.background import clock
 from cipher.background.chunks import SPILL
 from cipher.background.chunks import Chunk
 from cipher.background.chunks import walkDown
@@ -32,14 +33,29 @@ class Pruned(Persistent):
     """What was removed, by whoever alone writes this object."""
 
     def __init__(self):
-        self.types = []      # names; counts refer to the index
+        self.types = []      # names; the others refer to the index
         self.counts = []     # numbers, one for each type and finished state
+        self.marks = []      # keys below which no entry of the type is left
 
-    def count(self, name, state):
-        """Count one more."""
+    def markOf(self, name):
+        """Return the key below which no entry of the type *name* is left."""
+        return self.marks[self.types.index(name)] if name in self.types else 0
+
+    def setMark(self, name, key):
+        """Note that no entry of the type is left below *key*."""
+        self._add_type(name)
+        self.marks[self.types.index(name)] = key
+        self._p_changed = True
+
+    def _add_type(self, name):
         if name not in self.types:
             self.types = [*self.types, name]
             self.counts = self.counts + [0] * len(FINISHED_STATES)
+            self.marks = [*self.marks, 0]
+
+    def count(self, name, state):
+        """Count one more."""
+        self._add_type(name)
         index = (self.types.index(name) * len(FINISHED_STATES)
                  + FINISHED_STATES.index(state))
         self.counts[index] += 1
@@ -82,8 +98,14 @@ class Finishes(Persistent):
         return self.stats.chunks
 
     def add(self, run):
-        """Note that *run* has just been finished."""
-        self.last_key = max(self.last_key + 1, int(run.finished_at * 1000000))
+        """Note that *run* has just been finished.
+
+        Return whether the head spilled.
+        """
+        now = int(run.finished_at * 1000000)
+        if clock.isAhead(self.last_key / 1000000, run.finished_at):
+            self._come_back(now)
+        self.last_key = max(self.last_key + 1, now)
         took = -1.0
         if run.started_at is not None:
             took = max(0.0, run.finished_at - run.started_at)
@@ -92,6 +114,44 @@ class Finishes(Persistent):
             self.stats.kindOf(run.type, run.state), took)
         if len(self.tail) >= SPILL * self._packing.size:
             self.spill()
+        return not self.tail
+
+    def _come_back(self, now):
+        """Give entries of a clock that was far ahead keys of the past.
+
+        Right after the last one that was right: so they keep their order, and
+        grow old as all others.
+        """
+        self.spill()
+        self._drop_empty()
+        wrong = []   # first keys of chunks, the last first
+        key = self.chunks.maxKey() if self.chunks else None
+        while key is not None and self._last_of(self.chunks[key]) > now:
+            wrong.append(key)
+            below = self.chunks.keys(max=key, excludemax=True)
+            key = below[-1] if below else None
+        last = 0 if key is None else self._last_of(self.chunks[key])
+        for key in reversed(wrong):
+            chunk = self.chunks[key]
+            entries = []
+            for number, *rest in self._packing.iter_unpack(chunk.entries):
+                last = number if last < number <= now else last + 1
+                entries.append((last, *rest))
+            chunk.entries = b''.join(
+                self._packing.pack(*entry) for entry in entries)
+            del self.chunks[key]
+            self.chunks[entries[0][0]] = chunk
+        self.last_key = last
+        self.stats.comeBack(now)
+
+    def _drop_empty(self):
+        # Rather than to give them new keys: a pruner knows the old ones.
+        for key in [key for key, chunk in self.chunks.items()
+                    if not chunk.entries]:
+            del self.chunks[key]
+
+    def _last_of(self, chunk):
+        return self._packing.unpack(chunk.entries[-self._packing.size:])[0]
 
     def spill(self):
         """Put what stands in the head into a chunk."""
@@ -116,23 +176,35 @@ class Finishes(Persistent):
             yield self.stats.typeOf(kind), self.stats.stateOf(kind), number
 
     def drop(self, keys):
-        """Forget the entries of these *keys*; those in the head stay."""
+        """Forget the entries of these *keys*; those in the head stay.
+
+        Return the keys of the chunks that are empty now; they keep their
+        place in the tree.
+        """
+        empty = []
         for first in {self.chunks.maxKey(key) for key in keys
                       if self.chunks and key >= self.chunks.minKey()}:
             chunk = self.chunks[first]
-            left = b''.join(
+            chunk.entries = b''.join(
                 self._packing.pack(*entry) for entry
                 in self._packing.iter_unpack(chunk.entries)
                 if entry[0] not in keys)
-            if left:
-                chunk.entries = left
-            else:
-                del self.chunks[first]
+            if not chunk.entries:
+                empty.append(first)
+        return empty
 
-    def walkOldest(self):
-        """Yield each `Entry` that is not in the head, oldest first."""
-        for _, chunk in walkUp(self.chunks):
-            yield from self._unpack(chunk.entries)
+    def walkOldest(self, name, begin):
+        """Yield each `Entry` of the type *name* that is not in the head.
+
+        Oldest first, with a key from *begin* on.
+        """
+        kinds = self._kinds((name,), ())
+        try:
+            first = self.chunks.maxKey(begin)
+        except ValueError:
+            first = None
+        for _, chunk in walkUp(self.chunks, first, kinds):
+            yield from self._unpack(chunk.entries, begin, None, kinds)
 
     def walk(self, below=None, types=(), states=()):
         """Yield each `Entry` with a key under *below*, newest first.

@@ -14,14 +14,17 @@
 """Records threads that an application made and started by hand."""
 import time
 
-from transaction.interfaces import TransientError
+from ZODB.POSException import ConflictError
 from zope.component import adapter
 from zope.component import queryUtility
 from zope.event import notify
 from zope.interface import implementer
 
+from cipher.background import process
 from cipher.background import switchboard
+from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import IBackgroundWorkerThread
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkObserver
@@ -55,6 +58,7 @@ class HandMadeRecorder(LoopRecorder):
     """
 
     live = None
+    _entering = None   # (LiveRun, epoch) of a try that may have got through
 
     def __init__(self, worker):
         self._class_name = '%s.%s' % (type(worker).__module__,
@@ -86,33 +90,60 @@ class HandMadeRecorder(LoopRecorder):
             time.sleep(backOff(tries, cap=1.0))
 
     def _enter(self, worker, registry):
-        live = None
         try:
             runtime = _runtime_of(worker.site_db)
             with ZopeTransaction(note=cleanLine(worker.name, NOTE_LIMIT)):
-                run = registry.addRun(
-                    self._class_name, starter=worker.user_name or None,
-                    title=cleanLine(worker.name))
-                ticket = Ticket(registry._p_oid, run.lane, run.serial)
-                entering = LiveRun(runtime, ticket, must_not_rerun=True)
-                epoch = run.claim(runtime.id, entering.started_at,
-                                  must_not_rerun=True)
-                notify(RunStartedEvent(run, registry))
-                # Before the commit, which lets an executor look at the run.
-                if not runtime.enter(entering):
-                    if runtime.is_draining:
-                        raise RuntimeRefused('its process shuts down')
-                    raise TransientError('another one got this id')
-                live = entering
+                if not self._got_through(registry):
+                    self._write(worker, registry, runtime)
+        except RuntimeRefused as error:
+            self._forget()
+            log.debug('%s: not recorded, %s', worker.name, error)
+            return
         except BaseException as error:
-            if live is not None:
-                runtime.leave(live)
-            if isinstance(error, RuntimeRefused):
-                log.debug('%s: not recorded, %s', worker.name, error)
-                return
+            if isinstance(error, ConflictError) or not isTransient(
+                    error, worker.site_db):
+                self._forget()
+            # Else it may have got through all the same.  It stays live, so
+            # nobody takes the run for one that is lost.
             raise
+        live, epoch = self._entering
+        self._entering = None
         super().__init__(live, epoch, is_claimed=True)
         super().started(worker)
+
+    def _got_through(self, registry):
+        """Return whether a try before did, though nobody said so."""
+        if self._entering is None:
+            return False
+        live, epoch = self._entering
+        run = registry.getRun(live.lane, live.serial)
+        if run is not None and (
+                run.owner, run.epoch, run.started_at, run.state) == (
+                live.runtime.id, epoch, live.started_at, RUNNING):
+            return True
+        self._forget()
+        return False
+
+    def _write(self, worker, registry, runtime):
+        run = registry.addRun(
+            self._class_name, starter=worker.user_name or None,
+            title=cleanLine(worker.name))
+        ticket = Ticket(registry._p_oid, run.lane, run.serial)
+        live = LiveRun(runtime, ticket, must_not_rerun=True)
+        epoch = run.claim(runtime.id, live.started_at, must_not_rerun=True)
+        notify(RunStartedEvent(run, registry))
+        # Before the commit, which lets an executor look at the run.
+        if not runtime.enter(live):
+            if runtime.is_draining:
+                raise RuntimeRefused('its process shuts down')
+            raise ConflictError('another one got this id')
+        self._entering = live, epoch
+
+    def _forget(self):
+        if self._entering is not None:
+            live, _ = self._entering
+            self._entering = None
+            live.runtime.leave(live)
 
     def began(self, worker, connection):
         """See `~cipher.background.interfaces.IWorkObserver`."""
@@ -135,8 +166,33 @@ class HandMadeRecorder(LoopRecorder):
 
     def ended(self, worker, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
+        if self.live is None and self._entering is not None:
+            self._take_stock(worker)
         if self.live is not None:
             super().ended(worker, error)
+
+    def _take_stock(self, worker):
+        """Find out whether the begin was recorded, so that the end can be."""
+        live, _ = self._entering
+        with ZodbConnection(worker.site_db) as connection:
+            for tries in range(1, ENTRY_TRIES + 1):
+                try:
+                    with ZopeTransaction():
+                        registry = process.findRegistry(
+                            connection, live.registry_oid)
+                        if registry is None or not self._got_through(registry):
+                            return self._forget()
+                    break
+                except Exception as error:
+                    log.debug('%s: %s; trying again', worker.name,
+                              type(error).__name__)
+                time.sleep(backOff(tries, cap=1.0))
+            else:
+                log.error('%s: its begin may have been recorded; its end '
+                          'could not be', worker.name)
+                return self._forget()
+        live, epoch = self._entering
+        super().__init__(live, epoch, is_claimed=True)
 
 
 def _runtime_of(db):

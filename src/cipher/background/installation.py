@@ -12,6 +12,8 @@
 #
 ##############################################################################
 """A registry for a site, and where to find it."""
+import itertools
+
 from zope.component import adapter
 from zope.component.hooks import getSite
 from zope.component.interfaces import ISite
@@ -25,15 +27,22 @@ from cipher.background.interfaces import InvalidSite
 from cipher.background.interfaces import IRegistryInstaller
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import RegistryNotFound
+from cipher.background.logs import getLogger
 from cipher.background.nearest import nearestRegistry
-from cipher.background.process import getDirectory
+from cipher.background.process import makeKnown
 from cipher.background.reference import findConnection
+from cipher.background.reference import isInPlace
 from cipher.background.registry import WorkerRegistry
 from cipher.background.wakeup import wakeAfterCommit
 
 
+log = getLogger(__name__)
+
 #: Name of the registry in its site manager.
 NAME = 'background'
+
+#: Objects that a look for unknown registries looks at, at most.
+LOOKED_AT = 1000
 
 
 def addRegistry(site):
@@ -50,6 +59,7 @@ def addRegistry(site):
             'it a site first' % type(site).__name__) from None
     registry = _own_registry(manager)
     if registry is not None:
+        rememberRegistry(registry)   # it may have come with an import
         return registry
     # A manager need not be a persistent object itself.
     connection = findConnection(manager) or findConnection(site)
@@ -78,8 +88,33 @@ def rememberRegistry(registry):
         return
     if registry._p_jar is None:
         connection.add(registry)
-    getDirectory(connection, create=True).addRegistry(registry)
-    wakeAfterCommit(connection)
+    if makeKnown(registry):
+        wakeAfterCommit(connection)
+
+
+def rememberRegistries(connection):
+    """Let the runtimes know of registries that came with an import or a copy.
+
+    Joins the open transaction.  Looks at the sites in the root of the
+    database, and at sites that these hold: at `LOOKED_AT` objects at most.
+    """
+    sites = [obj for obj in connection.root().values()
+             if ISite.providedBy(obj)]
+    looks = LOOKED_AT
+    while sites:
+        site = sites.pop()
+        try:
+            registry = _own_registry(site.getSiteManager())
+            if registry is not None and isInPlace(registry):
+                rememberRegistry(registry)
+            for obj in itertools.islice(
+                    getattr(site, 'values', tuple)(), max(0, looks)):
+                looks -= 1
+                if ISite.providedBy(obj):
+                    sites.append(obj)
+        except Exception:
+            # What is no site of ours must not keep us from the others.
+            log.exception('Looking for registries in %r failed', site)
 
 
 def getRegistry(context=None):

@@ -110,8 +110,15 @@ SILENT_PROCESS = 'silent-process'
 LATE_SCHEDULE = 'late-schedule'
 UNDECLARED_TYPE = 'undeclared-type'
 UNRESPONSIVE_RUN = 'unresponsive-run'
-PROBLEMS = (NO_RUNTIME, SILENT_PROCESS, UNRESPONSIVE_RUN, LATE_SCHEDULE,
-            UNDECLARED_TYPE)
+STUCK_PROCESS = 'stuck-process'
+FAILING_STEP = 'failing-step'
+FAILING_SUBSCRIBER = 'failing-subscriber'
+BROKEN_RUN = 'broken-run'
+FAILING_RESCUE = 'failing-rescue'
+CLOCK_JUMP = 'clock-jump'
+PROBLEMS = (NO_RUNTIME, SILENT_PROCESS, STUCK_PROCESS, FAILING_STEP,
+            BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER, CLOCK_JUMP,
+            UNRESPONSIVE_RUN, LATE_SCHEDULE, UNDECLARED_TYPE)
 
 #: What `IAction.verb` may say.
 ACTIONS = ('stop', 'retry', 'remove', 'pause type', 'resume type',
@@ -789,9 +796,18 @@ class IProblem(Interface):
     subject = TextLine(
         title=_("Subject"), required=False,
         description="Process id, schedule name, type name or run id, as the "
-                    "kind wants; None for no-runtime")
+                    "kind wants; None for no-runtime.  Of failing-step and "
+                    "stuck-process it is the name of the step, of clock-jump "
+                    "the seconds")
     since = Float(title=_("Since"), required=False)
     number = Int(title=_("Runs"), description="Runs that wait for it, or 0")
+    process = TextLine(
+        title=_("Process"), required=False,
+        description="Id of the process that met it, if one did")
+    error = TextLine(title=_("Error"), required=False,
+                     description="The name of the error's type")
+    stack = Text(title=_("Stack"), required=False,
+                 description="Where the thread of a stuck-process stands")
 
 
 class IAction(Interface):
@@ -1300,11 +1316,7 @@ class IExecutor(Interface):
     def start():
         """Begin to take runs."""
 
-    def submit(ticket):
-        """Carry out the run that *ticket* names, soon, elsewhere.
-
-        Return at once.
-        """
+    takes = Attribute("Whether to take runs whose home is another process")
 
     def stop():
         """Take no more runs; return at once."""
@@ -1392,16 +1404,17 @@ class IRuntime(Interface):
 
     id = TextLine(title="Process id", description="HOST:PID:RANDOM")
 
-    def wake(items=()):
+    def wake(places=()):
         """Tell that there is something to look at; never blocks, never fails.
 
-        *items* names runs that were just stored and committed.
+        *places* names lanes that have new runs: (registry oid, number).
         """
 
     def quiet(is_quiet=True):
         """Begin nothing new; or again.  Returns at once.
 
-        What runs goes on; what waits is handed over to other processes, where
+        In a signal handler it happens a moment later.
+        What runs goes on; what waits is begun by other processes, where
         there are any.  As `IWorkerRegistry.quietProcess`, for the process
         itself: what is asked last counts.
         """
@@ -1415,6 +1428,10 @@ class IRuntime(Interface):
         half of the time.  What still works in the end is interrupted, and its
         transaction will not commit.  The database may be closed afterwards.
         May be called twice: then it waits for the end of the first.
+
+        In a signal handler it only begins that and returns at once: what the
+        handler interrupted may hold a lock.  Call it again before the
+        database is closed.
         """
 
 
@@ -1422,7 +1439,13 @@ class IRunEvent(IObjectEvent):
     """Something happened to a run (`object`), in the transaction of that.
 
     So what a subscriber changes is committed together with it, and an error
-    of a subscriber fails it.
+    of a subscriber fails it.  Where a worker or a runtime sends the event, the
+    site of the registry is set.
+
+    What a runtime itself does to a run, as a rescue or the stop of a run that
+    waits, happens in spite of an error of a subscriber: what the subscribers
+    changed is taken back, and the error is a problem that pages show.  There
+    is no interaction then.
     """
 
     registry = Attribute("The registry of the run")

@@ -18,6 +18,7 @@ Pickles name `Journal`: it stays here.
 import heapq
 import zlib
 from collections import deque
+from operator import itemgetter
 from typing import NamedTuple
 
 from BTrees.LOBTree import LOBTree
@@ -197,14 +198,32 @@ def _merge(old, new):
 def _add(owner, action):
     # By the time, and behind all others, though the clock was set back.
     journal, rows = owner.journal, _rows(owner, action.verb)
-    number = max([int(action.at * 1000000)] + [
-        tree.maxKey() + 1 for tree in (journal.recent, journal.lasting)
-        if tree])
+    number = int(action.at * 1000000)
+    trees = [tree for tree in (journal.recent, journal.lasting) if tree]
+    if any(clock.isAhead(tree.maxKey() / 1000000, action.at)
+           for tree in trees):
+        _come_back(trees, number)
+    number = max([number, *(tree.maxKey() + 1 for tree in trees if tree)])
     rows[number] = action.toRow()
     if action.verb in LASTING:
         _drop_overdue(rows, action.at)
     elif len(rows) > LIMIT + SURPLUS:
         _trim(rows)
+
+
+def _come_back(trees, now):
+    """Give rows of a clock that was far ahead keys of the past.
+
+    The rows keep the times that they state.
+    """
+    wrong = sorted(((key, tree[key], tree) for tree in trees
+                    for key in tree.keys(min=now, excludemin=True)),
+                   key=itemgetter(0))
+    for key, _, tree in wrong:
+        del tree[key]
+    last = max((tree.maxKey() for tree in trees if tree), default=0)
+    for last, (_, row, tree) in enumerate(wrong, last + 1):
+        tree[last] = row
 
 
 def _drop_overdue(rows, now):

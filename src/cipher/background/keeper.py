@@ -11,34 +11,52 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a runtime writes into its database, turn by turn.
+"""What a runtime writes into its database, step by step.
 
-Called by the control thread only.  Each step is one short transaction; one
-that conflicts is left to the next turn.
+Called by the control thread, but for `Keeper.beat`.
 """
-import logging
+import time
 
 from cipher.background import clock
 from cipher.background import process
-from cipher.background.adoption import Adoption
-from cipher.background.backlog import eachLane
+from cipher.background.caretaker import Caretaker
 from cipher.background.census import Census
 from cipher.background.chores import Chores
+from cipher.background.clockwatch import ClockWatch
+from cipher.background.comeback import Comeback
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.heartbeat import BEATS_PER_LEASE
+from cipher.background.homes import Homes
+from cipher.background.installation import rememberRegistries
+from cipher.background.interfaces import FAILING_RESCUE
+from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RuntimeRefused
-from cipher.background.pool import getPool
+from cipher.background.logs import getLogger
 from cipher.background.pruner import Pruner
 from cipher.background.recording import writeInterruption
-from cipher.background.scanner import Scanner
+from cipher.background.rescuer import Rescuer
+from cipher.background.spill import Spill
+from cipher.background.spill import ownLanes
+from cipher.background.spill import writePosition
+from cipher.background.steps import Step
+from cipher.background.steps import Steps
+from cipher.background.stopping import StopRequests
+from cipher.background.taker import Taker
 
 
-log = logging.getLogger(__name__)
+log = getLogger(__name__)
 
 #: Seconds.  What lives shorter than this is not told to other processes.
 LIVE_AFTER = 1.0
+
+#: Seconds between two looks for registries of imported and copied sites.
+LOOK_INTERVAL = 600.0
+
+#: Seconds between two looks at what is live, to tell other processes of it.
+TELL_INTERVAL = 3.0
 
 
 class Keeper:
@@ -47,48 +65,103 @@ class Keeper:
     def __init__(self, runtime):
         self._runtime = runtime
         self._is_recorded = False
+        self._left = set()      # keys of what works in lanes that we left
         self._told_live = {}    # what LiveRuns says; None: not known
-        self._told_load = None
-        self.unrecorded = set()   # tickets of runs that could not tell
-        self._scanner = Scanner(runtime)
+        self._look_at = 0.0     # monotonic; for unknown registries
         self._census = Census(runtime)
-        self._adoption = Adoption(
-            runtime, self._census, self._scanner.orphans, self._tell)
+        self._rescuer = Rescuer(runtime, self._census)
+        self._homes = Homes(runtime, self._tell)
+        self._spill = Spill(runtime)
+        self._comeback = Comeback(runtime)
+        self._taker = Taker(runtime)
+        self._stops = StopRequests(runtime)
         self._chores = Chores(runtime)
         self._pruner = Pruner(runtime)
+        self.clock_watch = ClockWatch()
+        self._caretaker = Caretaker(self._runtime, self._rescuer)
+        self.steps = Steps(runtime, Step('record', self._keep_record), [
+            Step('clock', self.clock_watch.look),
+            Step('registries', self._look_for_registries),
+            Step('dead processes', self._bury,
+                 self._often),
+            Step('homes', lambda c: self._homes.turn(c), self._often),
+            Step('new runs', lambda c: runtime.looker.look(c)),
+            Step('runs elsewhere', lambda c: self._rescuer.turn(c)),
+            Step('lost runs', lambda c: self._rescuer.abandonLost(c)),
+            Step('cursors', lambda c: self._spill.turn(c)),
+            Step('what waits', lambda c: self._comeback.turn(c)),
+            Step('what waits for long', lambda c: self._comeback.sweep(c)),
+            Step('taking', lambda c: self._taker.turn(c)),
+            # After that which finds out whose process is dead.
+            Step('stop requests', lambda c: self._stops.read(c)),
+            Step('unrecorded runs',
+                 lambda c: self._rescuer.rescueUnrecorded(c), self._often),
+            Step('schedules', lambda c: self._chores.startSchedules(c)),
+            Step('services', lambda c: self._chores.startServices(c)),
+            Step('prune', self._prune),
+            Step('live runs', self.tellLive, lambda: TELL_INTERVAL)])
+
+    def _beat_interval(self):
+        return self._runtime.settings.lease / BEATS_PER_LEASE
+
+    def _often(self):
+        return min(self._beat_interval(), self._runtime.settings.poll)
 
     # Turns
 
-    def turn(self, with_adoption):
-        """Look at the database: record, lanes, what waits, stop requests.
+    def turn(self, is_full=False):
+        """Have a turn: each step that is due, or all of them.
 
-        Return whether to look again at once.
+        Return whether to have the next one at once.
         """
-        with ZodbConnection(self._runtime.db) as connection:
-            with ZopeTransaction():
-                directory = process.getDirectory(connection)
-                if directory is None:
-                    return False   # no registry yet: nothing is written
-                registries = directory.listRegistries()
-                known = {key[0] for key in self._runtime.backlog.lanes()}
-                is_news = any(r._p_oid not in known for r in registries)
-                is_dry = any(getPool(self._runtime.db, r._p_oid).ran_dry
-                             for r in registries)
-            self._keep_record(connection)
-            if self._runtime.threads and (
-                    with_adoption or is_news or is_dry):
-                self._adoption.turn(connection)
-            is_more = self._scanner.turn(connection)
-            if with_adoption:
-                self._scanner.lookAtForeign(connection)
-                self._scanner.lookAtUnrecorded(connection, self.unrecorded)
-            if self._runtime.threads and self._runtime.is_taking:
-                self._chores.turn(connection)
-                is_more |= self._pruner.turn(connection)
-            return is_more
+        return self.steps.turn(is_full)
+
+    def _look_for_registries(self, connection):
+        """Let the directory know of imported and copied sites, now and then.
+        """
+        now = time.monotonic()
+        if now >= self._look_at and self._runtime.threads:
+            self._look_at = now + LOOK_INTERVAL
+            with ZopeTransaction(note=self._runtime.note('registries')):
+                rememberRegistries(connection)
 
     def _keep_record(self, connection):
-        """Have a record that says what we are; obey what it asks for."""
+        """Have a record that says what we are; obey what it asks for.
+
+        Return False where there is no registry yet: nothing is written.
+        """
+        with ZopeTransaction():
+            directory = process.getDirectory(connection)
+        if directory is None:
+            # Unless it came with an import: the next turn sees that.
+            self._look_for_registries(connection)
+            return False
+        with ZopeTransaction():
+            tickets = self._runtime.tickets
+            known = {oid for oid, _ in tickets.lanes()}
+            if tickets.takeUnknown() or any(
+                    r._p_oid not in known
+                    for r in directory.listRegistries()):
+                self.steps.hasten('homes')
+        self._write_record(connection)
+        return True
+
+    def _bury(self, connection):
+        runtime = self._runtime
+        if not runtime.threads:
+            self._caretaker.turn(connection)
+        elif runtime.is_taking:
+            self._rescuer.bury(connection)
+
+    def _prune(self, connection):
+        runtime = self._runtime
+        if not self.clock_watch.isSteady():
+            return False
+        if not runtime.threads:
+            return self._caretaker.prune(connection)
+        return runtime.is_taking and self._pruner.turn(connection)
+
+    def _write_record(self, connection):
         runtime = self._runtime
         asked = runtime.quiet_wish
         with ZopeTransaction(note=runtime.note('begins')):
@@ -113,8 +186,9 @@ class Keeper:
             # Others took this process for dead: a paused machine.
             runtime.lostLease()
             self._told_live = {}
-            self._told_load = None
-        self._is_recorded = True
+        if not self._is_recorded or was_lost:
+            self._is_recorded = True
+            runtime.report()
         runtime.obey(asked, wish.is_quiet, wish.is_draining)
 
     def _make_record(self):
@@ -126,126 +200,128 @@ class Keeper:
         record.wish.is_quiet = runtime.is_quiet
         return record
 
-    # Beat
+    # What others are told
 
     def beat(self):
-        """Tell the other processes that this one lives, and with what."""
+        """Let the other processes know that this one lives.
+
+        Called by the heartbeat.  Return False where they do not know it at
+        all.
+        """
         if not self._is_recorded:
-            return
+            return False
+        troubles = self._runtime.listTroubles()
         with ZodbConnection(self._runtime.db) as connection:
-            live = self._live()
             with ZopeTransaction(note=self._runtime.note('beat')):
                 record = self._own_record(connection)
                 if record is None:
-                    return
+                    return False
                 record.beat.count += 1
                 record.beat.beat_at = clock.now()
-                self._write_live(record, live)
-                self._write_cursors(connection)
-            self._told_live = live
+                record.beat.troubles = tuple(map(tuple, troubles))
         self._census.noteBeat()
+        return True
 
-    def tellLive(self):
+    def tellLive(self, connection):
         """Tell what is live, when that is news."""
         live = self._live()
-        load = self._adoption.load
-        if not self._is_recorded or (
-                live == self._told_live
-                and load == self._told_load):
+        if not self._is_recorded or live == self._told_live:
             return
-        with ZodbConnection(self._runtime.db) as connection:
-            with ZopeTransaction(note=self._runtime.note('live runs')):
-                record = self._own_record(connection)
-                if record is None:
-                    return
-                self._write_live(record, live)
-                if record.live.load != load:
-                    record.live.load = load
-                self._write_cursors(connection)
+        with ZopeTransaction(note=self._runtime.note('live runs')):
+            record = self._own_record(connection)
+            if record is None:
+                return
+            self._write_live(record, live)
         self._told_live = live
-        self._told_load = load
+
+    def writeCursors(self, connection):
+        """Write how far we came in our lanes, where that is news."""
+        if self._is_recorded:
+            self._spill.write(connection)
 
     def _tell(self, connection):
-        """Tell what is live in the open transaction."""
+        """Tell all that is live, in the open transaction."""
         self._told_live = None
         record = self._own_record(connection)
         if record is None:
             raise RuntimeRefused('process %s was taken for dead'
                                  % self._runtime.name)
-        self._write_live(record, self._live())
+        self._write_live(record, self._live(with_all=True))
 
     def _own_record(self, connection):
         """Return our record; None when others took us for dead."""
         return process.getDirectory(connection).processes.get(
             self._runtime.id)
 
-    def _live(self):
-        now = clock.now()
-        # What has begun in a lane of another process is told at once: else
-        # that one would begin it as well.
-        told = dict.fromkeys(
-            self._runtime.backlog.given(), (now, None, '', None))
-        for live in self._runtime.allLive():
-            if live.is_abandoned:
-                told.pop(live.key, None)
-            elif live.key in told or live.started_at <= now - LIVE_AFTER:
-                told[live.key] = live.tell()
-        return told
+    def _live(self, with_all=False):
+        limit = clock.now() - LIVE_AFTER
+        lives = {live.key: live for live in self._runtime.allLive()
+                 if not live.is_abandoned}
+        if with_all:
+            # They stay told, young as they are: their lane has been left.
+            self._left = set(lives)
+        self._left.intersection_update(lives)
+        return {key: live.tell() for key, live in lives.items()
+                if live.started_at <= limit or key in self._left}
 
     def _write_live(self, record, live):
         if record.live.runs != live:
             record.live.runs = live
 
-    def _write_cursors(self, connection):
-        for oid, number, lane in self._own_lanes(connection):
-            position = self._runtime.backlog.position(oid, number)
-            if lane.cursor.position != position:
-                lane.cursor.position = position
-
-    def _own_lanes(self, connection):
-        """Yield (registry oid, number, lane) of what is ours to write.
-
-        Others may have taken the rest, which we have not seen yet.
-        """
-        for each in eachLane(self._runtime.backlog, connection):
-            if each[-1].cursor.owner == self._runtime.id:
-                yield each
-
     # The end
 
-    def leave(self):
+    def leave(self, given_up=()):
         """Write that this process ends in good order.
 
-        What still is live is given up: whoever works on it has lost it.
+        What still is live is given up, as *given_up* was: whoever works on it
+        has lost it.
         """
         if not self._is_recorded:
             return
         runtime = self._runtime
+        lives = {(live.run_id, live.registry_oid): live
+                 for live in (*given_up, *runtime.allLive())}
+        for live in lives.values():
+            live.is_abandoned = True
+        note = runtime.note('ends')
         with ZodbConnection(runtime.db) as connection:
-            with ZopeTransaction(note=self._runtime.note('ends')):
-                for live in runtime.allLive():
-                    live.is_abandoned = True
-                    self._give_up(connection, live)
-                self._write_cursors(connection)
-                for _, _, lane in self._own_lanes(connection):
-                    lane.cursor.owner = None
+            runtime.troubles.doEach(
+                FAILING_RESCUE, lives,
+                lambda *key: self._give_up(connection, lives[key]), note)
+            runtime.troubles.doEach(
+                FAILING_RESCUE,
+                [(run_id, oid) for oid, run_id in runtime.claims()],
+                lambda *key: self._give_back(connection, *key), note)
+            with runtime.troubles.guard(FAILING_STEP, 'cursors'):
+                self._spill.write(connection)
+            with ZopeTransaction(note=note):
+                for place, lane in ownLanes(runtime, connection):
+                    writePosition(lane, *runtime.tickets.position(place))
+                    lane.cursor.home = None
                 processes = process.getDirectory(connection).processes
                 if runtime.id in processes:
                     del processes[runtime.id]
 
+    def _give_back(self, connection, run_id, oid):
+        """Leave a run that was taken or claimed, and not begun, to others."""
+        registry = process.findRegistry(connection, oid)
+        run = registry and registry.findRun(run_id)
+        if (run is not None and not run.isFinished()
+                and run.owner == self._runtime.id):
+            writeInterruption(registry, run, False, self._runtime.announce)
+
     def _give_up(self, connection, live):
-        try:
-            registry = connection.get(live.registry_oid)
-            run = registry.getRun(live.lane, live.serial)
-        except KeyError:
-            return   # the registry is gone
-        if run is None or run.isFinished():
+        registry = process.findRegistry(connection, live.registry_oid)
+        run = registry and registry.getRun(live.lane, live.serial)
+        if run is None or run.isFinished() or run.owner not in (
+                None, self._runtime.id):
             return
         log.warning('Run %s: it works longer than the drain; given up',
                     run.id)
         stop = registry.stops.get(run.id)
         if stop is not None:
             registry.finish(run, INTERRUPTED, RunInterruptedEvent,
-                            stop_request=stop)
+                            self._runtime.announce, stop_request=stop)
         else:
-            writeInterruption(registry, run, live.must_not_rerun)
+            writeInterruption(registry, run, live.must_not_rerun,
+                              self._runtime.announce)

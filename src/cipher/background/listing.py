@@ -93,7 +93,7 @@ def _collect(sought, types, matches, limit, kind, deadline):
             looked_at += 1
             last = passed
         if run is not None:
-            if matches(run):
+            if not run.is_removed and matches(run):
                 found.append(run)
             elif candidate.is_new:
                 run._p_deactivate()

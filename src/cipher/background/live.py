@@ -16,6 +16,9 @@ import threading
 from typing import NamedTuple
 
 from cipher.background import clock
+from cipher.background.forks import renewLock
+from cipher.background.plaindata import readNumber
+from cipher.background.plaindata import readText
 from cipher.background.runlog import LogBuffer
 from cipher.background.stack import getStack
 from cipher.background.status import Live
@@ -34,18 +37,31 @@ class Ticket(NamedTuple):
     registry_oid: bytes
     lane: int
     serial: int
-    is_inherited: bool = False   # another process may have begun it
-    priority: int = 0            # the greater, the more urgent
-    created_at: float = 0.0      # of the run: what came first goes first
+    must_claim: bool = False   # a process that is dead may have begun it
+    priority: int = 0          # the greater, the more urgent
+    created_at: float = 0.0    # of the run: what came first goes first
+    starter: str = None        # those of the same priority take turns
+
+    @property
+    def place(self):
+        """The lane: registry oid and number."""
+        return self.registry_oid, self.lane
 
     @property
     def run_id(self):
         return '%d-%d' % (self.lane, self.serial)
 
     @property
-    def rank(self):
-        """What is the least of these is the next to begin."""
-        return -self.priority, self.created_at, self.lane, self.serial
+    def age(self):
+        """Of the runs of one starter the least goes first."""
+        return self.created_at, self.lane, self.serial
+
+
+def ticketOf(registry_oid, run, must_claim=False):
+    """Return the `Ticket` of *run*, whatever is stored there."""
+    return Ticket(registry_oid, run.lane, run.serial, must_claim,
+                  readNumber(run.priority, 0), readNumber(run.created_at, 0.0),
+                  readText(run.starter))
 
 
 class LiveRun:
@@ -61,7 +77,9 @@ class LiveRun:
         self.must_not_rerun = must_not_rerun
         self.log = LogBuffer()
         self.worker = None
+        self.door = None            # the ZodbConnection that it works with
         self.thread_id = None       # the thread it works in
+        self.run_oid = None         # of the run, once it was looked at
         self.started_at = clock.now()
         self.stop = None            # StopRequest
         self.worker_type = None     # IWorkerType; None for hand-made threads
@@ -74,7 +92,7 @@ class LiveRun:
         self.is_unrecorded = False  # its end could not be written
         self.is_lost = False        # the run is another process's by now
         self.conflicts = 0
-        self._lock = threading.Lock()
+        renewLock(self)
 
     @property
     def key(self):

@@ -62,8 +62,9 @@ class Looking:
         """Return the run of that lane and serial, or None."""
         lane = self.lanes.get(lane_number)
         run = lane and lane.births.get(serial)
-        if run is not None:
-            run._v_parent = self
+        if run is None or run.is_removed:
+            return None
+        run._v_parent = self
         return run
 
     def _get(self, run_id):

@@ -12,10 +12,12 @@
 #
 ##############################################################################
 """What is asked of a runtime: to begin nothing new, to end."""
+import _thread
 import logging
 import threading
 
 from cipher.background.atwork import AtWork
+from cipher.background.stack import isInSignalHandler
 
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,9 @@ class Obedience(AtWork):
 
     def quiet(self, is_quiet=True):
         """See `~cipher.background.interfaces.IRuntime`."""
+        if isInSignalHandler():
+            _thread.start_new_thread(self.quiet, (is_quiet,))
+            return
         with self._quiet_lock:
             self.quiet_wish = is_quiet
             self._set_quiet(is_quiet)
@@ -63,5 +68,4 @@ class Obedience(AtWork):
         log.info('Process %s: %s', self.name, 'quiet, begins nothing new'
                  if is_quiet else 'not quiet any more')
         self.is_quiet = is_quiet
-        for ticket in self.backlog.setQuiet(is_quiet):
-            self.executor.submit(ticket)
+        self.tickets.setQuiet(is_quiet)

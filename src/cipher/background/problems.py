@@ -16,10 +16,14 @@ from cipher.background import listing
 from cipher.background import sight
 from cipher.background import timetable
 from cipher.background.candidates import Wanted
+from cipher.background.interfaces import BROKEN_RUN
+from cipher.background.interfaces import FAILING_RESCUE
+from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NO_RUNTIME
 from cipher.background.interfaces import OLDEST
 from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import PROBLEMS
 from cipher.background.interfaces import SILENT_PROCESS
 from cipher.background.interfaces import UNDECLARED_TYPE
 from cipher.background.interfaces import UNRESPONSIVE_RUN
@@ -39,6 +43,7 @@ def listProblems(registry, watch, counts):
     return [
         *_without_runtime(registry, watch, processes, waiting),
         *_silent(processes),
+        *_troubles(registry, watch),
         *_unresponsive(registry, watch),
         *_late(registry),
         *_undeclared(waiting)]
@@ -65,6 +70,25 @@ def _silent(processes):
         if process.is_silent:
             yield Problem(SILENT_PROCESS, process.id, process.beat_at,
                           process.busy)
+
+
+def _troubles(registry, watch):
+    found = [
+        (PROBLEMS.index(one.kind), one.since, process, one)
+        for process, one in watch.troubles()
+        if one.kind not in (BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER)
+        or _may_see(registry, one.subject)]
+    for _, _, process, one in sorted(found, key=lambda item: item[:3]):
+        yield Problem(one.kind, one.subject, one.since, process=process,
+                      error=one.error, stack=one.stack)
+
+
+def _may_see(registry, run_id):
+    try:
+        run = registry.findRun(run_id)
+        return run is None or sight.maySee(registry, run.type)
+    except Exception:
+        return True   # that is what is wrong with it
 
 
 def _unresponsive(registry, watch):

@@ -22,14 +22,13 @@ import uuid
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 from persistent.wref import WeakRef
+from ZODB.POSException import POSKeyError
 
-from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import STUCK_PROCESS
 from cipher.background.interfaces import InvalidDatabase
 from cipher.background.journal import Journal
+from cipher.background.reference import ROOT_KEY
 from cipher.background.reference import isInPlace
-
-
-ROOT_KEY = 'cipher.background'
 
 
 class Beat(Persistent):
@@ -37,17 +36,11 @@ class Beat(Persistent):
 
     count = 0
     beat_at = 0.0
-
-
-#: How much a process has to do, as far as others want to know.
-IDLE = 'idle'     # nothing, while another one has too much
-DEEP = 'deep'     # much more than it has threads for
+    troubles = ()   # of troubles.Trouble as tuples
 
 
 class LiveRuns(Persistent):
     """What a process carries out at the moment, told now and then."""
-
-    load = None   # IDLE, DEEP or neither
 
     def __init__(self):
         # (oid of the registry, run id) -> (started_at, progress or None,
@@ -95,16 +88,31 @@ class ProcessRecord(Persistent):
     def name(self):
         return processName(self.id)
 
+    def isTaking(self):
+        """Return whether it begins what waits, as far as it reports.
+
+        A process whose control thread is stuck does not: others may take what
+        waits there.  What runs there goes on.
+        """
+        return bool(self.threads) and not (
+            self.wish.is_quiet or self.wish.is_draining or self.isStuck())
+
+    def isStuck(self):
+        """Return whether its control thread makes no step."""
+        return any(kind == STUCK_PROCESS for kind, *_ in self.beat.troubles)
+
 
 class Directory(Persistent):
     """In the root of a database: its registries and its processes."""
 
     def __init__(self):
+        self.mark = os.urandom(8)     # see reference.databaseMark
         self.registries = OOBTree()   # oid -> weak reference
         self.processes = OOBTree()    # id -> ProcessRecord
         self.slots = OOBTree()        # worker type -> slots.Slots
-        self.offers = OOBTree()       # see offers.Offers
         self.journal = Journal()      # what was done to the processes
+        self.unknown = OOBTree()      # worker type -> since when no process
+        #                               knows it, though runs of it wait
 
     def addRegistry(self, registry):
         """Remember *registry*, which must have its place in the database."""
@@ -119,28 +127,46 @@ class Directory(Persistent):
                 if registry is not None and isInPlace(registry)]
 
 
-class Holders:
+class Living:
     """The processes that are alive, and what they carry out: a look."""
 
-    def __init__(self, directory, own_id):
-        self._alive = directory.processes
-        # What was begun without a claim, in lanes of whoever looks: they
-        # were handed over meanwhile.
-        self._told = set()
+    def __init__(self, directory, own_id, is_taking=True):
+        self.own_id = own_id
+        self.ids = set(directory.processes)
+        self.takers = []   # ids of those that begin new runs, in order
+        # What they say they carry out.  It may be claimed or not.
+        self._told = {}    # (registry oid, run id) -> process id
         for record in directory.processes.values():
+            if record.isTaking() and (
+                    is_taking or record.id != own_id):
+                self.takers.append(record.id)
             if record.id != own_id:
-                self._told.update(record.live.runs)
+                self._told.update(dict.fromkeys(record.live.runs, record.id))
 
     def hold(self, registry_oid, run):
-        """Return whether one of them carries *run* (or None) out.
+        """Return whether another process that lives carries *run* out.
 
-        A claimed one, or one that another process tells of.
+        It has claimed it, taken it, or says so.
         """
-        if run is None or run.isFinished():
+        if run.isFinished():
             return False
-        if run.state == RUNNING:
-            return run.owner in self._alive
+        if run.owner is not None and run.owner != self.own_id:
+            return run.owner in self.ids
         return (registry_oid, run.id) in self._told
+
+
+def findRegistry(connection, oid):
+    """Return the registry of that oid, None if it was removed and packed away.
+
+    A record of a registry that cannot be loaded raises where it is needed: a
+    `POSKeyError` of any other object is no sign that the registry is gone.
+    """
+    try:
+        registry = connection.get(oid)
+        registry._p_activate()
+    except POSKeyError:
+        return None
+    return registry
 
 
 def getDirectory(connection, create=False):
@@ -159,6 +185,19 @@ def getDirectory(connection, create=False):
             'its root, got a %s; give that another name, or remove it'
             % (ROOT_KEY, type(directory).__name__))
     return directory
+
+
+def makeKnown(registry):
+    """Let the directory know of *registry*; return whether that is news.
+
+    Joins the open transaction.  A registry that came with an import or a copy
+    of its site is in no directory until then.
+    """
+    directory = getDirectory(registry._p_jar, create=True)
+    if registry._p_oid in directory.registries:
+        return False
+    directory.addRegistry(registry)
+    return True
 
 
 def newProcessId(host, pid):
@@ -190,24 +229,50 @@ def machineId():
 
 
 def pidStarted(pid):
-    """Return when the process *pid* began (text), None if it is not alive.
+    """Return when the process *pid* began (text), None if nobody can tell.
     """
     try:
-        with open('/proc/%d/stat' % pid) as stat:
-            # The name, in brackets, may hold anything.
-            fields = stat.read().rpartition(')')[2].split()
-    except OSError:
+        return _read_stat(pid)[1]
+    except (OSError, IndexError):
         return None
+
+
+def _read_stat(pid):
+    """Return (state, begin) of a process, as texts."""
+    with open('/proc/%d/stat' % pid) as stat:
+        # The name, in brackets, may hold anything.
+        fields = stat.read().rpartition(')')[2].split()
     # See proc(5): field 3 is the state, field 22 the start time.
-    return None if fields[0] in 'ZX' else fields[19]
+    return fields[0], fields[19]
 
 
 def isKnownDead(record):
     """Return whether the process of *record* surely is not alive.
 
-    False where nobody can tell from here.
+    False where nobody can tell from here: what cannot be read in ``/proc``,
+    for want of a file descriptor or because it is hidden, says nothing.
     """
     if record.machine is None or record.machine != machineId():
         return False
-    started = pidStarted(record.pid)
-    return started is None or started != record.pid_started
+    try:
+        os.kill(record.pid, 0)   # asks; it sends nothing
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass   # it is there, but another user's
+    try:
+        state, started = _read_stat(record.pid)
+    except (OSError, IndexError):
+        return False
+    # As a zombie, or with a pid that is another one's by now.
+    return state in 'ZX' or record.pid_started not in (None, started)
+
+
+def isKnownAlive(record):
+    """Return whether the process of *record* surely is alive.
+
+    False where nobody can tell from here.
+    """
+    return (record.machine is not None and record.machine == machineId()
+            and record.pid_started is not None
+            and pidStarted(record.pid) == record.pid_started)

@@ -18,8 +18,12 @@ from ZODB.POSException import ConflictError
 from zope.component import queryUtility
 from zope.event import notify
 
+from cipher.background import process
 from cipher.background import runlog
+from cipher.background.announcing import siteOf
 from cipher.background.calling import callHook
+from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.current import setDepth
 from cipher.background.environment import WorkerEnvironment
@@ -48,6 +52,8 @@ from cipher.background.recording import putOff
 from cipher.background.recording import writeError
 from cipher.background.recording import writeInterruption
 from cipher.background.reference import isInPlace
+from cipher.background.spoiled import forgetCaches
+from cipher.background.spoiled import spoils
 from cipher.background.transient import isTransient
 from cipher.background.worker import hookOf
 from cipher.background.worker import stateOf
@@ -109,7 +115,7 @@ class RunRecorder(WorkObserver):
         state = stateOf(worker)
         state.checkStop()
         state.cursor = plainCopy(run.cursor, 'cursor')
-        self._touched = run.touched
+        self._touched = run.countTouches()
         if run.cursor is not None:
             state.progress = readProgress(run.progress)
         self._give_context(state, registry, run)
@@ -145,7 +151,7 @@ class RunRecorder(WorkObserver):
         state.commitAndGoOn()
         state.cursor = plainCopy(cursor, 'cursor')
         self._check_fence(run)
-        if run.touched != self._touched:
+        if run.countTouches() != self._touched:
             raise ConflictError('run %r: started again meanwhile' % run.id)
         self._give_context(state, registry, run)
         connection.cacheGC()
@@ -153,6 +159,8 @@ class RunRecorder(WorkObserver):
     def conflicted(self, worker, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         self.live.conflicts += 1
+        if spoils(error):
+            self._found = (None, None, None)
         log.debug('Run %s: %s; trying again', self.live.run_id,
                   type(error).__name__)
 
@@ -202,16 +210,16 @@ class RunRecorder(WorkObserver):
         found_in, registry, run = self._found
         if found_in is connection:
             return registry, run
-        try:
-            registry = connection.get(self.live.registry_oid)
-            run = registry.getRun(self.live.lane, self.live.serial)
-        except KeyError:
+        registry = process.findRegistry(connection, self.live.registry_oid)
+        if registry is None:
             self.live.is_lost = True
             raise RunLost('run %r: the registry was removed'
-                          % self.live.run_id) from None
+                          % self.live.run_id)
+        run = registry.getRun(self.live.lane, self.live.serial)
         if run is None:
             self.live.is_lost = True
             raise RunLost('run %r was removed' % self.live.run_id)
+        self.live.run_oid = run._p_oid
         self._found = connection, registry, run
         return registry, run
 
@@ -246,7 +254,7 @@ class RunRecorder(WorkObserver):
         def retry_delay(attempts):
             return self._retry_delay(worker, attempts, error)
 
-        if (self._touched not in (None, run.touched) and not isinstance(
+        if (self._touched not in (None, run.countTouches()) and not isinstance(
                 error, (StopRequested, Snooze)) and self.live.stop is None):
             # It failed on what it saw, which is not what the one saw and
             # changed for whom it stands since.
@@ -286,12 +294,19 @@ class RunRecorder(WorkObserver):
                         return
                     if fenced:
                         self._check_fence(run)
-                    write(registry, run)
+                    # The thread may have left it already, or not entered it.
+                    with ZopeSite(siteOf(registry)):
+                        write(registry, run)
                 return
             except RunLost as lost:
                 log.info('%s', lost)
                 return
             except Exception as error:
+                if spoils(error):
+                    self._found = (None, None, None)
+                    forgetCaches(self.live.runtime.db)
+                    with ZodbConnection(self.live.runtime.db) as another:
+                        return self._record(another, write, fenced)
                 if isTransient(error, self.live.runtime.db):
                     log.debug('Run %s: %s; writing again', self.live.run_id,
                               type(error).__name__)

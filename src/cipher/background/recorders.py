@@ -29,6 +29,7 @@ from cipher.background.recorder import RunRecorder
 from cipher.background.recording import finish
 from cipher.background.recording import writeInterruption
 from cipher.background.recording import writeStop
+from cipher.background.spoiled import spoils
 from cipher.background.worker import stateOf
 
 
@@ -43,10 +44,19 @@ class JobRecorder(RunRecorder):
     def __init__(self, live, epoch, is_claimed, connection):
         super().__init__(live, epoch, is_claimed)
         self._connection = connection
+        self._is_spoiled = False   # the connection
 
     def connect(self, worker):
         """See `~cipher.background.interfaces.IWorkObserver`."""
+        if self._is_spoiled:
+            self._connection = self.live.door.renew()
+            self._is_spoiled = False
         return nullcontext(self._connection)
+
+    def conflicted(self, worker, error):
+        """See `~cipher.background.interfaces.IWorkObserver`."""
+        super().conflicted(worker, error)
+        self._is_spoiled |= spoils(error)
 
     def failed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
@@ -100,6 +110,7 @@ class LoopRecorder(RunRecorder):
     def done(self, worker, connection, result):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         self._check_fence(self._find(connection)[1])
+        _fence_all(connection)
         self._error = None
 
     def failed(self, worker, connection, error):
@@ -114,6 +125,7 @@ class LoopRecorder(RunRecorder):
         run = self._find(connection)[1]
         self._check_fence(run)
         connection.readCurrent(run)
+        _fence_all(connection)
 
     def cleanupFailed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
@@ -147,3 +159,13 @@ class LoopRecorder(RunRecorder):
                    RunSucceededEvent)
         else:
             self._write_error(registry, run, error)
+
+
+def _fence_all(connection):
+    """Let whatever the open transaction commits depend on the run.
+
+    What *connection* depends on by ``readCurrent`` is looked at only if it
+    takes part itself: the work may have changed another database alone.
+    """
+    if connection.transaction_manager.get()._resources:
+        connection._register()

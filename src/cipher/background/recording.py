@@ -33,6 +33,7 @@ from cipher.background.interfaces import StopRequested
 from cipher.background.lifecycle import cleanDelay
 from cipher.background.run import RunDetails
 from cipher.background.run import StopRequest
+from cipher.background.table import dependOnTree
 from cipher.background.text import cleanLine
 from cipher.background.text import describeError
 from cipher.background.text import formatTraceback
@@ -106,10 +107,8 @@ def _read_stop(live, run, registry):
     One that is committed meanwhile makes this transaction conflict.
     """
     if live.stop is None:
-        stops = registry.stops
-        stops._p_activate()   # of a ghost readCurrent takes no notice
-        run._p_jar.readCurrent(stops)
-        request = stops.get(run.id)
+        dependOnTree(registry.stops)
+        request = registry.stops.get(run.id)
         if request is not None:
             live.requestStop(StopRequest(*request))
 
@@ -131,17 +130,17 @@ def putOff(live, run, registry, delay, **values):
     notify(RunRequeuedEvent(run, registry))
 
 
-def writeInterruption(registry, run, must_not_rerun):
+def writeInterruption(registry, run, must_not_rerun, send=notify):
     """Write that the process of *run* ended in good order while it ran.
 
     It waits again, or is interrupted where it *must_not_rerun*; neither the
-    attempt nor an interruption is counted.
+    attempt nor an interruption is counted.  *send* sends the event.
     """
     if must_not_rerun:
-        registry.finish(run, INTERRUPTED, RunInterruptedEvent)
+        registry.finish(run, INTERRUPTED, RunInterruptedEvent, send)
     else:
         run.putBack(attempts=run.attempts - (run.state == RUNNING))
-        notify(RunRequeuedEvent(run, registry))
+        send(RunRequeuedEvent(run, registry))
 
 
 def addCleanupTraceback(live, run, error):

@@ -13,13 +13,52 @@
 ##############################################################################
 """Weak references to objects of the database: they keep nothing alive."""
 from persistent import Persistent
-from persistent.wref import WeakRef
 
 from cipher.background.interfaces import InvalidContext
 
 
+#: Key of the `process.Directory` in the root of a database.
+ROOT_KEY = 'cipher.background'
+
 _MAX_DEPTH = 1000
 _SITE_MANAGER = '++etc++site'
+
+
+class Reference:
+    """A weak reference to an object of one database.
+
+    Not a ``persistent.wref.WeakRef``: ZODB can export an object that holds
+    one, but not import it.  Pickles name this class: it stays here.
+    """
+
+    connection = None   # while the reference is not stored yet
+
+    def __init__(self, oid, mark):
+        self.oid = oid
+        self.mark = mark   # of the database: elsewhere the oid says nothing
+
+    def __reduce__(self):
+        return Reference, (self.oid, self.mark)
+
+    def __call__(self, connection):
+        """Return the object or None.
+
+        *connection* is that of the run, None if that is not stored yet.
+        """
+        connection = connection or self.connection
+        if connection is None or databaseMark(connection) != self.mark:
+            return None
+        try:
+            obj = connection.get(self.oid)
+            obj._p_activate()
+        except KeyError:
+            return None   # deleted and packed
+        return obj
+
+
+def databaseMark(connection):
+    """Return what tells a database from those that it was exported to."""
+    return getattr(connection.root().get(ROOT_KEY), 'mark', None)
 
 
 def refer(obj, connection):
@@ -45,10 +84,12 @@ def refer(obj, connection):
             "context: expected an object of the registry's own connection, "
             'got a %s of another database or connection; load it from the '
             'connection of the site' % type(obj).__name__)
-    return WeakRef(obj), isInPlace(obj)
+    reference = Reference(obj._p_oid, databaseMark(connection))
+    reference.connection = connection
+    return reference, isInPlace(obj)
 
 
-def resolve(reference):
+def resolve(reference, connection=None):
     """Return the object that `refer` was given; None when it is gone.
 
     An object counts as gone, too, when it was in its place at that time and is
@@ -57,7 +98,7 @@ def resolve(reference):
     if oidOf(reference) is None:
         return None
     ref, was_in_place = reference
-    obj = ref()
+    obj = ref(connection)
     if obj is None or (was_in_place and not isInPlace(obj)):
         return None
     return obj
@@ -66,7 +107,7 @@ def resolve(reference):
 def oidOf(reference):
     """Return the oid of what `refer` was given; None if there is none."""
     if (type(reference) is tuple and len(reference) == 2
-            and isinstance(reference[0], WeakRef)):
+            and isinstance(reference[0], Reference)):
         return reference[0].oid
     return None
 

@@ -17,6 +17,7 @@ Pickles name `WorkerRegistry`: it stays here.
 """
 import os
 
+from BTrees.Length import Length
 from BTrees.LOBTree import LOBTree
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
@@ -48,6 +49,7 @@ from cipher.background.principal import currentPrincipal
 from cipher.background.principal import currentPrincipals
 from cipher.background.reference import refer
 from cipher.background.run import WorkerRun
+from cipher.background.table import Table
 from cipher.background.uniqueness import claimKey
 from cipher.background.uniqueness import findPending
 from cipher.background.uniqueness import findStarted
@@ -57,9 +59,8 @@ from cipher.background.watch import Watch
 from cipher.background.workertype import getWorkerType
 
 
-#: Lanes for whoever has none: scripts, processes without a runtime.  More of
-#: them, fewer conflicts between those.
-GUEST_LANES = 4
+#: A start that makes a claim writes the claims of one bucket.
+CLAIM_BUCKETS = 256
 
 
 @implementer(IWorkerRegistry)
@@ -74,13 +75,12 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         self.stops = OOBTree()    # run id -> (principal, asked_at, reason)
         self.schedules = OOBTree()   # name -> timetable.ScheduleState
         self.services = OOBTree()    # type name -> services.ServiceState
-        self.claims = OOBTree()   # uniqueness.claimKey -> (lane, serial)
+        self.claims = Table(CLAIM_BUCKETS)   # claimKey -> (lane, serial)
         self.pauses = OOBTree()   # type name -> (principal, at, reason)
         self.removed = Pruned()   # what administrators removed
         self.journal = Journal()
         self.secret = os.urandom(32)
-        for number in range(1, GUEST_LANES + 1):
-            self.lanes[number] = Lane(number, is_guest=True)
+        self.lanes[1] = Lane(1)   # the others are made when they are leased
 
     # Starting
 
@@ -186,10 +186,12 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         run = WorkerRun(type, lane.number, lane.births.next_serial,
                         lane.births.timeOfNext(clock.now()),
                         depth=depthOfNext(), **values)
+        if claim is not None:
+            run.touches = Length()
         if lease is not None:
-            lease.born[run.serial] = run.priority, run.created_at, run.due_at
+            lease.born += 1
         run._v_parent = self
-        lane.births.add(run)
+        lane.bear(run)
         if claim is not None:
             self.claims[claim] = run.lane, run.serial
         with deeper():
@@ -201,15 +203,16 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         txn = self._p_jar.transaction_manager.get()
         return getPool(self._p_jar.db(), self._p_oid).checkOut(self, txn)
 
-    def finish(self, run, state, event, **values):
-        """Finish *run* in the open transaction and tell so by *event*.
+    def finish(self, run, state, event, send=notify, **values):
+        """Finish *run* in the open transaction; *send* an event of it.
 
-        For this package.  Raise `IllegalTransition`.
+        *event* makes the event.  For this package.  Raise
+        `IllegalTransition`.
         """
         run.change(state, finished_at=clock.now(), **values)
-        self.checkOut().lane.finishes.add(run)
+        self.checkOut().lane.finish(run)
         run._v_parent = self
-        notify(event(run, self))
+        send(event(run, self))
 
 
 def _given(input):

@@ -11,18 +11,17 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Runs that a dead process worked on: who they are, what becomes of them.
+"""Runs in work elsewhere: what becomes of them, and of those of the dead.
 
 Called by the control thread only.
 """
-import logging
-
-from zope.event import notify
 
 from cipher.background import clock
 from cipher.background import process
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
@@ -31,67 +30,191 @@ from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RunRequeuedEvent
 from cipher.background.lifecycle import afterInterruption
 from cipher.background.lifecycle import countInterruption
+from cipher.background.logs import getLogger
+from cipher.background.sorting import LOST
+from cipher.background.sorting import Sorter
+from cipher.background.tickets import AWAY
+from cipher.background.tickets import READY
 from cipher.background.workertype import queryWorkerType
 
 
-log = logging.getLogger(__name__)
+log = getLogger(__name__)
 
-#: Runs are rescued at most so many in one commit.
-BATCH = 100
+#: Seconds.  What is live for less is at its end before others can stop it.
+LOOK_AFTER = 0.5
+
+#: Runs are looked at, at most so many in one turn.
+BATCH = 500
 
 
 class Rescuer:
-    """Rescues the runs of the lanes that one runtime consumes."""
+    """Sees what becomes of runs of the lanes whose home is one runtime."""
 
-    def __init__(self, runtime):
+    def __init__(self, runtime, census):
         self._runtime = runtime
-        self.orphans = set()   # (oid, run id) that dead processes worked on
+        self._census = census
+        self._looked = {}   # place -> serial looked at last
 
-    def holders(self, connection):
-        """Return the `process.Holders`, as the open transaction sees them."""
-        return process.Holders(
-            process.getDirectory(connection), self._runtime.id)
+    # Processes
 
-    def isLost(self, connection, oid, number, run):
-        """Return whether a dead process surely worked on *run* (or None).
+    def bury(self, connection):
+        """Forget the processes that are dead.
 
-        Nobody alive holds the run.  A pending one is lost when the process
-        said that it works on it, or was asked to stop that.
+        What they said they worked on is theirs from now on, by the same
+        commit: so whoever comes next finds it lost.
         """
-        if run is None or run.state != PENDING:
-            return run is not None and run.state == RUNNING
-        return (oid, run.id) in self.orphans or (
-            self._runtime.backlog.isInherited(oid, number, run.serial)
-            and run.id in connection.get(oid).stops)
+        with ZopeTransaction(note=self._runtime.note('dead processes')):
+            directory = process.getDirectory(connection)
+            dead = self._census.findDead(directory)
+            for record in dead:
+                # Fails when the process beats after all.
+                connection.readCurrent(record.beat)
+                for (oid, run_id), told in record.live.runs.items():
+                    self._claim_for(connection, record.id, oid, run_id, told)
+                del directory.processes[record.id]
+        for record in dead:
+            log.warning('Process %s (%s) is dead; its work is taken over',
+                        record.name, record.id)
+        return bool(dead)
 
-    def rescue(self, connection, lost):
-        """Rescue the first of *lost*: (registry oid, lane number, serial).
+    def _claim_for(self, connection, owner, oid, run_id, told):
+        with self._runtime.troubles.guard(
+                BROKEN_RUN, run_id, oid, with_transient=False):
+            registry = process.findRegistry(connection, oid)
+            run = registry and registry.findRun(run_id)
+            if run is not None and run.state == PENDING and (
+                    run.owner in (None, owner)):
+                run.claim(owner, told[0], run.must_not_rerun)
 
-        Return whether there were any.
+    # Runs
+
+    def turn(self, connection):
+        """Look what became of runs in work elsewhere; rescue the lost ones.
+
+        Return whether to look again at once.
         """
-        lost = lost[:BATCH]
-        if not lost:
+        lost, is_more = [], False
+        with ZopeTransaction():
+            sorter = Sorter(self._runtime, connection)
+            for place in self._runtime.tickets.lanes():
+                is_more |= self._look_at(connection, sorter, place, lost)
+        done = self.rescueAll(connection, lost)
+        # A run that cannot be rescued rests, and the next look goes by it.
+        return is_more or any(
+            ticket not in done and not self._runtime.troubles.isResting(
+                FAILING_RESCUE, ticket.run_id, ticket.registry_oid)
+            for ticket in lost)
+
+    def _look_at(self, connection, sorter, place, lost):
+        """Append to *lost*; return whether there is more to look at."""
+        away = self._runtime.tickets.away(place)
+        if not away:
             return False
-        with ZopeTransaction(note=self._runtime.note('rescue')):
-            holders = self.holders(connection)
-            for place in lost:
-                self._rescue_if_lost(connection, holders, *place)
-        for oid, number, serial in lost:
-            self.orphans.discard((oid, '%d-%d' % (number, serial)))
-        return True
+        executor = self._runtime.executor
+        registry = process.findRegistry(connection, place[0])
+        lane = registry and registry.lanes.get(place[1])
+        if lane is None:
+            return False   # it was removed
+        births = lane.births
+        after = self._looked.pop(place, 0)
+        rest = [ticket for ticket in away if ticket.serial > after]
+        for ticket in rest[:BATCH]:
+            _, what = found = sorter.sort(place, ticket.serial, births)
+            if what == LOST:
+                lost.append(ticket)
+            elif what != AWAY:
+                run = births.get(ticket.serial)
+                if run is None or run.state != PENDING or (
+                        not executor.isUnderway(ticket, run)):
+                    executor.returned(ticket, run)
+                    self._runtime.tickets.settle(*found)
+        if len(rest) > BATCH:
+            self._looked[place] = rest[BATCH - 1].serial
+            return True
+        return False
 
-    def _rescue_if_lost(self, connection, holders, oid, number, serial):
-        # It was lost a moment ago: by now it may be ended, removed or taken.
-        try:
-            registry = connection.get(oid)
-            run = registry.getRun(number, serial)
-        except KeyError:
-            return   # the registry is gone
-        is_held = holders.hold(oid, run) and run.owner != self._runtime.id
-        if run is not None and not run.isFinished() and not is_held:
-            self._rescue_run(registry, run)
+    def rescueUnrecorded(self, connection):
+        """Rescue runs of this process whose end could not be written."""
+        unrecorded = self._runtime.unrecorded
+        tickets = list(unrecorded)
+        for ticket in self.rescueAll(connection, tickets, True):
+            unrecorded.discard(ticket)
+        return False
 
-    def _rescue_run(self, registry, run):
+    def abandonLost(self, connection):
+        """Abandon what works here on a run that others ended or took.
+
+        They could not know: it is stopped as a pending one as long as they
+        do not know that it runs.
+        """
+        runtime = self._runtime
+        limit = clock.now() - LOOK_AFTER
+        for live in runtime.allLive():
+            if live.started_at > limit or live.is_abandoned:
+                continue
+            # A transaction of its own, which sees all that those saw.
+            with runtime.troubles.guard(
+                    BROKEN_RUN, live.run_id, live.registry_oid,
+                    with_transient=False), ZopeTransaction():
+                run = _find(connection, live.ticket)
+                if run is not None and run.owner != runtime.id and (
+                        run.owner is not None or run.isFinished()):
+                    log.info('Run %s: it was taken over or ended by another '
+                             'process', live.run_id)
+                    live.abandon()
+        return False
+
+    def rescueAll(self, connection, tickets, is_unrecorded=False):
+        """Rescue the runs of *tickets*; return those of what is settled."""
+        by_key = {(ticket.run_id, ticket.registry_oid): ticket
+                  for ticket in tickets}
+        done = self._runtime.troubles.doEach(
+            FAILING_RESCUE, list(by_key),
+            lambda *key: self._rescue_if_lost(
+                connection, by_key[key], is_unrecorded),
+            self._runtime.note('rescue'))
+        settled = [by_key[key] for key in done]
+        with ZopeTransaction():
+            sorter = Sorter(self._runtime, connection)
+            for ticket in settled:
+                if is_unrecorded:
+                    self._runtime.tickets.isAway(ticket)   # not here
+                self._settle(connection, sorter, ticket)
+        return settled
+
+    def _settle(self, connection, sorter, ticket):
+        """Let a run that was rescued wait here, if its home is here."""
+        registry = process.findRegistry(connection, ticket.registry_oid)
+        if registry is None:
+            return
+        births = registry.lanes[ticket.lane].births
+        found, what = sorter.sort(ticket.place, ticket.serial, births)
+        if what in (AWAY, LOST):
+            return
+        self._runtime.executor.returned(ticket, births.get(ticket.serial))
+        if what == READY:
+            # Who did not survive it is counted from now on.
+            found = found._replace(must_claim=True)
+        if self._runtime.tickets.isHome(ticket.place):
+            self._runtime.tickets.settle(found, what)
+
+    def _rescue_if_lost(self, connection, ticket, is_unrecorded):
+        # By now it may be ended, removed or taken.
+        run = _find(connection, ticket)
+        if run is None or run.isFinished():
+            return
+        if is_unrecorded:
+            is_lost = run.owner in (None, self._runtime.id)
+        else:
+            registry = process.findRegistry(connection, ticket.registry_oid)
+            is_lost = Sorter(self._runtime, connection).sort(
+                ticket.place, ticket.serial,
+                registry.lanes[ticket.lane].births)[1] == LOST
+        if is_lost:
+            self._rescue(process.findRegistry(
+                connection, ticket.registry_oid), run)
+
+    def _rescue(self, registry, run):
         worker_type = queryWorkerType(run.type)
         count = countInterruption(
             run.interruptions, worker_type is not None and worker_type.is_loop,
@@ -102,15 +225,24 @@ class Rescuer:
                     run.id, run.owner and ' (%s)' % process.processName(
                         run.owner) or '', state)
         if state == PENDING:
-            run.putBack(interruptions=count)
-            notify(RunRequeuedEvent(run, registry))
+            # Attempts are those that ended with an error.
+            run.putBack(interruptions=count,
+                        attempts=run.attempts - (run.state == RUNNING))
+            self._runtime.announce(RunRequeuedEvent(run, registry))
         elif state == FAILED:
             registry.finish(
-                run, FAILED, RunFailedEvent, interruptions=count,
+                run, FAILED, RunFailedEvent, self._runtime.announce,
+                interruptions=count,
                 error=('ProcessDied', 'its process ended %d times while it '
                        'ran' % count))
         else:
             registry.finish(run, INTERRUPTED, RunInterruptedEvent,
-                            interruptions=count, stop_request=stop)
+                            self._runtime.announce, interruptions=count,
+                            stop_request=stop)
             if stop is not None:
                 del registry.stops[run.id]
+
+
+def _find(connection, ticket):
+    registry = process.findRegistry(connection, ticket.registry_oid)
+    return registry and registry.getRun(ticket.lane, ticket.serial)

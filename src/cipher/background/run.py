@@ -72,7 +72,7 @@ class _RunState:
     priority = 0          # the greater, the more urgent
     due_at = None         # not before; None: at once
     depth = 0             # of the chain of runs that started each other
-    touched = 0           # + 1 at each start that this run stands for
+    touches = None        # Length: the starts that this run stands for
     epoch = 0             # + 1 at each claim and rescue: the fence
     attempts = 0
     interruptions = 0
@@ -90,6 +90,7 @@ class _RunState:
     retried = None        # (lane, serial) of what took its place
     is_start_failure = False   # the start failed: there was no work
     asker = None          # whose rights, too, the work needs; see IWorkerRun
+    is_removed = False    # by an administrator; the pruner drops it
 
 
 _FIELDS = tuple(name for name in vars(_RunState) if not name.startswith('__'))
@@ -182,7 +183,34 @@ class WorkerRun(Persistent, _RunState):
 
     @property
     def context(self):
-        return resolve(self.reference)
+        jar = self._p_jar
+        if jar is None and self._v_parent is not None:
+            jar = self._v_parent._p_jar
+        return resolve(self.reference, jar)
+
+    def countTouches(self):
+        """Return how many starts this run stood for so far.
+
+        What the open transaction makes of the run then depends on it.
+        """
+        touches = self.touches
+        if touches is None:
+            return 0
+        touches._p_activate()   # of a ghost readCurrent takes no notice
+        if touches._p_jar is not None:
+            touches._p_jar.readCurrent(touches)
+        return touches()
+
+    def touch(self):
+        """Stand for one more start.
+
+        That conflicts with what anybody else makes of the run meanwhile, but
+        with no other such start: the counter resolves conflicts.
+        """
+        self._p_activate()
+        if self._p_jar is not None:
+            self._p_jar.readCurrent(self)
+        self.touches.change(1)
 
     def isFinished(self):
         """See `~cipher.background.interfaces.IWorkerRun`."""
@@ -201,6 +229,13 @@ class WorkerRun(Persistent, _RunState):
                     epoch=self.epoch + 1, attempts=self.attempts + 1,
                     must_not_rerun=must_not_rerun)
         return self.epoch
+
+    def remove(self):
+        """Be gone for all that looks; keep nothing of what was in it."""
+        self.is_removed = True
+        self.input = self.reference = self.title = self.result = None
+        self.error = self.progress = self.details = self.cursor = None
+        self.stop_request = self.retry_of = self.starter = None
 
     def putBack(self, **values):
         """Make the run wait again; whoever worked on it has lost it."""

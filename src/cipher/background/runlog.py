@@ -20,10 +20,10 @@ its context, as ``asyncio.to_thread`` does.
 """
 import logging
 import sys
-import threading
 from collections import deque
 from contextvars import ContextVar
 
+from cipher.background.forks import renewLock
 from cipher.background.logs import changed
 from cipher.background.text import CUT
 from cipher.background.text import SHOWS_ALL
@@ -52,7 +52,7 @@ class LogBuffer:
         self._tail = deque()
         self._tail_size = 0
         self._is_cut = False
-        self._lock = threading.Lock()
+        renewLock(self)
 
     def add(self, line):
         """Add *line*, the text of a record, cleaned and without secrets."""

@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """The runtime: the one owner, per process and database, of live workers."""
+import _thread
 import atexit
 import logging
 import os
@@ -23,16 +24,22 @@ from zope.interface import implementer
 from cipher.background import process
 from cipher.background import runlog
 from cipher.background import switchboard
-from cipher.background.backlog import Backlog
+from cipher.background.announcing import announce
 from cipher.background.checks import checkDatabase
 from cipher.background.control import ControlThread
-from cipher.background.dispatcher import Dispatcher
 from cipher.background.executors.choice import makeExecutor
+from cipher.background.heartbeat import Heartbeat
 from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.keeper import Keeper
+from cipher.background.looker import Looker
 from cipher.background.obedience import Obedience
 from cipher.background.settings import RuntimeSettings
+from cipher.background.stack import isInSignalHandler
+from cipher.background.tickets import LOOK
+from cipher.background.tickets import Tickets
+from cipher.background.troubles import Troubles
+from cipher.background.wakeups import WakeUps
 
 
 log = logging.getLogger(__name__)
@@ -62,17 +69,24 @@ class Runtime(Obedience):
         self.pid = os.getpid()
         self.id = process.newProcessId(self.host, self.pid)
         self.name = process.processName(self.id)
-        self.backlog = Backlog()
+        self.tickets = Tickets(self._wish)
+        self.looker = Looker(self)
+        self.unrecorded = set()   # tickets of runs whose end is not written
+        self._claims = {}   # (registry oid, run id) -> epoch we gave it
+        self._undeclared = set()   # names of types; each is logged once
         self.executor = makeExecutor(self, self.settings)
         self.is_implicit = is_implicit   # a thread made by hand needed it
+        self.troubles = Troubles(db, self.report)
         self._keeper = Keeper(self)
         self._control = ControlThread(self, self._keeper)
-        self.dispatcher = Dispatcher(
-            self.backlog, self.executor, self._control.wish)
+        self._heartbeat = Heartbeat(self, self._keeper)
+        self._wakeups = WakeUps(self)
+        self._keeper.steps.add(self._wakeups.step)
         self._ender = None                   # the thread that shuts down
         self._gone = threading.Event()       # the shutdown is over
         self._gone_by = 0.0                  # monotonic; surely by then
-        self.was_lost = False   # others may have begun what our lanes hold
+        self._given_up = ()     # live when all was given up
+        self._is_started = False
         self._is_forked = False
 
     def start(self):
@@ -86,13 +100,34 @@ class Runtime(Obedience):
         try:
             checkDatabase(self.db, self.settings)
             self.executor.start()
+            runlog.install()
+            self._is_started = True
+            self._control.start()
+            self._heartbeat.start()
         except BaseException:
+            self._draining.set()
             self.executor.stop()
+            self._control.end()
+            self._heartbeat.end()
+            self._is_started = False
             switchboard.disconnect(self.db, self)
             raise
-        runlog.install()
         atexit.register(self.shutdown)
-        self._control.start()
+        self._wakeups.begin()
+
+    def report(self):
+        """Let other processes know soon what is wrong.  Thread-safe."""
+        self._heartbeat.wish()
+
+    def listTroubles(self):
+        """Return a tuple of `troubles.Trouble`, the worst first."""
+        return (*filter(None, (self._control.findStuck(),
+                               self._keeper.clock_watch.trouble())),
+                *self.troubles.list())
+
+    def announce(self, event):
+        """Send *event* of the control thread: see `announcing.announce`."""
+        announce(event, self.troubles)
 
     def note(self, what):
         """Return the note of a transaction of the control thread."""
@@ -101,6 +136,7 @@ class Runtime(Obedience):
     def forked(self):
         """In a child after a fork: threads are gone, refuse everything."""
         self._is_forked = True
+        self.tickets.forked()
 
     # Called by any thread
 
@@ -121,57 +157,103 @@ class Runtime(Obedience):
             self.is_implicit = True
             executor.stop()
             raise
-        # Nothing waits in a process without threads.
         self.executor = executor
-        self.dispatcher = Dispatcher(
-            self.backlog, executor, self._control.wish)
         self.settings = settings
         self.threads = settings.threads
         self._control.wish()
 
-    def wake(self, items=()):
+    def _wish(self):
+        self._control.wish()
+
+    def wake(self, places=()):
         """See `~cipher.background.interfaces.IRuntime`."""
         if self._is_forked:
             return   # whoever held its locks is not here
-        if items:
-            for ticket, due_at in self.backlog.told(items):
-                self.dispatcher.submit(ticket, due_at)
+        if places:
+            if self.threads:
+                self.tickets.mark(places)
         else:
             self._control.wish()
 
-    def begun(self, ticket):
-        """A thread is there for *ticket*; return whether it may begin it."""
-        if not self.backlog.begun(ticket):
-            return False
-        if self.backlog.hasRoom():
-            self._control.wish()
-        return True
+    def wishRescue(self):
+        """Something was found whose process is dead."""
+        self._control.wish()
+
+    def next(self, is_over):
+        """Return a ticket to carry out, when there is one; None at the end.
+
+        The calling thread looks at new runs, if that is to be done.
+        """
+        while True:
+            ticket = self.tickets.next(is_over)
+            if ticket is not LOOK:
+                return ticket
+            self.looker.look()
+
+    def wakeAll(self):
+        """Have a whole turn soon, with the steps of now and then as well.
+
+        Any thread may call; it takes no lock that is held across a load.
+        """
+        self._keeper.steps.hasten()
+        self._control.wish()
+
+    def lanesChanged(self, places):
+        """Another process wrote births of lanes: (registry oid, number).
+
+        Any thread may call; it takes no lock that is held across a load.
+        """
+        if self.threads:
+            self.tickets.mark(places, are_ours=False)
+            if self.tickets.is_hungry or self.hasFreeThread():
+                self._control.wish()   # perhaps there is something to take
 
     def refused(self, ticket):
         """`enter` said False for *ticket*."""
-        live = self.findLive(ticket.registry_oid, ticket.run_id)
-        if self.is_draining or live is not None and not live.is_abandoned:
-            self.backlog.left(ticket)
-        else:
-            # Its lane was lost and came back; a thread still works on it.
-            self.dispatcher.later(ticket, REFUSED_DELAY)
+        if not self.is_draining:
+            # Its lane had another home for a while; a thread still works
+            # on it.
+            self.tickets.later(ticket, REFUSED_DELAY)
+
+    def noteClaim(self, ticket, epoch):
+        """Remember that *ticket* is ours, perhaps, with that epoch."""
+        self._claims[ticket.registry_oid, ticket.run_id] = epoch
+
+    def forgetClaim(self, ticket):
+        """The run of *ticket* is over, or somebody else's to begin."""
+        self._claims.pop((ticket.registry_oid, ticket.run_id), None)
+
+    def hasClaimed(self, registry_oid, run):
+        """Return whether this process claimed *run*, and may begin it."""
+        return self._claims.get((registry_oid, run.id)) == run.epoch
+
+    def claims(self):
+        """Return [(registry oid, run id)] of what is ours and not begun."""
+        return [key for key in list(self._claims)
+                if key not in self._live]
+
+    def noteUndeclared(self, run):
+        """Log, once for each type, that nothing here declares it."""
+        if run.type not in self._undeclared:
+            self._undeclared.add(run.type)
+            log.warning('Run %s: no ZCML declares the worker type %r here; '
+                        'it waits, and others like it', run.id, run.type)
 
     def ended(self, live):
         """There is nothing more to do for *live*."""
-        if live.is_unrecorded:
-            self._keeper.unrecorded.add(live.ticket)
-        elif live.is_lost or live.is_abandoned:
-            self.backlog.goesOn(live.ticket)
-        elif live.due_at is None and not live.is_shutdown:
-            self.backlog.finished(live.ticket)
-        elif live.due_at is None:
-            # At a shutdown it may wait again: the cursor must not pass it.
-            self.backlog.left(live.ticket)
+        self.forgetClaim(live)
         self.leave(live)
-        if live.due_at is not None:
-            self.dispatcher.again(live.ticket, live.due_at)
+        if live.is_unrecorded:
+            self.unrecorded.add(live.ticket)
+        elif live.is_lost or live.is_abandoned:
+            self.tickets.isAway(live.ticket)
+        elif live.due_at is not None:
+            self.tickets.again(live.ticket, live.due_at)
+        elif not live.is_shutdown:
+            # At a shutdown it may wait again: the cursor must not pass it.
+            self.tickets.done(live.ticket)
         if live.worker_type is not None and live.worker_type.max_running:
-            self.dispatcher.unpark(live.worker_type.name)
+            self.tickets.unpark(live.worker_type.name)
         if live.stop is not None:
             self._control.wish()   # the request can be forgotten
 
@@ -187,19 +269,23 @@ class Runtime(Obedience):
         """Others took this process for dead, and its lanes."""
         log.error('Process %s: it was silent for too long; what it worked on '
                   'is taken over by others', self.name)
-        self.was_lost = True
         self.abandonAll()
-        for lane in self.backlog.lanes():
-            self.backlog.dropLane(*lane)
+        self._claims.clear()
+        self.tickets.dropAll()
 
     # The end
 
     def shutdown(self, timeout=None):
         """See `~cipher.background.interfaces.IRuntime`."""
-        if self._is_forked:
+        if self._is_forked or not self._is_started:
             return
         if timeout is None:
             timeout = self.settings.drain
+        if isInSignalHandler():
+            # Not by `threading.Thread`: that waits for the new thread, and
+            # the interrupted code may hold a lock which that one needs.
+            _thread.start_new_thread(self.shutdown, (timeout,))
+            return
         me = threading.current_thread()
         with self._lock:
             is_first = not self._draining.is_set()
@@ -227,14 +313,19 @@ class Runtime(Obedience):
         self.executor.join(max(0.0, deadline - time.monotonic()))
         self._control.end()
         self._control.join(LEAVE_TIMEOUT)
-        self.abandonAll()   # even if that cannot be written
+        self._heartbeat.end()
+        self._heartbeat.join(LEAVE_TIMEOUT)
+        self._wakeups.end()
+        # A run that is given up records nothing itself any more: we do.
+        self._given_up = self.abandonAll()   # even if nothing can be written
         leaving = threading.Thread(
             target=self._leave, name='background-end', daemon=True)
         try:
             leaving.start()
             leaving.join(LEAVE_TIMEOUT)
         except RuntimeError:
-            self._leave()   # at its end an interpreter starts no thread
+            # At its end an interpreter starts no thread.
+            self._leave()
         self._disconnect()
 
     def databaseClosed(self):
@@ -247,13 +338,15 @@ class Runtime(Obedience):
         log.warning('Process %s: its database was closed before a shutdown '
                     'of its runtime; what it worked on is given up', self.name)
         self.executor.stop()
+        self._heartbeat.end()
+        self._wakeups.end()
         self.abandonAll()
         self.stopAll()
         self._disconnect()
         self._gone.set()
 
     def _leave(self):
-        self._control.leave()
+        self._control.leave(self._given_up)
 
     def _disconnect(self):
         switchboard.disconnect(self.db, self)

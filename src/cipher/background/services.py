@@ -61,14 +61,14 @@ def isMissing(registry, worker_type, instance=0):
     state = registry.services.get(_key(worker_type, instance))
     if state is None:
         return True
-    if state.is_stopped or clock.now() < state.not_before:
+    if state.is_stopped or _isToWait(state.not_before):
         return False
     run = state.run and registry.getRun(*state.run)
     if run is None:
         return True
     if not run.isFinished() or _is_stopped(run):
         return False
-    return clock.now() >= run.finished_at + _delay(_deaths(state, run))
+    return not _isToWait(run.finished_at + _delay(_deaths(state, run)))
 
 
 def keepRunning(registry, worker_type, instance=0):
@@ -149,6 +149,11 @@ def _deaths(state, run):
     finished_at = readNumber(run.finished_at, 0.0)
     lived = finished_at - (readNumber(run.started_at) or finished_at)
     return 1 if lived >= WELL_AFTER else state.deaths + 1
+
+
+def _isToWait(moment):
+    # No delay is longer than the cap: else the clock was ahead once.
+    return 0.0 < moment - clock.now() <= DELAY_CAP
 
 
 def _delay(deaths):

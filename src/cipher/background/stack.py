@@ -12,8 +12,11 @@
 #
 ##############################################################################
 """Where a thread stands: a text for people, without any values."""
+import functools
 import os
+import signal
 import sys
+import threading
 import traceback
 from threading import __file__ as _THREADING
 
@@ -52,6 +55,41 @@ def getStack(thread_id):
         text = text[-STACK_LIMIT + len(CUT) + 1:]
         text = '%s\n%s' % (CUT, text.partition('\n')[2])
     return text
+
+
+def isInSignalHandler():
+    """Return whether the calling thread is inside of a signal handler.
+
+    As far as can be told: of one that is a function of Python and that still
+    has its arguments.  The interrupted code may hold any lock, so a handler
+    must not wait for other threads.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    codes = {_code(signal.getsignal(number))
+             for number in signal.valid_signals()} - {None}
+    frame = sys._getframe(1)
+    while frame is not None:
+        # The interpreter gave it the frame that it interrupted.
+        if frame.f_code in codes and any(
+                value is frame.f_back or isinstance(value, tuple)
+                and any(one is frame.f_back for one in value)
+                for value in frame.f_locals.values()):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _code(handler):
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    if not callable(handler):
+        return None
+    function = getattr(handler, '__func__', handler)
+    if not hasattr(function, '__code__'):
+        function = getattr(type(handler).__call__, '__func__',
+                           type(handler).__call__)
+    return getattr(function, '__code__', None)
 
 
 def _is_machinery(filename):

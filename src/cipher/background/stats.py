@@ -116,6 +116,14 @@ class PastHours(Persistent):
         self.packed += _HOUR.pack(*hour)
         self.packed = self.packed[-HOURS_KEPT * _HOUR.size:]
 
+    def keepUntil(self, number):
+        """Forget the hours from that number on."""
+        kept = b''.join(_HOUR.pack(*values) for values
+                        in _HOUR.iter_unpack(self.packed)
+                        if values[0] < number)
+        if kept != self.packed:
+            self.packed = kept
+
 
 class Stats(Persistent):
     """The chunks of the finishes of a lane, and their numbers.
@@ -188,6 +196,15 @@ class Stats(Persistent):
         else:
             self.hour = self.hour.plus(hour)
         self._p_changed = True
+
+    def comeBack(self, now):
+        """Forget times after *now* (microseconds): the clock was wrong."""
+        number = now // (HOUR * 1000000)
+        self.past.keepUntil(number)
+        if self.hour.number > number:
+            self.hour = self.hour._replace(number=number)
+        self.times = [times._replace(key=min(times.key, now))
+                      for times in self.times]
 
     def hours(self):
         """Yield each `Hour`, oldest first."""

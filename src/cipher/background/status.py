@@ -164,6 +164,9 @@ class Problem:
     subject: str = None
     since: float = None
     number: int = 0
+    process: str = None
+    error: str = None
+    stack: str = None
 
 
 @implementer(IScheduleStatus)

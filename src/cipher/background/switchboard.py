@@ -63,15 +63,18 @@ def getRuntime(db):
     return runtime
 
 
-def wake(db, items=()):
-    """Tell the runtime of *db* of *items* to look at; never raise.
+def wake(db, places=()):
+    """Let the runtime of *db* look at *places*; never raise.
+
+    A place is (registry oid, lane number) of a lane that has new runs.
+    Without any: there is something else to look at.
 
     Fit for an after-commit hook: touches no persistent object.
     """
     runtime = queryRuntime(db)
     if runtime is not None:
         try:
-            runtime.wake(items)
+            runtime.wake(places)
         except Exception:
             log.exception('Waking the runtime failed; its poll will find '
                           'what waits')

@@ -31,7 +31,6 @@ from zope.security.management import restoreInteraction
 from zope.security.management import thread_local
 from zope.site.folder import rootFolder
 from zope.site.site import LocalSiteManager
-from zope.testing import cleanup
 
 from cipher.background import clock
 from cipher.background.installation import addRegistry
@@ -247,7 +246,8 @@ class BackgroundLayer:
     """A layer for zope.testrunner: ZCML, and for each test a new database.
 
     *package* and *zcml* name a file that includes what the tests need.  Tests
-    have `site`, a root site with a registry, which is the current one.
+    have `site`, a root site with a registry, which is the current one.  Only
+    the layer needs ``zope.testing``: install it beside zope.testrunner.
     """
 
     __bases__ = ()
@@ -260,12 +260,14 @@ class BackgroundLayer:
 
     def setUp(self):
         """Load the ZCML."""
+        from zope.testing import cleanup
         cleanup.setUp()
         hooks.setHooks()
         xmlconfig.file(self._zcml, self._package)
 
     def tearDown(self):
         """Forget the ZCML."""
+        from zope.testing import cleanup
         cleanup.tearDown()
 
     def testSetUp(self):

@@ -98,10 +98,18 @@ def _next_at(state, schedule, now):
     own ticks, so that neither begins those of the other anew.
     """
     if state.expression == schedule.expression:
-        return state.next_at
-    due_at = dict(state.others).get(schedule.expression)
-    # One that nobody declared for long has missed nothing.
-    return None if due_at is None or now - due_at > STALE_AFTER else due_at
+        due_at = state.next_at
+    else:
+        due_at = dict(state.others).get(schedule.expression)
+        # One that nobody declared for long has missed nothing.
+        if due_at is not None and now - due_at > STALE_AFTER:
+            return None
+    # Never far beyond the schedule's own: the clock was ahead once.  After
+    # less than that, the ticks that come a second time start nothing.
+    if due_at is not None and due_at > now and clock.isAhead(
+            due_at, schedule.nextTick(now)):
+        return None
+    return due_at
 
 
 def _set_next(state, schedule, next_at):

@@ -20,6 +20,7 @@ when it begins again it gives oids a second time that a client has in stock.
 """
 from transaction.interfaces import TransientError
 
+from cipher.background.spoiled import spoils
 from cipher.background.text import leavesOf
 
 
@@ -37,14 +38,12 @@ def _is_transient(error, db):
     return (isinstance(error, TransientError)
             or _is_of_relstorage(error, storage)
             or _is_of_zeo(error, storage)
-            or _is_of_an_oid(error))
+            or spoils(error))   # the next try takes the next oid
 
 
-def _is_of_an_oid(error):
-    # The next try takes the next oid.
-    return (isinstance(error, ValueError)
-            and error.args == ('A different object already has the same oid',)
-            and _came_through(error, 'ZODB.'))
+def isClosed(db):
+    """Return whether *db*, a `ZODB.DB.DB`, was closed."""
+    return 'storage' not in vars(db)   # its class has one for documentation
 
 
 def _is_of_zeo(error, storage):

@@ -13,13 +13,19 @@
 ##############################################################################
 """Which pending run stands for a second start: types that are unique.
 
-A claim is an entry in a tree of the registry, key -> (lane, serial).  Only
-starts write it, and the pruner removes it.  It is believed only while its
-run is pending, so it never outlives the run, whatever crashes.  The claims of
-forms are kept for a day.
+A claim is an entry in a table of the registry, key -> (lane, serial).  Only
+the first start of a key writes it: two at a time conflict, and the second one
+then finds the run of the first.  Starts of different keys never conflict, nor
+do starts that get a run which waits already: they count in an object beside
+it that resolves conflicts, and depend on the run.  The work writes the run and
+depends on the counter.  So of such a start and the end of the work at the
+same time one conflicts.
+
+A claim is believed only while its run is pending, so it never outlives the
+run, whatever crashes.  The pruner removes it later.  The claims of forms are
+kept for a day.
 """
 import hashlib
-import itertools
 
 from cipher.background import clock
 from cipher.background.interfaces import AS_STARTER
@@ -39,6 +45,10 @@ NOWHERE = b'none'
 #: Before the digest of whose rights the work has.
 BY = b'by'
 KEPT_FOR = 86400.0   # seconds
+STALE_FOR = 30.0     # seconds
+
+#: Of the table of claims so many buckets are looked at, and loaded, at once.
+BUCKETS = 32
 
 
 def claimKey(unique, type_name, reference, input, rights=None):
@@ -101,29 +111,44 @@ def findPending(registry, key, is_live):
     """
     place = registry.claims.get(key)
     run = place and registry.getRun(*place)
-    if run is None or run.state != PENDING or is_live(run):
+    if run is None or run.touches is None or (
+            run.state != PENDING or is_live(run)):
         return None
     if run.cursor is not None:
         return None   # what is behind it will not be done again
     # Should it begin meanwhile, unseen: this makes its commit conflict, and
     # the work is done again with what the starter changed.
-    run.touched += 1
+    run.touch()
     return run
 
 
-def staleClaims(registry, limit, after=None):
-    """Look at *limit* claims behind the key *after*, None for the first.
+def staleClaims(registry, limit, begin, seen):
+    """Look at some *limit* claims, in the buckets from number *begin* on.
 
-    Return the keys of those whose run is not pending any more, and the key to
-    go on behind, None at the end.
+    Return the keys of those whose run is not pending any more, and the number
+    of the bucket to go on with, None at the end.  A key is returned when it
+    was *seen* like that (key -> (place, time), kept by the caller) for
+    `STALE_FOR`: a start of the same key at this very moment is unlikely then.
     """
-    claims = list(itertools.islice(registry.claims.items(
-        min=after, excludemin=after is not None), limit))
     stale = []
-    for key, place in claims:
+    now = clock.now()
+    last = begin
+    for looks, (number, key, place) in enumerate(
+            registry.claims.walk(begin, begin + BUCKETS)):
+        if looks >= limit and number != last:
+            return stale, number
+        last = number
         run = registry.getRun(*place)
-        if run is None or run.state != PENDING and not (
+        if run is not None and (run.state == PENDING or (
                 key[1].startswith(ONCE)
-                and run.created_at > clock.now() - KEPT_FOR):
+                and run.created_at > now - KEPT_FOR)):
+            seen.pop(key, None)
+            continue
+        seen_place, since = seen.get(key, (None, now))
+        if seen_place != place:
+            seen[key] = place, now
+        elif now - since >= STALE_FOR:
             stale.append(key)
-    return stale, claims[-1][0] if len(claims) == limit else None
+            del seen[key]
+    end = begin + BUCKETS
+    return stale, end if end < registry.claims.size() else None

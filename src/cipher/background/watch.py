@@ -30,6 +30,7 @@ from cipher.background.run import StopRequest
 from cipher.background.status import Live
 from cipher.background.status import ProcessStatus
 from cipher.background.status import describeRun
+from cipher.background.troubles import Trouble
 
 
 class Watch:
@@ -156,6 +157,21 @@ class Watch:
         counts = {name: {state: number for state, number in states.items()
                          if number > 0} for name, states in counts.items()}
         return {name: states for name, states in counts.items() if states}
+
+    def troubles(self):
+        """Return [(process id, `Trouble`)] of the processes that live.
+
+        Those that concern the registry or no registry.
+        """
+        found = []
+        for record in self._records:
+            if self.isSilent(record):
+                continue
+            troubles = (self._runtime.listTroubles() if self._isHere(record)
+                        else map(Trouble._make, record.beat.troubles))
+            found += [(record.id, one) for one in troubles
+                      if one.registry_oid in (None, self._oid)]
+        return found
 
     def processes(self):
         """Return a `ProcessStatus` for each process, oldest first."""

@@ -47,6 +47,9 @@ from cipher.background.lifecycle import backOff
 from cipher.background.logs import getLogger
 from cipher.background.observer import WorkObserver
 from cipher.background.plaindata import plainCopy
+from cipher.background.spoiled import CacheSpoiled
+from cipher.background.spoiled import noteServer
+from cipher.background.spoiled import spoils
 from cipher.background.text import NOTE_LIMIT
 from cipher.background.text import cleanLine
 from cipher.background.text import safeStr
@@ -67,6 +70,10 @@ _MAX_TRIES = 50
 
 # What an author's code may find under these names was shown by a `WorkState`.
 _SHOWN = ('run_id', 'context', 'input', 'cursor', 'progress')
+
+#: An iteration goes on without a pause so often though a cache was spoiled: a
+#: client of ZEO has at most 100 oids in stock.
+SPOILED_LIMIT = 200
 
 
 class WorkLoop(Worker):
@@ -192,11 +199,16 @@ class Work:
 
         An error is logged and told, here.  Raise what has to end the thread.
         """
-        failures = 0
+        failures = spoiled = 0
         self._is_begun = False
         while True:
             try:
                 return self._iterate_once()
+            except CacheSpoiled as error:
+                self.state.observer.conflicted(self.worker, error)
+                spoiled += 1
+                if spoiled <= SPOILED_LIMIT:
+                    continue
             except Exception as error:
                 if self._is_begun or not self._is_transient(error):
                     raise
@@ -233,6 +245,8 @@ class Work:
         went_well = True
         try:
             self._work(connection)
+        except CacheSpoiled:
+            raise
         except BaseException as error:
             went_well = False
             self._tell(observer.failed, connection, error)
@@ -276,6 +290,11 @@ class Work:
             except Exception as error:
                 if not self._is_transient(error):
                     raise
+                if spoils(error):
+                    self._begin_try()
+                    self._is_begun = False   # no try: it begins anew
+                    raise CacheSpoiled(str(error)) from error
+                noteServer(self.worker.site_db)
                 tries += is_begun
                 failures += 1
                 if state.cursor != cursor:
@@ -327,7 +346,8 @@ class Work:
                     self.state.observer.cleaned(self.worker, connection)
                 return
             except Exception as error:
-                if tries >= max_tries or not self._is_transient(error):
+                if (tries >= max_tries or spoils(error)
+                        or not self._is_transient(error)):
                     raise
             self._pause(tries)
 

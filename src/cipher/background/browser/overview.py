@@ -53,7 +53,8 @@ class Overview:
                 situation.describeProcess(presenter, process)
                 for process in checked.listProcesses()],
             'problems': [
-                situation.describeProblem(presenter, problem)
+                situation.describeProblem(
+                    presenter, problem, self.can_see_details)
                 for problem in checked.listProblems()],
         }
 

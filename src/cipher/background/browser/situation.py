@@ -20,11 +20,17 @@ from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
 from cipher.background.i18n import _
 from cipher.background.i18n import plural
+from cipher.background.interfaces import BROKEN_RUN
+from cipher.background.interfaces import CLOCK_JUMP
+from cipher.background.interfaces import FAILING_RESCUE
+from cipher.background.interfaces import FAILING_STEP
+from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NO_RUNTIME
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import SILENT_PROCESS
 from cipher.background.interfaces import STATES
+from cipher.background.interfaces import STUCK_PROCESS
 from cipher.background.interfaces import UNDECLARED_TYPE
 from cipher.background.interfaces import UNRESPONSIVE_RUN
 from cipher.background.interfaces import IWorkerType
@@ -101,16 +107,22 @@ def _say_threads(presenter, process):
                          free=number(max(0, process.threads - process.busy)))
 
 
-def describeProblem(presenter, problem):
-    """Return an `IProblem` as a dict: an id, a text and where to look."""
+def describeProblem(presenter, problem, with_stack=False):
+    """Return an `IProblem` as a dict: an id, a text and where to look.
+
+    *with_stack*: where a thread stands as well.
+    """
     text, page, label = _PROBLEMS[problem.kind](presenter, problem)
     return {
         'id': cleanLine(' '.join(filter(None, (
-            problem.kind, problem.subject)))),
+            problem.kind, problem.subject, problem.process)))),
         'kind': problem.kind,
         'subject': problem.subject and cleanLine(problem.subject),
         'since': presenter.format.iso(problem.since),
         'number': problem.number,
+        'process': problem.process and cleanLine(problem.process),
+        'error': problem.error and cleanLine(problem.error),
+        'stack': cleanText(problem.stack or '') if with_stack else '',
         'text': text,
         'url': '%s/%s' % (presenter.registry_url, page),
         'label': presenter.say(label),
@@ -156,6 +168,69 @@ def _say_late(presenter, problem):
         'schedules.html', _('Schedules'))
 
 
+def _say_process(problem):
+    return cleanLine(problem.process.rpartition(':')[0])
+
+
+def _say_step(problem):
+    # The name of a step is code's, as that of a schedule.
+    return cleanLine(problem.subject)
+
+
+def _say_stuck(presenter, problem):
+    return (presenter.say(
+        _('Process ${name} hangs in the step "${step}" for ${ago}.  What '
+          'runs there goes on; it begins nothing new.'),
+        name=_say_process(problem), step=_say_step(problem),
+        ago=_ago(presenter, problem)),
+        'processes.html', _('Processes'))
+
+
+def _say_failing_step(presenter, problem):
+    return (presenter.say(
+        _('Process ${name}: the step "${step}" fails for ${ago} with '
+          '${error}.  All else goes on; the log says more.'),
+        name=_say_process(problem), step=_say_step(problem),
+        ago=_ago(presenter, problem), error=cleanLine(problem.error)),
+        'processes.html', _('Processes'))
+
+
+def _say_broken(presenter, problem):
+    return (presenter.say(
+        _('The record of run ${id} cannot be loaded for ${ago}: ${error}.  '
+          'All other runs go on; the log says more.'),
+        id=cleanLine(problem.subject), ago=_ago(presenter, problem),
+        error=cleanLine(problem.error)),
+        cleanLine(problem.subject) + '/index.html', _('Show the run'))
+
+
+def _say_rescue(presenter, problem):
+    return (presenter.say(
+        _('Run ${id} cannot be rescued or stopped for ${ago}: ${error}.  '
+          'All other runs go on; the log says more.'),
+        id=cleanLine(problem.subject), ago=_ago(presenter, problem),
+        error=cleanLine(problem.error)),
+        cleanLine(problem.subject) + '/index.html', _('Show the run'))
+
+
+def _say_subscriber(presenter, problem):
+    return (presenter.say(
+        _('A subscriber of an event of run ${id} failed ${ago} ago with '
+          '${error}.  What it changed was taken back; the log says more.'),
+        id=cleanLine(problem.subject), ago=_ago(presenter, problem),
+        error=cleanLine(problem.error)),
+        cleanLine(problem.subject) + '/index.html', _('Show the run'))
+
+
+def _say_jump(presenter, problem):
+    return (presenter.say(
+        _('The clock of process ${name} jumped by ${seconds} seconds ${ago} '
+          'ago.  For an hour nothing is removed for its age.'),
+        name=_say_process(problem), seconds=cleanLine(problem.subject),
+        ago=_ago(presenter, problem)),
+        'processes.html', _('Processes'))
+
+
 def _say_undeclared(presenter, problem):
     query = urlencode({'state': PENDING, 'type': problem.subject},
                       errors='replace')
@@ -170,6 +245,12 @@ def _say_undeclared(presenter, problem):
 _PROBLEMS = {
     NO_RUNTIME: _say_no_runtime,
     SILENT_PROCESS: _say_silent,
+    STUCK_PROCESS: _say_stuck,
+    FAILING_STEP: _say_failing_step,
+    BROKEN_RUN: _say_broken,
+    FAILING_RESCUE: _say_rescue,
+    FAILING_SUBSCRIBER: _say_subscriber,
+    CLOCK_JUMP: _say_jump,
     UNRESPONSIVE_RUN: _say_unresponsive,
     LATE_SCHEDULE: _say_late,
     UNDECLARED_TYPE: _say_undeclared,

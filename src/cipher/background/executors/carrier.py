@@ -20,11 +20,12 @@ from types import SimpleNamespace
 from ZODB.POSException import ConflictError
 from zope.event import notify
 
-from cipher.background import clock
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeInteraction
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.cursor import LIMIT
+from cipher.background.cursor import TYPE
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
@@ -38,9 +39,13 @@ from cipher.background.logs import getLogger
 from cipher.background.logs import logError
 from cipher.background.masking import makeMasker
 from cipher.background.pool import getPool
+from cipher.background.process import findRegistry
 from cipher.background.recorders import JobRecorder
 from cipher.background.recorders import LoopRecorder
 from cipher.background.slots import takeSlot
+from cipher.background.sorting import limitOf
+from cipher.background.sorting import waitsFor
+from cipher.background.spoiled import spoils
 from cipher.background.transient import isTransient
 from cipher.background.worker import stateOf
 from cipher.background.workertype import queryWorkerType
@@ -55,14 +60,15 @@ class Carrier:
     def __init__(self, runtime):
         self._runtime = runtime
         self._stopping = threading.Event()
-        self._undeclared = set()   # names of types, to tell of each once
 
     def carryOut(self, ticket):
         """Carry out the run that *ticket* names, in the calling thread."""
         runtime = self._runtime
-        with ZodbConnection(runtime.db) as connection:
+        door = ZodbConnection(runtime.db)
+        with door as connection:
             getPool(runtime.db, ticket.registry_oid).reserve()
             live = LiveRun(runtime, ticket)
+            live.door = door
             if not runtime.enter(live):
                 return runtime.refused(ticket)
             try:
@@ -78,46 +84,61 @@ class Carrier:
         Reads what the fresh connection sees; writes only to claim.
         """
         ticket = live.ticket
-        try:
-            registry = connection.get(ticket.registry_oid)
-            site = registry.getSite()
-            # A registry that was packed away may still stand in the cache.
-            run = registry.getRun(ticket.lane, ticket.serial)
-        except (KeyError, RegistryNotFound):
+        registry = _registryInPlace(connection, ticket.registry_oid)
+        if registry is None:
             log.warning('Run %s: its registry was removed', live.run_id)
             return live.end
+        run = registry.getRun(ticket.lane, ticket.serial)
         if run is None:
-            births = registry.lanes[ticket.lane].births
-            if ticket.serial >= births.next_serial:
-                self._runtime.backlog.unborn(ticket)
             return live.end
-        if run.state != PENDING or clock.isLater(run.due_at):
-            return partial(self._skip, live, run)
+        if run.isFinished():
+            return partial(self._pass_by, live, run)
+        if not self._isOurs(live, run):
+            return partial(self._leave, live, run)
+        what = waitsFor(registry, run)
+        if run.state == RUNNING:
+            what = None   # claimed: it was allowed to begin
+        if what is not None and not isinstance(what, tuple):
+            live.due_at = what
+            return live.end
+        if what is not None:
+            if what[0] == TYPE:
+                self._runtime.noteUndeclared(run)
+            return partial(self._park, live, what)
         worker_type = queryWorkerType(run.type)
         if worker_type is None:
-            self._tell_undeclared(run)
-        if worker_type is None or run.type in registry.pauses:
-            return partial(self._shelve, live, run.type)
+            # Claimed, and its type was taken away meanwhile.
+            live.is_unrecorded = True
+            return live.end
         return self._prepare_work(
-            connection, live, registry, site, run, worker_type)
+            connection, live, registry, registry.getSite(), run, worker_type)
+
+    def _isOurs(self, live, run):
+        """Return whether this process may begin *run*, not finished."""
+        runtime = self._runtime
+        if run.state == RUNNING:
+            return (run.owner == runtime.id
+                    and runtime.hasClaimed(live.registry_oid, run))
+        return run.owner in (None, runtime.id) or live.ticket.must_claim
 
     def _prepare_work(self, connection, live, registry, site, run,
                       worker_type):
         """Likewise, of a run that waits, is due, declared and not paused."""
-        if not self._may_run(worker_type, live):
-            return partial(self._park, live, worker_type)
+        is_claimed = run.state == RUNNING   # by a commit before
+        if not is_claimed and not self._may_run(worker_type, live):
+            return partial(self._park, live, limitOf(run))
         live.worker_type = worker_type
         live.depth = run.depth
         live.hideSecrets(makeMasker(worker_type.schema, run.input))
         live.must_not_rerun = worker_type.on_interrupt == FAIL
-        is_claimed = (live.ticket.is_inherited or worker_type.is_loop
-                      or live.must_not_rerun
-                      or worker_type.max_running is not None)
         epoch = run.epoch
-        if is_claimed:
+        if not is_claimed and (
+                live.ticket.must_claim or worker_type.is_loop
+                or live.must_not_rerun or worker_type.max_running is not None):
+            is_claimed = True
             epoch = self._claim(connection, live, registry, run)
             if epoch is None:
-                return partial(self._park, live, worker_type)
+                return partial(self._park, live, limitOf(run))
             self._try_next(worker_type)
         recorder = (
             LoopRecorder(live, epoch, is_claimed) if worker_type.is_loop
@@ -172,11 +193,12 @@ class Carrier:
             try:
                 return self._claim_once(connection, live, registry, run, epoch)
             except Exception as error:
-                if isinstance(error, ConflictError) or not isTransient(
-                        error, self._runtime.db):
+                if (isinstance(error, ConflictError) or spoils(error)
+                        or not isTransient(error, self._runtime.db)):
                     raise
                 # The storage is away.  The claim may have got through all
                 # the same, so nobody else would take the run now.
+                self._runtime.noteClaim(live.ticket, epoch + 1)
                 if self._stopping.wait(backOff(failures)):
                     raise
 
@@ -203,40 +225,60 @@ class Carrier:
 
     # What cannot begin now
 
-    def _skip(self, live, run):
-        """There is nothing to do for now: it is not due, or others did it."""
-        if run.state == PENDING:
-            live.due_at = run.due_at
-        elif run.state == RUNNING and run.owner == self._runtime.id:
-            live.is_unrecorded = True   # claimed, but nobody told us so
-        elif run.state == RUNNING:
-            live.is_lost = True
+    def _pass_by(self, live, run):
+        """*run* is over; another one of its type may begin."""
         live.end()
-        self._runtime.dispatcher.unpark(run.type)
+        self._runtime.tickets.unpark(run.type)
 
-    def _shelve(self, live, type_name):
-        self._runtime.leave(live)
-        self._runtime.dispatcher.shelve(live.ticket, type_name)
-        self._runtime.dispatcher.unpark(type_name)
+    def _leave(self, live, run):
+        """*run* is in work elsewhere, or is to be rescued."""
+        live.is_lost = True
+        live.end()
+        self._runtime.tickets.unpark(run.type)
 
-    def _tell_undeclared(self, run):
-        if run.type not in self._undeclared:
-            self._undeclared.add(run.type)
-            log.warning('Run %s: no ZCML declares the worker type %r here; '
-                        'it waits, and others like it', run.id, run.type)
+    def _park(self, live, key):
+        """Let the run wait for what *key* says."""
+        runtime, ticket = self._runtime, live.ticket
+        if not runtime.tickets.isHome(ticket.place):
+            self._give_back(live)
+        runtime.forgetClaim(live)
+        runtime.leave(live)
+        runtime.tickets.park(ticket, key)
+        if key[0] != LIMIT:
+            runtime.tickets.unpark(key[1])
+
+    def _give_back(self, live):
+        """Leave a run that was taken to its home."""
+        with ZodbConnection(self._runtime.db) as connection:
+            with ZopeTransaction(note='run %s: given back' % live.run_id):
+                run = connection.get(live.registry_oid).getRun(
+                    live.lane, live.serial)
+                if run is not None and run.state == PENDING and (
+                        run.owner == self._runtime.id):
+                    run.putBack()
 
     def _may_run(self, worker_type, live):
         # As far as this process knows.  Nobody jumps the queue.
         return worker_type.max_running is None or (
             self._runtime.mayRun(worker_type, live)
-            and self._runtime.dispatcher.isNext(live.ticket, worker_type.name))
-
-    def _park(self, live, worker_type):
-        self._runtime.leave(live)
-        self._runtime.dispatcher.park(live.ticket, worker_type.name)
+            and self._runtime.tickets.isNext(live.ticket, worker_type.name))
 
     def _try_next(self, worker_type):
         # Another process may have made room for more than one.
         if worker_type.max_running is not None and self._runtime.mayRun(
                 worker_type, None):
-            self._runtime.dispatcher.unpark(worker_type.name)
+            self._runtime.tickets.unpark(worker_type.name)
+
+
+def _registryInPlace(connection, oid):
+    """Return the registry of that oid in its place; None if it was removed.
+
+    Raise what else goes wrong.
+    """
+    registry = findRegistry(connection, oid)
+    try:
+        if registry is not None:
+            registry.getSite()
+    except RegistryNotFound:
+        return None
+    return registry

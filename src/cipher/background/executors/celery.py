@@ -28,6 +28,8 @@ from cipher.background.executors.threads import ThreadsExecutor
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.logs import getLogger
+from cipher.background.sorting import limitOf
+from cipher.background.turns import Turns
 
 
 log = getLogger(__name__)
@@ -52,6 +54,9 @@ class CeleryExecutor(ThreadsExecutor):
 
     Its own threads begin loops, and let jobs wait for their message.
     """
+
+    # What a message names is for the home to begin.
+    takes = False
 
     def __init__(self, runtime, threads, app, resend):
         super().__init__(runtime, threads)
@@ -95,8 +100,7 @@ class CeleryExecutor(ThreadsExecutor):
 
     def _pass_on(self, live):
         self._runtime.leave(live)
-        if self._runtime.backlog.again(live.ticket):
-            self._sender.submit(live.ticket)
+        self._sender.submit(live.ticket)
 
 
 class _Sent:
@@ -119,6 +123,8 @@ class Sender(ThreadsExecutor):
         self._app = app
         self._resend = resend
         self._mutex = threading.Lock()
+        self._queue = Turns()
+        self._added = threading.Semaphore(0)   # to the queue
         self._sent = {}         # (registry oid, run id) -> _Sent
         self._out = Counter()   # type name -> number of those out
         self._is_away = False   # the broker
@@ -143,7 +149,7 @@ class Sender(ThreadsExecutor):
                     or run.epoch != sent.epoch):
                 del self._sent[_key(ticket)]
             self._come_in(sent)
-        self._runtime.dispatcher.unpark(sent.type_name)
+        self._runtime.tickets.unpark(sent.type_name)
 
     def _come_in(self, sent):
         if sent.is_out:
@@ -176,18 +182,31 @@ class Sender(ThreadsExecutor):
 
     # Sending
 
+    def submit(self, ticket):
+        """Let *ticket* be sent."""
+        with self._mutex:
+            self._queue.push(ticket)
+        self._added.release()
+
+    def stop(self):
+        """See `~cipher.background.interfaces.IExecutor`."""
+        self._stopping.set()
+        self._added.release()
+
     def _take(self):
         while (sum(self._out.values()) >= WINDOW
                and not self._stopping.wait(ROOM_PAUSE)):
             pass
-        return super()._take()
+        self._added.acquire()
+        with self._mutex:
+            return self._queue.pop()   # None at the end
 
     def _prepare_work(self, connection, live, registry, site, run,
                       worker_type):
         if self.isUnderway(live.ticket, run):
             return partial(self._keep, live)   # it was another's for a while
         if not self._may_run(worker_type, live):
-            return partial(self._park, live, worker_type)
+            return partial(self._park, live, limitOf(run))
         return partial(self._send, live, run.type, run.epoch)
 
     def _may_run(self, worker_type, live):
@@ -198,7 +217,7 @@ class Sender(ThreadsExecutor):
             sent = self._sent.get(live.key)
             others = self._out[worker_type.name] - (
                 sent is not None and sent.is_out)
-        return others < limit and self._runtime.dispatcher.isNext(
+        return others < limit and self._runtime.tickets.isNext(
             live.ticket, worker_type.name)
 
     def _send(self, live, type_name, epoch):
@@ -222,9 +241,9 @@ class Sender(ThreadsExecutor):
         """Look from time to time what becomes of the run of *live*."""
         runtime, ticket = self._runtime, live.ticket
         runtime.leave(live)
-        runtime.backlog.goesOn(ticket)
-        if ticket not in runtime.backlog.elsewhere:
-            # Of a lane of another process: that one looks.
+        runtime.tickets.isAway(ticket)
+        if not runtime.tickets.isHome(ticket.place):
+            # Its lane has another home by now: that one looks.
             with self._mutex:
                 sent = self._sent.get(live.key)
                 if sent is not None:
@@ -237,7 +256,7 @@ class Sender(ThreadsExecutor):
             self._is_away = True
             log.warning('Broker: expected it to take a message, got "%s"; '
                         'runs wait and are tried again', error)
-        self._runtime.dispatcher.later(ticket, delay)
+        self._runtime.tickets.later(ticket, delay)
 
 
 def _key(ticket):

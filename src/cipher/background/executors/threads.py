@@ -12,8 +12,6 @@
 #
 ##############################################################################
 """Runs in threads of this process: the default executor."""
-import math
-import queue
 import threading
 import time
 
@@ -45,9 +43,10 @@ class ThreadsExecutor(Carrier):
     Jobs share a number of threads; a loop gets one of its own.
     """
 
+    takes = True
+
     def __init__(self, runtime, threads):
         super().__init__(runtime)
-        self._queue = queue.PriorityQueue()
         self._gate = Gate()
         self._threads = [
             threading.Thread(target=self._main, daemon=True,
@@ -59,15 +58,10 @@ class ThreadsExecutor(Carrier):
         for thread in self._threads:
             thread.start()
 
-    def submit(self, ticket):
-        """See `~cipher.background.interfaces.IExecutor`."""
-        self._queue.put((ticket.rank, ticket))
-
     def stop(self):
         """Take nothing any more, as soon as each thread is free."""
         self._stopping.set()
-        for number in range(len(self._threads)):
-            self._queue.put(((-math.inf, number), None))
+        self._runtime.tickets.wakeAll()
 
     def join(self, timeout):
         """Wait up to *timeout* seconds (in all) for the threads."""
@@ -83,8 +77,6 @@ class ThreadsExecutor(Carrier):
             ticket = self._take()
             if ticket is None or self._stopping.is_set():
                 return
-            if not self._runtime.begun(ticket):
-                continue
             leave_gate = self._gate.enter()
             try:
                 self.carryOut(ticket)
@@ -103,7 +95,7 @@ class ThreadsExecutor(Carrier):
 
     def _take(self):
         """Wait for a ticket; None at the end."""
-        return self._queue.get()[1]
+        return self._runtime.next(self._stopping.is_set)
 
     def _try_again(self, ticket, error, delay):
         if isTransient(error, self._runtime.db):
@@ -112,7 +104,7 @@ class ThreadsExecutor(Carrier):
         else:
             log.error('Run %s: could not be begun; trying again',
                       ticket.run_id, exc_info=error)
-        self._runtime.dispatcher.later(ticket, delay)
+        self._runtime.tickets.later(ticket, delay)
 
     def isUnderway(self, ticket, run):
         """See `~cipher.background.interfaces.IExecutor`."""
@@ -137,4 +129,4 @@ class ThreadsExecutor(Carrier):
 
     def _put_off(self, live):
         self._runtime.leave(live)
-        self._runtime.dispatcher.later(live.ticket, RETRY_DELAY)
+        self._runtime.tickets.later(live.ticket, RETRY_DELAY)

@@ -27,7 +27,8 @@ import sys
 import transaction
 from zope.component import hooks
 
-from cipher.background import control
+from cipher.background import keeper
+from cipher.background import troubles
 from cipher.background.runtime import RuntimeSettings
 from cipher.background.runtime import startRuntime
 from cipher.background.tests.crashing import declareWorkers
@@ -182,8 +183,8 @@ def main(uri, folder):
     """Obey the commands on the standard input until it ends."""
     hooks.setHooks()
     # Seconds: tests are in a hurry, and their leases are short.
-    control.TELL_INTERVAL = 0.2
-    control.FAILURE_PAUSE = 1.0
+    keeper.TELL_INTERVAL = 0.2
+    troubles.FAILURE_PAUSE = 1.0
     declareWorkers(folder)
     play = Play(openDatabase(uri))
     answer = os.fdopen(os.dup(1), 'w')

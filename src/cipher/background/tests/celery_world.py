@@ -21,7 +21,7 @@ from celery import Celery
 from zope.component import hooks
 from zope.component import provideUtility
 
-from cipher.background import control
+from cipher.background import keeper
 from cipher.background.celeryworker import register
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.settings import RuntimeSettings
@@ -44,7 +44,7 @@ def openDatabase():
     """Return the database of the test, declare its worker types."""
     folder = os.environ['FOLDER']
     hooks.setHooks()
-    control.TELL_INTERVAL = 0.2   # seconds: tests are in a hurry
+    keeper.TELL_INTERVAL = 0.2   # seconds: tests are in a hurry
     declareWorkers(folder)
     provideUtility(RuntimeSettings(
         poll=0.05, lease=3.0, drain=5.0, executor='celery'), IRuntimeSettings)

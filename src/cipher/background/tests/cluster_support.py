@@ -137,6 +137,14 @@ class ClusterTests(LiveTests):
         self.assertEqual(sorted(line.partition(':')[0] for line in begun),
                          sorted(ids))
 
+    def assertToldHardlyTwice(self, ids):
+        """Assert that each run of ``tell`` began, and few of them twice."""
+        with open(os.path.join(self.path, 'tell')) as told:
+            begun = [line.partition(':')[0]
+                     for line in set(told.read().split())]
+        self.assertEqual(set(begun), set(ids))
+        self.assertLessEqual(len(begun) - len(ids), 0.03 * len(ids))
+
     def checkKilled(self):
         """Kill a process in the middle of its work; see what comes of it."""
         other = self.act(threads=3)

@@ -30,6 +30,7 @@ from ZODB.POSException import ConflictError
 from zope.component import provideUtility
 from zope.security.management import queryInteraction
 
+from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import IWorkerType
@@ -123,8 +124,7 @@ def noThread(name):
 
 def waitForLanes(runtime):
     """Wait until a runtime has lanes of its own."""
-    waitUntil(lambda: not runtime.backlog.is_behind
-              and len(runtime.backlog.lanes()) > runtime.threads,
+    waitUntil(lambda: len(runtime.tickets.lanes()) > runtime.threads,
               'the runtime')
 
 
@@ -204,24 +204,25 @@ class LiveTests(FileSiteTests):
             waitForLanes(runtime)
         return runtime
 
-    def beatNow(self):
-        """Let the runtime write its beat, and with it its cursors."""
+    def spillNow(self):
+        """Let the runtime write its cursors now."""
+        keeper = self.runtime._keeper
         while True:
             try:
-                return self.runtime._keeper.beat()
+                with ZodbConnection(self.db) as connection:
+                    return keeper.writeCursors(connection)
             except ConflictError:
                 pass   # its own thread does so at this moment
 
     @contextmanager
     def nothingDue(self):
-        """Let nothing begin meanwhile that waits for its time in memory."""
-        dispatcher = self.runtime.dispatcher
-        dispatcher.submitDue = lambda: None
+        """Let nothing begin meanwhile that waits in memory."""
+        tickets = self.runtime.tickets
+        tickets.setQuiet(True)
         try:
             yield
         finally:
-            del dispatcher.submitDue
-            self.runtime.wake()
+            tickets.setQuiet(False)
 
     def waitTurn(self):
         """Wait until the control thread has had a turn from its begin on."""

@@ -19,7 +19,6 @@ out works in threads of its own, but only one thread goes at a time: a worker
 stops at each `pause`, until it is told to go on, or dies there.
 """
 import itertools
-import queue
 import threading
 import weakref
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ import transaction
 from ZODB.POSException import ConflictError
 
 from cipher.background import clock
+from cipher.background import leases
 from cipher.background import pool
 from cipher.background import switchboard
 from cipher.background.executors.threads import CONFLICT_DELAY
@@ -36,13 +36,15 @@ from cipher.background.pruner import Pruner
 from cipher.background.runtime import Runtime
 from cipher.background.settings import RuntimeSettings
 from cipher.background.testing import SetClock
+from cipher.background.tests.flaky_support import Away
+from cipher.background.tests.flaky_support import Flaky
 from cipher.background.tests.support import LIMIT
 
 
 #: Modules that ask for the time that passes; those that really wait are not
 #: among them.
-_TIMED = ('adoption', 'atwork', 'candidates', 'census', 'dispatcher',
-          'listing', 'offers', 'pruner', 'recorder', 'shelves', 'workloop')
+_TIMED = ('atwork', 'candidates', 'census', 'comeback', 'listing', 'pruner',
+          'recorder', 'spill', 'taker', 'tickets', 'workloop')
 
 NOW = 1800000000.0
 
@@ -125,6 +127,7 @@ class Process:
     def __init__(self, cluster, runtime=None):
         self._cluster = cluster
         self._pools = {}
+        self._writer = leases._Process()
         self.runtime = runtime
         self.actors = []
         self.beaten_at = cluster.time.seconds
@@ -138,8 +141,10 @@ class Process:
         """Be this process."""
         db = self._cluster.db
         old = (switchboard._runtimes.pop(id(db), None),
-               pool._pools.get(db, {}))
+               pool._pools.get(db, {}),
+               leases._processes.get(db, leases._Process()))
         pool._pools[db] = self._pools
+        leases._processes[db] = self._writer
         if self.runtime is not None:
             switchboard._runtimes[id(db)] = self.runtime
         try:
@@ -149,6 +154,7 @@ class Process:
             if old[0] is not None:
                 switchboard._runtimes[id(db)] = old[0]
             pool._pools[db] = old[1]
+            leases._processes[db] = old[2]
 
     def turn(self):
         """Have a turn of the control thread."""
@@ -157,16 +163,21 @@ class Process:
             other is not self
             and cluster.time.seconds - other.beaten_at > cluster.lease
             for other in cluster.processes)
-        with self.here():
-            is_more = self.runtime._keeper.turn(True)
-            self.runtime.dispatcher.submitDue()
-        return is_more
+        with self.here(), cluster.flaky():
+            return self.runtime._keeper.turn(True)
 
     def beat(self):
         """Beat, and tell what is live."""
-        with self.here():
-            self.runtime._keeper.beat()
-            self.runtime._keeper.tellLive()
+        with self.here(), self._cluster.flaky():
+            keeper = self.runtime._keeper
+            keeper.beat()
+            connection = self._cluster.db.open()
+            try:
+                keeper.tellLive(connection)
+                keeper.writeCursors(connection)
+            finally:
+                transaction.abort()
+                connection.close()
         self.beaten_at = self._cluster.time.seconds
 
     def prune(self):
@@ -188,14 +199,11 @@ class Process:
         runtime = self.runtime
         if runtime.is_draining or not self.hasFreeThread():
             return False
-        while True:
-            try:
-                ticket = runtime.executor._queue.get_nowait()[1]
-            except queue.Empty:
-                return False
-            with self.here():
-                if runtime.begun(ticket):
-                    break
+        with self.here(), self._cluster.flaky():
+            runtime.looker.look()
+        ticket = runtime.tickets.poll()
+        if ticket is None:
+            return False
         actor = Actor(lambda: self._carry_out(ticket))
         self.actors.append(actor)
         self.resume(actor)
@@ -206,7 +214,7 @@ class Process:
         executor = self.runtime.executor
         try:
             executor.carryOut(ticket)
-        except ConflictError as error:
+        except (ConflictError, Away) as error:
             executor._try_again(ticket, error, CONFLICT_DELAY)
 
     def call(self, function):
@@ -217,7 +225,7 @@ class Process:
 
     def resume(self, actor):
         """Let one of the actors go on."""
-        with self.here():
+        with self.here(), self._cluster.flaky():
             try:
                 actor.resume()
             finally:
@@ -263,6 +271,8 @@ class Cluster:
     def __init__(self, test, db):
         self.db = db
         self.processes = []
+        self.fail_in = None     # the storage fails at that call from now
+        self._is_flaky = False
         self.had_loss = False   # a process died, or was taken for dead
         self.time = PassingTime()
         self.clock = SetClock(NOW)
@@ -276,6 +286,9 @@ class Cluster:
         test.patch('cipher.background.pool._pools',
                    weakref.WeakKeyDictionary())
         self.web = Process(self)   # starts, stops and shows only
+        flaky = Flaky(self.fails)
+        flaky.__enter__()
+        test.addCleanup(flaky.__exit__)
         test.addCleanup(self._end)
 
     def _new_id(self, host, pid):
@@ -291,6 +304,27 @@ class Cluster:
     def remove(self, process):
         """Forget a process that is no more."""
         self.processes.remove(process)
+
+    def fails(self, name, number):
+        """Return whether that call of the storage is to fail: for `Flaky`."""
+        if not self._is_flaky or self.fail_in is None:
+            return False
+        self.fail_in -= 1
+        if self.fail_in > 0:
+            return False
+        self.fail_in = None
+        return True
+
+    @contextmanager
+    def flaky(self):
+        """What a process does here may meet a failure of the storage."""
+        was_flaky, self._is_flaky = self._is_flaky, True
+        try:
+            yield
+        except Away:
+            transaction.abort()   # as a thread does that goes on
+        finally:
+            self._is_flaky = was_flaky
 
     def advance(self, seconds):
         """Let time pass."""

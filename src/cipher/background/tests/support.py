@@ -20,6 +20,7 @@ import zope.component.event  # noqa: F401  (it dispatches the events)
 from persistent import Persistent
 from ZODB.DB import DB
 from zope.component import hooks
+from zope.component import testing
 from zope.configuration import xmlconfig
 from zope.container.btree import BTreeContainer
 from zope.container.contained import Contained
@@ -35,7 +36,6 @@ from zope.security.proxy import removeSecurityProxy
 from zope.security.simplepolicies import ParanoidSecurityPolicy
 from zope.site.folder import rootFolder
 from zope.site.site import LocalSiteManager
-from zope.testing import cleanup
 
 from cipher.background.installation import addRegistry
 from cipher.background.reference import lineage
@@ -158,7 +158,7 @@ class ComponentTests(unittest.TestCase):
     """A component architecture of its own, with sites."""
 
     def setUp(self):
-        cleanup.cleanUp()
+        testing.setUp()
         hooks.setHooks()
         self.addCleanup(self._clean_up)
 
@@ -173,7 +173,7 @@ class ComponentTests(unittest.TestCase):
         transaction.abort()
         endInteraction()
         hooks.setSite()
-        cleanup.cleanUp()
+        testing.tearDown()
 
 
 class SiteTests(ComponentTests):

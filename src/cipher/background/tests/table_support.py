@@ -21,9 +21,10 @@ import sys
 import textwrap
 from pathlib import Path
 
+from cipher.background.tests.checkout import requireCheckout
+
 
 HERE = Path(__file__).resolve().parent
-DOCS = HERE.parents[3] / 'docs'
 
 _ENTRY = re.compile(
     r'^   \* - ([0-9]+)\n     - (.*?)\n     - (.*?)(?=\n   \*|\Z)',
@@ -42,7 +43,9 @@ class Table:
             'test_%s_([0-9]{2})_(?:and_([0-9]{2})_)?' % word)
         self._def = re.compile(
             r'^ +def (test_%s_[0-9]{2}_\w+)\(' % word, re.MULTILINE)
-        self.page = HERE / page if (HERE / page).exists() else DOCS / page
+        self.page = HERE / page
+        if not self.page.exists():
+            self.page = requireCheckout('docs', page)
         self.tests = self._find()
         self.entries = self._read(self.page)
 

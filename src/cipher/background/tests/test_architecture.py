@@ -19,10 +19,10 @@ import textwrap
 import unittest
 
 import cipher.background
+from cipher.background.tests.checkout import requireCheckout
 
 
 PACKAGE = pathlib.Path(cipher.background.__file__).parent
-CHECKOUT = PACKAGE.parents[2]
 
 #: What only the extras need.
 WEB = ('celery', 'docutils', 'kombu', 'waitress', 'z3c.form', 'zodburi',
@@ -93,13 +93,11 @@ class ImportTests(unittest.TestCase):
         self.assertEqual((result.stdout, result.stderr), ('done\n', ''))
 
     def test_contracts_of_the_floors_are_kept(self):
-        settings = CHECKOUT / 'pyproject.toml'
         try:
             import importlinter  # noqa: F401
         except ImportError:
             self.skipTest('import-linter is not installed')
-        if not settings.exists():
-            self.skipTest('%s is only in a checkout' % settings.name)
+        settings = requireCheckout('pyproject.toml')
         result = run('''
             from importlinter.cli import lint_imports
             sys.exit(lint_imports(config_filename=%r, no_cache=True))

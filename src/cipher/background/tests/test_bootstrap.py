@@ -14,12 +14,14 @@
 """The checkout's own tools: bootstrap.py and the totals of the test run."""
 import importlib.util
 import os
-import pathlib
 import tempfile
 import unittest
+from contextlib import redirect_stderr
+from contextlib import redirect_stdout
+from io import StringIO
 
+from cipher.background.tests.checkout import requireCheckout
 
-CHECKOUT = pathlib.Path(__file__).resolve().parents[4]
 
 LAYER = '  Ran 2 tests with 0 failures, 0 errors and 1 skipped in 0.1 seconds.'
 TOTAL = 'Total: 9 tests, 1 failures, 2 errors and 1 skipped in 0.1 seconds.'
@@ -28,9 +30,7 @@ NOT_IMPORTED = 'Test-modules with import problems:\n  a.tests.test_b'
 
 def load(*names):
     """Import a script of the checkout that is no part of the package."""
-    path = CHECKOUT.joinpath(*names)
-    if not path.exists():
-        raise unittest.SkipTest('%s is only in a checkout' % path.name)
+    path = requireCheckout(*names)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -107,3 +107,40 @@ class TotalsTests(unittest.TestCase):
 
     def test_log_without_totals_gives_none(self):
         self.assertIsNone(self.parse('Segmentation fault'))
+
+    def test_plain_line_counts_without_other_totals(self):
+        self.assertEqual(
+            self.parse('1 passed, 0 failed, 0 skipped', 'more',
+                       '7 passed, 2 failed, 1 skipped'), (7, 2, 1))
+        self.assertEqual(
+            self.parse('7 passed, 2 failed, 1 skipped', LAYER), (1, 0, 1))
+
+    def sum_up(self, *logs):
+        """Return (what is printed, exit code) for several logs."""
+        with tempfile.TemporaryDirectory() as folder:
+            paths = []
+            for n, text in enumerate(logs):
+                paths.append(os.path.join(folder, str(n)))
+                with open(paths[-1], 'w', encoding='utf-8') as file:
+                    file.write(text + '\n')
+            with redirect_stdout(StringIO()) as output, \
+                    redirect_stderr(StringIO()):
+                code = load('.ci', 'totals.py').main(*paths)
+        return output.getvalue(), code
+
+    def test_several_logs_are_summed_up(self):
+        self.assertEqual(
+            self.sum_up(LAYER, '2 passed, 0 failed, 3 skipped'),
+            ('3 passed, 0 failed, 4 skipped\n', 0))
+        self.assertEqual(
+            self.sum_up(LAYER, '2 passed, 1 failed, 3 skipped'),
+            ('3 passed, 1 failed, 4 skipped\n', 1))
+
+    def test_a_log_without_totals_is_a_failure(self):
+        self.assertEqual(
+            self.sum_up(LAYER, 'Killed'),
+            ('1 passed, 1 failed, 1 skipped\n', 1))
+
+    def test_a_log_of_which_nothing_passed_is_refused(self):
+        self.assertEqual(
+            self.sum_up(LAYER, '0 passed, 0 failed, 3 skipped')[1], 1)

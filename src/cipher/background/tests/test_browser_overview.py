@@ -12,14 +12,22 @@
 #
 ##############################################################################
 """The overview: problems of each kind, and the chart of a day."""
+import html
 import re
 import time
 from unittest import mock
 
+from cipher.background.interfaces import BROKEN_RUN
+from cipher.background.interfaces import CLOCK_JUMP
+from cipher.background.interfaces import FAILING_RESCUE
+from cipher.background.interfaces import FAILING_STEP
+from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NO_RUNTIME
+from cipher.background.interfaces import PROBLEMS
 from cipher.background.interfaces import SILENT_PROCESS
 from cipher.background.interfaces import STATES
+from cipher.background.interfaces import STUCK_PROCESS
 from cipher.background.interfaces import UNDECLARED_TYPE
 from cipher.background.interfaces import UNRESPONSIVE_RUN
 from cipher.background.status import HourStatus
@@ -43,7 +51,18 @@ class TestOverview(BrowserTests):
             Problem(SILENT_PROCESS, 'host:7:abc', since),
             Problem(UNRESPONSIVE_RUN, '1-17', since),
             Problem(LATE_SCHEDULE, 'nightly', since),
-            Problem(UNDECLARED_TYPE, 'gone & lost', number=2)])
+            Problem(UNDECLARED_TYPE, 'gone & lost', number=2),
+            Problem(STUCK_PROCESS, 'schedules', since, process='host:8:abc',
+                    stack='File "app.py", line 7, in input'),
+            Problem(FAILING_STEP, 'schedule <a>', since,
+                    process='host:8:abc', error='KeyError'),
+            Problem(BROKEN_RUN, '1-18', since, process='host:8:abc',
+                    error='POSKeyError'),
+            Problem(FAILING_RESCUE, '1-19', since, process='host:8:abc',
+                    error='ValueError'),
+            Problem(FAILING_SUBSCRIBER, '1-20', since, process='host:8:abc',
+                    error='SystemExit'),
+            Problem(CLOCK_JUMP, '+3600', since, process='host:8:abc')])
         page = self.get('index.html').text
         for text, address in (
                 ('3 runs wait, but no process carries them out.  Start a '
@@ -58,16 +77,43 @@ class TestOverview(BrowserTests):
                 ('Run 1-17 was asked to stop 3 min', '1-17/index.html'),
                 ('Schedule "nightly" is late by 3 min', 'schedules.html'),
                 ('2 runs of "gone &amp; lost" wait',
-                 'runs.html?state=pending&amp;type=gone+%26+lost')):
+                 'runs.html?state=pending&amp;type=gone+%26+lost'),
+                ('Process host:8 hangs in the step "schedules" for 3 min',
+                 'processes.html'),
+                ('Process host:8: the step "schedule &lt;a&gt;" fails for '
+                 '3 min 0 s with KeyError', 'processes.html'),
+                ('The record of run 1-18 cannot be loaded for 3 min 0 s: '
+                 'POSKeyError', '1-18/index.html'),
+                ('Run 1-19 cannot be rescued or stopped for 3 min 0 s: '
+                 'ValueError', '1-19/index.html'),
+                ('A subscriber of an event of run 1-20 failed 3 min 0 s '
+                 'ago with SystemExit', '1-20/index.html'),
+                ('The clock of process host:8 jumped by +3600 seconds 3 min '
+                 '0 s ago', 'processes.html')):
             with self.subTest(text):
                 self.assertRegex(page, '%s[^<]*</span>\\s*<a [^>]*%s' % (
                     re.escape(text), re.escape(address)))
         problems = self.get('index.json').json['problems']
         self.assertEqual([problem['kind'] for problem in problems], [
             NO_RUNTIME, NO_RUNTIME, SILENT_PROCESS, UNRESPONSIVE_RUN,
-            LATE_SCHEDULE, UNDECLARED_TYPE])
+            LATE_SCHEDULE, UNDECLARED_TYPE, STUCK_PROCESS, FAILING_STEP,
+            BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER, CLOCK_JUMP])
+        self.assertEqual({problem['kind'] for problem in problems},
+                         set(PROBLEMS))
+        self.assertIn('File "app.py", line 7', html.unescape(page))
+        self.assertIn('File "app.py", line 7', problems[6]['stack'])
         for problem in problems:
             self.assertTrue(problem['url'].startswith(PATH + '/'))
+
+    def test_stack_needs_the_permission_for_details(self):
+        self.patch('listProblems', [
+            Problem(STUCK_PROCESS, 'schedules', 0.0, process='host:8:abc',
+                    stack='File "app.py", line 7, in input')])
+        with mock.patch('cipher.background.browser.page.Published'
+                        '.can_see_details', False):
+            self.assertNotIn('app.py', self.get('index.html').text)
+            problem, = self.get('index.json').json['problems']
+        self.assertEqual(problem['stack'], '')
 
     def hours(self, *filled):
         """Return 24 hours, the last of which are *filled*."""

@@ -185,7 +185,7 @@ class ReceiverTests(ReceivingTests):
         ticket = readMessage(*message)
         self.assertEqual((ticket.registry_oid, ticket.run_id),
                          (self.registry._p_oid, run_id))
-        self.assertTrue(ticket.is_inherited)
+        self.assertTrue(ticket.must_claim)
 
     def test_line_41_anything_else_is_ignored(self):
         run_id = self.start('note')

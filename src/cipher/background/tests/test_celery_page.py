@@ -12,19 +12,13 @@
 #
 ##############################################################################
 """Carries out docs/celery.rst."""
-import doctest
-import unittest
-
 import transaction
 from zope.component import hooks
 
 from cipher.background.executors import choice
 from cipher.background.switchboard import queryRuntime
 from cipher.background.tests import test_directives
-from cipher.background.tests.table_support import DOCS
-
-
-PAGE = DOCS / 'celery.rst'
+from cipher.background.tests.checkout import makePageSuite
 
 
 def setUp(test):
@@ -44,9 +38,5 @@ def tearDown(test):
 
 
 def test_suite():
-    if not PAGE.exists():
-        # Installed without its checkout.
-        return unittest.TestSuite()
-    return doctest.DocFileSuite(
-        str(PAGE), module_relative=False, setUp=setUp, tearDown=tearDown,
-        optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    return makePageSuite(
+        'docs', 'celery.rst', setUp=setUp, tearDown=tearDown)

@@ -27,6 +27,7 @@ from zope.component import hooks
 from zope.testing import cleanup
 
 from cipher.background import pruner
+from cipher.background.cursor import FOR_TIME
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import STATES
@@ -272,7 +273,9 @@ class AuditTests(unittest.TestCase):
 
     def test_a_wrong_count(self):
         births = self.lane_of('plain').births
-        births.counts = dict(births.counts, plain=births.counts['plain'] + 1)
+        counts = births.books.counts
+        counts[births.books.kindOf('plain')] += 1
+        births.books.counts = counts
         self.assertSaid('count of plain pending: 1, really 0')
 
     def test_a_run_that_was_finished_twice(self):
@@ -284,18 +287,18 @@ class AuditTests(unittest.TestCase):
         self.assertIn('count of plain', said)
 
     def test_a_leaked_lane(self):
-        self.lane_of('plain').cursor.owner = 'host:1:a'
-        self.assertSaid('its owner host:1:a is left')
+        self.lane_of('plain').cursor.home = 'host:1:a'
+        self.assertSaid('its home host:1:a is left')
 
     def test_a_cursor_in_the_wrong_place(self):
         for change in -1, 1:
-            self.lane_of('plain').cursor.position += change
+            self.lane_of('plain').cursor.low += change
             self.assertSaid('its cursor is at')
             self.manager.abort()
 
-    def test_a_leaked_due_entry(self):
-        self.lane_of('plain').due.add(1.0, 1)
-        self.assertSaid('1 due entries are left')
+    def test_a_leaked_waiting_entry(self):
+        self.lane_of('plain').waiting.add(FOR_TIME, 1000000, 1)
+        self.assertSaid('1 waiting entries are left')
 
     def test_a_leaked_process(self):
         self.directory.processes['host:1:a'] = ProcessRecord(

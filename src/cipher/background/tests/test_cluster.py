@@ -15,6 +15,7 @@
 import math
 import threading
 import time
+from collections import Counter
 
 import transaction
 from zope.component.hooks import getSite
@@ -93,21 +94,27 @@ class RestartTests:
     def test_row_17_storage_is_away_for_long(self):
         self.patch('cipher.background.executors.threads.RETRY_DELAY', 0.5)
         turns = self.count(self.runtime._keeper, 'turn')
+        failures = self.count(self.runtime.troubles, 'note')
         begins = self.count(self.runtime.executor, 'carryOut', self.gate)
         ids = [self.start('add') for _ in range(40)]
         self.gate.waitReached()
         self.server.stop()
         self.gate.open()
         turns.clear()
+        failures.clear()
         began = time.monotonic()
         # Long enough to tell back-offs from a poll each 0.05 seconds.
         waitUntil(lambda: len(turns) > 3 and time.monotonic() > began + 2,
                   'that it tries', LONG)
-        # At the n-th failure at least 0.005 * 2 ** n seconds have passed; a
-        # few turns may succeed before the end of the server is noticed.  A
-        # thread of the two never pauses for more than its delay.
+        # A turn that finds all in the cache succeeds, and the next one is a
+        # poll later.  At the n-th failure of a step at least 0.005 * 2 ** n
+        # seconds have passed.  A thread of the two never pauses for more than
+        # its delay.
         passed = time.monotonic() - began
-        self.assertLess(len(turns), 8 + math.log2(passed / 0.005))
+        self.assertLess(len(turns), 8 + passed / 0.05)
+        for subject, number in Counter(
+                subject for _, _, subject, *_ in failures).items():
+            self.assertLess(number, 2 + math.log2(passed / 0.005), subject)
         self.assertLess(len(begins), 2 * (10 + passed / 0.25))
         self.server.start()
         self.waitBack()
@@ -131,7 +138,7 @@ class RestartTests:
 
     def test_row_15_storage_is_away_for_longer_than_the_lease(self):
         # Who pauses for longer than its lease is dead for the other one.
-        self.patch('cipher.background.control.FAILURE_PAUSE', 1.0)
+        self.patch('cipher.background.troubles.FAILURE_PAUSE', 1.0)
         other = self.act()
         run_id, = other.start('rerun')
         self.waitInside()

@@ -44,10 +44,14 @@ class Demo:
         self.output = []
         self._lines = queue.Queue()
         self.errors = open(Path(folder, 'stderr.txt'), 'a+')
-        self.process = run_command(
-            'demo', '--port', '0', *arguments, cwd=folder,
-            stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        self.process = self.beginProcess(arguments)
         threading.Thread(target=self._read, daemon=True).start()
+
+    def beginProcess(self, arguments):
+        """Return a Popen of a server that prints its URL to stdout."""
+        return run_command(
+            'demo', '--port', '0', *arguments, cwd=self.folder,
+            stdout=subprocess.PIPE, stderr=self.errors, text=True)
 
     def _read(self):
         for line in self.process.stdout:

@@ -12,28 +12,21 @@
 #
 ##############################################################################
 """Carries out docs/directives.rst."""
-import doctest
-import os
 import sys
 import types
-import unittest
 
 import transaction
 from ZODB.DB import DB
 from zope.component import hooks
+from zope.component import testing
 from zope.interface import Interface
 from zope.interface import implementer
 
 from cipher.background import clock
+from cipher.background.tests.checkout import makePageSuite
 from cipher.background.tests.support import Document
-from cipher.background.tests.support import cleanup
 from cipher.background.tests.support import declare
 from cipher.background.tests.support import makeSite
-
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-DIRECTIVES = os.path.normpath(os.path.join(
-    HERE, *[os.pardir] * 4, 'docs', 'directives.rst'))
 
 
 class IProduct(Interface):
@@ -49,7 +42,7 @@ class Product(Document):
 
 def setUp(test):
     """Make the shop: a module for the example's own code, and a site."""
-    cleanup.setUp()
+    testing.setUp()
     hooks.setHooks()
     shop = sys.modules['shop'] = types.ModuleType('shop')
     shop.IProduct = IProduct
@@ -74,13 +67,9 @@ def tearDown(test):
     test.db.close()
     del sys.modules['shop']
     clock.setClock()
-    cleanup.tearDown()
+    testing.tearDown()
 
 
 def test_suite():
-    if not os.path.exists(DIRECTIVES):
-        # Installed without its checkout.
-        return unittest.TestSuite()
-    return doctest.DocFileSuite(
-        DIRECTIVES, module_relative=False, setUp=setUp, tearDown=tearDown,
-        optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    return makePageSuite(
+        'docs', 'directives.rst', setUp=setUp, tearDown=tearDown)

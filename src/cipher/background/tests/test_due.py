@@ -12,17 +12,15 @@
 #
 ##############################################################################
 """Runs that wait for their time: near in memory, far in the database."""
-import unittest
 from datetime import timedelta
 from unittest import mock
 
 import transaction
 from ZODB.Connection import Connection
 
-from cipher.background import shelves
-from cipher.background.backlog import Backlog
+from cipher.background import spill
 from cipher.background.contextmanagers import ZodbConnection
-from cipher.background.dispatcher import NEAR
+from cipher.background.cursor import FOR_TIME
 from cipher.background.interfaces import BY_INPUT
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import RERUN
@@ -35,6 +33,7 @@ from cipher.background.tests.live_support import FileSiteTests
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.live_support import waitUntil
+from cipher.background.tickets import NEAR
 
 
 FAR = 3600.0
@@ -63,7 +62,7 @@ class DueTests(LiveTests):
         """Return {serial: due_at} of what waits in the database."""
         self.begin()
         return {serial: key / 1000000 for lane in self.registry.lanes.values()
-                for key, serial in lane.due.tree.items()}
+                for key, serial in lane.waiting.serials(FOR_TIME)}
 
     def submitFar(self):
         """Start one that waits in the database; return its id.
@@ -71,10 +70,10 @@ class DueTests(LiveTests):
         The cursor of its lane has passed it, so that only Due tells of it.
         """
         run_id = self.submit(FAR)
-        waitUntil(lambda: len(self.due()) == 1, 'the entry in Due')
+        waitUntil(lambda: len(self.due()) == 1, 'the entry of the run')
         lane, serial = map(int, run_id.split('-'))
-        waitUntil(lambda: self.runtime.backlog.position(
-            self.registry._p_oid, lane) == serial + 1)
+        waitUntil(lambda: self.runtime.tickets.position(
+            (self.registry._p_oid, lane)) == (serial + 1, ()))
         return run_id
 
     def restart(self, in_good_order=True):
@@ -86,10 +85,10 @@ class DueTests(LiveTests):
         self.runtime = self.startRuntime()
 
     def assertForgotten(self):
-        """Assert that nothing is left over in Due."""
+        """Assert that no entry is left over."""
         waitUntil(lambda: not self.due(), 'the end of the entries')
         for lane in self.registry.lanes.values():
-            self.assertEqual(list(lane.due.serials), [])
+            self.assertEqual(list(lane.waiting.places), [])
 
     def test_run_begins_when_it_is_due_and_not_before(self):
         self.clock.__exit__()
@@ -102,22 +101,21 @@ class DueTests(LiveTests):
 
     def test_near_waits_in_memory(self):
         run_id = self.submit(NEAR - 1.0)
-        waitUntil(lambda: self.runtime.dispatcher._delayed)
+        waitUntil(lambda: self.runtime.tickets.counts()[1])
         self.waitTurn()
         self.assertEqual(self.due(), {})
         self.assertEqual(self.status(run_id).state, 'pending')
 
     def test_far_waits_in_the_database_and_holds_no_cursor_back(self):
         run_id = self.submitFar()
-        self.assertEqual(self.runtime.dispatcher._delayed, [])
-        self.assertEqual(self.runtime.backlog._waiting, 0)
+        self.assertEqual(sum(self.runtime.tickets.counts()), 0)
         due_at, = self.due().values()
         self.assertAlmostEqual(due_at, self.status(run_id).due_at, 5)
-        self.beatNow()   # it writes the cursor
+        self.spillNow()   # it writes the cursor
         self.begin()
         lane, serial = map(int, run_id.split('-'))
         self.assertEqual(
-            self.registry.lanes[lane].cursor.position, serial + 1)
+            self.registry.lanes[lane].cursor.low, serial + 1)
 
     def test_far_runs_when_its_time_has_come(self):
         run_id = self.submitFar()
@@ -199,7 +197,7 @@ class DueTests(LiveTests):
             self.registry.listRuns(states=['pending']).items, [])
         self.clock.advance(FAR)
         self.assertForgotten()
-        waitUntil(lambda: not self.runtime.backlog._waiting)
+        waitUntil(lambda: not sum(self.runtime.tickets.counts()))
         self.assertEqual(self.calls, [])
         self.assertEqual(self.status(far).state, 'stopped')
 
@@ -276,10 +274,10 @@ class DueTests(LiveTests):
 
     def test_pending_list_shows_those_that_the_cursor_passed(self):
         far = self.submitFar()
-        self.beatNow()
+        self.spillNow()
         for _ in range(40):
             self.carryOut('work')
-        self.beatNow()
+        self.spillNow()
         near = self.submit(NEAR - 1.0)
         self.begin()
         page = self.registry.listRuns(states=['pending'])
@@ -291,18 +289,6 @@ class DueTests(LiveTests):
         page = self.registry.listRuns(states=['pending'], limit=1,
                                       before=page.older)
         self.assertEqual([s.id for s in page.items], [far])
-
-
-class PositionTests(unittest.TestCase):
-
-    def test_what_is_found_due_is_no_reason_to_pass_what_is_not_scanned(self):
-        backlog = Backlog()
-        backlog.addLane(b'oid', 7, 5, 20, True)
-        self.assertIsNotNone(backlog.found(b'oid', 7, 14, 1000, 0))
-        self.assertEqual(backlog.position(b'oid', 7), 5)
-        self.assertIsNotNone(backlog.scanned(b'oid', 7, 5, True))
-        self.assertIsNone(backlog.scanned(b'oid', 7, 6, False))
-        self.assertEqual(backlog.position(b'oid', 7), 5)
 
 
 class ManyDueTests(FileSiteTests):
@@ -351,17 +337,14 @@ class ManyDueTests(FileSiteTests):
         for size in 1000, 100000:
             self.add(lane, size - total)
             total = size
-            while self.keeper.turn(False) or self.runtime.backlog.is_behind:
+            while self.keeper.turn(False) or not self.runtime.tickets.isIdle():
                 pass
-            self.keeper.beat()
+            self.spill()
             self.begin()
-            self.assertEqual(lane.cursor.position, total + 1)
-            self.assertEqual(len(lane.due.tree), total)
-            self.assertEqual(self.runtime.backlog._waiting, 0)
-            self.assertEqual(
-                self.runtime.backlog._views[self.registry._p_oid, 1]
-                .moving, {})
-            loaded = self.loads(self.keeper.turn, False)
+            self.assertEqual(lane.cursor.low, total + 1)
+            self.assertEqual(len(lane.waiting.places), total)
+            self.assertEqual(sum(self.runtime.tickets.counts()), 0)
+            loaded = self.loads(self.keeper.turn, True)
             self.assertFalse(
                 [obj for obj in loaded if isinstance(obj, WorkerRun)])
             costs.append(len(loaded))
@@ -375,14 +358,15 @@ class ManyDueTests(FileSiteTests):
         self.assertLessEqual(lists[1] - lists[0], 10)
         self.assertLess(costs[1], 150)
         # What is due among them is found without the rest.
-        self.clock.now = min(lane.due.tree) / 1000000
-        submitted = []
-        self.runtime.dispatcher.submit = (
-            lambda ticket, due_at=None: submitted.append(ticket))
-        loaded = self.loads(self.keeper.turn, False)
-        self.assertEqual(len(submitted), sum(
-            1 for _ in lane.due.upTo(self.clock.now)))
-        self.assertLessEqual(len(loaded), costs[1] + 3 * len(submitted) + 3)
+        self.clock.now = lane.waiting.trees[FOR_TIME].minKey() / 1000000
+        due = sum(1 for _ in lane.waiting.upTo(self.clock.now))
+        loaded = self.loads(self.keeper.turn, True)
+        self.assertEqual(self.runtime.tickets.counts(), (due, 0, 0))
+        self.assertLessEqual(len(loaded), costs[1] + 3 * due + 3)
+
+    def spill(self):
+        with ZodbConnection(self.db) as connection:
+            self.keeper.writeCursors(connection)
 
     def list(self):
         page = self.registry.listRuns(states=['pending'])
@@ -402,11 +386,11 @@ class ManyDueTests(FileSiteTests):
 
     def test_written_in_small_commits_without_a_pause(self):
         self.keeper.turn(True)
-        self.add(self.registry.lanes[1], 3 * shelves.BATCH)
+        self.add(self.registry.lanes[1], 3 * spill.BATCH)
         lane = self.registry.lanes[1]
         for turn in range(3):
             self.assertTrue(self.keeper.turn(False))
             self.begin()
-            self.assertEqual(len(lane.due.tree),
-                             (turn + 1) * shelves.BATCH)
+            self.assertEqual(len(lane.waiting.places),
+                             (turn + 1) * spill.BATCH)
         self.assertFalse(self.keeper.turn(False))

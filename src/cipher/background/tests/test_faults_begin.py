@@ -204,13 +204,13 @@ class SmallPoolTests(LiveTests):
         self.assertGreaterEqual(max(counts), 6)
         self.assertLessEqual(max(counts), 6 + 1 + 1)
         advice, = self.advice()
-        self.assertIn('a pool of at least 7 connections for 6 threads, got '
+        self.assertIn('a pool of at least 8 connections for 6 threads, got '
                       'one of 3; set its pool_size', advice)
 
     def test_row_54_no_advice_where_the_pool_is_big_enough(self):
         self.runtime.shutdown()
         self.logged.truncate(0)
-        self.startRuntime(threads=2)
+        self.startRuntime(threads=1)
         self.assertEqual(self.advice(), [])
 
 

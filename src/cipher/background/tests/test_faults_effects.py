@@ -72,7 +72,7 @@ class PackTests(LiveTests):
         self.carryOut('work')
         self.assertEqual(self.status(run_id).state, 'pending')
         self.assertEqual(self.value(), 1)
-        self.beatNow()   # the cursor of its lane is behind it
+        self.spillNow()   # the cursor of its lane is behind it
         self.begin()
         self.assertIn(run_id, [
             run.id for run in self.registry.listRuns().items])
@@ -89,9 +89,10 @@ class PackTests(LiveTests):
         self.begin()
         self.site['other'] = other = Counter()
         transaction.commit()
-        # One thread, so one lane for the finishes.
+        # One thread, so one lane for the finishes, as soon as it has one.
         self.runtime.shutdown()
         self.runtime = self.startRuntime(threads=1)
+        self.carryOut('work', other)
         first = self.carryOut('work', self.counter).id
         self.carryOut('work', other)
         with self.assertRaises(UndoError):

@@ -15,6 +15,9 @@
 import threading
 
 import transaction
+from ZEO.Exceptions import ClientDisconnected
+from ZODB.Connection import Connection
+from ZODB.mvccadapter import MVCCAdapterInstance
 from zope.component import provideAdapter
 from zope.component import provideHandler
 from zope.component.hooks import getSite
@@ -177,6 +180,61 @@ class RecordedTests(HandMadeMixin, LiveTests):
         self.assertFalse(worker.is_alive())
         self.assertEqual(self.runs()[0].state, 'interrupted')
 
+    def lose_reply(self, number=1, error=ClientDisconnected):
+        """Let replies to commits of the worker's thread be lost."""
+        lost = []
+        finish = MVCCAdapterInstance.tpc_finish
+
+        def lose(instance, txn, *args):
+            result = finish(instance, txn, *args)
+            if (threading.current_thread().name.startswith(Once.__name__)
+                    and len(lost) < number):
+                lost.append(1)
+                raise error('the reply was lost')
+            return result
+
+        self.patch('ZODB.mvccadapter.MVCCAdapterInstance.tpc_finish', lose)
+        return lost
+
+    def test_row_05_reply_to_the_first_commit_is_lost(self):
+        lost = self.lose_reply()
+        worker = self.make()
+        worker.name = 'Once'
+        self.carry_out(worker)
+        self.assertTrue(lost)
+        self.assertEqual([s.state for s in self.runs()], ['succeeded'])
+        self.assertEqual(self.runtime.allLive(), [])
+        self.assertEqual(self.value(), 1)
+
+    def test_begin_that_nobody_confirms_has_an_end(self):
+        self.patch('cipher.background.handmade.ENTRY_TRIES', 1)
+        lost = self.lose_reply()
+        worker = self.make()
+        worker.name = 'Once'
+        self.carry_out(worker)
+        self.assertTrue(lost)
+        self.assertEqual([s.state for s in self.runs()], ['succeeded'])
+        self.assertEqual(self.runtime.allLive(), [])
+
+    def test_begin_that_was_not_committed_is_tried_again(self):
+        failed = []
+        vote = Connection.tpc_vote
+
+        def fail(instance, *args):
+            if (threading.current_thread().name == 'Once'
+                    and len(failed) < 3):
+                failed.append(1)
+                raise ClientDisconnected('before the commit')
+            return vote(instance, *args)
+
+        self.patch('ZODB.Connection.Connection.tpc_vote', fail)
+        worker = self.make()
+        worker.name = 'Once'
+        self.carry_out(worker)
+        self.assertEqual(len(failed), 3)
+        self.assertEqual([s.state for s in self.runs()], ['succeeded'])
+        self.assertEqual(self.runtime.allLive(), [])
+
     def test_many_at_once(self):
         workers = [self.make() for _ in range(20)]
         for worker in workers:
@@ -189,17 +247,16 @@ class RecordedTests(HandMadeMixin, LiveTests):
 
     def test_executor_that_is_faster_to_look_at_the_run(self):
         # The commit tells the executor of the run; it looks and leaves.
-        submit = self.runtime.executor.submit
-        # A turn of the runtime may be still faster, and knows whose it is.
-        self.runtime._keeper._scanner._scan = lambda connection: False
+        tickets = self.runtime.tickets
+        mark = tickets.mark
         looked = []
 
-        def submit_and_let_it_look(ticket):
-            submit(ticket)
-            waitUntil(lambda: not self.runtime.backlog._waiting)
-            looked.append(ticket)
+        def mark_and_let_it_look(places):
+            mark(places)
+            waitUntil(tickets.isIdle, 'the look')
+            looked.append(places)
 
-        self.runtime.executor.submit = submit_and_let_it_look
+        tickets.mark = mark_and_let_it_look
         for _ in range(3):
             self.carry_out(self.make())
         self.assertEqual(len(looked), 3)

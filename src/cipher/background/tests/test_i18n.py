@@ -24,7 +24,9 @@ from pathlib import Path
 from unittest import mock
 from zoneinfo import ZoneInfo
 
+from babel.messages.mofile import read_mo
 from babel.messages.mofile import write_mo
+from babel.messages.plurals import get_plural
 from zope.component import getGlobalSiteManager
 from zope.component import provideAdapter
 from zope.component import provideUtility
@@ -130,11 +132,21 @@ class TestCatalogs(unittest.TestCase):
                     self.assertEqual(number, len(message.string), message.id)
 
     def test_compiled_catalogs_are_those_of_the_texts(self):
+        # Not by their bytes: these name the version of Babel.
+        def get_texts_by_id(path, data):
+            catalog = read_mo(data)
+            texts = {tuple(get_texts(message.id)): get_texts(message.string)
+                     for message in catalog if message.id}
+            self.assertTrue(texts or 'en' in path.parts, path)
+            return texts, catalog.plural_forms
+
         for path in update.find_catalogs():
-            file = io.BytesIO()
-            write_mo(file, update.read_catalog(path))
-            self.assertEqual(file.getvalue(), path.with_suffix(
-                '.mo').read_bytes(), 'run bin/i18n')
+            data = io.BytesIO()
+            write_mo(data, update.read_catalog(path))
+            data.seek(0)
+            with path.with_suffix('.mo').open('rb') as file:
+                self.assertEqual(get_texts_by_id(path, data),
+                                 get_texts_by_id(path, file), 'run bin/i18n')
 
 
 class TestUpdate(unittest.TestCase):
@@ -158,7 +170,8 @@ class TestUpdate(unittest.TestCase):
     def test_new_language_begins_with_an_empty_file(self):
         path = self.make('fr')
         catalog = self.update()[path]
-        self.assertEqual(2, catalog.num_plurals)
+        # Two, or three of late.
+        self.assertEqual(get_plural('fr').num_plurals, catalog.num_plurals)
         self.assertEqual(len(catalog), len(update.get_missing(catalog)))
         self.assertTrue(path.with_suffix('.mo').exists())
 

@@ -23,12 +23,14 @@ from cipher.background.browser.interfaces import IBackgroundLayer
 from cipher.background.browser.interfaces import IInputView
 from cipher.background.interfaces import IWorkerRun
 from cipher.background.tests.browser_support import BrowserTests
+from cipher.background.tests.checkout import needsCheckout
 from cipher.background.tests.test_rotterdam import read_code
 
 
 HEADING = 'The input of a run'
 
 
+@needsCheckout('docs', 'ui.rst')
 class InputViewTests(BrowserTests):
 
     def setUp(self):

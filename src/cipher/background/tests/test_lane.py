@@ -104,13 +104,37 @@ class BirthsTests(unittest.TestCase):
                 self.assertEqual(list(births.walk()), runs[::-1])
                 self.assertEqual(births.next_serial, size + 1)
 
-    def test_chunk_without_any_run_is_given_up(self):
+    def test_chunk_without_any_run_is_empty(self):
         births, runs = bearMany(2 * SPILL)
         for run in runs[:SPILL]:
+            self.assertIsNone(births.emptyChunk(run.serial))
             births.drop(run.serial, from_head=True)
-        self.assertEqual(list(births.chunks), [SPILL + 1])
+        self.assertEqual(births.emptyChunk(1), 1)
+        # It keeps its place in the tree, which the writer of the lane writes.
+        self.assertEqual(list(births.chunks), [1, SPILL + 1])
         self.assertIsNone(births.get(1))
         self.assertEqual(list(births.walk()), runs[:SPILL - 1:-1])
+
+    def test_empty_chunks_are_given_up_as_the_next_one_spills(self):
+        lane = Lane(7)
+        for name, add, part in (
+                ('births', lane.bear, lane.births),
+                ('finishes', lane.finish, lane.finishes)):
+            runs = [bear(Births()) for _ in range(3 * SPILL)]
+            for serial, run in enumerate(runs, 1):
+                run.serial = serial
+                run.change(SUCCEEDED, finished_at=float(serial))
+            for run in runs[:2 * SPILL]:
+                add(run)
+            first, second = part.chunks
+            # The second one is not empty: it stays whatever is said.
+            setattr(lane.emptied, name, (first, second))
+            part.chunks[first].entries = type(part.chunks[first].entries)()
+            add(runs[2 * SPILL])
+            self.assertEqual(list(part.chunks), [first, second])
+            for run in runs[2 * SPILL + 1:]:
+                add(run)
+            self.assertEqual(list(part.chunks)[0], second)
 
     def test_run_removed_from_the_head_does_not_come_back_as_it_spills(self):
         births, runs = bearMany(3)
@@ -220,6 +244,21 @@ class BirthsTests(unittest.TestCase):
 
 
 class FinishesTests(unittest.TestCase):
+
+    def test_clock_comes_back_where_chunks_are_empty(self):
+        finishes = Finishes()
+        for number in range(2 * SPILL):
+            finish(finishes, NOW + number, serial=number + 1)
+        for number in range(SPILL):
+            finish(finishes, NOW + 10 ** 9, serial=100 + number)
+        ahead = list(finishes.chunks)[2]
+        gone = {entry.key for entry in finishes.walk()
+                if not SPILL < entry.serial <= 2 * SPILL}
+        self.assertEqual(len(finishes.drop(gone)), 2)
+        finish(finishes, NOW + 1000, serial=200)
+        self.assertNotIn(ahead, finishes.chunks)
+        self.assertEqual([entry.serial for entry in finishes.walkUp()],
+                         [*range(SPILL + 1, 2 * SPILL + 1), 200])
 
     def keys(self, finishes, below=None):
         return [entry[0] for entry in finishes.walk(below)]
@@ -368,19 +407,20 @@ class LaneTests(unittest.TestCase):
 
     def test_parts_are_objects_of_their_own(self):
         lane = Lane(7)
-        self.assertEqual((lane.number, lane.is_guest), (7, False))
-        parts = lane.births, lane.finishes, lane.cursor
-        self.assertEqual(len(set(map(id, parts))), 3)
-        self.assertTrue(Lane(1, is_guest=True).is_guest)
+        self.assertEqual((lane.number, lane.writer.id), (7, None))
+        parts = lane.writer, lane.births, lane.finishes, lane.cursor
+        self.assertEqual(len(set(map(id, parts))), 4)
 
     def test_cursor_begins_at_the_first_serial(self):
         cursor = Cursor()
-        self.assertEqual((cursor.owner, cursor.position), (None, 1))
-        self.assertEqual(cursor.position, Births().next_serial)
-        cursor.owner, cursor.position = 'me', 5
+        self.assertEqual((cursor.home, cursor.low, cursor.stragglers),
+                         (None, 1, ()))
+        self.assertEqual(cursor.low, Births().next_serial)
+        cursor.home, cursor.low, cursor.stragglers = 'me', 5, (3,)
         copy = Cursor.__new__(Cursor)
         copy.__setstate__(cursor.__getstate__())
-        self.assertEqual((copy.owner, copy.position), ('me', 5))
+        self.assertEqual((copy.home, copy.low, copy.stragglers),
+                         ('me', 5, (3,)))
 
     def test_chunk_is_stored_with_its_totals(self):
         chunk = Chunk((1, None, 2), [7, 2 ** 40], 5)

@@ -81,7 +81,7 @@ class SlotTests(LiveTests):
         self.assertTrue(self.claim(one, self.runs[3]))
         taken = getDirectory(one.connection).slots['work']
         self.assertEqual(len(taken.taken), 2)
-        taken.taken = ((b'\0' * 7 + b'\xff', 1, 1), *taken.taken[:1])
+        taken.taken = ((b'\x7f' * 8, 1, 1), *taken.taken[:1])
         self.assertTrue(self.claim(one, self.runs[4]))
         self.assertEqual(len(taken.taken), 2)
 
@@ -123,9 +123,8 @@ class LimitTests(LiveTests):
 
     def waitParked(self, number):
         """Wait until so many runs wait for room, and no thread is busy."""
-        dispatcher = self.runtime.dispatcher
-        waitUntil(lambda: sum(map(len, dispatcher._parked.values()))
-                  == number, 'the parked runs')
+        waitUntil(lambda: self.runtime.tickets.counts()[2] == number,
+                  'the parked runs')
 
     def restart(self, **settings):
         """Go on with another runtime."""
@@ -216,7 +215,7 @@ class LimitTests(LiveTests):
         self.assertEqual(self.requestStop(second), 'stopped')
         self.gate.open()
         self.waitFinished(first)
-        waitUntil(lambda: not self.runtime.backlog._waiting)
+        waitUntil(lambda: not sum(self.runtime.tickets.counts()))
         self.assertEqual(self.order, [first])
 
     def startSome(self):
@@ -272,7 +271,7 @@ class LimitTests(LiveTests):
         self.patch('cipher.background.executors.threads.ThreadsExecutor._main',
                    later)
         self.runtime = self.startRuntime(threads=1)
-        waitUntil(lambda: self.runtime.backlog._waiting == 6)
+        waitUntil(lambda: sum(self.runtime.tickets.counts()) == 6)
         begun.set()
         for run_id in order:
             self.waitFinished(run_id)

@@ -139,7 +139,7 @@ class CreatedTests(unittest.TestCase):
         for run in self.world.runs[:90]:
             self.world.finish(run, 1, NOW + 1)
         for lane in self.world.lanes.values():
-            lane.cursor.position = 31
+            lane.cursor.low = 31
         asked = []
 
         def matches(run):
@@ -155,12 +155,11 @@ class CreatedTests(unittest.TestCase):
             if run.serial not in (3, 5, 7, 20):
                 self.world.finish(run, 1, NOW + 1)
         for lane in self.world.lanes.values():
-            lane.cursor.position = 41
-            for serial in 3, 7:
-                lane.due.add(NOW + 10 ** 6, serial)
+            lane.cursor.low = 41
+            lane.cursor.stragglers = 3, 7
             # One is in both places, as it goes from the one to the other.
             for serial in 5, 7, 20:
-                lane.cursor.getShelf().add('count', serial)
+                lane.waiting.add(('pause', 'count'), serial, serial)
         waiting = [run for run in self.world.runs if not run.isFinished()]
         self.assertEqual(len(waiting), 3 * 4 + 30)
 

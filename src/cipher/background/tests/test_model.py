@@ -47,7 +47,6 @@ from zope.component.hooks import getSite
 from zope.interface import Interface
 from zope.schema import Int
 
-from cipher.background.backlog import Backlog
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import INTERRUPTED
@@ -66,6 +65,7 @@ from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotStoppable
 from cipher.background.interfaces import Snooze
 from cipher.background.process import getDirectory
+from cipher.background.registry import CLAIM_BUCKETS
 from cipher.background.tests.live_support import Counter
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.model_support import Actor
@@ -73,6 +73,8 @@ from cipher.background.tests.model_support import Cluster
 from cipher.background.tests.model_support import Killed
 from cipher.background.tests.support import SiteTests
 from cipher.background.thread import BackgroundWorkerThread
+from cipher.background.uniqueness import BUCKETS
+from cipher.background.uniqueness import STALE_FOR
 from cipher.background.uniqueness import claimKey
 from cipher.background.watch import Watch
 
@@ -485,6 +487,11 @@ class Machine(RuleBasedStateMachine):
                 process.beat()
                 process.take()
 
+    @rule(calls=st.integers(1, 60))
+    def storage_fails(self, calls):
+        """At a load, a store or a vote of a process, soon, once."""
+        self.cluster.fail_in = calls
+
     @rule(seconds=st.sampled_from([0.1, 3, 31, 100, 5000]),
           is_set=st.booleans())
     def advance(self, seconds, is_set):
@@ -667,6 +674,44 @@ class Machine(RuleBasedStateMachine):
         assert self.site['shared'].value == self.done_shared
         assert sum(run.type == 'one' and run.state == RUNNING
                    for run in runs.values()) <= 1
+
+    @invariant()
+    def what_is_not_finished_is_found(self):
+        runs = self._begin()
+        for run in runs.values():
+            if run.isFinished():
+                continue
+            # I1, in the database.
+            lane = self.registry.lanes[run.lane]
+            assert (run.serial >= lane.cursor.low
+                    or run.serial in lane.cursor.stragglers
+                    or run.serial in lane.waiting.places), run
+            # In memory there is a ticket before its lane is clean.
+            for process in self.cluster.processes:
+                place = self.registry._p_oid, run.lane
+                view = process.runtime.tickets._lanes.get(place)
+                if view is not None and (
+                        lane.cursor.home == process.runtime.id):
+                    assert (run.serial >= view.seen
+                            or run.serial in view.tickets
+                            or run.serial in view.away
+                            or run.serial in view.parked
+                            or run.serial in view.stragglers
+                            or run.serial in lane.waiting.places), run
+
+    @invariant()
+    def one_process_writes_a_lane_and_one_its_cursor(self):
+        self._begin()
+        for lane in self.registry.lanes.values():
+            place = self.registry._p_oid, lane.number
+            homes = [process for process in self.cluster.processes
+                     if process.runtime.tickets.isHome(place)
+                     and process.runtime.id == lane.cursor.home]
+            assert len(homes) <= 1
+            for serial, (key, order) in lane.waiting.places.items():
+                assert lane.waiting.trees[key][order] == serial
+            assert sum(map(len, lane.waiting.trees.values())) == len(
+                lane.waiting.places)
 
     def _check(self, run, known):
         counter = self.site['counters'][known.place]
@@ -872,11 +917,16 @@ class Machine(RuleBasedStateMachine):
                 process.beat()
                 process.work()
         for process in cluster.processes:
-            backlog = process.runtime.backlog
+            tickets = process.runtime.tickets
             assert not process.runtime.allLive()
-            assert not backlog._waiting, backlog._waiting
-            assert not backlog._given and not backlog.elsewhere
-            process.prune()
+            assert tickets.isIdle(), tickets.counts()
+            assert not any(map(tickets.away, tickets.lanes()))
+            assert not (tickets._taken or process.runtime._claims)
+            for _ in range(CLAIM_BUCKETS // BUCKETS):
+                process.prune()   # it sees which claims are stale
+            cluster.advance(STALE_FOR)
+            for _ in range(CLAIM_BUCKETS // BUCKETS):
+                process.prune()
         for run_id in set(self.kept) - set(self._begin()):
             self.known[run_id].is_gone = True
         registry = self.registry
@@ -885,16 +935,15 @@ class Machine(RuleBasedStateMachine):
             process.runtime.id for process in cluster.processes}
         assert not any(record.live.runs
                        for record in directory.processes.values())
-        assert not directory.offers
+        assert not directory.unknown
         assert not registry.stops, list(registry.stops.items())
         assert not registry.claims, list(registry.claims.items())
         for lane in registry.lanes.values():
-            assert lane.cursor.owner in directory.processes
-            assert not lane.due.tree and not lane.due.serials
-            shelf = lane.cursor.shelf
-            assert shelf is None or not (shelf.types or shelf.serials)
-            assert lane.cursor.position == lane.births.next_serial, (
-                lane.number, lane.cursor.position, lane.births.next_serial)
+            assert lane.cursor.home in directory.processes
+            assert not lane.waiting.places and not lane.waiting.trees
+            assert not lane.cursor.stragglers
+            assert lane.cursor.low == lane.births.next_serial, (
+                lane.number, lane.cursor.low, lane.births.next_serial)
         for process in [cluster.web, *cluster.processes]:
             for pool in process._pools.values():
                 assert not [number for number, txn in pool._leases.items()
@@ -902,22 +951,6 @@ class Machine(RuleBasedStateMachine):
 
 
 class ModelTests(unittest.TestCase):
-
-    def test_what_waits_is_counted_once(self):
-        backlog = Backlog()
-        backlog.addLane(b'registry', 1, 1, 2, False)
-        (ticket, _), = backlog.told([(b'registry', 1, 1, 0, 0.0, None)])
-        self.assertTrue(backlog.begun(ticket))
-        backlog.goesOn(ticket)
-        backlog.dropLane(b'registry', 1)
-        # The lane comes back, and with it the run, before it is looked at.
-        backlog.addLane(b'registry', 1, 1, 2, True)
-        found = backlog.scanned(b'registry', 1, 1, True)
-        again = ticket._replace(is_inherited=True)
-        self.assertTrue(backlog.again(again))
-        self.assertFalse(backlog.begun(found))
-        self.assertTrue(backlog.begun(again))
-        self.assertEqual(backlog._waiting, 0)
 
     def test_process_that_comes_back_holds_nothing_of_before(self):
         machine = Machine()

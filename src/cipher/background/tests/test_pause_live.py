@@ -20,7 +20,7 @@ from cipher.background.interfaces import Snooze
 from cipher.background.testing import runPending
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.live_support import waitUntil
-from cipher.background.tests.test_shelf import LiveShelfTests
+from cipher.background.tests.test_waiting import LiveWaitingTests
 from cipher.background.thread import BackgroundWorkerThread
 
 
@@ -31,7 +31,7 @@ class Service(BackgroundWorkerThread):
         return not self.wait(10)
 
 
-class PauseTests(LiveShelfTests):
+class PauseTests(LiveWaitingTests):
 
     def setUp(self):
         super().setUp()
@@ -51,7 +51,8 @@ class PauseTests(LiveShelfTests):
         self.pause()
         runs = [self.start('work') for _ in range(3)]
         self.assertEqual(self.carryOut('other').state, 'succeeded')
-        self.waitShelved(work=3)
+        self.runtime.wake()
+        self.waitWaiting(work=3)
         self.assertEqual(self.order, [])
         status = self.status(runs[0])
         self.assertEqual((status.state, status.is_paused), ('pending', True))
@@ -82,7 +83,7 @@ class PauseTests(LiveShelfTests):
         self.assertTrue(about.wait(10))
         self.pause()
         go_on.set()
-        self.waitShelved(work=1)
+        self.waitWaiting(work=1)
         self.assertEqual(self.order, [])
         self.pause(False)
         self.assertEqual(self.waitFinished(run_id).state, 'succeeded')
@@ -92,8 +93,8 @@ class PauseTests(LiveShelfTests):
         self.pause()
         runs = self.startMany('work', 300)
         urgent = self.startMany('work', 2, priority=5)
-        self.waitShelved(work=302)
-        self.assertEqual(self.runtime.backlog._waiting, 0)
+        self.waitWaiting(work=302)
+        self.assertEqual(sum(self.runtime.tickets.counts()), 0)
         self.assertEqual(self.carryOut('other').state, 'succeeded')
         self.pause(False)
         self.waitCounts(succeeded=302)
@@ -113,7 +114,7 @@ class PauseTests(LiveShelfTests):
         self.pause()   # before the other one is due
         delayed, = self.startMany('work', 1, delay=0.05)
         self.gate.open()
-        self.waitShelved(work=2)
+        self.waitWaiting(work=2)
         self.assertEqual(self.order, [snoozed])
         self.pause(False)
         for run_id in snoozed, delayed:
@@ -124,10 +125,10 @@ class PauseTests(LiveShelfTests):
         declareWorker('work', self.slow, max_running=1)
         self.startMany('work', 30)
         self.gate.waitReached()
-        self.waitShelved(work=19)
+        self.waitWaiting(work=29)
         self.pause()
         self.gate.open()
-        self.waitShelved(work=29)
+        self.waitWaiting(work=29)
         self.assertEqual(len(self.order), 1)
         self.pause(False)
         self.waitCounts(succeeded=30)
@@ -136,7 +137,7 @@ class PauseTests(LiveShelfTests):
     def test_stop_of_a_paused_run(self):
         self.pause()
         run_id = self.start('work')
-        self.waitShelved(work=1)
+        self.waitWaiting(work=1)
         self.assertEqual(self.requestStop(run_id), 'stopped')
         self.assertForgotten()
         self.assertEqual(self.order, [])
@@ -144,8 +145,8 @@ class PauseTests(LiveShelfTests):
     def test_restart(self):
         self.pause()
         runs = self.startMany('work', 30)
-        self.waitShelved(work=30)
-        self.beatNow()   # it writes the cursor
+        self.waitWaiting(work=30)
+        self.spillNow()   # it writes the cursor
         for in_good_order in True, False:
             self.restart(in_good_order)
             self.waitTurn()

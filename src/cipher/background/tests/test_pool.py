@@ -16,11 +16,14 @@ import gc
 import os
 import tempfile
 import threading
+from unittest import mock
 
 import transaction
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 
+from cipher.background import clock
+from cipher.background import leases
 from cipher.background.lane import Lane
 from cipher.background.pool import getPool
 from cipher.background.tests.support import LIMIT
@@ -71,11 +74,13 @@ class PoolCase(SiteTests):
         super().setUp()
         declare('<background:worker name="work" handler="%s.work" />'
                 % __name__)
+        me = leases.identify(self.connection)[0]
         for number in self.OWN:
-            self.registry.lanes[number] = Lane(number)
+            lane = self.registry.lanes[number] = Lane(number)
+            lane.writer.become(me)
+        del self.registry.lanes[1]
         transaction.commit()
         self.pool = getPool(self.db, self.registry._p_oid)
-        self.pool.setOwn(self.OWN)
 
     def view(self):
         view = View(self.db)
@@ -111,7 +116,6 @@ class PoolTests(PoolCase):
         for view in views:
             view.commit()
         self.assertEqual(sorted(lanes), sorted(self.OWN))
-        self.assertFalse(self.pool.ran_dry)
 
     def test_transaction_that_does_not_see_a_commit_gets_another_lane(self):
         early, late = self.view(), self.view()
@@ -201,36 +205,13 @@ class PoolTests(PoolCase):
         views[1].commit()
         self.assertEqual(len(self.view().registry.listRuns().items), 3)
 
-    def test_guests_serve_when_no_own_lane_is_left(self):
-        views = [self.view() for _ in range(6)]
-        lanes = [view.lane() for view in views]
-        for view in views:
-            view.commit()
-        self.assertEqual(sorted(lanes)[3:], list(self.OWN))
-        self.assertEqual(len(set(lanes)), 6)
-        self.assertTrue(self.pool.ran_dry)
-
-    def test_process_without_own_lanes_takes_guests(self):
-        self.pool.setOwn(())
-        views = [self.view() for _ in range(4)]
-        self.assertEqual(sorted(view.lane() for view in views), [1, 2, 3, 4])
-        for view in views:
-            view.commit()
-        self.assertFalse(self.pool.ran_dry)
-
-    def test_process_keeps_no_lane_that_another_has(self):
-        own = self.OWN[0]
-        self.pool.keepOwn([own, 99])
-        views = [self.view() for _ in range(3)]
-        lanes = {view.lane() for view in views}
-        self.assertEqual(lanes - {1, 2, 3, 4}, {own})
-        for view in views:
-            view.commit()
-
-    def test_more_transactions_than_guests_still_get_a_lane(self):
-        self.pool.setOwn(())
-        lanes = [self.view().lane() for _ in range(7)]
-        self.assertEqual(set(lanes), {1, 2, 3, 4})
+    def test_lane_of_another_process_is_left_alone(self):
+        lane = self.registry.lanes[11]
+        lane.writer.become(leases.Identity(
+            'other:1:x', machine='elsewhere', pid=1, began_at=0.0))
+        lane.births.last_at = clock.now()
+        transaction.commit()
+        self.assertEqual(self.view().lane(), 12)
 
     def test_lane_that_another_process_pruned_is_taken_again(self):
         view = self.view()
@@ -242,6 +223,31 @@ class PoolTests(PoolCase):
         births.drop(run.serial, from_head=True)
         other.commit()
         self.assertEqual(self.view().lane(), 11)
+
+    def test_load_that_takes_long_blocks_no_commit(self):
+        """Its end takes a lock, which is not held while lanes are loaded."""
+        views = [self.view() for _ in range(4)]
+        for view in views[:3]:
+            view.start()
+        is_loading, may_go_on = threading.Event(), threading.Event()
+
+        def load(*args):
+            is_loading.set()
+            may_go_on.wait(LIMIT)
+            return iter(())
+
+        self.addCleanup(may_go_on.set)
+        with mock.patch('cipher.background.leases.freeLanes', load):
+            thread = threading.Thread(target=views[3].start)
+            thread.start()
+            self.assertTrue(is_loading.wait(LIMIT))
+            for view in views[:3]:
+                committing = threading.Thread(target=view.commit)
+                committing.start()
+                committing.join(LIMIT)
+                self.assertFalse(committing.is_alive())
+            may_go_on.set()
+            thread.join(LIMIT)
 
     def test_small_cache_does_not_spoil_the_lanes(self):
         self.db.setCacheSize(1)
@@ -256,6 +262,7 @@ class ReserveTests(PoolCase):
     def setUp(self):
         super().setUp()
         self.may_end = threading.Event()
+        self.pool._know(self.OWN)
 
     def reserve(self):
         """Let a thread reserve; return it and what it got."""
@@ -277,10 +284,11 @@ class ReserveTests(PoolCase):
     def test_reserved_lane_is_left_to_its_thread(self):
         thread, got = self.reserve()
         self.assertTrue(got)
-        self.assertEqual(self.view().lane(), 12)
+        self.assertEqual([self.view().lane() for _ in range(2)], [11, 12])
+        self.assertNotEqual(self.view().lane(), 13)
         self.may_end.set()
         thread.join(LIMIT)
-        self.assertEqual(self.view().lane(), 11)
+        self.assertEqual(self.view().lane(), 13)
 
     def test_thread_gets_the_lane_that_it_reserved(self):
         self.reserve()
@@ -292,26 +300,41 @@ class ReserveTests(PoolCase):
         self.assertTrue(self.pool.reserve())
         self.assertEqual(len(self.pool._reserved), 1)
 
-    def test_reserve_tells_when_there_is_nothing_to_give(self):
+    def test_reserve_reports_when_there_is_nothing_to_give(self):
         for _ in self.OWN:
             self.assertTrue(self.reserve()[1])
         self.assertFalse(self.pool.reserve())
-        self.assertTrue(self.pool.ran_dry)
-        self.assertIn(self.view().lane(), (1, 2, 3, 4))
+        self.assertNotIn(self.view().lane(), self.OWN)
 
-    def test_new_own_lanes_end_the_reservations_of_others(self):
-        self.reserve()
-        self.pool.setOwn((12, 13))
+    def test_thread_whose_lane_was_lost_reserves_another_one(self):
+        self.assertTrue(self.pool.reserve())
+        self.assertEqual(self.view().lane(), 13)
+        self.registry.lanes[13].writer.become(leases.Identity(
+            'other:1:x', has_runtime=True))
+        transaction.commit()
+        self.assertEqual(self.view().lane(), 11)
         self.assertTrue(self.pool.reserve())
         self.assertEqual(self.view().lane(), 12)
 
 
-class ManyThreadsTests(PoolCase):
+class FileStorageTests(PoolCase):
+    """On a storage that resolves conflicts: new lanes do not conflict."""
 
     def makeDatabase(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         return DB(FileStorage(os.path.join(folder.name, 'Data.fs')))
+
+    def test_each_transaction_has_a_lane_however_many_there_are(self):
+        views = [self.view() for _ in range(9)]
+        lanes = [view.lane() for view in views]
+        for view in views:
+            view.commit()
+        self.assertEqual(lanes[:3], list(self.OWN))
+        self.assertEqual(len(set(lanes)), 9)
+        # All of them are ours now, and used again.
+        views = [self.view() for _ in range(9)]
+        self.assertEqual({view.lane() for view in views}, set(lanes))
 
     def test_row_46_threads_of_one_process_never_conflict(self):
         conflicts = []

@@ -13,6 +13,7 @@
 ##############################################################################
 """Retention: what is removed, what stays, and that it disturbs nobody."""
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import transaction
@@ -26,12 +27,17 @@ from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import RunFailedEvent
 from cipher.background.interfaces import RunSucceededEvent
+from cipher.background.lane import Lane
+from cipher.background.pool import getPool
 from cipher.background.pruner import BATCH
 from cipher.background.pruner import Pruner
+from cipher.background.registry import CLAIM_BUCKETS
 from cipher.background.runtime import Runtime
 from cipher.background.runtime import RuntimeSettings
 from cipher.background.tests.live_support import FileSiteTests
 from cipher.background.tests.live_support import declareWorker
+from cipher.background.uniqueness import BUCKETS
+from cipher.background.uniqueness import STALE_FOR
 
 
 BEGIN = 1000000000.0
@@ -44,16 +50,19 @@ class PrunerTests(FileSiteTests):
     def setUp(self):
         super().setUp()
         self.clock = self.setClock(BEGIN)
+        self.registry.lanes[2] = Lane(2)
+        transaction.commit()
         self.pruner = self.makePruner(self.registry.lanes)
         for name in 'work', 'other':
             declareWorker(name, lambda worker: None)
 
     def makePruner(self, numbers):
-        """Return a pruner of a runtime that consumes these lanes."""
+        """Return a pruner of a runtime that is the home of these lanes."""
         runtime = Runtime(self.db, RuntimeSettings(threads=0))
         for number in numbers:
-            runtime.backlog.addLane(
-                self.registry._p_oid, number, 1, 1, False)
+            runtime.tickets.addLane((self.registry._p_oid, number), 1, ())
+            self.registry.lanes[number].cursor.home = runtime.id
+        transaction.commit()
         return Pruner(runtime)
 
     def makeRuns(self, number, type='work', apart=0.0, state=SUCCEEDED):
@@ -91,6 +100,11 @@ class PrunerTests(FileSiteTests):
             self.assertLess(commits, 100)
         transaction.begin()
         return commits
+
+    def pruneClaims(self):
+        """Prune until each claim was looked at."""
+        for _ in range(CLAIM_BUCKETS // BUCKETS):
+            self.prune()
 
     def left(self, ids):
         return [run_id for run_id in ids
@@ -324,6 +338,7 @@ class BatchTests(PrunerTests):
         few = len(self.db.storage)
         self.makeRuns(50 * SPILL)
         self.prune()
+        self.prune()   # the places of empty chunks go at the next look
         self.db.pack()
         self.assertLess(len(self.db.storage), few + 10)
 
@@ -337,12 +352,18 @@ class BatchTests(PrunerTests):
         run, = [self.registry.get(status.id) for status
                 in self.registry.listRuns(types=['work']).items]
         self.registry.finish(run, SUCCEEDED, RunSucceededEvent)
-        self.prune()
+        self.pruneClaims()
+        # A start may claim the same at this very moment.
+        self.assertEqual(len(self.registry.claims), 2)
+        self.clock.advance(STALE_FOR)
+        self.pruneClaims()
         self.assertEqual(list(self.registry.claims), [('other', b'')])
 
     def test_claim_of_a_run_that_is_gone_is_dropped(self):
         self.registry.claims['work', b''] = 1, 999
-        self.prune()
+        self.pruneClaims()
+        self.clock.advance(STALE_FOR)
+        self.pruneClaims()
         self.assertEqual(len(self.registry.claims), 0)
 
     def test_two_processes_do_not_remove_twice_the_excess(self):
@@ -392,3 +413,212 @@ class BatchTests(PrunerTests):
             self.assertFalse(self.pruner.turn(self.connection))
             transaction.begin()
             self.assertEqual(self.left(ids), [])
+
+
+class DisturbingTests(PrunerTests):
+    """The pruner at the same moment as work and starts."""
+
+    def setUp(self):
+        super().setUp()
+        del self.registry.lanes[2]
+        transaction.commit()
+        self.manager = transaction.TransactionManager()
+        self.elsewhere = self.db.open(self.manager)
+        self.addCleanup(self.elsewhere.close)
+        self.addCleanup(self.manager.abort)
+
+    def begin(self):
+        """Begin a transaction elsewhere; return the registry there."""
+        self.manager.begin()
+        return self.elsewhere.get(self.registry._p_oid)
+
+    def count(self):
+        """Return (what is in the head of births, of finishes) of lane 1."""
+        lane = self.registry.lanes[1]
+        return len(lane.births.tail), len(list(lane.finishes.inHead()))
+
+    def fill(self, births, finishes):
+        """Let the heads of lane 1 hold so many."""
+        while self.count() != (births, finishes):
+            run = self.registry.addRun('work')
+            self.assertEqual(run.lane, 1)
+            if self.count()[1] != finishes:
+                self.registry.finish(run, SUCCEEDED, RunSucceededEvent)
+        transaction.commit()
+
+    def pruneNow(self):
+        """Prune, seeing all."""
+        transaction.begin()
+        self.pruner.prune(self.connection)
+        transaction.begin()
+
+    def test_row_64_start_that_spills(self):
+        declareWorker('work', lambda worker: None, keep=10)
+        self.makeRuns(6 * SPILL)
+        self.fill(SPILL - 1, 3)
+        there = self.begin()
+        # A user's request: it has begun, and commits after the pruner.
+        self.assertEqual(there.start('work').lane, 1)
+        for _ in range(3):
+            self.pruneNow()
+        self.assertEqual(self.registry.getCounts()['work'][SUCCEEDED], 10)
+        self.manager.commit()
+
+    def test_row_64_job_that_spills_as_it_ends(self):
+        declareWorker('work', lambda worker: None, keep=10)
+        self.makeRuns(6 * SPILL)
+        self.fill(3, SPILL - 1)
+        there = self.begin()
+        run = next(run for run in there.lanes[1].births.walk()
+                   if run.state == PENDING)
+        there.finish(run, SUCCEEDED, RunSucceededEvent)
+        self.assertEqual(there.checkOut().lane.number, 1)
+        for _ in range(3):
+            self.pruneNow()
+        self.manager.commit()
+
+    def test_row_64_request_that_began_before_the_lane_was_tidied_up(self):
+        """It writes another lane, whose last change it sees."""
+        declareWorker('work', lambda worker: None, keep=10)
+        self.makeRuns(6 * SPILL)
+        self.fill(SPILL - 1, SPILL - 1)
+        there = self.begin()
+        there.getCounts()   # its snapshot is that of now
+        for _ in range(3):
+            self.pruneNow()
+        self.assertEqual(len(self.registry.lanes[1].births.chunks),
+                         len([run for run in self.registry.lanes[1]
+                              .births.chunks.values() if run.entries]))
+        there.start('work')
+        self.manager.commit()
+
+    def test_row_64_job_of_more_than_an_hour(self):
+        """Its lane looks as if nobody wrote it."""
+        pool = getPool(self.db, self.registry._p_oid)
+        number = pool.leaseLanes(self.registry, 1)[0]
+        self.registry.keep = 2
+        transaction.commit()
+        self.assertTrue(pool.reserve())   # as a thread of the executor does
+        for _ in range(9):
+            self.assertEqual(self.makeRun().partition('-')[0], str(number))
+            transaction.commit()
+        run_id = self.makeRun(state=None)
+        transaction.commit()
+        there = self.begin()
+        there.lanes[number].finishes._p_activate()
+        self.clock.advance(pruner.IDLE + 100)
+        self.registry.keep_days = 0.0
+        transaction.commit()
+        in_another_thread(self.pruneNow)
+        there.finish(there.findRun(run_id), SUCCEEDED, RunSucceededEvent)
+        self.manager.commit()
+
+    def test_row_64_removal_by_an_administrator(self):
+        """It writes no head that starts write."""
+        ids = self.makeRuns(SPILL)
+        ids.append(self.makeRun())
+        transaction.commit()
+        for run_id in ids[0], ids[-1]:
+            there = self.begin()
+            self.assertEqual(there.start('work').lane, 1)
+            self.registry.remove(run_id)
+            transaction.commit()
+            self.manager.commit()
+        transaction.begin()
+        self.assertEqual(self.left(ids), ids[1:-1])
+
+    def test_it_loads_little_of_types_with_nothing_to_prune(self):
+        declareWorker('work', lambda worker: None, keep=10 ** 9,
+                      keep_days=365.0)
+        declareWorker('other', lambda worker: None, keep_days=1.0)
+        self.makeRuns(300 * SPILL)
+        with self.oneLane():
+            self.makeRun('other')
+            transaction.commit()
+        for _ in range(2):
+            self.connection.cacheMinimize()
+            loaded = []
+            load = type(self.connection._storage).load
+            with mock.patch.object(
+                    type(self.connection._storage), 'load',
+                    lambda storage, oid: (loaded.append(oid),
+                                          load(storage, oid))[1]):
+                self.pruneNow()
+            self.assertLess(len(loaded), 100)
+
+    def test_it_goes_on_where_it_ended_among_others_that_stay(self):
+        declareWorker('work', lambda worker: None, keep=10 ** 9)
+        declareWorker('other', lambda worker: None, keep=5)
+        number = 100
+        with self.oneLane():
+            for _ in range(number * SPILL):
+                self.makeRun()
+                self.makeRun('other')
+            transaction.commit()
+        self.prune()
+        self.assertEqual(self.registry.getCounts()['other'][SUCCEEDED], 5)
+        with self.oneLane():
+            for _ in range(2 * SPILL):
+                self.makeRun('other')
+            transaction.commit()
+        chunks_seen = []
+        unpack = type(self.registry.lanes[1].finishes)._unpack
+
+        def counted(finishes, *args):
+            chunks_seen.append(1)
+            return unpack(finishes, *args)
+
+        self.pruner = self.makePruner(self.registry.lanes)   # knows nothing
+        with mock.patch.object(
+                type(self.registry.lanes[1].finishes), '_unpack', counted):
+            self.pruneNow()
+        self.assertLess(len(chunks_seen), 20)
+
+    def test_what_stands_in_a_head_is_not_passed_for_ever(self):
+        """Though older than where the walk stopped, in another lane."""
+        declareWorker('work', lambda worker: None, keep=3 * SPILL)
+        self.registry.lanes[2] = Lane(2)
+        transaction.commit()
+        self.makeRuns(SPILL, apart=1.0)
+        with self.oneLane():
+            old = [self.makeRun() for _ in range(5)]   # in its head
+            transaction.commit()
+        self.clock.advance(100.0)
+        with mock.patch('cipher.background.pool.LanePool._choose',
+                        lambda pool, registry, txn: registry.lanes[2]):
+            for _ in range(4 * SPILL):
+                self.makeRun()
+                self.clock.advance(1.0)
+            transaction.commit()
+        self.prune()
+        self.assertEqual(self.left(old), old)
+        with self.oneLane():
+            for _ in range(SPILL - 5):
+                self.makeRun()
+            transaction.commit()
+        self.prune()
+        self.assertEqual(self.left(old), [])
+
+    def test_it_keeps_up_with_many(self):
+        """Between two full looks it removes what is far too much."""
+        declareWorker('work', lambda worker: None, keep=1000)
+        most = 0
+        with mock.patch('cipher.background.pruner.time') as time:
+            time.monotonic.return_value = 0.0
+            self.pruner = self.makePruner(self.registry.lanes)
+            for second in range(0, 60, 4):
+                time.monotonic.return_value = float(second)
+                self.clock.advance(4.0)
+                self.makeRuns(27 * SPILL)   # 108 a second
+                transaction.begin()
+                while self.pruner.turn(self.connection):
+                    pass
+                transaction.begin()
+                most = max(most, self.registry.getCounts()['work'][SUCCEEDED])
+        self.assertLessEqual(most, 1000 + pruner.SLACK + 2 * 27 * SPILL)
+
+
+def in_another_thread(function):
+    """Call *function* in a thread of its own; raise what it raises."""
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(function).result(60)

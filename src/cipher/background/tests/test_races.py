@@ -68,13 +68,24 @@ class Party:
         self._storage = db.storage
         self._runtime = Runtime(db, RuntimeSettings(threads=1, lease=3.0))
         self._keeper = self._runtime._keeper
+        self._errors = []   # of the steps of the turn
+        note = self._runtime.troubles.note
+
+        def noted(error, *args):
+            self._errors.append(error)
+            note(error, *args)
+
+        self._runtime.troubles.note = noted
         self.id = self._runtime.id
         self.turn()
         self.beat()
 
     def turn(self):
-        """Have a turn, with a look at who is dead."""
+        """Have a turn, with a look at who is dead; raise what it met."""
+        del self._errors[:]
         self._call(self._keeper.turn, True)
+        if self._errors:
+            raise self._errors[0]
 
     def beat(self):
         """Beat."""
@@ -103,11 +114,11 @@ class Party:
 
         self._keeper._census.findDead = dead
 
-    def carryOut(self, run_id, is_inherited=False):
+    def carryOut(self, run_id, must_claim=False):
         """Carry a run out."""
         lane, serial = map(int, run_id.split('-'))
         self._call(self._runtime.executor.carryOut, Ticket(
-            self.registry_oid, lane, serial, is_inherited))
+            self.registry_oid, lane, serial, must_claim))
 
     def _call(self, method, *args):
         # A moment later it would know by itself what others have committed.
@@ -115,8 +126,8 @@ class Party:
         aside(method, *args)
 
     def lanes(self):
-        """Return the numbers of the lanes that it consumes."""
-        return {number for _, number in self._runtime.backlog.lanes()}
+        """Return the numbers of the lanes whose home it is."""
+        return {number for _, number in self._runtime.tickets.lanes()}
 
 
 class RaceTests(ZEOTests):
@@ -178,7 +189,7 @@ class RaceTests(ZEOTests):
         one.turn()
         other.leave()   # it has not seen that
         self.assertEqual(self.ids(), {one.id})
-        self.assertEqual({lane.cursor.owner for lane
+        self.assertEqual({lane.cursor.home for lane
                           in self.registry.lanes.values()}, {one.id})
 
     def test_row_43_same_pid_of_another_time(self):
@@ -314,7 +325,12 @@ class RaceTests(ZEOTests):
         run_id = run.id
         run.claim(party.id, 1.0, must_not_rerun=True)
         lane = self.registry.lanes[run.lane]
-        lane.cursor.owner = party.id
+        lane.cursor.home = party.id
+
+        def prefer_other(place, lane, takers):
+            return self.other.id if self.other.id in takers else takers[-1]
+
+        self.patch('cipher.background.homes.preferredHome', prefer_other)
         transaction.commit()
         self.meanwhile = []
 

@@ -12,21 +12,18 @@
 #
 ##############################################################################
 """Carries the README out as its reader would."""
-import doctest
 import os
 import re
 import shutil
 import sys
 import tempfile
-import unittest
 
 import transaction
-from zope.testing import cleanup
+from zope.component import testing
 
+from cipher.background.tests.checkout import makePageSuite
+from cipher.background.tests.checkout import requireCheckout
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-README = os.path.normpath(os.path.join(
-    HERE, *[os.pardir] * 4, 'README.rst'))
 
 # "``dms/workers.py``::" and the indented block below it.
 _FILE = re.compile(r'``(dms/[\w.]+)``::\n\n((?:    .*\n|\n)+)')
@@ -34,10 +31,10 @@ _FILE = re.compile(r'``(dms/[\w.]+)``::\n\n((?:    .*\n|\n)+)')
 
 def setUp(test):
     """Write the files that the README shows; let them be imported."""
-    cleanup.setUp()
+    testing.setUp()
     test.folder = tempfile.mkdtemp()
-    with open(README, encoding='utf-8') as readme:
-        files = dict(_FILE.findall(readme.read()))
+    files = dict(_FILE.findall(
+        requireCheckout('README.rst').read_text(encoding='utf-8')))
     assert len(files) == 3, sorted(files)
     files['dms/__init__.py'] = ''
     os.mkdir(os.path.join(test.folder, 'dms'))
@@ -54,14 +51,9 @@ def tearDown(test):
     sys.path.remove(test.folder)
     for name in [name for name in sys.modules if name.split('.')[0] == 'dms']:
         del sys.modules[name]
-    cleanup.tearDown()
+    testing.tearDown()
     shutil.rmtree(test.folder)
 
 
 def test_suite():
-    if not os.path.exists(README):
-        # Installed without its checkout.
-        return unittest.TestSuite()
-    return doctest.DocFileSuite(
-        README, module_relative=False, setUp=setUp, tearDown=tearDown,
-        optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    return makePageSuite('README.rst', setUp=setUp, tearDown=tearDown)

@@ -58,7 +58,7 @@ class ReferenceTests(SiteTests):
         manager = transaction.TransactionManager()
         connection = self.db.open(transaction_manager=manager)
         try:
-            found = resolve(connection.root()['reference'])
+            found = resolve(connection.root()['reference'], connection)
             return found and found.title
         finally:
             manager.abort()

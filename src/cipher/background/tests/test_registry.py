@@ -61,6 +61,7 @@ from cipher.background.tests.support import SiteTests
 from cipher.background.tests.support import declare
 from cipher.background.tests.support import login
 from cipher.background.tests.support import makeSite
+from cipher.background.uniqueness import STALE_FOR
 from cipher.background.uniqueness import staleClaims
 
 
@@ -299,10 +300,14 @@ class PrincipalTests(RegistryCase):
         # A claim of a form is kept when its run is over, for a day.
         self.registry.requestStop(run.id)
         transaction.commit()
-        self.assertEqual(staleClaims(self.registry, 100)[0], [])
+        seen = {}
+        self.assertEqual(staleClaims(self.registry, 100, 0, seen)[0], [])
         with SetClock() as clock:
             clock.advance(86500)
-            self.assertEqual(len(staleClaims(self.registry, 100)[0]), 1)
+            self.assertEqual(staleClaims(self.registry, 100, 0, seen)[0], [])
+            clock.advance(STALE_FOR + 1)   # it still is so
+            self.assertEqual(
+                len(staleClaims(self.registry, 100, 0, seen)[0]), 1)
 
     def test_trusted_start_asks_nobody_and_checks_nothing_later(self):
         login('bob')

@@ -18,8 +18,8 @@ from unittest import mock
 import transaction
 from ZODB.POSException import ConflictError
 
+from cipher.background import pruner
 from cipher.background import services
-from cipher.background.backlog import Backlog
 from cipher.background.finishes import SPILL
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
@@ -35,6 +35,7 @@ from cipher.background.tests.administration_support import another
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.thread import BackgroundWorkerThread
+from cipher.background.tickets import Tickets
 
 
 DAY = 86400.0
@@ -55,10 +56,12 @@ class RemoveTests(AdministrationTests):
         """Prune all lanes once, as a runtime would."""
         transaction.commit()
         runtime = SimpleNamespace(
-            backlog=Backlog(), note=lambda what: what, db=self.db)
+            tickets=Tickets(), note=lambda what: what, db=self.db, id='home')
         for lane in self.registry.lanes.values():
-            runtime.backlog.addLane(
-                self.registry._p_oid, lane.number, 1, 1, False)
+            runtime.tickets.addLane(
+                (self.registry._p_oid, lane.number), 1, ())
+            lane.cursor.home = 'home'
+        transaction.commit()
         pruner = Pruner(runtime)
         while pruner.prune(self.connection):
             pass
@@ -107,7 +110,6 @@ class RemoveTests(AdministrationTests):
         for run in runs:
             self.remove(run)
         transaction.commit()
-        self.assertEqual(len(self.registry.lanes[1].births.chunks), 0)
         self.assertEqual((self.listed(), self.listed([FAILED])), ([], []))
         self.assertEqual(self.registry.getCounts(), {})
 
@@ -171,13 +173,14 @@ class RemoveTests(AdministrationTests):
         self.registry.keep = 2 * SPILL - 1
         run = self.makeMany(2 * SPILL)[-1]
         with another(self) as (manager, registry):
-            def removed_meanwhile(*args):
+            def removed_meanwhile(removal):
                 registry.remove(run.id)
                 manager.commit()
-                return [], None
+                end(removal)
 
-            with mock.patch('cipher.background.pruner.staleClaims',
-                            removed_meanwhile):
+            end = pruner._Removal.end
+            with mock.patch.object(
+                    pruner._Removal, 'end', removed_meanwhile):
                 with self.assertRaises(ConflictError):
                     self.prune()
         self.prune()
@@ -237,12 +240,18 @@ class RemoveTests(AdministrationTests):
                 commits = [transaction.commit, manager.commit]
                 if first == 'retry':
                     commits.reverse()
-                for commit in commits:
-                    commit()
-                transaction.begin()
+                # Both write the run, and nothing that starts write.
+                commits[0]()
+                with self.assertRaises(ConflictError):
+                    commits[1]()
+                transaction.abort()
+                manager.abort()
+                if first == 'retry':
+                    self.remove(run)
+                    transaction.commit()
+                    self.assertEqual(
+                        self.registry.get(retried).retry.run_id, run.id)
                 self.assertGone(run)
-                self.assertEqual(
-                    self.registry.get(retried).retry.run_id, run.id)
 
     # Services
 

@@ -15,13 +15,15 @@
 import time
 
 import transaction
+from ZODB.POSException import ConflictError
 
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import RunFailedEvent
+from cipher.background.live import Ticket
 from cipher.background.process import ProcessRecord
 from cipher.background.process import getDirectory
-from cipher.background.rescuer import Rescuer
+from cipher.background.process import machineId
 from cipher.background.runtime import Runtime
 from cipher.background.runtime import RuntimeSettings
 from cipher.background.tests.live_support import declareWorker
@@ -34,10 +36,12 @@ class RescueTests(SiteTests):
         super().setUp()
         declareWorker('work', lambda worker: None)
         self.runtime = Runtime(self.db, RuntimeSettings(threads=1))
-        self.rescuer = Rescuer(self.runtime)
+        self.runtime._keeper.turn(True)
+        self.rescuer = self.runtime._keeper._rescuer
 
     def makeRunning(self, owner):
         """Return a committed run that *owner* runs."""
+        transaction.begin()
         run = self.registry.start('work')
         run.change(RUNNING, owner=owner, started_at=time.time())
         transaction.commit()
@@ -45,8 +49,10 @@ class RescueTests(SiteTests):
 
     def rescue(self, *runs):
         """Rescue these as lost."""
-        self.assertTrue(self.rescuer.rescue(self.connection, [
-            (self.registry._p_oid, run.lane, run.serial) for run in runs]))
+        self.rescuer.rescueAll(self.connection, [
+            Ticket(self.registry._p_oid, run.lane, run.serial)
+            for run in runs])
+        transaction.begin()
 
     def assertLostIsRescued(self, *runs):
         """Rescue *runs* and a lost one; assert that one waits again."""
@@ -57,6 +63,15 @@ class RescueTests(SiteTests):
 
     def test_lost_run_waits_again(self):
         self.assertLostIsRescued()
+
+    def test_lost_run_is_found_by_a_turn(self):
+        lost = self.makeRunning('host:1:dead')
+        for _ in range(2):
+            self.runtime._keeper.turn(True)
+        transaction.begin()
+        self.assertEqual((lost.state, lost.interruptions), ('pending', 1))
+        # Who does not survive it next is counted.
+        self.assertTrue(self.runtime.tickets.poll().must_claim)
 
     def test_run_that_is_gone(self):
         run = self.makeRunning('host:1:dead')
@@ -79,28 +94,87 @@ class RescueTests(SiteTests):
         other = ProcessRecord('host:2:alive', 'host', 2, None, None, 1, 90.0,
                               time.time())
         getDirectory(self.connection).processes[other.id] = other
-        taken = self.makeRunning(other.id)
-        waiting = self.registry.start('work')
-        other.live.runs[self.registry._p_oid, waiting.id] = (
-            time.time(), None, '', None)
-        other.live._p_changed = True
         transaction.commit()
-        epochs = taken.epoch, waiting.epoch
-        self.assertLostIsRescued(taken, waiting)
-        self.assertEqual((taken.state, taken.owner), ('running', other.id))
-        self.assertEqual((taken.epoch, waiting.epoch), epochs)
+        claimed = self.makeRunning(other.id)
+        taken = self.registry.start('work')
+        taken.owner = other.id
+        transaction.commit()
+        epochs = claimed.epoch, taken.epoch
+        self.assertLostIsRescued(claimed, taken)
+        self.assertEqual((claimed.state, claimed.owner),
+                         ('running', other.id))
+        self.assertEqual((taken.state, taken.owner), ('pending', other.id))
+        self.assertEqual((claimed.epoch, taken.epoch), epochs)
 
     def test_run_of_this_process_whose_end_could_not_be_written(self):
-        own = ProcessRecord(self.runtime.id, 'host', 1, None, None, 1, 90.0,
-                            time.time())
-        getDirectory(self.connection).processes[own.id] = own
-        run = self.makeRunning(own.id)
-        self.rescue(run)
+        run = self.makeRunning(self.runtime.id)
+        self.runtime.unrecorded.add(
+            Ticket(self.registry._p_oid, run.lane, run.serial))
+        self.rescuer.rescueUnrecorded(self.connection)
+        transaction.begin()
         self.assertEqual((run.state, run.owner), ('pending', None))
+        self.assertFalse(self.runtime.unrecorded)
 
     def test_registry_that_is_gone(self):
         lost = self.makeRunning('host:1:dead')
-        self.assertTrue(self.rescuer.rescue(self.connection, [
-            (b'\0' * 7 + b'\xff', 1, 1),
-            (self.registry._p_oid, lost.lane, lost.serial)]))
+        self.rescuer.rescueAll(self.connection, [
+            Ticket(b'\0' * 7 + b'\xff', 1, 1),
+            Ticket(self.registry._p_oid, lost.lane, lost.serial)])
+        transaction.begin()
         self.assertEqual(lost.state, 'pending')
+
+
+class DeadProcessTests(RescueTests):
+    """What a dead process said it worked on is counted as its death."""
+
+    def die(self, *runs):
+        """Let a process die that said that it works on these."""
+        dead = ProcessRecord('host:1:dead', 'host', 1, machineId(), 'never',
+                             1, 90.0, time.time())
+        dead.live.runs = {(self.registry._p_oid, run.id): (
+            time.time(), None, '', None) for run in runs}
+        getDirectory(self.connection).processes[dead.id] = dead
+        transaction.commit()
+        return dead
+
+    def test_its_run_is_counted_whoever_looks_after_it(self):
+        run, other = self.registry.start('work'), self.registry.start('work')
+        self.die(run)
+        self.rescuer.bury(self.connection)
+        transaction.begin()
+        self.assertNotIn('host:1:dead',
+                         getDirectory(self.connection).processes)
+        # It is stored, not remembered by the process that saw the death.
+        self.assertEqual((run.state, run.owner), ('running', 'host:1:dead'))
+        self.assertEqual((other.state, other.owner), ('pending', None))
+        for _ in range(2):
+            self.runtime._keeper.turn(True)
+        transaction.begin()
+        self.assertEqual((run.state, run.interruptions), ('pending', 1))
+        self.assertEqual(other.interruptions, 0)
+
+    def test_process_that_beats_after_all_loses_nothing(self):
+        run = self.registry.start('work')
+        dead = self.die(run)
+        beats = [1]
+        find = self.rescuer._census.findDead
+
+        def find_and_beat(directory):
+            found = find(directory)
+            for record in found:
+                record.beat._p_activate()
+            while beats:
+                beats.pop()
+                manager = transaction.TransactionManager()
+                connection = self.db.open(manager)
+                connection.get(dead.beat._p_oid).count += 1
+                manager.commit()
+                connection.close()
+            return found
+
+        self.rescuer._census.findDead = find_and_beat
+        with self.assertRaises(ConflictError):
+            self.rescuer.bury(self.connection)
+        transaction.begin()
+        self.assertEqual((run.state, run.owner), ('pending', None))
+        self.assertIn(dead.id, getDirectory(self.connection).processes)

@@ -32,15 +32,15 @@ from zope.publisher.interfaces.browser import IDefaultBrowserLayer
 
 import cipher.background.tests
 from cipher.background.tests import browser_support
+from cipher.background.tests.checkout import CHECKOUT
+from cipher.background.tests.checkout import needsCheckout
+from cipher.background.tests.checkout import requireCheckout
 from cipher.background.tests.test_demo_browser import ARGUMENTS
 from cipher.background.tests.test_demo_browser import find_browser
 from cipher.background.tests.test_demo_browser import openPage
 from cipher.background.tests.test_demo_browser import sync_playwright
 from cipher.background.tests.test_demo_server import LIMIT
 
-
-HERE = Path(__file__).resolve().parent
-DOCS = HERE.parents[3] / 'docs' / 'ui.rst'
 
 LOGIN = base64.b64encode(b'admin:admin').decode()
 
@@ -58,7 +58,7 @@ ZCML = '''
 
 def read_code(heading, language):
     """Return the code of a language below a heading of the documentation."""
-    text = DOCS.read_text(encoding='utf-8')
+    text = requireCheckout('docs', 'ui.rst').read_text(encoding='utf-8')
     text = text[re.search(r'\n%s\n[~-]{3}' % heading, text).start():]
     code = re.search(
         r'\n\.\. code-block:: %s\n\n((?:    .*\n|\n)+)' % language, text)[1]
@@ -102,13 +102,17 @@ class DocumentedLayer(zope.testbrowser.wsgi.TestBrowserLayer, BrowserLayer):
         self.temporary.cleanup()
 
 
-TEMPLATE = DocumentedLayer(
-    'Template', 'browser_ftesting.zcml', 'Your own template',
-    [('frame.pt', 'html')])
-ROTTERDAM = DocumentedLayer(
-    'Rotterdam', 'rotterdam_ftesting.zcml', 'In Rotterdam')
+# A layer is set up even if all of its tests are skipped.
+TEMPLATE = ROTTERDAM = browser_support.LAYER
+if CHECKOUT:
+    TEMPLATE = DocumentedLayer(
+        'Template', 'browser_ftesting.zcml', 'Your own template',
+        [('frame.pt', 'html')])
+    ROTTERDAM = DocumentedLayer(
+        'Rotterdam', 'rotterdam_ftesting.zcml', 'In Rotterdam')
 
 
+@needsCheckout('docs', 'ui.rst')
 class TestTemplate(browser_support.BrowserTests):
     """A frame of a host's own."""
 
@@ -141,6 +145,7 @@ class TestTemplate(browser_support.BrowserTests):
         self.assertIn('runs.json', page)
 
 
+@needsCheckout('docs', 'ui.rst')
 class TestRotterdam(browser_support.BrowserTests):
     """The management skin of Zope 3."""
 
@@ -213,6 +218,7 @@ class TestRotterdam(browser_support.BrowserTests):
                          self.get('runs.json').headers[name])
 
 
+@needsCheckout('docs', 'ui.rst')
 class TestRealBrowser(browser_support.BrowserTests):
     """Chromium shows a page in Rotterdam: its own policy lets it."""
 

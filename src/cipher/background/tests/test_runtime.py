@@ -236,7 +236,7 @@ class StartTests(LiveTests):
 
     def test_thousands_of_waiting_runs(self):
         self.runtime.shutdown()
-        self.patch('cipher.background.backlog.CAPACITY', 100)
+        self.patch('cipher.background.tickets.CAPACITY', 100)
         declareWorker('work', lambda worker: None)
         self.begin()
         for _ in range(2000):
@@ -301,7 +301,7 @@ class StartTests(LiveTests):
         def turn(with_adoption):
             raise ValueError('whatever')
 
-        self.patch('cipher.background.control.BEATS_PER_LEASE', 10000)
+        self.patch('cipher.background.heartbeat.BEATS_PER_LEASE', 10000)
         self.runtime.shutdown()
         self.runtime = self.startRuntime()
         self.runtime._keeper.turn = turn

@@ -219,7 +219,7 @@ class CostTests(LookTests):
         for lane in self.registry.lanes.values():
             waiting = [run.serial for run in self.waiting
                        if run.lane == lane.number]
-            lane.cursor.position = min(
+            lane.cursor.low = min(
                 waiting, default=lane.births.next_serial)
         transaction.commit()
 

@@ -90,7 +90,7 @@ class TellingTests(LiveTests):
     def setUp(self):
         super().setUp()
         self.patch('cipher.background.keeper.LIVE_AFTER', 0.0)
-        self.patch('cipher.background.control.TELL_INTERVAL', 0.05)
+        self.patch('cipher.background.keeper.TELL_INTERVAL', 0.05)
 
     def elsewhere(self):
         """See what another process sees, from now on."""

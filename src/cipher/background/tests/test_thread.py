@@ -313,7 +313,7 @@ class IterationTests(WorkerTests):
         self.assertNothingLeft()
 
     def test_site_that_cannot_be_loaded(self):
-        worker = self.make(site_oid=b'\0' * 7 + b'\xff')
+        worker = self.make(site_oid=b'\x7f' * 8)
         self.carry_out(worker)
         self.assertNotIn('work', worker.calls)
         self.assertIn('POSKeyError', self.logged.getvalue())

@@ -17,6 +17,7 @@ import time
 import transaction
 from zope.component import getGlobalSiteManager
 
+from cipher.background.cursor import TYPE
 from cipher.background.interfaces import IWorkerType
 from cipher.background.process import getDirectory
 from cipher.background.testing import SetClock
@@ -45,23 +46,22 @@ class Ignorant:
         getGlobalSiteManager().unregisterUtility(
             worker_type, IWorkerType, worker_type.name)
 
-    def offers(self):
-        """Return {type name: since}."""
+    def unknown(self):
+        """Return {type name: since when no process knows it}."""
         self.begin()
-        return {name: since for (_, _, name), since in getDirectory(
-            self.connection).offers.items()}
+        return dict(getDirectory(self.connection).unknown)
 
-    def shelved(self):
-        """Return how many runs are on shelves."""
+    def waiting(self):
+        """Return how many runs wait for a process that knows them."""
         self.begin()
-        return sum(len(lane.cursor.shelf.serials)
-                   for lane in self.registry.lanes.values()
-                   if lane.cursor.shelf is not None)
+        return sum(len(tree) for lane in self.registry.lanes.values()
+                   for (kind, _), tree in lane.waiting.trees.items()
+                   if kind == TYPE)
 
     def assertForgotten(self):
-        """Assert that nothing is left on a shelf, nor offered."""
-        waitUntil(lambda: not self.shelved(), 'empty shelves')
-        waitUntil(lambda: not self.offers(), 'the end of the offers')
+        """Assert that nothing is left over."""
+        waitUntil(lambda: not self.waiting(), 'empty trees')
+        waitUntil(lambda: not self.unknown(), 'the end of what is unknown')
 
 
 class GraceTests(Ignorant, LiveTests):
@@ -71,7 +71,7 @@ class GraceTests(Ignorant, LiveTests):
 
     def setUp(self):
         # The first turn of the runtime goes by it already.
-        self.patch('cipher.background.shelves.SWEEP_INTERVAL', 0.0)
+        self.patch('cipher.background.comeback.SWEEP_INTERVAL', 0.0)
         super().setUp()
         self.calls = []
         self.declare()
@@ -113,8 +113,8 @@ class GraceTests(Ignorant, LiveTests):
         return ids
 
     def test_row_31_many_fail_and_others_go_on(self):
-        self.patch('cipher.background.backlog.CAPACITY', 100)
-        self.patch('cipher.background.shelves.BATCH', 50)
+        self.patch('cipher.background.tickets.CAPACITY', 100)
+        self.patch('cipher.background.comeback.BATCH', 50)
         declareWorker('other', lambda worker: None)
         self.startUnknown('work', 200)
         self.assertEqual(self.carryOut('other').state, 'succeeded')
@@ -131,15 +131,15 @@ class GraceTests(Ignorant, LiveTests):
         for in_good_order in True, False:
             with self.subTest(in_good_order=in_good_order):
                 runs = self.startUnknown('work', 20)
-                waitUntil(lambda: self.shelved() == 20)
-                since = waitUntil(lambda: self.offers().get('work'))
+                waitUntil(lambda: self.waiting() == 20)
+                since = waitUntil(lambda: self.unknown().get('work'))
                 self.assertIsInstance(since, float)
-                self.beatNow()   # it writes the cursor
+                self.spillNow()   # it writes the cursor
                 # A process that does not know it either goes on with it.
                 self.restart(in_good_order, grace=3600.0)
                 self.waitTurn()
-                self.assertEqual(self.offers(), {'work': since})
-                self.assertEqual(self.shelved(), 20)
+                self.assertEqual(self.unknown(), {'work': since})
+                self.assertEqual(self.waiting(), 20)
                 self.declare()
                 self.restart(in_good_order, grace=3600.0)
                 for run_id in runs:
@@ -153,47 +153,40 @@ class GraceTests(Ignorant, LiveTests):
         # Others may begin in a moment.
         self.restart(grace=3600.0)
         run_id, = self.startUnknown('work')
-        waitUntil(lambda: self.offers().get('work'))
+        waitUntil(lambda: self.unknown().get('work'))
         with SetClock() as clock:
             clock.advance(7200.0)   # as if all had been down for so long
             self.waitTurn()
             self.waitTurn()
             self.assertEqual(self.status(run_id).state, 'pending')
-            self.patch('cipher.background.offers.WATCH', 0.0)
+            self.patch('cipher.background.comeback.WATCH', 0.0)
             self.assertEqual(self.waitFinished(run_id).state, 'failed')
 
-    def test_stop_of_a_shelved_run(self):
+    def test_stop_of_a_run_that_waits_so(self):
         self.restart(grace=3600.0)
         run_id, = self.startUnknown('work')
-        waitUntil(lambda: self.shelved() == 1)
+        waitUntil(lambda: self.waiting() == 1)
         self.assertEqual(self.requestStop(run_id), 'stopped')
         self.assertForgotten()
 
     def test_paused_type_is_not_failed(self):
-        now = time.monotonic()
         self.begin()
         self.registry.pauseType('work')
         transaction.commit()
         run_id, = self.startUnknown('work')
-        waitUntil(lambda: self.offers().get('work'))
-        self.begin()
-        offers = getDirectory(self.connection).offers
-        place, = offers
-        offers[place] = 1.0
-        transaction.commit()
-        scanner = self.runtime._keeper._scanner
-        waitUntil(lambda: scanner._offers._unknown.get(place, now) < (
-            time.monotonic() - 0.3))
+        # It would be over by now.
+        waitUntil(lambda: self.status(run_id).created_at
+                  < time.time() - 2 * self.runtime.settings.grace)
         self.waitTurn()
         self.assertEqual(self.status(run_id).state, 'pending')
 
 
-class OfferTests(Ignorant, ZEOTests):
+class OthersTests(Ignorant, ZEOTests):
     """Others know the type, each with a runtime of its own."""
 
     def setUp(self):
         # The first turn of the runtime goes by it already.
-        self.patch('cipher.background.shelves.SWEEP_INTERVAL', 0.0)
+        self.patch('cipher.background.comeback.SWEEP_INTERVAL', 0.0)
         super().setUp()
 
     def act(self, **settings):
@@ -202,15 +195,15 @@ class OfferTests(Ignorant, ZEOTests):
 
         def is_known():
             self.begin()
-            record = getDirectory(self.connection).processes[actor.id]
-            return 'add' in record.declared.types
+            record = getDirectory(self.connection).processes.get(actor.id)
+            return record is not None and 'add' in record.declared.types
 
         waitUntil(is_known, 'that it tells what it knows', LONG)
         return actor
 
     def test_row_31_run_is_taken_by_a_process_that_knows_its_type(self):
         actor = self.act()
-        self.patch('cipher.background.offers.WATCH', 0.0)
+        self.patch('cipher.background.comeback.WATCH', 0.0)
         self.runtime.settings.grace = 0.5
         run_id, = self.startUnknown('add')
         status = self.waitFinal(run_id, 'succeeded')
@@ -247,11 +240,12 @@ class OfferTests(Ignorant, ZEOTests):
 
     def test_process_that_knows_the_type_keeps_the_grace_from_running(self):
         self.act()
-        self.patch('cipher.background.offers.WATCH', 0.0)
+        self.patch('cipher.background.comeback.WATCH', 0.0)
         self.runtime.settings.grace = 0.1
         run_id, = self.startUnknown('polite')
         self.waitInside()
-        waitUntil(lambda: self.offers() == {'polite': None})
+        self.waitForeign(run_id)
+        self.assertEqual(self.unknown(), {})
         # It can be stopped where it is.
         self.assertEqual(self.requestStop(run_id), 'running')
         self.waitFinal(run_id, 'stopped')
@@ -260,9 +254,9 @@ class OfferTests(Ignorant, ZEOTests):
     def test_paused_type_and_process_that_begins_later(self):
         self.pause(True)
         run_id, = self.startUnknown('add')
-        waitUntil(lambda: self.offers().get('add'))
+        waitUntil(lambda: self.unknown().get('add'))
         self.act()
-        waitUntil(lambda: self.offers() == {'add': None})
+        waitUntil(lambda: not self.unknown())
         self.waitTurn()
         self.waitTurn()
         self.assertEqual(self.status(run_id).state, 'pending')

@@ -204,16 +204,15 @@ class Audit:
         for key in self._registry.claims:
             self._say('claim %r: left', key)
         for number, lane in self._registry.lanes.items():
-            if lane.cursor.owner is not None:
-                self._say('lane %d: its owner %s is left', number,
-                          lane.cursor.owner)
-            if lane.cursor.position != lane.births.next_serial:
+            cursor = lane.cursor
+            if cursor.home is not None:
+                self._say('lane %d: its home %s is left', number, cursor.home)
+            if cursor.low != lane.births.next_serial or cursor.stragglers:
                 self._say('lane %d: its cursor is at %d, it ends at %d',
-                          number, lane.cursor.position,
-                          lane.births.next_serial - 1)
-            if len(lane.due.tree) or len(lane.due.serials):
-                self._say('lane %d: %d due entries are left', number,
-                          len(lane.due.tree))
+                          number, cursor.low, lane.births.next_serial - 1)
+            if len(lane.waiting.places) or len(lane.waiting.trees):
+                self._say('lane %d: %d waiting entries are left', number,
+                          len(lane.waiting.places))
 
 
 def auditDatabase(db):

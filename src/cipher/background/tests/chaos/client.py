@@ -30,8 +30,9 @@ from ZODB.POSException import ConflictError
 from zope.component import hooks
 from zope.component import provideHandler
 
-from cipher.background import dispatcher
 from cipher.background import pruner
+from cipher.background import tickets
+from cipher.background import uniqueness
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import abortQuietly
 from cipher.background.interfaces import IRunStartedEvent
@@ -73,7 +74,7 @@ def setUp(folder, boot):
     hooks.setHooks()
     ledger = Ledger(folder, boot)
     declareKinds(ledger)
-    dispatcher.NEAR = 0.5   # that due runs wait in the database
+    tickets.NEAR = 0.5   # that due runs wait in the database
     return ledger
 
 
@@ -194,6 +195,7 @@ def drain(storage, folder, boot):
     """Carry out what is left; end in good order."""
     ledger = setUp(folder, boot)
     pruner.INTERVAL = 0.2   # it forgets the claims
+    uniqueness.STALE_FOR = 0.2
     db = storage.open()
     runtime = startRuntime(db, RuntimeSettings(
         threads=4, poll=0.05, lease=LEASE))
@@ -217,7 +219,8 @@ def describeRest(connection):
     waiting = sum(number for states in registry.getCounts().values()
                   for state, number in states.items()
                   if state in ('pending', 'running'))
-    due = sum(len(lane.due.tree) for lane in registry.lanes.values())
+    due = sum(len(lane.waiting.places)
+              for lane in registry.lanes.values())
     others = len(getDirectory(connection).processes) - 1
     figures = (waiting, due, len(registry.stops), len(registry.claims),
                others)

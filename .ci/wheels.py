@@ -1,0 +1,388 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Build the distributions and try each extra in an environment of its own.
+
+usage: python3 .ci/wheels.py [--lowest | --newest] [EXTRA ...]
+
+  EXTRA      core, ui, host, demo, celery or test; by default all
+  --newest   only with the newest versions, on the Python that runs this
+  --lowest   only with the lowest versions that setup.py allows, on the lowest
+             Python; that is python3.10 on the PATH or of pyenv, or what
+             CIPHER_BACKGROUND_LOWEST_PYTHON names
+
+The source distribution is built from a copy of the checkout, the wheel from
+that.  An environment has the wheel with one extra and nothing else; there the
+modules of the extra are imported and its tests are run, which carry out its
+part of the documentation: see cipher.background.tests.extras.  They are
+started in the unpacked source distribution, whose documentation they read.
+
+The last line is "N passed, N failed, N skipped"; the exit code is 1 if
+anything failed.
+"""
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+from totals import parse
+
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+EXTRAS = ('core', 'ui', 'host', 'demo', 'celery', 'test')
+
+LOWEST = (3, 10)
+LOWEST_VARIABLE = 'CIPHER_BACKGROUND_LOWEST_PYTHON'
+
+#: What a checkout has of its own, and no distribution.
+GENERATED = (
+    '.git', '.venv', '.hypothesis', '.import_linter_cache', '.installed.cfg',
+    '.bootstrap.lock', '.coverage', '.coverage.*', '.mr.developer.cfg', 'bin',
+    'build', 'develop-eggs', 'dist', 'eggs', 'htmlcov', 'parts', 'var',
+    '*.egg-info', '__pycache__', '*.pyc', '*.mo.tmp')
+#: What a source distribution has beside the files of the checkout.
+ADDED = re.compile(r'PKG-INFO$|setup\.cfg$|src/[\w.]+\.egg-info/')
+
+#: Seconds that an installation or the tests of an extra may take.
+LIMIT = 600
+
+#: Run where the tests are started: the installed package has to be found.
+NOT_THE_CHECKOUT = (
+    'import sys, cipher.background; '
+    'assert cipher.background.__file__.startswith(sys.prefix)')
+
+#: The tests that look for files, so depend on how the package is installed.
+INSTALLED = ('test_architecture', 'test_bootstrap', 'test_celery_page',
+             'test_demo_importing', 'test_directives', 'test_extras',
+             'test_hosting', 'test_i18n', 'test_input_view', 'test_readme',
+             'test_reliability_table', 'test_requirements', 'test_rotterdam',
+             'test_security_table', 'test_setup')
+
+
+class Failure(Exception):
+    """Something could not be had; the text says what, and why."""
+
+
+class Report:
+    """Counts what passed, failed and was skipped."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    @contextlib.contextmanager
+    def check(self, title):
+        """Count the block as one check; a `Failure` does not go on."""
+        began = time.monotonic()
+        try:
+            yield
+        except Failure as failure:
+            self.failed += 1
+            say('%s: FAILED\n%s' % (title, failure))
+        else:
+            self.passed += 1
+            say('%s: passed in %.0f s' % (title, time.monotonic() - began))
+
+    def add(self, title, log, code, began):
+        """Add the totals of a log of tests; without any, a failure."""
+        numbers = parse(log)
+        if numbers is None or (code and not numbers[1]):
+            numbers = (numbers or (0, 0, 0))
+            numbers = numbers[0], 1, numbers[2]
+        elif not code and not numbers[0]:
+            numbers = 0, numbers[1] + 1, numbers[2]
+        self.passed += numbers[0]
+        self.failed += numbers[1]
+        self.skipped += numbers[2]
+        say('%s: %d passed, %d failed, %d skipped in %.0f s' % (
+            title, *numbers, time.monotonic() - began))
+        if numbers[1]:
+            say(log)
+
+    def skip(self, title, reason):
+        self.skipped += 1
+        say('%s: skipped: %s' % (title, reason))
+
+
+class Distributions:
+    """The source distribution and the wheel, built in *folder*."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.copy = folder / 'checkout'
+        self.dist = folder / 'dist'
+
+    def build(self):
+        """Build both from a copy of the checkout.
+
+        Its `files` are those from before; `source` is the folder of the
+        unpacked source distribution.
+        """
+        shutil.copytree(
+            CHECKOUT, self.copy, ignore=shutil.ignore_patterns(*GENERATED))
+        self.files = list_files(self.copy)
+        tools = Environment(self.folder / 'tools', sys.executable)
+        tools.install(*read_build_requirements(self.copy))
+        tools.call(
+            '-c', 'import sys; from setuptools import build_meta; '
+            'build_meta.build_sdist(sys.argv[1])', str(self.dist),
+            cwd=self.copy)
+        self.archive, = self.dist.glob('*.tar.gz')
+        tools.call('-m', 'pip', 'wheel', '--quiet', '--no-deps', '-w',
+                   str(self.dist), str(self.archive), cwd=self.folder)
+        self.wheel, = self.dist.glob('*.whl')
+        with tarfile.open(self.archive) as archive:
+            archive.extractall(self.folder / 'source', **(
+                {'filter': 'data'} if hasattr(tarfile, 'data_filter')
+                else {}))
+        self.source, = (self.folder / 'source').iterdir()
+
+    def checkSource(self):
+        """Compare the source distribution with the checkout."""
+        compare('the source distribution', self.files, {
+            name for name in list_files(self.source)
+            if not ADDED.match(name) or name in self.files})
+
+    def checkWheel(self):
+        """Compare the wheel with the package; look at the metadata."""
+        with zipfile.ZipFile(self.wheel) as wheel:
+            names = wheel.namelist()
+            metadata, = (name for name in names
+                         if name.endswith('.dist-info/METADATA'))
+            text = wheel.read(metadata).decode('utf-8')
+        compare('the wheel', {
+            name.removeprefix('src/') for name in self.files
+            if name.startswith('src/')
+        }, {name for name in names if '.dist-info/' not in name})
+        if 'License-Expression: ZPL-2.1\n' not in text:
+            raise Failure('expected a licence expression in the metadata, '
+                          'got none; see setup.py')
+
+    def readLowerBounds(self):
+        """Return the lower bounds of all requirements, as pip takes them."""
+        with zipfile.ZipFile(self.wheel) as wheel:
+            metadata, = (name for name in wheel.namelist()
+                         if name.endswith('.dist-info/METADATA'))
+            text = wheel.read(metadata).decode('utf-8')
+        bounds = re.findall(
+            r'^Requires-Dist: ([\w.-]+)(?:\[[\w,]+\])?>=([\w.]+)', text,
+            re.MULTILINE)
+        return sorted({'%s==%s' % bound for bound in bounds})
+
+
+class Environment:
+    """A virtual environment, made at once."""
+
+    def __init__(self, folder, python):
+        self.folder = folder
+        self.python = folder / 'bin' / 'python'
+        run([python, '-m', 'venv', folder], cwd=folder.parent)
+
+    def install(self, *requirements):
+        self.call('-m', 'pip', 'install', '--quiet',
+                  '--disable-pip-version-check', *requirements)
+
+    def call(self, *arguments, cwd=None):
+        """Run Python; return its output, or raise `Failure`."""
+        return run([self.python, *arguments], cwd=cwd or self.folder)
+
+    def run(self, *arguments, cwd):
+        """Run Python; return (output, exit code)."""
+        return run_any([self.python, *arguments], cwd)
+
+
+def try_extra(report, distributions, extra, folder, python, bounds=()):
+    """Install the wheel with *extra* in a new environment, and try it."""
+    title = '%s, %s versions' % (extra, 'lowest' if bounds else 'newest')
+    requirement = 'cipher.background%s @ %s' % (
+        '' if extra == 'core' else '[%s]' % extra,
+        distributions.wheel.as_uri())
+    constraints = ()
+    if bounds:
+        path = folder.parent / 'constraints.txt'
+        path.write_text('\n'.join(bounds) + '\n', encoding='utf-8')
+        constraints = '-c', str(path)
+    environment = None
+    with report.check(title + ': install'):
+        made = Environment(folder, python)
+        made.install(requirement, *constraints)
+        made.call('-m', 'pip', 'check')
+        made.call('-c', NOT_THE_CHECKOUT, cwd=distributions.source)
+        environment = made
+    if environment is None:
+        return
+    commands = [['cipher.background.tests.extras', extra]]
+    if extra == 'test':
+        commands.append([
+            'zope.testrunner', '--test-path', find_site(environment),
+            '--tests-pattern', '^f?tests$', '-s', 'cipher.background', '-vv',
+            *[argument for name in INSTALLED for argument in ('-m', name)]])
+    for command in commands:
+        began = time.monotonic()
+        output, code = environment.run(
+            '-m', *command, cwd=distributions.source)
+        report.add('%s: %s' % (title, command[0]), output, code, began)
+
+
+def find_site(environment):
+    """Return the folder where an environment has its packages."""
+    return environment.call(
+        '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'
+    ).strip()
+
+
+def find_lowest_python():
+    """Return the path of the lowest Python; raise `Failure` without one."""
+    name = 'python%d.%d' % LOWEST
+    named = os.environ.get(LOWEST_VARIABLE)
+    candidates = [(named, {})] if named else [(name, {})]
+    if not named and shutil.which('pyenv'):
+        versions, code = run_any(['pyenv', 'whence', name], CHECKOUT)
+        candidates += [(name, {'PYENV_VERSION': version})
+                       for version in versions.split() if not code]
+    for python, variables in candidates:
+        if shutil.which(python):
+            output, code = run_any(
+                [python, '-c', 'import sys; print(sys.executable); '
+                 'sys.exit(sys.version_info[:2] != %r)' % (LOWEST,)],
+                CHECKOUT, **variables)
+            if not code:
+                return output.strip()
+    raise Failure('expected %s on the PATH or in %s, got %s' % (
+        name, LOWEST_VARIABLE, repr(named) if named else 'none'))
+
+
+def read_build_requirements(folder):
+    """Return what pyproject.toml wants for a build."""
+    text = (folder / 'pyproject.toml').read_text(encoding='utf-8')
+    return re.findall(
+        '"([^"]+)"', re.search(r'^requires = \[(.*)\]', text, re.M)[1])
+
+
+def list_files(folder):
+    """Return the names of all files below a folder, relative to it."""
+    return {path.relative_to(folder).as_posix()
+            for path in folder.rglob('*') if path.is_file()}
+
+
+def compare(title, expected, found):
+    """Raise `Failure` unless both are the same."""
+    if expected != found:
+        raise Failure('%s: expected %s, got %s; see MANIFEST.in and setup.py'
+                      % (title, sorted(expected - found) or 'no more',
+                         sorted(found - expected) or 'nothing else'))
+
+
+def run(command, cwd):
+    """Run a command; return its output, or raise `Failure`."""
+    output, code = run_any(command, cwd)
+    if code:
+        raise Failure('expected success of "%s", got exit code %s:\n%s' % (
+            ' '.join(map(str, command))[:200], code, output))
+    return output
+
+
+def run_any(command, cwd, **variables):
+    """Run a command; return (output, exit code)."""
+    environ = {name: value for name, value in os.environ.items()
+               if not name.startswith('PYTHON')}
+    try:
+        done = subprocess.run(
+            list(map(str, command)), cwd=cwd, env={**environ, **variables},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors='replace',
+            timeout=LIMIT)
+    except subprocess.TimeoutExpired as expired:
+        output = expired.stdout or ''
+        if isinstance(output, bytes):
+            output = output.decode('utf-8', 'replace')
+        return '%s\nexpected an end within %d s, got none' % (
+            output, LIMIT), 1
+    return done.stdout, done.returncode
+
+
+def say(text):
+    print('wheels: ' + text, flush=True)
+
+
+def read_arguments():
+    head, _blank, rest = __doc__.partition('\n\n')
+    parser = argparse.ArgumentParser(
+        description=head, epilog=rest,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument('--newest', action='store_true')
+    which.add_argument('--lowest', action='store_true')
+    parser.add_argument('extras', metavar='EXTRA', nargs='*')
+    options = parser.parse_args()
+    for extra in options.extras:
+        if extra not in EXTRAS:
+            parser.error('EXTRA: expected one of %s, got %r' % (
+                ', '.join(EXTRAS), extra))
+    return options
+
+
+def main():
+    options = read_arguments()
+    extras = options.extras or EXTRAS
+    report = Report()
+    with tempfile.TemporaryDirectory(prefix='wheels') as name:
+        folder = Path(name).resolve()
+        distributions = Distributions(folder)
+        built = False
+        with report.check('build'):
+            distributions.build()
+            built = True
+        if built:
+            with report.check('the source distribution is whole'):
+                distributions.checkSource()
+            with report.check('the wheel is whole'):
+                distributions.checkWheel()
+            if not options.lowest:
+                for extra in extras:
+                    try_extra(report, distributions, extra,
+                              folder / extra, sys.executable)
+            if not options.newest:
+                try_lowest(report, distributions, extras, folder)
+    # Alone on its line, for totals.py.
+    print('%d passed, %d failed, %d skipped' % (
+        report.passed, report.failed, report.skipped))
+    return 1 if report.failed else 0
+
+
+def try_lowest(report, distributions, extras, folder):
+    """Try the extras with the lowest versions."""
+    try:
+        python = find_lowest_python()
+    except Failure as failure:
+        if LOWEST_VARIABLE in os.environ:
+            with report.check('lowest versions'):
+                raise
+        else:
+            report.skip('lowest versions', failure)
+        return
+    bounds = distributions.readLowerBounds()
+    for extra in extras:
+        try_extra(report, distributions, extra, folder / ('low-' + extra),
+                  python, bounds)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,119 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What is with a run that is not finished here: ready, away, waiting."""
+from functools import cached_property
+
+from cipher.background import clock
+from cipher.background.cursor import LIMIT
+from cipher.background.cursor import PAUSE
+from cipher.background.cursor import TYPE
+from cipher.background.interfaces import BROKEN_RUN
+from cipher.background.interfaces import RUNNING
+from cipher.background.live import Ticket
+from cipher.background.live import ticketOf
+from cipher.background.process import Living
+from cipher.background.process import getDirectory
+from cipher.background.tickets import AWAY
+from cipher.background.tickets import DONE
+from cipher.background.tickets import READY
+from cipher.background.workertype import queryWorkerType
+
+
+#: Besides what `Tickets.settle` takes: its process is dead, it is to be
+#: rescued by a commit.
+LOST = 'lost'
+
+
+class Sorter:
+    """Says what is with runs, as the open transaction sees them."""
+
+    def __init__(self, runtime, connection):
+        self._runtime = runtime
+        self._connection = connection
+
+    @cached_property
+    def living(self):
+        """The `process.Living`; most looks do not need it."""
+        return Living(getDirectory(self._connection), self._runtime.id)
+
+    def sort(self, place, serial, births):
+        """Return (ticket, what) for a run of the lane at *place*.
+
+        *what* is as for `Tickets.settle`, or `LOST`.  A run that cannot be
+        loaded is `AWAY`: it is looked at again.
+        """
+        oid, number = place
+        ticket = Ticket(oid, number, serial)
+        key = BROKEN_RUN, ticket.run_id, oid
+        troubles = self._runtime.troubles
+        if not troubles.isResting(*key):
+            with troubles.guard(*key, with_transient=False):
+                run = births.get(serial)
+                return (ticket, DONE) if run is None else self._sort(
+                    place, run)
+        return ticket, AWAY
+
+    def _sort(self, place, run):
+        oid = place[0]
+        if run.isFinished():
+            return ticketOf(oid, run), DONE
+        is_inherited, is_suspect = self._runtime.tickets.inherited(
+            place, run.serial)
+        me = self._runtime.id
+        ticket = ticketOf(oid, run)
+        if run.state == RUNNING:
+            return ticket, self._sort_running(oid, run)
+        if run.owner not in (None, me):
+            if run.owner in self.living.ids:
+                return ticket, AWAY
+            is_suspect = True
+        elif run.owner == me and self._runtime.findLive(oid, run.id):
+            return ticket, AWAY
+        elif is_inherited and self.living.hold(oid, run):
+            return ticket, AWAY
+        registry = self._connection.get(oid)
+        if is_suspect:
+            ticket = ticket._replace(must_claim=True)
+            if run.id in registry.stops:
+                return ticket, LOST   # somebody saw it work
+        what = waitsFor(registry, run) or READY
+        if what == (TYPE, run.type):
+            self._runtime.noteUndeclared(run)
+        return ticket, what
+
+    def _sort_running(self, oid, run):
+        if run.owner != self._runtime.id:
+            return AWAY if run.owner in self.living.ids else LOST
+        if self._runtime.findLive(oid, run.id):
+            return AWAY
+        if self._runtime.hasClaimed(oid, run):
+            return READY
+        return LOST
+
+
+def waitsFor(registry, run):
+    """Return what the pending *run* waits for: a time or a key; or None."""
+    if clock.isLater(run.due_at):
+        return run.due_at
+    worker_type = queryWorkerType(run.type)
+    if worker_type is None:
+        return TYPE, run.type
+    if run.type in registry.pauses:
+        return PAUSE, run.type
+    return None
+
+
+def limitOf(run):
+    """Return the key that *run* waits for when its type has no room."""
+    return LIMIT, run.type

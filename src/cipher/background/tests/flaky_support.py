@@ -1,0 +1,83 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""A storage that fails for a moment, at any load or store."""
+import threading
+from unittest import mock
+
+from transaction.interfaces import TransientError
+from ZODB.Connection import Connection
+from ZODB.mvccadapter import MVCCAdapterInstance
+
+
+class Away(TransientError):
+    """The storage is away for a moment."""
+
+
+class Flaky:
+    """Lets chosen calls of the storage fail, while it is entered.
+
+    *fails* is called with the name of the method and its number among the
+    calls so far, in the thread that calls.
+    """
+
+    # A load; the stores of a commit, or a part of them; the vote.
+    METHODS = ((MVCCAdapterInstance, 'load'), (Connection, '_store_objects'),
+               (Connection, 'tpc_vote'))
+
+    def __init__(self, fails):
+        self._fails = fails
+        self._lock = threading.Lock()
+        self._patchers = []
+        self.calls = 0
+        self.failures = 0
+
+    def __enter__(self):
+        for kind, name in self.METHODS:
+            patcher = mock.patch.object(
+                kind, name, self._wrap(name, vars(kind)[name]))
+            self._patchers.append(patcher)
+            patcher.start()
+        return self
+
+    def __exit__(self, *error):
+        while self._patchers:
+            self._patchers.pop().stop()
+
+    def _wrap(self, name, original):
+        def call(*args, **kwargs):
+            with self._lock:
+                self.calls += 1
+                number = self.calls
+            if self._fails(name, number):
+                self.failures += 1
+                raise Away('%s, call %d' % (name, number))
+            return original(*args, **kwargs)
+
+        return call
+
+
+class FailOnce:
+    """For `Flaky`: fail at the call *number* of the threads of a runtime."""
+
+    def __init__(self, number, prefix='background'):
+        self._left = number
+        self._prefix = prefix
+        self._lock = threading.Lock()
+
+    def __call__(self, name, number):
+        if not threading.current_thread().name.startswith(self._prefix):
+            return False
+        with self._lock:
+            self._left -= 1
+            return self._left == 0

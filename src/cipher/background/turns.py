@@ -1,0 +1,106 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The order in which runs begin: by priority, by turns, by age."""
+import heapq
+from collections import deque
+
+
+class Turns:
+    """Tickets in the order of their rank; not thread-safe.
+
+    The most urgent go first.  Among equals the starters take turns, so that
+    many runs of one starter do not hold up those of all others; of each
+    starter the oldest run goes first.
+    """
+
+    def __init__(self):
+        # priority -> (starters in turn, {starter: heap of (age, ticket)})
+        self._levels = {}
+        self._size = 0
+
+    def __len__(self):
+        return self._size
+
+    def push(self, ticket):
+        """Put *ticket* among the others."""
+        starters, heaps = self._levels.setdefault(
+            ticket.priority, (deque(), {}))
+        heap = heaps.get(ticket.starter)
+        if heap is None:
+            heap = heaps[ticket.starter] = []
+            starters.append(ticket.starter)
+        heapq.heappush(heap, (ticket.age, ticket))
+        self._size += 1
+
+    def first(self):
+        """Return the ticket that is next, None if there is none."""
+        if not self._size:
+            return None
+        starters, heaps = self._levels[max(self._levels)]
+        return heaps[starters[0]][0][1]
+
+    def pop(self):
+        """Take out the ticket that is next; None if there is none."""
+        if not self._size:
+            return None
+        priority = max(self._levels)
+        starters, heaps = self._levels[priority]
+        starter = starters.popleft()
+        ticket = heapq.heappop(heaps[starter])[1]
+        if heaps[starter]:
+            starters.append(starter)
+        else:
+            del heaps[starter]
+            if not heaps:
+                del self._levels[priority]
+        self._size -= 1
+        return ticket
+
+    def popLast(self, priority):
+        """Take out the youngest of those that are the least urgent.
+
+        None unless they are less urgent than *priority*.
+        """
+        least = min(self._levels, default=priority)
+        if least >= priority:
+            return None
+        _, heaps = self._levels[least]
+        ticket = max(heap[-1] for heap in map(sorted, heaps.values()))[1]
+        self.remove(ticket)
+        return ticket
+
+    def discard(self, unwanted):
+        """Take out the tickets that *unwanted*, a function, is true of."""
+        kept = []
+        while self._size:
+            ticket = self.pop()
+            if not unwanted(ticket):
+                kept.append(ticket)
+        for ticket in kept:
+            self.push(ticket)
+
+    def remove(self, ticket):
+        """Take out *ticket*, if it is there."""
+        starters, heaps = self._levels.get(ticket.priority, ((), {}))
+        heap = heaps.get(ticket.starter, ())
+        entry = ticket.age, ticket
+        if entry in heap:
+            heap.remove(entry)
+            heapq.heapify(heap)
+            self._size -= 1
+            if not heap:
+                del heaps[ticket.starter]
+                starters.remove(ticket.starter)
+                if not heaps:
+                    del self._levels[ticket.priority]
