@@ -73,8 +73,8 @@ NOT_THE_CHECKOUT = (
 INSTALLED = ('test_architecture', 'test_bootstrap', 'test_celery_page',
              'test_demo_importing', 'test_directives', 'test_extras',
              'test_hosting', 'test_i18n', 'test_input_view', 'test_readme',
-             'test_reliability_table', 'test_requirements', 'test_rotterdam',
-             'test_security_table', 'test_setup')
+             'test_reliability_table', 'test_requirements', 'test_restart',
+             'test_rotterdam', 'test_security_table', 'test_setup')
 
 
 class Failure(Exception):

@@ -108,11 +108,13 @@ class Administration:
             run = self.get(run_id)
             if run is None or verb == 'retry' and not self.mayRetry(run_id):
                 continue
+            before = len(recorded)
             try:
                 act(run, reason, record)
             except (RunNotStoppable, RunNotRetryable, RunNotRemovable):
                 continue
-            done.append(run_id)
+            if len(recorded) > before:   # else somebody did it before
+                done.append(run_id)
         if len(recorded) == 1 and filter is None:
             journal.record(self, verb, *recorded, askedNow(reason), types)
         elif recorded:

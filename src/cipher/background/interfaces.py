@@ -76,6 +76,18 @@ INTERRUPTED = 'interrupted'
 #: Every state, in the order in which pages show them.
 STATES = (PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED, INTERRUPTED)
 FINISHED_STATES = STATES[2:]
+#: Finished, and not as it should be.
+UNSUCCESSFUL_STATES = (FAILED, INTERRUPTED)
+
+NOT_FINISHED = 'not finished'
+RETRIED = 'retried'
+TYPE_UNDECLARED = 'type undeclared'
+IS_SERVICE = 'is service'
+START_FAILED = 'start failed'
+INPUT_UNFIT = 'input unfit'
+#: Why a run cannot be retried.
+RETRY_OBSTACLES = (NOT_FINISHED, RETRIED, TYPE_UNDECLARED, IS_SERVICE,
+                   START_FAILED, INPUT_UNFIT)
 
 RERUN = 'rerun'
 FAIL = 'fail'
@@ -197,9 +209,12 @@ class RunNotStoppable(BackgroundError, ValueError):
 class RunNotRetryable(BackgroundError, ValueError):
     """The run is not finished, or there is no way to do it again.
 
-    It is a service's, its type is not declared, its input does not fit that
-    any more, or it is the record of a start that failed.
+    *cause* is one of `RETRY_OBSTACLES`.
     """
+
+    def __init__(self, message='', cause=None):
+        super().__init__(message)
+        self.cause = cause
 
 
 class RunNotRemovable(BackgroundError, ValueError):
@@ -686,9 +701,11 @@ class IRunStatus(Interface):
                         description="Not finished, and nobody has asked for "
                                     "it yet")
     is_retryable = Bool(title=_("Can be retried"),
-                        description="Finished, its type is declared and no "
-                                    "service, it could be started, and no "
-                                    "retry of it is kept")
+                        description="There is no retry_obstacle")
+    retry_obstacle = Choice(
+        title=_("Why not retried"), values=RETRY_OBSTACLES, required=False,
+        description="Why it cannot be retried; None where it can.  Of what "
+                    "was retried already, retry() returns the retry")
     is_removable = Bool(title=_("Can be removed"),
                         description="Finished")
     is_unresponsive = Bool(
@@ -966,14 +983,24 @@ class IWorkerRegistry(Interface):
         """
 
     def listRuns(states=(), types=(), contexts=(), starters=(), text=None,
-                 since=None, until=None, order=NEWEST, limit=50, before=None):
+                 since=None, until=None, order=NEWEST, limit=50, before=None,
+                 unresolved=False):
         """Return one `IRunPage` of statuses.
 
-        *states*, *types*, *starters* (principal ids) and *contexts* (objects)
-        restrict the list where they are not empty.  *text* (a text) has to
-        stand in the title, the message, the error or the id of the worker
-        type, in whatever case.  *since* and *until* (times) bound what the
-        list is ordered by: from the one on, before the other.
+        *states*, *types*, *starters* and *contexts* (objects) restrict the
+        list where they are not empty.  *starters* are ids of principals; what
+        is the id of none that the authentication knows is sought in their
+        titles as well.  *text* (a text) has to stand in the title, the
+        message, the error or the id of the worker type, in whatever case.
+        Texts are compared as Unicode says: composed or not is the same.
+
+        *unresolved* restricts it to runs that failed or were interrupted and
+        were not retried, and whose type has not succeeded with the same
+        context and input since.  Those of which that could not be found out
+        within `resolving.TIME_LIMIT` are listed.
+
+        *since* and *until* (times) bound what the list is ordered by: from
+        the one on, before the other.
 
         *order*: ``newest`` or ``oldest`` first, by the finish where *states*
         are finished states only, by the creation else; or ``slowest``, of
@@ -1068,9 +1095,10 @@ class IWorkerRegistry(Interface):
         """Stop, retry or remove many runs; return the ids of those it did.
 
         *verb* is ``stop``, ``retry`` or ``remove``.  Left out is what is not
-        there or cannot change, and on ``retry`` what `retryByPrincipal` would
-        refuse.  The journal has one row for all; *filter* is a text for it
-        that says how they were found.
+        there or cannot change, what was asked to stop or retried before, and
+        on ``retry`` what `retryByPrincipal` would refuse.  The journal has
+        one row for all; *filter* is a text for it that says how they were
+        found.
         """
 
     def remove(run_id, reason=None):
@@ -1179,7 +1207,7 @@ class IVerbs(Interface):
 
     def listRuns(states=(), types=(), contexts=(), starters=(), text=None,
                  since=None, until=None, order=NEWEST, limit=50,
-                 before=None):
+                 before=None, unresolved=False):
         """See `IWorkerRegistry.listRuns`."""
 
     def getCounts():

@@ -112,11 +112,12 @@ class Looking:
 
     def listRuns(self, states=(), types=(), contexts=(), starters=(),
                  text=None, since=None, until=None, order=NEWEST, limit=50,
-                 before=None):
+                 before=None, unresolved=False):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         watch = Watch(self)
         search = Search(watch, states, sight.visibleTypes(self, types),
-                        contexts, starters, text, since, until, order)
+                        contexts, starters, text, since, until, order,
+                        unresolved)
         found = listing.listRuns(
             self.lanes, search.wanted, search.matches, limit, before,
             watch.running())

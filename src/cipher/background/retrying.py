@@ -16,10 +16,10 @@ from copy import deepcopy
 
 from cipher.background import journal
 from cipher.background.interfaces import SUCCEEDED
-from cipher.background.interfaces import InvalidInput
 from cipher.background.interfaces import RunNotRetryable
 from cipher.background.plaindata import readProgress
 from cipher.background.principal import SYSTEM
+from cipher.background.retryable import findObstacle
 from cipher.background.uniqueness import claimKey
 from cipher.background.uniqueness import findPending
 from cipher.background.uniqueness import rightsOf
@@ -35,14 +35,18 @@ def retry(registry, old, reason, record, permission=None):
     Each retry writes *old*, so of two at a time one conflicts, and then finds
     the run of the other.  Raise `RunNotRetryable`.
     """
-    if not old.isFinished():
-        _refuse(registry, old, 'finished run',
-                'one that is %r' % Watch(registry).state(old),
-                'wait for its end, or stop it')
     run = old.retried and registry.getRun(*old.retried)
     if run is not None:
         return run
-    worker_type, input = _check(registry, old)
+    site = registry.findSite()
+    obstacle = findObstacle(old, Watch(registry).state(old), site)
+    if obstacle is not None:
+        cause, *texts = obstacle
+        raise RunNotRetryable(
+            'run %r: expected a %s to retry, got %s; %s' % (old.id, *texts),
+            cause)
+    worker_type = queryWorkerType(old.type)
+    input = worker_type.fitInput(old.input, site)[0]
     asked = journal.askedNow(reason, old)
     asker = _asker(old, asked[0])
     name = worker_type.current or old.type
@@ -69,33 +73,6 @@ def _asker(old, principal):
     if principal in SYSTEM:
         return old.asker
     return None if principal == old.starter else principal
-
-
-def _check(registry, old):
-    """Return the worker type and the input of a retry of *old*."""
-    worker_type = queryWorkerType(old.type)
-    if worker_type is None:
-        _refuse(registry, old, 'run of a declared worker type',
-                'one of %r' % old.type,
-                'declare that with <background:worker … />')
-    if worker_type.autostart:
-        _refuse(registry, old, 'run that is no service',
-                'one of %r' % old.type, 'start the service')
-    if old.is_start_failure:
-        _refuse(registry, old, 'run that could be started',
-                'one whose start failed', 'start it anew')
-    try:
-        return worker_type, worker_type.fitInput(
-            old.input, registry.findSite())[0]
-    except InvalidInput as error:
-        # For those, too, who may not see the input.
-        _refuse(registry, old, 'input that fits its type', 'another (%s)'
-                % error.public, 'start it anew')
-
-
-def _refuse(registry, run, expected, got, advice):
-    raise RunNotRetryable('run %r: expected a %s to retry, got %s; %s' % (
-        run.id, expected, got, advice))
 
 
 def _place(old):

@@ -18,6 +18,7 @@ from typing import Any
 from zope.interface import implementer
 
 from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RETRIED
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import IHour
 from cipher.background.interfaces import IProblem
@@ -34,6 +35,7 @@ from cipher.background.plaindata import readResult
 from cipher.background.plaindata import readText
 from cipher.background.process import processName
 from cipher.background.reference import oidOf
+from cipher.background.retryable import findObstacle
 from cipher.background.run import Retry
 from cipher.background.run import StopRequest
 from cipher.background.workertype import queryWorkerType
@@ -77,6 +79,7 @@ class RunStatus:
     is_orphaned: bool
     retry: Retry
     retried_as: str
+    retry_obstacle: str
     context_oid: bytes
     waited: float
     took: float
@@ -224,6 +227,7 @@ def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False):
     error_type, error_text = readError(run.error)
     stop = run.stop or stop
     is_finished = run.isFinished()
+    obstacle = _retry_obstacle(run, state)
     return RunStatus(
         id=run.id, type=run.type, state=state, starter=readText(run.starter),
         asker=readText(run.asker),
@@ -238,12 +242,13 @@ def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False):
         error_text=error_text,
         is_declared=worker_type is not None,
         is_stoppable=not is_finished and stop is None,
-        is_retryable=is_finished and _can_retry(run, worker_type),
+        is_retryable=obstacle is None,
         is_removable=is_finished,
         is_unresponsive=state == RUNNING and _is_overdue(
             stop, worker_type, now),
         is_paused=is_paused and state == PENDING, is_orphaned=is_orphaned,
         retry=run.retry, retried_as=run.retried_as,
+        retry_obstacle=obstacle,
         context_oid=oidOf(run.reference),
         waited=_span(created_at, started_at),
         took=_span(started_at, finished_at or (
@@ -257,9 +262,13 @@ def titleOf(run, worker_type):
     return worker_type.title if worker_type else run.type
 
 
-def _can_retry(run, worker_type):
-    return (worker_type is not None and not worker_type.autostart
-            and not run.is_start_failure and run.retried_as is None)
+def _retry_obstacle(run, state):
+    if run.retried_as is not None:
+        return RETRIED
+    registry = run.__parent__
+    obstacle = findObstacle(
+        run, state, None if registry is None else registry.findSite())
+    return obstacle and obstacle.cause
 
 
 def _is_overdue(stop, worker_type, now):

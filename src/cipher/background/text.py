@@ -19,6 +19,7 @@ masked before it is cut, so no part of a secret is left at a cut.
 import itertools
 import re
 import traceback
+import unicodedata
 
 from cipher.background.interfaces import InvalidInput
 
@@ -70,6 +71,12 @@ class ShowsAll:
 
 
 SHOWS_ALL = ShowsAll()
+
+
+def fold(text):
+    """Return *text* for a comparison: of any case, composed or not."""
+    return unicodedata.normalize('NFD', unicodedata.normalize(
+        'NFD', text).casefold())
 
 
 def clean(text, limit, masker=SHOWS_ALL):

@@ -82,6 +82,7 @@ class _Lane:
         self.tickets = {}                # serial -> ticket
         self.away = {}                   # serial -> ticket
         self.parked = {}                 # serial -> (key, order), to write
+        self.writing = set()   # serials of `parked` that are being written
         self.written = set()   # serials above that have an entry as well
         self.stale = set()     # finished, their entry is to be removed
 
@@ -106,8 +107,9 @@ class _Lane:
         self.tickets.pop(serial, None)
         self.away.pop(serial, None)
         self.parked.pop(serial, None)
-        if serial in self.written:
+        if serial in self.written or serial in self.writing:
             self.written.discard(serial)
+            self.writing.discard(serial)
             self.stale.add(serial)
 
 
@@ -580,6 +582,7 @@ class Tickets:
                 return [], []
             new = [(serial, *entry) for serial, entry in itertools.islice(
                 lane.parked.items(), limit)]
+            lane.writing.update(serial for serial, _, _ in new)
             return new, list(itertools.islice(lane.stale, limit))
 
     def written(self, place, new, old):
@@ -590,16 +593,14 @@ class Tickets:
                 return
             lane.stale.difference_update(old)
             for serial, *entry in new:
+                lane.writing.discard(serial)
                 if lane.parked.get(serial) == tuple(entry):
                     del lane.parked[serial]
-                    if serial in lane.tickets or serial in lane.away:
-                        lane.written.add(serial)
-                    else:
-                        lane.written.discard(serial)
-                elif serial in lane.tickets or serial in lane.away:
+                if (serial in lane.tickets or serial in lane.away
+                        or serial in lane.parked):
                     lane.written.add(serial)
-                elif serial not in lane.parked:
-                    lane.stale.add(serial)   # finished meanwhile
+                else:
+                    lane.written.discard(serial)
 
     def position(self, place):
         """Return (low mark, stragglers) of a lane, None if not ours."""

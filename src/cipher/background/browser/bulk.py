@@ -12,6 +12,8 @@
 #
 ##############################################################################
 """One action on many runs: those selected, or all that match a filter."""
+import time
+
 from zope.browserpage import ViewPageTemplateFile
 from zope.security.interfaces import Unauthorized
 
@@ -25,6 +27,7 @@ from cipher.background.browser.page import getParameters
 from cipher.background.browser.runs import Runs
 from cipher.background.browser.sentences import sayPossible
 from cipher.background.browser.sentences import saySkipped
+from cipher.background.browser.verbs import CHANGEABLE
 from cipher.background.browser.verbs import METHODS
 from cipher.background.browser.verbs import POSSIBLE_IF
 from cipher.background.browser.verbs import mayDo
@@ -32,8 +35,10 @@ from cipher.background.i18n import _
 from cipher.background.interfaces import RunNotFound
 
 
-#: Runs that one request acts upon at the most.
+#: Runs that one request acts upon at most; only those that can change count.
 BULK_LIMIT = 1000
+#: Seconds to look for them.
+TIME_LIMIT = 10.0
 
 #: The filter that leaves nothing out, as the journal has it.
 ALL = '*'
@@ -58,6 +63,8 @@ class BulkPage(Runs, Page):
     methods = FORM
     reason_limit = REASON_LIMIT
     verb = None
+    selected = ()   # ids of runs
+    states = ()     # those that were looked at, if that was left to us
 
     def update(self):
         self.readFilter()
@@ -72,10 +79,11 @@ class BulkPage(Runs, Page):
         self._find()
         if self.request.method == 'POST':
             done = len(self.checked.actOnRuns(
-                self.verb, self.found, self.reason, self._say_filter()))
+                self.verb, self.possible, self.reason, self._say_filter()))
             self.request.response.redirect(self.getURL(
                 did=self.verb, done='%d' % done,
-                skipped='%d' % (len(self.found) - done)), status=303)
+                skipped='%d' % (self.skipped + len(self.possible) - done),
+                more='1' if self.is_cut else None), status=303)
 
     def _say_filter(self):
         """Return what the journal says of how the runs were found."""
@@ -85,27 +93,63 @@ class BulkPage(Runs, Page):
             order=None)) or ALL
 
     def _find(self):
-        """Find the runs; those that cannot change as well."""
+        """Find the runs that can change, and count the others."""
+        self.possible, self.skipped = [], 0
+        self.is_cut, self.older = False, None
         if self.is_selection:
-            selected = getParameters(self.request, 'run')
-            if len(selected) > BULK_LIMIT:
-                raise Refused(400, _('Too many runs are selected.'))
-            found = []
-            for run_id in dict.fromkeys(selected):
-                try:
-                    found.append(self.checked.getStatus(run_id))
-                except RunNotFound:
-                    pass   # it vanished since the list was made
-            self.is_cut = False
+            self._find_selected()
         else:
-            page = self.listRuns(BULK_LIMIT)
-            found = page.items
-            self.is_cut = page.older is not None
-        self.found = [status.id for status in found]
-        self.possible = [
-            status.id for status in found
-            if getattr(status, POSSIBLE_IF[self.verb])
-            and (self.verb != 'retry' or self.checked.mayRetry(status.id))]
+            self._find_matching()
+
+    def _find_selected(self):
+        selected = getParameters(self.request, 'run')
+        if len(selected) > BULK_LIMIT:
+            raise Refused(400, _('Too many runs are selected.'))
+        self.selected = list(dict.fromkeys(selected))
+        for run_id in self.selected:
+            try:
+                self._sort(self.checked.getStatus(run_id))
+            except RunNotFound:
+                pass   # it vanished since the list was made
+
+    def _find_matching(self):
+        query, before = self.query, self.query.before
+        changes = {}
+        if query.is_counted and not before:
+            # Of the others it is known how many there are.
+            self.states = [state for state in CHANGEABLE[self.verb]
+                           if not query.states or state in query.states]
+            changes['states'] = tuple(self.states)
+            if not self.states:
+                self.skipped = self._count()
+                return
+        deadline = time.monotonic() + TIME_LIMIT
+        while True:
+            page = self.listRuns(BULK_LIMIT, **changes, before=before)
+            for status in page.items:
+                self._sort(status)
+            before = page.older
+            if len(self.possible) > BULK_LIMIT:
+                del self.possible[BULK_LIMIT:]
+                self.is_cut = True
+                break
+            if before is None:
+                break
+            if time.monotonic() >= deadline:
+                self.is_cut = True
+                self.older = before
+                break
+        if query.is_counted:
+            self.skipped = max(0, self._count() - len(self.possible))
+        if self.is_cut or query.before:
+            self.skipped = 0   # of the rest nothing is known
+
+    def _sort(self, status):
+        if getattr(status, POSSIBLE_IF[self.verb]) and (
+                self.verb != 'retry' or self.checked.mayRetry(status.id)):
+            self.possible.append(status.id)
+        else:
+            self.skipped += 1
 
     @property
     def title(self):
@@ -130,17 +174,25 @@ class BulkPage(Runs, Page):
     @property
     def hidden_pairs(self):
         """The filter and the selection, for the form."""
-        return self.query.getFields() + [
-            ('run', run_id) for run_id in self.found if self.is_selection]
+        fields = [('run', run_id) for run_id in self.selected]
+        if self.query.before:
+            fields.append(('before', self.query.before))
+        return self.query.getFields() + fields
 
     @property
     def numbers(self):
         """How many it will be, and how many not."""
         presenter, possible = self.presenter, len(self.possible)
         return {'possible': sayPossible(presenter, self.verb, possible),
-                'skipped': saySkipped(
-                    presenter, len(self.found) - possible),
+                'skipped': saySkipped(presenter, self.skipped),
                 'limit': presenter.format.number(BULK_LIMIT)}
+
+    @property
+    def on_url(self):
+        """Where the search goes on that took too long; None: it did not."""
+        return self.older and self.getURL(
+            'bulk.html', all=self.verb, before=self.older,
+            state=self.states or self.query.values['state'])
 
     @property
     def breadcrumbs(self):

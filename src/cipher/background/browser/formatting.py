@@ -13,12 +13,17 @@
 ##############################################################################
 """Times, durations and numbers as the reader of a page knows them."""
 import math
+import re
+from datetime import date
 from datetime import datetime
+from datetime import time
 from datetime import timezone
+from decimal import Decimal
 
 from zope.component import queryUtility
 from zope.i18n import negotiate
 from zope.i18n import translate
+from zope.i18n.format import DateTimeParseError
 from zope.i18n.interfaces import INegotiator
 from zope.i18n.interfaces import ITranslationDomain
 from zope.i18n.locales import locales
@@ -35,12 +40,17 @@ DAY = 24 * HOUR
 
 #: The language of the messages themselves.
 SOURCE = 'en'
+_DIGITS = re.compile('[0-9]+')
+# A sign, and digits: in groups of three by the same sign, or in none.
+_WHOLE = re.compile(
+    r'([+-]?)([0-9]{1,3}(?:([^0-9])[0-9]{3}(?:\3[0-9]{3})*)?|[0-9]+)?')
+_SPACES = re.compile(r'\s+')   # those of no breadth to break as well
+
 # What the locales of zope.i18n do not know.
 #: Languages whose dates are ISO 8601.
 ISO_DATES = {'lt'}
 #: language -> what stands between groups of digits: a thin space.
 GROUPS = {'lt': '\u202f'}
-
 #: From here on digits say more than grouped thousands.
 HUGE = 1e15
 
@@ -170,6 +180,80 @@ class Formatter:
         return self.say(_('${days} d ${hours} h'), days=seconds // DAY,
                         hours=seconds % DAY // HOUR)
 
+    def readMoment(self, kind, text):
+        """Return what *text* says, in ISO 8601 or as pages show such things.
+
+        *kind* is `date`, `time` or `datetime`, and so is the value.  A time
+        may have the name of the zone behind it.  Years have four digits.
+        Raise ``ValueError``.
+        """
+        text = _SPACES.sub(' ', text)
+        try:
+            return self._read_moment(kind, text)
+        except ValueError:
+            text, space, name = text.rpartition(' ')
+            if kind is not datetime or not space:
+                raise
+            moment = inZone(self._read_moment(kind, text), self.zone)
+            if name != moment.astimezone(self.zone).tzname():
+                raise
+            return _fixed(moment)
+
+    def _read_moment(self, kind, text):
+        try:
+            # Python 3.10 does not know the Z.
+            return kind.fromisoformat(
+                text[:-1] + '+00:00' if text.endswith('Z') else text)
+        except ValueError:
+            if self._locale is None:
+                raise
+        name = {date: 'date', time: 'time', datetime: 'dateTime'}[kind]
+        for length in ('medium', 'short'):
+            formatter = self._locale.dates.getFormatter(name, length)
+            # A month or a day may have one digit, a year has four.
+            pattern = re.sub('y+', 'yyyy', re.sub(
+                r'(?<!M)MM(?!M)|dd', lambda match: match[0][0],
+                formatter.getPattern()))
+            try:
+                return formatter.parse(text, pattern)
+            except (DateTimeParseError, ValueError):
+                pass
+        raise ValueError(text)
+
+    def withZone(self, moment):
+        """Return *moment* with the zone of the request, if it has none."""
+        return _fixed(inZone(moment, self.zone))
+
+    def readNumber(self, text):
+        """Return *text*, a number of a person, as Python writes it.
+
+        With the decimal sign of the language, and groups of three digits or
+        none.  Raise ``ValueError``.
+        """
+        decimal, groups = '.', ' '
+        if self._locale is not None:
+            symbols = self._locale.numbers.symbols
+            decimal, groups = symbols['decimal'], symbols['group']
+        text = text.strip().replace('\N{MINUS SIGN}', '-')
+        whole, sign, fraction = text.partition(decimal)
+        match = _WHOLE.fullmatch(whole)
+        if match is None or not (match[2] or fraction) or (
+                sign and _DIGITS.fullmatch(fraction) is None):
+            raise ValueError(text)
+        if match[3] and match[3] != groups and not match[3].isspace():
+            raise ValueError(text)
+        digits = ''.join(_DIGITS.findall(match[2] or '0'))
+        return match[1] + digits + (sign and '.' + fraction)
+
+    def plainNumber(self, value):
+        """Return a number with all its digits, as `readNumber` takes it."""
+        text = format(Decimal(str(value)), 'f')
+        if isinstance(value, float):
+            text = text.removesuffix('.0')
+        if self._locale is None:
+            return text
+        return text.replace('.', self._locale.numbers.symbols['decimal'])
+
     def number(self, value):
         """Return a number without needless decimals; '' for None."""
         if value is None:
@@ -200,6 +284,25 @@ class Formatter:
         if self._locale is None:
             return text
         return text.replace('.', self._locale.numbers.symbols['decimal'])
+
+
+def inZone(moment, zone):
+    """Return *moment* (a datetime), with *zone* where it has none.
+
+    A zone of None is the server's.
+    """
+    if moment.tzinfo is not None:
+        return moment
+    if zone is None:
+        return moment.astimezone()
+    # The zones of pytz are not to be put in by themselves.
+    localize = getattr(zone, 'localize', None)
+    return localize(moment) if localize else moment.replace(tzinfo=zone)
+
+
+def _fixed(moment):
+    """Return *moment* with an offset for its zone: that is plain data."""
+    return moment.replace(tzinfo=timezone(moment.utcoffset()))
 
 
 def plainValue(value, limit=10000):

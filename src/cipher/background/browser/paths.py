@@ -12,6 +12,8 @@
 #
 ##############################################################################
 """Paths of objects, as people give and get them: never an oid."""
+from unicodedata import normalize
+
 from zope.location.interfaces import LocationError
 from zope.security.checker import ProxyFactory
 from zope.security.interfaces import Forbidden
@@ -31,13 +33,24 @@ def traversePath(site, path):
     """
     ob = ProxyFactory(site)
     for name in path.strip('/').split('/'):
-        if not name or name.startswith(('@', '+', '.', '_')):
-            raise NoSuchObject(path)
-        try:
-            ob = ProxyFactory(ITraversable(ob).traverse(name, []))
-        except (LocationError, Unauthorized, Forbidden, TypeError):
+        ob = _step(ob, name)
+        if ob is None:
             raise NoSuchObject(path)
     return ob
+
+
+def _step(ob, name):
+    """Return what has that name in *ob*, composed or not; None for nothing.
+    """
+    for form in dict.fromkeys((name, normalize('NFC', name),
+                               normalize('NFD', name))):
+        if not form or form.startswith(('@', '+', '.', '_')):
+            return None
+        try:
+            return ProxyFactory(ITraversable(ob).traverse(form, []))
+        except (LocationError, Unauthorized, Forbidden, TypeError):
+            pass
+    return None
 
 
 def findObject(site, path):

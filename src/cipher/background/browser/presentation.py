@@ -130,6 +130,7 @@ class Presenter:
                                  or status.progress_done is not None),
             'stop': self._describe_stop(status.stop),
             'retry': self._describe_retry(status.retry),
+            'retry_obstacle': status.retry_obstacle,
             'retried_as': status.retried_as,
             'retried_url': status.retried_as and '%s/%s/index.html' % (
                 self.registry_url, status.retried_as),
@@ -175,6 +176,8 @@ class Presenter:
             'stop': self._get_stop(status),
             'stop_asked': say_time(status.stop and status.stop.asked_at),
             'retry': self._get_retry(status.retry),
+            'retried': (self.say(_('Retried as')) if status.retried_as
+                        else ''),
             'retry_asked': say_time(status.retry and status.retry.asked_at),
             'pause': (self.say(_('The worker type is paused: it waits.'))
                       if status.is_paused else ''),

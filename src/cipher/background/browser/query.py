@@ -15,9 +15,9 @@
 import re
 from datetime import datetime
 from datetime import timedelta
-from datetime import timezone
 from urllib.parse import urlencode
 
+from cipher.background.browser.formatting import inZone
 from cipher.background.browser.page import Refused
 from cipher.background.browser.page import getParameter
 from cipher.background.browser.page import getParameters
@@ -40,8 +40,18 @@ PARAMETERS = ('q', 'state', 'type', 'user', 'context', 'since', 'until',
 #: What may stand there more than once.
 SEVERAL = ('state', 'type', 'user')
 
-# word:value, word:"value with spaces", or a word.
-_TERM = re.compile(r'(type|state|user|id):(?:"([^"]*)"|(\S+))|"([^"]*)"|(\S+)')
+#: Stands among the states for what failed and is not resolved.
+UNRESOLVED = 'unresolved'
+
+KEYS = ('type', 'state', 'user', 'id')
+
+# In quotes a backslash makes a quote or a backslash part of the text.  Both
+# kinds of it match in one way only: no text takes long.
+_QUOTED = r'"((?:[^"\\]|\\.)*)"(?!\S)'
+# word:value, word:"value with spaces", "words", or a word.
+_TERM = re.compile(r'([^\W\d]+):(?:%s|(\S+))|%s|(\S+)' % (_QUOTED, _QUOTED))
+_ESCAPED = re.compile(r'\\(["\\])')
+_RUN_ID = re.compile('[0-9]{1,9}-[0-9]{1,15}', re.ASCII)
 
 
 class BadFilter(Refused):
@@ -52,11 +62,15 @@ class BadFilter(Refused):
 
 
 class RunQuery:
-    """The filter of a request.  Raise `BadFilter`."""
+    """The filter of a request.  Raise `BadFilter`.
 
-    def __init__(self, request, site):
+    Times without a zone are in *zone*, a ``tzinfo``; None: the server's.
+    """
+
+    def __init__(self, request, site, zone=None):
         self._request = request
         self._site = site
+        self._zone = zone
         self.values = {name: self._read(name) for name in PARAMETERS}
         self.q = self._one('q')
         self.states = list(self.values['state'])
@@ -92,12 +106,32 @@ class RunQuery:
         free = []
         lists = {'type': self.types, 'state': self.states,
                  'user': self.starters, 'id': self.ids}
-        for kind, quoted, plain, phrase, word in _TERM.findall(self.q):
-            if kind:
-                lists[kind].append(quoted or plain)
+        for match in _TERM.finditer(self.q):
+            kind, quoted, plain, phrase, word = match.groups()
+            if kind is None or (plain or '').startswith('//'):
+                # Nor is an address of the web a word of the filter.
+                free.append(_unescape(phrase) if word is None and
+                            phrase is not None else match.group())
+            elif kind.lower() not in KEYS:
+                raise BadFilter(_(
+                    'There is no filter "${key}:".  There are ${keys}.  Put '
+                    'a text with a colon into quotes.', mapping={
+                        'key': cleanLine(kind, 40),
+                        'keys': ' '.join(key + ':' for key in KEYS)}))
             else:
-                free.append(phrase or word)
+                value = plain if quoted is None else _unescape(quoted)
+                lists[kind.lower()].append(
+                    value.lower() if kind.lower() == 'state' else value)
         return ' '.join(free) or None
+
+    @property
+    def run_id(self):
+        """The id of a run, where that is all that was asked for."""
+        q = self.q.strip()
+        # The form says in which order, too.
+        is_alone = not any(values for name, values in self.values.items()
+                           if name not in ('q', 'order'))
+        return q if is_alone and _RUN_ID.fullmatch(q) else None
 
     def _read_time(self, name, is_end=False):
         text = self._one(name)
@@ -108,17 +142,15 @@ class RunQuery:
             moment = datetime.fromisoformat(text.replace('Z', '+00:00'))
             if is_end and len(text) == len('2026-01-31'):
                 moment += timedelta(days=1)   # that day included
-        except (ValueError, OverflowError):
+            return inZone(moment, self._zone).timestamp()
+        except (ValueError, OverflowError, OSError):
             raise BadFilter(_(
                 '"${value}" is no date: expected one like 2026-01-31 or '
                 '2026-01-31T17:00.', mapping={'value': cleanLine(text, 40)}))
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=timezone.utc)
-        return moment.timestamp()
 
     def _check(self):
         for state in self.states:
-            if state not in STATES:
+            if state not in STATES and state != UNRESOLVED:
                 raise BadFilter(_('There is no state "${state}".', mapping={
                     'state': cleanLine(state, 40)}))
         if self.order not in ORDERS:
@@ -130,7 +162,7 @@ class RunQuery:
         Raise `BadFilter` for what only a list can tell.
         """
         if (self.text or self.context_path or self.since is not None
-                or self.until is not None):
+                or self.until is not None or self.unresolved):
             raise BadFilter(_('“id:” goes together with state, type and user '
                               'only.'))
         return ((not self.states or status.state in self.states)
@@ -138,15 +170,21 @@ class RunQuery:
                 and (not self.starters or status.starter in self.starters))
 
     @property
+    def unresolved(self):
+        """Whether only failures are asked for that nobody resolved."""
+        return UNRESOLVED in self.states
+
+    @property
     def is_costly(self):
         """Whether it has to look at many runs: nothing to ask every 2 s."""
         return bool(self.text or self.starters or self.context_path
-                    or self.order != NEWEST or self.before)
+                    or self.unresolved or self.order != NEWEST or self.before)
 
     @property
     def is_counted(self):
         """Whether `IWorkerRegistry.getCounts` tells how many runs match."""
         return not (self.text or self.ids or self.starters
+                    or self.unresolved
                     or self.context_path or self.since is not None
                     or self.until is not None)
 
@@ -159,7 +197,9 @@ class RunQuery:
     def getArguments(self):
         """Return the arguments of `IWorkerRegistry.listRuns`."""
         arguments = {
-            'states': tuple(self.states), 'types': tuple(self.types),
+            'states': tuple(state for state in self.states
+                            if state != UNRESOLVED),
+            'unresolved': self.unresolved, 'types': tuple(self.types),
             'starters': tuple(self.starters), 'text': self.text,
             'since': self.since, 'until': self.until, 'order': self.order,
             'before': self.before}
@@ -193,3 +233,23 @@ class RunQuery:
         if not pairs:
             return base
         return '%s?%s' % (base, urlencode(pairs, errors='replace'))
+
+
+class Typed(RunQuery):
+    """What a request says in the place of a filter, valid or not."""
+
+    def __init__(self, request):
+        self.values = {name: [
+            value for value in getParameters(request, name)[:NUMBER_LIMIT]
+            if value] for name in PARAMETERS}
+        self.states = self.values['state']
+        self.types = self.values['type']
+        self.order = ''.join(self.values['order'][:1])
+        # Nothing is listed.
+        self.starters = self.ids = ()
+        self.text = self.context_path = self.before = self.since = None
+        self.until = None
+
+
+def _unescape(text):
+    return _ESCAPED.sub(r'\1', text)

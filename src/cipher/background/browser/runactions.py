@@ -25,10 +25,33 @@ from cipher.background.browser.runpage import GONE
 from cipher.background.browser.runpage import Run
 from cipher.background.browser.verbs import POSSIBLE_IF
 from cipher.background.i18n import _
+from cipher.background.interfaces import INPUT_UNFIT
+from cipher.background.interfaces import IS_SERVICE
+from cipher.background.interfaces import NOT_FINISHED
+from cipher.background.interfaces import RETRIED
+from cipher.background.interfaces import START_FAILED
+from cipher.background.interfaces import TYPE_UNDECLARED
 from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotRetryable
 from cipher.background.interfaces import RunNotStoppable
+
+
+#: Why a run cannot be retried.
+OBSTACLES = {
+    NOT_FINISHED: _('This run cannot be retried: it is not finished.  Wait '
+                    'for its end, or stop it.'),
+    RETRIED: _('This run cannot be retried again: it was retried as ${run}.  '
+               'Retry that one, should it fail.'),
+    TYPE_UNDECLARED: _('This run cannot be retried: no ZCML declares the '
+                       'worker type "${type}" now.'),
+    IS_SERVICE: _('This run cannot be retried: it belongs to a service.  '
+                  'Start the service instead.'),
+    START_FAILED: _('This run cannot be retried: its start failed, so there '
+                    'is nothing to do again.  Start it anew.'),
+    INPUT_UNFIT: _('This run cannot be retried: its input does not fit the '
+                   'form of its worker type any more.  Start it anew.'),
+}
 
 
 class ConfirmPage(Run, Page):
@@ -59,7 +82,7 @@ class ConfirmPage(Run, Page):
         except RunNotFound:
             raise Refused(404, GONE)
         except self.impossible:
-            self.problem = self.say(self.too_late)
+            self.problem = self.say_why()
             self.request.response.setStatus(409)
         else:
             self.request.response.redirect(url, status=303)
@@ -73,6 +96,10 @@ class ConfirmPage(Run, Page):
         """Whether the form is shown."""
         return self.problem is None and self.data[POSSIBLE_IF[self.verb]]
 
+    def say_why(self):
+        """Return why it is not possible."""
+        return self.say(self.too_late)
+
     @property
     def title(self):
         return _(self.question, mapping={'id': self.run_id})
@@ -82,7 +109,7 @@ class ConfirmPage(Run, Page):
         """What the template says, in the language of the request."""
         return {'explanation': self.say(self.explanation),
                 'button': self.say(self.button),
-                'too_late': self.say(self.too_late)}
+                'too_late': self.say_why()}
 
     @property
     def breadcrumbs(self):
@@ -124,9 +151,21 @@ class RetryPage(ConfirmPage):
                     'starter, it may do what both the starter and you may '
                     'do.  This run is kept as it is.')
     button = _('Retry the run')
-    too_late = _('This run cannot be retried: it is not finished, its retry '
-                 'exists already, or its worker type is a service or not '
-                 'declared.')
+    too_late = _('This run cannot be retried.')
+
+    @property
+    def is_possible(self):
+        return super().is_possible and self.checked.mayRetry(self.run_id)
+
+    def say_why(self):
+        obstacle = self.getStatus()['retry_obstacle']
+        if obstacle is None and not self.checked.mayRetry(self.run_id):
+            return self.say(_(
+                'This run cannot be retried by you: you may not start its '
+                'worker type.'))
+        return self.say(OBSTACLES.get(obstacle, self.too_late),
+                        type=self.data['type'],
+                        run=self.data['retried_as'] or '')
 
     def act(self):
         run = self.checked.retry(self.run_id, self.reason)

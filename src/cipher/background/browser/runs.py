@@ -14,6 +14,7 @@
 """The list of runs: filtered by what the URL says; as page, JSON and CSV."""
 import csv
 import io
+import re
 import unicodedata
 from functools import cached_property
 
@@ -23,20 +24,29 @@ from cipher.background.browser.contexts import describeContext
 from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Page
 from cipher.background.browser.page import Published
+from cipher.background.browser.page import getParameter
+from cipher.background.browser.query import UNRESOLVED
 from cipher.background.browser.query import BadFilter
 from cipher.background.browser.query import RunQuery
+from cipher.background.browser.query import Typed
 from cipher.background.browser.sentences import readOutcome
 from cipher.background.browser.sentences import sayLookedAt
 from cipher.background.browser.sentences import sayMatching
 from cipher.background.browser.sentences import sayRows
 from cipher.background.browser.text import cleanLine
+from cipher.background.browser.text import isSame
+from cipher.background.browser.verbs import METHODS
 from cipher.background.browser.verbs import listVerbs
 from cipher.background.i18n import _
+from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import OLDEST
 from cipher.background.interfaces import SLOWEST
 from cipher.background.interfaces import STATES
 
+
+# As <input type="datetime-local"> has it.
+_MOMENT = re.compile('[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}', re.ASCII)
 
 PAGE_SIZE = 50
 #: Rows of one CSV.
@@ -66,15 +76,29 @@ class Runs:
 
     def readFilter(self):
         """Read the filter; raise `BadFilter`."""
-        self.query = RunQuery(self.request, self.checked.getSite())
+        self.query = RunQuery(self.request, self.checked.getSite(),
+                              self.presenter.format.zone)
+        self.query.types = [self._find_type(name)
+                            for name in self.query.types]
 
-    def listRuns(self, limit=PAGE_SIZE):
-        """Return the `IRunPage` of the filter, bare."""
+    def _find_type(self, name):
+        """Return the worker type that is meant by *name*."""
+        declared = self.checked.getWorkerTypes()
+        if name in declared or name in self.counts:
+            return name
+        return next((other for other in sorted({*declared, *self.counts})
+                     if isSame(name, other)), name)
+
+    def listRuns(self, limit=PAGE_SIZE, **changes):
+        """Return the `IRunPage` of the filter, bare.
+
+        *changes* are arguments that are not as the filter has them.
+        """
         if self.query.ids:
             return self._get_by_id()
         try:
             return self.checked.listRuns(
-                limit=limit, **self.query.getArguments())
+                limit=limit, **{**self.query.getArguments(), **changes})
         except ValueError:
             raise BadFilter(_('The address of this page is not valid.  '
                               'Begin again with the newest runs.'))
@@ -89,7 +113,10 @@ class Runs:
     def collect(self):
         """Return the plain data of one page of runs."""
         self.readFilter()
-        page = self.listRuns()
+        return self.describePage(self.listRuns())
+
+    def describePage(self, page):
+        """Return the plain data of an `IRunPage`."""
         query = self.query
         return {
             'items': [self._describe(status) for status in page.items],
@@ -140,29 +167,59 @@ class ById:
         self.looked_at = len(items)
 
 
+#: The list where the filter is not valid.
+NO_RUNS = ById([])
+
+
 class RunsPage(Runs, Page):
     """The page of the list."""
 
     template = ViewPageTemplateFile('templates/runs.pt')
     title = _('Runs')
     tab = 'runs.html'
+    problem = None
 
     def update(self):
-        self.data = self.collect()
+        try:
+            self.readFilter()
+            page = self.listRuns()
+        except BadFilter as refused:
+            # What was typed stays, to be mended.
+            self.problem = self.say(refused.message)
+            self.request.response.setStatus(refused.status)
+            self.query = Typed(self.request)
+            page = NO_RUNS
+        else:
+            if self._leads_to_run(self.query.run_id):
+                self.request.response.redirect('%s/%s/index.html' % (
+                    self.registry_url, self.query.run_id), status=303)
+                return
+        self.data = self.describePage(page)
         counts = self.counts
         query = self.query
         self._counts = [counts[name] for name in counts
                         if not query.types or name in query.types]
-        if not query.is_costly:
+        if not query.is_costly and self.problem is None:
             self.poll_url = self.getURL('runs.json')
         self.newest_url = self.getURL() if query.before else None
         self.csv_url = self.getURL('runs.csv')
         self.bulk_url = self.registry_url + '/bulk.html'
 
+    def _leads_to_run(self, run_id):
+        return run_id is not None and self.checked.get(run_id) is not None
+
     @property
     def message(self):
         """What an action on many runs did, None without one."""
         return readOutcome(self.request, self.presenter)
+
+    @property
+    def rest_url(self):
+        """Where that action goes on, None where it did all."""
+        verb = getParameter(self.request, 'did')
+        if verb not in METHODS or not getParameter(self.request, 'more'):
+            return None
+        return self.getURL('bulk.html', all=verb)
 
     @property
     def looked_at(self):
@@ -197,6 +254,11 @@ class RunsPage(Runs, Page):
                                     for counts in self._counts)),
                 'url': self.getURL(state=[state]),
                 'current': state in query.states})
+        filters.append({
+            'state': FAILED, 'title': self.presenter.say(_('not resolved')),
+            # Only a look at the runs tells.
+            'count': '', 'url': self.getURL(state=[UNRESOLVED]),
+            'current': query.unresolved})
         return filters
 
     @property
@@ -221,6 +283,28 @@ class RunsPage(Runs, Page):
         """What stands in the fields, by their names."""
         return {name: cleanLine(' '.join(values), 1000)
                 for name, values in self.query.values.items()}
+
+    @property
+    def chosen_states(self):
+        """The states that were chosen outside the box."""
+        return [cleanLine(state) for state in self.query.values['state']]
+
+    @property
+    def times(self):
+        """The two fields of times, with what stands in them."""
+        return [{'name': name, 'title': self.say(title), 'value': value,
+                 # What the control of a browser does not know it drops.
+                 'type': 'datetime-local' if not value or _MOMENT.fullmatch(
+                     value) else 'text'}
+                for name, title, value in (
+                    ('since', _('From'), self.box['since']),
+                    ('until', _('To'), self.box['until']))]
+
+    @property
+    def zone_hint(self):
+        """Of which zone the times are."""
+        return self.say(_('Times are in ${zone}, as in the list.'),
+                        zone=self.time_zone)
 
     @property
     def is_open(self):

@@ -21,6 +21,7 @@ import logging
 import re
 import time
 import traceback
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
 import transaction
@@ -40,6 +41,7 @@ from zope.schema.interfaces import IChoice
 from zope.schema.interfaces import ICollection
 from zope.schema.interfaces import IDict
 from zope.schema.interfaces import IList
+from zope.schema.interfaces import IObject
 from zope.schema.interfaces import ITuple
 from zope.security.interfaces import Unauthorized
 from zope.security.proxy import removeSecurityProxy
@@ -162,15 +164,19 @@ class StartPage(Page, Form):
         if self.worker_type.schema is None:
             return fields
         inputs = field.Fields(self.worker_type.schema, omitReadOnly=True)
+        self.unshown = [inputs[name].field for name in inputs
+                        if _is_left_out(inputs[name].field)]
+        inputs = inputs.omit(*[one.__name__ for one in self.unshown])
         for name in inputs:
             # Its own widget for these needs script within the page, which
             # our pages forbid.
             if _is_choice_of_several(inputs[name].field):
                 inputs[name].widgetFactory = CheckBoxFieldWidget
         if not self._can_show(inputs):
-            self.unshown = [inputs[name].field for name in inputs
-                            if not self._can_show(inputs.select(name))]
-            inputs = inputs.omit(*[one.__name__ for one in self.unshown])
+            failing = [name for name in inputs
+                       if not self._can_show(inputs.select(name))]
+            self.unshown += [inputs[name].field for name in failing]
+            inputs = inputs.omit(*failing)
         return inputs + fields
 
     def _can_show(self, fields):
@@ -312,7 +318,9 @@ class StartPage(Page, Form):
                     or IMultiWidget.providedBy(widget))
         label_id = widget.id + '-label'
         hint = cleanText(self.say(widget.field.description or ''))
-        error = widget.error and self._say_error(widget.error)
+        # What belongs to a part of it stands there.
+        error = (widget.error and not self._say_inner_errors(widget)
+                 and self._say_error(widget.error))
         hint_id = widget.id + '-hint' if hint else None
         error_id = widget.id + '-error' if error else None
         described_by = ' '.join(filter(None, (error_id, hint_id))) or None
@@ -332,6 +340,19 @@ class StartPage(Page, Form):
             'hidden': widget.mode == 'hidden',
             'error': error,
         }
+
+    def _say_inner_errors(self, widget):
+        """Say the errors of the widgets in *widget*; return whether any."""
+        parts = removeSecurityProxy(getattr(widget, 'widgets', None)) or ()
+        if isinstance(parts, Mapping):
+            parts = list(parts.values())
+        found = False
+        for part in [*parts, *getattr(widget, 'key_widgets', ())]:
+            error = part and removeSecurityProxy(part.error)
+            if error and not self._say_inner_errors(part):
+                error.message = self._say_error(error)
+            found = found or bool(error)
+        return found
 
     def _say_error(self, error):
         # A proxy lets no more than its markup through.
@@ -401,6 +422,17 @@ def _is_needed(schema_field, site):
         return schema_field.required and schema_field.default is None
     except Exception:
         return True   # its default fails, or its vocabulary
+
+
+def _is_left_out(schema_field):
+    """Return whether the form has no control for it, and need not.
+
+    Input is plain data: there is none that an Object takes.
+    """
+    inner = schema_field
+    while inner is not None and not IObject.providedBy(inner):
+        inner = getattr(inner, 'value_type', None)
+    return inner is not None and not schema_field.required
 
 
 def _is_choice_of_several(schema_field):

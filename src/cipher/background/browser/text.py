@@ -13,6 +13,7 @@
 ##############################################################################
 """Texts made fit to be shown: whatever they hold, the page is valid UTF-8."""
 import re
+import unicodedata
 
 
 # Control characters but tab and newline, lone surrogates, the controls of
@@ -48,6 +49,16 @@ def cleanText(text, limit=TEXT_LIMIT):
 def cleanLine(text, limit=LINE_LIMIT):
     """Return *text* as one line fit to be shown; '' for None."""
     return cleanText(text, limit).replace('\n', ' ').replace('\t', ' ')
+
+
+def isSame(one, other):
+    """Return whether two texts are equal, in any case, composed or not."""
+    return _fold(one) == _fold(other)
+
+
+def _fold(text):
+    return unicodedata.normalize('NFD', unicodedata.normalize(
+        'NFD', text).casefold())
 
 
 def encode(page):

@@ -13,6 +13,9 @@
 ##############################################################################
 """What may be done to a run, and by whom."""
 from cipher.background.i18n import _
+from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
 
 
 #: Verb -> the method of `IVerbs` that does it.
@@ -26,6 +29,12 @@ POSSIBLE_IF = {
     'stop': 'is_stoppable',
     'retry': 'is_retryable',
     'remove': 'is_removable',
+}
+#: Verb -> the states in which it may be possible.
+CHANGEABLE = {
+    'stop': (PENDING, RUNNING),
+    'retry': FINISHED_STATES,
+    'remove': FINISHED_STATES,
 }
 TITLES = {
     'stop': _('Stop…'),

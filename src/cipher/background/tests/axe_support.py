@@ -23,6 +23,13 @@ from axe_playwright_python.base import AXE_SCRIPT
 WIDE = {'width': 1280, 'height': 900}
 NARROW = {'width': 360, 'height': 740}
 
+#: More than there are in a control of the browser for a date and a time.
+MOMENT_STOPS = 10
+COUNT_MOMENTS = '''() => document.querySelectorAll(
+    "input[type=date], input[type=time], input[type=datetime-local]").length'''
+IS_ALL_REACHED = '''() => window.cbFocus.reached.length
+    >= window.cbFocus.expected.length'''
+
 #: Each colour scheme and each size once: what one of the four pairs alone
 #: has wrong is not worth twice the time.
 LOOKS = (('light', WIDE), ('dark', NARROW))
@@ -108,6 +115,11 @@ def findSidewaysScrolling(page):
 def findFocusTroubles(page):
     """Complain about what Tab does not reach, in order and visibly."""
     for _n in range(page.evaluate(WATCH_FOCUS)):
+        page.keyboard.press('Tab')
+    # Within the control of a date there are several stops.
+    for _n in range(MOMENT_STOPS * page.evaluate(COUNT_MOMENTS)):
+        if page.evaluate(IS_ALL_REACHED):
+            break
         page.keyboard.press('Tab')
     focus = page.evaluate('window.cbFocus')
     complaints = ['focus is not to be seen: ' + text

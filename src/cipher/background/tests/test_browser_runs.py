@@ -17,20 +17,30 @@ import io
 import itertools
 import re
 import unicodedata
+from datetime import datetime
 from unittest import mock
 from urllib.parse import parse_qs
 from urllib.parse import quote
+from urllib.parse import urlencode
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import transaction
+from zope.component import getGlobalSiteManager
+from zope.component import provideAdapter
+from zope.interface.common.idatetime import ITZInfo
+from zope.publisher.interfaces.browser import IBrowserRequest
 
 from cipher.background.browser import bulk
+from cipher.background.browser.formatting import inZone
 from cipher.background.browser.runs import Runs
 from cipher.background.browser.runs import escapeCell
 from cipher.background.browser.runs import writeCSV
 from cipher.background.tests.browser_support import BASE
+from cipher.background.tests.browser_support import HOST
 from cipher.background.tests.browser_support import PATH
 from cipher.background.tests.browser_support import BrowserTests
+from cipher.background.tests.browser_world import Document
 
 
 class ListTests(BrowserTests):
@@ -108,6 +118,171 @@ class TestSearch(ListTests):
                     answer = self.get('%s?%s' % (page, query))
                     self.assertEqual(answer.status_int, 400)
                     self.assertIn(said, answer.text)
+
+    def test_bad_filter_leaves_what_was_typed(self):
+        for bad in {'since': 'yesterday'}, {'until': '31.1.2026 "5'}, {
+                'context': 'no<where'}, {'order': 'random'}, {
+                    'state': 'odd'}, {'q': 'colour:red busy'}:
+            with self.subTest(bad):
+                typed = {'q': 'type:plain busy', 'user': 'Somebody',
+                         'type': 'plain', 'since': '2026-01-31T17:00', **bad}
+                answer = self.get('runs.html?' + urlencode(typed))
+                self.assertEqual(answer.status_int, 400)
+                form = answer.forms[0]
+                for name, value in typed.items():
+                    if name not in ('order', 'state'):
+                        self.assertEqual(form[name].value, value)
+                self.assertIn('role="alert"', answer.text)
+                self.assertNotIn('cb-bulk', answer.text)
+
+    def test_field_of_a_time_shows_whatever_stands_in_it(self):
+        for value, kind in (('2026-01-31T17:00', 'datetime-local'),
+                            ('', 'datetime-local'), ('yesterday', 'text'),
+                            ('2026-01-31', 'text'),
+                            ('2026-01-31T17:00+02:00', 'text')):
+            field = self.get('runs.html?' + urlencode(
+                {'since': value})).forms[0]['since']
+            self.assertEqual((field.value, field.attrs['type']),
+                             (value, kind))
+
+    def test_times_are_read_in_the_zone_in_which_they_are_shown(self):
+        at = 1700000000   # 2023-11-14 22:13:20 UTC
+        for run_id in self.waiting, self.failed, self.odd:
+            self.registry.get(run_id).created_at = at
+        transaction.commit()
+
+        class Localizing:
+            """Like the zones of pytz."""
+
+            def __init__(self, zone):
+                self.zone = zone
+
+            def localize(self, moment):
+                return moment.replace(tzinfo=self.zone)
+
+            def __getattr__(self, name):
+                return getattr(self.zone, name)
+
+        for name, shown in (('Asia/Tokyo', '2023-11-15T07:13'),
+                            ('America/New_York', '2023-11-14T17:13'),
+                            ('UTC', '2023-11-14T22:13')):
+            zone = ZoneInfo(name)
+            with self.subTest(name):
+                provideAdapter(lambda request: zone, (IBrowserRequest,),
+                               ITZInfo)
+                self.addCleanup(getGlobalSiteManager().unregisterAdapter,
+                                None, (IBrowserRequest,), ITZInfo)
+                self.assertIn(shown[11:], self.get('runs.html').text)
+                late = shown[:-2] + '14'
+                day = shown[:10]
+                for query, found in (
+                        ({'since': shown}, 3), ({'since': late}, 0),
+                        ({'until': shown}, 0), ({'until': late}, 3),
+                        ({'since': day, 'until': day}, 3),
+                        ({'since': '2023-11-14T22:13:00Z',
+                          'until': '2023-11-14T22:14+00:00'}, 3)):
+                    self.assertEqual(
+                        len(self.ids(urlencode(query))), found, query)
+                self.assertEqual(
+                    inZone(datetime(2023, 11, 15), Localizing(zone)),
+                    datetime(2023, 11, 15, tzinfo=zone))
+
+    def test_unknown_word_of_the_filter_is_named(self):
+        for box in 'colour:red', 'busy Typ:plain', 'größe:"a b"', 'C:\\x':
+            answer = self.get('runs.json?' + urlencode({'q': box}))
+            self.assertEqual(answer.status_int, 400, box)
+            word = re.search(r'(\w+):', box)[1]
+            self.assertIn('There is no filter "%s:"' % word,
+                          answer.json['error'])
+            self.assertIn('type: state: user: id:', answer.json['error'])
+        for box in ('"colour:red"', 'KeyError:', '12:30', 'http://x.org/',
+                    'a-b:c', '::', ':x'):
+            self.assertEqual(
+                self.ids(urlencode({'q': box})), set(), box)
+        self.assertEqual(self.ids('q=State:failed+TYPE:plain'),
+                         {self.failed})
+
+    def test_quotes_can_be_part_of_a_text(self):
+        error = 'no "such" \\ path C:\\temp\\'
+        run_id = self.makeFailed(('OSError', error)).id
+        for box in (r'"no \"such\" \\ path"', r'"\"such"', r'"such\""',
+                    r'"C:\temp\\"', '"' + error.replace(
+                        '\\', '\\\\').replace('"', '\\"') + '"'):
+            with self.subTest(box):
+                self.assertEqual(self.ids(urlencode({'q': box})), {run_id})
+        for box in '"', '"" "', '\\', '"\\', '"\\"', '\\' * 200, (
+                '"' + '\\' * 199):
+            self.assertEqual(self.get(
+                'runs.json?' + urlencode({'q': box})).status_int, 200, box)
+
+    def test_id_alone_opens_the_run(self):
+        for box in self.failed, ' %s ' % self.failed:
+            answer = self.get('runs.html?' + urlencode({'q': box}))
+            self.assertEqual(
+                (answer.status_int, answer.location),
+                (303, '%s/%s/index.html' % (PATH, self.failed)))
+        browser = self.browser()
+        browser.open(BASE + '/runs.html')
+        browser.getControl('Search', index=0).value = self.failed
+        browser.getControl('Search', index=1).click()
+        self.assertEqual(browser.url, '%s/%s/index.html' % (
+            BASE, self.failed))
+        for query in ('q=9-99', 'q=%s&state=failed' % self.failed,
+                      'q=%s+x' % self.failed, 'q=0-0', 'q=9999999999-1'):
+            self.assertEqual(
+                self.get('runs.html?' + query).status_int, 200, query)
+
+    def test_user_is_found_by_title_or_id(self):
+        for user in 'test.admin', 'administrator', 'Admin':
+            for query in {'user': user}, {'q': 'user:"%s"' % user}:
+                self.assertEqual(
+                    self.ids(urlencode(query)), {self.failed}, query)
+        self.assertEqual(self.ids('user=Editor'), set())
+
+    def test_type_is_found_composed_or_not(self):
+        name = 'r\xe9index'
+        run_id = self.makeFailed(type=unicodedata.normalize('NFD', name)).id
+        for form in 'NFC', 'NFD':
+            given = unicodedata.normalize(form, name)
+            for query in {'type': given}, {'q': 'type:' + given.upper()}:
+                self.assertEqual(
+                    self.ids(urlencode(query)), {run_id}, query)
+
+    def test_context_is_found_composed_or_not(self):
+        for stored in 'NFC', 'NFD':
+            name = unicodedata.normalize(stored, 'r\xe9sum\xe9 ' + stored)
+            self.root[name] = Document('A document')
+            transaction.commit()
+            run_id = self.makeRun(context=self.root[name]).id
+            for form in 'NFC', 'NFD':
+                self.assertEqual(self.ids(urlencode({
+                    'context': unicodedata.normalize(form, name)})), {run_id})
+
+    def test_failures_that_nobody_resolved(self):
+        resolved = self.makeFailed().id
+        self.registry.retry(resolved)
+        transaction.commit()
+        query = 'state=unresolved'
+        self.assertEqual(self.ids(query), {self.failed})
+        self.assertEqual(self.ids('q=state:unresolved+busy'), {self.failed})
+        self.assertEqual(self.ids(query + '&state=interrupted'), set())
+        browser = self.browser()
+        browser.open(BASE + '/index.html')
+        browser.getLink('Not resolved').click()
+        self.assertIn(self.failed, browser.contents)
+        self.assertNotIn('>%s<' % resolved, browser.contents)
+        self.assertEqual(self.get(
+            'runs.html?q=state:unresolved+id:' + resolved).status_int, 400)
+
+    def test_lists_say_as_what_a_run_was_retried(self):
+        again = self.registry.retry(self.failed).id
+        transaction.commit()
+        link = 'href="%s/%s/index.html"[^>]*>%s<' % (
+            re.escape(PATH), again, again)
+        for page in 'runs.html?state=failed', 'index.html':
+            text = self.get(page).text
+            self.assertIn('>Retried as<', text.replace('\n    ', ' '))
+            self.assertRegex(text, link)
 
     def test_filter_stands_in_the_fields_and_in_the_links(self):
         page = self.get('runs.html?q=busy&state=failed&user=test.admin').text
@@ -376,9 +551,56 @@ class TestBulk(ListTests):
             self.makeRun()
         with mock.patch.object(bulk, 'BULK_LIMIT', 2):
             self.assertIn('At most', self.get('bulk.html?all=stop').text)
-            self.assertEqual(self.outcome(self.act(all='stop')),
-                             ('stop', 2, 0))
-        self.assertEqual(len(self.ids('state=pending')), 1)
+            answer = self.act(all='stop', type='plain')
+            self.assertEqual(self.outcome(answer), ('stop', 2, 0))
+            self.assertEqual(len(self.ids('state=pending')), 1)
+            browser = self.browser()
+            browser.open(HOST + answer.headers['Location'])
+            browser.getLink('Go on with the rest').click()
+            self.assertIn('type=plain', browser.url)
+            self.assertNotIn('At most', browser.contents)
+            browser.getControl('Stop them').click()
+            self.assertNotIn('Go on with the rest', browser.contents)
+        self.assertEqual(len(self.ids('state=pending')), 0)
+
+    def test_only_what_can_change_counts_for_the_limit(self):
+        # The newest ones have their retries, or were stopped.
+        failed = [self.makeFailed().id for _n in range(5)]
+        for query in {}, {'state': 'failed'}, {'q': 'wrong'}, {
+                'since': '2020-01-01'}, {'state': 'unresolved'}:
+            with self.subTest(query):
+                retried = []
+                with mock.patch.object(bulk, 'BULK_LIMIT', 2):
+                    for done in 2, 2, 1, 0:
+                        answer = self.act(all='retry', **query)
+                        self.assertEqual(self.outcome(answer)[1], done)
+                        self.assertEqual(
+                            'more=1' in answer.location,
+                            bool(len(failed) - len(retried) - done))
+                        retried += [None] * done
+                self.sync()
+                for run_id in failed:
+                    again = self.registry.getStatus(run_id).retried_as
+                    self.registry.requestStop(again)
+                    self.registry.remove(again)
+                transaction.commit()
+
+    def test_search_for_what_can_change_goes_on_where_it_stopped(self):
+        run_id = self.makeRun(context=self.root['report']).id
+        for _n in range(3):
+            self.makeFailed()
+        query = 'bulk.html?all=stop&q=state:pending+state:failed+plain'
+        with mock.patch.object(bulk, 'TIME_LIMIT', 0.0), \
+                mock.patch.object(bulk, 'BULK_LIMIT', 2):
+            browser = self.browser()
+            browser.open('%s/%s' % (BASE, query))
+            self.assertIn('0 runs can be stopped', browser.contents)
+            browser.getLink('Search on from there').click()
+            self.assertIn('1 run can be stopped', browser.contents)
+            self.assertNotIn('Search on from there', browser.contents)
+            browser.getControl('Stop them').click()
+            self.assertIn('1 run was stopped', browser.contents)
+        self.assertEqual(self.state(run_id), 'stopped')
 
     def test_what_vanished_is_left_out(self):
         run_id = self.makeFailed().id

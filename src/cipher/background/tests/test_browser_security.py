@@ -17,6 +17,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import transaction
+from z3c.form.interfaces import IDataConverter
+from z3c.form.interfaces import IFieldWidget
 from zope.component import getGlobalSiteManager
 from zope.interface import Interface
 from zope.publisher.browser import TestRequest
@@ -39,7 +41,8 @@ PACKAGE = Path(cipher.background.__file__).parent
 PERMISSION = 'cipher.background.'
 
 #: Adapters of a request that publish nothing by themselves.
-NO_VIEWS = (ITraversable, IBrowserPublisher, IAbsoluteURL)
+NO_VIEWS = (ITraversable, IBrowserPublisher, IAbsoluteURL, IFieldWidget,
+            IDataConverter)
 
 # What each view of ours asks, and the methods it answers to.
 GET = 'GET, HEAD'

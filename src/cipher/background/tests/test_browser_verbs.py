@@ -14,6 +14,7 @@
 """The pages at work: pause, quiet, drain, retry, remove, journal, input."""
 import re
 import time
+from html import unescape
 from unittest import mock
 
 import transaction
@@ -24,6 +25,7 @@ from zope.publisher.browser import TestRequest
 from zope.securitypolicy.interfaces import IPrincipalPermissionManager
 
 from cipher.background import journal
+from cipher.background.automatic import recordFailure
 from cipher.background.browser.interfaces import IBackgroundLayer
 from cipher.background.browser.interfaces import IInputView
 from cipher.background.browser.presentation import Presenter
@@ -31,6 +33,7 @@ from cipher.background.browser.runpage import InputView
 from cipher.background.installation import addRegistry
 from cipher.background.interfaces import IWorkerRun
 from cipher.background.process import getDirectory
+from cipher.background.registry import WorkerRegistry
 from cipher.background.tests.browser_support import BASE
 from cipher.background.tests.browser_support import BrowserTests
 
@@ -391,6 +394,40 @@ class TestRun(VerbTests):
         self.sync()
         self.assertEqual(self.registry.listActions()[0], [])
         self.assertEqual(self.registry.get(run.id).state, 'pending')
+
+    def test_page_says_why_a_run_cannot_be_retried(self):
+        retried = self.makeFailed().id
+        again = self.registry.retry(retried).id
+        recordFailure(self.registry, 'a trigger', 'plain', ValueError('no'))
+        start = self.registry.listRuns(text='ValueError').items[0].id
+        unfit = self.makeFailed(input={'colour': 'hush'}).id
+        for run_id, said in (
+                (again, 'it is not finished'),
+                (retried, 'it was retried as %s.' % again),
+                (self.makeFailed(type='gone').id,
+                 'declares the worker type "gone"'),
+                (start, 'its start failed'),
+                (unfit, 'its input does not fit')):
+            with self.subTest(said):
+                path = run_id + '/retry.html'
+                page = self.get(path).text
+                self.assertIn(said, unescape(page))
+                self.assertNotIn('name="retry"', page)
+                self.assertNotIn('hush', page)
+                if run_id == retried:
+                    continue   # the retry is what was asked for
+                answer = self.post(path, csrf_token=self.get(
+                    'token.json').json['csrf_token'], retry='1')
+                self.assertEqual(answer.status_int, 409)
+                self.assertIn(said, unescape(answer.text))
+
+    def test_page_says_that_the_type_may_not_be_started(self):
+        failed = self.makeFailed(type='publish', input={'title': 'A'}).id
+        self.assertIn('name="retry"', self.get(failed + '/retry.html').text)
+        with mock.patch.object(WorkerRegistry, 'mayRetry', lambda *args: 0):
+            page = self.get(failed + '/retry.html').text
+        self.assertIn('you may not start its worker type', page)
+        self.assertNotIn('name="retry"', page)
 
     def test_verbs_are_shown_as_they_are_possible(self):
         for run, shown in ((self.makeRun(), 'stop'),

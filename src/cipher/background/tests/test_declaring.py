@@ -247,9 +247,10 @@ class KeepForEverTests(Tests):
 
     def prune(self):
         runtime = Runtime(self.db, RuntimeSettings(threads=0))
-        for lane in self.registry.lanes.values():
-            runtime.backlog.addLane(self.registry._p_oid, lane.number, 1, 1,
-                                    False)
+        for number, lane in self.registry.lanes.items():
+            runtime.tickets.addLane((self.registry._p_oid, number), 1, ())
+            lane.cursor.home = runtime.id
+        transaction.commit()
         Pruner(runtime).prune(self.connection)
         transaction.begin()
 

@@ -12,6 +12,8 @@
 #
 ##############################################################################
 """What administrators did is kept."""
+from unittest import mock
+
 import transaction
 from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError
@@ -22,6 +24,7 @@ from cipher.background import journal
 from cipher.background.installation import addRegistry
 from cipher.background.interfaces import ACTIONS
 from cipher.background.interfaces import IAction
+from cipher.background.registry import WorkerRegistry
 from cipher.background.tests.administration_support import BEGIN
 from cipher.background.tests.administration_support import AdministrationTests
 from cipher.background.tests.administration_support import another
@@ -226,6 +229,18 @@ class JournalTests(AdministrationTests):
             'remove', ['x', '9-9', waiting.id, failed.id], None, '*')
         action, = self.registry.listActions()[0]
         self.assertEqual((action.number, action.run_ids), (1, [failed.id]))
+
+    def test_act_on_many_counts_what_it_did_and_no_more(self):
+        patch = mock.patch.object(
+            WorkerRegistry, 'mayStart', lambda *arguments: True)
+        patch.start()
+        self.addCleanup(patch.stop)
+        running, failed = self.makeRunning(), self.make()
+        for verb, run_id in (('stop', running.id), ('retry', failed.id)):
+            # The second time it was asked before, and has its retry.
+            self.assertEqual(self.registry.actOnRuns(verb, [run_id]),
+                             [run_id])
+            self.assertEqual(self.registry.actOnRuns(verb, [run_id]), [])
 
     def test_act_on_many_is_shown_where_all_its_types_are(self):
         declareWorker('audit', lambda worker: None)

@@ -39,13 +39,14 @@ ODD = [
 
 #: Where a run is, what it is and what its process does with it: written by
 #: the framework, and never with a value of anybody else.
-PLACE = {'lane', 'serial', 'stored_state', 'type'}
+PLACE = {'lane', 'serial', 'stored_state', 'type', 'is_removed', 'touches'}
 
 PAGES = ('index.html', 'index.json', 'runs.html', 'runs.json', 'runs.csv',
          'types.html', 'types.json', 'schedules.html', 'processes.html',
          'processes.json', 'journal.html', 'runs.html?q=nobody',
          'runs.html?order=slowest', 'runs.html?order=oldest',
          'runs.html?state=failed', 'runs.html?state=pending',
+         'runs.html?state=unresolved',
          'start.html?type=publish')
 RUN_PAGES = ('index.html', 'index.json', 'log.txt', 'stop.html', 'retry.html',
              'remove.html')

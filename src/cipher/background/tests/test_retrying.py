@@ -24,8 +24,14 @@ from cipher.background.automatic import recordFailure
 from cipher.background.interfaces import BY_CONTEXT
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.interfaces import INPUT_UNFIT
+from cipher.background.interfaces import IS_SERVICE
+from cipher.background.interfaces import NOT_FINISHED
 from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RETRIED
+from cipher.background.interfaces import START_FAILED
 from cipher.background.interfaces import SUCCEEDED
+from cipher.background.interfaces import TYPE_UNDECLARED
 from cipher.background.interfaces import IRetry
 from cipher.background.interfaces import IRunCreatedEvent
 from cipher.background.interfaces import IWorkerRun
@@ -227,6 +233,37 @@ class RetryTests(AdministrationTests):
                       str(caught.exception))
         self.assertNotIn('hush-hush', str(caught.exception))
         self.assertIsNone(old.retried_as)
+
+    def test_status_says_why_as_retry_does(self):
+        declareWorker('mail', factory=BackgroundWorkerThread, is_loop=True,
+                      autostart=True)
+        recordFailure(self.registry, 'a trigger', 'work', ValueError('no'))
+        failed_start = self.registry.listRuns().items[0].id
+        unfit = self.make(input={'colour': 'red'})
+        running = self.makeRunning()
+        declareWorker('work', lambda worker, title, key: None, schema=IInput)
+        fit = self.make(input={'title': 'A'})
+        for run_id, cause in (
+                (self.registry.start('work', title='A').id, NOT_FINISHED),
+                (running.id, NOT_FINISHED),
+                (self.make(type='gone').id, TYPE_UNDECLARED),
+                (self.make(type='mail').id, IS_SERVICE),
+                (failed_start, START_FAILED),
+                (unfit.id, INPUT_UNFIT),
+                (fit.id, None)):
+            with self.subTest(cause=cause):
+                status = self.registry.getStatus(run_id)
+                self.assertEqual(status.retry_obstacle, cause)
+                self.assertEqual(status.is_retryable, cause is None)
+                try:
+                    self.registry.retry(run_id)
+                except RunNotRetryable as error:
+                    self.assertEqual(error.cause, cause)
+                else:
+                    self.assertIsNone(cause)
+        status = self.registry.getStatus(fit.id)
+        self.assertEqual(status.retry_obstacle, RETRIED)
+        self.assertFalse(status.is_retryable)
 
     # Unique types
 

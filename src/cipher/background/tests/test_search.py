@@ -12,10 +12,16 @@
 #
 ##############################################################################
 """Lists of runs: every filter, every order, and what they cost."""
+import itertools
+import unicodedata
 from unittest import mock
 
 import transaction
+from zope.authentication.interfaces import IAuthentication
+from zope.component import getGlobalSiteManager
+from zope.component import provideUtility
 from zope.interface.verify import verifyObject
+from zope.principalregistry.principalregistry import PrincipalRegistry
 
 from cipher.background import listing
 from cipher.background.finishes import SPILL
@@ -58,6 +64,50 @@ class FilterTests(LookTests):
                          set(idsOf(runs['u.anna'])))
         self.assertEqual(len(self.ids(starters=['u.anna', 'u.ben'])), 40)
         self.assertEqual(self.ids(starters=['u.an']), [])
+
+    def provide(self, authentication):
+        provideUtility(authentication, IAuthentication)
+        self.addCleanup(getGlobalSiteManager().unregisterUtility,
+                        authentication, IAuthentication)
+
+    def test_starters_are_found_by_their_titles(self):
+        principals = PrincipalRegistry()
+        for id, title in (('u.anna', 'Zo\N{LATIN SMALL LETTER E WITH ACUTE} '
+                           'Anna'), ('u.ben', 'Ben, not u.anna'),
+                          ('Zo', 'Somebody else')):
+            principals.definePrincipal(id, title, login=id)
+        self.provide(principals)
+        runs = {name: self.makeRun(starter=name).id
+                for name in ('u.anna', 'u.ben', 'u.gone', 'Zo', None)}
+        for word, expected in (
+                # What is an id stands for that one alone.
+                ('u.anna', ['u.anna']), ('Zo', ['Zo']),
+                ('anna', ['u.anna', 'u.ben']), ('ZOE\u0301', ['u.anna']),
+                ('somebody', ['Zo']), ('u.gone', ['u.gone']),
+                ('gone', []), ('nobody', [])):
+            with self.subTest(word):
+                self.assertEqual(set(self.ids(starters=[word])),
+                                 {runs[name] for name in expected})
+
+    def test_authentication_that_is_out_of_order_takes_no_list_away(self):
+        class Broken:
+            def getPrincipal(self, id):
+                raise RuntimeError(id)
+
+        self.provide(Broken())
+        run = self.makeRun(starter='u.anna')
+        self.assertEqual(self.ids(starters=['u.anna']), [run.id])
+        self.assertEqual(self.ids(starters=['anna']), [])
+
+    def test_text_is_found_composed_or_not(self):
+        title = 'R\xe9indexer \u1e9b\u0323 \uac00'
+        for stored, sought in itertools.product(
+                ('NFC', 'NFD'), repeat=2):
+            with self.subTest(stored=stored, sought=sought):
+                run = self.makeRun(
+                    title=unicodedata.normalize(stored, title))
+                self.assertIn(run.id, self.ids(
+                    text=unicodedata.normalize(sought, title).upper()))
 
     def test_contexts_restrict_without_a_load_of_any(self):
         one, two = self.addDocument('one'), self.addDocument('two')

@@ -183,6 +183,26 @@ class TicketsTests(unittest.TestCase):
         self.tickets.written(self.place, new, [])
         self.assertEqual(self.write(), ([], [1]))
 
+    def test_entries_that_are_written_twice_at_a_time_stay(self):
+        # As by a control thread that hangs, and at the end of its process.
+        with unittest.mock.patch('cipher.background.tickets.PARKED', 1):
+            self.see(3, (LIMIT, 'a'))
+        first, _ = self.tickets.changes(self.place, 100)
+        second, _ = self.tickets.changes(self.place, 100)
+        self.assertEqual(len(second), 3)
+        self.tickets.written(self.place, first, [])
+        self.tickets.written(self.place, second, [])
+        self.assertEqual(self.write(), ([], []))
+        self.assertEqual(self.position(), (4, ()))
+
+    def test_run_that_ends_after_a_write_that_failed(self):
+        self.see(1, (LIMIT, 'a'))
+        self.tickets.changes(self.place, 100)
+        self.tickets.unpark('a')
+        self.tickets.done(*self.take())
+        # Its entry may be there all the same: the reply was lost.
+        self.assertEqual(self.write(), ([], [1]))
+
     def test_void_ticket_is_not_begun(self):
         self.see(2)
         begun, = self.take()
