@@ -175,4 +175,7 @@ def canonical(value):
         return '<%s>' % ','.join(sorted(canonical(item) for item in value))
     if isinstance(value, (list, tuple)):
         return '[%s]' % ','.join(canonical(item) for item in value)
+    if isinstance(value, int):
+        # Python makes no decimal text of one with very many digits.
+        return '%s %s' % (type(value).__name__, hex(value))
     return '%s %r' % (type(value).__name__, value)
