@@ -23,6 +23,7 @@ from zope.schema import Int
 from zope.schema import List
 
 from cipher.background.job import ItemsJob
+from cipher.background.spoiled import CacheSpoiled
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.support import LIMIT
@@ -335,6 +336,8 @@ class IInput(Interface):
 class FreshTests(LiveTests):
     """Each try begins with what the run was started with."""
 
+    error = ConflictError
+
     def carryOutTwice(self, factory=None, handler=None):
         declareWorker('work', handler, factory=factory, schema=IInput)
         status = self.carryOut('work', numbers=[1, 2, 3], table={'a': [1]})
@@ -355,7 +358,7 @@ class FreshTests(LiveTests):
             del input['number']
         tries.append(1)
         if len(tries) == 1:
-            raise ConflictError('the first time')
+            raise self.error('the first time')
         return len(tries)
 
     def test_input_of_a_handler(self):
@@ -409,6 +412,7 @@ class FreshTests(LiveTests):
 
     def test_cursor_that_the_work_set_by_mistake_is_forgotten(self):
         seen = []
+        error = self.error
 
         class Job(BackgroundJob):
 
@@ -416,7 +420,7 @@ class FreshTests(LiveTests):
                 seen.append(self.cursor)
                 self.cursor = 'far'
                 if len(seen) == 1:
-                    raise ConflictError()
+                    raise error('the first time')
 
         declareWorker('work', factory=Job)
         self.assertEqual(self.carryOut('work').state, 'succeeded')
@@ -424,6 +428,7 @@ class FreshTests(LiveTests):
 
     def test_input_of_a_loop_is_that_of_the_iteration(self):
         tries = []
+        error = self.error
 
         class Loop(BackgroundWorkerThread):
 
@@ -441,7 +446,7 @@ class FreshTests(LiveTests):
                 self.mine.pop()
                 self.input['table'].clear()
                 if len(tries) == 1:
-                    raise ConflictError()
+                    raise error('the first time')
 
         declareWorker('work', factory=Loop, schema=IInput, is_loop=True)
         status = self.carryOut('work', numbers=[1, 2, 3], table={'a': 1})
@@ -462,3 +467,9 @@ class FreshTests(LiveTests):
         job.start()
         job.join(LIMIT)
         self.assertEqual(seen, [{'lock': lock, 'n': [1]}])
+
+
+class FreshOnAnotherConnectionTests(FreshTests):
+    """Likewise where the first try spoiled the cache of its connection."""
+
+    error = CacheSpoiled
