@@ -19,11 +19,8 @@ from zope.event import notify
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import RegistryNotFound
-from cipher.background.logs import getLogger
 from cipher.background.transient import isTransient
-
-
-log = getLogger(__name__)
+from cipher.background.workertype import maskerOf
 
 
 def siteOf(registry):
@@ -51,5 +48,6 @@ def announce(event, troubles):
         if isTransient(error, registry._p_jar.db()):
             raise
         savepoint.rollback()
-        troubles.note(error, FAILING_SUBSCRIBER, event.object.id,
-                      registry._p_oid)
+        run = event.object
+        troubles.note(error, FAILING_SUBSCRIBER, run.id, registry._p_oid,
+                      maskerOf(run))

@@ -238,14 +238,20 @@ def _drop_overdue(rows, now):
 def _trim(rows):
     """Drop rows down to `LIMIT`.
 
-    The oldest of the one kind of act of one person that has the most: so
-    nobody can drive out what others did, or another act of their own.
+    Of the person with the most rows it takes the oldest of the act that this
+    person did most often.  So a person can drive out rows of another only
+    while the other one has more, however many kinds of acts there are.
     """
-    groups = {}
+    people = {}   # {person: {verb: numbers of rows, oldest first}}
     for number, row in rows.items():
-        groups.setdefault((row[2], row[0]), deque()).append(number)
+        people.setdefault(row[2], {}).setdefault(
+            row[0], deque()).append(number)
+    sizes = {person: sum(map(len, acts.values()))
+             for person, acts in people.items()}
     for _ in range(len(rows) - LIMIT):
-        del rows[max(groups.values(), key=len).popleft()]
+        person = max(sizes, key=sizes.get)
+        sizes[person] -= 1
+        del rows[max(people[person].values(), key=len).popleft()]
 
 
 def _parse(before):

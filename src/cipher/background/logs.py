@@ -17,12 +17,14 @@ A record of ours with neither is logged as it is.  A formatter keeps texts of
 others from looking like records.
 """
 import logging
+from contextlib import contextmanager
 
 from cipher.background.text import CUT
 from cipher.background.text import SHOWS_ALL
 from cipher.background.text import clean
 from cipher.background.text import formatTraceback
 from cipher.background.text import indent
+from cipher.background.transient import isTransient
 
 
 #: Characters of one record of a run that has secrets.
@@ -64,19 +66,42 @@ def getLogger(name):
     return logger
 
 
-def logError(logger, error, masker, msg, *args):
+def logError(logger, error, masker, msg, *args, level=logging.ERROR):
     """Log *error* with its traceback, without what *masker* hides."""
     if masker.hides_all:
-        logger.error(msg + '\n%s', *args,
-                     formatTraceback(error, masker).rstrip('\n'))
+        logger.log(level, msg + '\n%s', *args,
+                   formatTraceback(error, masker).rstrip('\n'))
         return
     text = changed(logger.makeRecord(
-        logger.name, logging.ERROR, '', 0, msg, args,
+        logger.name, level, '', 0, msg, args,
         (type(error), error, error.__traceback__)), masker)
     if text is None:
-        logger.error(msg, *args, exc_info=error)
+        logger.log(level, msg, *args, exc_info=error)
     else:
-        logger.error('%s', text)
+        logger.log(level, '%s', text)
+
+
+class MaskedError(Exception):
+    """Stands for an error that shows secrets; has its masked traceback."""
+
+
+@contextmanager
+def errorsMasked(db, get_masker):
+    """Let the block raise no secret to a caller that logs its error.
+
+    *get_masker* is called for the masker after an error.  A transient error
+    of *db* is raised as it is: of such a one only the type is logged.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if isTransient(error, db):
+            raise
+        masker = get_masker()
+        shown = formatTraceback(error, masker)
+        if masker is SHOWS_ALL or shown == formatTraceback(error):
+            raise
+        raise MaskedError('\n' + shown) from None
 
 
 def changed(record, masker):

@@ -19,11 +19,14 @@ ours ends.
 """
 import base64
 import html
-import json
+import itertools
 import re
+import sys
 import unicodedata
-from urllib.parse import quote
-from urllib.parse import quote_plus
+from bisect import bisect_left
+from bisect import bisect_right
+from typing import Callable
+from typing import NamedTuple
 
 from zope.schema import getFieldsInOrder
 from zope.schema.interfaces import IObject
@@ -54,11 +57,6 @@ FORMS_LIMIT = 4000
 FORMS_SIZE = 1000000
 ODD_SIZE = 8000
 
-_QUOTES = '\'"'
-_HEX = re.compile('%[0-9A-F]{2}')
-_ENTITIES = {'&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&#34;',
-             "'": '&#39;'}
-
 
 class Masker(ShowsAll):
     """Hides *forms* of texts that the fields *names* of an input hold.
@@ -70,7 +68,8 @@ class Masker(ShowsAll):
         self.forms = forms   # None: too many, or not known
         self.names = names
         self.hides_all = forms is None
-        self._longest = max(map(len, forms or ()), default=0)
+        self._longest = _LONGEST_SIGN * max(
+            map(len, forms or ()), default=0)
 
     def text(self, text):
         """See `text.ShowsAll`."""
@@ -125,6 +124,17 @@ class Masker(ShowsAll):
 
     def _find(self, text):
         """Return [(begin, end)] of all that is to be hidden, sorted."""
+        spans = self._search(text)
+        for once, locate in _read(text):
+            found = self._search(once)
+            for twice, locate_once in _read(once):
+                found += itertools.starmap(locate_once, self._search(twice))
+            spans += itertools.starmap(locate, found)
+        spans.sort()
+        return spans
+
+    def _search(self, text):
+        """Return [(begin, end)] of all forms in *text*."""
         spans = []
         for form in self.forms:
             begin = text.find(form)
@@ -132,7 +142,6 @@ class Masker(ShowsAll):
                 end = begin + len(form)
                 spans.append((begin, end))
                 begin = text.find(form, end)
-        spans.sort()
         return spans
 
 
@@ -272,12 +281,15 @@ def _forms_of(texts):
 
 
 def _is_plain(text):
-    """Return whether nothing ever quotes or escapes *text*."""
+    """Return whether nothing quotes or escapes *text*."""
     return text.isascii() and text.isalnum()
 
 
 def _forms(text):
-    """Yield the forms in which *text* comes into other texts."""
+    """Yield the forms in which *text* comes into other texts.
+
+    But for those that a `_Code` reads.
+    """
     if len(text) < _SHORTEST:
         return
     variants = {text}
@@ -293,59 +305,16 @@ def _forms(text):
         yield from _encoded(variant)
         if _is_plain(variant):
             continue   # the same in all others
-        yield from _in_addresses(variant)
-        quoted = _quoted(variant)
-        yield from quoted
-        for once in quoted:
-            yield from _escape_quotes(once.replace('\\', '\\\\'))
-        for marked in _marked_up(variant):
-            yield marked
-            yield from _quoted(marked)
-
-
-def _quoted(text):
-    """Return *text* as it is when clean, and as Python and JSON quote it."""
-    quoted = {clean(text, len(text)), cleanLine(text, len(text)),
-              json.dumps(text)[1:-1],
-              json.dumps(text, ensure_ascii=False)[1:-1]}
-    for body in (repr(_QUOTES + text), ascii(_QUOTES + text),
-                 *(repr(_QUOTES.encode() + data)[1:]
-                   for data in _bytes(text))):
-        # Where there are quotes of both kinds, these are escaped.
-        quoted.update(_escape_quotes(body[4:-1].replace("\\'", "'")))
-    return quoted
-
-
-def _escape_quotes(text):
-    """Return *text* as it stands between quotes of one kind or the other."""
-    return text, text.replace("'", "\\'"), text.replace('"', '\\"')
-
-
-def _in_addresses(text):
-    """Yield *text* as it stands in addresses."""
-    for safe in '', '/', "!*'()", '/:@':
-        for make in quote, quote_plus:
-            quoted = make(text, safe=safe, errors='surrogatepass')
-            yield quoted
-            yield _lower_hex(quoted)
-
-
-def _lower_hex(quoted):
-    return _HEX.sub(lambda match: match[0].lower(), quoted)
-
-
-def _marked_up(text):
-    """Yield *text* as it stands in markup, and in quotes of SQL and CSV."""
-    for escaped in (html.escape(text), html.escape(text, quote=False),
-                    ''.join(_ENTITIES.get(sign, sign) for sign in text),
-                    html.escape(text).replace('&#x27;', '&apos;')):
-        yield escaped
-        yield escaped.encode('ascii', 'xmlcharrefreplace').decode('ascii')
-        yield ''.join(sign if sign.isascii() else '&#x%x;' % ord(sign)
-                      for sign in escaped)
-    yield text.replace("'", "''")
-    yield text.replace('"', '""')
-    yield text.replace("'", "'\"'\"'")   # of a shell
+        # Bytes in UTF-8 that were taken for Latin-1.
+        yield variant.encode('utf-8', 'surrogatepass').decode('latin-1')
+        yield clean(variant, len(variant))
+        yield cleanLine(variant, len(variant))
+        yield variant.replace("'", "''")   # of SQL
+        yield variant.replace('"', '""')   # of CSV
+        yield variant.replace("'", "'\"'\"'")   # of a shell
+        # Of what looks encoded, where only other signs of it are.
+        for decoded, _locate in _read(variant):
+            yield decoded
 
 
 def _encoded(text):
@@ -372,3 +341,137 @@ def _bytes(text):
             yield text.encode('latin-1')
         except UnicodeEncodeError:
             pass
+
+
+# Codes
+
+class _Code(NamedTuple):
+    """A way to write some signs of a text by others, as ``%20`` for a blank.
+
+    Which signs those are differs from one program to the next, so a text is
+    decoded to be searched.
+    """
+
+    mark: str   # without it there is nothing to decode
+    pattern: re.Pattern
+    decode: Callable
+
+    def read(self, text):
+        """Return (decoded text, function from a span in it to one in *text*).
+
+        The function is None where nothing was decoded.
+        """
+        if self.mark not in text:
+            return text, None
+        parts = []
+        at = size = 0
+        # Where what is taken as it is begins, and what is decoded, in turns.
+        decoded_at, text_at = [0], [0]
+        for match in self.pattern.finditer(text):
+            first, last = match.span()
+            decoded = self.decode(match[0])
+            size += first - at
+            decoded_at += size, size + len(decoded)
+            text_at += first, last
+            parts += text[at:first], decoded
+            size += len(decoded)
+            at = last
+        if not at:
+            return text, None
+        parts.append(text[at:])
+
+        def locate(begin, end):
+            index = bisect_right(decoded_at, begin) - 1
+            first = text_at[index]
+            if index % 2 == 0:
+                first += begin - decoded_at[index]
+            index = bisect_left(decoded_at, end) - 1
+            last = text_at[index + 1] if index % 2 else (
+                text_at[index] + end - decoded_at[index])
+            return first, last
+
+        return ''.join(parts), locate
+
+
+def _read(text):
+    """Yield what `_Code.read` gives of *text*, for each code that is in it.
+    """
+    for code in _CODES:
+        decoded, locate = code.read(text)
+        if locate is not None:
+            yield decoded, locate
+    if '+' in text:   # of a query
+        decoded, locate = _CODES[0].read(text.replace('+', ' '))
+        yield decoded, locate or (lambda begin, end: (begin, end))
+
+
+def _from_hex(digits):
+    """Return the text of bytes in UTF-8; what is none is taken for Latin-1."""
+    text = bytes.fromhex(digits).decode('utf-8', 'surrogateescape')
+    return _ESCAPED_BYTE.sub(lambda match: chr(ord(match[0]) - 0xdc00), text)
+
+
+def _decode_percent(run):
+    if run[1] == 'u':
+        return _from_units(run.replace('%u', ''))
+    return _from_hex(run.replace('%', ''))
+
+
+def _decode_entity(run):
+    if run[1] != '#':
+        return html.unescape(run)
+    # Not by the rules of HTML5, which drop control characters.
+    return chr(min(int(run[3:-1], 16) if run[2] in 'xX' else int(run[2:-1]),
+                   sys.maxunicode))
+
+
+def _decode_bytes(run):
+    return _from_hex(run.replace('\\x', ''))
+
+
+def _decode_escape(run):
+    """Return what *run* stands for in a text of Python, JSON or C."""
+    kind = run[1]
+    if kind == 'x' and len(run) > 2:
+        return chr(int(run[2:], 16))
+    if kind == 'u' and len(run) > 2:
+        return _from_units(run.replace('\\u', ''))
+    if kind == 'U' and len(run) > 2:
+        return chr(min(int(run[2:], 16), sys.maxunicode))
+    if kind == 'N' and len(run) > 2:
+        try:
+            return unicodedata.lookup(run[3:-1])
+        except KeyError:
+            return run
+    if kind in '01234567':
+        return chr(int(run[1:], 8))
+    return _ESCAPES.get(kind, kind)
+
+
+def _from_units(digits):
+    """Return the text of units of UTF-16."""
+    return bytes.fromhex(digits).decode('utf-16-be', 'surrogatepass')
+
+
+_ESCAPED_BYTE = re.compile('[\udc80-\udcff]')
+_ESCAPES = {'n': '\n', 't': '\t', 'r': '\r', 'f': '\f', 'v': '\v', 'b': '\b',
+            'a': '\a'}
+
+_CODES = (
+    _Code('%', re.compile('(?:%[0-9A-Fa-f]{2})+|(?:%u[0-9A-Fa-f]{4})+'),
+          _decode_percent),
+    _Code('&', re.compile('&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|'
+                          '[A-Za-z][A-Za-z0-9]{0,31});'), _decode_entity),
+    _Code('\\', re.compile(
+        r'\\x[0-9A-Fa-f]{2}|(?:\\u[0-9A-Fa-f]{4})+|\\U[0-9A-Fa-f]{8}|'
+        r'\\N\{[A-Za-z0-9 -]{1,100}\}|\\[0-7]{1,3}|\\.', re.DOTALL),
+        _decode_escape),
+    # The same of bytes.
+    _Code('\\x', re.compile(
+        r'(?:\\x[0-9A-Fa-f]{2})+|\\.', re.DOTALL),
+        lambda run: _decode_bytes(run) if len(run) > 2
+        else _decode_escape(run)),
+)
+
+#: A sign that is encoded, even twice, takes about so many others at most.
+_LONGEST_SIGN = 12

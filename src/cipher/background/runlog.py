@@ -131,6 +131,11 @@ class RunLogger(logging.LoggerAdapter):
             msg, args, kwargs['exc_info'] = '%s', (text,), None
             record.msg, record.args = text, ()
             record.exc_info = record.exc_text = None
+        elif args and masker is not SHOWS_ALL:
+            # A handler may show what the format leaves out.
+            msg, args = '%s', (record.getMessage(),)
+        if kwargs.get('extra'):
+            kwargs['extra'] = masker.data(kwargs['extra'])
         is_kept = level >= logging.INFO
         if is_kept:
             _router.keep(self._buffer, record)

@@ -28,6 +28,8 @@ from cipher.background import clock
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.lifecycle import backOff
 from cipher.background.logs import getLogger
+from cipher.background.logs import logError
+from cipher.background.text import SHOWS_ALL
 from cipher.background.transient import isClosed
 from cipher.background.transient import isTransient
 
@@ -132,8 +134,11 @@ class Troubles:
                 done.append(item)
         return done
 
-    def note(self, error, kind, subject, registry_oid=None):
-        """Note that *error* hit *subject*, and log it."""
+    def note(self, error, kind, subject, registry_oid=None, masker=SHOWS_ALL):
+        """Note that *error* hit *subject*, and log it.
+
+        *masker* hides the secrets of the run that it is about.
+        """
         is_transient = isTransient(error, self._db)
         now = time.monotonic()
         with self._lock:
@@ -148,7 +153,7 @@ class Troubles:
                 not is_transient or failures.number >= PERSISTENT)
             failures.is_shown |= is_news
             number = failures.number
-        _log(error, number, is_transient, kind, subject)
+        _log(error, number, is_transient, kind, subject, masker)
         if is_news:
             self._changed()
 
@@ -190,11 +195,12 @@ class Troubles:
         return tuple(sorted(found, key=lambda one: one.since)[:SHOWN])
 
 
-def _log(error, number, is_transient, kind, subject):
+def _log(error, number, is_transient, kind, subject, masker):
     if isinstance(error, ConflictError) and number < PERSISTENT:
         log.debug('%s %s: %s; again', kind, subject, type(error).__name__)
     elif number in (1, 10) or number % 100 == 0:
-        log.log(logging.INFO if is_transient and number < PERSISTENT
-                else logging.ERROR,
-                '%s %s: failed, %d times in a row; all else goes on', kind,
-                subject, number, exc_info=error)
+        logError(log, error, masker,
+                 '%s %s: failed, %d times in a row; all else goes on', kind,
+                 subject, number,
+                 level=(logging.INFO if is_transient and number < PERSISTENT
+                        else logging.ERROR))

@@ -110,6 +110,7 @@ class WorkState:
         if self.masker is not SHOWS_ALL:
             txn = transaction.get()
             txn.description = clean(txn.description, NOTES_LIMIT, self.masker)
+            txn.extension = self.masker.data(txn.extension)
 
     def commitAndGoOn(self):
         """Commit the transaction of the work, begin another like it.

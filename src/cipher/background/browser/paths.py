@@ -14,10 +14,11 @@
 """Paths of objects, as people give and get them: never an oid."""
 from unicodedata import normalize
 
-from zope.location.interfaces import LocationError
+from persistent.interfaces import IPersistent
 from zope.security.checker import ProxyFactory
 from zope.security.interfaces import Forbidden
 from zope.security.interfaces import Unauthorized
+from zope.security.proxy import removeSecurityProxy
 from zope.traversing.interfaces import ITraversable
 
 
@@ -29,13 +30,16 @@ def traversePath(site, path):
     """Return the object that *path* leads to from *site*, security proxied.
 
     Each step asks the permission of the principal.  Names only: no view, no
-    namespace, no way up.  Raise `NoSuchObject`, whatever is the matter.
+    namespace, no way up.  It leads to what is stored, not to a method or a
+    value.  Raise `NoSuchObject`, whatever is the matter.
     """
     ob = ProxyFactory(site)
     for name in path.strip('/').split('/'):
         ob = _step(ob, name)
         if ob is None:
             raise NoSuchObject(path)
+    if not IPersistent.providedBy(removeSecurityProxy(ob)):
+        raise NoSuchObject(path)
     return ob
 
 
@@ -48,7 +52,8 @@ def _step(ob, name):
             return None
         try:
             return ProxyFactory(ITraversable(ob).traverse(form, []))
-        except (LocationError, Unauthorized, Forbidden, TypeError):
+        except (LookupError, AttributeError, ValueError, Unauthorized,
+                Forbidden, TypeError):
             pass
     return None
 

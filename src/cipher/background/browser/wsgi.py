@@ -21,11 +21,15 @@ import logging
 import re
 from html import escape
 from io import BytesIO
+from ipaddress import IPv6Address
 from traceback import extract_tb
 
+from zope.component import queryUtility
 from zope.i18n.interfaces import IUserPreferredCharsets
 from zope.publisher.browser import BrowserRequest
+from zope.traversing.interfaces import IEtcNamespace
 
+from cipher.background.browser.errors import NotFoundPage
 from cipher.background.browser.formatting import SOURCE
 from cipher.background.browser.formatting import Formatter
 from cipher.background.browser.frame import POLICY
@@ -45,10 +49,11 @@ logger = logging.getLogger('cipher.background.web')
 FORM_LIMIT = 1024 * 1024
 
 _FORMS = ('application/x-www-form-urlencoded', 'multipart/')
-_HOST = re.compile(r"(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])"
+_HOST = re.compile(r"(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[(?P<ip>[^]]*)\])"
                    r'(?::[0-9]{0,5})?', re.ASCII)
 _LENGTH = re.compile('[0-9]{0,18}', re.ASCII)
-_REASONS = {400: 'Bad Request', 403: 'Forbidden', 405: 'Method Not Allowed',
+_REASONS = {400: 'Bad Request', 403: 'Forbidden', 404: 'Not Found',
+            405: 'Method Not Allowed',
             415: 'Unsupported Media Type', 500: 'Internal Server Error'}
 
 _PAGE = '''\
@@ -135,10 +140,13 @@ def _get_words(environ):
 def _refuse(environ, start_response, error):
     _log(logging.WARNING, environ, error)
     status = getattr(error, 'status', 400)
+    title, explanation = _('Bad request'), _(
+        'The server does not understand this request.  Nothing was changed.')
+    if status == 404:
+        title, explanation = NotFoundPage.title, NotFoundPage.explanation
     return makePage(
-        environ, start_response, status, _('Bad request'),
-        _('The server does not understand this request.  Nothing was '
-          'changed.'), [('Allow', ', '.join(FORM))] * (status == 405))
+        environ, start_response, status, title, explanation,
+        [('Allow', ', '.join(FORM))] * (status == 405))
 
 
 def _check_method(environ):
@@ -153,8 +161,11 @@ def _check_method(environ):
 
 def _check(environ):
     """Raise an error where the publisher would not survive the request."""
-    if not _HOST.fullmatch(environ.get('HTTP_HOST', '')):
+    host = _HOST.fullmatch(environ.get('HTTP_HOST', ''))
+    if host is None:
         raise BadRequest('expected the name of a host')
+    if host['ip'] is not None:
+        IPv6Address(host['ip'])
     for name in 'CONTENT_LENGTH', 'HTTP_CONTENT_LENGTH':
         if not _LENGTH.fullmatch(environ.get(name) or ''):
             raise BadRequest('expected a number of bytes')
@@ -172,7 +183,13 @@ def _check(environ):
     # What a field ":method" names is a step of the path.
     if any(not isinstance(step, str) for step in request._path_suffix or ()):
         raise BadRequest('expected a step of a path')
-    request._authUserPW()
+    for text in request._authUserPW() or ():
+        if isinstance(text, bytes):
+            text.decode('utf-8')
+    # Wherever this step stands, the publication looks for it first.
+    if ('++etc++process' in request.getTraversalStack()
+            and queryUtility(IEtcNamespace, 'process') is None):
+        raise BadRequest('expected a step of a path', 404)
 
 
 def _is_form(environ):

@@ -35,6 +35,7 @@ from cipher.background.interfaces import RunStartedEvent
 from cipher.background.job import makeWorker
 from cipher.background.lifecycle import backOff
 from cipher.background.live import LiveRun
+from cipher.background.logs import errorsMasked
 from cipher.background.logs import getLogger
 from cipher.background.logs import logError
 from cipher.background.masking import makeMasker
@@ -72,7 +73,8 @@ class Carrier:
             if not runtime.enter(live):
                 return runtime.refused(ticket)
             try:
-                begin = self._prepare(connection, live)
+                with errorsMasked(runtime.db, lambda: live.masker):
+                    begin = self._prepare(connection, live)
             except BaseException:
                 runtime.leave(live)
                 raise
@@ -150,7 +152,8 @@ class Carrier:
                                 connection),
                 self._runtime.db, site._p_oid, site.__name__,
                 run.starter or '')
-            worker.name = '%s, run %s' % (worker.name, live.run_id)
+            worker.name = '%s, run %s' % (
+                live.masker.text(worker.name), live.run_id)
         except BaseException as error:
             # An exit as well: this thread is needed for other runs.
             logError(log, error, live.masker,

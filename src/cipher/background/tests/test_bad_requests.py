@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """Requests that no browser sends: a page of ours, and one line of the log."""
+import base64
 import contextlib
 import logging
 import re
@@ -53,6 +54,18 @@ PREFIXES = {
                      'application/json; charset=', 'text/xml; ',
                      'multipart/mixed; x='),
 }
+#: Right and wrong addresses, and credentials that are no text.
+WHOLE = {
+    'HTTP_HOST': ('[127.0.0.1]', '[127.0.0.1]:80', '[:]', '[::::]', '[1::2::]',
+                  '[::1.2.3]', '[12345::]', '[]', '[]:80', '[::1%25eth0]',
+                  '[fe80::1%eth0]', '[v1.x]', '[::1].x', '[::1]:x', '[::1]',
+                  '127.0.0.1:', 'localhost.:80', 'LOCALHOST', '..', '%zz',
+                  '-', 'a@b', 'a,b', 'a:b:c'),
+    'HTTP_AUTHORIZATION': tuple(
+        'Basic ' + base64.b64encode(text).decode() for text in (
+            b'\xff:x', b'x:\xff', b'\xff', b':', b'', b'admin', b'a\0:b',
+            b'\xed\xa0\x80:x', 'z\xfcrich:z\xfcrich'.encode('latin-1'))),
+}
 #: As a query, and as the body of a form.
 FORMS = (
     '%FF=%FF', 'a=%FF', '%00', '&' * 5000, '=', 'a=%E2%82', '%ED%A0%80=1',
@@ -87,6 +100,9 @@ def requests():
                 for text in TEXTS:
                     yield {'method': method, 'path': path,
                            name: prefix + text}
+        for name, texts in WHOLE.items():
+            for text in texts:
+                yield {'method': method, 'path': path, name: text}
     for form in FORMS:
         for path in OVERVIEW, '/++background++/runs.html':
             yield {'method': 'GET', 'path': path, 'query': form}
@@ -99,6 +115,7 @@ def requests():
                        'body': body}
     for path in PATHS:
         for text in (*TEXTS, 'a/' * 3000, '..', '@@', '++', '\xed\xa0\x80',
+                     '++etc++process', '++etc++process/x', 'etc++site',
                      '++resource++cipher-background.js'):
             yield {'method': 'GET', 'path': '/', 'PATH_INFO': path % text}
     for method in METHODS:

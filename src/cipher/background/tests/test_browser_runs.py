@@ -112,7 +112,10 @@ class TestSearch(ListTests):
                 ('since=yesterday', 'is no date'),
                 ('order=random', 'cannot be sorted'),
                 ('context=nowhere', 'leads to no object'),
-                ('context=report/@@index.html', 'leads to no object')):
+                ('context=report/@@index.html', 'leads to no object'),
+                ('context=report/title', 'leads to no object'),
+                ('context=getSiteManager', 'leads to no object'),
+                ('context=items', 'leads to no object')):
             for page in ('runs.html', 'runs.csv', 'runs.json'):
                 with self.subTest(query, page=page):
                     answer = self.get('%s?%s' % (page, query))

@@ -197,6 +197,21 @@ class JournalTests(AdministrationTests):
         self.assertIn(('resume type', 'work'), kept)
         self.assertLessEqual(len(kept), journal.LIMIT + journal.SURPLUS)
 
+    def test_line_53_nobody_drives_out_others_by_many_kinds_of_acts(self):
+        for index in range(400):
+            self.act('stop', 'mine-%d' % index)
+        login('eve')
+        for index in range(300):
+            for verb in (verb for verb in ACTIONS
+                         if verb not in journal.LASTING):
+                self.act(verb, 'run-%d' % index)
+        kept = list(self.registry.journal.recent.values())
+        self.assertLessEqual(len(kept), journal.LIMIT + journal.SURPLUS)
+        self.assertEqual(sum(row[2] == 'admin' for row in kept), 400)
+
+    def act(self, verb, subject):
+        journal.record(self.registry, verb, subject, journal.askedNow(None))
+
     def test_line_53_act_on_many_is_one_row(self):
         ids = [self.registry.start('work').id for _ in range(661)]
         transaction.commit()

@@ -12,10 +12,15 @@
 #
 ##############################################################################
 """Passwords of an input do not come to light."""
+import html
 import unittest
+from random import Random
 from unittest import mock
+from urllib.parse import quote
+from urllib.parse import quote_plus
 
 import transaction
+from zope.component import provideHandler
 from zope.interface import Interface
 from zope.interface import implementer
 from zope.interface import invariant
@@ -27,11 +32,14 @@ from zope.schema import TextLine
 from zope.security.proxy import ProxyFactory
 
 from cipher.background import testing
+from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import InvalidInput
+from cipher.background.interfaces import IRunStartedEvent
 from cipher.background.masking import FORMS_LIMIT
 from cipher.background.masking import MASK
 from cipher.background.masking import Masker
+from cipher.background.masking import _read
 from cipher.background.masking import makeMasker
 from cipher.background.masking import maskInput
 from cipher.background.process import getDirectory
@@ -267,6 +275,50 @@ class LiveSecretTests(LiveTests):
         self.assertEqual(text.count('Exception in '), 4)
         self.assertIn(MASK, self.logged.getvalue())
 
+    def test_line_49_error_of_a_claim_shows_no_secret(self):
+        # A subscriber fails as the run is claimed, before its work begins.
+        def fail(event):
+            if failed:
+                return
+            failed.append(1)
+            try:
+                raise KeyError(event.object.input['password'])
+            except KeyError:
+                raise ValueError('no', SECRET.encode())
+
+        failed = []
+        provideHandler(fail, [IRunStartedEvent])
+        declareWorker('log-in', lambda worker, host, password: None,
+                      schema=ILogin, on_interrupt=FAIL)
+        with mock.patch('cipher.background.executors.threads.RETRY_DELAY',
+                        0.01):
+            run = self.registry.start('log-in', password=SECRET)
+            transaction.commit()
+            self.assertEqual(waitForRun(run, LIMIT), 'succeeded')
+        logged = self.logged.getvalue()
+        self.assertIn('could not be begun', logged)
+        self.assertIn('in fail', logged)
+        self.assertIn("ValueError: ('no', b'%s')" % MASK, logged)
+        self.assertNotIn(SECRET, logged)
+
+    def test_line_49_name_of_a_thread_shows_no_secret(self):
+        class Named(BackgroundWorkerThread):
+
+            def __init__(self, *args, host, password):
+                super().__init__(*args)
+                self.name = password
+
+            def scheduleNextWork(self):
+                seen.append(self.name)
+                return False
+
+        seen = []
+        declareWorker('loop', factory=Named, is_loop=True, schema=ILogin)
+        run = self.registry.start('loop', password=SECRET)
+        transaction.commit()
+        waitForRun(run, LIMIT)
+        self.assertEqual(seen, ['%s, run %s' % (MASK, run.id)])
+
     def test_line_48_heartbeat_masks_nothing(self):
         def work(worker, host, password):
             worker.setProgress(1, 2, password + CUT * 1000)
@@ -373,7 +425,8 @@ class BoundTests(unittest.TestCase):
 
     def test_line_48_no_more_is_searched_than_is_shown(self):
         masker = makeMasker(IMany, {'passwords': ['sesame-open']})
-        longest = max(map(len, masker.forms))
+        # What is encoded is longer.
+        longest = 12 * max(map(len, masker.forms))
         searched = []
         find = masker._find
         masker._find = lambda text: searched.append(text) or find(text)
@@ -396,6 +449,50 @@ class BoundTests(unittest.TestCase):
             masker = makeMasker(IMany, {'passwords': self.ADVERSARIES[name]})
             self.assertFalse(masker.hides_all)
             self.assertEqual(masker.text('anything'), 'anything')
+
+
+class CodeTests(unittest.TestCase):
+    """What is encoded is decoded to be searched."""
+
+    SIGNS = 'a%+&\\xu0;#39Nn{}4c\xe9\u20ac\U0001f600\ud800\n"\'<'
+
+    def test_line_49_place_of_what_was_decoded_is_known(self):
+        random = Random(9)
+        for _ in range(5000):
+            text = ''.join(random.choices(self.SIGNS, k=random.randrange(14)))
+            for decoded, locate in _read(text):
+                self.assertEqual(locate(0, len(decoded)), (0, len(text)))
+                spans = [locate(n, n + 1) for n in range(len(decoded))]
+                self.assertEqual(spans, sorted(spans), text)
+                for begin, end in spans:
+                    self.assertLess(begin, end, text)
+
+    def test_line_49_all_of_what_is_encoded_is_masked_and_no_more(self):
+        masker = makeMasker(IMany, {'passwords': ['p@ss w/rd \xe4']})
+        for encoded in ('p%40ss w%2frd %c3%a4', 'p@ss+w/rd+%E4',
+                        'p&#64;ss w/rd &auml;', r'p\x40ss w\/rd \u00e4',
+                        r'p@ss w/rd \xc3\xa4', 'p%2540ss+w%252Frd+%25C3%25A4'):
+            self.assertEqual(masker.text('is=%s, & 5%% x' % encoded),
+                             'is=%s, & 5%% x' % MASK)
+            for size in range(1, len(encoded)):
+                self.assertEqual(masker.head(encoded, size), MASK[:size])
+                self.assertEqual(masker.tail(encoded, size), MASK[-size:])
+
+    def test_line_49_secret_that_looks_encoded(self):
+        for secret in ('50%41 off', 'a&lt;b&#64;c', r'c:\new\x41', 'a+b%2bc'):
+            masker = makeMasker(IMany, {'passwords': [secret]})
+            for make in str, quote, repr, html.escape, quote_plus:
+                self.assertEqual(
+                    masker.text(make(secret)).strip('\'"'), MASK)
+
+    def test_line_48_texts_are_decoded_so_often_at_most(self):
+        masker = makeMasker(IMany, {'passwords': ['sesame-open']})
+        search = masker._search
+        searched = []
+        masker._search = lambda text: searched.append(text) or search(text)
+        masker.text('%25+&amp;\\\\xe4' * 1000)
+        self.assertLessEqual(len(searched), 31)
+        self.assertLessEqual(max(map(len, searched)), len(searched[0]))
 
 
 class MaskerTests(unittest.TestCase):

@@ -12,13 +12,19 @@
 #
 ##############################################################################
 """What became of a lost run before its rescue begins is looked at again."""
+import io
+import logging
 import time
 
 import transaction
 from ZODB.POSException import ConflictError
+from zope.component import provideHandler
+from zope.interface import Interface
+from zope.schema import Password
 
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import IRunRequeuedEvent
 from cipher.background.interfaces import RunFailedEvent
 from cipher.background.live import Ticket
 from cipher.background.process import ProcessRecord
@@ -39,10 +45,10 @@ class RescueTests(SiteTests):
         self.runtime._keeper.turn(True)
         self.rescuer = self.runtime._keeper._rescuer
 
-    def makeRunning(self, owner):
+    def makeRunning(self, owner, **input):
         """Return a committed run that *owner* runs."""
         transaction.begin()
-        run = self.registry.start('work')
+        run = self.registry.start('work', **input)
         run.change(RUNNING, owner=owner, started_at=time.time())
         transaction.commit()
         return run
@@ -114,6 +120,26 @@ class RescueTests(SiteTests):
         transaction.begin()
         self.assertEqual((run.state, run.owner), ('pending', None))
         self.assertFalse(self.runtime.unrecorded)
+
+    def test_line_49_error_of_a_subscriber_shows_no_secret(self):
+        class ILogin(Interface):
+            password = Password(title='Password')
+
+        def fail(event):
+            raise ValueError(event.object.input['password'])
+
+        provideHandler(fail, [IRunRequeuedEvent])
+        declareWorker('work', lambda worker, password: None, schema=ILogin)
+        run = self.makeRunning('host:1:dead', password='sesame-open')
+        logged = io.StringIO()
+        handler = logging.StreamHandler(logged)
+        logger = logging.getLogger('cipher.background.troubles')
+        logger.addHandler(handler)
+        self.addCleanup(logger.removeHandler, handler)
+        self.rescue(run)
+        self.assertEqual(run.state, 'pending')
+        self.assertIn('ValueError: \u2022\u2022\u2022', logged.getvalue())
+        self.assertNotIn('sesame-open', logged.getvalue())
 
     def test_registry_that_is_gone(self):
         lost = self.makeRunning('host:1:dead')

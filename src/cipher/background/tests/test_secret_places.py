@@ -24,10 +24,12 @@ import re
 import traceback
 import unicodedata
 import unittest
+from html.entities import codepoint2name
 from io import StringIO
 from unittest import mock
 from urllib.parse import quote
 from urllib.parse import quote_plus
+from urllib.parse import unquote
 from urllib.parse import urlencode
 
 import transaction
@@ -130,10 +132,47 @@ for _user in '', 'm', 'me', 'you':
     FORMS['base64, %r' % _user] = basic(_user)
     FORMS['base64 of URLs, %r' % _user] = basic(
         _user, base64.urlsafe_b64encode)
+# Which signs are encoded differs: these are those of some programs and of all
+# that could be.
+for _name, _safe in {
+        'a DSN of SQLAlchemy': ' +', 'requests': "!#$%&'()*+,/:;=?@[]~",
+        'a browser': "!$%&()*+,-./:;=?@[]^_`{|}~\\", 'RFC 3986':
+        "!$&'()*+,;=:@"}.items():
+    FORMS['quoted by ' + _name] = functools.partial(quote, safe=_safe)
+FORMS.update({
+    'quoted by Java': lambda text: quote_plus(
+        text, safe='*').replace('~', '%7E'),
+    'quoted in Latin-1': lambda text: quote(
+        text, encoding='latin-1', errors='ignore') if all(
+            ord(sign) < 256 for sign in text) else '',
+    'all percents': lambda text: ''.join(
+        '%%%02x' % byte for byte in text.encode()),
+    'quoted twice': lambda text: quote(quote(text)),
+    'json quoted': lambda text: quote(json.dumps([text])),
+    'json for HTML': lambda text: re.sub(
+        '[<>&\'/]', lambda match: '\\/' if match[0] == '/' else
+        '\\u%04X' % ord(match[0]), json.dumps(text)),
+    'html of old': lambda text: html.escape(text).replace('&#x27;', '&#039;'),
+    'html by names': lambda text: ''.join(
+        '&%s;' % codepoint2name[ord(sign)] if ord(sign) in codepoint2name
+        else sign for sign in text),
+    'html, all by numbers': lambda text: ''.join(
+        '&#X%X;' % ord(sign) for sign in text),
+    'html of a repr': lambda text: html.escape(repr([text])),
+    'repr of html': lambda text: repr(html.escape(text)),
+    'names of signs': lambda text: text.encode(
+        'ascii', 'namereplace').decode(),
+    'each sign escaped': re.escape,
+    'octal': lambda text: ''.join('\\%03o' % ord(sign) if ord(sign) < 256
+                                  and not sign.isalnum() else sign
+                                  for sign in text),
+    'wrong charset': lambda text: text.encode().decode('latin-1'),
+})
 
 
 #: Those that are quoted twice: some places would quote them a third time.
-TWICE = {'repr of a repr', 'json in json'}
+TWICE = {'repr of a repr', 'json in json', 'html of a repr', 'repr of html',
+         'json quoted', 'quoted twice'}
 
 
 @functools.lru_cache(maxsize=None)
@@ -146,7 +185,8 @@ def pieces(secret):
 
 def decoded(shown):
     """Yield *shown*, and whatever can be read out of it."""
-    yield unicodedata.normalize('NFKD', shown)
+    for text in shown, unquote(shown), html.unescape(shown):
+        yield unicodedata.normalize('NFKD', text)
     for token in re.findall('[A-Za-z0-9+/_=-]{6,}', shown):
         for skip in range(4):
             data = token[skip:].rstrip('=')
@@ -203,9 +243,15 @@ class Places:
         self.stream = StringIO()
         handler = logging.StreamHandler(self.stream)
         handler.setFormatter(RecordFormatter())
+        # What a handler that is no text gets: all of a record.
+        self.records = []
+        whole = logging.Handler()
+        whole.emit = lambda record: self.records.append(
+            {name: repr(value) for name, value in vars(record).items()})
         root = logging.getLogger()
-        root.addHandler(handler)
-        self.addCleanup(root.removeHandler, handler)
+        for each in handler, whole:
+            root.addHandler(each)
+            self.addCleanup(root.removeHandler, each)
         self.addCleanup(root.setLevel, root.level)
         root.setLevel(logging.INFO)
         self.live = []
@@ -232,11 +278,15 @@ class Places:
             def __init__(self, *args, password):
                 raise RuntimeError(make(password))
 
+        def note(text):
+            transaction.get().note('noted ' + text)
+            transaction.get().setExtendedInfo('login', [text])
+
         def succeed(worker, password):
             test.say(worker, make(password))
-            transaction.get().note('noted ' + make(password))
+            note(make(password))
             worker.checkpoint()
-            transaction.get().note('noted ' + make(password))
+            note(make(password))
             return {'n': 1, make(password): [(make(password),)],
                     'bytes': make(password).encode()}
 
@@ -248,7 +298,7 @@ class Places:
             try:
                 raise KeyError(make(password))
             except KeyError:
-                raise type(make(password)[:90].replace('\0', ''),
+                raise type(make(password)[:900].replace('\0', ''),
                            (ValueError,), {})(make(password))
 
         class IOne(Interface):
@@ -275,6 +325,8 @@ class Places:
         worker.log.info('I say %s', text)
         worker.log.info(text)
         worker.log.error('With a traceback', exc_info=ValueError(text))
+        worker.log.info('%(shown)s', {'shown': 'this', 'left out': text})
+        worker.log.info('more', extra={'login': {'password': [text]}})
         logging.getLogger('elsewhere').info('In thoughts of %s', 'nothing')
         worker.setProgress(1, 2, text)
         live = stateOf(worker).observer.live
@@ -342,7 +394,9 @@ class PlaceTests(Places, SiteTests):
         yield 'stops', str(list(self.registry.stops.values()))
         for record in self.db.storage.iterator(self.since):
             yield 'note', record.description.decode('utf-8')
+            yield 'extended note', repr(record.extension)
         yield 'server log', self.stream.getvalue()
+        yield 'records of the server log', str(self.records)
         for text in self.live:
             yield 'live', text
 
@@ -378,7 +432,8 @@ class PlaceTests(Places, SiteTests):
                    if secret in text}
         self.assertEqual(open_in, {
             'stored run', 'stored details', 'status', 'details', 'traceback',
-            'log', 'list', 'journal', 'stored journal', 'note', 'server log',
+            'log', 'list', 'journal', 'stored journal', 'note',
+            'extended note', 'server log', 'records of the server log',
             'live'})
 
 

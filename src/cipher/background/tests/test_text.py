@@ -12,8 +12,10 @@
 #
 ##############################################################################
 """Texts made fit: what is hostile, broken or huge."""
+import unicodedata
 import unittest
 
+from cipher.background.browser.text import cleanText
 from cipher.background.text import CUT
 from cipher.background.text import MESSAGE_LIMIT
 from cipher.background.text import TRACEBACK_LIMIT
@@ -25,10 +27,12 @@ from cipher.background.text import safeRepr
 from cipher.background.text import safeStr
 
 
-UNFIT = (
-    '\x00', '\x07', '\x08', '\x0b', '\x0c', '\r', '\x1b', '\x1f', '\x7f',
-    '\x85', '\x9b', '\ud800', '\udfff', '\u202a',
-    '\u202e', '\u2066', '\u2069')
+BIDIRECTIONAL = ('LRE', 'RLE', 'LRO', 'RLO', 'PDF', 'LRI', 'RLI', 'FSI', 'PDI')
+#: By what Unicode says of them; the last ones only bear on what is beside.
+UNFIT = [sign for sign in map(chr, range(0x10000)) if sign not in '\t\n' and (
+    unicodedata.category(sign) in ('Cc', 'Cs')
+    or unicodedata.bidirectional(sign) in BIDIRECTIONAL
+    or sign in '\u061c\ufffe\uffff')]
 MEGABYTE = 1024 * 1024
 
 
@@ -92,6 +96,14 @@ class CleanTests(unittest.TestCase):
         for character in UNFIT:
             with self.subTest(character=ascii(character)):
                 self.assertEqual(clean('a%sb' % character, 10), 'a\ufffdb')
+
+    def test_line_21_stored_and_shown_texts_lack_the_same(self):
+        for replace in lambda text: clean(text, 10), cleanText:
+            self.assertEqual(
+                [sign for sign in map(chr, range(0x10000))
+                 if '\ufffd' in replace(sign)],
+                [sign for sign in sorted({*UNFIT, '\ufffd'})
+                 if replace is not cleanText or sign not in '\r\x85'])
 
     def test_row_48_what_is_clean_can_be_stored(self):
         text = clean(''.join(map(chr, range(0x3000))) + '\ud800', MEGABYTE)
