@@ -28,6 +28,7 @@ from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.journal import askedNow
 from cipher.background.process import getDirectory
+from cipher.background.text import safeRepr
 from cipher.background.wakeup import wakeAfterCommit
 from cipher.background.watch import Watch
 from cipher.background.workertype import queryWorkerType
@@ -136,8 +137,8 @@ class Administration:
             queryWorkerType(name) is not None or name in self.getCounts())
         if not is_known or not sight.maySee(self, name):
             raise UnknownWorkerType(
-                'worker %r: expected a worker type that is declared or has '
-                'runs, got neither; look at listTypes()' % (name,))
+                'worker %s: expected a worker type that is declared or has '
+                'runs, got neither; look at listTypes()' % safeRepr(name, 100))
         if bool(is_paused) == was_paused:
             return
         asked = askedNow(reason)
@@ -181,8 +182,8 @@ class Administration:
         if not (directory and isinstance(process_id, str)
                 and process_id in directory.processes):
             raise ProcessNotFound(
-                'process %.100r: expected the id of a process of this '
-                'database; it may have ended' % (process_id,))
+                'process %s: expected the id of a process of this '
+                'database; it may have ended' % safeRepr(process_id, 100))
         return directory
 
     # Schedules

@@ -14,6 +14,7 @@
 """Starts that nobody watches: by triggers, schedules, for services."""
 import threading
 
+from cipher.background.calling import callHook
 from cipher.background.current import deeper
 from cipher.background.current import depthOfNext
 from cipher.background.interfaces import FAILED
@@ -41,10 +42,11 @@ _UNKNOWN = object()
 
 
 def startAutomatically(registry, source, worker, context, make_input,
-                       *arguments, **options):
+                       *arguments, make_context=None, **options):
     """Start *worker* in *registry*; return the run, or None.
 
     *make_input* is called with *arguments* for the input, unless it is None;
+    *make_context* without, for the context, unless it is None;
     *options* are those of `IWorkerRegistry.submit`.  What fails is logged and
     kept as a failed run, for it must not fail the transaction of a user who
     knows nothing of it.  Transient errors are raised: the transaction has to
@@ -57,7 +59,10 @@ def startAutomatically(registry, source, worker, context, make_input,
         return None
     input = _UNKNOWN
     try:
-        input = make_input(*arguments) if make_input is not None else None
+        input = None if make_input is None else callHook(
+            '%s: its input' % source, make_input, *arguments)
+        if make_context is not None:
+            context = callHook('%s: its context' % source, make_context)
         return registry.submit(worker, context, input, **options)
     except Exception as error:
         if isTransient(error, registry._p_jar and registry._p_jar.db()):

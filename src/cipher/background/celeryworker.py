@@ -143,7 +143,7 @@ class Receiver:
 
     def _start(self):
         db = self._open_database()
-        runtime = switchboard.getRuntime(db)
+        runtime = switchboard.queryRuntime(db)
         if runtime is None:
             given = queryUtility(IRuntimeSettings, default=RuntimeSettings())
             values = {name: getattr(given, name) for name in IRuntimeSettings}

@@ -201,13 +201,13 @@ def _runtime_of(db):
     A run that is recorded as running needs a process that beats.  Raise
     `RuntimeRefused` when there is none to be had.
     """
-    runtime = switchboard.getRuntime(db)
+    runtime = switchboard.queryRuntime(db)
     if runtime is None:
         try:
             runtime = startRuntime(
                 db, RuntimeSettings(threads=0), is_implicit=True)
         except RuntimeRefused:
-            runtime = switchboard.getRuntime(db)
+            runtime = switchboard.queryRuntime(db)
             if runtime is None:
                 raise
     return runtime

@@ -152,6 +152,10 @@ class BackgroundError(Exception):
     """Base of the errors of this package that a caller may want to catch."""
 
 
+class InvalidDeclaration(BackgroundError, ValueError):
+    """What is declared cannot work."""
+
+
 class UnknownWorkerType(BackgroundError, LookupError):
     """No ZCML declares a worker type of that name."""
 
@@ -161,12 +165,21 @@ class InvalidInput(BackgroundError, ValueError):
 
     The text is for the one who gave the input: it names unknown fields and
     repeats what an invariant or a constraint of the schema says, without
-    passwords.  `public` is for everybody else and quotes nothing of the input.
+    passwords.  `public` is for everybody else and quotes nothing of the
+    input.  *errors* is {name of a field: text}, with None as the name for
+    what belongs to no one field; *causes* likewise has the exceptions of
+    zope.schema, whose messages can be translated.
     """
+
+    errors = causes = {}
 
     def __init__(self, text, public=None):
         super().__init__(text)
         self.public = text if public is None else public
+
+
+class InputOutdated(InvalidInput):
+    """What a run was started with does not fit its type any more."""
 
 
 class InvalidContext(BackgroundError, ValueError):
@@ -230,6 +243,10 @@ class RuntimeRefused(BackgroundError, RuntimeError):
     After a fork or a shutdown, beside another runtime, with a database that
     is read-only, or with an application of Celery that takes more than JSON.
     """
+
+
+class RuntimeNotFound(BackgroundError, LookupError):
+    """No runtime of this process serves the database."""
 
 
 class ContextGone(BackgroundError, LookupError):
@@ -407,7 +424,7 @@ class IBackgroundWorkerThread(IWorker):
 class IWorkObserver(Interface):
     """Is told what a worker does; every method is called in its thread.
 
-    A worker without an observer of its own asks for an adapter to this.
+    A worker that no registry started asks for an adapter to this.
     """
 
     def started(worker):
@@ -534,6 +551,11 @@ class IWorkerType(Interface):
         title="Keep for", required=False, readonly=True,
         description="Days that a finished run is kept; None: as the registry "
                     "says")
+    current = TextLine(
+        title="Current name", required=False, readonly=True,
+        description="None; where the name is a former one, that of today: "
+                    "what is started under the former name is started under "
+                    "this one.")
     keep = Int(
         title="Keep at the most", required=False, readonly=True,
         description="Finished runs that are kept; None: as the registry says")
@@ -542,12 +564,22 @@ class IWorkerType(Interface):
         description="True for a class that is a `BackgroundWorkerThread` "
                     "but no `BackgroundJob`: it has a thread of its own.")
 
-    def cleanInput(input):
+    def cleanInput(input, site=None):
         """Return *input* (a dict) as a plain deep copy that fits the schema.
 
-        Missing fields get the field's default.  Security proxies are taken
-        off, at any depth.  Raise `InvalidInput`, naming the type and the
-        field, for what is unknown, missing, of a wrong type or too big.
+        Missing fields get the field's default.  Vocabularies are those of
+        *site*.  Security proxies are taken off, at any depth, and what JSON
+        cannot say is converted; see `fitting.fit`.  Raise `InvalidInput`,
+        naming the type and each field, for what is unknown, missing, of a
+        wrong type or too big, and for numbers that are not finite.
+        """
+
+    def fitInput(input, site=None):
+        """Return (input, names left out) for a run that begins.
+
+        *input* is what the run was started with, perhaps under an older
+        schema: new fields get their default, those that are gone are left
+        out.  Raise `InputOutdated`, which quotes nothing of the input.
         """
 
     def hide(text, input):
@@ -833,7 +865,22 @@ class ISchedule(Interface):
                         readonly=True)
     input = Attribute("A callable without arguments that gives the input, or "
                       "None")
+    context = Attribute("A callable without arguments that gives the object "
+                        "that the run is about, or None")
+    unique = Choice(title="Unique", values=UNIQUE, required=False,
+                    readonly=True, description="None: as the type says")
+    priority = Int(title="Priority", required=False, readonly=True,
+                   description="None: as the type says")
+    description = TextLine(title="Description", readonly=True)
+    misfire = Float(
+        title="Misfire", required=False, readonly=True,
+        description="Seconds that a tick may be late and still start a run; "
+                    "None: however late, once")
     expression = TextLine(title="When, for people", readonly=True)
+
+    def isMissed(due_at, now):
+        """Return whether the ticks from *due_at* to *now* are all too late.
+        """
 
     def nextTick(after):
         """Return the first tick after the time *after* (both as times)."""
@@ -845,6 +892,7 @@ class IScheduleStatus(Interface):
     name = TextLine(title=_("Schedule"))
     worker = TextLine(title=_("Worker type"))
     expression = TextLine(title=_("When"))
+    description = TextLine(title=_("Description"))
     next_at = Float(title=_("Next"), required=False,
                     description="None before a runtime has seen it")
     last_at = Float(title=_("Last"), required=False)
@@ -888,10 +936,11 @@ class IWorkerRegistry(Interface):
                priority=None):
         """`start` with options; *input* is a dict or None.
 
-        *delay*: seconds that the run waits at least, up to ten years; raise
-        ``ValueError`` for more.  *unique* and *priority* take the place of
-        what the type says.  Where it is unique and such a run is pending,
-        return that one.
+        *delay*: seconds that the run waits at least, up to ten years.
+        *unique* (one of `UNIQUE`) and *priority* (an int from -1000 to 1000)
+        take the place of what the type says.  Raise ``ValueError`` for
+        anything else, with nothing stored.  Where it is unique and such a run
+        is pending, return that one.
         """
 
     def startByPrincipal(name, context=None, **input):

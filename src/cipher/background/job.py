@@ -14,9 +14,18 @@
 """Jobs that the framework makes something of: functions, many items."""
 import copy
 import time
+import types
 
+from cipher.background.calling import callHook
+from cipher.background.calling import callWork
+from cipher.background.calling import checkValue
+from cipher.background.text import cleanLine
+from cipher.background.text import safeRepr
 from cipher.background.thread import BackgroundJob
+from cipher.background.worker import hookOf
+from cipher.background.worker import stateOf
 from cipher.background.workloop import OnePiece
+from cipher.background.workloop import setUp
 
 
 class HandlerJob(OnePiece):
@@ -27,17 +36,17 @@ class HandlerJob(OnePiece):
 
     def __init__(self, name, handler, site_db, site_oid, site_name, user_name,
                  input):
-        self.setUpLoop(site_db, site_oid, site_name, user_name)
+        setUp(self, site_db, site_oid, site_name, user_name)
         self.name = name
         self._handler = handler
-        self.input = input
+        self._who = 'worker %r: its handler' % name
+        stateOf(self).input = input
 
     def doWork(self):
         """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
-        if not self.input:
-            return self._handler(self)
-        # A copy: there may be another try.
-        return self._handler(self, **copy.deepcopy(self.input))
+        # A copy: the worker's own is as it was given.
+        return callWork(self._who, self._handler, self,
+                        **copy.deepcopy(stateOf(self).input))
 
 
 class ItemsJob(BackgroundJob):
@@ -48,7 +57,8 @@ class ItemsJob(BackgroundJob):
     goes on behind the last batch that was committed.
     """
 
-    #: A batch is committed after so many items, or so many seconds.
+    #: A batch is committed after so many items, or so many seconds.  As all
+    #: hooks, these are looked up on the class (a property will do, too).
     batch_size = 100
     batch_seconds = 5.0
 
@@ -77,27 +87,71 @@ class ItemsJob(BackgroundJob):
 
     def doWork(self):
         """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
-        done = int(self.progress[0]) if self.cursor is not None else 0
-        self.setProgress(done, self.countItems())
+        state = stateOf(self)
+        done = 0
+        if state.cursor is not None and state.progress is not None:
+            done = int(state.progress[0] or 0)
+        state.setProgress(done, _call(self, 'countItems'))
         while True:
-            cursor, count = self._batch()
+            cursor, count = _batch(self, state)
             done += count
-            self.setProgress(done)
+            state.setProgress(done)
             if cursor is None:
-                return self.getResult(done)
-            self.checkpoint(cursor)
+                return _call(self, 'getResult', done)
+            state.checkpoint(cursor)
 
-    def _batch(self):
-        """Return (cursor to go on behind, None at the end; items done)."""
-        deadline = time.monotonic() + self.batch_seconds
-        count = 0
-        for cursor, item in self.items(self.cursor):
-            self.checkStop()
-            self.processItem(item)
-            count += 1
-            if count >= self.batch_size or time.monotonic() >= deadline:
-                return cursor, count
-        return None, count
+
+def _batch(job, state):
+    """Return (cursor to go on behind, None at the end; items done)."""
+    size = _number(job, 'batch_size')
+    deadline = time.monotonic() + _number(job, 'batch_seconds')
+    count = 0
+    for cursor, item in _items(job, state.cursor):
+        state.checkStop()
+        _call(job, 'processItem', item)
+        count += 1
+        if count >= size or time.monotonic() >= deadline:
+            return cursor, count
+    return None, count
+
+
+def _items(job, cursor):
+    """Yield what `ItemsJob.items` of *job* gives: pairs."""
+    who = _name(job, 'items')
+    items = hookOf(job, 'items')(cursor)
+    if not isinstance(items, types.GeneratorType):
+        checkValue(who, items)
+    try:
+        items = iter(items)
+    except TypeError:
+        raise _unfit(who, 'an iterable of (cursor, item)', items) from None
+    for pair in items:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise _unfit(who, 'pairs (cursor, item)', pair)
+        if pair[0] is None:
+            raise _unfit(who, 'a cursor to go on behind', None)
+        yield pair
+
+
+def _call(job, name, *args):
+    return callHook(_name(job, name), hookOf(job, name), *args)
+
+
+def _number(job, name):
+    value = hookOf(job, name)
+    if isinstance(value, (int, float)) and value >= 0:
+        return value
+    raise _unfit(_name(job, name), 'a number that is not negative', value)
+
+
+def _name(job, name):
+    return '%s.%s' % (type(job).__name__, name)
+
+
+def _unfit(who, expected, got):
+    return TypeError('%s: expected %s, got %s' % (
+        who, expected, cleanLine('%s %s' % (type(got).__name__,
+                                            safeRepr(got, 200)))))
 
 
 def makeWorker(worker_type, input, *place):
@@ -106,5 +160,11 @@ def makeWorker(worker_type, input, *place):
         return HandlerJob(
             worker_type.name, worker_type.handler, *place, input)
     worker = worker_type.factory(*place, **input)
-    worker.input = input
+    state = stateOf(worker)
+    if not state.is_set_up:
+        raise TypeError(
+            'worker %r: expected %s.__init__ to call super().__init__(), got '
+            'one that does not; call it with site_db, site_oid, site_name '
+            'and user_name' % (worker_type.name, type(worker).__name__))
+    state.input = input
     return worker

@@ -44,7 +44,11 @@ from cipher.background.cursor import Waiting
 from cipher.background.finishes import Finishes
 from cipher.background.finishes import Pruned
 from cipher.background.leases import Writer
+from cipher.background.plaindata import readNumber
 
+
+#: Seconds since the epoch: later nothing was ever created.
+_LAST = 9e11
 
 _KIND = struct.Struct('<H')
 
@@ -265,7 +269,8 @@ def _unlessRemoved(run):
 
 def momentOf(run):
     """Return when *run* was created, in whole microseconds."""
-    return int(run.created_at * 1000000)
+    # Within what a page's key can say.
+    return int(max(0.0, min(_LAST, readNumber(run.created_at, 0.0))) * 1000000)
 
 
 class Emptied(Persistent):

@@ -152,7 +152,7 @@ class _Process:
     def identity(self, connection, alive):
         """Return the `Identity` in the database of *connection*."""
         identity = self._get_plain()
-        runtime = switchboard.getRuntime(connection.db())
+        runtime = switchboard.queryRuntime(connection.db())
         if runtime is not None and runtime.id in alive:
             # Without a record it would be taken for dead.
             identity = identity._replace(id=runtime.id, has_runtime=True)

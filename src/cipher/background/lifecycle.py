@@ -22,7 +22,9 @@ from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
+from cipher.background.interfaces import UNIQUE
 from cipher.background.interfaces import IllegalTransition
+from cipher.background.text import safeRepr
 
 
 #: After so many interruptions a run is failed: it may be what kills its
@@ -36,6 +38,9 @@ STEADY_AFTER = 600.0
 
 #: Seconds: ten years.  Whoever puts off for longer means something else.
 LONGEST_DELAY = 10 * 366 * 86400.0
+
+#: The greatest priority; the least is its negative.
+MAX_PRIORITY = 1000
 
 # state -> states that may follow.  A pending run succeeds or fails without
 # being stored as running when its work needs no claim.
@@ -95,6 +100,32 @@ def cleanDelay(seconds):
     """
     # Not a number is not greater than 0.
     return min(float(seconds), LONGEST_DELAY) if seconds > 0 else 0.0
+
+
+def checkOptions(delay=0.0, unique=None, priority=None):
+    """Raise ``ValueError`` unless a run can be started with these.
+
+    None is what the worker type says.
+    """
+    if not _is_number(delay, (int, float)) or not 0 <= delay <= LONGEST_DELAY:
+        raise ValueError(
+            'delay: expected seconds, a number from 0 to %d, got %s; start it '
+            'at another time' % (LONGEST_DELAY, safeRepr(delay, 100)))
+    if unique is not None and unique not in UNIQUE:
+        raise ValueError(
+            'unique: expected one of %s, got %s; leave it out for what the '
+            'worker type says' % (', '.join(UNIQUE), safeRepr(unique, 100)))
+    if priority is not None and not (
+            _is_number(priority, int)
+            and -MAX_PRIORITY <= priority <= MAX_PRIORITY):
+        raise ValueError(
+            'priority: expected a whole number from %d to %d, got %s; leave '
+            'it out for what the worker type says' % (
+                -MAX_PRIORITY, MAX_PRIORITY, safeRepr(priority, 100)))
+
+
+def _is_number(value, kinds):
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def isSilent(silent_for, lease):

@@ -20,6 +20,7 @@ from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import OLDEST
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import SLOWEST
+from cipher.background.text import safeRepr
 
 
 #: What one list looks at, at the most: runs, or entries of finished ones.
@@ -109,6 +110,6 @@ def _parse(key, kind):
             part.isascii() and part.isdigit() and len(part) < 19
             for part in parts):
         raise ValueError(
-            'before: expected the key that the page before gave, got %.50r; '
-            'begin at the first page' % (key,))
+            'before: expected the key that the page before gave, got %s; '
+            'begin at the first page' % safeRepr(key, 50))
     return tuple(int(part) for part in parts)

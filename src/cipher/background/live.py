@@ -17,10 +17,13 @@ from typing import NamedTuple
 
 from cipher.background import clock
 from cipher.background.forks import renewLock
+from cipher.background.plaindata import readNumber
+from cipher.background.plaindata import readText
 from cipher.background.runlog import LogBuffer
 from cipher.background.stack import getStack
 from cipher.background.status import Live
 from cipher.background.text import SHOWS_ALL
+from cipher.background.worker import stateOf
 from cipher.background.workloop import OnePiece
 
 
@@ -55,14 +58,10 @@ class Ticket(NamedTuple):
 
 
 def ticketOf(registry_oid, run, must_claim=False):
-    """Return the `Ticket` of *run*."""
+    """Return the `Ticket` of *run*, whatever is stored there."""
     return Ticket(registry_oid, run.lane, run.serial, must_claim,
-                  _number(run.priority), _number(run.created_at), run.starter)
-
-
-def _number(value):
-    # What was stored by other means must not stop all others.
-    return value if isinstance(value, (int, float)) else 0
+                  readNumber(run.priority, 0), readNumber(run.created_at, 0.0),
+                  readText(run.starter))
 
 
 class LiveRun:
@@ -101,10 +100,7 @@ class LiveRun:
 
     @property
     def progress(self):
-        try:
-            return self.worker and self.worker.progress
-        except Exception:
-            return None   # its class made something else of it
+        return None if self.worker is None else stateOf(self.worker).progress
 
     def hideSecrets(self, masker):
         """Let *masker* hide the secrets in all that the run keeps."""
@@ -136,7 +132,7 @@ class LiveRun:
             self.worker = worker
             self.thread_id = threading.get_ident()
             if self.stop is not None or self.is_shutdown:
-                worker.requestStop()
+                stateOf(worker).requestStop()
 
     def requestStop(self, stop=None):
         """Ask the worker to stop.
@@ -151,14 +147,14 @@ class LiveRun:
             else:
                 self.is_shutdown = self.stop is None
             if self.worker is not None:
-                self.worker.requestStop()
+                stateOf(self.worker).requestStop()
 
     def abandon(self):
         """Let the worker commit no more, and so need not go on."""
         self.is_abandoned = True
         with self._lock:
             if self.worker is not None:
-                self.worker.requestStop()
+                stateOf(self.worker).requestStop()
 
     def end(self):
         """The worker's thread is at its end."""

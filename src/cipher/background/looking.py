@@ -25,12 +25,17 @@ from cipher.background.interfaces import RunNotFound
 from cipher.background.masking import makeMasker
 from cipher.background.masking import maskInput
 from cipher.background.masking import secretNames
+from cipher.background.plaindata import readHistory
+from cipher.background.plaindata import readInput
+from cipher.background.plaindata import readText
 from cipher.background.reference import lineage
 from cipher.background.run import RunDetails
 from cipher.background.search import Search
 from cipher.background.status import RunDetailsStatus
 from cipher.background.status import RunPage
 from cipher.background.text import SHOWS_ALL
+from cipher.background.text import TRACEBACK_LIMIT
+from cipher.background.text import safeRepr
 from cipher.background.watch import Watch
 from cipher.background.workertype import queryWorkerType
 
@@ -65,8 +70,9 @@ class Looking:
     def _get(self, run_id):
         run = self.get(run_id)
         if run is None:
-            raise RunNotFound('run %.40r: expected the id of a run of this '
-                              'registry; it may have been removed' % (run_id,))
+            raise RunNotFound(
+                'run %s: expected the id of a run of this registry; it may '
+                'have been removed' % safeRepr(run_id, 40))
         return run
 
     def getStatus(self, run_id):
@@ -77,20 +83,24 @@ class Looking:
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         run = self._get(run_id)
         live = Watch(self).live(run)
-        details = run.details or RunDetails()
+        details = run.details
+        if not isinstance(details, RunDetails):
+            details = RunDetails()
         worker_type = queryWorkerType(run.type)
-        schema, input = worker_type and worker_type.schema, run.input or {}
+        schema = worker_type and worker_type.schema
+        input = readInput(run.input)
         masker = SHOWS_ALL
-        if run.details is not None and not set(
-                secretNames(schema)) <= set(details.masked):
+        if run.details is not None and not _is_masked(details, schema):
             # They were no passwords when the run was carried out.
             masker = makeMasker(schema, input)
         return RunDetailsStatus(
             input=maskInput(schema, input),
-            traceback=masker.text(details.traceback),
-            log=masker.text(details.log) if live is None else live.log,
+            traceback=masker.text(
+                readText(details.traceback, TRACEBACK_LIMIT) or ''),
+            log=masker.text(readText(details.log) or '')
+            if live is None else live.log,
             history=[(*times, masker.text(kind), masker.text(text))
-                     for *times, kind, text in details.history])
+                     for *times, kind, text in readHistory(details.history)])
 
     def getStack(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
@@ -157,3 +167,9 @@ class Looking:
             'registry: expected to be held by the site manager of a site, '
             'got %r as parent; add it with addRegistry(site)'
             % (self.__parent__,))
+
+
+def _is_masked(details, schema):
+    """Return whether *details* hide each password that *schema* has by now."""
+    return type(details.masked) is tuple and all(
+        name in details.masked for name in secretNames(schema))

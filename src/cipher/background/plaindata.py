@@ -12,10 +12,10 @@
 #
 ##############################################################################
 """Plain data: what may be stored in a run, free of proxies and references."""
-import cmath
 import datetime
 import decimal
 import fractions
+import math
 import uuid
 
 from zope.security.proxy import removeSecurityProxy
@@ -74,26 +74,6 @@ def plainCopy(value, path='value', depth=0):
         'got %s' % (path, type(value).__name__))
 
 
-def checkFinite(value, path='value'):
-    """Raise ``ValueError`` where *value* holds a number without a place.
-
-    Infinities and all that is not a number, at any depth of plain data: no
-    minimum and no maximum of a field refuses NaN.
-    """
-    if isinstance(value, dict):
-        for key, item in value.items():
-            checkFinite(key, path + ' key')
-            checkFinite(item, '%s[%s]' % (path, shortRepr(key)))
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for n, item in enumerate(value):
-            checkFinite(item, '%s[%d]' % (path, n))
-    elif not (value.is_finite() if isinstance(value, decimal.Decimal)
-              else cmath.isfinite(value) if isinstance(value, (float, complex))
-              else True):
-        raise ValueError(
-            '%s: expected a finite number, got %s' % (path, value))
-
-
 def shortResult(value, masker=SHOWS_ALL):
     """Return what is kept of the result of some work: short plain data.
 
@@ -106,9 +86,83 @@ def shortResult(value, masker=SHOWS_ALL):
         copy = plainCopy(value, 'result')
         if len(str(copy)) <= RESULT_LIMIT:
             return masker.data(copy)
-    except ValueError:
+    except Exception:
         pass   # no plain data, or a number that is too big for a text
     return clean(safeStr(value), RESULT_LIMIT, masker)
+
+
+# Readers of what is stored.  Whatever that is, by an accident or by other
+# code, a page shows it: none of them raises anything.
+
+def readNumber(value, default=None):
+    """Return *value* if it is a finite number, else *default*."""
+    if type(value) in (int, float):
+        try:
+            if math.isfinite(value):
+                return value
+        except OverflowError:
+            pass
+    return default
+
+
+def readText(value, limit=RESULT_LIMIT):
+    """Return *value* as a text that can be shown; None for None."""
+    if value is None or type(value) is str:
+        return value
+    return clean(safeStr(value), limit)
+
+
+def readProgress(value):
+    """Return *value* as a progress (done, total, message); None for None."""
+    if value is None:
+        return None
+    if type(value) in (tuple, list) and len(value) == 3:
+        done, total, message = value
+        return readNumber(done), readNumber(total), readText(message)
+    return readNumber(value), None, (
+        None if readNumber(value) is not None else readText(value))
+
+
+def readError(value):
+    """Return *value* as an error (type name, text)."""
+    if value is None:
+        return None, None
+    if type(value) in (tuple, list) and len(value) == 2:
+        return readText(value[0]), readText(value[1])
+    return type(value).__name__, readText(value)
+
+
+def readAsked(value):
+    """Return *value* as a request (principal, asked at, reason)."""
+    if type(value) in (tuple, list) and len(value) == 3:
+        principal, asked_at, reason = value
+        return (readText(principal), readNumber(asked_at, 0.0),
+                readText(reason))
+    return None, 0.0, readText(value)
+
+
+def readInput(value):
+    """Return *value* as an input: a dict with texts as keys."""
+    if not value:
+        return {}
+    if type(value) is not dict:
+        return {'input': value}
+    return {readText(name) or '': item for name, item in value.items()}
+
+
+def readHistory(value):
+    """Return *value* as a list of (began at, seconds, error type, text)."""
+    attempts = value if type(value) in (tuple, list) else ()
+    return [(readNumber(began_at, 0.0), readNumber(seconds, 0.0),
+             readText(kind) or '', readText(text) or '')
+            for began_at, seconds, kind, text in (
+                one for one in attempts
+                if type(one) in (tuple, list) and len(one) == 4)]
+
+
+def readResult(value):
+    """Return *value* as the result of some work: short plain data."""
+    return value if type(value) in _ATOMS else shortResult(value)
 
 
 def canonical(value):
@@ -121,4 +175,7 @@ def canonical(value):
         return '<%s>' % ','.join(sorted(canonical(item) for item in value))
     if isinstance(value, (list, tuple)):
         return '[%s]' % ','.join(canonical(item) for item in value)
+    if isinstance(value, int):
+        # Python makes no decimal text of one with very many digits.
+        return '%s %s' % (type(value).__name__, hex(value))
     return '%s %r' % (type(value).__name__, value)

@@ -27,6 +27,7 @@ from cipher.background.interfaces import PROBLEMS
 from cipher.background.interfaces import SILENT_PROCESS
 from cipher.background.interfaces import UNDECLARED_TYPE
 from cipher.background.interfaces import UNRESPONSIVE_RUN
+from cipher.background.plaindata import readNumber
 from cipher.background.status import Problem
 from cipher.background.workertype import queryWorkerType
 
@@ -60,7 +61,8 @@ def _without_runtime(registry, watch, processes, waiting):
             lambda run: run.type in waiting and watch.state(run) == PENDING,
             1, None).runs
         yield Problem(NO_RUNTIME, number=sum(waiting.values()),
-                      since=oldest[0].created_at if oldest else None)
+                      since=readNumber(oldest[0].created_at)
+                      if oldest else None)
 
 
 def _silent(processes):

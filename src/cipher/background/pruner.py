@@ -287,7 +287,8 @@ class _Rules:
             days, keep = self._retention(name)
             excess = max(0, number - keep)
             if not is_quick:
-                self._limits[name] = int((self._now - days * _DAY) * 1000000)
+                begin = max(0.0, self._now - days * _DAY)   # days may be inf
+                self._limits[name] = int(begin * 1000000)
             elif excess <= max(SLACK, SLACK_PART * keep):
                 continue
             self._excess[name] = excess

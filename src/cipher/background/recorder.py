@@ -21,6 +21,7 @@ from zope.event import notify
 from cipher.background import process
 from cipher.background import runlog
 from cipher.background.announcing import siteOf
+from cipher.background.calling import callHook
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
@@ -43,6 +44,7 @@ from cipher.background.logs import getLogger
 from cipher.background.logs import logError
 from cipher.background.observer import WorkObserver
 from cipher.background.plaindata import plainCopy
+from cipher.background.plaindata import readProgress
 from cipher.background.plaindata import shortResult
 from cipher.background.recording import addCleanupTraceback
 from cipher.background.recording import finish
@@ -53,6 +55,8 @@ from cipher.background.reference import isInPlace
 from cipher.background.spoiled import forgetCaches
 from cipher.background.spoiled import spoils
 from cipher.background.transient import isTransient
+from cipher.background.worker import hookOf
+from cipher.background.worker import stateOf
 
 
 log = getLogger(__name__)
@@ -85,12 +89,10 @@ class RunRecorder(WorkObserver):
     def started(self, worker):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         setDepth(self.live.depth)
-        worker.run_id = self.live.run_id
-        worker.masker = self.live.masker
-        try:
-            worker.progress = worker.progress   # set before it was begun
-        except Exception:
-            pass   # its class made something else of it
+        state = stateOf(worker)
+        state.run_id = self.live.run_id
+        state.masker = self.live.masker
+        state.progress = state.progress   # set before it was begun
         worker.log = runlog.RunLogger(worker.log, self.live.log)
         runlog.capture(self.live.log)
         self.live.begin(worker)
@@ -99,8 +101,10 @@ class RunRecorder(WorkObserver):
         """See `~cipher.background.interfaces.IWorkObserver`."""
         environment = queryUtility(
             IWorkerEnvironment, default=_default_environment)
-        return environment.participations(
-            worker.user_name, self._find(connection)[1])
+        return callHook(
+            'participations of %s' % type(environment).__name__,
+            environment.participations, worker.user_name,
+            self._find(connection)[1])
 
     def began(self, worker, connection):
         """See `~cipher.background.interfaces.IWorkObserver`."""
@@ -108,22 +112,23 @@ class RunRecorder(WorkObserver):
         if self._is_committed(run):
             return True
         self._check_fence(run)
-        worker.checkStop()
-        worker.cursor = plainCopy(run.cursor, 'cursor')
+        state = stateOf(worker)
+        state.checkStop()
+        state.cursor = plainCopy(run.cursor, 'cursor')
         self._touched = run.countTouches()
         if run.cursor is not None:
-            worker.progress = run.progress
-        self._give_context(worker, registry, run)
+            state.progress = readProgress(run.progress)
+        self._give_context(state, registry, run)
         self._began(worker, connection, registry, run)
         return False
 
-    def _give_context(self, worker, registry, run):
+    def _give_context(self, state, registry, run):
         """Give the worker its context; raise where there is none any more."""
         if not isInPlace(registry):
             raise SiteGone('run %r: the site is gone; it was deleted after '
                            'the start' % run.id)
-        worker.context = run.context
-        if worker.context is None and run.reference is not None:
+        state.context = run.context
+        if state.context is None and run.reference is not None:
             raise ContextGone(
                 'run %r: the context is gone; it was deleted after the start'
                 % run.id)
@@ -142,12 +147,13 @@ class RunRecorder(WorkObserver):
         run.progress = self.live.progress
         # It got on: it is not what kills its process each time.
         run.interruptions = 0
-        worker.commitAndGoOn()
-        worker.cursor = plainCopy(cursor, 'cursor')
+        state = stateOf(worker)
+        state.commitAndGoOn()
+        state.cursor = plainCopy(cursor, 'cursor')
         self._check_fence(run)
         if run.countTouches() != self._touched:
             raise ConflictError('run %r: started again meanwhile' % run.id)
-        self._give_context(worker, registry, run)
+        self._give_context(state, registry, run)
         connection.cacheGC()
 
     def conflicted(self, worker, error):
@@ -262,7 +268,9 @@ class RunRecorder(WorkObserver):
         if worker_type is None or attempts >= worker_type.max_attempts:
             return None
         try:
-            delay = worker and worker.retryDelay(attempts, error)
+            delay = None if worker is None else callHook(
+                '%s.retryDelay' % type(worker).__name__,
+                hookOf(worker, 'retryDelay'), attempts, error)
             if delay is not None:
                 return cleanDelay(delay)
         except Exception as failure:

@@ -30,6 +30,7 @@ from cipher.background.recording import finish
 from cipher.background.recording import writeInterruption
 from cipher.background.recording import writeStop
 from cipher.background.spoiled import spoils
+from cipher.background.worker import stateOf
 
 
 log = getLogger(__name__)
@@ -79,7 +80,7 @@ class JobRecorder(RunRecorder):
             self._write_error(registry, run, error)
         elif self.live.is_shutdown:
             writeInterruption(registry, run, must_not_rerun=False)
-        elif worker.stop_requested:
+        elif stateOf(worker).stop_requested:
             writeStop(self.live, run, registry)
         else:
             finish(self.live, run, registry, SUCCEEDED,
@@ -147,7 +148,7 @@ class LoopRecorder(RunRecorder):
             super().ended(worker, error)
 
     def _write_loop_end(self, worker, registry, run, error):
-        if worker.stop_requested and isinstance(
+        if stateOf(worker).stop_requested and isinstance(
                 error, (StopRequested, type(None))):
             # Even if the last iteration failed: the loop would have gone on.
             writeStop(self.live, run, registry)

@@ -21,6 +21,7 @@ from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import Cancel
 from cipher.background.interfaces import ContextGone
+from cipher.background.interfaces import InputOutdated
 from cipher.background.interfaces import RunFailedEvent
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RunRequeuedEvent
@@ -43,8 +44,8 @@ from cipher.background.unstorable import explain
 HISTORY_LIMIT = 20
 
 #: No second attempt would fare better, or was meant to be.
-_FINAL = (Cancel, ContextGone, SiteGone, StarterGone, SystemExit,
-          KeyboardInterrupt, GeneratorExit)
+_FINAL = (Cancel, ContextGone, InputOutdated, SiteGone, StarterGone,
+          SystemExit, KeyboardInterrupt, GeneratorExit)
 
 
 def finish(live, run, registry, state, event, **values):

@@ -95,13 +95,21 @@ def resolve(reference, connection=None):
     An object counts as gone, too, when it was in its place at that time and is
     not any more: a deleted object stays loadable until the database is packed.
     """
-    if reference is None:
+    if oidOf(reference) is None:
         return None
     ref, was_in_place = reference
     obj = ref(connection)
     if obj is None or (was_in_place and not isInPlace(obj)):
         return None
     return obj
+
+
+def oidOf(reference):
+    """Return the oid of what `refer` was given; None if there is none."""
+    if (type(reference) is tuple and len(reference) == 2
+            and isinstance(reference[0], Reference)):
+        return reference[0].oid
+    return None
 
 
 def findConnection(obj):

@@ -39,10 +39,11 @@ from cipher.background.current import depthOfNext
 from cipher.background.finishes import Pruned
 from cipher.background.interfaces import InvalidContext
 from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.interfaces import RegistryNotFound
 from cipher.background.interfaces import RunCreatedEvent
 from cipher.background.journal import Journal
 from cipher.background.lane import Lane
-from cipher.background.lifecycle import LONGEST_DELAY
+from cipher.background.lifecycle import checkOptions
 from cipher.background.looking import Looking
 from cipher.background.pool import getPool
 from cipher.background.principal import currentPrincipal
@@ -98,10 +99,11 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         permission = self.permit(name, context)
         key = onceKey(
             name, currentPrincipal(), self._refer(removeSecurityProxy(
-                context)), getWorkerType(name).cleanInput(input or {}))
+                context)), getWorkerType(name).cleanInput(
+                    _given(input), self.findSite()))
         run = findStarted(self, key, since)
         if run is None:
-            run = self._start(name, context, input or {}, permission)
+            run = self._start(name, context, _given(input), permission)
             # Who does the same at this moment conflicts, and finds the run.
             self.claims[key] = run.lane, run.serial
         return run
@@ -127,20 +129,14 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
     def submit(self, name, context=None, input=None, delay=0.0, unique=None,
                priority=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        if not delay <= LONGEST_DELAY:
-            raise ValueError(
-                'delay: expected at most %d seconds, got %r; start it later'
-                % (LONGEST_DELAY, delay))
-        if priority is not None and not isinstance(priority, int):
-            raise ValueError(
-                'priority: expected a whole number, got %.60r' % (priority,))
-        return self._start(name, context, input or {}, None, delay, unique,
+        checkOptions(delay, unique, priority)
+        return self._start(name, context, _given(input), None, delay, unique,
                            priority)
 
     def _start(self, name, context, input, permission, delay=0.0, unique=None,
                priority=None):
         worker_type = getWorkerType(name)
-        input = worker_type.cleanInput(input) or None
+        input = worker_type.cleanInput(input, self.findSite()) or None
         reference = self._refer(removeSecurityProxy(context))
         if worker_type.autostart:
             run = services.findLiving(self, worker_type)
@@ -159,12 +155,20 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         run = self.addRun(
             worker_type.name, reference=reference, input=input,
             permission=permission, starter=starter, asker=asker,
-            due_at=clock.now() + delay if delay > 0 else None,
-            priority=worker_type.priority if priority is None else priority,
+            due_at=clock.now() + float(delay) if delay > 0 else None,
+            priority=int(
+                worker_type.priority if priority is None else priority),
             claim=key)
         if worker_type.autostart:
             services.adopt(self, worker_type, run)
         return run
+
+    def findSite(self):
+        """Return the site that holds the registry, or None."""
+        try:
+            return self.getSite()
+        except RegistryNotFound:
+            return None   # it is not in its place yet
 
     def _refer(self, context):
         if context is None:
@@ -213,3 +217,7 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         self.checkOut().lane.finish(run)
         run._v_parent = self
         send(event(run, self))
+
+
+def _given(input):
+    return {} if input is None else input

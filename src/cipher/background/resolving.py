@@ -19,6 +19,7 @@ from operator import itemgetter
 from cipher.background.interfaces import BY_INPUT
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import UNSUCCESSFUL_STATES
+from cipher.background.plaindata import readNumber
 from cipher.background.uniqueness import claimKey
 
 
@@ -52,7 +53,7 @@ class Unresolved:
             return False
         if self._deadline is None:
             self._deadline = time.monotonic() + TIME_LIMIT
-        finished_at = int(run.finished_at * 1000000)
+        finished_at = _finished_at(run)
         self._read(finished_at)
         for entry in self._waiting.pop(run.type, ()):
             self._note(entry)
@@ -77,11 +78,15 @@ class Unresolved:
         if run is not None:
             is_new = run._p_changed is None
             # A key is later than that where the clock was set back.
-            finished_at = min(entry.key, int(run.finished_at * 1000000))
+            finished_at = min(entry.key, _finished_at(run))
             work = _work(run)
             self._done[work] = max(finished_at, self._done.get(work, 0))
             if is_new:
                 run._p_deactivate()
+
+
+def _finished_at(run):
+    return int(readNumber(run.finished_at, 0.0) * 1000000)
 
 
 def _work(run):

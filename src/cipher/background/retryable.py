@@ -32,11 +32,12 @@ class Obstacle(NamedTuple):
     advice: str
 
 
-def findObstacle(run, state):
+def findObstacle(run, state, site):
     """Return why *run* cannot be done again, None where it can.
 
-    *state* is the one that an administrator sees.  Nothing is said of the
-    rights of who asks, and of a retry that exists already.
+    *state* is the one that an administrator sees, *site* that of the registry,
+    a bare object or None, to which vocabularies are bound.  Nothing is said of
+    the rights of who asks, and of a retry that exists already.
     """
     if not run.isFinished():
         return Obstacle(NOT_FINISHED, 'finished run', 'one that is %r' % state,
@@ -53,7 +54,7 @@ def findObstacle(run, state):
         return Obstacle(START_FAILED, 'run that could be started',
                         'one whose start failed', 'start it anew')
     try:
-        worker_type.cleanInput(run.input or {})
+        worker_type.fitInput(run.input, site)
     except InvalidInput as error:
         # For those, too, who may not see the input.
         return Obstacle(INPUT_UNFIT, 'input that fits its type',

@@ -17,6 +17,7 @@ from copy import deepcopy
 from cipher.background import journal
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import RunNotRetryable
+from cipher.background.plaindata import readProgress
 from cipher.background.principal import SYSTEM
 from cipher.background.retryable import findObstacle
 from cipher.background.uniqueness import claimKey
@@ -37,23 +38,27 @@ def retry(registry, old, reason, record, permission=None):
     run = old.retried and registry.getRun(*old.retried)
     if run is not None:
         return run
-    obstacle = findObstacle(old, Watch(registry).state(old))
+    site = registry.findSite()
+    obstacle = findObstacle(old, Watch(registry).state(old), site)
     if obstacle is not None:
         cause, *texts = obstacle
         raise RunNotRetryable(
             'run %r: expected a %s to retry, got %s; %s' % (old.id, *texts),
             cause)
     worker_type = queryWorkerType(old.type)
-    input = worker_type.cleanInput(old.input or {}) or None
+    input = worker_type.fitInput(old.input, site)[0]
     asked = journal.askedNow(reason, old)
     asker = _asker(old, asked[0])
-    key = claimKey(worker_type.unique, old.type, old.reference, input,
+    name = worker_type.current or old.type
+    key = claimKey(worker_type.unique, name, old.reference, input,
                    rightsOf(worker_type, old.starter, asker))
     if key is not None:
         run = findPending(registry, key, Watch(registry).live)
     if run is None:
         run = registry.addRun(
-            old.type, claim=key, reference=old.reference, input=input,
+            name, claim=key, reference=old.reference,
+            # As it was: the run says itself what it leaves out of it.
+            input=deepcopy(old.input),
             permission=permission or old.permission, starter=old.starter,
             asker=asker, title=old.title,
             priority=old.priority, retry_of=(old.lane, old.serial, *asked),
@@ -74,4 +79,5 @@ def _place(old):
     """Return how far *old* came; nowhere, if it was all done."""
     if old.state == SUCCEEDED or old.cursor is None:
         return {}
-    return {'cursor': deepcopy(old.cursor), 'progress': old.progress}
+    return {'cursor': deepcopy(old.cursor),
+            'progress': readProgress(old.progress)}

@@ -21,12 +21,15 @@ from persistent import Persistent
 from zope.interface import implementer
 
 from cipher.background import lifecycle
+from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import STATES
 from cipher.background.interfaces import IRetry
 from cipher.background.interfaces import IStopRequest
 from cipher.background.interfaces import IWorkerRun
+from cipher.background.plaindata import readAsked
+from cipher.background.process import getDirectory
 from cipher.background.reference import resolve
 
 
@@ -126,7 +129,17 @@ class WorkerRun(Persistent, _RunState):
 
     @property
     def __parent__(self):
+        if self._v_parent is None and self._p_jar is not None:
+            # It was a ghost in between: an application kept it.
+            self._v_parent = self._find_registry()
         return self._v_parent
+
+    def _find_registry(self):
+        directory = getDirectory(self._p_jar)
+        for registry in directory.listRegistries() if directory else ():
+            if registry.getRun(self.lane, self.serial) is self:
+                return registry
+        return None
 
     @property
     def id(self):
@@ -134,27 +147,39 @@ class WorkerRun(Persistent, _RunState):
 
     @property
     def state(self):
-        return STATES[self.stored_state]
+        index = self.stored_state
+        if type(index) is int and 0 <= index < len(STATES):
+            return STATES[index]
+        return FAILED
 
     @property
     def stop(self):
-        return self.stop_request and StopRequest(*self.stop_request)
+        request = self.stop_request
+        if not request:
+            return None
+        return StopRequest(*readAsked(request))
 
     @property
     def retry(self):
-        if self.retry_of is None:
+        try:
+            lane, serial, *asked = self.retry_of
+            run_id = formatId(lane, serial)
+        except (TypeError, ValueError):
             return None
-        lane, serial, *asked = self.retry_of
-        return Retry(formatId(lane, serial), *asked)
+        return Retry(run_id, *readAsked(asked))
 
     @property
     def retried_as(self):
         if self.retried is None:
             return None
-        registry = self._v_parent
-        if registry is not None and registry.getRun(*self.retried) is None:
+        registry = self.__parent__
+        try:
+            lane, serial = self.retried
+            if registry is not None and registry.getRun(lane, serial) is None:
+                return None
+            return formatId(lane, serial)
+        except (TypeError, ValueError):
             return None
-        return formatId(*self.retried)
 
     @property
     def context(self):

@@ -365,7 +365,7 @@ def startRuntime(db, settings=None, is_implicit=False):
     One that *is_implicit* gives way to another one that begins later: in
     place, so that what is recorded with it stays so.
     """
-    runtime = switchboard.getRuntime(db)
+    runtime = switchboard.queryRuntime(db)
     if runtime is not None and runtime.is_implicit and not is_implicit:
         runtime.upgrade(settings or RuntimeSettings())
         return runtime

@@ -36,6 +36,11 @@ class Schedule:
     every: float = None
     timezone: str = 'UTC'
     input: Callable = None
+    context: Callable = None
+    unique: str = None
+    priority: int = None
+    description: str = ''
+    misfire: float = None
 
     def nextTick(self, after):
         """See `~cipher.background.interfaces.ISchedule`."""
@@ -44,7 +49,17 @@ class Schedule:
         begin = datetime.fromtimestamp(after, getZone(self.timezone))
         # In an hour that comes twice the first may lie before *after*.
         return next(tick for tick in map(
-            datetime.timestamp, CronSim(self.cron, begin)) if tick > after)
+            datetime.timestamp, CronSim(_fields(self.cron), begin))
+            if tick > after)
+
+    def isMissed(self, due_at, now):
+        """See `~cipher.background.interfaces.ISchedule`."""
+        if self.misfire is None or now - due_at <= self.misfire:
+            return False
+        if self.every is not None:
+            return (now - due_at) % self.every > self.misfire
+        # One that is late by just so much is none.
+        return self.nextTick(now - self.misfire - 0.001) > now
 
     @property
     def expression(self):
@@ -66,14 +81,31 @@ def getZone(name):
             'got %.200r' % name) from None
 
 
+#: Words for expressions that are used often.
+WORDS = {
+    '@hourly': '0 * * * *',
+    '@daily': '0 0 * * *',
+    '@midnight': '0 0 * * *',
+    '@weekly': '0 0 * * 0',
+    '@monthly': '0 0 1 * *',
+    '@yearly': '0 0 1 1 *',
+    '@annually': '0 0 1 1 *',
+}
+
+
+def _fields(expression):
+    return WORDS.get(expression.strip().lower(), expression)
+
+
 def checkCron(expression):
     """Raise ``ValueError`` unless *expression* is one that comes to pass."""
     try:
-        if len(expression.split()) != 5:
-            raise CronSimError('not five fields')
-        next(CronSim(expression, datetime(2024, 1, 1)))
+        fields = _fields(expression)
+        if len(fields.split()) != 5:
+            raise CronSimError('neither five fields nor a word as @daily')
+        next(CronSim(fields, datetime(2024, 1, 1)))
     except (CronSimError, StopIteration) as error:
         raise ValueError(
             'cron: expected minute, hour, day of the month, month, day of '
-            'the week, as "0 3 * * *", got %r (%s)'
-            % (expression, error or 'never')) from None
+            'the week, as "0 3 * * *", or one of %s, got %r (%s)'
+            % (', '.join(WORDS), expression, error or 'never')) from None

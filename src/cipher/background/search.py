@@ -19,10 +19,14 @@ from zope.security.proxy import removeSecurityProxy
 from cipher.background.candidates import Wanted
 from cipher.background.interfaces import ORDERS
 from cipher.background.interfaces import UNSUCCESSFUL_STATES
+from cipher.background.plaindata import readError
+from cipher.background.plaindata import readProgress
 from cipher.background.principal import Starters
+from cipher.background.reference import oidOf
 from cipher.background.resolving import Unresolved
 from cipher.background.status import titleOf
 from cipher.background.text import fold
+from cipher.background.text import safeRepr
 from cipher.background.workertype import queryWorkerType
 
 
@@ -39,8 +43,8 @@ class Search:
     def __init__(self, watch, states, types, contexts, starters, text, since,
                  until, order, unresolved=False):
         if order not in ORDERS:
-            raise ValueError('order: expected one of %s, got %.50r'
-                             % (', '.join(ORDERS), order))
+            raise ValueError('order: expected one of %s, got %s'
+                             % (', '.join(ORDERS), safeRepr(order, 50)))
         self._watch = watch
         if unresolved:
             states = states or UNSUCCESSFUL_STATES
@@ -49,7 +53,8 @@ class Search:
             frozenset(states), frozenset(types),
             _microseconds('since', since), _microseconds('until', until),
             order)
-        self._oids = {removeSecurityProxy(context)._p_oid
+        # None is the oid of what is not stored: no run is about that.
+        self._oids = {removeSecurityProxy(context)._p_oid or b''
                       for context in contexts}
         self._starters = Starters(starters)
         self._text = fold((text or '').strip())
@@ -59,8 +64,7 @@ class Search:
         wanted = self.wanted
         return ((not wanted.types or run.type in wanted.types)
                 and self._starters.has(run.starter)
-                and (not self._oids or (run.reference is not None and
-                                        run.reference[0].oid in self._oids))
+                and (not self._oids or oidOf(run.reference) in self._oids)
                 and (not wanted.states
                      or self._watch.state(run) in wanted.states)
                 and (not self._text or self._has_text(run))
@@ -68,9 +72,9 @@ class Search:
 
     def _has_text(self, run):
         live = self._watch.live(run)
-        progress = live and live.progress or run.progress
+        progress = readProgress(live and live.progress or run.progress)
         texts = (run.type, titleOf(run, queryWorkerType(run.type)),
-                 progress and progress[2], *(run.error or ()))
+                 progress and progress[2], *readError(run.error))
         return any(text and self._text in fold(text) for text in texts)
 
 

@@ -22,6 +22,7 @@ from cipher.background import clock
 from cipher.background.automatic import startAutomatically
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import IWorkerType
+from cipher.background.plaindata import readNumber
 
 
 #: Seconds.  After a death a service waits, at first this long, then twice as
@@ -145,7 +146,8 @@ def _state(registry, key):
 
 
 def _deaths(state, run):
-    lived = run.finished_at - (run.started_at or run.finished_at)
+    finished_at = readNumber(run.finished_at, 0.0)
+    lived = finished_at - (readNumber(run.started_at) or finished_at)
     return 1 if lived >= WELL_AFTER else state.deaths + 1
 
 

@@ -50,7 +50,8 @@ def declaredTypes(registry):
     """Return {name: worker type} of those that who asks may see."""
     return {name: worker_type
             for name, worker_type in getUtilitiesFor(IWorkerType)
-            if _may_see(registry, worker_type)}
+            if worker_type.current is None
+            and _may_see(registry, worker_type)}
 
 
 def hiddenTypes(registry):

@@ -29,6 +29,8 @@ import weakref
 from transaction.interfaces import TransientError
 from ZODB.Connection import resetCaches
 
+from cipher.background.text import leavesOf
+
 
 _generations = weakref.WeakKeyDictionary()   # storage -> as last seen
 _lock = threading.Lock()
@@ -39,7 +41,14 @@ class CacheSpoiled(TransientError):
 
 
 def spoils(error):
-    """Return whether *error* leaves a cache that must not be used again."""
+    """Return whether *error* leaves a cache that must not be used again.
+
+    A group of errors does if any of them does.
+    """
+    return any(map(_spoils, leavesOf(error)))
+
+
+def _spoils(error):
     return isinstance(error, CacheSpoiled) or (
         isinstance(error, ValueError)
         and error.args == ('A different object already has the same oid',)

@@ -13,12 +13,13 @@
 ##############################################################################
 """The ZCML directives that start workers: triggers and schedules."""
 import logging
-import math
 
 from zope.component import provideHandler
 from zope.component import provideUtility
 from zope.configuration.exceptions import ConfigurationError
+from zope.configuration.fields import Bool
 from zope.configuration.fields import GlobalObject
+from zope.configuration.fields import MessageID
 from zope.configuration.fields import Tokens
 from zope.interface import Interface
 from zope.schema import Choice
@@ -26,12 +27,13 @@ from zope.schema import Float
 from zope.schema import Int
 from zope.schema import TextLine
 
+from cipher.background.declaring import LONGEST
+from cipher.background.declaring import checkStart
+from cipher.background.declaring import makeSchedule
+from cipher.background.declaring import makeTrigger
 from cipher.background.interfaces import UNIQUE
+from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.interfaces import ISchedule
-from cipher.background.schedule import Schedule
-from cipher.background.schedule import checkCron
-from cipher.background.schedule import getZone
-from cipher.background.trigger import Trigger
 from cipher.background.workertype import queryWorkerType
 
 
@@ -39,9 +41,6 @@ log = logging.getLogger(__name__)
 
 # After all that registers anything.
 _LAST = 1000000
-
-# Seconds, a hundred years: what is longer no clock can tell.
-_LONGEST = 100 * 366 * 86400.0
 
 
 class ITriggerDirective(Interface):
@@ -78,31 +77,46 @@ class ITriggerDirective(Interface):
     delay = Float(
         title="Delay",
         description="Seconds that the run waits at least.  Default: 0.",
-        min=0.0, max=_LONGEST, required=False, default=0.0)
+        min=0.0, max=LONGEST, required=False, default=0.0)
 
     priority = Int(
         title="Priority",
         description="Takes the place of what the worker type says.",
         min=-1000, max=1000, required=False)
 
+    name = TextLine(
+        title="Name",
+        description="Of the trigger, unique, for overrides.  Default: the "
+                    "worker and what it is for.",
+        required=False)
+
+    enabled = Bool(
+        title="Enabled",
+        description="Whether it starts anything; with 'no' an override "
+                    "switches it off.  Default: yes.",
+        required=False, default=True)
+
 
 def trigger(_context, for_, worker, condition=None, input=None, unique=None,
-            delay=0.0, priority=None):
+            delay=0.0, priority=None, name=None, enabled=True):
     """Subscribe a `Trigger`."""
     who = 'trigger of %r' % worker
-    if len(for_) not in (1, 2):
-        raise ConfigurationError(
-            '%s: expected for with an event interface, or with those of an '
-            'object and an event, got %d' % (who, len(for_)))
-    _check_callable(who, condition=condition, input=input)
-    if math.isnan(delay):
-        raise ConfigurationError(
-            '%s: expected a delay in seconds, got %r' % (who, delay))
+    made = _checked(makeTrigger, worker, for_, condition, input, unique,
+                    delay, priority)
+    if name is None:
+        # Without a name of its own it is known by what it is for.
+        name = '%s: %s (give each a name="…" of its own)' % (
+            worker, ' '.join(map(_say_interface, for_)))
     _context.action(
-        discriminator=None, callable=provideHandler,
-        args=(Trigger(worker, condition, input, unique, delay, priority),
-              for_))
-    _check_worker_at_the_end(_context, who, worker)
+        discriminator=('cipher.background.trigger', name),
+        callable=provideHandler if enabled else None, args=(made, for_))
+    _check_at_the_end(_context, 'trigger', name, who, worker, input, enabled)
+
+
+def _say_interface(interface):
+    return getattr(interface, '__identifier__', None) or (
+        '*' if interface is None else '%s.%s' % (
+            interface.__module__, interface.__qualname__))
 
 
 class IScheduleDirective(Interface):
@@ -114,8 +128,9 @@ class IScheduleDirective(Interface):
 
     cron = TextLine(
         title="Cron expression",
-        description="Minute, hour, day of the month, month, day of the week. "
-                    "Either this or 'every'.",
+        description="Minute, hour, day of the month, month, day of the week; "
+                    "or @hourly, @daily, @weekly, @monthly, @yearly.  Either "
+                    "this or 'every'.",
         required=False)
 
     every = Float(
@@ -141,49 +156,79 @@ class IScheduleDirective(Interface):
         description="Of the schedule, unique.  Default: that of the worker.",
         required=False)
 
+    context = GlobalObject(
+        title="Context",
+        description="Called without arguments, in the site; returns the "
+                    "object that the run is about.  Default: none.",
+        required=False)
+
+    unique = Choice(
+        title="Unique",
+        description="Takes the place of what the worker type says.",
+        values=UNIQUE, required=False)
+
+    priority = Int(
+        title="Priority",
+        description="Takes the place of what the worker type says.",
+        min=-1000, max=1000, required=False)
+
+    description = MessageID(
+        title="Description",
+        description="What it is for, for administrators.",
+        required=False)
+
+    misfire = Float(
+        title="Misfire",
+        description="Seconds that a start may be late, after a time without "
+                    "any process; what is later is left out.  Default: "
+                    "however late it is, it starts, once.",
+        required=False)
+
+    enabled = Bool(
+        title="Enabled",
+        description="Whether it starts anything; with 'no' an override "
+                    "switches it off.  Default: yes.",
+        required=False, default=True)
+
 
 def schedule(_context, worker, cron=None, every=None, timezone='UTC',
-             input=None, name=None):
+             input=None, name=None, context=None, unique=None, priority=None,
+             description=None, misfire=None, enabled=True):
     """Register a `Schedule` as a named utility."""
     name = name or worker
-    who = 'schedule %r' % name
-    if (cron is None) == (every is None):
-        raise ConfigurationError(
-            '%s: expected exactly one of cron and every, got %s'
-            % (who, 'neither' if cron is None else 'both'))
-    _check_callable(who, input=input)
-    try:
-        getZone(timezone)
-        if cron is not None:
-            checkCron(cron)
-        elif not 0 < every <= _LONGEST:
-            raise ValueError(
-                'every: expected seconds greater than 0, a hundred years at '
-                'the most, got %r' % every)
-    except ValueError as error:
-        raise ConfigurationError('%s: %s' % (who, error)) from None
+    made = _checked(
+        makeSchedule, name, worker, cron, every, timezone, input, context,
+        unique=unique, priority=priority, description=description or '',
+        misfire=misfire)
     _context.action(
         discriminator=('cipher.background.schedule', name),
-        callable=provideUtility,
-        args=(Schedule(name, worker, cron, every, timezone, input),
-              ISchedule, name))
-    _check_worker_at_the_end(_context, who, worker)
+        callable=provideUtility if enabled else None,
+        args=(made, ISchedule, name))
+    _check_at_the_end(_context, 'schedule', name, 'schedule %r' % name,
+                      worker, input, enabled)
 
 
-def _check_callable(who, **values):
-    for name, value in values.items():
-        if value is not None and not callable(value):
-            raise ConfigurationError(
-                '%s: %s must be callable, got %r' % (who, name, value))
+def _checked(make, *args, **kwargs):
+    try:
+        return make(*args, **kwargs)
+    except InvalidDeclaration as error:
+        raise ConfigurationError(str(error)) from None
 
 
-def _check_worker_at_the_end(_context, who, worker):
-    _context.action(discriminator=None, callable=_check_worker, order=_LAST,
-                    args=(who, worker, _context.info))
+def _check_at_the_end(_context, kind, name, who, worker, input, enabled):
+    # Known by the name of what it checks, so that an override of that is one
+    # of this, too.
+    _context.action(
+        discriminator=('cipher.background.check', kind, name),
+        callable=_check if enabled else None, order=_LAST,
+        args=(who, worker, input, _context.info))
 
 
-def _check_worker(who, worker, info):
-    if queryWorkerType(worker) is None:
+def _check(who, worker, input, info):
+    worker_type = queryWorkerType(worker)
+    if worker_type is None:
         log.warning('%s: expected the name of a declared worker type, got %r, '
                     'which nobody declares; nothing will be started (%s)',
                     who, worker, info)
+    else:
+        _checked(checkStart, who, worker_type, input)

@@ -28,7 +28,13 @@ from cipher.background.interfaces import IRunPage
 from cipher.background.interfaces import IRunStatus
 from cipher.background.interfaces import IScheduleStatus
 from cipher.background.interfaces import ITypeStatus
+from cipher.background.plaindata import readError
+from cipher.background.plaindata import readNumber
+from cipher.background.plaindata import readProgress
+from cipher.background.plaindata import readResult
+from cipher.background.plaindata import readText
 from cipher.background.process import processName
+from cipher.background.reference import oidOf
 from cipher.background.retryable import findObstacle
 from cipher.background.run import Retry
 from cipher.background.run import StopRequest
@@ -174,6 +180,7 @@ class ScheduleStatus:
     name: str
     worker: str
     expression: str
+    description: str
     next_at: float
     last_at: float
     last_run: str
@@ -204,8 +211,10 @@ def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False):
     *is_paused*: that of its type.
     """
     state = PENDING if is_orphaned else run.state
-    started_at = run.started_at
-    owner = run.owner and processName(run.owner)
+    created_at = readNumber(run.created_at, 0.0)
+    started_at = readNumber(run.started_at)
+    finished_at = readNumber(run.finished_at)
+    owner = run.owner and processName(readText(run.owner))
     progress = run.progress
     if live is not None and state in (PENDING, RUNNING):
         state = RUNNING
@@ -214,22 +223,23 @@ def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False):
         progress = live.progress or progress
         stop = live.stop or stop
     worker_type = queryWorkerType(run.type)
-    done, total, message = progress or (None, None, None)
-    error_type, error_text = run.error or (None, None)
+    done, total, message = readProgress(progress) or (None, None, None)
+    error_type, error_text = readError(run.error)
     stop = run.stop or stop
     is_finished = run.isFinished()
     obstacle = _retry_obstacle(run, state)
     return RunStatus(
-        id=run.id, type=run.type, state=state, starter=run.starter,
-        asker=run.asker,
+        id=run.id, type=run.type, state=state, starter=readText(run.starter),
+        asker=readText(run.asker),
         title=titleOf(run, worker_type),
-        created_at=run.created_at, started_at=started_at,
-        finished_at=run.finished_at, attempts=max(
-            run.attempts, 1 if started_at else 0),
-        interruptions=run.interruptions, due_at=run.due_at,
-        progress_done=done,
+        created_at=created_at, started_at=started_at,
+        finished_at=finished_at, attempts=max(
+            readNumber(run.attempts, 0), 1 if started_at else 0),
+        interruptions=readNumber(run.interruptions, 0),
+        due_at=readNumber(run.due_at), progress_done=done,
         progress_total=total, message=message, stop=stop, owner=owner,
-        result=run.result, error_type=error_type, error_text=error_text,
+        result=readResult(run.result), error_type=error_type,
+        error_text=error_text,
         is_declared=worker_type is not None,
         is_stoppable=not is_finished and stop is None,
         is_retryable=obstacle is None,
@@ -239,21 +249,25 @@ def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False):
         is_paused=is_paused and state == PENDING, is_orphaned=is_orphaned,
         retry=run.retry, retried_as=run.retried_as,
         retry_obstacle=obstacle,
-        context_oid=run.reference and run.reference[0].oid,
-        waited=_span(run.created_at, started_at),
-        took=_span(started_at, run.finished_at or (
+        context_oid=oidOf(run.reference),
+        waited=_span(created_at, started_at),
+        took=_span(started_at, finished_at or (
             None if is_orphaned else now)))
 
 
 def titleOf(run, worker_type):
     """Return the title of *run*, whose type is *worker_type* or unknown."""
-    return run.title or (worker_type.title if worker_type else run.type)
+    if run.title:
+        return readText(run.title)
+    return worker_type.title if worker_type else run.type
 
 
 def _retry_obstacle(run, state):
     if run.retried_as is not None:
         return RETRIED
-    obstacle = findObstacle(run, state)
+    registry = run.__parent__
+    obstacle = findObstacle(
+        run, state, None if registry is None else registry.findSite())
     return obstacle and obstacle.cause
 
 

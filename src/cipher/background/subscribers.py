@@ -38,7 +38,7 @@ log = getLogger(__name__)
 def startRuntimeOfDatabase(event):
     """Begin the runtime that ``<background:runtime>`` declared."""
     settings = queryUtility(IRuntimeSettings)
-    runtime = switchboard.getRuntime(event.database)
+    runtime = switchboard.queryRuntime(event.database)
     if settings is not None and (runtime is None or runtime.is_implicit):
         try:
             startRuntime(event.database, settings)

@@ -19,6 +19,7 @@ from cipher.background import sight
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import IWorkerType
+from cipher.background.plaindata import readAsked
 from cipher.background.stats import HOUR
 from cipher.background.stats import Hour
 from cipher.background.stats import Times
@@ -32,20 +33,23 @@ HOURS = 24
 
 def listTypes(registry, watch):
     """Return a `TypeStatus` for each type declared or with runs, by name."""
-    declared = {name for name, _ in getUtilitiesFor(IWorkerType)}
+    types = dict(getUtilitiesFor(IWorkerType))
+    declared = {name for name in types if types[name].current is None}
     hidden = sight.hiddenTypes(registry)
     counts = watch.counts()
     times = _times(registry)
     finished = _finished(registry)
     return [
-        _describe_type(registry, name, name in declared, counts.get(name, {}),
+        _describe_type(registry, name, name in types, counts.get(name, {}),
                        times.get(name, Times()), finished.get(name, {}))
         for name in sorted(
             (declared | set(counts) | set(registry.pauses)) - hidden)]
 
 
 def _describe_type(registry, name, is_declared, counts, times, finished):
-    paused_by, paused_at, reason = registry.pauses.get(name, (None,) * 3)
+    paused_by = paused_at = reason = None
+    if name in registry.pauses:
+        paused_by, paused_at, reason = readAsked(registry.pauses[name])
     number = sum(finished.values())
     last = times.key and registry.getRun(times.lane, times.serial)
     return TypeStatus(

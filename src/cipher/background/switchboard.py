@@ -14,11 +14,12 @@
 """Which runtime of this process serves which database.
 
 The one place where stored things find live ones.  An after-commit hook calls
-`wake`; a page asks `getRuntime` for what only memory knows.
+`wake`; a page asks `queryRuntime` for what only memory knows.
 """
 import os
 import threading
 
+from cipher.background.interfaces import RuntimeNotFound
 from cipher.background.logs import getLogger
 
 
@@ -41,9 +42,25 @@ def disconnect(db, runtime):
             del _runtimes[id(db)]
 
 
-def getRuntime(db):
+def queryRuntime(db):
     """Return the `IRuntime` of *db* in this process, or None."""
     return _runtimes.get(id(db))
+
+
+def getRuntime(db):
+    """Return the `IRuntime` of *db* in this process.
+
+    Raise `RuntimeNotFound` where there is none.
+    """
+    runtime = queryRuntime(db)
+    if runtime is None:
+        raise RuntimeNotFound(
+            'runtime: expected a database that a runtime of this process '
+            'serves, got %s; declare <background:runtime /> before it is '
+            'opened, or call startRuntime(db); queryRuntime(db) gives None '
+            'instead' % ('None' if db is None else 'one without, or one '
+                         'whose runtime was shut down'))
+    return runtime
 
 
 def wake(db, places=()):
@@ -54,7 +71,7 @@ def wake(db, places=()):
 
     Fit for an after-commit hook: touches no persistent object.
     """
-    runtime = getRuntime(db)
+    runtime = queryRuntime(db)
     if runtime is not None:
         try:
             runtime.wake(places)

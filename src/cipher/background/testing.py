@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """Test support for applications and for this package."""
+import heapq
 import logging
 import time
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from io import StringIO
 import transaction
 from ZODB.DB import DB
 from ZODB.DemoStorage import DemoStorage
+from ZODB.POSException import POSKeyError
+from ZODB.utils import z64
 from zope.component import hooks
 from zope.configuration import xmlconfig
 from zope.security.management import endInteraction
@@ -68,19 +71,34 @@ def waitForRun(run, timeout=10.0):
     """Wait until *run* is finished; return its state.
 
     Begins transactions of the run's connection: what is not committed there
-    is lost.  Raise ``AssertionError`` after *timeout* seconds.
+    is lost.  Raise ``AssertionError`` after *timeout* seconds, and
+    ``ValueError`` for a run that is not stored.
     """
+    run_id = run.id
+    if run._p_jar is None:
+        raise _uncommitted(run_id)
     manager = run._p_jar.transaction_manager
     deadline = time.monotonic() + timeout
     while True:
         manager.begin()
-        if run.isFinished():
-            return run.state
+        if run._p_jar is None or run._p_serial == z64:
+            raise _uncommitted(run_id)   # it stood in a savepoint
+        try:
+            if run.isFinished():
+                return run.state
+        except POSKeyError:
+            raise _uncommitted(run_id) from None
         if time.monotonic() > deadline:
             raise AssertionError(
                 'run %r: expected it to be finished within %s s, got one that '
                 'is %r' % (run.id, timeout, run.state))
         time.sleep(0.005)
+
+
+def _uncommitted(run_id):
+    return ValueError(
+        'run %r: expected one that is stored, got one whose start is not '
+        'committed; call transaction.commit() before' % run_id)
 
 
 class SetClock:
@@ -131,11 +149,12 @@ def runPending(site=None, limit=1000):
     """
     registry = getRegistry(site)
     runtime = _InlineRuntime(registry._p_jar.db())
+    waiting = _Waiting(registry)
     runs = []
     with _without_interaction():
         while len(runs) < limit:
             transaction.begin()
-            run = _next_due(registry)
+            run = waiting.take()
             if run is None:
                 return runs
             runs.append(run)
@@ -148,21 +167,66 @@ def runPending(site=None, limit=1000):
             if run.state == PENDING and run.epoch == epoch:
                 raise AssertionError('run %r: expected it to be carried out, '
                                      'it still waits' % run.id)
+            waiting.add(run)
     return runs
 
 
-def _next_due(registry):
-    def waits(run):
-        worker_type = queryWorkerType(run.type)
-        return (run.state == PENDING and worker_type is not None
-                and run.type not in registry.pauses
-                and not worker_type.is_loop and not clock.isLater(run.due_at))
+class _Waiting:
+    """The runs of a registry that wait; each is looked at once."""
 
-    return min(
-        (run for lane in registry.lanes.values()
-         for run in lane.births.walk() if waits(run)),
-        key=lambda run: (-run.priority, run.created_at, run.lane, run.serial),
-        default=None)
+    def __init__(self, registry):
+        self._registry = registry
+        self._begins = {}   # lane number -> the serial to look at next
+        self._ready = []    # heap of (rank, run)
+        self._later = []    # heap of (due_at, rank, run)
+        self._held = []     # of types that are paused or not declared
+
+    def take(self):
+        """Return the run that is next, or None."""
+        self._find_new()
+        run = self._pop()
+        if run is None:
+            # A worker may have declared or resumed a type meanwhile.
+            held, self._held = self._held, []
+            for run in held:
+                self.add(run)
+            run = self._pop()
+        return run
+
+    def _find_new(self):
+        for number, lane in self._registry.lanes.items():
+            for run in lane.births.walkUp(self._begins.get(number, 1)):
+                self.add(run)
+            self._begins[number] = lane.births.next_serial
+
+    def add(self, run):
+        """Look at *run*, which may wait."""
+        if run.state != PENDING:
+            return
+        worker_type = queryWorkerType(run.type)
+        if worker_type is None or run.type in self._registry.pauses:
+            self._held.append(run)
+        elif clock.isLater(run.due_at):
+            heapq.heappush(self._later, (run.due_at, *_rank(run), run))
+        elif not worker_type.is_loop:
+            heapq.heappush(self._ready, (*_rank(run), run))
+
+    def _pop(self):
+        while self._later and not clock.isLater(self._later[0][0]):
+            self.add(heapq.heappop(self._later)[-1])
+        while self._ready:
+            run = heapq.heappop(self._ready)[-1]
+            if self._registry.getRun(run.lane, run.serial) is not run:
+                continue   # it was removed
+            if (run.state == PENDING and not clock.isLater(run.due_at)
+                    and run.type not in self._registry.pauses):
+                return run
+            self.add(run)
+        return None
+
+
+def _rank(run):
+    return -run.priority, run.created_at, run.lane, run.serial
 
 
 @contextmanager

@@ -16,6 +16,7 @@
 A *masker* hides the secrets of an input; see `masking.Masker`.  A text is
 masked before it is cut, so no part of a secret is left at a cut.
 """
+import itertools
 import re
 import traceback
 import unicodedata
@@ -31,10 +32,16 @@ TRACEBACK_LIMIT = 65536
 CUT = '… [cut here]'
 MASK = '•••'
 
+#: Errors of a group that its text names.
+LEAVES_LIMIT = 10
+_MAX_DEPTH = 50
+
 # Control characters but tab and newline, lone surrogates, the controls of
-# bidirectional text, what Unicode will never give a meaning.
+# bidirectional text that change the order of what follows, what Unicode will
+# never give a meaning.  The two marks (LRM, RLM) stay: they change nothing
+# far, and are part of Hebrew and Arabic texts.
 _UNFIT = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c'
-                    '\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]')
+                    '\u202a-\u202e\u2066-\u2069\ufffe\uffff]')
 _BREAKS = re.compile(r'[\t\n\x85\u2028\u2029]+')
 _LINE_ENDS = re.compile('\r\n?|[\n\u2028\u2029]')
 
@@ -75,12 +82,15 @@ def fold(text):
 
 def clean(text, limit, masker=SHOWS_ALL):
     """Return *text* with what is unfit replaced, at most *limit* characters.
+
+    A line break of the network (CR LF) becomes one of ours.
     """
     if len(text) > limit:
         text = masker.head(text, limit - len(CUT)) + CUT
     else:
         text = masker.text(text)
-    return _UNFIT.sub('\N{REPLACEMENT CHARACTER}', text)
+    return _UNFIT.sub(
+        '\N{REPLACEMENT CHARACTER}', text.replace('\r\n', '\n'))
 
 
 def cleanLine(text, limit=MESSAGE_LIMIT, masker=SHOWS_ALL):
@@ -101,7 +111,7 @@ def shortRepr(value, limit=50):
 
     Never a part of it: a part of a secret cannot be recognised.
     """
-    text = repr(value)
+    text = _repr(value)
     return text if len(text) <= limit else '…'
 
 
@@ -114,15 +124,54 @@ def safeStr(value):
             type(value).__name__, type(error).__name__)
 
 
+def safeRepr(value, limit=RESULT_LIMIT):
+    """Return ``repr(value)``, cut; what can be said where that raises."""
+    text = _repr(value)
+    return text if len(text) <= limit else text[:limit] + '…'
+
+
+def _repr(value):
+    try:
+        return repr(value)
+    except Exception as error:
+        return '<unprintable %s: %s>' % (
+            type(value).__name__, type(error).__name__)
+
+
+def leavesOf(error, depth=0):
+    """Yield the errors in *error*, a group of them; itself if it is none.
+
+    A group is what has ``exceptions``, as its backport for Python 3.10 has.
+    """
+    inner = getattr(error, 'exceptions', None)
+    if (depth < _MAX_DEPTH and isinstance(inner, (tuple, list)) and inner
+            and all(isinstance(one, BaseException) for one in inner)):
+        for one in inner:
+            yield from leavesOf(one, depth + 1)
+    else:
+        yield error
+
+
 def describeError(error, masker=SHOWS_ALL):
     """Return (type name, one short line of text) of an exception.
 
-    For everybody who sees the run: nothing of an input is quoted.
+    Of a group of errors the line names each.  For everybody who sees the run:
+    nothing of an input is quoted.
     """
-    text = error.public if isinstance(error, InvalidInput) else safeStr(error)
+    text = _public_text(error)
+    leaves = list(itertools.islice(leavesOf(error), LEAVES_LIMIT + 1))
+    if leaves != [error]:
+        text = '%s: %s' % (text, '; '.join(
+            [': '.join(filter(None, (type(leaf).__name__, _public_text(leaf))))
+             for leaf in leaves[:LEAVES_LIMIT]]
+            + ['…'] * (len(leaves) > LEAVES_LIMIT)))
     return (cleanLine(type(error).__name__, masker=(
                 SHOWS_ALL if masker.hides_all else masker)),
             cleanLine(text, masker=masker))
+
+
+def _public_text(error):
+    return error.public if isinstance(error, InvalidInput) else safeStr(error)
 
 
 def formatTraceback(error, masker=SHOWS_ALL):

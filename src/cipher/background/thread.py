@@ -17,9 +17,11 @@ import threading
 from zope.interface import implementer
 
 from cipher.background.interfaces import IBackgroundWorkerThread
+from cipher.background.worker import stateOf
 from cipher.background.workloop import OnePiece
 from cipher.background.workloop import WorkLoop
 from cipher.background.workloop import log
+from cipher.background.workloop import setUp
 
 
 __all__ = ['BackgroundJob', 'BackgroundWorkerThread', 'log']
@@ -32,7 +34,7 @@ class BackgroundWorkerThread(WorkLoop, threading.Thread):
     description = "background worker thread (%(class_name)s) for %(site_name)s"
 
     def __init__(self, site_db, site_oid, site_name, user_name, daemon=True):
-        self.setUpLoop(site_db, site_oid, site_name, user_name)
+        setUp(self, site_db, site_oid, site_name, user_name)
         super().__init__(
             name=self.description % {'class_name': type(self).__name__,
                                      'site_name': site_name,
@@ -56,4 +58,4 @@ class BackgroundJob(OnePiece, BackgroundWorkerThread):
     def __init__(self, site_db, site_oid, site_name, user_name, daemon=True,
                  **input):
         super().__init__(site_db, site_oid, site_name, user_name, daemon)
-        self.input = input
+        stateOf(self).input = input

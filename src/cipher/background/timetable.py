@@ -15,6 +15,8 @@
 
 Pickles name `ScheduleState`: it stays here.
 """
+import logging
+
 from persistent import Persistent
 from zope.component import getUtilitiesFor
 from zope.component import queryUtility
@@ -24,8 +26,13 @@ from cipher.background import sight
 from cipher.background.automatic import startAutomatically
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import ScheduleNotFound
+from cipher.background.plaindata import readAsked
+from cipher.background.plaindata import readNumber
 from cipher.background.status import ScheduleStatus
+from cipher.background.text import safeRepr
 
+
+log = logging.getLogger(__name__)
 
 #: Expressions of one schedule that are kept, of processes that declare it
 #: differently, and the seconds after whose tick one counts as gone.
@@ -67,7 +74,12 @@ def tick(registry, schedule):
     _set_next(state, schedule,
               next_at if next_at > now else schedule.nextTick(now))
     if state.pause is None:
-        _start(registry, schedule, state, now)
+        if schedule.isMissed(due_at, now):
+            log.warning('Schedule %r: a tick was missed by %d s, which is '
+                        'more than its misfire of %s s; nothing is started',
+                        schedule.name, now - due_at, schedule.misfire)
+        else:
+            _start(registry, schedule, state, now)
     return True
 
 
@@ -143,26 +155,39 @@ def listSchedules(registry):
         if not sight.maySee(registry, schedule.worker):
             continue
         state = registry.schedules.get(name, ScheduleState)
-        run = state.last_run and registry.getRun(*state.last_run)
+        run = _run_at(registry, state.last_run)
         if run and not sight.maySee(registry, run.type):
             run = None   # it was declared for another type then
-        paused_by, paused_at, reason = state.pause or (None, None, None)
+        paused_by = paused_at = reason = None
+        if state.pause is not None:
+            paused_by, paused_at, reason = readAsked(state.pause)
         found.append(ScheduleStatus(
             name=name, worker=schedule.worker,
             expression=schedule.expression,
-            next_at=state.next_at, last_at=state.last_at,
+            description=schedule.description,
+            next_at=readNumber(state.next_at),
+            last_at=readNumber(state.last_at),
             last_run=run.id if run else None,
             is_paused=state.pause is not None, paused_by=paused_by,
             paused_at=paused_at, pause_reason=reason,
-            is_late=(state.pause is None and state.next_at is not None
-                     and now - state.next_at > LATE_AFTER)))
+            is_late=(state.pause is None and now - readNumber(
+                state.next_at, now) > LATE_AFTER)))
     return found
+
+
+def _run_at(registry, place):
+    try:
+        lane, serial = place
+        return registry.getRun(lane, serial)
+    except (TypeError, ValueError):
+        return None
 
 
 def _start(registry, schedule, state, now):
     run = startAutomatically(
         registry, 'schedule %r' % schedule.name, schedule.worker, None,
-        schedule.input)
+        schedule.input, make_context=schedule.context,
+        unique=schedule.unique, priority=schedule.priority)
     state.last_at = now
     state.last_run = run and (run.lane, run.serial)
     return run
@@ -176,9 +201,10 @@ def _state(registry, schedule):
 
 
 def _schedule(registry, name):
-    schedule = queryUtility(ISchedule, name)
+    schedule = queryUtility(ISchedule, name) if isinstance(
+        name, str) else None
     if schedule is None or not sight.maySee(registry, schedule.worker):
         raise ScheduleNotFound(
-            'schedule %.100r: expected the name of a declared schedule; '
-            'declare it with <background:schedule … />' % (name,))
+            'schedule %s: expected the name of a declared schedule; '
+            'declare it with <background:schedule … />' % safeRepr(name, 100))
     return schedule

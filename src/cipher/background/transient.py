@@ -21,13 +21,19 @@ when it begins again it gives oids a second time that a client has in stock.
 from transaction.interfaces import TransientError
 
 from cipher.background.spoiled import spoils
+from cipher.background.text import leavesOf
 
 
 def isTransient(error, db):
     """Return whether *error*, in a transaction of *db*, calls for another try.
 
-    True for conflicts, and where the storage was away.
+    True for conflicts, and where the storage was away.  A group of errors
+    does if each of them does.
     """
+    return all(_is_transient(one, db) for one in leavesOf(error))
+
+
+def _is_transient(error, db):
     storage = getattr(db, 'storage', None)
     return (isinstance(error, TransientError)
             or _is_of_relstorage(error, storage)

@@ -19,6 +19,7 @@ from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.automatic import recordFailure
 from cipher.background.automatic import startAutomatically
+from cipher.background.calling import callHook
 from cipher.background.interfaces import IRunEvent
 from cipher.background.nearest import nearestRegistry
 from cipher.background.transient import isTransient
@@ -59,7 +60,8 @@ class Trigger:
         if self._condition is None:
             return True
         try:
-            return self._condition(*objects)
+            return callHook('%s: its condition' % self._source,
+                            self._condition, *objects)
         except Exception as error:
             if isTransient(error, registry._p_jar and registry._p_jar.db()):
                 raise

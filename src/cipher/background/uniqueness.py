@@ -35,6 +35,7 @@ from cipher.background.interfaces import BY_TYPE
 from cipher.background.interfaces import PENDING
 from cipher.background.plaindata import canonical
 from cipher.background.principal import SYSTEM
+from cipher.background.reference import oidOf
 
 
 #: Begin of the keys of forms; those of other claims begin with an oid, or are
@@ -57,7 +58,7 @@ def claimKey(unique, type_name, reference, input, rights=None):
     *rights* is what `rightsOf` gave: a run stands for no start whose work
     would have other rights.
     """
-    oid = b'' if reference is None else reference[0].oid
+    oid = oidOf(reference) or b''
     if unique == BY_TYPE:
         key = b''
     elif unique == BY_CONTEXT:
@@ -89,7 +90,7 @@ def _digest(value):
 
 def onceKey(type_name, principal, reference, input):
     """Return the key of what a principal starts by a form."""
-    oid = b'' if reference is None else reference[0].oid
+    oid = oidOf(reference) or b''
     return type_name, ONCE + _digest((principal, oid, input))
 
 

@@ -22,6 +22,7 @@ from cipher.background import switchboard
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.lifecycle import isSilent
+from cipher.background.plaindata import readAsked
 from cipher.background.process import getDirectory
 from cipher.background.process import isKnownDead
 from cipher.background.reference import root
@@ -39,7 +40,7 @@ class Watch:
         self.registry = registry
         self._oid = registry._p_oid
         jar = registry._p_jar
-        self._runtime = jar and switchboard.getRuntime(jar.db())
+        self._runtime = jar and switchboard.queryRuntime(jar.db())
         directory = jar and getDirectory(jar)
         self._records = list(directory.processes.values()) if directory else []
         # oid -> (registry or None, whether some of its types are hidden), of
@@ -113,8 +114,10 @@ class Watch:
         """Return the `RunStatus` of *run*."""
         run._v_parent = self.registry
         stop = self.registry.stops.get(run.id)
+        if stop is not None:
+            stop = StopRequest(*readAsked(stop))
         return describeRun(
-            run, self.live(run), stop and StopRequest(*stop), clock.now(),
+            run, self.live(run), stop, clock.now(),
             is_orphaned=self.isOrphaned(run),
             is_paused=run.type in self.registry.pauses)
 

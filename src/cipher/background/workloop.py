@@ -13,7 +13,7 @@
 ##############################################################################
 """The loop of a worker: connection, site, interaction, transactions.
 
-What `WorkLoop.run` does::
+What `Work.run` does::
 
     scheduleNextWork -- False or a stop --> end
       | True
@@ -32,9 +32,10 @@ What `WorkLoop.run` does::
 """
 import time
 
-import transaction
 from zope.component import queryAdapter
 
+from cipher.background.calling import callHook
+from cipher.background.calling import callWork
 from cipher.background.contextmanagers import ZopeInteraction
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
@@ -45,15 +46,17 @@ from cipher.background.interfaces import StopRequested
 from cipher.background.lifecycle import backOff
 from cipher.background.logs import getLogger
 from cipher.background.observer import WorkObserver
+from cipher.background.plaindata import plainCopy
 from cipher.background.spoiled import CacheSpoiled
 from cipher.background.spoiled import noteServer
 from cipher.background.spoiled import spoils
 from cipher.background.text import NOTE_LIMIT
-from cipher.background.text import SHOWS_ALL
-from cipher.background.text import clean
 from cipher.background.text import cleanLine
+from cipher.background.text import safeStr
 from cipher.background.transient import isTransient
 from cipher.background.worker import Worker
+from cipher.background.worker import hookOf
+from cipher.background.worker import stateOf
 
 
 log = getLogger('cipher.background.thread')
@@ -63,8 +66,10 @@ log = getLogger('cipher.background.thread')
 FAILURE_DELAY = 0.1
 FAILURE_DELAY_CAP = 60.0
 
-#: Characters.  A note of more than 64 kB would fail the commit.
-NOTES_LIMIT = 16000
+_MAX_TRIES = 50
+
+# What an author's code may find under these names was shown by a `WorkState`.
+_SHOWN = ('run_id', 'context', 'input', 'cursor', 'progress')
 
 #: An iteration goes on without a pause so often though a cache was spoiled: a
 #: client of ZEO has at most 100 oids in stock.
@@ -72,23 +77,16 @@ SPOILED_LIMIT = 200
 
 
 class WorkLoop(Worker):
-    """What a `BackgroundWorkerThread` does, whichever thread does it."""
+    """What a `BackgroundWorkerThread` is, whichever thread carries it out.
+
+    Authors override what upstream has, and `retryDelay` and `max_tries`.
+    """
 
     work_transaction_note = "%(thread_name)s"
     cleanup_transaction_note = "%(thread_name)s cleanup"
-    max_tries = 50
+    max_tries = _MAX_TRIES
 
     log = log
-
-    def setUpLoop(self, site_db, site_oid, site_name, user_name):
-        """Remember where to work, and for whom."""
-        self.site_db = site_db
-        self.site_oid = site_oid
-        self.site_name = site_name
-        self.user_name = user_name
-        self.setUpWorker()
-        self._failures = 0       # iterations in a row
-        self._is_begun = False   # whether doWork was called this time
 
     def getSite(self, connection):
         """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
@@ -96,19 +94,11 @@ class WorkLoop(Worker):
 
     def getTransactionNote(self):
         """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
-        return self._format(self.work_transaction_note)
+        return _format(self, self.work_transaction_note)
 
     def getCleanupNote(self):
         """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
-        return self._format(self.cleanup_transaction_note)
-
-    def _format(self, note):
-        return note % {'thread_name': self.name,
-                       'class_name': type(self).__name__,
-                       'site_name': self.site_name,
-                       'user_name': self.user_name}
-
-    # For subclasses
+        return _format(self, self.cleanup_transaction_note)
 
     def scheduleNextWork(self):
         """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
@@ -124,28 +114,76 @@ class WorkLoop(Worker):
         """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
         return None
 
-    # The loop
-
     def run(self):
         """Main loop of the thread."""
-        if self.observer is None:
-            self.observer = queryAdapter(
-                self, IWorkObserver, default=WorkObserver())
+        Work(self).run()
+
+
+class OnePiece(WorkLoop):
+    """A worker that does one piece of work: one iteration, then the end."""
+
+    def scheduleNextWork(self):
+        """Return True once."""
+        state = stateOf(self)
+        is_first, state.is_scheduled = not state.is_scheduled, True
+        return is_first
+
+    def run(self):
+        """Do the work."""
+        PieceOfWork(self).run()
+
+
+def setUp(worker, site_db, site_oid, site_name, user_name):
+    """Let *worker* remember where to work, and for whom."""
+    worker.site_db = site_db
+    worker.site_oid = site_oid
+    worker.site_name = site_name
+    worker.user_name = user_name
+    stateOf(worker).is_set_up = True
+
+
+def _format(worker, note):
+    return note % {'thread_name': worker.name,
+                   'class_name': type(worker).__name__,
+                   'site_name': worker.site_name,
+                   'user_name': worker.user_name}
+
+
+class Work:
+    """Carries a worker out, in the calling thread.
+
+    Of the worker it reads and calls what upstream has; `WorkState` and
+    `hookOf` are for all else.
+    """
+
+    def __init__(self, worker):
+        self.worker = worker
+        self.state = stateOf(worker)
+        self._failures = 0       # iterations in a row
+        self._is_begun = False   # whether doWork was called this time
+
+    def run(self):
+        """Carry the worker out."""
+        worker, state = self.worker, self.state
+        if state.observer is None:
+            state.observer = queryAdapter(
+                worker, IWorkObserver, default=WorkObserver())
         error = None
         try:
-            self.observer.started(self)
+            state.observer.started(worker)
             self._loop()
         except (StopRequested, RunLost) as end:
             error = end
         except BaseException as end:
             error = end
-            self.log.exception("Exception in %s, thread terminated", self.name)
+            self._log_error("Exception in %s, thread terminated", end)
         finally:
-            self.observer.ended(self, error)
+            state.observer.ended(worker, error)
 
     def _loop(self):
-        while not self.stop_requested and self.scheduleNextWork():
-            if self.stop_requested:
+        state = self.state
+        while not state.stop_requested and self._call('scheduleNextWork'):
+            if state.stop_requested:
                 break
             if self._iterate():
                 self._failures = 0
@@ -154,7 +192,7 @@ class WorkLoop(Worker):
                 self._after_failure(self._failures)
 
     def _after_failure(self, failures):
-        self.wait(backOff(failures, FAILURE_DELAY, FAILURE_DELAY_CAP))
+        self.state.wait(backOff(failures, FAILURE_DELAY, FAILURE_DELAY_CAP))
 
     def _iterate(self):
         """Do one iteration; return whether all went well.
@@ -167,41 +205,43 @@ class WorkLoop(Worker):
             try:
                 return self._iterate_once()
             except CacheSpoiled as error:
-                self.observer.conflicted(self, error)
+                self.state.observer.conflicted(self.worker, error)
                 spoiled += 1
                 if spoiled <= SPOILED_LIMIT:
                     continue
             except Exception as error:
-                if self._is_begun or not isTransient(error, self.site_db):
+                if self._is_begun or not self._is_transient(error):
                     raise
                 # The storage is away, perhaps for long: the work waits.
-                self.observer.conflicted(self, error)
+                self.state.observer.conflicted(self.worker, error)
             failures += 1
-            if self.wait(backOff(failures)):
+            if self.state.wait(backOff(failures)):
                 return False
 
     def _iterate_once(self):
-        with self.observer.connect(self) as connection:
+        observer = self.state.observer
+        with observer.connect(self.worker) as connection:
             try:
-                with ZopeSite(self.getSite(connection)):
-                    participations = self.observer.participations(
-                        self, connection)
+                with ZopeSite(self._call('getSite', connection)):
+                    participations = observer.participations(
+                        self.worker, connection)
                     with ZopeInteraction(*participations):
                         return self._work_and_clean_up(connection)
             except BaseException as error:
                 abortQuietly()
                 if not isinstance(error, Exception) or not (
-                        self._is_begun) and isTransient(error, self.site_db):
+                        self._is_begun) and self._is_transient(error):
                     raise
                 # Still with the connection: the log may want the repr() of
                 # its objects.
-                self._tell(self.observer.failed, connection, error)
+                self._tell(observer.failed, connection, error)
                 return False
             finally:
-                self.context = None
+                self.state.context = None
 
     def _work_and_clean_up(self, connection):
-        self.observer.opened(self, connection)
+        observer = self.state.observer
+        observer.opened(self.worker, connection)
         went_well = True
         try:
             self._work(connection)
@@ -209,120 +249,178 @@ class WorkLoop(Worker):
             raise
         except BaseException as error:
             went_well = False
-            self._tell(self.observer.failed, connection, error)
+            self._tell(observer.failed, connection, error)
         finally:
             try:
                 if self._is_begun:
                     self._clean_up(connection)
             except Exception as error:
                 went_well = False
-                self._tell(self.observer.cleanupFailed, connection, error)
+                self._tell(observer.cleanupFailed, connection, error)
         return went_well
 
     def _tell(self, told, connection, error):
         if isinstance(error, RunLost):
             raise error
         if isinstance(error, Exception):
-            self.log.error("Exception in %s", self.name, exc_info=error)
-        told(self, connection, error)
+            self._log_error("Exception in %s", error)
+        told(self.worker, connection, error)
         if not isinstance(error, Exception):
             raise error
 
     def _work(self, connection):
+        state, observer = self.state, self.state.observer
+        max_tries = self._max_tries()
+        self._remember()
         tries = 0      # that began
         failures = 0   # in a row; of a storage that is away there may be many
         while True:
-            cursor = self.cursor
+            cursor = state.cursor
             is_begun = False
             try:
-                with self._transaction(self.getTransactionNote()):
-                    if self.observer.began(self, connection):
+                with self._transaction(self._call('getTransactionNote')):
+                    if observer.began(self.worker, connection):
                         return
                     self._is_begun = is_begun = True
-                    self.observer.done(self, connection, self.doWork())
-                    self._mask_note()
+                    self._begin_try()
+                    observer.done(self.worker, connection, callWork(
+                        self._name_of('doWork'), self.worker.doWork))
+                    state.maskNote()
                 return
             except Exception as error:
-                if not isTransient(error, self.site_db):
+                if not self._is_transient(error):
                     raise
                 if spoils(error):
+                    self._begin_try()
                     self._is_begun = False   # no try: it begins anew
                     raise CacheSpoiled(str(error)) from error
-                noteServer(self.site_db)
+                noteServer(self.worker.site_db)
                 tries += is_begun
                 failures += 1
-                if self.cursor != cursor:
+                if state.cursor != cursor:
                     tries = failures = 1   # it went on since then
-                if tries >= self.max_tries:
+                if tries >= max_tries:
                     raise
-                self.observer.conflicted(self, error)
+                observer.conflicted(self.worker, error)
             self._pause(failures, 0.1 if is_begun else 1.0)
 
+    def _remember(self):
+        """Keep what the first try begins with: the input.
+
+        And the attributes in which an author keeps what of it can change.
+        """
+        own, input = vars(self.worker), self.state.input
+        self._input = _copy(input)
+        self._own_input = _copy(own['input']) if isinstance(
+            own.get('input'), dict) else None
+        self._places = {
+            name: key for key, given in input.items()
+            if not isinstance(given, _UNCHANGEABLE)
+            for name, value in own.items() if value is given}
+
+    def _begin_try(self):
+        """Let nothing of an earlier try be left in the worker."""
+        own = vars(self.worker)
+        self.state.input = _copy(self._input)
+        if self._own_input is not None:
+            own['input'] = _copy(self._own_input)
+        for name, key in self._places.items():
+            own[name] = self.state.input[key]
+
+    def _max_tries(self):
+        try:
+            number = hookOf(self.worker, 'max_tries')
+        except Exception:
+            return _MAX_TRIES   # an author's, for something else
+        return number if type(number) is int and number > 0 else _MAX_TRIES
+
     def _clean_up(self, connection):
+        max_tries = self._max_tries()
         tries = 0
         while True:
             tries += 1
             try:
-                with self._transaction(self.getCleanupNote()):
-                    self.doCleanup()
-                    self._mask_note()
-                    self.observer.cleaned(self, connection)
+                with self._transaction(self._call('getCleanupNote')):
+                    self._call('doCleanup')
+                    self.state.maskNote()
+                    self.state.observer.cleaned(self.worker, connection)
                 return
             except Exception as error:
-                if (tries >= self.max_tries or spoils(error)
-                        or not isTransient(error, self.site_db)):
+                if (tries >= max_tries or spoils(error)
+                        or not self._is_transient(error)):
                     raise
             self._pause(tries)
 
     def _pause(self, failures, when_stopping=0.1):
         # Not ended at once by a stop: the next try would follow at once.
-        if self.wait(backOff(failures)):
+        if self.state.wait(backOff(failures)):
             time.sleep(backOff(failures, cap=when_stopping))
 
     def _transaction(self, note):
         # An over-long or unfit note or name would fail the commit.
-        return ZopeTransaction(user=cleanLine(self.user_name, NOTE_LIMIT)
-                               if self.user_name else None,
-                               note=cleanLine(note, NOTE_LIMIT, self.masker))
+        user_name = self.worker.user_name
+        return ZopeTransaction(
+            user=cleanLine(safeStr(user_name), NOTE_LIMIT) if user_name
+            else None,
+            note=cleanLine(safeStr(note), NOTE_LIMIT, self.state.masker))
 
-    def _mask_note(self):
-        """Mask what the work added to the note of its transaction."""
-        if self.masker is not SHOWS_ALL:
-            txn = transaction.get()
-            txn.description = clean(
-                txn.description, NOTES_LIMIT, self.masker)
-            txn.extension = self.masker.data(txn.extension)
+    def _call(self, name, *args):
+        """Return what the worker's method *name*, one of upstream's, gives."""
+        return callHook(
+            self._name_of(name), getattr(self.worker, name), *args)
 
-    def commitAndGoOn(self):
-        """Commit the transaction of the work, begin another like it.
+    def _name_of(self, name):
+        return '%s.%s' % (type(self.worker).__name__, name)
 
-        For observers.
-        """
-        self._mask_note()
-        old = transaction.get()
-        user, note = old.user, old.description
-        transaction.commit()
-        new = transaction.begin()
-        new.user = user
-        new.note(note)
+    def _is_transient(self, error):
+        return isTransient(error, self.worker.site_db)
+
+    def _log_error(self, message, error):
+        try:
+            self.worker.log.error(message, self.worker.name, exc_info=error)
+        except Exception:
+            # The author has something else there.
+            log.error(message, self.worker.name, exc_info=error)
 
 
-class OnePiece(WorkLoop):
-    """A worker that does one piece of work: one iteration, then the end."""
+class PieceOfWork(Work):
+    """Carries out a worker that does one piece of work."""
 
-    _is_scheduled = False
+    def _remember(self):
+        super()._remember()
+        own = vars(self.worker)
+        # What authors gave names of ours to before the work.
+        self._shown = {name: own[name] for name in _SHOWN if name in own}
 
-    def scheduleNextWork(self):
-        """Return True once."""
-        if self._is_scheduled:
-            return False
-        self._is_scheduled = True
-        return True
+    def _begin_try(self):
+        own = vars(self.worker)
+        for name in _SHOWN:
+            own.pop(name, None)
+        own.update(self._shown)
+        super()._begin_try()
 
     def _after_failure(self, failures):
         """There is no further iteration to wait for."""
 
     def _clean_up(self, connection):
         # An empty transaction would cost 5 % of a small job.
-        if type(self).doCleanup is not WorkLoop.doCleanup:
+        if type(self.worker).doCleanup is not WorkLoop.doCleanup:
             super()._clean_up(connection)
+
+
+# Of these no try can leave anything else behind.
+_UNCHANGEABLE = (type(None), bool, int, float, complex, str, bytes)
+
+
+def _copy(input):
+    """Return a copy of *input* that shares none of its plain data.
+
+    That of a worker made by hand may hold anything else, too.
+    """
+    copied = {}
+    for name, value in input.items():
+        try:
+            copied[name] = plainCopy(value)
+        except ValueError:
+            copied[name] = value
+    return copied

@@ -12,8 +12,6 @@
 #
 ##############################################################################
 """The ZCML directives: schema and handler side by side."""
-import inspect
-
 from zope.component import provideUtility
 from zope.component.zcml import utility
 from zope.configuration.exceptions import ConfigurationError
@@ -21,37 +19,28 @@ from zope.configuration.fields import Bool
 from zope.configuration.fields import GlobalInterface
 from zope.configuration.fields import GlobalObject
 from zope.configuration.fields import MessageID
+from zope.configuration.fields import Tokens
 from zope.interface import Interface
 from zope.schema import Choice
 from zope.schema import Float
 from zope.schema import Int
 from zope.schema import TextLine
-from zope.schema import getFieldNamesInOrder
 from zope.security.zcml import Permission
 
+from cipher.background.declaring import makeWorkerType
 from cipher.background.interfaces import AS_STARTER
 from cipher.background.interfaces import EXECUTORS
 from cipher.background.interfaces import NOT_UNIQUE
 from cipher.background.interfaces import ON_INTERRUPT
 from cipher.background.interfaces import RERUN
-from cipher.background.interfaces import START_WORKERS
-from cipher.background.interfaces import STOP_WORKERS
 from cipher.background.interfaces import THREADS
 from cipher.background.interfaces import UNIQUE
-from cipher.background.interfaces import VIEW_DETAILS
-from cipher.background.interfaces import VIEW_WORKERS
+from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import IWebSettings
 from cipher.background.interfaces import IWorkerType
 from cipher.background.settings import RuntimeSettings
 from cipher.background.settings import WebSettings
-from cipher.background.thread import BackgroundJob
-from cipher.background.thread import BackgroundWorkerThread
-from cipher.background.workertype import WorkerType
-
-
-# Had by people who are not meant to have the rights of somebody else.
-_GENERAL = (VIEW_WORKERS, VIEW_DETAILS, START_WORKERS, STOP_WORKERS)
 
 
 class IWorkerDirective(Interface):
@@ -167,8 +156,8 @@ class IWorkerDirective(Interface):
 
     keep_days = Float(
         title="Keep for",
-        description="Days that a finished run is kept.  Default: as the "
-                    "registry says, 14.",
+        description="Days that a finished run is kept; 'inf' for ever.  "
+                    "Default: as the registry says, 14.",
         min=0.0, required=False)
 
     keep = Int(
@@ -177,94 +166,39 @@ class IWorkerDirective(Interface):
                     "says, 10000.",
         min=0, required=False)
 
+    former = Tokens(
+        title="Former names",
+        description="Names that it had before: runs that were started under "
+                    "one of them go on as this type says, and what is "
+                    "started under it is started under the new name.  "
+                    "Default: none.",
+        value_type=TextLine(), required=False)
+
 
 def worker(_context, name, class_=None, handler=None, title=None,
            description=None, schema=None, permission=None,
            view_permission=None, on_interrupt=RERUN, max_attempts=1,
            retry_delay=10.0, max_running=None, unique=NOT_UNIQUE, priority=0,
            run_as=AS_STARTER, stop_timeout=60.0, autostart=False,
-           keep_days=None, keep=None):
+           keep_days=None, keep=None, former=None):
     """Register a worker type as a named utility."""
-    who = 'worker %r' % name
-    if (class_ is None) == (handler is None):
-        raise ConfigurationError(
-            '%s: expected exactly one of class and handler, got %s; give the '
-            'one that does the work'
-            % (who, 'neither' if class_ is None else 'both'))
-    if permission == 'zope.Public':
-        raise ConfigurationError(
-            '%s: expected a permission that not everybody has, got '
-            "'zope.Public'; leave it out for %r" % (who, START_WORKERS))
-    if view_permission == 'zope.Public':
-        raise ConfigurationError(
-            "%s: expected a view_permission that not everybody has, got "
-            "'zope.Public'; leave it out for no restriction" % who)
-    if class_ is not None:
-        _check_class(who, class_)
-    elif not callable(handler):
-        raise ConfigurationError(
-            '%s: handler must be callable, got %r' % (who, handler))
-    _check_keywords(who, class_, handler, schema)
-    is_loop = class_ is not None and not issubclass(class_, BackgroundJob)
-    if autostart and not is_loop:
-        raise ConfigurationError(
-            '%s: autostart must be for a loop, a subclass of '
-            'BackgroundWorkerThread that is no BackgroundJob, got %r'
-            % (who, class_ or handler))
-    if run_as != AS_STARTER and permission in (None, *_GENERAL):
-        raise ConfigurationError(
-            '%s: expected a permission of its own for run_as="%s", got '
-            '%r; give one that only those have who may do all the worker does'
-            % (who, run_as, permission or START_WORKERS))
-    worker_type = WorkerType(
-        name, factory=class_, handler=handler, title=title,
-        description=description or '', schema=schema,
-        permission=permission or START_WORKERS,
-        view_permission=view_permission,
-        on_interrupt=on_interrupt, is_loop=is_loop,
-        max_attempts=max_attempts, retry_delay=retry_delay,
-        max_running=max_running, unique=unique, priority=priority,
-        run_as=run_as, stop_timeout=stop_timeout, autostart=autostart,
-        keep_days=keep_days, keep=keep)
-    # Our own discriminator, so that a conflict names the worker.
-    _context.action(
-        discriminator=('cipher.background.worker', name),
-        callable=provideUtility, args=(worker_type, IWorkerType, name))
-
-
-def _check_class(who, class_):
-    if not (isinstance(class_, type)
-            and issubclass(class_, BackgroundWorkerThread)):
-        raise ConfigurationError(
-            '%s: class must be a subclass of BackgroundWorkerThread, got %r'
-            % (who, class_))
-
-
-def _check_keywords(who, class_, handler, schema):
-    """Refuse a schema whose fields the worker cannot take."""
-    names = getFieldNamesInOrder(schema) if schema is not None else ()
-    if 'context' in names:
-        raise ConfigurationError(
-            "%s: expected a schema without a field 'context', got %s; that "
-            'is what the run is about' % (who, schema.__identifier__))
-    keywords = dict.fromkeys(names)
-    if handler is not None:
-        target, positional = handler, (None,)
-    else:
-        target, positional = class_, (None,) * 4
     try:
-        signature = inspect.signature(target)
-    except (TypeError, ValueError):
-        return
-    try:
-        signature.bind(*positional, **keywords)
-    except TypeError as error:
-        title = getattr(target, '__name__', repr(target))
-        raise ConfigurationError(
-            '%s: expected %s to take the fields of its schema (%s) as '
-            'keywords, got %s%s; %s'
-            % (who, title, ', '.join(names) or 'none', title, signature,
-               error))
+        worker_types = makeWorkerType(
+            name, class_, handler, tuple(former or ()), title=title,
+            description=description or '', schema=schema,
+            permission=permission, view_permission=view_permission,
+            on_interrupt=on_interrupt, max_attempts=max_attempts,
+            retry_delay=retry_delay, max_running=max_running, unique=unique,
+            priority=priority, run_as=run_as, stop_timeout=stop_timeout,
+            autostart=autostart, keep_days=keep_days, keep=keep)
+    except InvalidDeclaration as error:
+        raise ConfigurationError(str(error)) from None
+    for worker_type in worker_types:
+        # Our own discriminator, so that a conflict names the worker.
+        _context.action(
+            discriminator=('cipher.background.worker', worker_type.name),
+            callable=provideUtility,
+            args=(worker_type, IWorkerType, worker_type.name))
 
 
 class IRuntimeDirective(Interface):

@@ -17,18 +17,6 @@ It gets a token from ``token.json`` and sends it with each POST, as the header
 `TOKEN_HEADER`.  See docs/json.rst.
 """
 import json
-import re
-from datetime import date
-from datetime import datetime
-from datetime import time
-
-from zope.schema.interfaces import IDate
-from zope.schema.interfaces import IDatetime
-from zope.schema.interfaces import IFromUnicode
-from zope.schema.interfaces import INumber
-from zope.schema.interfaces import IText
-from zope.schema.interfaces import ITime
-from zope.schema.interfaces import ValidationError
 
 from cipher.background.browser import csrf
 from cipher.background.browser.administration import REASON_LIMIT
@@ -54,10 +42,6 @@ from cipher.background.interfaces import TooManyWaiting
 TOKEN_HEADER = 'X-CSRF-Token'
 #: Bytes of a body.
 BODY_LIMIT = 1000000
-
-# The exponent of a number that a fraction would be computed for for ever.
-_HUGE = re.compile('[eE][+-]?[0-9_]{4}')
-_ISO = ((IDatetime, datetime), (IDate, date), (ITime, time))
 
 
 class TokenJSON(JSONView):
@@ -151,8 +135,7 @@ class StartJSON(JSONAction):
         _refuse_unknown(set(given) & {'context'})
         try:
             run = self.checked.startByPrincipal(
-                name, self._get_context(body),
-                **fitInput(given, worker_type.schema))
+                name, self._get_context(body), **given)
         except TooManyWaiting as error:
             refuseFlood(error)
         except BackgroundError as error:
@@ -232,41 +215,3 @@ def _refuse_unknown(names):
     if names:
         raise Refused(400, _('Not understood: ${names}.', mapping={
             'names': cleanLine(', '.join(sorted(names)), 200)}))
-
-
-def fitInput(given, schema):
-    """Return *given*, from JSON, with what JSON cannot say made to fit.
-
-    A text becomes what the field makes of one (a date, a decimal number), a
-    list a tuple or a set.  What does not fit is left to the worker type,
-    which refuses it.
-    """
-    fitted = {}
-    for name, value in given.items():
-        field = schema.get(name) if schema is not None else None
-        fitted[name] = value if field is None else _fit(value, field)
-    return fitted
-
-
-def _fit(value, field):
-    for kind, made in _ISO:
-        if isinstance(value, str) and kind.providedBy(field):
-            try:
-                return made.fromisoformat(value)
-            except ValueError:
-                return value
-    if (isinstance(value, str) and IFromUnicode.providedBy(field)
-            and not IText.providedBy(field)
-            and not (INumber.providedBy(field) and _HUGE.search(value))):
-        try:
-            return field.bind(None).fromUnicode(value)
-        except (ValidationError, ValueError, TypeError, ArithmeticError,
-                LookupError):
-            return value
-    kind = getattr(field, '_type', None)
-    if isinstance(value, list) and kind in (tuple, set, frozenset):
-        try:
-            return kind(value)
-        except TypeError:
-            return value
-    return value

@@ -46,6 +46,11 @@ _WHOLE = re.compile(
     r'([+-]?)([0-9]{1,3}(?:([^0-9])[0-9]{3}(?:\3[0-9]{3})*)?|[0-9]+)?')
 _SPACES = re.compile(r'\s+')   # those of no breadth to break as well
 
+# What the locales of zope.i18n do not know.
+#: Languages whose dates are ISO 8601.
+ISO_DATES = {'lt'}
+#: language -> what stands between groups of digits: a thin space.
+GROUPS = {'lt': '\u202f'}
 #: From here on digits say more than grouped thousands.
 HUGE = 1e15
 
@@ -116,7 +121,7 @@ class Formatter:
         moment = self._get_local(at)
         if moment is None:
             return ''
-        if self._locale is None:
+        if self._locale is None or self._locale.id.language in ISO_DATES:
             text = moment.replace(tzinfo=None).isoformat(
                 ' ', timespec='seconds')
         else:
@@ -257,10 +262,21 @@ class Formatter:
             return str(value)
         is_whole = float(value).is_integer()
         if self._locale is not None and abs(value) < HUGE:
-            return self._format(
+            text = self._format(
                 'numbers', 'decimal', int(value) if is_whole
                 else round(float(value), 2))
+            group = GROUPS.get(self._locale.id.language)
+            return text if group is None else text.replace(
+                self._locale.numbers.symbols['group'], group)
         return '%d' % value if is_whole else '%.2f' % value
+
+    def percent(self, rate):
+        """Return a rate (0.0 to 1.0) as ``2.5 %``; '' for None."""
+        if rate is None:
+            return ''
+        percent = 100 * rate
+        return '%s %%' % (self._decimal(percent) if 0 < percent < 10
+                          else self.number(round(percent)))
 
     def _decimal(self, value):
         """Return a number with one digit after the point."""
@@ -295,7 +311,12 @@ def plainValue(value, limit=10000):
         return ''
     if isinstance(value, str):
         return value
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception as error:
+        # A number of too many digits for a text, for one.
+        text = '<unprintable %s: %s>' % (
+            type(value).__name__, type(error).__name__)
     return text if len(text) <= limit else text[:limit] + '…'
 
 
@@ -304,5 +325,5 @@ def _moment(at):
         return None
     try:
         return datetime.fromtimestamp(at, timezone.utc)
-    except (OverflowError, OSError, ValueError):
+    except (OverflowError, OSError, TypeError, ValueError):
         return None

@@ -44,6 +44,9 @@ class Overview:
                   for state in STATES}
         return {
             'counts': counts,
+            'text': {'counts': {
+                state: presenter.format.number(counts[state])
+                for state in STATES}},
             'running': self._list((RUNNING,), RUNNING_LIMIT),
             'failed': self._list((FAILED, INTERRUPTED), LIMIT),
             'processes': [
@@ -87,7 +90,7 @@ class OverviewPage(Overview, Page):
         """The states with their counts and where to find their runs."""
         return [{'state': state,
                  'title': self.presenter.getState(state),
-                 'count': self.data['counts'][state],
+                 'count': self.data['text']['counts'][state],
                  'url': '%s/runs.html?state=%s' % (self.registry_url, state)}
                 for state in STATES]
 

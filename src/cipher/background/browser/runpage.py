@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """One run: its page, its JSON and its log."""
-from operator import itemgetter
 from urllib.parse import urlencode
 
 from zope.browserpage import ViewPageTemplateFile
@@ -79,7 +78,7 @@ class Run(RunView):
             data['details']['stack'] = self._get_stack(data)
         # As it happened; what has the same time stays in its order.
         data['timeline'] = sorted(self._get_timeline(data, history),
-                                  key=itemgetter('at'))
+                                  key=lambda entry: entry['at'] or '')
         return data
 
     def _get_stack(self, data):

@@ -21,6 +21,7 @@ from cipher.background.browser import situation
 from cipher.background.browser.administration import AdministrationPage
 from cipher.background.browser.page import Refused
 from cipher.background.browser.text import cleanLine
+from cipher.background.browser.text import cleanText
 from cipher.background.i18n import _
 from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import ScheduleNotFound
@@ -67,6 +68,7 @@ class SchedulesPage(AdministrationPage):
                 else status.worker),
             'is_declared': worker_type is not None,
             'expression': cleanLine(status.expression),
+            'description': cleanText(self.say(status.description)),
             'next_at': format.iso(status.next_at),
             'next': format.dateTime(status.next_at),
             'last_at': format.iso(status.last_at),

@@ -302,7 +302,7 @@ def describeType(presenter, status):
         'text': {
             'mean': format.duration(status.mean),
             'maximum': format.duration(status.maximum),
-            'failure_rate': _say_rate(status.failure_rate),
+            'failure_rate': format.percent(status.failure_rate),
             'last': format.dateTime(status.last_at),
             'last_state': (status.last_state
                            and presenter.getState(status.last_state)),
@@ -318,18 +318,13 @@ def _say_limits(presenter, worker_type):
     said = []
     if worker_type.max_running is not None:
         said.append(presenter.say(_('At a time: ${number}'),
-                                  number=worker_type.max_running))
+                                  number=presenter.format.number(
+                                      worker_type.max_running)))
     if worker_type.max_attempts > 1:
         said.append(presenter.say(_('Attempts: ${number}'),
-                                  number=worker_type.max_attempts))
+                                  number=presenter.format.number(
+                                      worker_type.max_attempts)))
     return '; '.join(said)
-
-
-def _say_rate(rate):
-    if rate is None:
-        return ''
-    percent = 100 * rate
-    return '%.1f %%' % percent if 0 < percent < 10 else '%.0f %%' % percent
 
 
 def sayPause(presenter, status):

@@ -17,12 +17,15 @@ z3c.form acts on whatever a request says, be it by GET.  Here its buttons act
 only in a POST with a token of ours; a GET shows the form and reads nothing
 but the path of the context from the request.
 """
+import logging
 import re
 import time
+import traceback
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
 import transaction
+from transaction.interfaces import TransientError
 from z3c.form import button
 from z3c.form import field
 from z3c.form.browser.checkbox import CheckBoxFieldWidget
@@ -63,6 +66,8 @@ from cipher.background.interfaces import TooManyWaiting
 from cipher.background.interfaces import UnknownWorkerType
 
 
+log = logging.getLogger(__name__)
+
 CONTEXT_PREFIX = 'context'
 #: The field of the form; in the address, what it is to begin with.
 CONTEXT_FIELD = 'context.path'
@@ -77,6 +82,7 @@ class StartPage(Page, Form):
     tab = 'types.html'
     methods = FORM
     problem = None
+    unshown = ()
     worker_type = None
     ignoreContext = True
     ignoreReadonly = True
@@ -89,7 +95,13 @@ class StartPage(Page, Form):
         self.ignoreRequest = self.request.method in READ
         self._check_values()
         self.fields = self._get_fields()
-        self.updateWidgets()
+        try:
+            self.updateWidgets()
+        except TransientError:
+            raise
+        except Exception:
+            # What the form itself sends was tried without a request.
+            raise Refused(400, _('The form is not valid.'))
         if self.ignoreRequest:
             self.widgets[CONTEXT_FIELD].value = self.context_path
         self.updateActions()
@@ -152,14 +164,60 @@ class StartPage(Page, Form):
         if self.worker_type.schema is None:
             return fields
         inputs = field.Fields(self.worker_type.schema, omitReadOnly=True)
-        inputs = inputs.omit(*[
-            name for name in inputs if _is_left_out(inputs[name].field)])
+        self.unshown = [inputs[name].field for name in inputs
+                        if _is_left_out(inputs[name].field)]
+        inputs = inputs.omit(*[one.__name__ for one in self.unshown])
         for name in inputs:
             # Its own widget for these needs script within the page, which
             # our pages forbid.
             if _is_choice_of_several(inputs[name].field):
                 inputs[name].widgetFactory = CheckBoxFieldWidget
+        if not self._can_show(inputs):
+            failing = [name for name in inputs
+                       if not self._can_show(inputs.select(name))]
+            self.unshown += [inputs[name].field for name in failing]
+            inputs = inputs.omit(*failing)
         return inputs + fields
+
+    def _can_show(self, fields):
+        """Return whether there are widgets for *fields* that can be shown.
+
+        Some kinds of fields have none, and a vocabulary may fail.
+        """
+        is_ignored, self.ignoreRequest = self.ignoreRequest, True
+        self.fields = fields
+        try:
+            self.updateWidgets()
+            for widget in self.widgets.values():
+                widget.render()
+        except TransientError:
+            raise
+        except Exception:
+            log.info('Start of %r: the form cannot show %s',
+                     self.worker_type.name, ', '.join(fields), exc_info=True)
+            return False
+        finally:
+            self.ignoreRequest = is_ignored
+        return True
+
+    @property
+    def unshown_note(self):
+        """Says which fields the form cannot show; '' if there are none."""
+        if not self.unshown:
+            return ''
+        message = (_('The form shows all fields but these, which get their '
+                     'default: ${fields}.') if self.can_start else
+                   _('This worker can be started by code only: the form '
+                     'cannot show ${fields}.'))
+        return self.say(message, fields=', '.join(
+            cleanLine(self.say(one.title)) or one.__name__
+            for one in self.unshown))
+
+    @property
+    def can_start(self):
+        """Whether all that is needed can be given in the form."""
+        return not any(_is_needed(one, self.getContent())
+                       for one in self.unshown)
 
     def getContent(self):
         """What vocabularies are asked for: the site."""
@@ -176,10 +234,18 @@ class StartPage(Page, Form):
         """Start the worker and go to its run."""
         try:
             data, errors = self.extractData()
+        except TransientError:
+            raise
         except ValueError as error:
             # Of an invariant; z3c.form expects nothing but Invalid.
-            self.problem = cleanLine(self.worker_type.hide(
-                str(error), self._get_posted()))
+            self.problem = cleanLine(self._hide(str(error)))
+            return
+        except Exception as error:
+            # A constraint of the application that takes not any value.
+            log.info('Start of %r: the form could not be read\n%s',
+                     self.worker_type.name, self._hide(''.join(
+                         traceback.format_exception(error)).rstrip('\n')))
+            self.problem = _('The form is not valid.')
             return
         if errors:
             self.problem = _('Please look at the fields that are marked.')
@@ -206,10 +272,10 @@ class StartPage(Page, Form):
         context = findObject(
             self.checked.getSite(), data.pop(CONTEXT_FIELD, None))
         # What the form shows nothing of gets its default.
-        data = {name: value for name, value in data.items()
-                if value is not NOT_CHANGED}
+        given = {name: value for name, value in data.items()
+                 if value is not NOT_CHANGED}
         return self.checked.startOnce(
-            self._shown_at(), self.worker_type.name, context, data)
+            self._shown_at(), self.worker_type.name, context, given)
 
     def _shown_at(self):
         """Return when the form was shown, as it says itself."""
@@ -296,8 +362,12 @@ class StartPage(Page, Form):
             return ' '.join(self._say_error(one) for one in inner)
         message = getattr(error, 'message', None)
         # An invariant or a constraint may quote what it refuses.
-        return cleanLine(self.worker_type.hide(sayForeign(
-            self.say, message or _('This is not valid.')), self._get_posted()))
+        return cleanLine(self._hide(sayForeign(
+            self.say, message or _('This is not valid.'))))
+
+    def _hide(self, text):
+        """Return *text* without the secrets that were sent."""
+        return self.worker_type.hide(text, self._get_posted())
 
     def _get_posted(self):
         """Return {name of a field: all texts that were sent for it}."""
@@ -343,6 +413,15 @@ class RenderedWidget:
             ' aria-invalid="true"' if self.error else '')
         # The first one is the control; what it holds comes later.
         return markup.replace(begin, attributes, 1)
+
+
+def _is_needed(schema_field, site):
+    """Return whether there is no run without a value of that field."""
+    try:
+        schema_field = schema_field.bind(site)
+        return schema_field.required and schema_field.default is None
+    except Exception:
+        return True   # its default fails, or its vocabulary
 
 
 def _is_left_out(schema_field):

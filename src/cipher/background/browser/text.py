@@ -17,9 +17,10 @@ import unicodedata
 
 
 # Control characters but tab and newline, lone surrogates, the controls of
-# bidirectional text, what Unicode will never give a meaning.
-_UNFIT = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c'
-                    '\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]')
+# bidirectional text that change the order of what follows, what Unicode will
+# never give a meaning.  The marks (LRM, RLM, ALM) are part of texts.
+_UNFIT = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff'
+                    '\u202a-\u202e\u2066-\u2069\ufffe\uffff]')
 _BREAKS = re.compile('\r\n?|[\x85\u2028\u2029]')
 _SURROGATES = re.compile('[\ud800-\udfff]')
 
@@ -34,7 +35,12 @@ def cleanText(text, limit=TEXT_LIMIT):
         return ''
     if isinstance(text, bytes):
         text = text.decode('utf-8', 'replace')
-    text = str(text)
+    try:
+        text = str(text)
+    except Exception as error:
+        # An int of thousands of digits is one such thing.
+        text = '<unprintable %s: %s>' % (
+            type(text).__name__, type(error).__name__)
     if len(text) > limit:
         text = text[:limit - 1] + '…'
     return _UNFIT.sub(REPLACEMENT, _BREAKS.sub('\n', text))

@@ -45,7 +45,7 @@ from cipher.background.demo.settings import ImportSettings
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.logs import RecordFormatter
 from cipher.background.runtime import RuntimeSettings
-from cipher.background.switchboard import getRuntime
+from cipher.background.switchboard import queryRuntime
 
 
 SITE_ZCML = Path(__file__).resolve().parent / 'site.zcml'
@@ -135,7 +135,7 @@ def opened(options, settings):
         yield db
     finally:
         # The work first: it needs the database to the last.
-        runtime = getRuntime(db)
+        runtime = queryRuntime(db)
         if runtime is not None:
             runtime.shutdown()
         db.close()
@@ -144,7 +144,7 @@ def opened(options, settings):
 def quiet_at_signal(db):
     """Let SIGUSR1 say that the end is near: no work is begun any more."""
     def handle(number, frame):
-        runtime = getRuntime(db)
+        runtime = queryRuntime(db)
         if runtime is not None:
             # Elsewhere: what the signal has interrupted may hold a lock.
             threading.Thread(target=runtime.quiet, daemon=True).start()

@@ -12,15 +12,16 @@
 #
 ##############################################################################
 """One run, from its ticket to its end, in the calling thread."""
-import copy
 import itertools
 import threading
 from functools import partial
+from types import SimpleNamespace
 
 from ZODB.POSException import ConflictError
 from zope.event import notify
 
 from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.contextmanagers import ZopeInteraction
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.cursor import LIMIT
@@ -28,6 +29,7 @@ from cipher.background.cursor import TYPE
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import InputOutdated
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.interfaces import RunStartedEvent
 from cipher.background.job import makeWorker
@@ -46,6 +48,7 @@ from cipher.background.sorting import limitOf
 from cipher.background.sorting import waitsFor
 from cipher.background.spoiled import spoils
 from cipher.background.transient import isTransient
+from cipher.background.worker import stateOf
 from cipher.background.workertype import queryWorkerType
 
 
@@ -144,21 +147,44 @@ class Carrier:
             else JobRecorder(live, epoch, is_claimed, connection))
         try:
             worker = makeWorker(
-                worker_type, copy.deepcopy(run.input) if run.input else {},
+                worker_type,
+                self._fit_input(worker_type, live, site, run, recorder,
+                                connection),
                 self._runtime.db, site._p_oid, site.__name__,
                 run.starter or '')
+            worker.name = '%s, run %s' % (
+                live.masker.text(worker.name), live.run_id)
         except BaseException as error:
             # An exit as well: this thread is needed for other runs.
             logError(log, error, live.masker,
                      'Run %s: no worker could be made', live.run_id)
             recorder.refused(connection, error)
             return live.end
-        worker.name = '%s, run %s' % (
-            live.masker.text(worker.name), live.run_id)
-        worker.observer = recorder
+        stateOf(worker).observer = recorder
         if not worker_type.is_loop:
             return worker.run
         return partial(self._start_loop, worker, live, connection)
+
+    def _fit_input(self, worker_type, live, site, run, recorder, connection):
+        """Return the input of *run* as its type wants it by now."""
+        with ZopeSite(site):
+            try:
+                input, left_out = worker_type.fitInput(run.input, site)
+            except InputOutdated:
+                # A vocabulary may be made for the one who started the run.
+                starter = SimpleNamespace(user_name=run.starter or '')
+                with ZopeInteraction(*recorder.participations(
+                        starter, connection)):
+                    input, left_out = worker_type.fitInput(run.input, site)
+        if live.masker.names:
+            # It may have got another secret, a default.
+            live.hideSecrets(makeMasker(worker_type.schema, input))
+        if left_out:
+            live.log.add(
+                'Left out of the input, for the schema of %r has them no '
+                'more: %s' % (worker_type.name,
+                              ', '.join(map(repr, left_out))))
+        return input
 
     def _claim(self, connection, live, registry, run):
         """Make the run ours by a commit; return its epoch as we claimed it.

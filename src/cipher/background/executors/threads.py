@@ -24,6 +24,7 @@ from cipher.background.interfaces import IExecutor
 from cipher.background.lifecycle import backOff
 from cipher.background.logs import getLogger
 from cipher.background.transient import isTransient
+from cipher.background.worker import stateOf
 
 
 log = getLogger(__name__)
@@ -120,7 +121,7 @@ class ThreadsExecutor(Carrier):
         except RuntimeError as error:
             # The machine has no thread left.
             log.error('Run %s: %s; it waits', live.run_id, error)
-            worker.observer.putBack(connection)
+            stateOf(worker).observer.putBack(connection)
             if live.is_unrecorded:
                 live.end()
             else:

@@ -13,20 +13,9 @@
 ##############################################################################
 """A script starts, stops, retries and removes runs by JSON."""
 import json
-from datetime import date
-from decimal import Decimal
-
-import transaction
-from zope.interface import Interface
-from zope.schema import Date
-from zope.schema import Decimal as DecimalField
-from zope.schema import Int
-from zope.schema import TextLine
-from zope.schema import Tuple
 
 from cipher.background.browser.api import BODY_LIMIT
 from cipher.background.browser.api import TOKEN_HEADER
-from cipher.background.browser.api import fitInput
 from cipher.background.tests.browser_support import PATH
 from cipher.background.tests.browser_support import BrowserTests
 
@@ -205,37 +194,3 @@ class TestRun(ApiTests):
                 self.assertEqual(answer.status_int, 403, (verb, user))
         self.assertEqual(self.state(run.id), 'failed')
         self.assertIsNone(self.registry.getStatus(run.id).retried_as)
-
-
-class TestFitInput(BrowserTests):
-
-    class ISchema(Interface):
-        day = Date()
-        price = DecimalField()
-        title = TextLine()
-        parts = Tuple(value_type=TextLine())
-        number = Int()
-
-    def fit(self, **given):
-        return fitInput(given, self.ISchema)
-
-    def test_texts_become_what_the_field_makes_of_them(self):
-        self.assertEqual(self.fit(price='1.50'),
-                         {'price': Decimal('1.50')})
-        self.assertEqual(self.fit(number='7'), {'number': 7})
-        self.assertEqual(self.fit(title='7'), {'title': '7'})
-
-    def test_lists_become_what_the_field_holds(self):
-        self.assertEqual(self.fit(parts=['a', 'b']), {'parts': ('a', 'b')})
-
-    def test_what_does_not_fit_is_left_as_it_is(self):
-        self.assertEqual(self.fit(number='x', parts='x', other=[1]),
-                         {'number': 'x', 'parts': 'x', 'other': [1]})
-
-    def test_dates_are_ISO(self):
-        self.assertEqual(self.fit(day='2026-01-31'),
-                         {'day': date(2026, 1, 31)})
-        self.assertEqual(self.fit(day='tomorrow'), {'day': 'tomorrow'})
-
-    def tearDown(self):
-        transaction.abort()

@@ -16,6 +16,7 @@ import re
 import unittest
 from pathlib import Path
 
+from zope.i18n.locales import locales
 from zope.publisher.browser import TestRequest
 
 import cipher.background.browser
@@ -76,6 +77,20 @@ class TestFormatter(unittest.TestCase):
         self.assertEqual(self.format.number(3.0), '3')
         self.assertEqual(self.format.number(3.14159), '3.14')
         self.assertEqual(self.format.number(None), '')
+
+    def test_rates_are_numbers_of_the_language(self):
+        for language, texts in (
+                ('', ['', '0 %', '2.5 %', '13 %', '100 %']),
+                ('de', ['', '0 %', '2,5 %', '13 %', '100 %']),
+                ('lt', ['', '0 %', '2,5 %', '13 %', '100 %'])):
+            format = Formatter(TestRequest(HTTP_ACCEPT_LANGUAGE=language))
+            format.language = language
+            format._locale = locales.getLocale(
+                language, None, None) if language else None
+            self.assertEqual(
+                [format.percent(rate)
+                 for rate in (None, 0.0, 0.025, 0.13, 1.0)],
+                texts)
 
     def test_values_are_texts_of_bounded_length(self):
         self.assertEqual(plainValue('x'), 'x')

@@ -34,7 +34,7 @@ from cipher.background.executors.celery import makeMessage
 from cipher.background.interfaces import IExecutor
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.settings import RuntimeSettings
-from cipher.background.switchboard import getRuntime
+from cipher.background.switchboard import queryRuntime
 from cipher.background.tests.celery_support import REDIS_LAYER
 from cipher.background.tests.celery_support import CeleryProcess
 from cipher.background.tests.celery_world import makeApp
@@ -229,13 +229,13 @@ class ReceiverTests(ReceivingTests):
 
     def test_runtime_is_begun_at_the_first_message_and_closed(self):
         self.runtime.shutdown()
-        self.assertIsNone(getRuntime(self.db))
+        self.assertIsNone(queryRuntime(self.db))
         run_id = self.start('note')
         self.receive(run_id)
-        runtime = getRuntime(self.db)
+        runtime = queryRuntime(self.db)
         self.assertEqual((runtime.threads, self.done), (0, [run_id]))
         self.receiver.close()
-        self.assertIsNone(getRuntime(self.db))
+        self.assertIsNone(queryRuntime(self.db))
 
 
 class SettingsTests(ReceivingTests):
@@ -270,7 +270,7 @@ class SettingsTests(ReceivingTests):
         self.app.conf.task_serializer = 'pickle'
         with self.assertRaisesRegex(RuntimeRefused, 'task_serializer'):
             self.startRuntime(executor='celery', threads=1)
-        self.assertIsNone(getRuntime(self.db))
+        self.assertIsNone(queryRuntime(self.db))
 
     def test_executor_of_settings(self):
         self.assertEqual(RuntimeSettings().executor, 'threads')

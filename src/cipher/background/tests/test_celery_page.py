@@ -16,7 +16,7 @@ import transaction
 from zope.component import hooks
 
 from cipher.background.executors import choice
-from cipher.background.switchboard import getRuntime
+from cipher.background.switchboard import queryRuntime
 from cipher.background.tests import test_directives
 from cipher.background.tests.checkout import makePageSuite
 
@@ -31,7 +31,7 @@ def setUp(test):
 
 def tearDown(test):
     """Leave nothing of it behind."""
-    getRuntime(test.db).shutdown()
+    queryRuntime(test.db).shutdown()
     choice._factories.pop('celery', None)
     test.globs['app'].close()
     test_directives.tearDown(test)

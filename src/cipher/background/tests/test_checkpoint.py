@@ -30,6 +30,7 @@ from cipher.background.tests.support import LIMIT
 from cipher.background.thread import BackgroundJob
 from cipher.background.thread import BackgroundWorkerThread
 from cipher.background.worker import Worker
+from cipher.background.worker import stateOf
 
 
 def increment():
@@ -149,7 +150,7 @@ class CheckpointTests(LiveTests):
 
             def doWork(self):
                 calls.append(self.cursor)
-                self.commitAndGoOn = self.conflict
+                stateOf(self).commitAndGoOn = self.conflict
                 self.checkpoint(len(calls))   # another place each time
 
             def conflict(self):
@@ -260,7 +261,8 @@ class CheckpointTests(LiveTests):
         errors = []
 
         def work(worker):
-            commit_and_go_on = worker.commitAndGoOn
+            state = stateOf(worker)
+            commit_and_go_on = state.commitAndGoOn
 
             def commit():
                 transaction.commit()
@@ -268,7 +270,7 @@ class CheckpointTests(LiveTests):
                 transaction.begin()
 
             if not is_before:
-                worker.commitAndGoOn = commit
+                state.commitAndGoOn = commit
             increment()
             if is_before:
                 self.gate.stop()
@@ -278,7 +280,7 @@ class CheckpointTests(LiveTests):
                 errors.append(type(error))
                 raise
             finally:
-                worker.commitAndGoOn = commit_and_go_on
+                state.commitAndGoOn = commit_and_go_on
             increment()
 
         declareWorker('work', work, on_interrupt=on_interrupt)
@@ -396,7 +398,6 @@ class CheckpointTests(LiveTests):
         worker.join(LIMIT)
         self.assertEqual(len(errors), 8)
         bare = Worker()
-        bare.setUpWorker()
         bare.name = 'bare'
         tried(bare)
         self.assertEqual(len(errors), 9)

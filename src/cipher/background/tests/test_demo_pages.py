@@ -34,7 +34,7 @@ from zope.testbrowser.wsgi import Browser
 import cipher.background.demo
 from cipher.background.demo.documents import Document
 from cipher.background.installation import getRegistry
-from cipher.background.switchboard import getRuntime
+from cipher.background.switchboard import queryRuntime
 
 
 #: Seconds after which waiting for a run is given up.
@@ -59,7 +59,7 @@ class DemoLayer(ZCMLFileLayer):
         self.application = WSGIPublisherApplication(self.db)
 
     def testTearDown(self):
-        getRuntime(self.db).shutdown()
+        queryRuntime(self.db).shutdown()
         self.db.close()
         shutil.rmtree(self.folder)
         super().testTearDown()

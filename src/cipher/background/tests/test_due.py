@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """Runs that wait for their time: near in memory, far in the database."""
+from datetime import timedelta
 from unittest import mock
 
 import transaction
@@ -23,6 +24,7 @@ from cipher.background.cursor import FOR_TIME
 from cipher.background.interfaces import BY_INPUT
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import RERUN
+from cipher.background.interfaces import InvalidInput
 from cipher.background.lifecycle import LONGEST_DELAY
 from cipher.background.run import WorkerRun
 from cipher.background.runtime import Runtime
@@ -200,16 +202,75 @@ class DueTests(LiveTests):
         self.assertEqual(self.status(far).state, 'stopped')
 
     def test_delay_that_cannot_be_kept_is_refused(self):
-        for delay in float('nan'), float('inf'), 2 * LONGEST_DELAY:
+        for delay in (float('nan'), float('inf'), 2 * LONGEST_DELAY, -1.0,
+                      -0.001, '5', True, None, [1], timedelta(1), 10 ** 5000):
             with self.assertRaisesRegex(ValueError, 'delay: expected'):
                 self.registry.submit('work', delay=delay)
         transaction.abort()
         self.submit(LONGEST_DELAY)
         self.assertEqual(self.carryOut('work').state, 'succeeded')
         self.assertIsNone(
-            self.registry.get(self.submit(-1.0)).due_at)
+            self.registry.get(self.submit(0)).due_at)
         self.assertNotIn('Turn of the runtime failed',
                          self.logged.getvalue())
+
+    def test_priority_that_is_none_is_refused(self):
+        for priority in ('5', 5.0, True, 1001, -1001, 10 ** 5000, [], {},
+                         float('nan'), b'5'):
+            with self.assertRaisesRegex(
+                    ValueError, 'priority: expected a whole number from '
+                    '-1000 to 1000, got .*; leave it out'):
+                self.registry.submit('work', priority=priority)
+        transaction.abort()
+        for priority in (1000, -1000, 0):
+            run_id = self.submit(0, priority=priority)
+            self.assertEqual(self.registry.get(run_id).priority, priority)
+
+    def test_unique_that_is_none_is_refused(self):
+        for unique in 'contxt', '', True, 0, [], {}, b'type', ('type',):
+            with self.assertRaisesRegex(
+                    ValueError, 'unique: expected one of no, type, context, '
+                    'input, got .*; leave it out'):
+                self.registry.submit('work', unique=unique)
+
+    def test_input_that_is_no_dict_is_refused(self):
+        for input in ([], [1], 'text', '', 5, 0, (), (('a', 1),), {1}, object,
+                      False):
+            with self.assertRaisesRegex(
+                    InvalidInput, "worker 'work': expected the input as a "
+                    'dict, got .*; give one'):
+                self.registry.submit('work', input=input)
+            with self.assertRaises(InvalidInput):
+                self.registry.submit('work', input={'x': input})
+        for key in (1, None, b'x', ('x',)):
+            with self.assertRaisesRegex(InvalidInput, 'without any field'):
+                self.registry.submit('work', input={key: 1})
+        self.assertEqual(self.registry.getCounts(), {})
+        self.registry.submit('work', input=None)
+
+    def test_what_is_no_name_or_id_at_all_is_not_found(self):
+        class Odd:
+            def __repr__(self):
+                raise RuntimeError('no repr')
+
+        registry = self.registry
+        for odd in Odd(), [], {}, None, 5, 10 ** 5000, b'work', '':
+            for call in (registry.submit, registry.start, registry.getStatus,
+                         registry.getDetails, registry.requestStop,
+                         registry.retry, registry.remove, registry.pauseType,
+                         registry.quietProcess, registry.drainProcess,
+                         registry.pauseSchedule, registry.runSchedule):
+                with self.subTest(call=call.__name__), self.assertRaisesRegex(
+                        LookupError, 'expected'):
+                    call(odd)
+
+    def test_refused_options_store_nothing(self):
+        for options in ({'priority': '5'}, {'delay': 'soon'}, {'unique': 'x'},
+                        {'input': []}):
+            with self.assertRaises(ValueError):
+                self.registry.submit('work', **options)
+        transaction.commit()
+        self.assertEqual(self.registry.getCounts(), {})
 
     def test_pending_list_shows_those_that_the_cursor_passed(self):
         far = self.submitFar()

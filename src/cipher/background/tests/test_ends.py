@@ -151,7 +151,7 @@ class StartTests(FileSiteTests):
                 runtime = Runtime(self.db, RuntimeSettings(threads=2))
                 with noThread(name), self.assertRaises(RuntimeError):
                     runtime.start()
-                self.assertIsNone(switchboard.getRuntime(self.db))
+                self.assertIsNone(switchboard.queryRuntime(self.db))
                 runtime.shutdown()
                 waitUntil(lambda: not newThreads(before), 'no thread')
         runtime = startRuntime(self.db, RuntimeSettings(threads=1))
@@ -164,7 +164,7 @@ class StartTests(FileSiteTests):
         with self.assertRaises(RuntimeRefused):
             second.start()
         second.shutdown()
-        self.assertIs(switchboard.getRuntime(self.db), first)
+        self.assertIs(switchboard.queryRuntime(self.db), first)
 
     def test_runtime_that_never_began_can_be_shut_down(self):
         Runtime(self.db, RuntimeSettings(threads=1)).shutdown()
@@ -191,7 +191,7 @@ class SignalTests(LiveTests):
             with self.subTest(what):
                 with lock:
                     self.kill()
-                waitUntil(lambda: switchboard.getRuntime(self.db) is None)
+                waitUntil(lambda: switchboard.queryRuntime(self.db) is None)
                 # Whoever closes the database now waits for the end.
                 runtime.shutdown()
                 self.begin()

@@ -33,6 +33,8 @@ from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.pool import getPool
 from cipher.background.process import ROOT_KEY
+from cipher.background.process import Directory
+from cipher.background.registry import WorkerRegistry
 from cipher.background.runtime import startRuntime
 from cipher.background.settings import RuntimeSettings
 from cipher.background.subscribers import startRuntimeOfDatabase
@@ -104,11 +106,11 @@ class ReadOnlyTests(LiveTests):
                 RuntimeRefused, 'expected a database that can be written, '
                 'got one that is opened read-only; .* leave'):
             startRuntime(self.db)
-        self.assertIsNone(switchboard.getRuntime(self.db))
+        self.assertIsNone(switchboard.queryRuntime(self.db))
         # ZCML declares it: the application goes on without.
         provideUtility(RuntimeSettings(), IRuntimeSettings)
         startRuntimeOfDatabase(DatabaseOpenedWithRoot(self.db))
-        self.assertIsNone(switchboard.getRuntime(self.db))
+        self.assertIsNone(switchboard.queryRuntime(self.db))
         self.assertIn('read-only', self.logged.getvalue())
         waitUntil(lambda: not threads(), 'no thread left')
         self.assertEqual(os.path.getsize(self.path), size)
@@ -221,7 +223,7 @@ class NoThreadTests(LiveTests):
         with noThread('background-2'):
             with self.assertRaisesRegex(RuntimeError, "can't start"):
                 startRuntime(self.db, RuntimeSettings())
-        self.assertIsNone(switchboard.getRuntime(self.db))
+        self.assertIsNone(switchboard.queryRuntime(self.db))
         waitUntil(lambda: not threads(), 'no thread left')
         self.assertEqual(self.status(run_id).state, 'pending')
         self.runtime = self.startRuntime()
@@ -232,7 +234,7 @@ class ForkTests(LiveTests):
 
     def test_row_44_runtime_refuses_in_a_child(self):
         def check():
-            self.assertIsNone(switchboard.getRuntime(self.db))
+            self.assertIsNone(switchboard.queryRuntime(self.db))
             with self.assertRaisesRegex(
                     RuntimeRefused, 'got a fork of it; make one after'):
                 self.runtime.start()
@@ -244,7 +246,7 @@ class ForkTests(LiveTests):
         declareWorker('work', lambda worker: None)
         pool = getPool(self.db, self.registry._p_oid)
         self.assertEqual(inFork(check), 0)
-        self.assertIs(switchboard.getRuntime(self.db), self.runtime)
+        self.assertIs(switchboard.queryRuntime(self.db), self.runtime)
         self.assertEqual(self.carryOut('work').state, 'succeeded')
 
 
@@ -254,7 +256,7 @@ class BadDatabaseTests(FileSiteTests):
         transaction.commit()
         with self.assertRaisesRegex(InvalidDatabase, pattern):
             startRuntime(self.db)
-        self.assertIsNone(switchboard.getRuntime(self.db))
+        self.assertIsNone(switchboard.queryRuntime(self.db))
         waitUntil(lambda: not threads(), 'no thread left')
         # As at the start of an application.
         provideUtility(RuntimeSettings(), IRuntimeSettings)
@@ -293,6 +295,19 @@ class BadDatabaseTests(FileSiteTests):
     def test_registry_that_was_half_migrated(self):
         del self.registry.claims
         self.assertInvalid('its attribute claims')
+
+    def test_attribute_that_was_added_later_is_not_asked_for(self):
+        for kind in WorkerRegistry, Directory:
+            before = kind.__init__
+
+            def init(obj, before=before):
+                before(obj)
+                obj.added_later = OOBTree()
+
+            self.addCleanup(setattr, kind, '__init__', before)
+            kind.__init__ = init
+        runtime = startRuntime(self.db, RuntimeSettings(threads=0))
+        self.addCleanup(runtime.shutdown)
 
     def test_good_database_and_the_transaction_of_the_caller(self):
         self.counter.value = 7
@@ -359,5 +374,5 @@ class SettingsTests(LiveTests):
         self.addCleanup(other.close)
         runtime = startRuntime(other, RuntimeSettings())
         self.addCleanup(runtime.shutdown)
-        self.assertIs(switchboard.getRuntime(other), runtime)
-        self.assertIs(switchboard.getRuntime(self.db), self.runtime)
+        self.assertIs(switchboard.queryRuntime(other), runtime)
+        self.assertIs(switchboard.queryRuntime(self.db), self.runtime)

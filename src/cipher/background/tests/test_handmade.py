@@ -316,7 +316,7 @@ class WithoutRuntimeTests(HandMadeMixin, FileSiteTests):
         self.addCleanup(self.shut_down)
 
     def shut_down(self):
-        runtime = switchboard.getRuntime(self.db)
+        runtime = switchboard.queryRuntime(self.db)
         if runtime is not None:
             runtime.shutdown()
 
@@ -326,7 +326,7 @@ class WithoutRuntimeTests(HandMadeMixin, FileSiteTests):
         worker = self.make(gate=gate)
         worker.start()
         gate.waitReached()
-        runtime = switchboard.getRuntime(self.db)
+        runtime = switchboard.queryRuntime(self.db)
         self.assertEqual(runtime.threads, 0)
         self.assertEqual(self.runs()[0].state, 'running')
         gate.open()
@@ -342,5 +342,5 @@ class WithoutRuntimeTests(HandMadeMixin, FileSiteTests):
         transaction.commit()
         self.carry_out(self.make())
         self.assertEqual(self.value(), 1)
-        self.assertIsNone(switchboard.getRuntime(self.db))
+        self.assertIsNone(switchboard.queryRuntime(self.db))
         self.assertEqual(self.runs(), [])

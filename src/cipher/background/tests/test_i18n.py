@@ -271,7 +271,7 @@ class TestFormatter(PlacelessSetup, unittest.TestCase):
         for languages, texts in (
                 ('en', ['12,345.67', '3', '1.5 s', '']),
                 ('de', ['12.345,67', '3', '1,5 s', '']),
-                ('lt', ['12.345,67', '3', '1,5 s', '']),
+                ('lt', ['12\u202f345,67', '3', '1,5 s', '']),
                 ('', ['12345.67', '3', '1.5 s', ''])):
             format = self.format(languages)
             self.assertEqual(texts, [
@@ -291,7 +291,7 @@ class TestFormatter(PlacelessSetup, unittest.TestCase):
         for languages, text in (
                 ('en', 'Nov 15, 2023 12:13:20\xa0AM EET'),
                 ('de', '15.11.2023 00:13:20 EET'),
-                ('lt', '2023.11.15 00:13:20 EET'),
+                ('lt', '2023-11-15 00:13:20 EET'),
                 ('', '2023-11-15 00:13:20 EET')):
             self.assertEqual(
                 text.replace('\xa0', ' '),

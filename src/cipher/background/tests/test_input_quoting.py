@@ -123,12 +123,12 @@ CASES = {
     'in a list that holds another': (
         schemaOf(many=List(title='x', value_type=PASSWORD)),
         {'many': [SECRET, 5]}),
-    'in a tuple for a list': (
+    'in a tuple with another, for a list': (
         schemaOf(many=List(title='x', value_type=PASSWORD)),
-        {'many': (SECRET,)}),
-    'in a list for a tuple': (
+        {'many': (SECRET, 5)}),
+    'in a list with another, for a tuple': (
         schemaOf(many=Tuple(title='x', value_type=PASSWORD)),
-        {'many': [SECRET]}),
+        {'many': [SECRET, 5]}),
     'in a set that holds another': (
         schemaOf(many=Set(title='x', value_type=PASSWORD)),
         {'many': {SECRET, 5}}),
@@ -192,9 +192,11 @@ class QuotingTests(BrowserTests):
                         IWorkerType, name)
         return worker_type
 
-    def cases(self):
-        """Yield the input of each case; its type is declared."""
+    def cases(self, but=()):
+        """Yield the input of each case *but* those; its type is declared."""
         for name, (schema, input) in CASES.items():
+            if name in but:
+                continue
             with self.subTest(name):
                 self.declare(schema)
                 # Another field of the same input.
@@ -290,7 +292,8 @@ class StartTests(QuotingTests):
     def test_line_50_refused_retry_quotes_nothing(self):
         token = self.get('token.json').json['csrf_token']
         form = None
-        for input in self.cases():
+        # A retry leaves out what is unknown.
+        for input in self.cases(but={'beside something unknown'}):
             run = self.makeFailed(type='picky')
             # An object cannot have been stored.
             run.input = {name: value for name, value in input.items()
@@ -320,10 +323,9 @@ class StartTests(QuotingTests):
                     headers={'X-CSRF-Token': token}, expect_errors=True)
             except TypeError:
                 continue   # JSON cannot say it
-            if answer.status_int != 202:   # a list became a tuple
-                self.assertEqual(answer.status_int, 400)
-                self.assertQuotesNoSecret(answer.text)
-                refused += 1
+            self.assertEqual(answer.status_int, 400)
+            self.assertQuotesNoSecret(answer.text)
+            refused += 1
         self.assertGreater(refused, len(CASES) / 2)
 
 

@@ -91,7 +91,7 @@ class LeakTests(LiveTests):
                 transaction.abort()
                 self.waitNoMore(before)
                 self.assertLess(self.count_files(), files + 20)
-        runtime = switchboard.getRuntime(self.db)
+        runtime = switchboard.queryRuntime(self.db)
         self.assertEqual(runtime.allLive(), [])
         runtime.shutdown()
         waitUntil(lambda: self.facts()[0] == 0, 'no threads left')

@@ -144,7 +144,7 @@ class IdentityTests(SiteTests):
     def test_runtime_counts_from_when_it_has_a_record(self):
         plain = self.identity()
         runtime = mock.Mock(id='host:1:runtime')
-        with mock.patch('cipher.background.switchboard.getRuntime',
+        with mock.patch('cipher.background.switchboard.queryRuntime',
                         lambda db: runtime):
             self.assertEqual(self.identity(), plain)
             getDirectory(self.connection).processes[runtime.id] = (
@@ -159,7 +159,7 @@ class IdentityTests(SiteTests):
         runtime = mock.Mock(id='host:1:runtime')
         getDirectory(self.connection).processes[runtime.id] = ProcessRecord(
             runtime.id, 'host', 1, None, None, 1, 9.0, 0.0)
-        with mock.patch('cipher.background.switchboard.getRuntime',
+        with mock.patch('cipher.background.switchboard.queryRuntime',
                         lambda db: runtime):
             self.assertEqual(self.registry.start('work').lane, lane)
             self.assertEqual(self.registry.lanes[lane].writer.id, runtime.id)

@@ -69,7 +69,7 @@ class OldReadmeTests(FileSiteTests):
         transaction.commit()
 
     def shut_down(self):
-        runtime = switchboard.getRuntime(self.db)
+        runtime = switchboard.queryRuntime(self.db)
         if runtime is not None:
             runtime.shutdown()
 
@@ -98,7 +98,7 @@ class OldReadmeTests(FileSiteTests):
     def test_in_a_site_without_registry(self):
         self.remove_registry()
         self.publish()
-        self.assertIsNone(switchboard.getRuntime(self.db))
+        self.assertIsNone(switchboard.queryRuntime(self.db))
         # One transaction for the work; the empty cleanup stores nothing.
         *_, last = self.db.storage.iterator()
         self.assertEqual(last.user, b'/ bob')

@@ -153,7 +153,7 @@ class DrainTests(LiveTests):
         waitUntil(lambda: self.runtime.is_draining)
 
     def waitGone(self):
-        waitUntil(lambda: switchboard.getRuntime(self.db) is None, 'its end')
+        waitUntil(lambda: switchboard.queryRuntime(self.db) is None, 'its end')
         self.begin()
         self.assertEqual(self.registry.listProcesses(), [])
 
@@ -256,7 +256,7 @@ class ImplicitTests(FileSiteTests):
 
         self.worker = Worker.forSite(self.site, '')
         self.worker.start()
-        self.runtime = waitUntil(lambda: switchboard.getRuntime(self.db))
+        self.runtime = waitUntil(lambda: switchboard.queryRuntime(self.db))
         waitUntil(self.isRunning, 'its record')
         self.addCleanup(self.runtime.shutdown)
 
@@ -295,7 +295,7 @@ class ImplicitTests(FileSiteTests):
         startRuntimeOfDatabase(DatabaseOpenedWithRoot(self.db))
         self.assertEqual(self.runtime.threads,
                          queryUtility(IRuntimeSettings).threads)
-        self.assertIs(switchboard.getRuntime(self.db), self.runtime)
+        self.assertIs(switchboard.queryRuntime(self.db), self.runtime)
 
     def test_closed_database_ends_it(self):
         self.stop.set()
@@ -317,7 +317,7 @@ class ImplicitTests(FileSiteTests):
         control.wish()
         control.join(LIMIT)
         self.assertFalse(control.is_alive())
-        self.assertIsNone(switchboard.getRuntime(self.db))
+        self.assertIsNone(switchboard.queryRuntime(self.db))
         self.runtime.shutdown()   # nothing is left to do
         self.assertIn('closed before a shutdown', self.logged.getvalue())
         self.assertNotIn('Traceback', self.logged.getvalue())

@@ -317,7 +317,7 @@ class StartTests(LiveTests):
     def test_second_runtime_of_a_database_is_refused(self):
         with self.assertRaisesRegex(RuntimeRefused, 'shut that down first'):
             startRuntime(self.db, RuntimeSettings())
-        self.assertIs(switchboard.getRuntime(self.db), self.runtime)
+        self.assertIs(switchboard.queryRuntime(self.db), self.runtime)
 
     def test_unknown_setting_is_refused(self):
         with self.assertRaisesRegex(TypeError, 'thread'):

@@ -176,14 +176,27 @@ class AutumnTests(unittest.TestCase):
 class CheckTests(unittest.TestCase):
 
     def test_what_is_no_cron_expression_is_refused(self):
-        for text in ('', '* * * *', '60 * * * *', 'a b c d e', '@daily',
-                     '*/0 * * * *', '0 5-3 * * *', '* * * * * * *'):
+        for text in ('', '* * * *', '60 * * * *', 'a b c d e', '@reboot',
+                     'daily', '*/0 * * * *', '0 5-3 * * *', '* * * * * * *'):
             with self.subTest(text):
                 with self.assertRaises(ValueError) as caught:
                     checkCron(text)
                 self.assertIn('cron: expected minute, hour', str(
                     caught.exception))
                 self.assertIn('got %r' % text, str(caught.exception))
+
+    def test_words_stand_for_fields(self):
+        for word, fields in (
+                ('@hourly', '0 * * * *'), ('@daily', '0 0 * * *'),
+                ('@weekly', '0 0 * * 0'), ('@monthly', '0 0 1 * *'),
+                ('@yearly', '0 0 1 1 *'), ('@annually', '0 0 1 1 *'),
+                ('@midnight', '0 0 * * *'), ('@Daily', '0 0 * * *')):
+            checkCron(word)
+            one, other = [Schedule('s', 'w', cron=cron) for cron in (
+                word, fields)]
+            for after in 1.7e9, 1.8e9:
+                self.assertEqual(one.nextTick(after), other.nextTick(after))
+            self.assertEqual(one.expression, word + ' UTC')
 
     def test_seconds_are_refused(self):
         # Five fields are promised.  With six, the first would be seconds,

@@ -50,6 +50,7 @@ from cipher.background.tests.support import SiteTests
 from cipher.background.tests.support import login
 from cipher.background.text import CUT
 from cipher.background.thread import BackgroundJob
+from cipher.background.worker import stateOf
 from cipher.background.workertype import WorkerType
 
 
@@ -261,7 +262,7 @@ class Places:
             def __init__(self, *args, password):
                 super().__init__(*args, password=password)
                 self.name = 'named ' + make(password)
-                self.progress = (0, 1, make(password))
+                self.setProgress(0, 1, make(password))
 
             def doWork(self):
                 text = make(self.input['password'])
@@ -328,9 +329,9 @@ class Places:
         worker.log.info('more', extra={'login': {'password': [text]}})
         logging.getLogger('elsewhere').info('In thoughts of %s', 'nothing')
         worker.setProgress(1, 2, text)
-        live = worker.observer.live
+        live = stateOf(worker).observer.live
         self.live.append(str((live.tell(), live.getStatus())))
-        self.live.append(repr(worker.observer.live.progress))
+        self.live.append(repr(live.progress))
         self.live.append(''.join(traceback.format_list(
             traceback.extract_stack(limit=2))) + live.log.getText())
 

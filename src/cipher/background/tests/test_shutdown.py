@@ -71,7 +71,7 @@ class ShutdownTests(LiveTests):
         self.assertEqual(self.status(run_id).state, 'succeeded')
         self.assertEqual(self.status(waiting).state, 'pending')
         self.assertEqual(self.value(), 1)
-        self.assertIsNone(switchboard.getRuntime(self.db))
+        self.assertIsNone(switchboard.queryRuntime(self.db))
         self.assertEqual(self.registry.listProcesses(), [])
         # The next one carries out what is left.
         self.runtime = self.startRuntime()
@@ -198,7 +198,7 @@ class ShutdownTests(LiveTests):
     def test_shutdown_may_be_called_twice(self):
         self.runtime.shutdown()
         self.runtime.shutdown()
-        self.assertIsNone(switchboard.getRuntime(self.db))
+        self.assertIsNone(switchboard.queryRuntime(self.db))
 
     def test_shutdown_where_no_thread_can_be_started(self):
         with noThread('background-end'):
@@ -214,7 +214,7 @@ class ShutdownTests(LiveTests):
         def check():
             self.runtime.shutdown()
             switchboard.wake(self.db, [(b'', 1, 1)])
-            self.assertIsNone(switchboard.getRuntime(self.db))
+            self.assertIsNone(switchboard.queryRuntime(self.db))
 
         self.assertEqual(inFork(check), 0)
-        self.assertIs(switchboard.getRuntime(self.db), self.runtime)
+        self.assertIs(switchboard.queryRuntime(self.db), self.runtime)

@@ -19,6 +19,8 @@ import tempfile
 import transaction
 from zope.component import getUtility
 from zope.component import queryUtility
+from zope.component.hooks import getSite
+from zope.component.hooks import setSite
 from zope.configuration import xmlconfig
 from zope.configuration.config import ConfigurationConflictError
 from zope.configuration.exceptions import ConfigurationError
@@ -65,6 +67,10 @@ def holds(*objects):
 
 def makeInput(*objects):
     return {}
+
+
+def theSite():
+    return getSite()
 
 
 NUMBER = 42
@@ -168,10 +174,77 @@ class TriggerTests(DirectiveTests):
         self.assertEqual(self.runs(), [])
 
     def test_several_triggers_of_a_worker_each_start_it(self):
-        one = self.directive({'for': MODIFIED, 'worker': 'work'})
-        declare(WORKER + one + one)
+        triggers = [{'for': MODIFIED, 'worker': 'work', 'name': name}
+                    for name in ('one', 'two')]
+        declare(WORKER + ''.join(map(self.directive, triggers)))
         self.modify()
         self.assertEqual(len(self.runs()), 2)
+
+    def test_two_alike_without_a_name_conflict_and_ask_for_one(self):
+        one = self.directive({'for': MODIFIED, 'worker': 'work'})
+        with self.assertRaises(ConfigurationConflictError) as caught:
+            declare(WORKER + one + one)
+        self.assertIn(
+            "'work: %s (give each a name=\"…\" of its own)'" % MODIFIED,
+            str(caught.exception))
+
+    def test_two_of_one_name_conflict(self):
+        triggers = [{'for': what, 'worker': 'work', 'name': 'one'}
+                    for what in (MODIFIED, '* ' + MODIFIED)]
+        with self.assertRaises(ConfigurationConflictError) as caught:
+            declare(WORKER + ''.join(map(self.directive, triggers)))
+        self.assertIn("('cipher.background.trigger', 'one')",
+                      str(caught.exception))
+
+    def test_those_for_other_things_do_not_conflict(self):
+        triggers = [{'for': what, 'worker': 'work'} for what in (
+            MODIFIED, '* ' + MODIFIED, HERE + '.Paper ' + MODIFIED)]
+        declare(WORKER + ''.join(map(self.directive, triggers)))
+        self.modify()
+        self.assertEqual(len(self.runs()), 3)
+
+    def override(self, before, after):
+        """Declare with an override, as an application does."""
+        with tempfile.TemporaryDirectory() as folder:
+            paths = []
+            for number, attributes in enumerate((before, after)):
+                paths.append(os.path.join(folder, '%d.zcml' % number))
+                with open(paths[-1], 'w') as stream:
+                    stream.write(
+                        '<configure xmlns:background='
+                        '"http://namespaces.zope.org/background">%s'
+                        '</configure>' % self.directive(attributes))
+            declare(WORKER + '<include file="%s" />'
+                    '<includeOverrides file="%s" />' % tuple(paths))
+
+    def test_override_takes_its_place(self):
+        for name in {}, {'name': 'mine'}:
+            self.override(
+                {'for': MODIFIED, 'worker': 'work', 'priority': '1', **name},
+                {'for': MODIFIED, 'worker': 'work', 'priority': '2', **name})
+            self.modify()
+            run = self.runs()[0]
+            self.assertEqual(run.priority, 2)
+            self.registry.requestStop(run.id)
+        self.assertEqual(self.logged.getvalue(), '')
+
+    def test_override_may_be_for_something_else_and_of_another_worker(self):
+        self.override(
+            {'for': MODIFIED, 'worker': 'nobody', 'name': 'mine'},
+            {'for': HERE + '.IPaper ' + MODIFIED, 'worker': 'work',
+             'name': 'mine'})
+        self.modify(Document)
+        self.assertEqual(self.runs(), [])
+        self.modify()
+        self.assertEqual([run.type for run in self.runs()], ['work'])
+        # Nor is there a warning of what was overridden.
+        self.assertEqual(self.logged.getvalue(), '')
+
+    def test_override_switches_it_off(self):
+        self.override({'for': MODIFIED, 'worker': 'work'},
+                      {'for': MODIFIED, 'worker': 'work', 'enabled': 'no'})
+        self.modify()
+        self.assertEqual(self.runs(), [])
 
     def test_for_has_one_or_two_parts(self):
         for value, number in ('', 0), (' '.join([MODIFIED] * 3), 3):
@@ -260,6 +333,42 @@ class ScheduleTests(DirectiveTests):
             ('nightly', 'work', '0 3 * * *', 'Europe/Vilnius', makeInput))
         schedule = self.declare(name='often', every='0.5')
         self.assertEqual((schedule.cron, schedule.every), (None, 0.5))
+
+    def test_options_of_the_start_are_taken_over(self):
+        schedule = self.declare(
+            cron='@daily', unique='type', priority='7', context='.theSite',
+            description='For the boss', misfire='3600')
+        self.assertEqual(
+            (schedule.unique, schedule.priority, schedule.context,
+             schedule.description, schedule.misfire),
+            ('type', 7, theSite, 'For the boss', 3600.0))
+        setSite(self.site)
+        self.registry.runSchedule('work')
+        again = self.registry.runSchedule('work')
+        run, = self.runs()
+        self.assertIs(run, again)
+        self.assertEqual(run.priority, 7)
+        self.assertIs(run.context, self.site)
+        status, = self.registry.listSchedules()
+        self.assertEqual(status.description, 'For the boss')
+
+    def test_context_that_cannot_be_had_is_a_failed_run(self):
+        declare(WORKER + self.directive({
+            'worker': 'work', 'every': '60', 'context': '.holds'}))
+        self.assertIsNone(self.registry.runSchedule('work'))
+        transaction.commit()
+        run, = self.runs()
+        self.assertEqual(run.error[0], 'InvalidContext')
+
+    def test_misfire_that_is_none_is_refused(self):
+        for value in '0', '-1', 'nan', 'inf':
+            self.assertIn("schedule 'work': misfire: expected seconds",
+                          self.refuseSchedule(every='60', misfire=value))
+
+    def test_schedule_that_is_switched_off(self):
+        declare(WORKER + self.directive({
+            'worker': 'work', 'every': '60', 'enabled': 'no'}))
+        self.assertEqual(self.registry.listSchedules(), [])
 
     def test_a_worker_may_have_several_schedules(self):
         self.declare(name='a', every='60')

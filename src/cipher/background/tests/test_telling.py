@@ -94,7 +94,7 @@ class TellingTests(LiveTests):
 
     def elsewhere(self):
         """See what another process sees, from now on."""
-        self.patch('cipher.background.watch.switchboard.getRuntime',
+        self.patch('cipher.background.watch.switchboard.queryRuntime',
                    lambda db: None)
 
     def told(self):
@@ -210,4 +210,4 @@ class TellingTests(LiveTests):
         self.gate.open()
         waitUntil(lambda: self.begin() or not record.live.runs, 'the end')
         transaction.abort()
-        self.assertIs(switchboard.getRuntime(self.db), self.runtime)
+        self.assertIs(switchboard.queryRuntime(self.db), self.runtime)

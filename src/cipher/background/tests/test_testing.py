@@ -11,12 +11,28 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Upstream's contract of the test support for logging."""
+"""The test support: upstream's for logging, and ours for runs."""
 import logging
 import unittest
+from collections import Counter
+from unittest import mock
 
+import transaction
+from zope.component import queryUtility
+from zope.interface import Interface
+from zope.schema import TextLine
+
+from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.interfaces import RuntimeNotFound
+from cipher.background.switchboard import getRuntime
+from cipher.background.switchboard import queryRuntime
+from cipher.background.testing import runPending
 from cipher.background.testing import setUpLogging
 from cipher.background.testing import tearDownLogging
+from cipher.background.testing import waitForRun
+from cipher.background.tests.live_support import declareWorker
+from cipher.background.tests.support import SiteTests
+from cipher.background.workertype import queryWorkerType
 
 
 class LoggingTests(unittest.TestCase):
@@ -71,3 +87,87 @@ class LoggingTests(unittest.TestCase):
     def test_tear_down_without_set_up_does_nothing(self):
         tearDownLogging(self.logger)
         self.assertEqual(self.logger.level, logging.WARNING)
+
+
+class WaitForRunTests(SiteTests):
+
+    def setUp(self):
+        super().setUp()
+        declareWorker('work', lambda worker: None)
+
+    def test_run_that_is_finished(self):
+        run = self.registry.start('work')
+        transaction.commit()
+        runPending(self.site)
+        self.assertEqual(waitForRun(run), 'succeeded')
+
+    def test_run_that_is_not_committed_says_what_to_do(self):
+        run = self.registry.start('work')
+        with self.assertRaisesRegex(
+                ValueError, "run '.*': expected one that is stored, got one "
+                'whose start is not committed; call transaction.commit'):
+            waitForRun(run)
+
+    def test_run_of_a_savepoint_says_what_to_do(self):
+        run = self.registry.start('work')
+        transaction.savepoint()
+        with self.assertRaisesRegex(ValueError, 'transaction.commit'):
+            waitForRun(run)
+
+    def test_run_that_waits_too_long(self):
+        run = self.registry.start('work')
+        transaction.commit()
+        with self.assertRaisesRegex(AssertionError, "'pending'"):
+            waitForRun(run, timeout=0.01)
+
+
+class RuntimeTests(SiteTests):
+
+    def test_no_runtime_says_what_to_do(self):
+        self.assertIsNone(queryRuntime(self.db))
+        for db in self.db, None:
+            with self.assertRaisesRegex(
+                    RuntimeNotFound, 'declare <background:runtime />'):
+                getRuntime(db).shutdown()
+
+
+class LinearTests(SiteTests):
+
+    def test_runPending_looks_at_each_run_a_few_times(self):
+        looks = Counter()
+
+        def query(name):
+            looks[name] += 1
+            return queryWorkerType(name)
+
+        declareWorker('work', lambda worker: None)
+        numbers = 20, 200
+        with mock.patch('cipher.background.testing.queryWorkerType', query):
+            for number in numbers:
+                looks.clear()
+                for _ in range(number):
+                    self.registry.start('work')
+                transaction.commit()
+                self.assertEqual(len(runPending(self.site)), number)
+                self.assertLess(looks['work'], 4 * number + sum(numbers))
+
+    def test_order_is_by_priority_then_age_whoever_starts_it(self):
+        done = []
+
+        def work(worker, name):
+            done.append(name)
+            if name == 'first':
+                self.start('urgent', priority=5)
+                self.start('last')
+
+        declareWorker('work', work, schema=type(Interface)(
+            'ISchema', (Interface,), {'name': TextLine(__name__='name')}))
+        self.start('second')
+        self.start('first', priority=9)
+        transaction.commit()
+        runPending(self.site)
+        self.assertEqual(done, ['first', 'urgent', 'second', 'last'])
+
+    def start(self, name, **options):
+        registry = queryUtility(IWorkerRegistry) or self.registry
+        registry.submit('work', input={'name': name}, **options)

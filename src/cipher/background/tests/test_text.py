@@ -23,6 +23,7 @@ from cipher.background.text import clean
 from cipher.background.text import cleanLine
 from cipher.background.text import describeError
 from cipher.background.text import formatTraceback
+from cipher.background.text import safeRepr
 from cipher.background.text import safeStr
 
 
@@ -31,7 +32,7 @@ BIDIRECTIONAL = ('LRE', 'RLE', 'LRO', 'RLO', 'PDF', 'LRI', 'RLI', 'FSI', 'PDI')
 UNFIT = [sign for sign in map(chr, range(0x10000)) if sign not in '\t\n' and (
     unicodedata.category(sign) in ('Cc', 'Cs')
     or unicodedata.bidirectional(sign) in BIDIRECTIONAL
-    or sign in '\u061c\u200e\u200f\ufffe\uffff')]
+    or sign in '\u061c\ufffe\uffff')]
 MEGABYTE = 1024 * 1024
 
 
@@ -67,6 +68,29 @@ class CleanTests(unittest.TestCase):
     def test_good_text_stays(self):
         text = 'Žodis,\ttab\nline — 日本 \U0001f600'
         self.assertEqual(clean(text, 100), text)
+
+    def test_line_break_of_the_network_stays_one(self):
+        self.assertEqual(clean('550 No\r\n551 Nor\r\n', 50),
+                         '550 No\n551 Nor\n')
+        self.assertEqual(cleanLine('550 No\r\n551 Nor'), '550 No 551 Nor')
+        self.assertEqual(clean('a\r\r\nb', 50), 'a\ufffd\nb')
+
+    def test_marks_of_hebrew_and_arabic_texts_stay(self):
+        text = 'a\u200eb\u200fc\u061cd'
+        self.assertEqual(clean(text, 50), text)
+        self.assertEqual(cleanLine(text), text)
+
+    def test_any_value_is_said(self):
+        class Unprintable:
+            def __repr__(self):
+                raise ValueError
+
+        self.assertEqual(safeRepr('a'), "'a'")
+        self.assertEqual(safeRepr(Unprintable()),
+                         '<unprintable Unprintable: ValueError>')
+        self.assertEqual(safeRepr(10 ** 5000),
+                         '<unprintable int: ValueError>')
+        self.assertEqual(len(safeRepr('a' * 100, 10)), 11)
 
     def test_row_48_unfit_characters_are_replaced(self):
         for character in UNFIT:
@@ -151,6 +175,49 @@ class DescribeErrorTests(unittest.TestCase):
         name, text = describeError(kind('boom'))
         self.assertNotIn('\n', name)
         self.assertLessEqual(len(name), MESSAGE_LIMIT)
+
+
+class Group(Exception):
+    """As the backport of ExceptionGroup."""
+
+    def __init__(self, message, *exceptions):
+        super().__init__(message)
+        self.exceptions = exceptions
+
+
+class GroupTests(unittest.TestCase):
+
+    def test_text_names_what_is_in_the_group(self):
+        error = Group('two of them', ValueError('a\nb'), Group(
+            'inner', KeyError('c'), OSError()))
+        self.assertEqual(describeError(error), (
+            'Group', "two of them: ValueError: a b; KeyError: 'c'; OSError"))
+
+    def test_group_of_this_python(self):
+        try:
+            kind = ExceptionGroup
+        except NameError:
+            self.skipTest('only from Python 3.11 on')
+        name, text = describeError(kind('two', [ValueError('a')]))
+        self.assertEqual(name, 'ExceptionGroup')
+        self.assertTrue(text.endswith(': ValueError: a'), text)
+
+    def test_very_many_and_very_deep(self):
+        error = Group('many', *[ValueError(n) for n in range(5000)])
+        text = describeError(error)[1]
+        self.assertIn('ValueError: 9; …', text)
+        self.assertNotIn('ValueError: 10', text)
+        for _ in range(5000):
+            error = Group('deep', error)
+        describeError(error)
+        error.exceptions = (error,)
+        describeError(error)
+
+    def test_what_only_looks_like_a_group(self):
+        for exceptions in (), ('a',), (1, ValueError()), None, 'abc':
+            error = ValueError('plain')
+            error.exceptions = exceptions
+            self.assertEqual(describeError(error), ('ValueError', 'plain'))
 
 
 class FormatTracebackTests(unittest.TestCase):

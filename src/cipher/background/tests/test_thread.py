@@ -14,6 +14,7 @@
 """Upstream's contract of the worker thread."""
 import logging
 import threading
+from unittest import mock
 
 import transaction
 from zope.component.hooks import getSite
@@ -69,13 +70,13 @@ class WorkerTests(FileSiteTests):
         self.opened = []
         self._open = self.db.open
         self.db.open = self._open_noted
-        self.patch_wait(lambda worker, seconds: worker.stop_requested)
+        self.patch_wait(lambda state, seconds: state.stop_requested)
 
     def patch_wait(self, wait):
         """No test waits for the time after a failure."""
-        before = BackgroundWorkerThread.wait
-        BackgroundWorkerThread.wait = wait
-        self.addCleanup(setattr, BackgroundWorkerThread, 'wait', before)
+        patcher = mock.patch('cipher.background.worker.WorkState.wait', wait)
+        patcher.start()
+        self.addCleanup(patcher.stop)
 
     def _open_noted(self, *args, **kwargs):
         connection = self._open(*args, **kwargs)

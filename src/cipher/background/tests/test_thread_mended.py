@@ -26,8 +26,19 @@ from cipher.background.tests.test_thread import Worker
 from cipher.background.tests.test_thread import WorkerTests
 from cipher.background.text import MESSAGE_LIMIT
 from cipher.background.thread import BackgroundWorkerThread
+from cipher.background.worker import WorkState
 from cipher.background.workloop import FAILURE_DELAY
 from cipher.background.workloop import FAILURE_DELAY_CAP
+
+
+# As it is, before a test replaces it.
+wait = WorkState.wait
+
+
+class Patient(Worker):
+    """Tries four times."""
+
+    max_tries = 4
 
 
 class Incrementer(Worker):
@@ -46,7 +57,7 @@ class TransientTests(WorkerTests):
 
     def test_row_18_no_increment_is_lost(self):
         self.patch_wait(
-            lambda worker, seconds: worker._stop_wish.wait(seconds))
+            lambda worker, seconds: wait(worker, seconds))
         workers = [self.make(Incrementer) for _ in range(3)]
         for worker in workers:
             worker.start()
@@ -77,7 +88,7 @@ class TransientTests(WorkerTests):
         def work():
             raise ConflictError('again')
 
-        worker = self.make(work=work, max_tries=4, _name='Tom')
+        worker = self.make(Patient, work=work, _name='Tom')
         self.carry_out(worker)
         self.assertEqual(worker.calls, ['schedule'] + ['work'] * 4
                          + ['cleanup', 'schedule'])
@@ -93,7 +104,7 @@ class TransientTests(WorkerTests):
         def work():
             raise ConflictError
 
-        self.carry_out(self.make(work=work, max_tries=4))
+        self.carry_out(self.make(Patient, work=work))
         self.assertEqual(counts, [1, 2, 3])
 
     def test_cleanup_is_run_again_as_well(self):
@@ -232,7 +243,7 @@ class StopTests(WorkerTests):
     def setUp(self):
         super().setUp()
         self.patch_wait(
-            lambda worker, seconds: worker._stop_wish.wait(seconds))
+            lambda worker, seconds: wait(worker, seconds))
 
     def test_stop_is_asked_for_once_and_for_all(self):
         worker = self.make()
@@ -274,7 +285,9 @@ class StopTests(WorkerTests):
             raise ValueError
 
         worker = self.make(work=work, rounds=1000)
-        worker._failures = 50   # it waits a minute
+        self.addCleanup(setattr, workloop, 'FAILURE_DELAY',
+                        workloop.FAILURE_DELAY)
+        workloop.FAILURE_DELAY = FAILURE_DELAY_CAP
         worker.start()
         self.assertTrue(has_failed.wait(LIMIT))
         worker.requestStop()

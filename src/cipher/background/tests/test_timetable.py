@@ -86,6 +86,21 @@ class TimetableTests(SiteTests):
 
 class TickTests(TimetableTests):
 
+    def test_tick_that_is_later_than_the_misfire_starts_nothing(self):
+        self.schedule = schedule(every=60.0, misfire=20.0)
+        self.begin()
+        self.clock.advance(60 + 15)
+        self.tick()
+        self.assertEqual(self.number(), 1)
+        self.clock.advance(95)   # the tick at 120 is late by 50
+        self.assertTrue(self.tick())
+        self.assertEqual(self.number(), 1)
+        # It goes on with the next one.
+        self.assertFalse(self.tick())
+        self.clock.advance(11)
+        self.tick()
+        self.assertEqual(self.number(), 2)
+
     def test_first_sight_starts_nothing(self):
         self.begin()
         self.assertEqual(self.number(), 0)

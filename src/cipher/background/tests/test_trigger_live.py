@@ -31,6 +31,7 @@ from cipher.background.tests.live_support import waitUntil
 from cipher.background.tests.support import Document
 from cipher.background.tests.support import declare
 from cipher.background.trigger import Trigger
+from cipher.background.worker import stateOf
 
 
 class LiveTriggerTests(LiveTests):
@@ -219,4 +220,4 @@ class LiveChainTests(LiveTriggerTests):
         self.assertEqual(set(depths), {1})
 
     def depth_of(self, worker):
-        return worker.observer.live.depth
+        return stateOf(worker).observer.live.depth

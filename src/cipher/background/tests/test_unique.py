@@ -37,6 +37,7 @@ from cipher.background.tests.support import LIMIT
 from cipher.background.tests.support import SiteTests
 from cipher.background.uniqueness import STALE_FOR
 from cipher.background.uniqueness import staleClaims
+from cipher.background.worker import stateOf
 
 
 class IInput(Interface):
@@ -329,7 +330,7 @@ class RaceTests(LiveTests):
         def work(worker):
             self.seen.append(getSite()['counter'].value)
             if len(self.seen) == 1:
-                worker.commitAndGoOn = go_on
+                stateOf(worker).commitAndGoOn = go_on
             worker.checkpoint()
 
         def go_on():

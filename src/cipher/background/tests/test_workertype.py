@@ -30,6 +30,7 @@ from zope.schema import Text
 from zope.schema import TextLine
 from zope.security.checker import ProxyFactory
 
+from cipher.background.fitting import INPUT_LIMIT
 from cipher.background.interfaces import START_WORKERS
 from cipher.background.interfaces import InvalidInput
 from cipher.background.interfaces import IWorkerType
@@ -37,7 +38,6 @@ from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.tests.support import ComponentTests
 from cipher.background.tests.support import Document
 from cipher.background.tests.support import declare
-from cipher.background.workertype import INPUT_LIMIT
 from cipher.background.workertype import WorkerType
 from cipher.background.workertype import getWorkerType
 from cipher.background.workertype import queryWorkerType
