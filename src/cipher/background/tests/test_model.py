@@ -67,6 +67,7 @@ from cipher.background.interfaces import RunNotStoppable
 from cipher.background.interfaces import Snooze
 from cipher.background.process import getDirectory
 from cipher.background.registry import CLAIM_BUCKETS
+from cipher.background.tests.flaky_support import Away
 from cipher.background.tests.live_support import Counter
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.model_support import Actor
@@ -1026,6 +1027,50 @@ class ModelTests(unittest.TestCase):
         # One of its runs is not rescued yet as it comes back.
         second.turn()
         second.beat()
+        machine.teardown()
+
+    def test_row_59_take_whose_reply_is_lost(self):
+        self.check_take('take', is_committed=True)
+
+    def test_row_59_take_that_fails(self):
+        self.check_take('take', is_committed=False)
+
+    def test_row_59_what_is_given_back_and_the_reply_is_lost(self):
+        self.check_take('give back', is_committed=True)
+
+    def test_row_59_what_cannot_be_given_back(self):
+        self.check_take('give back', is_committed=False)
+
+    def check_take(self, note, is_committed):
+        """Take, and give back; the first commit of that *note* fails.
+
+        *is_committed*: but nobody knows that it got through.
+        """
+        machine = Machine()
+        machine.types = ['plain', 'one']
+        cluster = machine.cluster
+        _, second = cluster.processes
+        commit = transaction.Transaction.commit
+        failed = []
+
+        def fail(txn):
+            is_it = (not failed and txn.description.endswith(': ' + note)
+                     and any(txn._resources))
+            if is_committed or not is_it:
+                commit(txn)
+            if is_it:
+                failed.append(txn)
+                raise Away('no reply')
+
+        machine.fixture.patch(
+            'transaction._transaction.Transaction.commit', fail)
+        for name in range(2):
+            machine._start_many(25, 1, Plan(), name)   # in the first
+        cluster.processes[0].turn()
+        second.turn()
+        cluster.advance(6)
+        second.turn()
+        self.assertTrue(failed)
         machine.teardown()
 
     def test_registry_and_runtimes_are_as_the_model(self):
