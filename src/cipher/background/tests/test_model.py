@@ -910,7 +910,8 @@ class Machine(RuleBasedStateMachine):
         while True:
             actions, before = self.registry.listActions(limit, before)
             assert len(actions) <= limit
-            found += [(action.verb, action.subject) for action in actions]
+            found += [(action.verb, action.subject) for action in actions
+                      for _ in range(action.times)]
             if before is None:
                 break
         assert sorted(found) == sorted(self.actions), (found, self.actions)
