@@ -1076,7 +1076,7 @@ class ModelTests(unittest.TestCase):
         self.assertTrue(failed)
         machine.teardown()
 
-    def test_registry_and_runtimes_are_as_the_model(self):
+    def test_row_59_registry_and_runtimes_are_as_the_model(self):
         run_state_machine_as_test(Machine, settings=settings(
             max_examples=EXAMPLES or 45, stateful_step_count=40,
             deadline=None, derandomize=not EXAMPLES, database=None,
