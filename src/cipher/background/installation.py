@@ -33,6 +33,7 @@ from cipher.background.process import makeKnown
 from cipher.background.reference import findConnection
 from cipher.background.reference import isInPlace
 from cipher.background.registry import WorkerRegistry
+from cipher.background.transient import isTransient
 from cipher.background.wakeup import wakeAfterCommit
 
 
@@ -112,7 +113,9 @@ def rememberRegistries(connection):
                 looks -= 1
                 if ISite.providedBy(obj):
                     sites.append(obj)
-        except Exception:
+        except Exception as error:
+            if isTransient(error, connection.db()):
+                raise
             # What is no site of ours must not keep us from the others.
             log.exception('Looking for registries in %r failed', site)
 

@@ -121,9 +121,9 @@ class Keeper:
         """
         now = time.monotonic()
         if now >= self._look_at and self._runtime.threads:
-            self._look_at = now + LOOK_INTERVAL
             with ZopeTransaction(note=self._runtime.note('registries')):
                 rememberRegistries(connection)
+            self._look_at = now + LOOK_INTERVAL
 
     def _keep_record(self, connection):
         """Have a record that says what we are; obey what it asks for.

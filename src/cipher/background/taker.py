@@ -85,6 +85,8 @@ class Taker:
         # place -> (serial of the first that just waits, monotonic time since
         # when, serials a second)
         self._fronts = {}
+        # (ticket, epoch) of a take whose reply may be lost
+        self._doubtful = []
 
     def turn(self, connection):
         """Take a batch if threads will soon have nothing to do.
@@ -93,6 +95,8 @@ class Taker:
         """
         runtime = self._runtime
         tickets = runtime.tickets
+        if self._doubtful:
+            self._look_what_is_ours(connection)
         if tickets.idleFor() >= STALE:
             self._give_back(connection)
         number = self._room()
@@ -107,6 +111,12 @@ class Taker:
                 self._widen(chosen, 2, 1)
                 time.sleep(backOff(tries, base=0.002))
                 continue
+            except BaseException:
+                # It may have got through: then no other process begins them.
+                self._doubtful += chosen
+                for ticket, epoch in chosen:
+                    runtime.noteClaim(ticket, epoch)
+                raise
             self._widen(taken, 9, 10)
             tickets.is_hungry = bool(taken)
             return False
@@ -128,21 +138,44 @@ class Taker:
         return runtime.threads if (
             runtime.tickets.idleFor() < SHORT) else 0
 
+    def _look_what_is_ours(self, connection):
+        """See which takes got through whose reply was lost."""
+        runtime = self._runtime
+        ours, others = [], []
+        with ZopeTransaction():
+            for ticket, epoch in self._doubtful:
+                registry = findRegistry(connection, ticket.registry_oid)
+                run = registry and registry.getRun(
+                    ticket.lane, ticket.serial)
+                is_ours = run is not None and not run.isFinished() and (
+                    run.owner, run.epoch) == (runtime.id, epoch)
+                (ours if is_ours else others).append(ticket)
+        self._doubtful = []
+        for ticket in others:
+            runtime.forgetClaim(ticket)
+        for ticket in ours:
+            runtime.tickets.take(ticket)
+
     def _give_back(self, connection):
         """Leave what was taken, and no thread came to, to others again."""
         runtime = self._runtime
         waiting = runtime.tickets.givenBack()
         if not waiting:
             return
-        with ZopeTransaction(note=runtime.note('give back')):
+        try:
+            with ZopeTransaction(note=runtime.note('give back')):
+                for ticket in waiting:
+                    registry = findRegistry(connection, ticket.registry_oid)
+                    run = registry and registry.getRun(
+                        ticket.lane, ticket.serial)
+                    if run is not None and not run.isFinished() and (
+                            run.owner == runtime.id):
+                        run.putBack(attempts=run.attempts - (
+                            run.state == RUNNING))
+        except BaseException:
             for ticket in waiting:
-                registry = findRegistry(connection, ticket.registry_oid)
-                run = registry and registry.getRun(
-                    ticket.lane, ticket.serial)
-                if run is not None and not run.isFinished() and (
-                        run.owner == runtime.id):
-                    run.putBack(attempts=run.attempts - (
-                        run.state == RUNNING))
+                runtime.tickets.take(ticket)   # they wait here, as before
+            raise
         for ticket in waiting:
             runtime.forgetClaim(ticket)
 

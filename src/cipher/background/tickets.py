@@ -36,7 +36,8 @@ from cipher.background.starters import Starters
 from cipher.background.turns import Turns
 
 
-#: Tickets in memory.  Beyond, births are looked at when there is room again.
+#: Tickets that are ready.  Beyond, births are looked at when there is room
+#: again.  What is delayed or waits for room has bounds of its own.
 CAPACITY = 10000
 
 #: Seconds.  What is due sooner waits in memory, all else in the database.
@@ -270,7 +271,7 @@ class Tickets:
             lane = self._lanes.get(place)
             if lane is None:
                 return []
-            room = max(0, CAPACITY - self._size())
+            room = max(0, CAPACITY - len(self._ready))
             end = min(next_serial, lane.seen + room)
             if end < next_serial:
                 self._behind.add(place)
@@ -573,7 +574,7 @@ class Tickets:
     def room(self, key=None):
         """Return how many runs may come back from the database."""
         with self._changed:
-            room = max(CAPACITY // 2 - self._size(), CAPACITY // 100)
+            room = max(CAPACITY // 2 - len(self._ready), CAPACITY // 100)
             if key is not None and key[0] == LIMIT:
                 parked = len(self._limited.get(key[1], ()))
                 room = 0 if 2 * parked > PARKED else min(

@@ -32,6 +32,13 @@ class Turns:
     def __len__(self):
         return self._size
 
+    def __iter__(self):
+        """Yield the tickets, in no order."""
+        for _, heaps in self._levels.values():
+            for heap in heaps.values():
+                for _, ticket in heap:
+                    yield ticket
+
     def push(self, ticket):
         """Put *ticket* among the others."""
         starters, heaps = self._levels.setdefault(

@@ -35,15 +35,19 @@ class Flaky:
     METHODS = ((MVCCAdapterInstance, 'load'), (Connection, '_store_objects'),
                (Connection, 'tpc_vote'))
 
-    def __init__(self, fails):
+    # The begin of a commit; its end, whose reply is lost if it fails.
+    ENDS = ((Connection, 'tpc_begin'), (MVCCAdapterInstance, 'tpc_finish'))
+
+    def __init__(self, fails, with_ends=False):
         self._fails = fails
+        self._methods = self.METHODS + (self.ENDS if with_ends else ())
         self._lock = threading.Lock()
         self._patchers = []
         self.calls = 0
         self.failures = 0
 
     def __enter__(self):
-        for kind, name in self.METHODS:
+        for kind, name in self._methods:
             patcher = mock.patch.object(
                 kind, name, self._wrap(name, vars(kind)[name]))
             self._patchers.append(patcher)
@@ -59,10 +63,16 @@ class Flaky:
             with self._lock:
                 self.calls += 1
                 number = self.calls
-            if self._fails(name, number):
+            fails = self._fails(name, number)
+            if not fails or name == 'tpc_finish':
+                result = original(*args, **kwargs)
+            if fails:
                 self.failures += 1
+                if name == 'tpc_finish':
+                    # As a client of a server that was away.
+                    args[0]._base.invalidateCache()
                 raise Away('%s, call %d' % (name, number))
-            return original(*args, **kwargs)
+            return result
 
         return call
 

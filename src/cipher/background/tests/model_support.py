@@ -22,16 +22,20 @@ import itertools
 import threading
 import weakref
 from contextlib import contextmanager
+from contextlib import suppress
 from unittest import mock
 
 import transaction
 from ZODB.POSException import ConflictError
+from zope.component import getGlobalSiteManager
 
 from cipher.background import clock
 from cipher.background import leases
 from cipher.background import pool
 from cipher.background import switchboard
+from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.executors.threads import CONFLICT_DELAY
+from cipher.background.interfaces import IWorkerType
 from cipher.background.pruner import Pruner
 from cipher.background.runtime import Runtime
 from cipher.background.settings import RuntimeSettings
@@ -39,6 +43,7 @@ from cipher.background.testing import SetClock
 from cipher.background.tests.flaky_support import Away
 from cipher.background.tests.flaky_support import Flaky
 from cipher.background.tests.support import LIMIT
+from cipher.background.workertype import queryWorkerType
 
 
 #: Modules that ask for the time that passes; those that really wait are not
@@ -58,8 +63,9 @@ class Actor:
 
     _local = threading.local()
 
-    def __init__(self, target):
+    def __init__(self, target, is_steady=False):
         self._target = target
+        self.is_steady = is_steady   # no storage fails, no commit stands
         self._go = threading.Semaphore(0)
         self._back = threading.Semaphore(0)
         self._is_killed = False
@@ -103,8 +109,19 @@ class Actor:
         actor = cls._local.actor
         actor._back.release()
         actor._go.acquire()
-        if actor._is_killed:
+        actor._check()
+
+    def _check(self):
+        if self._is_killed:
             raise Killed
+
+    @classmethod
+    def current(cls):
+        """Return that whose thread this is; None if it is nobody's."""
+        actor = getattr(cls._local, 'actor', None)
+        if actor is not None:
+            actor._check()   # who was killed does nothing more
+        return actor
 
 
 class PassingTime:
@@ -130,6 +147,8 @@ class Process:
         self._writer = leases._Process()
         self.runtime = runtime
         self.actors = []
+        self.unknown = set()   # names of types that it does not know
+        self._turning = None   # the actor that has a turn
         self.beaten_at = cluster.time.seconds
         if runtime is not None:
             # By hand: its time for that never comes.
@@ -147,9 +166,15 @@ class Process:
         leases._processes[db] = self._writer
         if self.runtime is not None:
             switchboard._runtimes[id(db)] = self.runtime
+        types = {name: queryWorkerType(name) for name in self.unknown}
+        manager = getGlobalSiteManager()
+        for name, worker_type in types.items():
+            manager.unregisterUtility(worker_type, IWorkerType, name)
         try:
             yield
         finally:
+            for name, worker_type in types.items():
+                manager.registerUtility(worker_type, IWorkerType, name)
             switchboard._runtimes.pop(id(db), None)
             if old[0] is not None:
                 switchboard._runtimes[id(db)] = old[0]
@@ -157,27 +182,37 @@ class Process:
             leases._processes[db] = old[2]
 
     def turn(self):
-        """Have a turn of the control thread."""
+        """Have a turn of the control thread, or go on with one that stands.
+        """
         cluster = self._cluster
         cluster.had_loss |= any(
             other is not self
             and cluster.time.seconds - other.beaten_at > cluster.lease
             for other in cluster.processes)
-        with self.here(), cluster.flaky():
-            return self.runtime._keeper.turn(True)
+        if not self.isTurning():
+            self._turning = Actor(lambda: self.runtime._keeper.turn(True))
+            self.actors.append(self._turning)
+        self.resume(self._turning)
+
+    def isTurning(self):
+        """Return whether a turn stands at a commit."""
+        return self._turning is not None and not self._turning.is_over
+
+    def spill(self):
+        """Write cursors and waiting trees, as at the end."""
+        with self.here(), self._cluster.flaky(), suppress(ConflictError):
+            with ZodbConnection(self._cluster.db) as connection:
+                self.runtime._keeper.writeCursors(connection)
 
     def beat(self):
         """Beat, and tell what is live."""
         with self.here(), self._cluster.flaky():
             keeper = self.runtime._keeper
             keeper.beat()
-            connection = self._cluster.db.open()
-            try:
-                keeper.tellLive(connection)
-                keeper.writeCursors(connection)
-            finally:
-                transaction.abort()
-                connection.close()
+            if not self.isTurning():
+                with ZodbConnection(self._cluster.db) as connection:
+                    keeper.tellLive(connection)
+                    keeper.writeCursors(connection)
         self.beaten_at = self._cluster.time.seconds
 
     def prune(self):
@@ -219,7 +254,7 @@ class Process:
 
     def call(self, function):
         """Let an actor begin to call *function* here."""
-        actor = Actor(function)
+        actor = Actor(function, is_steady=True)
         self.actors.append(actor)
         self.resume(actor)
 
@@ -246,9 +281,12 @@ class Process:
 
     def leave(self):
         """End in good order, whatever still works."""
-        with self.here():
+        self.runtime._keeper.steps.end()
+        with self.here(), self._cluster.flaky():
             self.runtime.abandonAll()
+            had_loss, self._cluster.had_loss = self._cluster.had_loss, True
             self.runtime._keeper.leave()
+            self._cluster.had_loss = had_loss   # it got through
         while self.actors:
             self.resume(self.actors[0])
 
@@ -272,6 +310,7 @@ class Cluster:
         self.db = db
         self.processes = []
         self.fail_in = None     # the storage fails at that call from now
+        self.stand_in = None    # an actor stands at that commit from now
         self._is_flaky = False
         self.had_loss = False   # a process died, or was taken for dead
         self.time = PassingTime()
@@ -286,7 +325,7 @@ class Cluster:
         test.patch('cipher.background.pool._pools',
                    weakref.WeakKeyDictionary())
         self.web = Process(self)   # starts, stops and shows only
-        flaky = Flaky(self.fails)
+        flaky = Flaky(self.fails, with_ends=True)
         flaky.__enter__()
         test.addCleanup(flaky.__exit__)
         test.addCleanup(self._end)
@@ -307,7 +346,14 @@ class Cluster:
 
     def fails(self, name, number):
         """Return whether that call of the storage is to fail: for `Flaky`."""
-        if not self._is_flaky or self.fail_in is None:
+        actor = Actor.current()
+        if not self._is_flaky or actor is not None and actor.is_steady:
+            return False
+        if name == 'tpc_begin' and actor is not None and self.stand_in:
+            self.stand_in -= 1
+            if not self.stand_in:
+                actor.pause()
+        if self.fail_in is None:
             return False
         self.fail_in -= 1
         if self.fail_in > 0:

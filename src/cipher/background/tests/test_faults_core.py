@@ -64,8 +64,7 @@ class StrandedTests(LiveTests):
         self.runtime.shutdown()
         self.runtime = self.startRuntime(**settings)
 
-    def test_fault_01_any_load_fails_once_while_a_runtime_finds_what_waits(
-            self):
+    def test_row_59_fault_01_any_load_fails_once_at_the_begin(self):
         self.runtime.shutdown()
         ids = self.startMany(20)
         self.db.cacheMinimize()
@@ -83,7 +82,7 @@ class StrandedTests(LiveTests):
                 ids += waiting
                 self.db.cacheMinimize()
 
-    def test_fault_26_any_load_fails_once_while_paused_runs_come_back(self):
+    def test_row_59_fault_26_any_load_fails_once_after_a_pause(self):
         ids = []
         for number in range(1, 90, 9):
             with self.subTest(number):
@@ -102,7 +101,7 @@ class StrandedTests(LiveTests):
         return sum(len(lane.waiting.places)
                    for lane in self.registry.lanes.values())
 
-    def test_fault_04_start_that_is_rolled_back_and_one_with_its_id(self):
+    def test_row_61_fault_04_rolled_back_and_one_with_its_id(self):
         for _ in range(5):
             self.begin()
             savepoint = transaction.savepoint()
@@ -114,7 +113,7 @@ class StrandedTests(LiveTests):
             self.assertIn(first, ids)
             waitUntil(lambda: set(ids) <= set(self.called), 'that all begin')
 
-    def test_fault_27_delayed_start_that_is_rolled_back_delays_no_other(self):
+    def test_row_61_fault_27_delayed_start_that_is_rolled_back(self):
         self.begin()
         savepoint = transaction.savepoint()
         first = self.registry.submit('work', delay=3600).id
@@ -125,6 +124,23 @@ class StrandedTests(LiveTests):
         ids = self.startMany(8)
         self.assertIn(first, ids)
         self.waitAll(ids)
+
+    def test_row_61_unique_and_urgent_starts_that_are_rolled_back(self):
+        for values in (dict(unique='type'), dict(priority=9),
+                       dict(unique='type', priority=9, delay=3600)):
+            with self.subTest(**values):
+                self.begin()
+                savepoint = transaction.savepoint()
+                self.registry.submit('work', **values)
+                savepoint.rollback()
+                # It is another run, with nothing of the one before.
+                run = self.registry.submit('work', unique='type')
+                self.assertEqual((run.priority, run.due_at), (0, None))
+                transaction.commit()
+                ids = [run.id, *self.startMany(4)]
+                waitUntil(lambda: set(ids) <= set(self.called),
+                          'that all begin')
+                self.waitFinished(run.id)
 
     def test_fault_08_hooks_in_the_wrong_order_delay_nothing(self):
         self.restart(threads=1, poll=60.0)
@@ -213,7 +229,7 @@ class StrandedTests(LiveTests):
         self.waitTurn()
         self.assertTrue(self.runtime._control.is_alive())
 
-    def test_fault_33_chunk_that_is_missing_for_a_moment(self):
+    def test_row_59_fault_33_chunk_that_is_missing_for_a_moment(self):
         self.change(lambda: self.registry.pauseType('work'))
         self.begin()
         ids = [self.registry.start('work').id for _ in range(16)]

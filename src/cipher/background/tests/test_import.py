@@ -14,6 +14,7 @@
 """A site that came by import or copy has a registry in no directory."""
 import io
 import os
+from contextlib import suppress
 
 import transaction
 from persistent import Persistent
@@ -22,12 +23,16 @@ from zope.component.interfaces import ISite
 from zope.copy import clone
 from zope.interface import implementer
 
+from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.installation import addRegistry
 from cipher.background.installation import getRegistry
 from cipher.background.installation import rememberRegistries
 from cipher.background.process import getDirectory
+from cipher.background.runtime import Runtime
 from cipher.background.runtime import startRuntime
 from cipher.background.settings import RuntimeSettings
+from cipher.background.tests.flaky_support import Away
+from cipher.background.tests.flaky_support import Flaky
 from cipher.background.tests.live_support import Database
 from cipher.background.tests.live_support import FileSiteTests
 from cipher.background.tests.live_support import declareWorker
@@ -111,6 +116,28 @@ class ImportTests(FileSiteTests):
         more = registry.start('work').id
         transaction.commit()
         self.assertAllDone(registry, more)
+
+    def test_row_59_load_fails_once_while_it_is_looked_for(self):
+        registry = self.importSite()
+        runtime = Runtime(self.other, RuntimeSettings(threads=1))
+        look = runtime._keeper._look_for_registries
+        for number in range(1, 60):
+            self.other.cacheMinimize()
+            with Flaky(lambda name, call: call == number) as flaky:
+                with ZodbConnection(self.other) as connection:
+                    with suppress(Away):
+                        look(connection)
+                    look(connection)   # at the next turn, not much later
+            with ZodbConnection(self.other) as connection:
+                directory = getDirectory(connection)
+                self.assertIn(registry._p_oid, directory.registries)
+            if not flaky.failures:
+                return
+            runtime._keeper._look_at = 0.0
+            with ZodbConnection(self.other) as connection:
+                del getDirectory(connection).registries[registry._p_oid]
+                transaction.commit()
+        self.fail('no end of loads')
 
     def test_addRegistry_makes_it_known_again(self):
         registry = self.importSite()

@@ -143,6 +143,20 @@ class TicketsTests(unittest.TestCase):
         self.tickets.done(tickets[199])
         self.assertEqual(self.position(), (501, (3, 201)))
 
+    def test_what_waits_for_room_keeps_no_others_away(self):
+        # Types with a limit, each full, as many as you like.
+        with unittest.mock.patch('cipher.background.tickets.CAPACITY', 4):
+            for name in 'abc':
+                self.see(2, (LIMIT, name))
+            self.assertEqual(self.tickets.toLook(self.place, 9), [7, 8])
+            self.assertGreater(self.tickets.room(), 0)
+            self.see(4)
+            # Not even a look at nothing, again and again.
+            self.assertEqual(self.tickets.toLook(self.place, 13), [])
+            self.tickets.beginLook()
+            self.tickets.endLook()
+            self.assertIsNotNone(self.tickets.next(lambda: False))
+
     def test_stragglers_are_looked_at_by_the_next_home(self):
         self.tickets.dropLane(self.place)
         self.tickets.addLane(self.place, 10, (3, 5))

@@ -43,6 +43,11 @@ READY_PATIENCE = 4.0
 #: Lanes for each process, and for one more: they are to be used again.
 MOST_LANES = 16
 
+# Where there is a server, the first processes outlive it: one starts runs
+# only, the other works as well.  So oids that they have in stock are given out
+# again by a server that begins anew, to the other one.
+LASTING = 2
+
 KILL, TERM, PAUSE, RESTART = 'kill -9', 'SIGTERM', 'pause', 'server restart'
 
 _WEIGHTS = {KILL: 70, TERM: 15, PAUSE: 6, RESTART: 3}
@@ -99,6 +104,8 @@ class Driver:
         self._processes = min(
             options.processes or self._storage.processes,
             self._storage.most_processes)
+        self._lasting = LASTING if (
+            self._storage.has_server and self._processes > LASTING) else 0
 
     @property
     def kills(self):
@@ -180,12 +187,17 @@ class Driver:
             if one is not None:
                 self._look_after(slot, one, now)
             if slot not in self._clients:
-                # Now and then one that carries nothing out: a web server.
-                works = self._processes == 1 or self._rand.random() > 0.15
+                works = self._works(slot)
                 self._clients[slot] = self._fork(
                     lambda boot, ready, slot=slot, works=works: client.run(
                         self._storage, self._folder, slot, boot, ready,
                         works))
+
+    def _works(self, slot):
+        # Now and then one that carries nothing out: a web server.
+        if slot < self._lasting:
+            return slot > 0
+        return self._processes == 1 or self._rand.random() > 0.15
 
     def _look_after(self, slot, one, now):
         pid, status = os.waitpid(one.pid, os.WNOHANG)
@@ -226,7 +238,8 @@ class Driver:
     def _act(self):
         # Some die before they did anything.
         slots = [slot for slot, one in sorted(self._clients.items())
-                 if one.resume_at is None and one.termed_at is None
+                 if slot >= self._lasting
+                 and one.resume_at is None and one.termed_at is None
                  and (one.isReady() or one.age() > READY_PATIENCE
                       or self._rand.random() < 0.1)]
         if not slots:
