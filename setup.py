@@ -43,6 +43,7 @@ CORE = [
     'zope.i18nmessageid >= 6.0',
     'zope.interface >= 6.0',
     'zope.lifecycleevent >= 5.0',
+    'zope.location >= 5.0',
     'zope.processlifetime >= 3.0',
     'zope.schema >= 7.0',
     'zope.security >= 6.0',
