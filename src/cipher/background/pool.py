@@ -72,6 +72,7 @@ class _Lease:
     def setLane(self, lane):
         """Let *lane* be the one that is checked out."""
         self.lane = lane
+        self.number = lane.number   # hooks must load nothing
         # The cache would let them go, and with them what they know.
         self._parts = lane.writer, lane.births, lane.finishes
 
@@ -87,7 +88,7 @@ class _Lease:
             return self._look_up()
         except Exception as error:
             log.debug('Lane %d: %s; it is left alone from now on',
-                      self.lane.number, type(error).__name__)
+                      self.number, type(error).__name__)
             return (_UNKNOWN,) * len(self._parts)
 
     def _look_up(self):
@@ -136,17 +137,17 @@ class LanePool:
         for _ in range(number - len(own)):
             lane = self._lease(registry, txn, me, former, alive, False)
             held.append(_Lease(lane))
-        return own + [lease.lane.number for lease in held]
+        return own + [lease.number for lease in held]
 
     def _leased(self, success, held):
         for lease in held:
             self._end(success, lease)
         if success:
-            self._know([lease.lane.number for lease in held])
+            self._know([lease.number for lease in held])
 
     def _end(self, success, lease):
         """The transaction of *lease* is over."""
-        number = lease.lane.number
+        number = lease.number
         serials = lease.serials() if success else ()
         with self._lock:
             if success:
@@ -231,7 +232,7 @@ class LanePool:
     def _lease_again(self, registry, lease):
         """A savepoint may have taken back that the lane became ours."""
         me, _, _ = leases.identify(registry._p_jar)
-        number = lease.lane.number
+        number = lease.number
         if number not in registry.lanes:
             lease.setLane(Lane(number))
             registry.lanes[number] = lease.lane
@@ -311,7 +312,7 @@ class LanePool:
     def _committed(self, success, lease, db):
         # An after-commit hook: it reads what the commit left in the objects,
         # and writes and raises nothing.
-        number = lease.lane.number
+        number = lease.number
         # The hook of a commit that fails is called while that is handled.
         error = None if success else sys.exc_info()[1]
         if error is not None and spoils(error):
@@ -326,7 +327,7 @@ class LanePool:
 
     def _aborted(self, lease):
         with self._lock:
-            self._leases.pop(lease.lane.number, None)
+            self._leases.pop(lease.number, None)
 
 
 def _nobody():

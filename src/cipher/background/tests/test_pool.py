@@ -162,6 +162,14 @@ class PoolTests(PoolCase):
         view.manager.abort()
         self.assertEqual(self.view().lane(), 11)
 
+    def test_abort_that_closes_the_connection_first_frees_the_lane(self):
+        view = View(self.db).begin()
+        view.manager.get().addAfterAbortHook(view.connection.close)
+        self.assertEqual(view.start().lane, 11)
+        view.connection.cacheMinimize()
+        view.manager.abort()
+        self.assertEqual(self.view().lane(), 11)
+
     def test_dead_transaction_frees_the_lane(self):
         view = View(self.db).begin()
         self.assertEqual(view.lane(), 11)
