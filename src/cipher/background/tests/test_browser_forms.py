@@ -161,7 +161,7 @@ class TestStart(BrowserTests):
     def test_context_that_is_no_object_is_told(self):
         answer = self.fill(form__widgets__context__path='report/title')
         self.assertEqual(answer.status_int, 200)
-        self.assertIn('expected a persistent object', answer.text)
+        self.assertIn('leads to no object', answer.text)
         self.assertEqual(self.list(), [])
 
     def test_unknown_type_is_not_found(self):

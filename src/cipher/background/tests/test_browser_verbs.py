@@ -400,7 +400,8 @@ class TestRun(VerbTests):
         again = self.registry.retry(retried).id
         recordFailure(self.registry, 'a trigger', 'plain', ValueError('no'))
         start = self.registry.listRuns(text='ValueError').items[0].id
-        unfit = self.makeFailed(input={'colour': 'hush'}).id
+        unfit = self.makeFailed(
+            type='publish', input={'title': ['hush']}).id
         for run_id, said in (
                 (again, 'it is not finished'),
                 (retried, 'it was retried as %s.' % again),

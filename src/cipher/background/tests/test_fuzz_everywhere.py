@@ -169,10 +169,11 @@ class EverywhereTests(BrowserTests):
         patcher = mock.patch('logging.raiseExceptions', False)
         patcher.start()
         self.addCleanup(patcher.stop)
-        patcher = mock.patch(
-            'cipher.background.verbs.WAITING_LIMIT', 10 ** 9)
-        patcher.start()
-        self.addCleanup(patcher.stop)
+        for limit in ('verbs.WAITING_LIMIT',
+                      'registry.WorkerRegistry.waiting_per_starter'):
+            patcher = mock.patch('cipher.background.' + limit, 10 ** 9)
+            patcher.start()
+            self.addCleanup(patcher.stop)
         self.tokens = {}
 
     def declare(self, **values):
