@@ -27,6 +27,7 @@ from zope.component import hooks
 from zope.testing import cleanup
 
 from cipher.background import pruner
+from cipher.background import uniqueness
 from cipher.background.cursor import FOR_TIME
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
@@ -101,15 +102,17 @@ class FinishedLayer:
         declareKinds(cls.ledger)
         cls.db = DB(None)
         makeWorld(cls.db, client.STARTERS)
-        with mock.patch.object(pruner, 'INTERVAL', 0.05):
+        # First: in this storage the leases of two processes would conflict.
+        with cls.db.transaction() as connection:
+            enqueuer = Enqueuer(connection, 0)
+            enqueuer.begin()
+            for kind in KINDS * 2:
+                enqueuer.start(kind)
+        with (mock.patch.object(pruner, 'INTERVAL', 0.05),
+              mock.patch.object(uniqueness, 'STALE_FOR', 0.05)):
             runtime = startRuntime(cls.db, RuntimeSettings(
                 threads=2, poll=0.05))
             try:
-                with cls.db.transaction() as connection:
-                    enqueuer = Enqueuer(connection, 0)
-                    enqueuer.begin()
-                    for kind in KINDS * 2:
-                        enqueuer.start(kind)
                 waitUntil(lambda: not cls._rest(), 'the end of the runs')
             finally:
                 runtime.shutdown()
