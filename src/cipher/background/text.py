@@ -40,7 +40,7 @@ _MAX_DEPTH = 50
 # bidirectional text that change the order of what follows, what Unicode will
 # never give a meaning.  The two marks (LRM, RLM) stay: they change nothing
 # far, and are part of Hebrew and Arabic texts.
-_UNFIT = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c'
+_UNFIT = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff'
                     '\u202a-\u202e\u2066-\u2069\ufffe\uffff]')
 _BREAKS = re.compile(r'[\t\n\x85\u2028\u2029]+')
 _LINE_ENDS = re.compile('\r\n?|[\n\u2028\u2029]')

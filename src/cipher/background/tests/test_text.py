@@ -32,7 +32,7 @@ BIDIRECTIONAL = ('LRE', 'RLE', 'LRO', 'RLO', 'PDF', 'LRI', 'RLI', 'FSI', 'PDI')
 UNFIT = [sign for sign in map(chr, range(0x10000)) if sign not in '\t\n' and (
     unicodedata.category(sign) in ('Cc', 'Cs')
     or unicodedata.bidirectional(sign) in BIDIRECTIONAL
-    or sign in '\u061c\ufffe\uffff')]
+    or sign in '\ufffe\uffff')]
 MEGABYTE = 1024 * 1024
 
 

@@ -98,7 +98,8 @@ class FailureTests(TriggerTests):
         self.on(IDocument, IObjectAddedEvent,
                 input=lambda *objects: {'unknown': 1})
         self.addPaper()
-        self.assertFailed('InvalidInput', "'unknown'")
+        # Its names are part of the input, so they are not quoted either.
+        self.assertFailed('InvalidInput', 'expected input without any field')
 
     def test_input_that_is_none_at_all(self):
         self.on(IDocument, IObjectAddedEvent,
