@@ -88,6 +88,8 @@ class Sorter:
             if run.id in registry.stops:
                 return ticket, LOST   # somebody saw it work
         what = waitsFor(registry, run) or READY
+        if what != READY and run.owner not in (None, me):
+            return ticket, LOST   # else no other process could take it
         if what == (TYPE, run.type):
             self._runtime.noteUndeclared(run)
         return ticket, what

@@ -38,8 +38,8 @@ _MAX_DEPTH = 50
 
 # Control characters but tab and newline, lone surrogates, the controls of
 # bidirectional text that change the order of what follows, what Unicode will
-# never give a meaning.  The two marks (LRM, RLM) stay: they change nothing
-# far, and are part of Hebrew and Arabic texts.
+# never give a meaning.  The three marks (LRM, RLM, ALM) stay: they change
+# nothing far, and are part of Hebrew and Arabic texts.
 _UNFIT = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff'
                     '\u202a-\u202e\u2066-\u2069\ufffe\uffff]')
 _BREAKS = re.compile(r'[\t\n\x85\u2028\u2029]+')
