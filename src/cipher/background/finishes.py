@@ -198,13 +198,7 @@ class Finishes(Persistent):
 
         Oldest first, with a key from *begin* on.
         """
-        kinds = self._kinds((name,), ())
-        try:
-            first = self.chunks.maxKey(begin)
-        except ValueError:
-            first = None
-        for _, chunk in walkUp(self.chunks, first, kinds):
-            yield from self._unpack(chunk.entries, begin, None, kinds)
+        yield from self._walk_chunks_up(begin, self._kinds((name,), ()))
 
     def walk(self, below=None, types=(), states=()):
         """Yield each `Entry` with a key under *below*, newest first.
@@ -221,16 +215,16 @@ class Finishes(Persistent):
     def walkUp(self, begin=None, types=(), states=()):
         """Yield each `Entry` with a key from *begin* on, oldest first."""
         kinds = self._kinds(types, states)
-        if begin is None:
+        yield from self._walk_chunks_up(begin, kinds)
+        yield from self._unpack(self.tail, begin, None, kinds)
+
+    def _walk_chunks_up(self, begin, kinds):
+        try:
+            first = None if begin is None else self.chunks.maxKey(begin)
+        except ValueError:
             first = None
-        else:
-            try:
-                first = self.chunks.maxKey(begin)
-            except ValueError:
-                first = None
         for _, chunk in walkUp(self.chunks, first, kinds):
             yield from self._unpack(chunk.entries, begin, None, kinds)
-        yield from self._unpack(self.tail, begin, None, kinds)
 
     def _kinds(self, types, states):
         return (set(self.stats.kindsOf(types, states)) if types or states
