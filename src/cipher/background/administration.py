@@ -29,8 +29,8 @@ from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.journal import askedNow
 from cipher.background.process import getDirectory
+from cipher.background.switchboard import wakeAfterCommit
 from cipher.background.text import safeRepr
-from cipher.background.wakeup import wakeAfterCommit
 from cipher.background.watch import Watch
 from cipher.background.workertype import queryWorkerType
 
