@@ -13,8 +13,8 @@
 ##############################################################################
 """What is wrong in a registry and wants an administrator."""
 from cipher.background import listing
+from cipher.background import schedulelist
 from cipher.background import sight
-from cipher.background import timetable
 from cipher.background.candidates import Wanted
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import FAILING_RESCUE
@@ -100,7 +100,7 @@ def _unresponsive(registry, watch):
 
 
 def _late(registry):
-    for schedule in timetable.listSchedules(registry):
+    for schedule in schedulelist.listSchedules(registry):
         if schedule.is_late:
             yield Problem(LATE_SCHEDULE, schedule.name, schedule.next_at)
 

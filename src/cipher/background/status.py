@@ -191,18 +191,6 @@ class ScheduleStatus:
     is_late: bool
 
 
-@dataclass
-class Live:
-    """What only the process that carries a run out knows of it."""
-
-    owner: str              # host:pid
-    started_at: float
-    progress: tuple = None  # (done, total, message)
-    stop: StopRequest = None
-    log: str = ''           # of a run of another process the end
-    stack: str = None       # of a run of another process that is to stop
-
-
 def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False):
     """Return the `RunStatus` of *run*.
 

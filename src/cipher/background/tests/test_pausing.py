@@ -22,6 +22,7 @@ from cipher.background.interfaces import ScheduleNotFound
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.process import getDirectory
 from cipher.background.schedule import Schedule
+from cipher.background.schedulelist import LATE_AFTER
 from cipher.background.tests.administration_support import BEGIN
 from cipher.background.tests.administration_support import PROCESS
 from cipher.background.tests.administration_support import AdministrationTests
@@ -29,7 +30,6 @@ from cipher.background.tests.administration_support import another
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.live_support import waitUntil
-from cipher.background.timetable import LATE_AFTER
 from cipher.background.timetable import tick
 
 
