@@ -16,6 +16,7 @@
 Pickles name `ScheduleState`: it stays here.
 """
 import logging
+import math
 
 from persistent import Persistent
 from zope.component import getUtilitiesFor
@@ -28,8 +29,10 @@ from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import ScheduleNotFound
 from cipher.background.plaindata import readAsked
 from cipher.background.plaindata import readNumber
+from cipher.background.reference import lineage
 from cipher.background.status import ScheduleStatus
 from cipher.background.text import safeRepr
+from cipher.background.thresholds import Thresholds
 
 
 log = logging.getLogger(__name__)
@@ -38,9 +41,6 @@ log = logging.getLogger(__name__)
 #: differently, and the seconds after whose tick one counts as gone.
 OTHERS_LIMIT = 3
 STALE_AFTER = 3600.0
-
-#: Seconds that a tick may be over before its schedule counts as late.
-LATE_AFTER = 60.0
 
 
 class ScheduleState(Persistent):
@@ -151,6 +151,9 @@ def listSchedules(registry):
     """Return a `ScheduleStatus` for each schedule, by name."""
     found = []
     now = clock.now()
+    late_after = Thresholds(registry.thresholds).late_after
+    if late_after is None:
+        late_after = math.inf
     for name, schedule in sorted(getUtilitiesFor(ISchedule)):
         if not sight.maySee(registry, schedule.worker):
             continue
@@ -171,8 +174,17 @@ def listSchedules(registry):
             is_paused=state.pause is not None, paused_by=paused_by,
             paused_at=paused_at, pause_reason=reason,
             is_late=(state.pause is None and now - readNumber(
-                state.next_at, now) > LATE_AFTER)))
+                state.next_at, now) > late_after)))
     return found
+
+
+def homeOf(registries):
+    """Return the one of *registries* that schedules and services start in.
+
+    That which is nearest to the root of the database.
+    """
+    return min(registries, key=lambda registry: len(list(lineage(registry))),
+               default=None)
 
 
 def _run_at(registry, place):
