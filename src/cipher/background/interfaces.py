@@ -904,58 +904,56 @@ class IThresholds(Interface):
     """
 
     stalled_after = Float(
-        title=_("A run makes no progress: seconds"),
-        description="A run is reported that runs, and has neither told "
-                    "progress nor made a checkpoint for longer than this; "
-                    "loops are not.  Default: 600.",
+        title=_("No progress: seconds"),
+        description=_("A run is reported that has told no progress and made "
+                      "no checkpoint for longer.  Loops are not.  Default: "
+                      "600."),
         min=1.0, max=1e9, default=600.0, required=False)
     stalled_factor = Float(
-        title=_("… and runs longer than usual: times"),
-        description="It also has to run for longer than so many times the "
-                    "longest run of its type of the last 24 hours; if there "
-                    "was none, the longest ever.  Default: 3.",
+        title=_("No progress: times the usual"),
+        description=_("It must also have run for longer than so many times "
+                      "the longest run of its type of the last 24 hours; if "
+                      "there was none, the longest ever.  Default: 3."),
         min=0.0, max=1e6, default=3.0)
     busy_after = Float(
-        title=_("All threads are busy: seconds"),
-        description="Reported if a run has waited for a thread, and for "
-                    "nothing else, for longer than this.  Default: 900.",
+        title=_("All threads busy: seconds"),
+        description=_("Reported if a run has waited for longer, for a thread "
+                      "and for nothing else.  Default: 900."),
         min=1.0, max=1e9, default=900.0, required=False)
     failing_number = Int(
-        title=_("A worker type fails: runs"),
-        description="Reported if at least so many of its runs failed in the "
-                    "last hour.  Default: 5.",
+        title=_("Failures of a worker type: runs"),
+        description=_("Reported if at least so many of its runs failed in "
+                      "the last hour.  Default: 5."),
         min=1, max=10 ** 9, default=5, required=False)
     failing_percent = Float(
-        title=_("… and of those finished: percent"),
-        description="And these were at least so many of a hundred that were "
-                    "finished.  Default: 50.",
+        title=_("Failures of a worker type: percent"),
+        description=_("They must also be at least so many percent of those "
+                      "that were finished.  Default: 50."),
         min=0.0, max=100.0, default=50.0)
     failing_factor = Float(
-        title=_("… and more often than usual: times"),
-        description="And that is at least so many times the part that failed "
-                    "in the 23 hours before.  Default: 3.",
+        title=_("Failures of a worker type: times the usual"),
+        description=_("And at least so many times the percentage of the 23 "
+                      "hours before.  Default: 3."),
         min=0.0, max=1e6, default=3.0)
     paused_waiting = Int(
-        title=_("A worker type is paused: runs that wait"),
-        description="A paused worker type is reported if at least so many "
-                    "runs of it wait, or a schedule goes on starting them.  "
-                    "Default: 1.",
+        title=_("Paused worker type: runs that wait"),
+        description=_("Reported if at least so many of its runs wait, or a "
+                      "schedule goes on starting them.  Default: 1."),
         min=1, max=10 ** 9, default=1, required=False)
     late_after = Float(
-        title=_("A schedule is late: seconds"),
-        description="Reported if its time is over for longer than this.  "
-                    "Default: 60.",
+        title=_("Late schedule: seconds"),
+        description=_("Reported if its time is over for longer.  Default: "
+                      "60."),
         min=1.0, max=1e9, default=60.0, required=False)
     elsewhere_after = Float(
-        title=_("A schedule does not run here: seconds"),
-        description="Reported if it has no next time here though a process "
-                    "has carried out runs for longer than this.  Default: "
-                    "60.",
+        title=_("Schedule that does not run here: seconds"),
+        description=_("Reported if nothing starts it here, though a process "
+                      "has carried out runs for longer.  Default: 60."),
         min=1.0, max=1e9, default=60.0, required=False)
     jump_above = Float(
-        title=_("A clock jumps: seconds"),
-        description="Reported if it was set on or back by more than this.  "
-                    "Default: 60, which is also what a process notes at all.",
+        title=_("Jump of a clock: seconds"),
+        description=_("Reported if the clock of a process was set on or back "
+                      "by more.  Default: 60, and no process notes less."),
         min=60.0, max=1e9, default=60.0, required=False)
 
 

@@ -12,6 +12,8 @@
 #
 ##############################################################################
 """From when on something is a problem: settings of a registry."""
+import math
+
 from zope.interface import implementer
 from zope.schema import getFieldsInOrder
 from zope.schema.interfaces import ValidationError
@@ -69,7 +71,7 @@ def _fits(field, value):
         field.validate(value)
     except (ValidationError, TypeError):
         return False
-    return type(value) is field._type
+    return type(value) is field._type and math.isfinite(value)
 
 
 def _expected(field):
