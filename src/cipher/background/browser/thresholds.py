@@ -48,13 +48,15 @@ class ThresholdsPage(Page):
         thresholds = self.checked.getThresholds()
         self.typed = {
             name: _write(getattr(thresholds, name))
-            for name, _ in getFieldsInOrder(IThresholds)}
+            for name, field in getFieldsInOrder(IThresholds)}
         if self.request.method == 'POST':
             self._change()
 
     def _change(self):
         values = {}
         for name, field in getFieldsInOrder(IThresholds):
+            if name not in self.request.form:
+                continue   # it stays as it is
             text = getParameter(self.request, name).strip()
             self.typed[name] = cleanLine(text, 40)
             try:
@@ -87,6 +89,9 @@ class ThresholdsPage(Page):
         """What the form shows."""
         return [{
             'name': name, 'id': 'cb-' + name, 'hint_id': 'cb-hint-' + name,
+            'error_id': 'cb-error-' + name,
+            'described_by': 'cb-hint-%s%s' % (
+                name, ' cb-error-' + name if name in self.errors else ''),
             'title': self.say(field.title),
             'hint': self.say(field.description),
             'value': self.typed[name], 'error': self.errors.get(name),
