@@ -953,7 +953,8 @@ class IThresholds(Interface):
     jump_above = Float(
         title=_("Jump of a clock: seconds"),
         description=_("Reported if the clock of a process was set on or back "
-                      "by more.  Default: 60, and no process notes less."),
+                      "by at least so much.  Default: 60, and no process "
+                      "notes less."),
         min=60.0, max=1e9, default=60.0, required=False)
 
 

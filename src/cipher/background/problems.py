@@ -139,7 +139,7 @@ def _troubles(look):
 def _is_shown(look, trouble):
     if trouble.kind == CLOCK_JUMP:
         above = look.thresholds.jump_above
-        return above is not None and abs(int(trouble.subject)) > above
+        return above is not None and abs(int(trouble.subject)) >= above
     if trouble.kind in (BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER):
         return _may_see(look.registry, trouble.subject)
     return True

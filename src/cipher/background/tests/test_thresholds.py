@@ -113,7 +113,8 @@ class FormTests(BrowserTests):
                          self.get('index.html', 'viewer').text)
         page = self.get('thresholds.html').text
         for name, field in FIELDS:
-            self.assertRegex(page, '<input type="number"[^>]* name="%s"' % name)
+            self.assertRegex(
+                page, '<input type="number"[^>]* name="%s"' % name)
             self.assertIn(field.description, page)
 
     def test_numbers_are_stored_and_empty_is_never(self):

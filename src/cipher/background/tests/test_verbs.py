@@ -105,9 +105,9 @@ CALLS = {
 }
 READS = {'may', 'get', 'getStatus', 'getContext', 'listRuns', 'getCounts',
          'getWorkerTypes', 'listTypes', 'listProcesses', 'listSchedules',
-         'getHours', 'listProblems', 'getThresholds', 'listActions', 'getDetails', 'getStack',
-         'getSite', 'queryWorkerType', 'mayStart', 'mayRetry',
-         'mayRunSchedule'}
+         'getHours', 'listProblems', 'getThresholds', 'listActions',
+         'getDetails', 'getStack', 'getSite', 'queryWorkerType', 'mayStart',
+         'mayRetry', 'mayRunSchedule'}
 
 
 class VerbTests(SiteTests):
