@@ -17,10 +17,16 @@ Chunks of finishes know how many there were of each kind so far, so what was
 finished within a time is the difference of two of them: nothing here grows
 with the number of runs.
 """
+import heapq
 import time
+from functools import cached_property
+from operator import itemgetter
+
+from zope.component import getUtilitiesFor
 
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.interfaces import IWorkerType
 from cipher.background.stats import HOUR
 from cipher.background.stats import STATE_NUMBER
 from cipher.background.workertype import currentName
@@ -28,10 +34,10 @@ from cipher.background.workertype import currentName
 
 DAY = 24 * HOUR
 
-#: Finishes that one look for the longest run looks at, and seconds that it
-#: takes; of more, the last ones count.
-LOOKS = 2000
-TIME_LIMIT = 0.25
+#: Finishes that one look for the longest run looks at, and seconds that it may
+#: take; of more, the last ones count.
+LOOKS = 500
+TIME_LIMIT = 0.1
 
 _MICROSECONDS = 1000000
 _FAILED = FINISHED_STATES.index(FAILED)
@@ -83,9 +89,8 @@ def failedLately(registry, now):
 
 
 def _add(found, finishes, hour_ago, day_ago):
-    indices = [(index, found[currentName(name)])
-               for index, name in enumerate(finishes.stats.types)
-               if currentName(name) in found]
+    indices = [(index, found[name]) for index, name in enumerate(
+                   map(currentName, finishes.stats.types)) if name in found]
     if not indices or finishes.last_key < day_ago:
         return
     first, second, third = (finishes.getCountsOf(day_ago),
@@ -110,36 +115,55 @@ class Longest:
         self._looks = LOOKS
         self._deadline = None
 
-    def usual(self, name):
+    @cached_property
+    def _names(self):
+        # Name of today -> names under which runs are stored.
+        names = {}
+        for name, worker_type in getUtilitiesFor(IWorkerType):
+            names.setdefault(worker_type.current or name, []).append(name)
+        return names
+
+    def usual(self, name, enough):
         """Return the seconds of the longest run of a type, or None.
 
-        Of the last 24 hours; where nothing was finished then, of all.
+        Of the last 24 hours; where nothing was finished then, or nothing
+        ever took so long as *enough*, of all.  The look ends at the first
+        one that took so long.
         """
-        lanes = []
-        longest = lately = None
-        for lane in self._registry.lanes.values():
-            names = [stored for stored in lane.finishes.stats.types
-                     if currentName(stored) == currentName(name)]
-            if names:
-                lanes.append((lane.finishes, names))
-        for finishes, names in lanes:
-            stats = finishes.stats
-            for stored in names:
-                times = stats.times[stats.types.index(stored)]
-                if times.timed:
-                    longest = max(longest or 0.0, times.longest)
-        for finishes, names in lanes:
-            for entry in self._walk(finishes, names):
-                if entry.took is not None:
-                    lately = max(lately or 0.0, entry.took)
-        return longest if lately is None else lately
+        names = self._names.get(currentName(name), [name])
+        ever = self._longest_ever(names)
+        if ever is None or ever < enough:
+            return ever
+        lately = None
+        for took in self._lately(names):
+            lately = max(took, lately or 0.0)
+            if lately >= enough:
+                break
+        return ever if lately is None else lately
 
-    def _walk(self, finishes, names):
+    def _longest_ever(self, names):
+        found = []
+        for lane in self._registry.lanes.values():
+            stats = lane.finishes.stats
+            for name in names:
+                if name in stats.types:
+                    times = stats.times[stats.types.index(name)]
+                    if times.timed:
+                        found.append(times.longest)
+            found += [entry.took for entry in lane.finishes.inHead()
+                      if entry.type in names and entry.took is not None]
+        return max(found, default=None)
+
+    def _lately(self, names):
+        """Yield what the last ones took, the last one first."""
         if self._deadline is None:
             self._deadline = time.monotonic() + TIME_LIMIT
-        for entry in finishes.walk(types=names):
+        walks = [lane.finishes.walk(types=names)
+                 for lane in self._registry.lanes.values()]
+        for entry in heapq.merge(*walks, key=itemgetter(0), reverse=True):
             if entry.key < self._day_ago or self._looks <= 0 or (
                     time.monotonic() >= self._deadline):
                 return
             self._looks -= 1
-            yield entry
+            if entry.took is not None:
+                yield entry.took

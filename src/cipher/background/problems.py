@@ -164,20 +164,20 @@ def _stalled(look):
     if after is None:
         return
     longest = failures.Longest(look.registry, look.now)
-    usual = {}   # type name -> seconds
-    for status in sorted(look.running, key=_last_sign):
+    factor = look.thresholds.stalled_factor
+    for status in sorted(look.running, key=lambda status: (
+            _last_sign(status), status.id)):
         if look.now - _last_sign(status) <= after:
             return   # nor is any of the others
         worker_type = queryWorkerType(status.type)
         if status.stop is not None or (
                 worker_type is not None and worker_type.is_loop):
             continue
-        if status.type not in usual:
-            usual[status.type] = longest.usual(status.type)
-        seconds = usual[status.type]
-        if status.took > look.thresholds.stalled_factor * (seconds or 0.0):
+        usual = longest.usual(
+            status.type, status.took / factor) if factor else None
+        if status.took > factor * (usual or 0.0):
             yield Problem(STALLED_RUN, status.id, _last_sign(status),
-                          usual=seconds)
+                          usual=usual)
 
 
 def _last_sign(status):

@@ -261,7 +261,7 @@ def _say_stalled(presenter, problem):
     else:
         said = presenter.say(
             _('Run ${id} has made no progress for ${ago}.  The longest run '
-              'of its type took ${usual} of late.'), id=run_id, ago=ago,
+              'of its type took ${usual}.'), id=run_id, ago=ago,
             usual=presenter.format.duration(problem.usual))
     return said, run_id + '/index.html', _('Show the run')
 

@@ -104,7 +104,7 @@ class TestOverview(BrowserTests):
                 ('The clock of process host:8 jumped by +3600 seconds 3 min '
                  '0 s ago', 'processes.html'),
                 ('Run 1-21 has made no progress for 3 min 0 s.  The longest '
-                 'run of its type took 1 min 2 s of late.',
+                 'run of its type took 1 min 2 s.',
                  '1-21/index.html'),
                 ('Run 1-22 has made no progress for 3 min 0 s.',
                  '1-22/index.html'),

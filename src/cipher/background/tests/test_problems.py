@@ -13,6 +13,7 @@
 ##############################################################################
 """What is wrong, and what other processes tell: problems, status, watch."""
 import random
+from unittest import mock
 
 import transaction
 from zope.component import provideUtility
@@ -21,6 +22,7 @@ from zope.security.management import endInteraction
 from zope.site.folder import Folder
 from zope.site.site import LocalSiteManager
 
+from cipher.background import failures
 from cipher.background.cursor import PAUSE
 from cipher.background.cursor import orderOf
 from cipher.background.declaring import makeWorkerType
@@ -301,9 +303,24 @@ class ThresholdTests(WatchTests):
         run = self.makeRun(took=1000.0)
         self.assertTrue(self.stalled(3000.5, 700.0))
         run = self.claim(self.process)
-        self.tellProgress(run, NOW, NOW)
+        began_at = self.clock.now - 5000.0
+        self.tellProgress(run, began_at, None)
         problem, = self.registry.listProblems()
-        self.assertEqual((1000.0, NOW), (problem.usual, problem.since))
+        self.assertEqual((1000.0, began_at), (problem.usual, problem.since))
+
+    def test_look_for_the_longest_is_bounded(self):
+        self.makeRun(took=5000.0)
+        self.makeRuns(40, took=1000.0)
+        self.patch_looks(20)
+        self.assertTrue(self.stalled(3001.0, 700.0))
+        self.assertFalse(self.stalled(3000.0, 700.0))
+        self.patch_looks(41)
+        self.assertFalse(self.stalled(3001.0, 700.0))
+
+    def patch_looks(self, number):
+        patcher = mock.patch.object(failures, 'LOOKS', number)
+        patcher.start()
+        self.addCleanup(patcher.stop)
 
     def test_runs_under_a_former_name_are_of_the_type(self):
         self.makeRun('old', took=1000.0)
