@@ -34,8 +34,8 @@ from cipher.background.workertype import currentName
 
 DAY = 24 * HOUR
 
-#: Finishes that one look for the longest run looks at, and seconds that it may
-#: take; of more, the last ones count.
+#: Finishes that one look for the longest run looks at: of more, the last ones
+#: count.  And seconds that it may take: beyond, the longest ever counts.
 LOOKS = 500
 TIME_LIMIT = 0.1
 
@@ -136,6 +136,8 @@ class Longest:
             return ever
         lately = None
         for took in self._lately(names):
+            if took is None:
+                return ever
             lately = max(took, lately or 0.0)
             if lately >= enough:
                 break
@@ -155,15 +157,19 @@ class Longest:
         return max(found, default=None)
 
     def _lately(self, names):
-        """Yield what the last ones took, the last one first."""
+        """Yield what the last ones took, the last one first.
+
+        Beyond the time limit, None: nothing is to be made of that.
+        """
         if self._deadline is None:
             self._deadline = time.monotonic() + TIME_LIMIT
         walks = [lane.finishes.walk(types=names)
                  for lane in self._registry.lanes.values()]
         for entry in heapq.merge(*walks, key=itemgetter(0), reverse=True):
-            if entry.key < self._day_ago or self._looks <= 0 or (
-                    time.monotonic() >= self._deadline):
+            if entry.key < self._day_ago or self._looks <= 0:
                 return
+            if time.monotonic() >= self._deadline:
+                yield None
             self._looks -= 1
             if entry.took is not None:
                 yield entry.took

@@ -705,7 +705,7 @@ class IWait(Interface):
     """Why a run waits, a snapshot."""
 
     kind = Choice(
-        title=_("Why it waits"), values=WAITS,
+        title="Why it waits", values=WAITS,
         description="The first in this order that holds.  rescue: the "
                     "process of the run is gone, and another one will see to "
                     "it.  due: its time.  paused: its type is paused.  "
@@ -716,10 +716,10 @@ class IWait(Interface):
                     "reader may see.  turn: nothing is in its way but runs "
                     "that go first")
     until = Float(title=_("Due"), required=False, description="Of due")
-    number = Int(title=_("At a time"), required=False,
+    number = Int(title="At a time", required=False,
                  description="Of limit: so many run at a time")
     run_id = TextLine(
-        title=_("Goes first"), required=False,
+        title="Goes first", required=False,
         description="Of limit: id of the run that took its place first; None "
                     "if that is in another registry")
 
@@ -782,10 +782,10 @@ class IRunStatus(Interface):
     took = Float(title=_("Took"), required=False,
                  description="Seconds from the begin to the end, or to now")
     progressed_at = Float(
-        title=_("Last progress"), required=False,
+        title="Last progress", required=False,
         description="While it runs: when the progress changed last, or the "
                     "work made a checkpoint; None if it never did")
-    wait = Object(title=_("Why it waits"), schema=IWait, required=False,
+    wait = Object(title="Why it waits", schema=IWait, required=False,
                   description="None unless it is pending")
 
 
@@ -891,7 +891,7 @@ class IProblem(Interface):
     total = Int(title=_("Of"), description="Of failing-type: runs finished "
                 "in the last hour")
     usual = Float(
-        title=_("Usual"), required=False,
+        title="Usual", required=False,
         description="Of stalled-run: seconds of the longest run of the type, "
                     "of failing-type: what part failed in the day before; "
                     "None where that is not known")

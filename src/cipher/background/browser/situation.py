@@ -303,12 +303,12 @@ def _say_paused(presenter, problem):
     name = cleanLine(problem.subject)
     if not problem.number:
         said = presenter.say(
-            _('"${type}" is paused for ${ago}, and a schedule goes on '
+            _('"${type}" has been paused for ${ago}, and a schedule goes on '
               'starting it.'), type=name, ago=_ago(presenter, problem))
     else:
         said = presenter.say(plural(
-            '"${type}" is paused for ${ago}: ${number} run waits.',
-            '"${type}" is paused for ${ago}: ${number} runs wait.',
+            '"${type}" has been paused for ${ago}: ${number} run waits.',
+            '"${type}" has been paused for ${ago}: ${number} runs wait.',
             problem.number, type=name, ago=_ago(presenter, problem)))
     return said, 'types.html', _('Worker types')
 

@@ -116,10 +116,10 @@ class TestOverview(BrowserTests):
                 ('1 run of "new" failed in the last hour: 100 % of those '
                  'finished.', 'runs.html?state=failed&amp;type=new"'),
                 ('Schedule "nightly" does not run here.', 'schedules.html'),
-                ('"mail" is paused for 3 min 0 s: 2 runs wait.',
+                ('"mail" has been paused for 3 min 0 s: 2 runs wait.',
                  'types.html'),
-                ('"feed" is paused for 3 min 0 s, and a schedule goes on '
-                 'starting it.', 'types.html')):
+                ('"feed" has been paused for 3 min 0 s, and a schedule goes '
+                 'on starting it.', 'types.html')):
             with self.subTest(text):
                 self.assertRegex(page, '%s[^<]*</span>\\s*<a [^>]*%s' % (
                     re.escape(text), re.escape(address)))

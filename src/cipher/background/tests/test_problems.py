@@ -314,7 +314,7 @@ class ThresholdTests(WatchTests):
         self.patch_looks(20)
         self.assertTrue(self.stalled(3001.0, 700.0))
         self.assertFalse(self.stalled(3000.0, 700.0))
-        self.patch_looks(41)
+        self.patch_looks(100)
         self.assertFalse(self.stalled(3001.0, 700.0))
 
     def patch_looks(self, number):
