@@ -17,6 +17,7 @@ from cipher.background import journal
 from cipher.background import retrying
 from cipher.background import services
 from cipher.background import sight
+from cipher.background import thresholds
 from cipher.background import timetable
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
@@ -220,6 +221,18 @@ class Administration:
         self._tell(self, 'run schedule', name, askedNow(None),
                    (timetable.getWorker(self, name),))
         return run
+
+    # Problems
+
+    def changeThresholds(self, values, reason=None):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        stored, news = thresholds.change(self.thresholds, values)
+        if not news:
+            return
+        self.thresholds = stored
+        self._tell(self, 'change thresholds', ' '.join(
+            '%s=%s' % item for item in sorted(news.items())),
+            askedNow(reason))
 
     # The journal
 

@@ -102,6 +102,11 @@ class LiveRun:
     def progress(self):
         return None if self.worker is None else stateOf(self.worker).progress
 
+    @property
+    def progressed_at(self):
+        return (None if self.worker is None
+                else stateOf(self.worker).progressed_at)
+
     def hideSecrets(self, masker):
         """Let *masker* hide the secrets in all that the run keeps."""
         self.masker = self.log.masker = masker
@@ -117,7 +122,8 @@ class LiveRun:
     def tell(self):
         """Return what other processes are told of it, plain data."""
         return (self.started_at, self.progress, self.log.getText()[-LOG_TAIL:],
-                self.getStack() if self.stop is not None else None)
+                self.getStack() if self.stop is not None else None,
+                self.progressed_at)
 
     def isEndless(self):
         """Return whether no time would be enough for it.
@@ -163,4 +169,5 @@ class LiveRun:
     def getStatus(self):
         """Return the `run.Live` for pages."""
         return Live(self.runtime.name, self.started_at, self.progress,
-                    self.stop, self.log.getText())
+                    self.stop, self.log.getText(),
+                    progressed_at=self.progressed_at)

@@ -36,6 +36,8 @@ from cipher.background.status import RunPage
 from cipher.background.text import SHOWS_ALL
 from cipher.background.text import TRACEBACK_LIMIT
 from cipher.background.text import safeRepr
+from cipher.background.thresholds import Thresholds
+from cipher.background.waits import Waits
 from cipher.background.watch import Watch
 from cipher.background.workertype import queryWorkerType
 
@@ -77,7 +79,14 @@ class Looking:
 
     def getStatus(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return Watch(self).describe(self._get(run_id))
+        return self._describe(Watch(self), [self._get(run_id)])[0]
+
+    def _describe(self, watch, runs):
+        waits = Waits(watch)
+        described = [watch.describe(run) for run in runs]
+        for status, run in zip(described, runs):
+            status.wait = waits.reasonOf(run)
+        return described
 
     def getDetails(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
@@ -121,8 +130,7 @@ class Looking:
         found = listing.listRuns(
             self.lanes, search.wanted, search.matches, limit, before,
             watch.running())
-        return RunPage([watch.describe(run) for run in found.runs],
-                       *found[1:])
+        return RunPage(self._describe(watch, found.runs), *found[1:])
 
     def getCounts(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
@@ -149,6 +157,10 @@ class Looking:
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         watch = Watch(self)
         return problems.listProblems(self, watch, self._count(watch))
+
+    def getThresholds(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return Thresholds(self.thresholds)
 
     def listProcesses(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""

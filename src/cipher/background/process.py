@@ -57,7 +57,7 @@ class LiveRuns(Persistent):
 
     def __init__(self):
         # (oid of the registry, run id) -> (started_at, progress or None,
-        # end of the log, stack or None)
+        # end of the log, stack or None, time of the last progress or None)
         self.runs = {}
 
 

@@ -53,6 +53,7 @@ class Live:
     stop: StopRequest = None
     log: str = ''           # of a run of another process the end
     stack: str = None       # of a run of another process that is to stop
+    progressed_at: float = None   # when the work last told something new
 
 
 @implementer(IRetry)

@@ -12,6 +12,8 @@
 #
 ##############################################################################
 """The list of schedules: when each is due, and which run was its last."""
+import math
+
 from zope.component import getUtilitiesFor
 
 from cipher.background import clock
@@ -19,18 +21,19 @@ from cipher.background import sight
 from cipher.background.interfaces import ISchedule
 from cipher.background.plaindata import readAsked
 from cipher.background.plaindata import readNumber
+from cipher.background.reference import lineage
 from cipher.background.states import ScheduleState
 from cipher.background.status import ScheduleStatus
-
-
-#: Seconds that a tick may be over before its schedule counts as late.
-LATE_AFTER = 60.0
+from cipher.background.thresholds import Thresholds
 
 
 def listSchedules(registry):
     """Return a `ScheduleStatus` for each schedule, by name."""
     found = []
     now = clock.now()
+    late_after = Thresholds(registry.thresholds).late_after
+    if late_after is None:
+        late_after = math.inf
     for name, schedule in sorted(getUtilitiesFor(ISchedule)):
         if not sight.maySee(registry, schedule.worker):
             continue
@@ -51,8 +54,17 @@ def listSchedules(registry):
             is_paused=state.pause is not None, paused_by=paused_by,
             paused_at=paused_at, pause_reason=reason,
             is_late=(state.pause is None and now - readNumber(
-                state.next_at, now) > LATE_AFTER)))
+                state.next_at, now) > late_after)))
     return found
+
+
+def homeOf(registries):
+    """Return the one of *registries* that schedules and services start in.
+
+    That which is nearest to the root of the database.
+    """
+    return min(registries, key=lambda registry: len(list(lineage(registry))),
+               default=None)
 
 
 def _run_at(registry, place):

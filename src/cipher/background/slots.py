@@ -42,12 +42,25 @@ def takeSlot(connection, worker_type, place):
     if slots is None:
         slots = Slots()
         getDirectory(connection).slots[worker_type.name] = slots
-    taken = [other for other in slots.taken
-             if other != place and _is_running(connection, *other)]
+    taken = [other for other in _taken(connection, slots)
+             if other != place]
     if len(taken) >= worker_type.max_running:
         return False
     slots.taken = (*taken, place)
     return True
+
+
+def listTaken(connection, worker_type):
+    """Return the places of the runs that hold a slot, the first one first.
+
+    (registry oid, lane, serial).
+    """
+    slots = getDirectory(connection).slots.get(worker_type.name)
+    return [] if slots is None else _taken(connection, slots)
+
+
+def _taken(connection, slots):
+    return [place for place in slots.taken if _is_running(connection, *place)]
 
 
 def _is_running(connection, registry_oid, lane, serial):
