@@ -85,8 +85,6 @@ class Taker:
         # place -> (serial of the first that just waits, monotonic time since
         # when, serials a second)
         self._fronts = {}
-        # (ticket, epoch) of a take whose reply may be lost
-        self._doubtful = []
 
     def turn(self, connection):
         """Take a batch if threads will soon have nothing to do.
@@ -95,7 +93,7 @@ class Taker:
         """
         runtime = self._runtime
         tickets = runtime.tickets
-        if self._doubtful:
+        if runtime.doubtful:
             self._look_what_is_ours(connection)
         if tickets.idleFor() >= STALE:
             self._give_back(connection)
@@ -113,9 +111,9 @@ class Taker:
                 continue
             except BaseException:
                 # It may have got through: then no other process begins them.
-                self._doubtful += chosen
                 for ticket, epoch in chosen:
                     runtime.noteClaim(ticket, epoch)
+                    runtime.doubtful.append(ticket)
                 raise
             self._widen(taken, 9, 10)
             tickets.is_hungry = bool(taken)
@@ -139,22 +137,30 @@ class Taker:
             runtime.tickets.idleFor() < SHORT) else 0
 
     def _look_what_is_ours(self, connection):
-        """See which takes got through whose reply was lost."""
+        """See which takes got through whose reply was lost.
+
+        And which runs were given the slot of another one.
+        """
         runtime = self._runtime
+        doubtful = list(runtime.doubtful)
         ours, others = [], []
         with ZopeTransaction():
-            for ticket, epoch in self._doubtful:
+            for ticket in doubtful:
                 registry = findRegistry(connection, ticket.registry_oid)
                 run = registry and registry.getRun(
                     ticket.lane, ticket.serial)
-                is_ours = run is not None and not run.isFinished() and (
-                    run.owner, run.epoch) == (runtime.id, epoch)
+                is_ours = (
+                    run is not None and not run.isFinished()
+                    and run.owner == runtime.id
+                    and runtime.hasClaimed(ticket.registry_oid, run))
                 (ours if is_ours else others).append(ticket)
-        self._doubtful = []
+        for ticket in doubtful:
+            runtime.doubtful.remove(ticket)
         for ticket in others:
             runtime.forgetClaim(ticket)
         for ticket in ours:
-            runtime.tickets.take(ticket)
+            if not runtime.tickets.isHome(ticket.place):   # else it is known
+                runtime.tickets.take(ticket)
 
     def _give_back(self, connection):
         """Leave what was taken, and no thread came to, to others again."""

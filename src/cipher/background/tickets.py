@@ -27,6 +27,7 @@ import heapq
 import itertools
 import threading
 import time
+from collections import deque
 
 from cipher.background import clock
 from cipher.background.cursor import FOR_TIME
@@ -127,6 +128,8 @@ class Tickets:
         self._ready = Turns()
         self._delayed = []    # heap of (monotonic time, n, ticket)
         self._limited = {}    # type name -> Turns of those that wait for room
+        self._passed = deque()    # those that were given the slot of another
+        self._wanted = frozenset()   # types that others have waiting, too
         self._count = itertools.count()
         self._dirty = set()   # places with births to look at
         self._behind = set()  # places with more births than there was room
@@ -166,6 +169,9 @@ class Tickets:
                 entry for entry in self._delayed
                 if entry[2].place != place or self._isTaken(entry[2])]
             heapq.heapify(self._delayed)
+            for ticket in self._passed:
+                if ticket.place == place:
+                    self._keep(ticket)
 
     def dropAll(self):
         """Forget everything: the process was taken for dead."""
@@ -176,6 +182,7 @@ class Tickets:
             self._ready = Turns()
             self._limited = {}
             self._delayed = []
+            self._passed.clear()
 
     def lanes(self):
         """Return the places of the lanes whose home is here."""
@@ -278,7 +285,7 @@ class Tickets:
             return [*lane.stragglers, *range(lane.seen, end)]
 
     def _size(self):
-        return (len(self._ready) + len(self._delayed)
+        return (len(self._ready) + len(self._delayed) + len(self._passed)
                 + sum(map(len, self._limited.values())))
 
     def inherited(self, place, serial):
@@ -406,18 +413,31 @@ class Tickets:
     def take(self, ticket):
         """Let *ticket*, taken by a commit, wait for a thread here."""
         with self._changed:
-            self._taken[ticket.registry_oid, ticket.run_id] = ticket
+            self._keep(ticket)
             self._ready.push(ticket)
             self._changed.notify()
 
+    def _keep(self, ticket):
+        self._taken[ticket.registry_oid, ticket.run_id] = ticket
+
     def givenBack(self):
-        """Return the taken tickets that nobody has begun, and forget them."""
+        """Return the taken tickets that nobody has begun, and forget them.
+
+        Those that were passed on as well: their home looks at them again.
+        """
         with self._changed:
             waiting = []
             self._ready.discard(lambda ticket: self._isTaken(ticket)
                                 and not waiting.append(ticket))
+            while self._passed:
+                ticket = self._passed.popleft()
+                if self._isHere(ticket):
+                    self._keep(ticket)
+                    waiting.append(ticket)
             for ticket in waiting:
                 del self._taken[ticket.registry_oid, ticket.run_id]
+                if self._isHere(ticket):
+                    self._settle(self._lanes[ticket.place], ticket, AWAY)
             return waiting
 
     # Threads
@@ -460,6 +480,11 @@ class Tickets:
             ticket = heapq.heappop(self._delayed)[2]
             if self._isHere(ticket):
                 self._ready.push(ticket)
+        while self._passed:
+            ticket = self._passed.popleft()
+            if self._isHere(ticket):
+                self._popped_at = now
+                return ticket
         while self._ready:
             ticket = self._ready.pop()
             if self._isHere(ticket):
@@ -544,6 +569,36 @@ class Tickets:
                 self._ready.push(ticket)
                 self._changed.notify()
 
+    def setWanted(self, type_names):
+        """Note of which types with a limit others have waiting runs."""
+        self._wanted = frozenset(type_names)
+
+    def passOn(self, type_name):
+        """Return the ticket that is to get the slot of a run that ends.
+
+        None if it is for others to take, or no run of that type would be the
+        next to begin.  Call `passed`, `park` or `isAway` with it.
+        """
+        with self._changed:
+            if self._is_quiet or type_name in self._wanted:
+                return None
+            turns = self._limited.get(type_name)
+            if turns and self._ready.wouldLead(turns.first()):
+                return self._popLimited(type_name)
+            first = self._ready.first()
+            if first is None or first.type != type_name or (
+                    self._isTaken(first) or not self._isHere(first)):
+                return None
+            return self._ready.pop()
+
+    def passed(self, ticket):
+        """*ticket* has a slot by a commit: it is to begin before others."""
+        with self._changed:
+            if not self._isHere(ticket):
+                self._keep(ticket)   # its lane was left meanwhile
+            self._passed.append(ticket)
+            self._changed.notify()
+
     def _popLimited(self, type_name):
         turns = self._limited.get(type_name, ())
         while turns:
@@ -623,7 +678,7 @@ class Tickets:
     def counts(self):
         """Return how many tickets are ready, delayed, waiting for room."""
         with self._changed:
-            return (len(self._ready), len(self._delayed),
+            return (len(self._ready) + len(self._passed), len(self._delayed),
                     sum(map(len, self._limited.values())))
 
     def countWaiting(self, registry_oid, starter):

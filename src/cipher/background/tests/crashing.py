@@ -89,6 +89,19 @@ def declareWorkers(folder):
         def doWork(self):
             hooks.getSite()['counter'].value += 1
 
+    class Second(BackgroundJob):
+        # Kills its process as the second one is about to begin.
+        begun = []
+
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            if self.begun:
+                kill(self)
+            self.begun.append(self)
+
+        def doWork(self):
+            hooks.getSite()['counter'].value += 1
+
     class Cleaning(BackgroundJob):
         def doWork(self):
             hooks.getSite()['counter'].value += 1
@@ -101,6 +114,8 @@ def declareWorkers(folder):
     declareWorker('taken rerun', factory=Taken, max_running=1)
     declareWorker('taken fail', factory=Taken, on_interrupt=FAIL)
     declareWorker('cleaning', factory=Cleaning)
+    declareWorker('second', factory=Second, max_running=1)
+    declareWorker('limited', tell, max_running=2)
     declareWorker('rerun', work)
     declareWorker('fail', work, on_interrupt=FAIL)
     declareWorker('polite', polite)
