@@ -41,6 +41,10 @@ from cipher.background.turns import Turns
 #: again.  What is delayed or waits for room has bounds of its own.
 CAPACITY = 10000
 
+#: Entries that are to be written.  Beyond, births are looked at when some of
+#: them are: so there are at most as many more as tickets are in memory.
+UNWRITTEN = 10000
+
 #: Seconds.  What is due sooner waits in memory, all else in the database.
 NEAR = 30.0
 
@@ -251,7 +255,7 @@ class Tickets:
 
     def _beginLook(self):
         self._is_looking = True
-        if len(self._ready) < CAPACITY // 2:
+        if self._mayGoOn():
             self._dirty |= self._behind
             self._behind = set()
         dirty, self._dirty = self._dirty, set()
@@ -278,11 +282,21 @@ class Tickets:
             lane = self._lanes.get(place)
             if lane is None:
                 return []
-            room = max(0, CAPACITY - len(self._ready))
+            room = max(0, min(CAPACITY - len(self._ready),
+                              UNWRITTEN - self._countUnwritten()))
             end = min(next_serial, lane.seen + room)
             if end < next_serial:
                 self._behind.add(place)
             return [*lane.stragglers, *range(lane.seen, end)]
+
+    def _countUnwritten(self):
+        return sum(len(lane.parked) for lane in self._lanes.values())
+
+    def _mayGoOn(self):
+        """Return whether there is room for births that had none."""
+        return bool(self._behind) and len(
+            self._ready) < CAPACITY // 2 and (
+                self._countUnwritten() <= UNWRITTEN // 2)
 
     def _size(self):
         return (len(self._ready) + len(self._delayed) + len(self._passed)
@@ -468,12 +482,10 @@ class Tickets:
             return None if self._is_quiet else self._pop(time.monotonic())
 
     def _mayLook(self, now):
-        return bool(
-            self._dirty or self._behind
-            and len(self._ready) < CAPACITY // 2) and (
-                not self._is_looking and now >= self._look_at
+        return (not self._is_looking and now >= self._look_at
                 and (not self._ready
-                     or now - self._looked_at >= LOOK_INTERVAL))
+                     or now - self._looked_at >= LOOK_INTERVAL)
+                and bool(self._dirty or self._mayGoOn()))
 
     def _pop(self, now):
         while self._delayed and self._delayed[0][0] <= now:
@@ -499,7 +511,7 @@ class Tickets:
         pause = LONG
         if self._delayed:
             pause = min(pause, self._delayed[0][0] - now)
-        if self._dirty or self._behind:
+        if self._dirty or self._mayGoOn():
             pause = min(pause, max(self._look_at - now, LOOK_INTERVAL))
         return max(0.0, pause)
 
@@ -668,6 +680,8 @@ class Tickets:
                     lane.written.add(serial)
                 else:
                     lane.written.discard(serial)
+            if self._mayGoOn():
+                self._changed.notify()
 
     def position(self, place):
         """Return (low mark, stragglers) of a lane, None if not ours."""

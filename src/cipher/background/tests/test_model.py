@@ -90,8 +90,9 @@ MOST_RUNS = 200
 
 #: What is bounded, so small that a few runs are too many.
 SMALL = {'tickets.CAPACITY': 8, 'tickets.DELAYED': 2, 'tickets.PARKED': 2,
-         'tickets.STRAGGLERS': 2, 'tickets.GAP': 1, 'spill.BATCH': 2,
-         'comeback.BATCH': 3, 'looker.BATCH': 3, 'rescuer.BATCH': 2}
+         'tickets.STRAGGLERS': 2, 'tickets.GAP': 1, 'tickets.UNWRITTEN': 4,
+         'spill.BATCH': 2, 'comeback.BATCH': 3, 'looker.BATCH': 3,
+         'rescuer.BATCH': 2}
 
 
 class Planned(Exception):
