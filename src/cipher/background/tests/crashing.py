@@ -67,6 +67,10 @@ def declareWorkers(folder):
         with open(os.path.join(folder, 'tell'), 'a') as told:
             told.write('%s:%d\n' % (worker.run_id, os.getpid()))
 
+    def tell_slowly(worker):
+        tell(worker)
+        worker.wait(0.05)
+
     def kill(worker):
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -121,6 +125,7 @@ def declareWorkers(folder):
     declareWorker('polite', polite)
     declareWorker('add', add)
     declareWorker('tell', tell)
+    declareWorker('slowtell', tell_slowly)
     declareWorker('kill', kill)
 
 
