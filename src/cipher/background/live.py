@@ -41,6 +41,7 @@ class Ticket(NamedTuple):
     priority: int = 0          # the greater, the more urgent
     created_at: float = 0.0    # of the run: what came first goes first
     starter: str = None        # those of the same priority take turns
+    type: str = None           # name of the worker type
 
     @property
     def place(self):
@@ -61,7 +62,7 @@ def ticketOf(registry_oid, run, must_claim=False):
     """Return the `Ticket` of *run*, whatever is stored there."""
     return Ticket(registry_oid, run.lane, run.serial, must_claim,
                   readNumber(run.priority, 0), readNumber(run.created_at, 0.0),
-                  readText(run.starter))
+                  readText(run.starter), run.type)
 
 
 class LiveRun:
@@ -91,6 +92,8 @@ class LiveRun:
         self.is_abandoned = False   # it must not commit any more
         self.is_unrecorded = False  # its end could not be written
         self.is_lost = False        # the run is another process's by now
+        self.is_announced = False   # its begin, by the commit of a claim
+        self.passing = None         # passing.Passing: of its slot
         self.conflicts = 0
         renewLock(self)
 

@@ -74,6 +74,7 @@ class Runtime(Obedience):
         self.looker = Looker(self)
         self.unrecorded = set()   # tickets of runs whose end is not written
         self._claims = {}   # (registry oid, run id) -> epoch we gave it
+        self.doubtful = []  # tickets of claims whose reply may be lost
         self._undeclared = set()   # names of types; each is logged once
         self.executor = makeExecutor(self, self.settings)
         self.is_implicit = is_implicit   # a thread made by hand needed it
@@ -229,6 +230,11 @@ class Runtime(Obedience):
         """The run of *ticket* is over, or somebody else's to begin."""
         self._claims.pop((ticket.registry_oid, ticket.run_id), None)
 
+    def doubt(self, ticket):
+        """Nobody knows whether *ticket* was claimed as `noteClaim` says."""
+        self.tickets.isAway(ticket)
+        self.doubtful.append(ticket)
+
     def hasClaimed(self, registry_oid, run):
         """Return whether this process claimed *run*, and may begin it."""
         return self._claims.get((registry_oid, run.id)) == run.epoch
@@ -258,7 +264,9 @@ class Runtime(Obedience):
         elif not live.is_shutdown:
             # At a shutdown it may wait again: the cursor must not pass it.
             self.tickets.done(live.ticket)
-        if live.worker_type is not None and live.worker_type.max_running:
+        is_passed = live.passing is not None and live.passing.end()
+        if live.worker_type is not None and (
+                live.worker_type.max_running and not is_passed):
             self.tickets.unpark(live.worker_type.name)
         if live.stop is not None:
             self._control.wish()   # the request can be forgotten

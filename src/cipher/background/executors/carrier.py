@@ -128,7 +128,7 @@ class Carrier:
         """Likewise, of a run that waits, is due, declared and not paused."""
         is_claimed = run.state == RUNNING   # by a commit before
         if not is_claimed and not self._may_run(worker_type, live):
-            return partial(self._park, live, limitOf(run))
+            return partial(self._park_in_turn, live, worker_type, run)
         live.worker_type = worker_type
         live.depth = run.depth
         live.hideSecrets(makeMasker(worker_type.schema, run.input))
@@ -141,6 +141,8 @@ class Carrier:
             epoch = self._claim(connection, live, registry, run)
             if epoch is None:
                 return partial(self._park, live, limitOf(run))
+            live.is_announced = True
+        if is_claimed:
             self._try_next(worker_type)
         recorder = (
             LoopRecorder(live, epoch, is_claimed) if worker_type.is_loop
@@ -249,6 +251,12 @@ class Carrier:
         runtime.tickets.park(ticket, key)
         if key[0] != LIMIT:
             runtime.tickets.unpark(key[1])
+
+    def _park_in_turn(self, live, worker_type, run):
+        """Let the run wait for room, or for those that go before it."""
+        self._park(live, limitOf(run))
+        if not self._runtime.tickets.isNext(live.ticket, run.type):
+            self._try_next(worker_type)   # if it was in vain, by the first
 
     def _give_back(self, live):
         """Leave a run that was taken to its home."""

@@ -26,6 +26,8 @@ from ZODB.POSException import POSKeyError
 
 from cipher.background import switchboard
 from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.process import ProcessRecord
+from cipher.background.process import getDirectory
 from cipher.background.tests.flaky_support import FailOnce
 from cipher.background.tests.flaky_support import Flaky
 from cipher.background.tests.live_support import LiveTests
@@ -228,6 +230,28 @@ class StrandedTests(LiveTests):
         self.waitFinished(run.id)
         self.waitTurn()
         self.assertTrue(self.runtime._control.is_alive())
+
+    def test_fault_16_lanes_that_others_adopted_after_the_shutdown(self):
+        before = self.startMany(2)
+        self.waitAll(before)
+        self.runtime.shutdown()
+
+        def adopt():
+            getDirectory(self.connection).processes['another'] = (
+                ProcessRecord('another', 'elsewhere', 1, None, None, 1, 90.0,
+                              time.time()))
+            for lane in self.registry.lanes.values():
+                lane.writer.id = 'another'
+            return {number: lane.births.next_serial
+                    for number, lane in self.registry.lanes.items()}
+
+        adopted = self.change(adopt)
+        self.startMany(3)
+        self.begin()
+        for number, next_serial in adopted.items():
+            lane = self.registry.lanes[number]
+            self.assertEqual((lane.writer.id, lane.births.next_serial),
+                             ('another', next_serial))
 
     def test_row_59_fault_33_chunk_that_is_missing_for_a_moment(self):
         self.change(lambda: self.registry.pauseType('work'))
