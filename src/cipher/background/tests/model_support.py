@@ -190,9 +190,14 @@ class Process:
             and cluster.time.seconds - other.beaten_at > cluster.lease
             for other in cluster.processes)
         if not self.isTurning():
-            self._turning = Actor(lambda: self.runtime._keeper.turn(True))
+            self._turning = Actor(self._have_turn)
             self.actors.append(self._turning)
         self.resume(self._turning)
+
+    def _have_turn(self):
+        # What the control thread does: after a conflict it has another one.
+        with suppress(ConflictError):
+            self.runtime._keeper.turn(True)
 
     def isTurning(self):
         """Return whether a turn stands at a commit."""

@@ -648,7 +648,8 @@ class Machine(RuleBasedStateMachine):
             return None
         new_id, key, cursor = new.id, self._key(run.type, None, new), (
             new.cursor)
-        n = run.input['n']
+        # By the time of `tell` the connection is closed.
+        name, n = run.type, run.input['n']
         is_own = new.retry is not None and new.retry.run_id == run_id
         if is_own and run.state != SUCCEEDED:
             assert cursor == run.cursor
@@ -657,7 +658,7 @@ class Machine(RuleBasedStateMachine):
             self.actions.append(('retry', run_id))
             if new_id not in self.known:
                 assert is_own
-                self._born(new_id, run.type, n, key).first_part = cursor or 0
+                self._born(new_id, name, n, key).first_part = cursor or 0
         return tell
 
     def _remove(self, registry, run_id):
