@@ -85,7 +85,7 @@ class Keeper:
             Step('dead processes', self._bury,
                  self._often),
             Step('homes', lambda c: self._homes.turn(c), self._often),
-            Step('new runs', lambda c: runtime.looker.look(c)),
+            Step('new runs', lambda c: runtime.looker.lookAtAll(c)),
             Step('runs elsewhere', lambda c: self._rescuer.turn(c)),
             Step('lost runs', lambda c: self._rescuer.abandonLost(c)),
             Step('cursors', lambda c: self._spill.turn(c)),

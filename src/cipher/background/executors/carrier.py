@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from ZODB.POSException import ConflictError
 from zope.event import notify
 
+from cipher.background.contextmanagers import Door
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeInteraction
 from cipher.background.contextmanagers import ZopeSite
@@ -62,10 +63,13 @@ class Carrier:
         self._runtime = runtime
         self._stopping = threading.Event()
 
-    def carryOut(self, ticket):
-        """Carry out the run that *ticket* names, in the calling thread."""
+    def carryOut(self, ticket, door=None):
+        """Carry out the run that *ticket* names, in the calling thread.
+
+        With *door*, a `contextmanagers.Door`, which is closed afterwards.
+        """
         runtime = self._runtime
-        door = ZodbConnection(runtime.db)
+        door = door or Door(runtime.db)
         with door as connection:
             getPool(runtime.db, ticket.registry_oid).reserve()
             live = LiveRun(runtime, ticket)

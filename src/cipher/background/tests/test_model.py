@@ -26,6 +26,7 @@ What fails is shown as it was drawn: to make it smaller takes hours.
 import logging
 import os
 import sys
+import threading
 import unittest
 from collections import Counter as Numbers
 from copy import copy
@@ -50,6 +51,8 @@ from zope.component.hooks import getSite
 from zope.interface import Interface
 from zope.schema import Int
 
+from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import INTERRUPTED
@@ -75,6 +78,7 @@ from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.model_support import Actor
 from cipher.background.tests.model_support import Cluster
 from cipher.background.tests.model_support import Killed
+from cipher.background.tests.support import LIMIT
 from cipher.background.tests.support import SiteTests
 from cipher.background.thread import BackgroundWorkerThread
 from cipher.background.uniqueness import BUCKETS
@@ -1035,6 +1039,37 @@ class ModelTests(unittest.TestCase):
 
     def test_row_59_take_whose_reply_is_lost(self):
         self.check_take('take', is_committed=True)
+
+    def test_row_59_ticket_of_a_look_that_saw_more(self):
+        """A thread gets a run that another look found behind its own."""
+        machine = Machine()
+        process = machine.cluster.processes[0]
+        runtime = process.runtime
+        end_look = runtime.tickets.endLook
+        born = []
+
+        def look_meanwhile():
+            n = machine._plan(Plan())
+            with ZodbConnection(runtime.db) as connection:
+                with ZopeTransaction():
+                    run = connection.get(machine.registry._p_oid).submit(
+                        'plain', input={'n': n})
+                    born.append(machine._born(run.id, 'plain', n, None))
+            with ZodbConnection(runtime.db) as connection:
+                runtime.looker.lookAtAll(connection)
+
+        def end_look_and_wait(*args, is_worker):
+            end_look(*args, is_worker=is_worker)
+            if is_worker and not born:
+                thread = threading.Thread(target=look_meanwhile)
+                thread.start()
+                thread.join(LIMIT)
+
+        runtime.tickets.endLook = end_look_and_wait
+        runtime.tickets.mark(runtime.tickets.lanes())
+        self.assertTrue(process.take())
+        self.assertTrue(born)
+        machine.teardown()
 
     def test_row_59_take_that_fails(self):
         self.check_take('take', is_committed=False)
