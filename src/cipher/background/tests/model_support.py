@@ -292,7 +292,7 @@ class Process:
         with self.here(), self._cluster.flaky():
             self.runtime.abandonAll()
             had_loss, self._cluster.had_loss = self._cluster.had_loss, True
-            self.runtime._keeper.leave()
+            self.runtime._control.leave()
             self._cluster.had_loss = had_loss   # it got through
         while self.actors:
             self.resume(self.actors[0])

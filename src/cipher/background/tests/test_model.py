@@ -1040,6 +1040,21 @@ class ModelTests(unittest.TestCase):
     def test_row_59_take_whose_reply_is_lost(self):
         self.check_take('take', is_committed=True)
 
+    def test_row_59_end_while_the_storage_fails_once(self):
+        """What is let go in good order counts as no interruption."""
+        for calls in range(1, 16):
+            with self.subTest(calls=calls):
+                machine = Machine()
+                machine.begin(['one'], Plan(pauses=('begin',)), 10)
+                for process in machine.cluster.processes:
+                    process.beat()   # others know what is live
+                process, = (
+                    process for process in machine.cluster.processes
+                    if process.runtime.allLive())
+                machine.cluster.fail_in = calls
+                machine.shutdown(process)
+                machine.teardown()
+
     def test_row_59_ticket_of_a_look_that_saw_more(self):
         """A thread gets a run that another look found behind its own."""
         machine = Machine()
