@@ -78,7 +78,7 @@ class LiveRun:
         self.must_not_rerun = must_not_rerun
         self.log = LogBuffer()
         self.worker = None
-        self.door = None            # the ZodbConnection that it works with
+        self.door = None            # the contextmanagers.Door it works with
         self.thread_id = None       # the thread it works in
         self.run_oid = None         # of the run, once it was looked at
         self.started_at = clock.now()

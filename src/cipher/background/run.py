@@ -16,6 +16,7 @@
 Pickles name the classes of this module: they stay here.
 """
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
 from persistent import Persistent
@@ -108,7 +109,8 @@ class _RunState:
 
 
 _FIELDS = tuple(name for name in vars(_RunState) if not name.startswith('__'))
-_DEFAULTS = tuple(getattr(_RunState, name) for name in _FIELDS)
+_values_of = attrgetter(*_FIELDS)
+_DEFAULTS = _values_of(_RunState)
 
 
 @implementer(IWorkerRun)
@@ -129,7 +131,7 @@ class WorkerRun(Persistent, _RunState):
 
     # Stored as a tuple without trailing defaults: half the size of a dict.
     def __getstate__(self):
-        state = tuple(getattr(self, name) for name in _FIELDS)
+        state = _values_of(self)
         size = len(state)
         while state[size - 1] == _DEFAULTS[size - 1]:
             size -= 1

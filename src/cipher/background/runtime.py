@@ -186,16 +186,19 @@ class Runtime(Obedience):
         """Something was found whose process is dead."""
         self._control.wish()
 
-    def next(self, is_over):
+    def next(self, is_over, door):
         """Return a ticket to carry out, when there is one; None at the end.
 
-        The calling thread looks at new runs, if that is to be done.
+        The calling thread looks at new runs, if that is to be done: then
+        *door* (a `contextmanagers.Door`) may be open, to begin the ticket.
         """
         while True:
             ticket = self.tickets.next(is_over)
-            if ticket is not LOOK:
-                return ticket
-            self.looker.look()
+            if ticket is LOOK:
+                ticket = self.looker.next(door)
+                if ticket is None:
+                    continue
+            return ticket
 
     def wakeAll(self):
         """Have a whole turn soon, with the steps of now and then as well.

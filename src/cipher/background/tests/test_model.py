@@ -26,6 +26,7 @@ What fails is shown as it was drawn: to make it smaller takes hours.
 import logging
 import os
 import sys
+import threading
 import unittest
 from collections import Counter as Numbers
 from copy import copy
@@ -53,6 +54,8 @@ from zope.interface import Interface
 from zope.schema import Int
 
 from cipher.background.claimkeys import claimKey
+from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import INTERRUPTED
@@ -80,6 +83,7 @@ from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.model_support import Actor
 from cipher.background.tests.model_support import Cluster
 from cipher.background.tests.model_support import Killed
+from cipher.background.tests.support import LIMIT
 from cipher.background.tests.support import SiteTests
 from cipher.background.thread import BackgroundWorkerThread
 from cipher.background.uniqueness import BUCKETS
@@ -744,7 +748,8 @@ class Machine(RuleBasedStateMachine):
             return None
         new_id, key, cursor = new.id, self._key(run.type, None, new), (
             new.cursor)
-        n = run.input['n']
+        # By the time of `tell` the connection is closed.
+        name, n = run.type, run.input['n']
         is_own = new.retry is not None and new.retry.run_id == run_id
         if is_own and run.state != SUCCEEDED:
             assert cursor == run.cursor
@@ -753,7 +758,7 @@ class Machine(RuleBasedStateMachine):
             self.actions.append(('retry', run_id))
             if new_id not in self.known:
                 assert is_own
-                self._born(new_id, run.type, n, key).first_part = cursor or 0
+                self._born(new_id, name, n, key).first_part = cursor or 0
         return tell
 
     def _remove(self, registry, run_id):
@@ -1168,6 +1173,52 @@ class ModelTests(unittest.TestCase):
 
     def test_row_59_take_whose_reply_is_lost(self):
         self.check_take('take', is_committed=True)
+
+    def test_row_59_end_while_the_storage_fails_once(self):
+        """What is let go in good order counts as no interruption."""
+        for calls in range(1, 16):
+            with self.subTest(calls=calls):
+                machine = Machine()
+                machine.begin(['one'], Plan(pauses=('begin',)), 10)
+                for process in machine.cluster.processes:
+                    process.beat()   # others know what is live
+                process, = (
+                    process for process in machine.cluster.processes
+                    if process.runtime.allLive())
+                machine.cluster.fail_in = calls
+                machine.shutdown(process)
+                machine.teardown()
+
+    def test_row_59_ticket_of_a_look_that_saw_more(self):
+        """A thread gets a run that another look found behind its own."""
+        machine = Machine()
+        process = machine.cluster.processes[0]
+        runtime = process.runtime
+        end_look = runtime.tickets.endLook
+        born = []
+
+        def look_meanwhile():
+            n = machine._plan(Plan())
+            with ZodbConnection(runtime.db) as connection:
+                with ZopeTransaction():
+                    run = connection.get(machine.registry._p_oid).submit(
+                        'plain', input={'n': n})
+                    born.append(machine._born(run.id, 'plain', n, None))
+            with ZodbConnection(runtime.db) as connection:
+                runtime.looker.lookAtAll(connection)
+
+        def end_look_and_wait(*args, is_worker):
+            end_look(*args, is_worker=is_worker)
+            if is_worker and not born:
+                thread = threading.Thread(target=look_meanwhile)
+                thread.start()
+                thread.join(LIMIT)
+
+        runtime.tickets.endLook = end_look_and_wait
+        runtime.tickets.mark(runtime.tickets.lanes())
+        self.assertTrue(process.take())
+        self.assertTrue(born)
+        machine.teardown()
 
     def test_row_59_take_that_fails(self):
         self.check_take('take', is_committed=False)
