@@ -128,9 +128,12 @@ FAILING_SUBSCRIBER = 'failing-subscriber'
 BROKEN_RUN = 'broken-run'
 FAILING_RESCUE = 'failing-rescue'
 CLOCK_JUMP = 'clock-jump'
-PROBLEMS = (NO_RUNTIME, SILENT_PROCESS, STUCK_PROCESS, FAILING_STEP,
-            BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER, CLOCK_JUMP,
-            UNRESPONSIVE_RUN, LATE_SCHEDULE, UNDECLARED_TYPE)
+NEWER_DATABASE = 'newer-database'
+OLDER_PROCESS = 'older-process'
+PROBLEMS = (NO_RUNTIME, NEWER_DATABASE, SILENT_PROCESS, STUCK_PROCESS,
+            FAILING_STEP, BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER,
+            OLDER_PROCESS, CLOCK_JUMP, UNRESPONSIVE_RUN, LATE_SCHEDULE,
+            UNDECLARED_TYPE)
 
 #: What `IAction.verb` may say.
 ACTIONS = ('stop', 'retry', 'remove', 'pause type', 'resume type',
@@ -263,6 +266,21 @@ class StarterGone(BackgroundError, LookupError):
 
 class InvalidDatabase(BackgroundError, ValueError):
     """The database holds something else where records of ours should be."""
+
+
+class NewerDatabase(InvalidDatabase):
+    """Newer code has used the database: this code neither reads nor writes it.
+
+    *version* is the number of the structure that was found.
+    """
+
+    def __init__(self, message='', version=None):
+        super().__init__(message)
+        self.version = version
+
+
+class OlderProcess(BackgroundError):
+    """A process of older code lives, so the database stays as it is."""
 
 
 class RunLost(BackgroundError):
@@ -819,7 +837,8 @@ class IProblem(Interface):
         description="Process id, schedule name, type name or run id, as the "
                     "kind wants; None for no-runtime.  Of failing-step and "
                     "stuck-process it is the name of the step, of clock-jump "
-                    "the seconds")
+                    "the seconds, of newer-database the number of the "
+                    "structure that was found")
     since = Float(title=_("Since"), required=False)
     number = Int(title=_("Runs"), description="Runs that wait for it, or 0")
     process = TextLine(

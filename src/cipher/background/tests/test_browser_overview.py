@@ -23,7 +23,9 @@ from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import LATE_SCHEDULE
+from cipher.background.interfaces import NEWER_DATABASE
 from cipher.background.interfaces import NO_RUNTIME
+from cipher.background.interfaces import OLDER_PROCESS
 from cipher.background.interfaces import PROBLEMS
 from cipher.background.interfaces import SILENT_PROCESS
 from cipher.background.interfaces import STATES
@@ -62,7 +64,10 @@ class TestOverview(BrowserTests):
                     error='ValueError'),
             Problem(FAILING_SUBSCRIBER, '1-20', since, process='host:8:abc',
                     error='SystemExit'),
-            Problem(CLOCK_JUMP, '+3600', since, process='host:8:abc')])
+            Problem(CLOCK_JUMP, '+3600', since, process='host:8:abc'),
+            Problem(NEWER_DATABASE, '2', since, process='host:8:abc'),
+            Problem(OLDER_PROCESS, 'host:9:abc', since,
+                    process='host:8:abc')])
         page = self.get('index.html').text
         for text, address in (
                 ('3 runs wait, but no process carries them out.  Start a '
@@ -89,7 +94,11 @@ class TestOverview(BrowserTests):
                 ('A subscriber of an event of run 1-20 failed 3 min 0 s '
                  'ago with SystemExit', '1-20/index.html'),
                 ('The clock of process host:8 jumped by +3600 seconds 3 min '
-                 '0 s ago', 'processes.html')):
+                 '0 s ago', 'processes.html'),
+                ('Process host:8 is of an older release than the database, '
+                 'which has structure 2 by now', 'processes.html'),
+                ('The database cannot be brought up to date for 3 min 0 s: '
+                 'process host:9 is of an older release', 'processes.html')):
             with self.subTest(text):
                 self.assertRegex(page, '%s[^<]*</span>\\s*<a [^>]*%s' % (
                     re.escape(text), re.escape(address)))
@@ -97,7 +106,8 @@ class TestOverview(BrowserTests):
         self.assertEqual([problem['kind'] for problem in problems], [
             NO_RUNTIME, NO_RUNTIME, SILENT_PROCESS, UNRESPONSIVE_RUN,
             LATE_SCHEDULE, UNDECLARED_TYPE, STUCK_PROCESS, FAILING_STEP,
-            BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER, CLOCK_JUMP])
+            BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER, CLOCK_JUMP,
+            NEWER_DATABASE, OLDER_PROCESS])
         self.assertEqual({problem['kind'] for problem in problems},
                          set(PROBLEMS))
         self.assertIn('File "app.py", line 7', html.unescape(page))
