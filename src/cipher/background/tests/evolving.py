@@ -25,19 +25,18 @@ from unittest import mock
 from ZODB.utils import load_current
 
 from cipher.background import evolve
+from cipher.background import run as run_module
 from cipher.background import structure
 from cipher.background.run import WorkerRun
 from cipher.background.tests import actor
 
 
 _read_tuple = WorkerRun.__setstate__
-_FIELDS = tuple(
-    name for name in vars(WorkerRun.__mro__[2]) if not name.startswith('__'))
 
 
 def write_dict(run):
     return {name: value for name, value in run.__dict__.items()
-            if name in _FIELDS}
+            if name in run_module._FIELDS}
 
 
 def read_both(run, state):

@@ -19,6 +19,8 @@ from unittest import mock
 import transaction
 from persistent import Persistent
 from persistent.wref import WeakRef
+from ZODB.DB import DB
+from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError
 from zope.component.hooks import getSite
 from zope.site.folder import rootFolder
@@ -40,6 +42,7 @@ from cipher.background.process import getDirectory
 from cipher.background.registry import WorkerRegistry
 from cipher.background.runtime import RuntimeSettings
 from cipher.background.runtime import startRuntime
+from cipher.background.tests import golden
 from cipher.background.tests.evolving import STEP
 from cipher.background.tests.evolving import shapesOf
 from cipher.background.tests.evolving import structure2
@@ -47,6 +50,7 @@ from cipher.background.tests.live_support import FileSiteTests
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.live_support import waitUntil
+from cipher.background.tests.support import ComponentTests
 from cipher.background.verbs import of
 
 
@@ -349,6 +353,66 @@ class EvolveTests(FileSiteTests):
                 self.directory._p_changed = True
                 transaction.commit()
             transaction.abort()
+
+
+class KeptTests(ComponentTests):
+    """The database of structure 1 that is kept."""
+
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.db = DB(FileStorage(golden.unpack(folder.name)), pool_size=30)
+        self.addCleanup(self.db.close)
+        self.connection = self.db.open()
+        self.addCleanup(self.connection.close)
+        self.addCleanup(transaction.abort)
+        self.site = self.connection.root()['Application']
+        self.registry = self.site.getSiteManager()['background']
+        for name in 'good', 'held', 'bad', 'long':
+            declareWorker(name, lambda worker, **input: None,
+                          schema=golden.IInput)
+
+    def look(self):
+        """Return all that can be seen of it, but for times."""
+        transaction.begin()
+        registry = self.registry
+        runs = registry.listRuns(limit=1000).items
+        return (
+            registry.getCounts(), runs,
+            [(details.input, details.traceback, details.log, details.history)
+             for details in (registry.getDetails(run.id) for run in runs)],
+            [(type.name, type.counts, type.is_paused)
+             for type in registry.listTypes()],
+            [(hour.begins_at, hour.counts) for hour in registry.getHours()],
+            registry.listActions(), registry.listProcesses())
+
+    def test_newer_code_reads_evolves_and_works(self):
+        before = self.look()
+        self.assertEqual(len(before[1]), sum(
+            sum(states.values()) for states in before[0].values()))
+        self.assertEqual(shapesOf(self.db, self.registry), {tuple})
+        with structure2():
+            self.connection.cacheMinimize()
+            self.assertEqual(self.look(), before)
+            self.assertGreater(evolveDatabase(self.db, 0.0), 2)
+            self.connection.cacheMinimize()
+            self.assertEqual(self.look(), before)
+            self.assertEqual(shapesOf(self.db, self.registry), {dict})
+            runtime = startRuntime(
+                self.db, RuntimeSettings(threads=2, poll=0.05))
+            self.addCleanup(runtime.shutdown)
+            transaction.begin()
+            self.registry.pauseType('held', False)
+            transaction.commit()
+
+            def counts():
+                transaction.begin()
+                return self.registry.getCounts()['held']
+
+            waitUntil(lambda: counts() == {'succeeded': 2})
+            runtime.shutdown()
+            self.connection.cacheMinimize()
 
 
 class RuntimeTests(LiveTests):
