@@ -111,11 +111,9 @@ def fill(path):
                 # Nothing of this machine.
                 'cipher.background.process.hostName': lambda: 'example',
                 'cipher.background.process.machineId': lambda: 'boot space',
-                'cipher.background.recording.formatTraceback':
-                    lambda *args: 'Traceback: no\n',
+                'cipher.background.recording.formatTraceback': no_traceback,
                 'cipher.background.live.getStack': lambda *args: 'a stack',
-                'logging.Formatter.formatException':
-                    lambda *args: 'Traceback',
+                'logging.Formatter.formatException': no_traceback,
                 # In a hurry.
                 'cipher.background.keeper.LIVE_AFTER': 0.2,
                 'cipher.background.keeper.TELL_INTERVAL': 0.05,
@@ -130,6 +128,10 @@ def fill(path):
         stack.callback(connection.close)
         stack.callback(transaction.abort)
         Scene(stack, db, site, registry).play()
+
+
+def no_traceback(*args):
+    return 'Traceback: no\n'
 
 
 class Allowing:
@@ -274,6 +276,8 @@ class Scene:
             self.runtime.id, reason='night'))
         self.waitFor(lambda: getDirectory(registry._p_jar).unknown,
                      'the unknown type')
+        self.commit(lambda: registry.drainProcess(
+            self.runtime.id, reason='over'))
         self.runtime.shutdown()
 
     def finished(self, *run_ids):
