@@ -194,11 +194,11 @@ class _Deaths:
 def evolveDatabase(db, wait=60.0):
     """Bring what *db* holds up to date; return the number of commits.
 
-    Opens a connection of its own.  Waits up to *wait* seconds for processes
-    of older code to end, then raises `OlderProcess`.  Raise `NewerDatabase`
-    or `InvalidDatabase` and write nothing if this code cannot use it.
+    Call it without an open transaction: it commits its own, one for each
+    batch.  Wait up to *wait* seconds for processes of older code to end, then
+    raise `OlderProcess`.  Raise `NewerDatabase` or `InvalidDatabase` and write
+    nothing if this code cannot use the database.
     """
-    # With a runtime here all others of an exclusive storage are dead as well.
     deaths = _Deaths(db)
     evolution = Evolution(isDead=deaths.isDead)
     deadline = time.monotonic() + wait

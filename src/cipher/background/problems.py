@@ -21,6 +21,7 @@ from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NO_RUNTIME
+from cipher.background.interfaces import OLDER_PROCESS
 from cipher.background.interfaces import OLDEST
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import PROBLEMS
@@ -78,7 +79,13 @@ def _troubles(registry, watch):
         for process, one in watch.troubles()
         if one.kind not in (BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER)
         or _may_see(registry, one.subject)]
+    older = set()
     for _, _, process, one in sorted(found, key=lambda item: item[:3]):
+        if one.kind == OLDER_PROCESS:
+            # Each newer process says so.
+            if one.subject in older:
+                continue
+            older.add(one.subject)
         yield Problem(one.kind, one.subject, one.since, process=process,
                       error=one.error, stack=one.stack)
 

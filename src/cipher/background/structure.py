@@ -42,16 +42,21 @@ class Structured:
     evolving = None
 
 
+def _version_of(record):
+    # Whatever may stand in its place.
+    return getattr(record, 'structure_version', None)
+
+
 def isNewer(record):
     """Return whether newer code wrote *record*, or may do so at any time."""
-    version = record.structure_version
+    version = _version_of(record)
     return type(version) is int and version > VERSION
 
 
 def checkVersion(record):
     """Raise `NewerDatabase` or `InvalidDatabase` unless we may use *record*.
     """
-    version = record.structure_version
+    version = _version_of(record)
     if type(version) is int and OLDEST <= version <= VERSION:
         return
     if isNewer(record):
@@ -76,8 +81,8 @@ def checkClass(obj, who):
         if isinstance(part, Broken):
             kind = type(part)
             raise InvalidDatabase(
-                '%s: expected the class %s.%s, got none of that name; the '
-                'code that stored it is not here: install the release of '
+                '%s: expected the class %s.%s, got none of that name; what '
+                'stored it is not installed here: install the release of '
                 'cipher.background, or the package, that has it; nothing was '
                 'written' % (who, kind.__module__, kind.__name__))
 
@@ -89,9 +94,11 @@ def checkRegistry(registry):
     """
     checkClass(registry, 'registry')
     checkVersion(registry)
-    who = describe(registry)
     for lane in registry.lanes.values():
-        checkClass(lane, who)
+        # A lane is never written, and each page looks.
+        if not getattr(lane, '_v_is_whole', False):
+            checkClass(lane, describe(registry))
+            lane._v_is_whole = True
 
 
 def describe(record):

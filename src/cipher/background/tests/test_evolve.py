@@ -511,6 +511,21 @@ class RuntimeTests(LiveTests):
             waitUntil(lambda: OLDER_PROCESS not in self.problems())
             self.runtime.shutdown()
 
+    def test_older_process_is_one_problem_whoever_meets_it(self):
+        self.begin()
+        for number in range(2):
+            record = ProcessRecord('new:%d:a' % number, 'new', number, None,
+                                   None, 1, 300.0, 0.0)
+            record.beat.troubles = (
+                (OLDER_PROCESS, 'old:1:a', 1.0, '', None, None),)
+            getDirectory(self.connection).processes[record.id] = record
+        with mock.patch('cipher.background.watch.Watch.isSilent',
+                        return_value=False):
+            self.assertEqual([
+                problem.subject for problem in self.registry.listProblems()
+                if problem.kind == OLDER_PROCESS], ['old:1:a'])
+        transaction.abort()
+
     def test_kind_of_problem_that_only_newer_code_knows(self):
         self.begin()
         record = ProcessRecord(
