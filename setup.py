@@ -198,8 +198,8 @@ def main():
             where='src', include=['cipher.background*']),
         package_data={
             '': [
-                '*.css', '*.js', '*.mo', '*.png', '*.po', '*.pot', '*.pt',
-                '*.rst', '*.svg', '*.txt', '*.zcml',
+                '*.css', '*.gz', '*.js', '*.mo', '*.png', '*.po', '*.pot',
+                '*.pt', '*.rst', '*.svg', '*.txt', '*.zcml',
             ],
         },
         install_requires=CORE,

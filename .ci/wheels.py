@@ -70,11 +70,12 @@ NOT_THE_CHECKOUT = (
     'assert cipher.background.__file__.startswith(sys.prefix)')
 
 #: The tests that look for files, so depend on how the package is installed.
-INSTALLED = ('test_architecture', 'test_bootstrap', 'test_celery_page',
-             'test_demo_importing', 'test_directives', 'test_extras',
-             'test_hosting', 'test_i18n', 'test_input_view', 'test_readme',
-             'test_reliability_table', 'test_requirements', 'test_restart',
-             'test_rotterdam', 'test_security_table', 'test_setup')
+INSTALLED = ('test_api', 'test_architecture', 'test_bootstrap',
+             'test_celery_page', 'test_demo_importing', 'test_directives',
+             'test_extras', 'test_hosting', 'test_i18n', 'test_input_view',
+             'test_readme', 'test_reliability_table', 'test_requirements',
+             'test_restart', 'test_rotterdam', 'test_security_table',
+             'test_setup')
 
 
 class Failure(Exception):

@@ -12,9 +12,10 @@
 #
 ##############################################################################
 """What a runtime looks at before it begins."""
-
 from transaction import TransactionManager
+from ZODB.broken import Broken
 
+from cipher.background import structure
 from cipher.background.interfaces import InvalidDatabase
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.lane import Lane
@@ -79,12 +80,25 @@ def _check_records(connection):
     if directory is None:
         return
     _check('directory', directory, Directory)
-    for registry in directory.listRegistries():
-        who = 'registry %s' % _place(registry)
+    structure.checkClass(directory, 'directory')
+    structure.checkVersion(directory)
+    for record in directory.processes.values():
+        structure.checkClass(record, 'record of a process')
+    for ref in directory.registries.values():
+        registry = ref()
+        if registry is not None:
+            structure.checkClass(registry, 'registry')
+    for registry in directory.listAllRegistries():
+        who = structure.describe(registry)
         _check(who, registry, WorkerRegistry)
         lanes = [type(lane) for lane in registry.lanes.values()]
-        if set(lanes) != {Lane}:
+        if set(lanes) - {Broken} != {Lane}:
             _complain(who, 'lanes in its attribute lanes', 'others or none')
+        structure.checkRegistry(registry)
+        for parts in (*map(vars, registry.lanes.values()),
+                      registry.schedules, registry.services):
+            for part in parts.values():
+                structure.checkClass(part, who)
 
 
 def _check(who, obj, kind):
@@ -105,10 +119,3 @@ def _complain(who, expected, got):
         '%s: expected %s, got %s; it is damaged or of another version of '
         'cipher.background: restore it, or remove it and add a new one'
         % (who, expected, got))
-
-
-def _place(registry):
-    try:
-        return 'of the site %r' % registry.getSite().__name__
-    except Exception:
-        return '%r' % (getattr(registry, '__name__', None),)

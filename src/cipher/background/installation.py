@@ -23,12 +23,14 @@ from zope.security.interfaces import Unauthorized
 from zope.security.management import checkPermission
 from zope.security.proxy import removeSecurityProxy
 
+from cipher.background import structure
 from cipher.background.interfaces import MANAGE_WORKERS
 from cipher.background.interfaces import InvalidSite
 from cipher.background.interfaces import IRegistryInstaller
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.logs import getLogger
+from cipher.background.process import getDirectory
 from cipher.background.process import makeKnown
 from cipher.background.reference import findConnection
 from cipher.background.reference import isInPlace
@@ -51,7 +53,8 @@ def addRegistry(site):
     """Give *site* a registry and return it; the one it has if there is one.
 
     Joins the open transaction.  Raise `InvalidSite` where the object has no
-    site manager or is in no database yet.
+    site manager or is in no database yet; `NewerDatabase` or
+    `InvalidDatabase` where this code cannot use what is stored.
     """
     try:
         manager = site.getSiteManager()
@@ -59,12 +62,16 @@ def addRegistry(site):
         raise InvalidSite(
             'registry: expected a site, got a %s without a site manager; make '
             'it a site first' % type(site).__name__) from None
-    registry = _own_registry(manager)
-    if registry is not None:
-        rememberRegistry(registry)   # it may have come with an import
-        return registry
     # A manager need not be a persistent object itself.
     connection = findConnection(manager) or findConnection(site)
+    directory = connection and getDirectory(connection)
+    if directory:
+        structure.checkVersion(directory)
+    registry = _own_registry(manager)
+    if registry is not None:
+        structure.checkRegistry(registry)
+        rememberRegistry(registry)   # it may have come with an import
+        return registry
     if connection is None:
         raise InvalidSite(
             'registry: expected a site that is stored in a database, got a '

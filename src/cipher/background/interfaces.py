@@ -147,10 +147,13 @@ BUSY_THREADS = 'busy-threads'
 FAILING_TYPE = 'failing-type'
 SCHEDULE_ELSEWHERE = 'schedule-elsewhere'
 PAUSED_TYPE = 'paused-type'
-PROBLEMS = (NO_RUNTIME, SILENT_PROCESS, STUCK_PROCESS, FAILING_STEP,
-            BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER, CLOCK_JUMP,
-            UNRESPONSIVE_RUN, STALLED_RUN, BUSY_THREADS, FAILING_TYPE,
-            LATE_SCHEDULE, SCHEDULE_ELSEWHERE, PAUSED_TYPE, UNDECLARED_TYPE)
+NEWER_DATABASE = 'newer-database'
+OLDER_PROCESS = 'older-process'
+PROBLEMS = (NO_RUNTIME, NEWER_DATABASE, SILENT_PROCESS, STUCK_PROCESS,
+            FAILING_STEP, BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER,
+            OLDER_PROCESS, CLOCK_JUMP, UNRESPONSIVE_RUN, STALLED_RUN,
+            BUSY_THREADS, FAILING_TYPE, LATE_SCHEDULE, SCHEDULE_ELSEWHERE,
+            PAUSED_TYPE, UNDECLARED_TYPE)
 
 #: What `IAction.verb` may say.
 ACTIONS = ('stop', 'retry', 'remove', 'pause type', 'resume type',
@@ -292,6 +295,21 @@ class StarterGone(BackgroundError, LookupError):
 
 class InvalidDatabase(BackgroundError, ValueError):
     """The database holds something else where records of ours should be."""
+
+
+class NewerDatabase(InvalidDatabase):
+    """Newer code has used the database: this code neither reads nor writes it.
+
+    *version* is the number of the structure that was found.
+    """
+
+    def __init__(self, message='', version=None):
+        super().__init__(message)
+        self.version = version
+
+
+class OlderProcess(BackgroundError):
+    """A process of older code lives, so the database stays as it is."""
 
 
 class RunLost(BackgroundError):
@@ -877,7 +895,9 @@ class IProblem(Interface):
         description="Process id, schedule name, type name or run id, as the "
                     "kind wants; None for no-runtime.  Of failing-step and "
                     "stuck-process it is the name of the step, of clock-jump "
-                    "the seconds, of busy-threads the run that waits longest")
+                    "the seconds, of newer-database the number of the "
+                    "structure that was found, of busy-threads the run that "
+                    "waits longest")
     since = Float(title=_("Since"), required=False)
     number = Int(title=_("Runs"), description="Runs that wait for it, or 0; "
                  "of failing-type, those that failed in the last hour")

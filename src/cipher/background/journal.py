@@ -25,6 +25,7 @@ from persistent import Persistent
 from zope.interface import implementer
 
 from cipher.background import clock
+from cipher.background import structure
 from cipher.background.interfaces import IAction
 from cipher.background.principal import currentPrincipal
 from cipher.background.text import CUT
@@ -116,6 +117,7 @@ def record(owner, verb, subject, asked, types=()):
     about.  Two transactions that keep one action each do not conflict, unless
     it is the same act on the same thing.  The transaction is given a note.
     """
+    structure.checkVersion(owner)
     action = Action(verb, cleanLine(subject), *asked, types=tuple(types))
     rows = _rows(owner, verb)
     number = None if verb in LASTING else _find_same(rows, action)
@@ -132,6 +134,7 @@ def recordMany(registry, verb, run_ids, asked, types, filter=None):
 
     *filter* is the text of the filter that found them, or None.
     """
+    structure.checkVersion(registry)
     action = Action(
         verb, None, *asked, types=tuple(sorted(types)),
         packed=zlib.compress(' '.join(run_ids).encode('ascii'), 9),

@@ -19,6 +19,7 @@ import time
 
 from cipher.background import clock
 from cipher.background import process
+from cipher.background import structure
 from cipher.background.caretaker import Caretaker
 from cipher.background.census import Census
 from cipher.background.chores import Chores
@@ -26,12 +27,16 @@ from cipher.background.clockwatch import ClockWatch
 from cipher.background.comeback import Comeback
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.evolve import Evolution
 from cipher.background.heartbeat import BEATS_PER_LEASE
 from cipher.background.homes import Homes
 from cipher.background.installation import rememberRegistries
 from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import INTERRUPTED
+from cipher.background.interfaces import NEWER_DATABASE
+from cipher.background.interfaces import OLDER_PROCESS
+from cipher.background.interfaces import NewerDatabase
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.logs import getLogger
@@ -45,6 +50,7 @@ from cipher.background.steps import Step
 from cipher.background.steps import Steps
 from cipher.background.stopping import StopRequests
 from cipher.background.taker import Taker
+from cipher.background.troubles import Trouble
 
 
 log = getLogger(__name__)
@@ -68,6 +74,8 @@ class Keeper:
         self._left = set()      # keys of what works in lanes that we left
         self._told_live = {}    # what LiveRuns says; None: not known
         self._look_at = 0.0     # monotonic; for unknown registries
+        self._evolution = Evolution(runtime.id)
+        self._newer = None      # (structure, since): others are newer than we
         self._census = Census(runtime)
         self._rescuer = Rescuer(runtime, self._census)
         self._homes = Homes(runtime, self._tell)
@@ -82,6 +90,7 @@ class Keeper:
         self.steps = Steps(runtime, Step('record', self._keep_record), [
             Step('clock', self.clock_watch.look),
             Step('registries', self._look_for_registries),
+            Step('evolve', self._evolve, self._often),
             Step('dead processes', self._bury,
                  self._often),
             Step('homes', lambda c: self._homes.turn(c), self._often),
@@ -137,14 +146,62 @@ class Keeper:
             self._look_for_registries(connection)
             return False
         with ZopeTransaction():
+            is_newer = self._look_for_newer(directory)
             tickets = self._runtime.tickets
             known = {oid for oid, _ in tickets.lanes()}
             if tickets.takeUnknown() or any(
                     r._p_oid not in known
                     for r in directory.listRegistries()):
                 self.steps.hasten('homes')
-        self._write_record(connection)
-        return True
+            is_known = self._runtime.id in directory.processes
+        if not is_newer or is_known:
+            # What works here may end: newer code waits for that.
+            self._write_record(connection)
+        elif self._is_recorded:
+            self._is_recorded = False
+            self._runtime.lostLease()
+        if is_newer and not self._runtime.is_quiet:
+            self._runtime.quiet()
+        return self._is_recorded
+
+    def _evolve(self, connection):
+        """Bring a batch of what older code stored up to date.
+
+        Each turn does one, so the other steps go on meanwhile.
+        """
+        before = set(self._evolution.older)
+        is_more = self._evolution.turn(
+            connection, self._runtime.note('evolve'))
+        if set(self._evolution.older) != before:
+            self._runtime.report()
+        if is_more:
+            self.steps.hasten('evolve')
+        return is_more
+
+    def listTroubles(self):
+        """Return [`Trouble`] of the stored structure.  Thread-safe."""
+        found = [Trouble(OLDER_PROCESS, process_id, since, '')
+                 for process_id, since
+                 in list(self._evolution.older.items())]
+        if self._newer is not None:
+            number, since = self._newer
+            found.insert(0, Trouble(NEWER_DATABASE, str(number), since, ''))
+        return found
+
+    def _look_for_newer(self, directory):
+        """See whether newer code has used the database; return that."""
+        try:
+            for record in (directory, *directory.listAllRegistries()):
+                structure.checkVersion(record)
+        except NewerDatabase as error:
+            if self._newer is None:
+                self._newer = error.version, clock.now()
+                log.error('Process %s: %s; it begins nothing new',
+                          self._runtime.name, error)
+                self._runtime.report()
+        else:
+            self._newer = None
+        return self._newer is not None
 
     def _bury(self, connection):
         runtime = self._runtime
@@ -165,10 +222,15 @@ class Keeper:
         runtime = self._runtime
         asked = runtime.quiet_wish
         with ZopeTransaction(note=runtime.note('begins')):
-            processes = process.getDirectory(connection).processes
+            directory = process.getDirectory(connection)
+            processes = directory.processes
             record = processes.get(runtime.id)
             was_lost = record is None and self._is_recorded
             if record is None:
+                # Newer code raises the number only after a look at the
+                # processes: so it sees this one, or this one the number.
+                structure.checkVersion(directory)
+                connection.readCurrent(directory)
                 if was_lost:
                     runtime.takeNewId()
                 record = self._make_record()

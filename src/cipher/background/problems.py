@@ -32,6 +32,7 @@ from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import FAILING_TYPE
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NO_RUNTIME
+from cipher.background.interfaces import OLDER_PROCESS
 from cipher.background.interfaces import OLDEST
 from cipher.background.interfaces import PAUSED_TYPE
 from cipher.background.interfaces import PENDING
@@ -131,7 +132,13 @@ def _troubles(look):
     found = [
         (PROBLEMS.index(one.kind), one.since, process, one)
         for process, one in look.watch.troubles() if _is_shown(look, one)]
+    older = set()
     for _, _, process, one in sorted(found, key=lambda item: item[:3]):
+        if one.kind == OLDER_PROCESS:
+            # Each newer process says so.
+            if one.subject in older:
+                continue
+            older.add(one.subject)
         yield Problem(one.kind, one.subject, one.since, process=process,
                       error=one.error, stack=one.stack)
 

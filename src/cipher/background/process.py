@@ -23,8 +23,11 @@ from typing import NamedTuple
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 from persistent.wref import WeakRef
+from ZODB.FileStorage import FileStorage
+from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import POSKeyError
 
+from cipher.background import structure
 from cipher.background.interfaces import STUCK_PROCESS
 from cipher.background.interfaces import InvalidDatabase
 from cipher.background.journal import Journal
@@ -81,6 +84,8 @@ class Declared(Persistent):
 class ProcessRecord(Persistent):
     """A process with a runtime."""
 
+    structure_version = 1   # what its code writes: see structure
+
     def __init__(self, id, host, pid, machine, pid_started, threads, lease,
                  started_at):
         self.id = id                    # of newProcessId
@@ -96,6 +101,7 @@ class ProcessRecord(Persistent):
         self.live = LiveRuns()
         self.wish = Wish()
         self.declared = Declared()
+        self.structure_version = structure.VERSION
 
     @property
     def name(self):
@@ -115,10 +121,11 @@ class ProcessRecord(Persistent):
         return any(kind == STUCK_PROCESS for kind, *_ in self.beat.troubles)
 
 
-class Directory(Persistent):
+class Directory(structure.Structured, Persistent):
     """In the root of a database: its registries and its processes."""
 
     def __init__(self):
+        self.structure_version = structure.VERSION
         self.mark = os.urandom(8)     # see reference.databaseMark
         self.registries = OOBTree()   # oid -> weak reference
         self.processes = OOBTree()    # id -> ProcessRecord
@@ -134,7 +141,16 @@ class Directory(Persistent):
             self.registries[oid] = WeakRef(registry)
 
     def listRegistries(self):
-        """Return the registries that still are in their place."""
+        """Return the registries that still are in their place.
+
+        Without those that only newer code may use.
+        """
+        return [registry for registry in self.listAllRegistries()
+                if not structure.isNewer(registry)]
+
+    def listAllRegistries(self):
+        """Return the registries in their place, those of newer code as well.
+        """
         found = (ref() for ref in self.registries.values())
         return [registry for registry in found
                 if registry is not None and isInPlace(registry)]
@@ -171,14 +187,16 @@ class Living:
 def findRegistry(connection, oid):
     """Return the registry of that oid, None if it was removed and packed away.
 
-    A record of a registry that cannot be loaded raises where it is needed: a
-    `POSKeyError` of any other object is no sign that the registry is gone.
+    Raise `NewerDatabase` if only newer code may use it.  A record of a
+    registry that cannot be loaded raises where it is needed: a `POSKeyError`
+    of any other object is no sign that the registry is gone.
     """
     try:
         registry = connection.get(oid)
         registry._p_activate()
     except POSKeyError:
         return None
+    structure.checkVersion(registry)
     return registry
 
 
@@ -207,8 +225,10 @@ def makeKnown(registry):
     of its site is in no directory until then.
     """
     directory = getDirectory(registry._p_jar, create=True)
+    structure.checkVersion(registry)
     if registry._p_oid in directory.registries:
         return False
+    structure.checkVersion(directory)
     directory.addRegistry(registry)
     return True
 
@@ -289,3 +309,10 @@ def isKnownAlive(record):
     return (record.machine is not None and record.machine == machineId()
             and record.pid_started is not None
             and pidStarted(record.pid) == record.pid_started)
+
+
+def isExclusive(db):
+    """Return whether no other process can have the database open."""
+    storage = db.storage
+    return (isinstance(storage, MappingStorage)
+            or isinstance(storage, FileStorage) and not storage.isReadOnly())

@@ -20,6 +20,7 @@ from zope.event import notify
 
 from cipher.background import process
 from cipher.background import runlog
+from cipher.background import structure
 from cipher.background.announcing import siteOf
 from cipher.background.calling import callHook
 from cipher.background.contextmanagers import ZodbConnection
@@ -32,6 +33,7 @@ from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import ContextGone
 from cipher.background.interfaces import IWorkerEnvironment
+from cipher.background.interfaces import NewerDatabase
 from cipher.background.interfaces import RunLost
 from cipher.background.interfaces import RunStartedEvent
 from cipher.background.interfaces import RunSucceededEvent
@@ -212,9 +214,15 @@ class RunRecorder(WorkObserver):
 
     def _find(self, connection):
         found_in, registry, run = self._found
-        if found_in is connection:
-            return registry, run
-        registry = process.findRegistry(connection, self.live.registry_oid)
+        try:
+            if found_in is connection:
+                structure.checkVersion(registry)
+                return registry, run
+            registry = process.findRegistry(connection, self.live.registry_oid)
+        except NewerDatabase as error:
+            self.live.is_lost = True
+            raise RunLost('run %r: it is left to newer code; %s'
+                          % (self.live.run_id, error)) from None
         if registry is None:
             self.live.is_lost = True
             raise RunLost('run %r: the registry was removed'

@@ -32,6 +32,7 @@ from zope.security.proxy import removeSecurityProxy
 
 from cipher.background import clock
 from cipher.background import services
+from cipher.background import structure
 from cipher.background.administration import Administration
 from cipher.background.bound import checkStarter
 from cipher.background.claimkeys import claimKey
@@ -51,6 +52,7 @@ from cipher.background.looking import Looking
 from cipher.background.pool import getPool
 from cipher.background.principal import currentPrincipal
 from cipher.background.principal import currentPrincipals
+from cipher.background.process import getDirectory
 from cipher.background.reference import refer
 from cipher.background.run import WorkerRun
 from cipher.background.table import Table
@@ -65,7 +67,8 @@ CLAIM_BUCKETS = 256
 
 
 @implementer(IWorkerRegistry)
-class WorkerRegistry(Administration, Looking, Contained, Persistent):
+class WorkerRegistry(Administration, Looking, structure.Structured, Contained,
+                     Persistent):
     """See `~cipher.background.interfaces.IWorkerRegistry`."""
 
     keep_days = 14.0
@@ -74,6 +77,7 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
     thresholds = ()   # {name: value} of those that are not as the default
 
     def __init__(self):
+        self.structure_version = structure.VERSION
         self.lanes = LOBTree()    # number -> Lane
         self.stops = OOBTree()    # run id -> (principal, asked_at, reason)
         self.schedules = OOBTree()   # name -> states.ScheduleState
@@ -186,6 +190,11 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
         *claim* is the `claimkeys.claimKey` that it is to have, or None.  For
         this package: nothing is checked.
         """
+        if self._p_jar is not None:
+            # What works already may end, as newer code waits for it.
+            directory = getDirectory(self._p_jar)
+            if directory is not None:
+                structure.checkVersion(directory)
         lease = None if self._p_jar is None else self.checkOut()
         lane = self.lanes[min(self.lanes)] if lease is None else lease.lane
         run = WorkerRun(type, lane.number, lane.births.next_serial,
@@ -205,6 +214,7 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
 
     def checkOut(self):
         """Return the `pool._Lease` of the open transaction."""
+        structure.checkVersion(self)
         txn = self._p_jar.transaction_manager.get()
         return getPool(self._p_jar.db(), self._p_oid).checkOut(self, txn)
 

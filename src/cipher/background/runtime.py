@@ -125,6 +125,7 @@ class Runtime(Obedience):
         """Return a tuple of `process.Trouble`, the worst first."""
         return (*filter(None, (self._control.findStuck(),
                                self._keeper.clock_watch.trouble())),
+                *self._keeper.listTroubles(),
                 *self.troubles.list())
 
     def announce(self, event):

@@ -28,6 +28,7 @@ from zope.security.interfaces import Unauthorized
 from zope.security.management import checkPermission
 from zope.security.proxy import removeSecurityProxy
 
+from cipher.background import structure
 from cipher.background.interfaces import MANAGE_WORKERS
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import START_WORKERS
@@ -100,6 +101,11 @@ class Verbs:
 
     def __init__(self, registry):
         self._registry = removeSecurityProxy(registry)
+        structure.checkRegistry(self._registry)
+        directory = self._registry._p_jar and getDirectory(
+            self._registry._p_jar)
+        if directory:
+            structure.checkVersion(directory)
 
     def may(self, name):
         """See `~cipher.background.interfaces.IVerbs`."""

@@ -20,6 +20,7 @@ from cipher.background import clock
 from cipher.background import sight
 from cipher.background import switchboard
 from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import PROBLEMS
 from cipher.background.interfaces import RUNNING
 from cipher.background.lifecycle import isSilent
 from cipher.background.plaindata import readAsked
@@ -195,8 +196,10 @@ class Watch:
                 continue
             troubles = (self._runtime.listTroubles() if self._isHere(record)
                         else map(Trouble._make, record.beat.troubles))
+            # A process of newer code may know of kinds that we do not.
             found += [(record.id, one) for one in troubles
-                      if one.registry_oid in (None, self._oid)]
+                      if one.kind in PROBLEMS
+                      and one.registry_oid in (None, self._oid)]
         return found
 
     def processes(self):

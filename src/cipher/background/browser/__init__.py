@@ -13,5 +13,75 @@
 ##############################################################################
 """Pages, forms and JSON to watch, start and stop background work.
 
-They see the rest of the package only through its interfaces.
+They see the rest of the package only through its interfaces.  An application
+that adds pages of its own finds what it needs here, in `__all__`.
 """
+from cipher.background import lazy
+
+
+__getattr__, __dir__ = lazy(__name__, {
+    'ACTION': 'cipher.background.browser.page',
+    'BackgroundMacros': 'cipher.background.browser.frame',
+    'FORM': 'cipher.background.browser.page',
+    'IBackgroundView': 'cipher.background.browser.interfaces',
+    'InputView': 'cipher.background.browser.runpage',
+    'JSONView': 'cipher.background.browser.jsonview',
+    'Page': 'cipher.background.browser.page',
+    'Refused': 'cipher.background.browser.page',
+    'answerErrors': 'cipher.background.browser.wsgi',
+    'cleanLine': 'cipher.background.browser.text',
+    'cleanText': 'cipher.background.browser.text',
+    'getParameter': 'cipher.background.browser.page',
+    'getPath': 'cipher.background.browser.addresses',
+    'getSetting': 'cipher.background.browser.addresses',
+    'getURL': 'cipher.background.browser.addresses',
+    'isBrowserRequest': 'cipher.background.browser.traversing',
+    'makePage': 'cipher.background.browser.wsgi',
+    'markRequest': 'cipher.background.browser.traversing',
+    'parseStep': 'cipher.background.browser.traversing',
+})
+
+# As in `cipher.background`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cipher.background.browser.addresses import getPath
+    from cipher.background.browser.addresses import getSetting
+    from cipher.background.browser.addresses import getURL
+    from cipher.background.browser.frame import BackgroundMacros
+    from cipher.background.browser.interfaces import IBackgroundView
+    from cipher.background.browser.jsonview import JSONView
+    from cipher.background.browser.page import ACTION
+    from cipher.background.browser.page import FORM
+    from cipher.background.browser.page import Page
+    from cipher.background.browser.page import Refused
+    from cipher.background.browser.page import getParameter
+    from cipher.background.browser.runpage import InputView
+    from cipher.background.browser.text import cleanLine
+    from cipher.background.browser.text import cleanText
+    from cipher.background.browser.traversing import isBrowserRequest
+    from cipher.background.browser.traversing import markRequest
+    from cipher.background.browser.traversing import parseStep
+    from cipher.background.browser.wsgi import answerErrors
+    from cipher.background.browser.wsgi import makePage
+
+__all__ = [
+    'ACTION',
+    'BackgroundMacros',
+    'FORM',
+    'IBackgroundView',
+    'InputView',
+    'JSONView',
+    'Page',
+    'Refused',
+    'answerErrors',
+    'cleanLine',
+    'cleanText',
+    'getParameter',
+    'getPath',
+    'getSetting',
+    'getURL',
+    'isBrowserRequest',
+    'makePage',
+    'markRequest',
+    'parseStep',
+]

@@ -31,7 +31,9 @@ from cipher.background.browser.page import Page
 from cipher.background.browser.page import setHeaders
 from cipher.background.browser.text import encode
 from cipher.background.i18n import _
+from cipher.background.interfaces import InvalidDatabase
 from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.interfaces import NewerDatabase
 
 
 class ErrorPage(Page):
@@ -117,15 +119,34 @@ class SystemErrorPage(ErrorPage):
                     'log; nothing was changed.')
 
     def update(self):
+        error = removeSecurityProxy(self.context)
+        if isinstance(error, InvalidDatabase):
+            self._explain(error)
         # What is wrong before anybody is known is the request itself: its
         # form cannot be read, or its credentials.
-        if self.request.principal is None and isinstance(
-                removeSecurityProxy(self.context), (ValueError, LookupError)):
+        elif self.request.principal is None and isinstance(
+                error, (ValueError, LookupError)):
             self.title = _('Bad request')
             self.explanation = _(
                 'The server does not understand this request.  Nothing was '
                 'changed.')
             self.request.response.setStatus(400)
+
+    def _explain(self, error):
+        self.request.response.setStatus(503)
+        if isinstance(error, NewerDatabase):
+            self.title = _('The database is newer than this server')
+            self.explanation = _(
+                'A newer release has used this database, which has structure '
+                '${number} by now.  Install that release on this server, or '
+                'restore a backup.  Nothing was changed.',
+                mapping={'number': error.version})
+        else:
+            self.title = _('The database cannot be used')
+            self.explanation = _(
+                'The records of the background work are damaged, or of '
+                'another release than this server.  The log says which ones. '
+                ' Nothing was changed.')
 
     def isSystemError(self):
         """Return whether the publication shall log the error.

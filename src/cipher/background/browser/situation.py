@@ -29,7 +29,9 @@ from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import FAILING_TYPE
 from cipher.background.interfaces import LATE_SCHEDULE
+from cipher.background.interfaces import NEWER_DATABASE
 from cipher.background.interfaces import NO_RUNTIME
+from cipher.background.interfaces import OLDER_PROCESS
 from cipher.background.interfaces import PAUSED_TYPE
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
@@ -241,6 +243,25 @@ def _say_jump(presenter, problem):
         'processes.html', _('Processes'))
 
 
+def _say_newer(presenter, problem):
+    return (presenter.say(
+        _('Process ${name} is of an older release than the database, which '
+          'has structure ${number} by now.  It begins nothing new; start it '
+          'again with the newer release.'),
+        name=_say_process(problem), number=cleanLine(problem.subject)),
+        'processes.html', _('Processes'))
+
+
+def _say_older(presenter, problem):
+    return (presenter.say(
+        _('The database cannot be brought up to date for ${ago}: process '
+          '${name} is of an older release.  End it, or start it again with '
+          'the newer release.'),
+        name=cleanLine(problem.subject.rpartition(':')[0]),
+        ago=_ago(presenter, problem)),
+        'processes.html', _('Processes'))
+
+
 def _say_undeclared(presenter, problem):
     query = urlencode({'state': PENDING, 'type': problem.subject},
                       errors='replace')
@@ -321,6 +342,8 @@ _PROBLEMS = {
     BROKEN_RUN: _say_broken,
     FAILING_RESCUE: _say_rescue,
     FAILING_SUBSCRIBER: _say_subscriber,
+    NEWER_DATABASE: _say_newer,
+    OLDER_PROCESS: _say_older,
     CLOCK_JUMP: _say_jump,
     UNRESPONSIVE_RUN: _say_unresponsive,
     STALLED_RUN: _say_stalled,

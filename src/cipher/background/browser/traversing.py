@@ -48,6 +48,7 @@ from cipher.background.browser.interfaces import IBackgroundLayer
 from cipher.background.browser.interfaces import IBackgroundView
 from cipher.background.browser.interfaces import IInputView
 from cipher.background.interfaces import VIEW_WORKERS
+from cipher.background.interfaces import InvalidDatabase
 from cipher.background.interfaces import IVerbs
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkerRun
@@ -97,6 +98,10 @@ class RegistryNamespace:
         if registry is None or not isBrowserRequest(self.request):
             raise LocationError(self.site, NAME + name)
         markRequest(self.request)
+        if not IWorkerRegistry.providedBy(registry):
+            raise InvalidDatabase(
+                'registry: expected a registry, got %r; install the release '
+                'of cipher.background that stored it' % (registry,))
         return registry
 
 

@@ -20,11 +20,11 @@ from zope.component import queryUtility
 from zope.error.interfaces import IErrorReportingUtility
 from zope.error.interfaces import ILocalErrorReportingUtility
 
-from cipher.background.contextmanagers import ZopeSite
+from cipher.background import ZopeSite
+from cipher.background import addRegistry
 from cipher.background.demo.documents import Documents
 from cipher.background.demo.indexing import TextIndex
 from cipher.background.demo.interfaces import DOCUMENTS
-from cipher.background.installation import addRegistry
 
 
 #: How many times setting up is tried: another process may do the same.

@@ -17,7 +17,7 @@ from zope.container.btree import BTreeContainer
 from zope.container.contained import Contained
 from zope.interface import implementer
 
-from cipher.background import clock
+from cipher.background import now
 from cipher.background.demo.indexing import TextIndex
 from cipher.background.demo.interfaces import DRAFT
 from cipher.background.demo.interfaces import PUBLISHED
@@ -40,7 +40,7 @@ class Document(Persistent, Contained):
     def __init__(self, title='', body=''):
         self.title = title
         self.body = body
-        self.modified_at = clock.now()
+        self.modified_at = now()
 
     def update(self, title, body):
         """See `~cipher.background.demo.interfaces.IDocument`."""
@@ -49,14 +49,14 @@ class Document(Persistent, Contained):
         self.title = title
         self.body = body
         self.wf_state = DRAFT
-        self.modified_at = clock.now()
+        self.modified_at = now()
         return True
 
     def publish(self, html):
         """See `~cipher.background.demo.interfaces.IDocument`."""
         self.html = html
         self.wf_state = PUBLISHED
-        self.published_at = clock.now()
+        self.published_at = now()
 
     def dropStale(self):
         """See `~cipher.background.demo.interfaces.IDocument`."""
@@ -86,5 +86,5 @@ class Documents(BTreeContainer):
 
     def addNews(self, document):
         """See `~cipher.background.demo.interfaces.IDocuments`."""
-        entry = clock.now(), document.__name__, document.title
+        entry = now(), document.__name__, document.title
         self.news = (entry, *self.news)[:NEWS_LIMIT]

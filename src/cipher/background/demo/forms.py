@@ -24,19 +24,19 @@ from zope.browserpage import ViewPageTemplateFile
 from zope.container.interfaces import INameChooser
 from zope.security.proxy import removeSecurityProxy
 
-from cipher.background.browser.addresses import getURL
-from cipher.background.browser.page import FORM
-from cipher.background.browser.page import Refused
-from cipher.background.browser.text import cleanLine
-from cipher.background.browser.text import cleanText
+from cipher.background.browser import FORM
+from cipher.background.browser import Refused
+from cipher.background.browser import cleanLine
+from cipher.background.browser import cleanText
+from cipher.background.browser import getURL
 from cipher.background.demo.documents import Document
+from cipher.background.demo.i18n import _
 from cipher.background.demo.interfaces import BODY_LIMIT
 from cipher.background.demo.interfaces import IDocument
 from cipher.background.demo.interfaces import IDocumentContent
 from cipher.background.demo.jobs import change
 from cipher.background.demo.pages import DemoPage
 from cipher.background.demo.pages import redirect
-from cipher.background.i18n import _
 
 
 NAME_LIMIT = 60

@@ -19,9 +19,9 @@ lead to this machine, and would be of the same origin as the demo then.
 import logging
 from ipaddress import ip_address
 
-from cipher.background.browser.text import cleanLine
-from cipher.background.browser.wsgi import makePage
-from cipher.background.i18n import _
+from cipher.background.browser import cleanLine
+from cipher.background.browser import makePage
+from cipher.background.demo.i18n import _
 
 
 logger = logging.getLogger(__name__)

@@ -23,8 +23,8 @@ from zope.schema import Float
 from zope.schema import Text
 from zope.schema import TextLine
 
+from cipher.background.demo.i18n import _
 from cipher.background.demo.settings import default_folder
-from cipher.background.i18n import _
 
 
 #: Name of the folder of the documents in the site.

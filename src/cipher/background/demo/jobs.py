@@ -20,6 +20,7 @@ from zope.event import notify
 from zope.lifecycleevent import Attributes
 from zope.lifecycleevent import ObjectModifiedEvent
 
+from cipher.background import ItemsJob
 from cipher.background.demo.documents import Document
 from cipher.background.demo.importing import find_texts
 from cipher.background.demo.importing import read_text
@@ -27,7 +28,6 @@ from cipher.background.demo.importing import title_of
 from cipher.background.demo.interfaces import DOCUMENTS
 from cipher.background.demo.interfaces import IDocumentContent
 from cipher.background.demo.workers import index_document
-from cipher.background.job import ItemsJob
 
 
 class ImportTexts(ItemsJob):

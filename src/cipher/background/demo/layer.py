@@ -24,17 +24,17 @@ from zope.publisher.interfaces.browser import IDefaultBrowserLayer
 from zope.security.proxy import removeSecurityProxy
 from zope.site.interfaces import IRootFolder
 
-from cipher.background.browser.addresses import getPath
-from cipher.background.browser.addresses import getSetting
-from cipher.background.browser.addresses import getURL
-from cipher.background.browser.frame import BackgroundMacros
-from cipher.background.browser.interfaces import IBackgroundView
-from cipher.background.browser.traversing import isBrowserRequest
-from cipher.background.browser.traversing import parseStep
+from cipher.background.browser import BackgroundMacros
+from cipher.background.browser import IBackgroundView
+from cipher.background.browser import getPath
+from cipher.background.browser import getSetting
+from cipher.background.browser import getURL
+from cipher.background.browser import isBrowserRequest
+from cipher.background.browser import parseStep
+from cipher.background.demo.i18n import _
 from cipher.background.demo.interfaces import DOCUMENTS
 from cipher.background.demo.interfaces import IDocument
 from cipher.background.demo.interfaces import IDocuments
-from cipher.background.i18n import _
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkerRun
 

@@ -14,7 +14,7 @@
 """The nightly report: plain data about the documents."""
 from collections import Counter
 
-from cipher.background import clock
+from cipher.background import now
 from cipher.background.demo.interfaces import PUBLISHED
 
 
@@ -38,7 +38,7 @@ def make_report(documents, since=0.0):
             published.append((document.published_at, name))
     published.sort(reverse=True)
     return {
-        'made_at': clock.now(),
+        'made_at': now(),
         'since': since,
         'counts': dict(counts),
         'published': len(published),

@@ -36,16 +36,16 @@ from zope.processlifetime import DatabaseOpened
 from zope.processlifetime import ProcessStarting
 from zope.schema import getFieldNames
 
-from cipher.background.browser.wsgi import answerErrors
+from cipher.background import RecordFormatter
+from cipher.background import RuntimeSettings
+from cipher.background import queryRuntime
+from cipher.background.browser import answerErrors
 from cipher.background.demo.database import DemoError
 from cipher.background.demo.database import open_database
 from cipher.background.demo.hosts import refuseForeignHosts
 from cipher.background.demo.settings import IImportSettings
 from cipher.background.demo.settings import ImportSettings
 from cipher.background.interfaces import IRuntimeSettings
-from cipher.background.logs import RecordFormatter
-from cipher.background.runtime import RuntimeSettings
-from cipher.background.switchboard import queryRuntime
 
 
 SITE_ZCML = Path(__file__).resolve().parent / 'site.zcml'

@@ -22,14 +22,14 @@ import time
 
 from zope.component.hooks import getSite
 
+from cipher.background import BackgroundWorkerThread
+from cipher.background import Cancel
 from cipher.background.demo.interfaces import DOCUMENTS
 from cipher.background.demo.interfaces import DRAFT
 from cipher.background.demo.interfaces import PUBLISHED
 from cipher.background.demo.interfaces import IDocument
 from cipher.background.demo.rendering import render
 from cipher.background.demo.reporting import make_report
-from cipher.background.interfaces import Cancel
-from cipher.background.thread import BackgroundWorkerThread
 
 
 PUBLISH = 'publish'

@@ -49,11 +49,13 @@ class Actor:
     the methods of `Play`, and give plain data.  Ends with the test.
     """
 
+    program = __name__   # its main is called with uri and folder
+
     def __init__(self, test, uri, folder):
         self._log_path = os.path.join(folder, 'actor.log')
         with open(self._log_path, 'ab') as log:
             self.process = subprocess.Popen(
-                [sys.executable, '-m', __name__, uri, folder],
+                [sys.executable, '-m', self.program, uri, folder],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
                 env=programEnvironment(), bufsize=0)
         self.pid = self.process.pid
@@ -171,6 +173,10 @@ class Play:
         """Return the ids of the runs that are live here."""
         return self._runtime.listLive(self._registry._p_oid)
 
+    def troubles(self):
+        """Return the kinds of what is wrong in the process."""
+        return [trouble.kind for trouble in self._runtime.listTroubles()]
+
     def shutdown(self, timeout):
         """End the runtime."""
         self._runtime.shutdown(timeout)
@@ -179,14 +185,14 @@ class Play:
         """Return at once."""
 
 
-def main(uri, folder):
+def main(uri, folder, play_class=Play):
     """Obey the commands on the standard input until it ends."""
     hooks.setHooks()
     # Seconds: tests are in a hurry, and their leases are short.
     keeper.TELL_INTERVAL = 0.2
     troubles.FAILURE_PAUSE = 1.0
     declareWorkers(folder)
-    play = Play(openDatabase(uri))
+    play = play_class(openDatabase(uri))
     answer = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)   # what prints something does not answer by that
     print('[null, null]', file=answer, flush=True)

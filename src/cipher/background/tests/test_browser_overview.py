@@ -25,7 +25,9 @@ from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import FAILING_TYPE
 from cipher.background.interfaces import LATE_SCHEDULE
+from cipher.background.interfaces import NEWER_DATABASE
 from cipher.background.interfaces import NO_RUNTIME
+from cipher.background.interfaces import OLDER_PROCESS
 from cipher.background.interfaces import PAUSED_TYPE
 from cipher.background.interfaces import PROBLEMS
 from cipher.background.interfaces import SCHEDULE_ELSEWHERE
@@ -75,7 +77,10 @@ class TestOverview(BrowserTests):
             Problem(FAILING_TYPE, 'new', None, 1, total=1),
             Problem(SCHEDULE_ELSEWHERE, 'nightly', since),
             Problem(PAUSED_TYPE, 'mail', since, 2),
-            Problem(PAUSED_TYPE, 'feed', since)])
+            Problem(PAUSED_TYPE, 'feed', since),
+            Problem(NEWER_DATABASE, '2', since, process='host:8:abc'),
+            Problem(OLDER_PROCESS, 'host:9:abc', since,
+                    process='host:8:abc')])
         page = self.get('index.html').text
         for text, address in (
                 ('3 runs wait, but no process carries them out.  Start a '
@@ -119,7 +124,11 @@ class TestOverview(BrowserTests):
                 ('"mail" has been paused for 3 min 0 s: 2 runs wait.',
                  'types.html'),
                 ('"feed" has been paused for 3 min 0 s, and a schedule goes '
-                 'on starting it.', 'types.html')):
+                 'on starting it.', 'types.html'),
+                ('Process host:8 is of an older release than the database, '
+                 'which has structure 2 by now', 'processes.html'),
+                ('The database cannot be brought up to date for 3 min 0 s: '
+                 'process host:9 is of an older release', 'processes.html')):
             with self.subTest(text):
                 self.assertRegex(page, '%s[^<]*</span>\\s*<a [^>]*%s' % (
                     re.escape(text), re.escape(address)))
@@ -129,7 +138,8 @@ class TestOverview(BrowserTests):
             LATE_SCHEDULE, UNDECLARED_TYPE, STUCK_PROCESS, FAILING_STEP,
             BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER, CLOCK_JUMP,
             STALLED_RUN, STALLED_RUN, BUSY_THREADS, FAILING_TYPE,
-            FAILING_TYPE, SCHEDULE_ELSEWHERE, PAUSED_TYPE, PAUSED_TYPE])
+            FAILING_TYPE, SCHEDULE_ELSEWHERE, PAUSED_TYPE, PAUSED_TYPE,
+            NEWER_DATABASE, OLDER_PROCESS])
         self.assertEqual({problem['kind'] for problem in problems},
                          set(PROBLEMS))
         self.assertIn('File "app.py", line 7', html.unescape(page))
