@@ -72,7 +72,8 @@ class Comeback:
         """Take what may begin; return whether to look again at once."""
         if not self._runtime.threads:
             return False
-        if self._runtime.tickets.parkedTypes():
+        tickets = self._runtime.tickets
+        if tickets.has_ended or tickets.parkedTypes():
             self._look_who_waits(connection)
         looks = BATCH
         is_lost = False

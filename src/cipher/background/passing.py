@@ -28,6 +28,7 @@ from cipher.background.process import findRegistry
 from cipher.background.reference import isInPlace
 from cipher.background.slots import findSlot
 from cipher.background.sorting import waitsFor
+from cipher.background.transient import isTransient
 from cipher.background.workloop import WorkLoop
 
 
@@ -62,9 +63,8 @@ class Passing:
         ticket = self._next = runtime.tickets.passOn(name)
         if ticket is None:
             return
-        run = _find(connection, ticket)
-        if run is None or run.type != name or run.owner not in (
-                None, runtime.id) or not _is_current(connection, run):
+        run = self._find(connection, ticket)
+        if run is None:
             # The look of a thread says what is with it.
             self._next = None
             runtime.tickets.later(ticket, 0.0)
@@ -74,6 +74,20 @@ class Passing:
                           live.worker_type.on_interrupt == FAIL)
         # The commit may get through though nobody says so.
         runtime.noteClaim(ticket, epoch)
+
+    def _find(self, connection, ticket):
+        """Return the run of *ticket* if it may begin now, or None."""
+        live = self._live
+        try:
+            run = _find_waiting(connection, ticket)
+            return run if (
+                run is not None and run.type == live.worker_type.name
+                and run.owner in (None, live.runtime.id)
+                and _is_current(connection, run)) else None
+        except Exception as error:
+            if isTransient(error, live.runtime.db):
+                raise
+            return None   # a broken record is no failure of this work
 
     def _may_pass(self):
         live = self._live
@@ -108,8 +122,8 @@ class Passing:
         return True
 
 
-def _find(connection, ticket):
-    """Return the run of *ticket* if it may begin now, or None."""
+def _find_waiting(connection, ticket):
+    """Return the run of *ticket* if it is pending and may begin, or None."""
     registry = findRegistry(connection, ticket.registry_oid)
     if registry is None or not isInPlace(registry):
         return None

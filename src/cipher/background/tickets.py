@@ -134,6 +134,7 @@ class Tickets:
         self._limited = {}    # type name -> Turns of those that wait for room
         self._passed = deque()    # those that were given the slot of another
         self._wanted = frozenset()   # types that others have waiting, too
+        self.has_ended = False   # a run with a slot, since `setWanted`
         self._count = itertools.count()
         self._dirty = set()   # places with births to look at
         self._behind = set()  # places with more births than there was room
@@ -584,6 +585,7 @@ class Tickets:
     def setWanted(self, type_names):
         """Note of which types with a limit others have waiting runs."""
         self._wanted = frozenset(type_names)
+        self.has_ended = False
 
     def passOn(self, type_name):
         """Return the ticket that is to get the slot of a run that ends.
@@ -592,6 +594,7 @@ class Tickets:
         next to begin.  Call `passed`, `park` or `isAway` with it.
         """
         with self._changed:
+            self.has_ended = True
             if self._is_quiet or type_name in self._wanted:
                 return None
             turns = self._limited.get(type_name)

@@ -20,6 +20,7 @@ from unittest import mock
 
 import transaction
 from ZODB.POSException import ConflictError
+from ZODB.POSException import POSKeyError
 from zope.component import provideHandler
 from zope.component.hooks import getSite
 
@@ -272,6 +273,20 @@ class PassingTests(LiveTests):
                    lambda comeback, connection: None)
         self.assertEqual(self.checkFreed()['claim'], 2)
 
+    def test_others_are_looked_at_after_each_end(self):
+        # None of them waits for room here: there are enough threads.
+        declareWorker('work', self.work, max_running=5)
+        self.waitAll(self.startMany(2))
+        tickets = self.runtime.tickets
+        self.assertEqual(tickets.parkedTypes(), {})
+        tickets.setWanted(['work'])
+        for _ in range(2):
+            self.waitAll(self.startMany(1))
+            self.assertTrue(tickets.has_ended)
+            self.runtime.wakeAll()
+            waitUntil(lambda: not tickets.has_ended, 'a look')
+            self.assertFalse(tickets._wanted)
+
     def test_others_want_it_when_they_have_entries(self):
         declareWorker('work', self.slow, max_running=1)
         self.startMany(3)
@@ -369,6 +384,41 @@ class PassingTests(LiveTests):
         self.gate.open()
         self.waitAll([first, second])
         self.assertEqual(self.order, [first, second])
+
+    def test_next_run_has_a_broken_record(self):
+        declareWorker('work', self.slow, max_running=1)
+        ids = self.startSome()
+        find = passing._find_waiting
+        broken = []
+
+        def fail(connection, ticket):
+            if not broken:
+                broken.append(ticket.run_id)
+                raise POSKeyError(b'broken')
+            return find(connection, ticket)
+
+        self.patch('cipher.background.passing._find_waiting', fail)
+        self.gate.open()
+        # It fails no other work; whoever begins it says what is wrong.
+        self.waitAll(ids)
+        self.assertEqual(len(self.order), 3)
+
+    def test_storage_that_is_away_at_that_moment(self):
+        declareWorker('work', self.slow, max_running=1)
+        ids = self.startSome()
+        find = passing._find_waiting
+        away = []
+
+        def fail(connection, ticket):
+            if not away:
+                away.append(ticket.run_id)
+                raise ConflictError('away')
+            return find(connection, ticket)
+
+        self.patch('cipher.background.passing._find_waiting', fail)
+        self.gate.open()
+        self.waitAll(ids)
+        self.assertEqual(self.value(), 3)
 
     def test_paused_type_passes_nothing_on(self):
         declareWorker('work', self.slow, max_running=1)
