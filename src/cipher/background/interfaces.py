@@ -1383,9 +1383,6 @@ class IVerbs(Interface):
     def listProblems():
         """See `IWorkerRegistry.listProblems`."""
 
-    def getThresholds():
-        """See `IWorkerRegistry.getThresholds`."""
-
     def listActions(limit=50, before=None):
         """See `IWorkerRegistry.listActions`."""
 
@@ -1452,6 +1449,9 @@ class IVerbs(Interface):
 
     def runSchedule(name):
         """See `IWorkerRegistry.runScheduleByPrincipal`."""
+
+    def getThresholds():
+        """See `IWorkerRegistry.getThresholds`."""
 
     def changeThresholds(values, reason=None):
         """See `IWorkerRegistry.changeThresholds`."""
