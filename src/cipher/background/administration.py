@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """What administrators do to a registry."""
+from cipher.background import actions
 from cipher.background import journal
 from cipher.background import retrying
 from cipher.background import services
@@ -29,8 +30,8 @@ from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.journal import askedNow
 from cipher.background.process import getDirectory
+from cipher.background.switchboard import wakeAfterCommit
 from cipher.background.text import safeRepr
-from cipher.background.wakeup import wakeAfterCommit
 from cipher.background.watch import Watch
 from cipher.background.workertype import queryWorkerType
 
@@ -239,7 +240,7 @@ class Administration:
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         directory = self._p_jar and getDirectory(self._p_jar)
         owners = [self, directory] if directory else [self]
-        return journal.listActions(owners, self, limit, before)
+        return actions.listActions(owners, self, limit, before)
 
     def _record(self, verb, run, asked):
         journal.record(self, verb, run.id, asked, (run.type,))

@@ -15,6 +15,7 @@
 from zope.component import getUtilitiesFor
 
 from cipher.background import process
+from cipher.background import schedulelist
 from cipher.background import timetable
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
@@ -66,7 +67,7 @@ class Chores:
             registries = process.getDirectory(connection).listRegistries()
             if not registries:
                 return []
-            home = timetable.homeOf(registries)
+            home = schedulelist.homeOf(registries)
             return [(home, item) for item in look(home)]
 
     def _start(self, home, what, start, declared, *arguments):

@@ -19,9 +19,9 @@ from cipher.background import clock
 from cipher.background.forks import renewLock
 from cipher.background.plaindata import readNumber
 from cipher.background.plaindata import readText
+from cipher.background.run import Live
 from cipher.background.runlog import LogBuffer
 from cipher.background.stack import getStack
-from cipher.background.status import Live
 from cipher.background.text import SHOWS_ALL
 from cipher.background.worker import stateOf
 from cipher.background.workloop import OnePiece
@@ -167,7 +167,7 @@ class LiveRun:
         self.runtime.ended(self)
 
     def getStatus(self):
-        """Return the `status.Live` for pages."""
+        """Return the `run.Live` for pages."""
         return Live(self.runtime.name, self.started_at, self.progress,
                     self.stop, self.log.getText(),
                     progressed_at=self.progressed_at)

@@ -16,9 +16,9 @@ import re
 
 from cipher.background import listing
 from cipher.background import problems
+from cipher.background import schedulelist
 from cipher.background import sight
 from cipher.background import summary
-from cipher.background import timetable
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.interfaces import RunNotFound
@@ -168,7 +168,7 @@ class Looking:
 
     def listSchedules(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return timetable.listSchedules(self)
+        return schedulelist.listSchedules(self)
 
     def getSite(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""

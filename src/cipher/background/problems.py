@@ -21,8 +21,8 @@ from functools import cached_property
 from cipher.background import clock
 from cipher.background import failures
 from cipher.background import listing
+from cipher.background import schedulelist
 from cipher.background import sight
-from cipher.background import timetable
 from cipher.background.candidates import Wanted
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import BUSY_THREADS
@@ -92,14 +92,14 @@ class Look:
 
     @cached_property
     def schedules(self):
-        return timetable.listSchedules(self.registry)
+        return schedulelist.listSchedules(self.registry)
 
     @cached_property
     def runs_schedules(self):
         """Whether schedules are started in this registry."""
         jar = self.registry._p_jar
         directory = jar and getDirectory(jar)
-        return not directory or timetable.homeOf(
+        return not directory or schedulelist.homeOf(
             directory.listRegistries()) in (None, self.registry)
 
 

@@ -16,11 +16,11 @@ import heapq
 import time
 from operator import itemgetter
 
+from cipher.background.claimkeys import claimKey
 from cipher.background.interfaces import BY_INPUT
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import UNSUCCESSFUL_STATES
 from cipher.background.plaindata import readNumber
-from cipher.background.uniqueness import claimKey
 from cipher.background.workertype import currentName
 
 

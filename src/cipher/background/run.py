@@ -15,6 +15,7 @@
 
 Pickles name the classes of this module: they stay here.
 """
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from persistent import Persistent
@@ -40,6 +41,19 @@ class StopRequest(NamedTuple):
     principal: str = None
     asked_at: float = None
     reason: str = None
+
+
+@dataclass
+class Live:
+    """What only the process that carries a run out knows of it."""
+
+    owner: str              # host:pid
+    started_at: float
+    progress: tuple = None  # (done, total, message)
+    stop: StopRequest = None
+    log: str = ''           # of a run of another process the end
+    stack: str = None       # of a run of another process that is to stop
+    progressed_at: float = None   # when the work last told something new
 
 
 @implementer(IRetry)

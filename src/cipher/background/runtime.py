@@ -121,7 +121,7 @@ class Runtime(Obedience):
         self._heartbeat.wish()
 
     def listTroubles(self):
-        """Return a tuple of `troubles.Trouble`, the worst first."""
+        """Return a tuple of `process.Trouble`, the worst first."""
         return (*filter(None, (self._control.findStuck(),
                                self._keeper.clock_watch.trouble())),
                 *self.troubles.list())

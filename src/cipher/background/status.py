@@ -207,19 +207,6 @@ class ScheduleStatus:
     is_late: bool
 
 
-@dataclass
-class Live:
-    """What only the process that carries a run out knows of it."""
-
-    owner: str              # host:pid
-    started_at: float
-    progress: tuple = None  # (done, total, message)
-    stop: StopRequest = None
-    log: str = ''           # of a run of another process the end
-    stack: str = None       # of a run of another process that is to stop
-    progressed_at: float = None   # when the work last told something new
-
-
 def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False):
     """Return the `RunStatus` of *run*.
 

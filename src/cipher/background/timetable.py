@@ -11,15 +11,9 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a registry knows of its schedules.
-
-Pickles name `ScheduleState`: it stays here.
-"""
+"""What schedules do to a registry: their ticks, runs and pauses."""
 import logging
-import math
 
-from persistent import Persistent
-from zope.component import getUtilitiesFor
 from zope.component import queryUtility
 
 from cipher.background import clock
@@ -27,12 +21,8 @@ from cipher.background import sight
 from cipher.background.automatic import startAutomatically
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import ScheduleNotFound
-from cipher.background.plaindata import readAsked
-from cipher.background.plaindata import readNumber
-from cipher.background.reference import lineage
-from cipher.background.status import ScheduleStatus
+from cipher.background.states import ScheduleState
 from cipher.background.text import safeRepr
-from cipher.background.thresholds import Thresholds
 
 
 log = logging.getLogger(__name__)
@@ -41,17 +31,6 @@ log = logging.getLogger(__name__)
 #: differently, and the seconds after whose tick one counts as gone.
 OTHERS_LIMIT = 3
 STALE_AFTER = 3600.0
-
-
-class ScheduleState(Persistent):
-    """The ticks of one schedule in one registry."""
-
-    expression = None   # that next_at was computed from
-    next_at = None
-    others = ()         # (expression, next_at) that other processes declare
-    last_at = None      # of the last tick that started a run
-    last_run = None     # (lane, serial)
-    pause = None        # (principal, asked_at, reason) while it is paused
 
 
 def tick(registry, schedule):
@@ -145,54 +124,6 @@ def pause(registry, name, asked):
         return False
     _state(registry, schedule).pause = asked
     return True
-
-
-def listSchedules(registry):
-    """Return a `ScheduleStatus` for each schedule, by name."""
-    found = []
-    now = clock.now()
-    late_after = Thresholds(registry.thresholds).late_after
-    if late_after is None:
-        late_after = math.inf
-    for name, schedule in sorted(getUtilitiesFor(ISchedule)):
-        if not sight.maySee(registry, schedule.worker):
-            continue
-        state = registry.schedules.get(name, ScheduleState)
-        run = _run_at(registry, state.last_run)
-        if run and not sight.maySee(registry, run.type):
-            run = None   # it was declared for another type then
-        paused_by = paused_at = reason = None
-        if state.pause is not None:
-            paused_by, paused_at, reason = readAsked(state.pause)
-        found.append(ScheduleStatus(
-            name=name, worker=schedule.worker,
-            expression=schedule.expression,
-            description=schedule.description,
-            next_at=readNumber(state.next_at),
-            last_at=readNumber(state.last_at),
-            last_run=run.id if run else None,
-            is_paused=state.pause is not None, paused_by=paused_by,
-            paused_at=paused_at, pause_reason=reason,
-            is_late=(state.pause is None and now - readNumber(
-                state.next_at, now) > late_after)))
-    return found
-
-
-def homeOf(registries):
-    """Return the one of *registries* that schedules and services start in.
-
-    That which is nearest to the root of the database.
-    """
-    return min(registries, key=lambda registry: len(list(lineage(registry))),
-               default=None)
-
-
-def _run_at(registry, place):
-    try:
-        lane, serial = place
-        return registry.getRun(lane, serial)
-    except (TypeError, ValueError):
-        return None
 
 
 def _start(registry, schedule, state, now):

@@ -20,7 +20,6 @@ import logging
 import threading
 import time
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from ZODB.POSException import ConflictError
 
@@ -29,6 +28,7 @@ from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.lifecycle import backOff
 from cipher.background.logs import getLogger
 from cipher.background.logs import logError
+from cipher.background.process import Trouble
 from cipher.background.text import SHOWS_ALL
 from cipher.background.transient import isClosed
 from cipher.background.transient import isTransient
@@ -49,17 +49,6 @@ FORGET_AFTER = 3600.0
 
 #: Troubles that other processes are shown, at most.
 SHOWN = 20
-
-
-class Trouble(NamedTuple):
-    """One thing that does not work; plain data, stored with the beat."""
-
-    kind: str             # of interfaces.PROBLEMS
-    subject: str          # the culprit: a step, a run id
-    since: float          # the first failure in a row
-    error: str            # the name of its type
-    registry_oid: bytes = None   # of the run; None: it is the process's
-    stack: str = None     # where the control thread stands
 
 
 class _Failures:

@@ -23,14 +23,14 @@ from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.lifecycle import isSilent
 from cipher.background.plaindata import readAsked
+from cipher.background.process import Trouble
 from cipher.background.process import getDirectory
 from cipher.background.process import isKnownDead
 from cipher.background.reference import root
+from cipher.background.run import Live
 from cipher.background.run import StopRequest
-from cipher.background.status import Live
 from cipher.background.status import ProcessStatus
 from cipher.background.status import describeRun
-from cipher.background.troubles import Trouble
 from cipher.background.workertype import queryWorkerType
 
 

@@ -50,6 +50,7 @@ from zope.component.hooks import getSite
 from zope.interface import Interface
 from zope.schema import Int
 
+from cipher.background.claimkeys import claimKey
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import INTERRUPTED
@@ -79,7 +80,6 @@ from cipher.background.tests.support import SiteTests
 from cipher.background.thread import BackgroundWorkerThread
 from cipher.background.uniqueness import BUCKETS
 from cipher.background.uniqueness import STALE_FOR
-from cipher.background.uniqueness import claimKey
 from cipher.background.watch import Watch
 from cipher.background.workertype import queryWorkerType
 
