@@ -170,7 +170,7 @@ def _stalled(look):
         if look.now - _last_sign(status) <= after:
             return   # nor is any of the others
         worker_type = queryWorkerType(status.type)
-        if status.stop is not None or (
+        if status.took is None or status.stop is not None or (
                 worker_type is not None and worker_type.is_loop):
             continue
         usual = longest.usual(
