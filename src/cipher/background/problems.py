@@ -52,8 +52,10 @@ from cipher.background.workertype import currentName
 from cipher.background.workertype import queryWorkerType
 
 
-#: Waiting runs that one look loads to find one that waits for a thread.
+#: Waiting runs that one look loads to find one that waits for a thread, and
+#: serials that it passes by for that in each lane.
 LOOKS = 200
+SERIALS = 2000
 
 
 def listProblems(registry, watch, counts):
@@ -229,7 +231,8 @@ def _serials(lane):
     for serial in cursor.stragglers:
         if serial < cursor.low and serial not in parked:
             yield serial
-    for serial in range(cursor.low, lane.births.next_serial):
+    for serial in range(cursor.low, min(
+            lane.births.next_serial, cursor.low + SERIALS)):
         if serial not in parked:
             yield serial
 
