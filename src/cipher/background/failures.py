@@ -82,15 +82,19 @@ def failedLately(registry, now):
                 if counts[kind] > before[kind]:
                     found.setdefault(
                         currentName(finishes.stats.typeOf(kind)), Lately())
-    if found:
-        for lane in registry.lanes.values():
-            _add(found, lane.finishes, hour_ago, day_ago)
+    current = {}   # type name -> that of today
+    for lane in registry.lanes.values() if found else ():
+        for name in lane.finishes.stats.types:
+            if name not in current:
+                current[name] = currentName(name)
+        _add(found, current, lane.finishes, hour_ago, day_ago)
     return found
 
 
-def _add(found, finishes, hour_ago, day_ago):
-    indices = [(index, found[name]) for index, name in enumerate(
-                   map(currentName, finishes.stats.types)) if name in found]
+def _add(found, current, finishes, hour_ago, day_ago):
+    indices = [(index, found[current[name]])
+               for index, name in enumerate(finishes.stats.types)
+               if current[name] in found]
     if not indices or finishes.last_key < day_ago:
         return
     first, second, third = (finishes.getCountsOf(day_ago),

@@ -241,13 +241,14 @@ def _failing(look):
     limits = look.thresholds
     if limits.failing_number is None:
         return
-    seen = {currentName(name) for name in look.counts}
     lately = failures.failedLately(look.registry, look.now)
-    for name, one in sorted(lately.items(), key=lambda item: (
-            -item[1].failed, item[0])):
-        if (name in seen and one.failed >= limits.failing_number
-                and 100 * one.rate >= limits.failing_percent
-                and one.rate >= limits.failing_factor * (one.usual or 0.0)):
+    found = [(-one.failed, name, one) for name, one in lately.items()
+             if one.failed >= limits.failing_number
+             and 100 * one.rate >= limits.failing_percent
+             and one.rate >= limits.failing_factor * (one.usual or 0.0)]
+    seen = found and {currentName(name) for name in look.counts}
+    for _, name, one in sorted(found, key=lambda item: item[:2]):
+        if name in seen:
             yield Problem(FAILING_TYPE, name, None, one.failed,
                           total=one.total, usual=one.usual)
 
