@@ -29,7 +29,7 @@ from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import IWorkerType
 from cipher.background.stats import HOUR
 from cipher.background.stats import STATE_NUMBER
-from cipher.background.workertype import currentName
+from cipher.background.workertype import nameToday
 
 
 DAY = 24 * HOUR
@@ -81,12 +81,12 @@ def failedLately(registry, now):
             for kind in range(_FAILED, len(counts), STATE_NUMBER):
                 if counts[kind] > before[kind]:
                     found.setdefault(
-                        currentName(finishes.stats.typeOf(kind)), Lately())
+                        nameToday(finishes.stats.typeOf(kind)), Lately())
     current = {}   # type name -> that of today
     for lane in registry.lanes.values() if found else ():
         for name in lane.finishes.stats.types:
             if name not in current:
-                current[name] = currentName(name)
+                current[name] = nameToday(name)
         _add(found, current, lane.finishes, hour_ago, day_ago)
     return found
 
@@ -134,7 +134,7 @@ class Longest:
         ever took so long as *enough*, of all.  The look ends at the first
         one that took so long.
         """
-        names = self._names.get(currentName(name), [name])
+        names = self._names.get(nameToday(name), [name])
         ever = self._longest_ever(names)
         if ever is None or ever < enough:
             return ever

@@ -48,7 +48,7 @@ from cipher.background.process import getDirectory
 from cipher.background.status import Problem
 from cipher.background.thresholds import Thresholds
 from cipher.background.waits import Waits
-from cipher.background.workertype import currentName
+from cipher.background.workertype import nameToday
 from cipher.background.workertype import queryWorkerType
 
 
@@ -246,7 +246,7 @@ def _failing(look):
              if one.failed >= limits.failing_number
              and 100 * one.rate >= limits.failing_percent
              and one.rate >= limits.failing_factor * (one.usual or 0.0)]
-    seen = found and {currentName(name) for name in look.counts}
+    seen = found and {nameToday(name) for name in look.counts}
     for _, name, one in sorted(found, key=lambda item: item[:2]):
         if name in seen:
             yield Problem(FAILING_TYPE, name, None, one.failed,
@@ -281,7 +281,7 @@ def _paused(look):
     pauses = look.registry.pauses
     if limit is None or not pauses:
         return
-    ticking = {currentName(schedule.worker) for schedule in look.schedules
+    ticking = {nameToday(schedule.worker) for schedule in look.schedules
                if not schedule.is_paused}
     for name, asked in pauses.items():
         number = look.waiting.get(name, 0)
