@@ -29,7 +29,7 @@ from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import IWorkerType
 from cipher.background.stats import HOUR
 from cipher.background.stats import STATE_NUMBER
-from cipher.background.workertype import currentName
+from cipher.background.workertype import nameToday
 
 
 DAY = 24 * HOUR
@@ -81,16 +81,20 @@ def failedLately(registry, now):
             for kind in range(_FAILED, len(counts), STATE_NUMBER):
                 if counts[kind] > before[kind]:
                     found.setdefault(
-                        currentName(finishes.stats.typeOf(kind)), Lately())
-    if found:
-        for lane in registry.lanes.values():
-            _add(found, lane.finishes, hour_ago, day_ago)
+                        nameToday(finishes.stats.typeOf(kind)), Lately())
+    current = {}   # type name -> that of today
+    for lane in registry.lanes.values() if found else ():
+        for name in lane.finishes.stats.types:
+            if name not in current:
+                current[name] = nameToday(name)
+        _add(found, current, lane.finishes, hour_ago, day_ago)
     return found
 
 
-def _add(found, finishes, hour_ago, day_ago):
-    indices = [(index, found[name]) for index, name in enumerate(
-                   map(currentName, finishes.stats.types)) if name in found]
+def _add(found, current, finishes, hour_ago, day_ago):
+    indices = [(index, found[current[name]])
+               for index, name in enumerate(finishes.stats.types)
+               if current[name] in found]
     if not indices or finishes.last_key < day_ago:
         return
     first, second, third = (finishes.getCountsOf(day_ago),
@@ -130,7 +134,7 @@ class Longest:
         ever took so long as *enough*, of all.  The look ends at the first
         one that took so long.
         """
-        names = self._names.get(currentName(name), [name])
+        names = self._names.get(nameToday(name), [name])
         ever = self._longest_ever(names)
         if ever is None or ever < enough:
             return ever

@@ -169,10 +169,7 @@ class Finishes(Persistent):
 
     def getCounts(self):
         """Yield (type name, state, number)."""
-        counts = list(self.stats.counts)
-        for _, _, _, kind, _ in self._packing.iter_unpack(self.tail):
-            counts[kind] += 1
-        for kind, number in enumerate(counts):
+        for kind, number in enumerate(self.getCountsOf()):
             yield self.stats.typeOf(kind), self.stats.stateOf(kind), number
 
     def getCountsOf(self, below=None):
@@ -183,24 +180,16 @@ class Finishes(Persistent):
         before that one counts.
         """
         counts = list(self.stats.counts)
-        packed = self.tail
-        if below is None:
-            for _, _, _, kind, _ in self._packing.iter_unpack(packed):
-                counts[kind] += 1
+        if below is None or not self.chunks or below > self._end_of_chunks():
+            for key, _, _, kind, _ in self._packing.iter_unpack(self.tail):
+                counts[kind] += below is None or key < below
             return tuple(counts)
-        if self.chunks and below <= self._end_of_chunks():
-            key = below - 1
-            if key < self.chunks.minKey():
-                key = self.chunks.minKey()
-            chunk = self.chunks[self.chunks.maxKey(key)]
-            packed = chunk.entries
-            totals = chunk.getTotals()
-            counts = [*totals, *[0] * (len(counts) - len(totals))]
-            for entry in self._packing.iter_unpack(packed):
-                counts[entry[3]] -= entry[0] >= below
-        else:
-            for entry in self._packing.iter_unpack(packed):
-                counts[entry[3]] += entry[0] < below
+        first = self.chunks.maxKey(max(below - 1, self.chunks.minKey()))
+        chunk = self.chunks[first]
+        totals = chunk.getTotals()
+        counts = [*totals, *[0] * (len(counts) - len(totals))]
+        for key, _, _, kind, _ in self._packing.iter_unpack(chunk.entries):
+            counts[kind] -= key >= below
         return tuple(counts)
 
     def _end_of_chunks(self):

@@ -730,8 +730,9 @@ class IWait(Interface):
                     "no-runtime: no process carries out runs.  quiet: none "
                     "of those begins anything.  undeclared: none of those "
                     "knows the type.  limit: as many runs of the type run as "
-                    "may.  no-thread: all threads are at work, as far as the "
-                    "reader may see.  turn: nothing is in its way but runs "
+                    "may.  no-thread: all threads are at work.  Of these "
+                    "two nothing is said because of runs that the reader "
+                    "may not see.  turn: nothing is in its way but runs "
                     "that go first")
     until = Float(title=_("Due"), required=False, description="Of due")
     number = Int(title="At a time", required=False,
@@ -1403,9 +1404,6 @@ class IVerbs(Interface):
     def listProblems():
         """See `IWorkerRegistry.listProblems`."""
 
-    def getThresholds():
-        """See `IWorkerRegistry.getThresholds`."""
-
     def listActions(limit=50, before=None):
         """See `IWorkerRegistry.listActions`."""
 
@@ -1472,6 +1470,9 @@ class IVerbs(Interface):
 
     def runSchedule(name):
         """See `IWorkerRegistry.runScheduleByPrincipal`."""
+
+    def getThresholds():
+        """See `IWorkerRegistry.getThresholds`."""
 
     def changeThresholds(values, reason=None):
         """See `IWorkerRegistry.changeThresholds`."""

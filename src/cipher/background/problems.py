@@ -49,12 +49,14 @@ from cipher.background.process import getDirectory
 from cipher.background.status import Problem
 from cipher.background.thresholds import Thresholds
 from cipher.background.waits import Waits
-from cipher.background.workertype import currentName
+from cipher.background.workertype import nameToday
 from cipher.background.workertype import queryWorkerType
 
 
-#: Waiting runs that one look loads to find one that waits for a thread.
+#: Waiting runs that one look loads to find one that waits for a thread, and
+#: serials that it passes by for that in each lane.
 LOOKS = 200
+SERIALS = 2000
 
 
 def listProblems(registry, watch, counts):
@@ -177,7 +179,7 @@ def _stalled(look):
         if look.now - _last_sign(status) <= after:
             return   # nor is any of the others
         worker_type = queryWorkerType(status.type)
-        if status.stop is not None or (
+        if status.took is None or status.stop is not None or (
                 worker_type is not None and worker_type.is_loop):
             continue
         usual = longest.usual(
@@ -236,7 +238,8 @@ def _serials(lane):
     for serial in cursor.stragglers:
         if serial < cursor.low and serial not in parked:
             yield serial
-    for serial in range(cursor.low, lane.births.next_serial):
+    for serial in range(cursor.low, min(
+            lane.births.next_serial, cursor.low + SERIALS)):
         if serial not in parked:
             yield serial
 
@@ -245,13 +248,14 @@ def _failing(look):
     limits = look.thresholds
     if limits.failing_number is None:
         return
-    seen = {currentName(name) for name in look.counts}
     lately = failures.failedLately(look.registry, look.now)
-    for name, one in sorted(lately.items(), key=lambda item: (
-            -item[1].failed, item[0])):
-        if (name in seen and one.failed >= limits.failing_number
-                and 100 * one.rate >= limits.failing_percent
-                and one.rate >= limits.failing_factor * (one.usual or 0.0)):
+    found = [(-one.failed, name, one) for name, one in lately.items()
+             if one.failed >= limits.failing_number
+             and 100 * one.rate >= limits.failing_percent
+             and one.rate >= limits.failing_factor * (one.usual or 0.0)]
+    seen = found and {nameToday(name) for name in look.counts}
+    for _, name, one in sorted(found, key=lambda item: item[:2]):
+        if name in seen:
             yield Problem(FAILING_TYPE, name, None, one.failed,
                           total=one.total, usual=one.usual)
 
@@ -284,7 +288,7 @@ def _paused(look):
     pauses = look.registry.pauses
     if limit is None or not pauses:
         return
-    ticking = {currentName(schedule.worker) for schedule in look.schedules
+    ticking = {nameToday(schedule.worker) for schedule in look.schedules
                if not schedule.is_paused}
     for name, asked in pauses.items():
         number = look.waiting.get(name, 0)

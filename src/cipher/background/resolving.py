@@ -21,7 +21,7 @@ from cipher.background.interfaces import BY_INPUT
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import UNSUCCESSFUL_STATES
 from cipher.background.plaindata import readNumber
-from cipher.background.workertype import currentName
+from cipher.background.workertype import nameToday
 
 
 #: Seconds that one list may look for successes.  What is not found until then
@@ -64,7 +64,7 @@ class Unresolved:
 
     def _name(self, stored):
         if stored not in self._names:
-            self._names[stored] = currentName(stored)
+            self._names[stored] = nameToday(stored)
         return self._names[stored]
 
     def _work(self, run):

@@ -88,12 +88,12 @@ class Waits:
         if not limit:
             return None
         registry = self._watch.registry
-        taken = listTaken(registry._p_jar, worker_type)
-        if len(taken) < limit:
+        taken = [(oid, formatId(lane, serial)) for oid, lane, serial
+                 in listTaken(registry._p_jar, worker_type)]
+        # Of runs of other sites nobody learns who may not see them.
+        if sum(self._watch.maySee(*key) for key in taken) < limit:
             return None
-        # A run of another site is not named: the reader may not know it.
-        ahead = [formatId(lane, serial) for oid, lane, serial in taken
-                 if oid == registry._p_oid]
+        ahead = [run_id for oid, run_id in taken if oid == registry._p_oid]
         return Wait(WAITS_FOR_LIMIT, number=limit,
                     run_id=ahead[0] if ahead else None)
 

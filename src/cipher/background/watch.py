@@ -257,10 +257,10 @@ class Watch:
         keys = ([live.key for live in self._runtime.allLive()]
                 if self._isHere(record) else record.live.runs)
         for oid, run_id in keys:
-            if self._may_see(oid, run_id):
+            if self.maySee(oid, run_id):
                 yield oid, run_id
 
-    def _may_see(self, oid, run_id):
+    def maySee(self, oid, run_id):
         """Return whether the reader may see that run of whatever registry."""
         if oid not in self._seen:
             self._seen[oid] = self._look_at(oid)

@@ -131,7 +131,7 @@ def queryWorkerType(name):
     return queryUtility(IWorkerType, name)
 
 
-def currentName(name):
+def nameToday(name):
     """Return the name of today of the worker type *name*.
 
     Of one that is not declared it is the same.

@@ -61,7 +61,9 @@ from cipher.background.process import getDirectory
 from cipher.background.pruner import _prune_registry
 from cipher.background.schedule import Schedule
 from cipher.background.slots import takeSlot
+from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
+from cipher.background.tests.live_support import waitUntil
 from cipher.background.tests.look_support import NOW
 from cipher.background.tests.look_support import LookTests
 from cipher.background.tests.support import Grants
@@ -337,6 +339,14 @@ class ThresholdTests(WatchTests):
         self.tellProgress(run, NOW - 9999.0, None)
         self.assertEqual([(STALLED_RUN, run.id)], self.problems())
         self.registry.requestStop(run.id)
+        self.assertEqual([], self.problems())
+
+    def test_odd_times_that_are_told_are_borne(self):
+        run = self.claim(self.process)
+        for odd in None, 'soon', float('nan'), []:
+            self.tellProgress(run, NOW - 9999.0, odd)
+            self.assertEqual([(STALLED_RUN, run.id)], self.problems())
+        self.tellProgress(run, None, None)
         self.assertEqual([], self.problems())
 
     # All threads busy
@@ -654,6 +664,32 @@ class ThresholdTests(WatchTests):
             self.problems())
         login('some')
         self.assertEqual([], self.problems())
+
+
+class LiveProblemTests(LiveTests):
+    """With a runtime of two threads that is at work."""
+
+    def setUp(self):
+        super().setUp()
+        declareWorker('hold', lambda worker: self.gate.stop())
+        self.change(lambda: self.registry.changeThresholds({
+            'stalled_after': 1.0, 'busy_after': 1.0}))
+
+    def waitProblems(self, kind, *subjects):
+        """Wait until that is reported, and nothing else of its kind."""
+        waitUntil(lambda: self.begin() or sorted(
+            problem.subject for problem in self.registry.listProblems()
+            if problem.kind == kind) == sorted(subjects), kind)
+
+    def test_what_stalls_is_reported_until_it_is_over(self):
+        runs = [self.start('hold') for _ in range(3)]
+        self.waitProblems(STALLED_RUN, *runs[:2])
+        self.waitProblems(BUSY_THREADS, runs[2])
+        self.gate.open()
+        for run_id in runs:
+            self.waitFinished(run_id)
+        self.waitProblems(STALLED_RUN)
+        self.waitProblems(BUSY_THREADS)
 
 
 class ProcessTests(WatchTests):

@@ -22,6 +22,7 @@ from zope.security.management import setSecurityPolicy
 from zope.security.simplepolicies import ParanoidSecurityPolicy
 
 from cipher.background import listing
+from cipher.background.interfaces import FAILING_TYPE
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import NO_RUNTIME
 from cipher.background.interfaces import OLDEST
@@ -202,9 +203,12 @@ class SightTests(AdministrationTests):
             ['nightly'])
         # An hour does not tell one type from another.
         self.assertEqual(self.registry.getHours(), [])
-        problem, = self.registry.listProblems()
-        self.assertEqual((problem.kind, problem.number), (NO_RUNTIME, 5))
+        self.assertEqual(
+            [(problem.kind, problem.subject, problem.number)
+             for problem in self.registry.listProblems()],
+            [(NO_RUNTIME, None, 5), (FAILING_TYPE, 'work', 5)])
         login('auditor')
+        self.assertEqual(['audit', 'work'], self.subjects(FAILING_TYPE))
         self.assertEqual(self.registry.getCounts(),
                          {'work': work, 'audit': work})
         self.assertEqual(len(self.registry.listTypes()), 2)
@@ -233,12 +237,17 @@ class SightTests(AdministrationTests):
             self.registry.stops[run.id] = ('admin', self.clock.now, None)
         self.clock.advance(61.0)
         record.beat.beat_at = self.clock.now
-        problem, = self.registry.listProblems()
-        self.assertEqual((problem.kind, problem.subject),
-                         (UNRESPONSIVE_RUN, runs[0].id))
+        self.assertEqual([runs[0].id], self.subjects(UNRESPONSIVE_RUN))
         self.assertEqual(self.registry.getCounts(), {'work': {'running': 1}})
         login('auditor')
-        self.assertEqual(len(self.registry.listProblems()), 2)
+        self.assertEqual([run.id for run in runs],
+                         self.subjects(UNRESPONSIVE_RUN))
+
+    def subjects(self, kind):
+        """Return the subjects of the problems of that kind, sorted."""
+        return sorted(problem.subject
+                      for problem in self.registry.listProblems()
+                      if problem.kind == kind)
 
     def test_line_05_nothing_is_done_to_what_is_not_seen(self):
         waiting = self.registry.start('audit').id

@@ -14,6 +14,7 @@
 """What other processes are told of a live run: progress, log, stack."""
 import threading
 import unittest
+from unittest import mock
 
 import transaction
 from zope.interface import Interface
@@ -200,6 +201,47 @@ class TellingTests(LiveTests):
         self.assertIsNone(self.registry.getStack(run_id))
         with self.assertRaises(LookupError):
             self.registry.getStack('1-999')
+
+    def test_time_of_the_last_progress_is_told(self):
+        gates = [Gate() for _ in range(4)]
+
+        def work(worker):
+            gates[0].stop()
+            worker.setProgress(1, 3)
+            gates[1].stop()
+            worker.setProgress(1, 3)   # nothing new
+            gates[2].stop()
+            worker.checkpoint()
+            gates[3].stop()
+
+        declareWorker('work', work)
+        run_id = self.start('work')
+        times = []
+        for gate in gates:
+            self.addCleanup(gate.open)
+            gate.waitReached()
+            times.append(self.status(run_id).progressed_at)
+            gate.open()
+        self.assertIsNone(times[0])
+        self.assertEqual(times[1], times[2])
+        self.assertLess(times[2], times[3])
+        self.assertIsNone(self.waitFinished(run_id).progressed_at)
+
+    def test_another_process_knows_of_the_last_progress(self):
+        def work(worker):
+            worker.setProgress(1, 3)
+            self.gate.stop()
+
+        declareWorker('work', work)
+        run_id = self.start('work')
+        self.gate.waitReached()
+        key = self.registry._p_oid, run_id
+        told = waitUntil(lambda: self.begin() or getDirectory(
+            self.connection).processes[self.runtime.id].live.runs.get(key),
+            'the telling')
+        self.assertEqual(self.status(run_id).progressed_at, told[-1])
+        with mock.patch.object(switchboard, 'queryRuntime', lambda db: None):
+            self.assertEqual(self.status(run_id).progressed_at, told[-1])
 
     def test_what_is_over_is_told_no_more(self):
         declareWorker('work', lambda worker: self.gate.stop())

@@ -75,7 +75,7 @@ CALLS = {
     'listSchedules': ((VIEW_WORKERS,), lambda v, t: v.listSchedules()),
     'getHours': ((VIEW_WORKERS,), lambda v, t: v.getHours()),
     'listProblems': ((VIEW_WORKERS,), lambda v, t: v.listProblems()),
-    'getThresholds': ((VIEW_WORKERS,), lambda v, t: v.getThresholds()),
+    'getThresholds': ((MANAGE_WORKERS,), lambda v, t: v.getThresholds()),
     'changeThresholds': ((MANAGE_WORKERS,), lambda v, t: v.changeThresholds(
         {'busy_after': 700.0})),
     'listActions': ((VIEW_WORKERS,), lambda v, t: v.listActions()),

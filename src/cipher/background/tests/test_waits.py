@@ -150,8 +150,24 @@ class WaitTests(LiveTests):
         other.start('one')
         transaction.commit()
         self.gate.waitReached()
-        wait = self.waitFor(self.start('one'), WAITS_FOR_LIMIT)
+        run_id = self.start('one')
+        wait = self.waitFor(run_id, WAITS_FOR_LIMIT)
         self.assertEqual((1, None), (wait.number, wait.run_id))
+        # Nor does anybody learn of it who may not see that site.
+        grant = Grants(self)
+        self.addCleanup(endInteraction)
+        self.site['sister'] = sister = Folder()
+        sister.setSiteManager(LocalSiteManager(sister))
+        transaction.commit()
+        sisters = addRegistry(sister)
+        grant('sister', sister, VIEW_WORKERS)
+        grant('all', self.site, VIEW_WORKERS)
+        run = sisters.start('one')
+        transaction.commit()
+        for user, kind in ('all', WAITS_FOR_LIMIT), ('sister', WAITS_FOR_TURN):
+            login(user)
+            self.begin()
+            self.assertEqual(kind, sisters.getStatus(run.id).wait.kind)
 
     def test_no_thread(self):
         self.hold(2)
