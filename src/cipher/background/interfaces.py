@@ -135,7 +135,14 @@ PROBLEMS = (NO_RUNTIME, SILENT_PROCESS, STUCK_PROCESS, FAILING_STEP,
 #: What `IAction.verb` may say.
 ACTIONS = ('stop', 'retry', 'remove', 'pause type', 'resume type',
            'pause schedule', 'resume schedule', 'run schedule',
-           'quiet process', 'unquiet process', 'drain process')
+           'quiet process', 'unquiet process', 'drain process',
+           'remove registry')
+
+REFUSE = 'refuse'
+STOP = 'stop'
+DISCARD = 'discard'
+#: What `installation.removeRegistry` does with runs that are not finished.
+UNFINISHED = (REFUSE, STOP, DISCARD)
 
 #: A run that was started by a run that was started … by a run, so often, is
 #: no chain any more but a loop.
@@ -192,6 +199,10 @@ class RegistryNotFound(BackgroundError, LookupError):
 
 class InvalidSite(BackgroundError, ValueError):
     """The object cannot hold a worker registry."""
+
+
+class RegistryInUse(BackgroundError, ValueError):
+    """Runs of the registry wait or are in work, so it is not removed."""
 
 
 class RunNotFound(BackgroundError, LookupError):
@@ -1323,7 +1334,8 @@ class IVerbs(Interface):
 
 
 class IRegistryInstaller(Interface):
-    """Adapter of a site: lets the principal give it a registry."""
+    """Adapter of a site: lets the principal give it a registry, or take it.
+    """
 
     def mayInstall():
         """Return whether the principal has the permission to manage there."""
@@ -1335,6 +1347,26 @@ class IRegistryInstaller(Interface):
         permission to manage on the site, and `InvalidSite` when the site is
         in no database yet, or has no site manager.  Trusted code calls
         `installation.addRegistry`.
+        """
+
+    def queryRegistry():
+        """Return the registry that the site itself has, or None."""
+
+    def countUnfinished():
+        """Return (runs in work, runs that wait) of the site's registry."""
+
+    def mayUninstall():
+        """Return whether the principal may remove the site's registry.
+
+        False where there is none, and where the principal may not see each
+        worker type: what is hidden is not removed.
+        """
+
+    def uninstall(unfinished, reason=None):
+        """Call `installation.removeRegistry`, and return what that does.
+
+        Raise ``Unauthorized`` where the principal may not; runs that are not
+        finished need the permission to stop as well.
         """
 
 

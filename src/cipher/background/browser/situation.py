@@ -49,6 +49,7 @@ VERBS = {
     'quiet process': _('process made quiet'),
     'unquiet process': _('process let begin again'),
     'drain process': _('process drained'),
+    'remove registry': _('registry removed'),
 }
 
 
