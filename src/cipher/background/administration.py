@@ -31,6 +31,9 @@ from cipher.background.process import getDirectory
 from cipher.background.text import safeRepr
 from cipher.background.wakeup import wakeAfterCommit
 from cipher.background.watch import Watch
+from cipher.background.workertype import allNames
+from cipher.background.workertype import findPause
+from cipher.background.workertype import nameToday
 from cipher.background.workertype import queryWorkerType
 
 
@@ -132,7 +135,8 @@ class Administration:
 
     def pauseType(self, name, is_paused=True, reason=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        was_paused = isinstance(name, str) and name in self.pauses
+        was_paused = isinstance(name, str) and findPause(
+            self, name) is not None
         is_known = was_paused or isinstance(name, str) and (
             queryWorkerType(name) is not None or name in self.getCounts())
         if not is_known or not sight.maySee(self, name):
@@ -143,9 +147,11 @@ class Administration:
             return
         asked = askedNow(reason)
         if is_paused:
-            self.pauses[name] = asked
+            self.pauses[nameToday(name)] = asked
         else:
-            del self.pauses[name]
+            for one in allNames(name):
+                if one in self.pauses:
+                    del self.pauses[one]
         self._tell(self, 'pause type' if is_paused else 'resume type', name,
                    asked, (name,))
 

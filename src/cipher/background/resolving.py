@@ -21,6 +21,7 @@ from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import UNSUCCESSFUL_STATES
 from cipher.background.plaindata import readNumber
 from cipher.background.uniqueness import claimKey
+from cipher.background.workertype import nameToday
 
 
 #: Seconds that one list may look for successes.  What is not found until then
@@ -55,7 +56,7 @@ class Unresolved:
             self._deadline = time.monotonic() + TIME_LIMIT
         finished_at = _finished_at(run)
         self._read(finished_at)
-        for entry in self._waiting.pop(run.type, ()):
+        for entry in self._waiting.pop(nameToday(run.type), ()):
             self._note(entry)
         return self._done.get(_work(run), 0) <= finished_at
 
@@ -68,7 +69,7 @@ class Unresolved:
                     time.monotonic() >= self._deadline):
                 return
             self._waiting.setdefault(
-                self._next.type, []).append(self._next)
+                nameToday(self._next.type), []).append(self._next)
             self._next = None
 
     def _note(self, entry):
@@ -91,4 +92,4 @@ def _finished_at(run):
 
 def _work(run):
     """Return what is equal for runs that do the same."""
-    return claimKey(BY_INPUT, run.type, run.reference, run.input)
+    return claimKey(BY_INPUT, nameToday(run.type), run.reference, run.input)

@@ -42,6 +42,7 @@ from cipher.background.tickets import Tickets
 from cipher.background.transient import isClosed
 from cipher.background.troubles import Troubles
 from cipher.background.wakeups import WakeUps
+from cipher.background.workertype import nameOf
 
 
 log = logging.getLogger(__name__)
@@ -260,7 +261,7 @@ class Runtime(Obedience):
             # At a shutdown it may wait again: the cursor must not pass it.
             self.tickets.done(live.ticket)
         if live.worker_type is not None and live.worker_type.max_running:
-            self.tickets.unpark(live.worker_type.name)
+            self.tickets.unpark(nameOf(live.worker_type))
         if live.stop is not None:
             self._control.wish()   # the request can be forgotten
 

@@ -24,6 +24,8 @@ from persistent import Persistent
 from cipher.background.interfaces import RUNNING
 from cipher.background.process import findRegistry
 from cipher.background.process import getDirectory
+from cipher.background.workertype import allNames
+from cipher.background.workertype import nameOf
 
 
 class Slots(Persistent):
@@ -38,14 +40,20 @@ def takeSlot(connection, worker_type, place):
     Return whether there was one.  Two processes that take the last one at a
     time conflict.
     """
-    slots = getDirectory(connection).slots.get(worker_type.name)
+    all_slots = getDirectory(connection).slots
+    name = nameOf(worker_type)
+    slots = all_slots.get(name)
     if slots is None:
-        slots = Slots()
-        getDirectory(connection).slots[worker_type.name] = slots
-    taken = [other for other in slots.taken
+        slots = all_slots[name] = Slots()
+    # What runs since before the type was given another name counts as well.
+    taken = [other for one in allNames(name) if one in all_slots
+             for other in all_slots[one].taken
              if other != place and _is_running(connection, *other)]
     if len(taken) >= worker_type.max_running:
         return False
+    for one in allNames(name)[1:]:
+        if one in all_slots:
+            del all_slots[one]
     slots.taken = (*taken, place)
     return True
 

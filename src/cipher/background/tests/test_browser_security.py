@@ -31,6 +31,7 @@ from zope.traversing.interfaces import ITraversable
 
 import cipher.background
 from cipher.background.browser.interfaces import IInputView
+from cipher.background.installation import addRegistry
 from cipher.background.interfaces import ACTIONS
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkerRun
@@ -333,6 +334,12 @@ class TestPermissions(BrowserTests):
             answer = self.post(path, csrf_token=token, name=name,
                                reason='Because', **{verb: '1'})
             self.assertEqual(answer.status_int, 303, (path, verb))
+        addRegistry(self.root['other'])
+        transaction.commit()
+        path = '/other/@@removeBackground.html'
+        answer = self.post(path, csrf_token=self.token(path),
+                           reason='Because')
+        self.assertEqual(answer.status_int, 303)
         self.sync()
         actions = self.registry.listActions()[0]
         self.assertEqual({action.verb for action in actions}, set(ACTIONS))
