@@ -1113,6 +1113,9 @@ class IWorkerRegistry(Interface):
     def actOnRuns(verb, run_ids, reason=None, filter=None):
         """Stop, retry or remove many runs; return the ids of those it did.
 
+        The list has an attribute `failed`, {run id: (type, text)} of the
+        errors of subscribers: such a run stays as it was, the others go on.
+
         *verb* is ``stop``, ``retry`` or ``remove``.  Left out is what is not
         there or cannot change, what was asked to stop or retried before, and
         on ``retry`` what `retryByPrincipal` would refuse.  The journal has
