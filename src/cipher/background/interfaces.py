@@ -316,6 +316,14 @@ class IWorker(Interface):
                     "idempotency key outside.  None when nothing records.",
         required=False, readonly=True)
 
+    origin_id = TextLine(
+        title="Origin id",
+        description="Id of the first run of a chain of retries by people, "
+                    "also where that one was removed; the run's own id where "
+                    "it is no retry.  An idempotency key that outlives a "
+                    "retry.  None before the work and when nothing records.",
+        required=False, readonly=True)
+
     context = Attribute(
         "The object that the run is about, loaded in the worker's own "
         "connection; None where the run has none.  Bare: no security proxy. "

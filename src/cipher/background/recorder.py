@@ -115,6 +115,7 @@ class RunRecorder(WorkObserver):
         self._check_fence(run)
         state = stateOf(worker)
         state.checkStop()
+        state.origin_id = run.origin_id
         state.cursor = plainCopy(run.cursor, 'cursor')
         self._touched = run.countTouches()
         if run.cursor is not None:

@@ -70,7 +70,7 @@ FAILURE_DELAY_CAP = 60.0
 _MAX_TRIES = 50
 
 # What an author's code may find under these names was shown by a `WorkState`.
-_SHOWN = ('run_id', 'context', 'input', 'cursor', 'progress')
+_SHOWN = ('run_id', 'origin_id', 'context', 'input', 'cursor', 'progress')
 
 #: An iteration goes on without a pause so often though a cache was spoiled: a
 #: client of ZEO has at most 100 oids in stock.

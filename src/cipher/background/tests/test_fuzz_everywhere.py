@@ -333,12 +333,12 @@ class EverywhereTests(BrowserTests):
         self.assertAllWork(run.id)
         runPending(self.root)
 
-    @fuzz(10, field=st.sampled_from(FIELDS), data=st.data(),
-          attributes=st.dictionaries(
+    @fuzz(10, field=st.sampled_from(FIELDS), said=json_values | form_values,
+          typed=form_values, attributes=st.dictionaries(
               st.sampled_from(NAMES), anything | too_big, max_size=8),
           odd=anything | too_big, reason=texts, fails=st.booleans())
-    def test_all_at_once_with_a_runtime(self, field, data, attributes, odd,
-                                        reason, fails):
+    def test_all_at_once_with_a_runtime(self, field, said, typed, attributes,
+                                        odd, reason, fails):
         """Odd values everywhere; all pages work, the control thread lives."""
         def work(worker, **input):
             for name, value in attributes.items():
@@ -356,8 +356,8 @@ class EverywhereTests(BrowserTests):
         try:
             self.startByCode(value=odd)
             self.submitByCode(odd)
-            self.sendJSON({'value': data.draw(json_values | form_values)})
-            self.sendForm({'form.widgets.value': data.draw(form_values)})
+            self.sendJSON({'value': said})
+            self.sendForm({'form.widgets.value': typed})
             ids = self.newest()
             waitUntil(lambda: self.areFinished(ids), 'the end of the runs')
             for run_id in ids:
