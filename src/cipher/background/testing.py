@@ -205,7 +205,8 @@ class _Waiting:
         if run.state != PENDING:
             return
         worker_type = queryWorkerType(run.type)
-        if worker_type is None or findPause(self._registry, run.type):
+        if worker_type is None or findPause(
+                self._registry, run.type) is not None:
             self._held.append(run)
         elif clock.isLater(run.due_at):
             heapq.heappush(self._later, (run.due_at, *_rank(run), run))

@@ -162,7 +162,7 @@ def findPause(registry, name):
     """
     if not registry.pauses:
         return None
-    return next((registry.pauses[one] for one in allNames(name)
+    return next((registry.pauses[one] or () for one in allNames(name)
                  if one in registry.pauses), None)
 
 
