@@ -120,13 +120,14 @@ class RemoveRegistry(SitePage):
     def update(self):
         self.registry_page = getURL(
             ProxyFactory(self.own_registry), self.request) + '/index.html'
+        self.site_url = getURL(self.context, self.request)
+        self.action_url = self.site_url + '/@@removeBackground.html'
         self.reason = getReason(self.request) or ''
         self.working, self.waiting = self.installer.countUnfinished()
         if self.request.method == 'POST':
             self._remove()
 
     def _remove(self):
-        url = getURL(self.context, self.request)
         chosen = getParameter(self.request, 'unfinished') or REFUSE
         try:
             left = self.installer.uninstall(chosen, self.reason or None)
@@ -137,8 +138,9 @@ class RemoveRegistry(SitePage):
             return
         if not left:
             transaction.get().note('Remove the registry of background workers')
-        self.request.response.redirect('%s/@@%s' % (
-            url, 'removeBackground.html' if left else 'background.html'), 303)
+        self.request.response.redirect(
+            self.action_url if left else self.site_url + '/@@background.html',
+            status=303)
 
     @property
     def numbers(self):

@@ -117,6 +117,17 @@ class TestRemoveRegistry(BrowserTests):
         browser.getControl('Add a registry').click()
         self.assertTrue(self.exists())
 
+    def test_its_addresses_are_paths(self):
+        page = self.get('/other/@@background.html').text
+        self.assertNotIn(HOST, page)
+        page = self.get(self.path).text
+        self.assertNotIn(HOST, page)
+        self.assertIn('action="/@@removeBackground.html"', page)
+        addRegistry(self.root['other'])
+        transaction.commit()
+        self.assertIn('action="/other/@@removeBackground.html"',
+                      self.get('/other' + self.path).text)
+
     def test_get_removes_nothing(self):
         for method in 'get', 'head':
             answer = getattr(self.app('admin'), method)(
