@@ -126,8 +126,10 @@ def removeRegistry(site, unfinished=REFUSE, reason=None):
             'registry: expected a site that has one of its own, got %s; look '
             'for it with getRegistry(site).getSite()' % safeRepr(site, 200))
     rememberRegistry(registry)   # it may have come with an import
-    asked = askedNow(reason)
     working, waiting = _find_unfinished(registry)
+    for run in working + waiting:
+        reason = askedNow(reason, run)[-1]   # without the secrets of each
+    asked = askedNow(reason)
     if unfinished == REFUSE and (working or waiting):
         raise RegistryInUse(
             'registry of %s: expected no unfinished runs, got %d in work and '
@@ -136,17 +138,25 @@ def removeRegistry(site, unfinished=REFUSE, reason=None):
                 _say_types(working + waiting), STOP, DISCARD))
     for run in waiting:
         registry.finish(run, STOPPED, RunStoppedEvent, stop_request=asked)
-    for run in working:
-        if unfinished == STOP:
-            registry.requestStop(run.id, reason)
-        else:
-            # Whoever works on it wrote nothing yet, or conflicts.
-            registry.finish(
-                run, INTERRUPTED, RunInterruptedEvent, stop_request=asked)
     if working and unfinished == STOP:
+        _ask_to_stop(registry, working, asked)
         return len(working)
+    for run in working:
+        # Whoever works on it wrote nothing yet, or conflicts.
+        registry.finish(
+            run, INTERRUPTED, RunInterruptedEvent, stop_request=asked)
     _take_away(site.getSiteManager(), registry, asked)
     return 0
+
+
+def _ask_to_stop(registry, runs, asked):
+    new = [run for run in runs if run.id not in registry.stops]
+    for run in new:
+        registry.stops[run.id] = asked
+    if new:
+        journal.recordMany(registry, 'stop', [run.id for run in new], asked,
+                           {run.type for run in new})
+        wakeAfterCommit(registry._p_jar)
 
 
 def _find_unfinished(registry):
@@ -154,6 +164,10 @@ def _find_unfinished(registry):
     watch = Watch(registry)
     working, waiting = [], []
     for lane in registry.lanes.values():
+        # A removal conflicts with a start that it does not see.
+        if lane.births._p_jar is not None:
+            lane.births._p_activate()
+            lane.births._p_jar.readCurrent(lane.births)
         for run in lane.births.walk():
             run._v_parent = registry
             if not run.isFinished():

@@ -13,8 +13,11 @@
 ##############################################################################
 """A registry is removed from its site: refusals, what works, undo, again."""
 import transaction
+from ZODB.POSException import ConflictError
 from zope.component.hooks import getSite
 from zope.component.persistentregistry import PersistentComponents
+from zope.interface import Interface
+from zope.schema import Password
 from zope.security.interfaces import Unauthorized
 from zope.security.management import endInteraction
 from zope.site.folder import Folder
@@ -176,6 +179,36 @@ class RemoveTests(SiteTests):
         transaction.commit()
         self.assertNotIn('mine', manager)
         self.assertIsNone(ownRegistry(self.site))
+
+    def test_start_that_it_does_not_see_makes_it_conflict(self):
+        removeRegistry(self.site)
+        manager = transaction.TransactionManager()
+        connection = self.db.open(manager)
+        manager.begin()
+        registry = connection.get(self.registry._p_oid)
+        registry.start('work')
+        manager.commit()
+        connection.close()
+        with self.assertRaises(ConflictError):
+            transaction.commit()
+        transaction.abort()
+        with self.assertRaises(RegistryInUse):
+            removeRegistry(self.site)
+
+    def test_reason_shows_no_secret_of_a_run(self):
+        declareWorker('secret', lambda worker, password: None, schema=ISecret)
+        run = self.registry.start('secret', password='Sesame-4711')
+        transaction.commit()
+        removeRegistry(self.site, STOP, 'because of Sesame-4711')
+        self.assertNotIn('Sesame', run.stop_request[2])
+        directory = getDirectory(self.connection)
+        row, = directory.journal.lasting.values()
+        self.assertNotIn('Sesame', str(row))
+
+
+class ISecret(Interface):
+
+    password = Password(title='Password')
 
 
 class PermissionTests(SiteTests):
