@@ -12,6 +12,8 @@
 #
 ##############################################################################
 """What administrators do to a registry."""
+import transaction
+
 from cipher.background import actions
 from cipher.background import journal
 from cipher.background import retrying
@@ -29,11 +31,81 @@ from cipher.background.interfaces import RunNotStoppable
 from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.journal import askedNow
+from cipher.background.logs import getLogger
+from cipher.background.logs import logError
 from cipher.background.process import getDirectory
 from cipher.background.switchboard import wakeAfterCommit
+from cipher.background.text import describeError
 from cipher.background.text import safeRepr
+from cipher.background.transient import isTransient
 from cipher.background.watch import Watch
+from cipher.background.workertype import allNames
+from cipher.background.workertype import findPause
+from cipher.background.workertype import maskerOf
+from cipher.background.workertype import nameToday
 from cipher.background.workertype import queryWorkerType
+
+
+log = getLogger(__name__)
+
+
+class Acted(list):
+    """The ids of the runs that `Administration.actOnRuns` acted upon.
+
+    `failed` is {run id: (type of the error, text)} of those that it could not.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.failed = {}
+
+
+class _Acts:
+    """Acts on many runs of one registry."""
+
+    def __init__(self, registry, verb, reason):
+        self._registry = registry
+        self._verb = verb
+        self._act = {'stop': registry._stop,
+                     'retry': registry._retry_by_principal,
+                     'remove': registry._remove}[verb]
+        self.reason = reason
+        self.done = Acted()
+        self.recorded = []
+        self.types = set()
+
+    def do(self, run_id):
+        """Act on that run, if it is there and can change."""
+        run = self._registry.get(run_id)
+        if run is None or self._verb == 'retry' and not (
+                self._registry.mayRetry(run_id)):
+            return
+        recorded = []
+        try:
+            self._act(run, self.reason,
+                      lambda verb, run, asked: recorded.append((run, asked)))
+        except (RunNotStoppable, RunNotRetryable, RunNotRemovable):
+            return
+        for other, asked in recorded:   # else somebody did it before
+            self.recorded.append(other.id)
+            self.types.add(other.type)
+            self.reason = asked[-1]   # the secrets of this run are masked
+        if recorded:
+            self.done.append(run_id)
+
+    def tryToDo(self, run_id):
+        """Likewise; an error of its subscribers is its own."""
+        savepoint = transaction.savepoint(optimistic=True)
+        try:
+            self.do(run_id)
+        except Exception as error:
+            if self._registry._is_transient(error):
+                raise
+            savepoint.rollback()
+            masker = maskerOf(self._registry.get(run_id))
+            logError(log, error, masker, 'Run %s: %s failed; the other runs '
+                     'go on', run_id, self._verb)
+            self.done.failed[run_id] = describeError(error, masker)
 
 
 class Administration:
@@ -96,33 +168,30 @@ class Administration:
 
     def actOnRuns(self, verb, run_ids, reason=None, filter=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        act = {'stop': self._stop, 'retry': self._retry_by_principal,
-               'remove': self._remove}[verb]
-        done, recorded, types = [], [], set()
+        run_ids = list(run_ids)
+        savepoint = transaction.savepoint(optimistic=True)
+        try:
+            acts = _Acts(self, verb, reason)
+            for run_id in run_ids:
+                acts.do(run_id)
+        except Exception as error:
+            if self._is_transient(error):
+                raise
+            # All again, each by itself: a savepoint for each costs.
+            savepoint.rollback()
+            acts = _Acts(self, verb, reason)
+            for run_id in run_ids:
+                acts.tryToDo(run_id)
+        if len(acts.recorded) == 1 and filter is None:
+            journal.record(self, verb, *acts.recorded, askedNow(acts.reason),
+                           acts.types)
+        elif acts.recorded:
+            journal.recordMany(self, verb, acts.recorded,
+                               askedNow(acts.reason), acts.types, filter)
+        return acts.done
 
-        def record(verb, run, asked):
-            nonlocal reason
-            recorded.append(run.id)
-            types.add(run.type)
-            reason = asked[-1]   # the secrets of this run are masked
-
-        for run_id in run_ids:
-            run = self.get(run_id)
-            if run is None or verb == 'retry' and not self.mayRetry(run_id):
-                continue
-            before = len(recorded)
-            try:
-                act(run, reason, record)
-            except (RunNotStoppable, RunNotRetryable, RunNotRemovable):
-                continue
-            if len(recorded) > before:   # else somebody did it before
-                done.append(run_id)
-        if len(recorded) == 1 and filter is None:
-            journal.record(self, verb, *recorded, askedNow(reason), types)
-        elif recorded:
-            journal.recordMany(
-                self, verb, recorded, askedNow(reason), types, filter)
-        return done
+    def _is_transient(self, error):
+        return isTransient(error, self._p_jar and self._p_jar.db())
 
     def mayRetry(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
@@ -134,7 +203,8 @@ class Administration:
 
     def pauseType(self, name, is_paused=True, reason=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        was_paused = isinstance(name, str) and name in self.pauses
+        was_paused = isinstance(name, str) and findPause(
+            self, name) is not None
         is_known = was_paused or isinstance(name, str) and (
             queryWorkerType(name) is not None or name in self.getCounts())
         if not is_known or not sight.maySee(self, name):
@@ -145,9 +215,11 @@ class Administration:
             return
         asked = askedNow(reason)
         if is_paused:
-            self.pauses[name] = asked
+            self.pauses[nameToday(name)] = asked
         else:
-            del self.pauses[name]
+            for one in allNames(name):
+                if one in self.pauses:
+                    del self.pauses[one]
         self._tell(self, 'pause type' if is_paused else 'resume type', name,
                    asked, (name,))
 

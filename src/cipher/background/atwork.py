@@ -15,6 +15,8 @@
 import threading
 import time
 
+from cipher.background.workertype import nameOf
+
 
 class AtWork:
     """The live runs of one runtime.  Any thread may call."""
@@ -38,7 +40,8 @@ class AtWork:
             return True
         with self._lock:
             return limit > sum(
-                other is not live and other.worker_type is worker_type
+                other is not live and other.worker_type is not None
+                and nameOf(other.worker_type) == nameOf(worker_type)
                 for other in self._live.values())
 
     def enter(self, live):

@@ -12,7 +12,11 @@
 #
 ##############################################################################
 """Whether the clock of this machine can be believed just now."""
+import math
 import time
+
+from persistent.TimeStamp import TimeStamp
+from ZODB.utils import z64
 
 from cipher.background import clock
 from cipher.background.interfaces import CLOCK_JUMP
@@ -27,15 +31,24 @@ JUMP = 60.0
 DOUBT = 3600.0
 
 
+#: Seconds.  Where the last commit of a database is so long ago when a runtime
+#: begins, it was idle, or the clock is ahead: `DOUBT` applies, without a
+#: trouble.
+LONG_AGO = 86400.0
+
+
 class ClockWatch:
     """Compares the wall clock with the one that nobody sets.
 
     For the control thread; any thread may ask.
     """
 
-    def __init__(self):
+    def __init__(self, db=None):
         self._offset = clock.now() - time.monotonic()
         self._jump = None   # (monotonic time, wall time, seconds)
+        self._trusts_at = 0.0   # monotonic; before that it just began
+        if clock.now() - _last_written(db) > LONG_AGO:
+            self._trusts_at = time.monotonic() + DOUBT
 
     def look(self, connection=None):
         """Note a jump since the last look."""
@@ -48,12 +61,25 @@ class ClockWatch:
         self._offset = offset
 
     def isSteady(self):
-        """Return whether there was no jump of late."""
-        return self._jump is None or time.monotonic() - self._jump[0] > DOUBT
+        """Return whether there was no jump of late, nor is one possible.
+
+        No process can tell whether its clock jumped before it began.
+        """
+        return time.monotonic() >= self._trusts_at and not self._has_jumped()
+
+    def _has_jumped(self):
+        return self._jump is not None and (
+            time.monotonic() - self._jump[0] <= DOUBT)
 
     def trouble(self):
         """Return a `Trouble` as long as the clock is in doubt, or None."""
-        if self.isSteady():
+        if not self._has_jumped():
             return None
         _, since, seconds = self._jump
         return Trouble(CLOCK_JUMP, '%+d' % seconds, since, '')
+
+
+def _last_written(db):
+    """Return the time of the last commit of *db*; infinity: not known."""
+    tid = z64 if db is None else db.lastTransaction()
+    return math.inf if tid == z64 else TimeStamp(tid).timeTime()

@@ -39,9 +39,11 @@ from cipher.background.process import getDirectory
 from cipher.background.run import formatId
 from cipher.background.sorting import LOST
 from cipher.background.sorting import Sorter
+from cipher.background.sorting import limitOf
 from cipher.background.spill import ownLanes
 from cipher.background.tickets import AWAY
 from cipher.background.tickets import READY
+from cipher.background.workertype import findPause
 from cipher.background.workertype import queryWorkerType
 
 
@@ -112,7 +114,7 @@ class Comeback:
     def _may_begin(self, registry, key):
         kind, name = key
         return (kind in (DUE, LIMIT)
-                or kind == PAUSE and name not in registry.pauses
+                or kind == PAUSE and findPause(registry, name) is None
                 or kind == TYPE and queryWorkerType(name) is not None)
 
     def _take(self, sorter, key, lanes, most):
@@ -161,7 +163,7 @@ class Comeback:
             run = lane.births.get(serial)
             if run.state == PENDING and queryWorkerType(
                     run.type).max_running is not None:
-                what = key   # in its turn
+                what = limitOf(run)   # in its turn
         self._runtime.tickets.settle(ticket, what, has_entry=True)
         return is_lost
 
@@ -193,7 +195,8 @@ class Comeback:
                 for key in list(lane.waiting.trees):
                     if not self._may_begin(registry, key):
                         since = (overdue.get(key[1]) if key[0] == TYPE
-                                 and key[1] not in registry.pauses else None)
+                                 and findPause(registry, key[1]) is None
+                                 else None)
                         is_more |= self._sweep(
                             sorter, place, lane, key, since, failing)
         done = self._runtime.troubles.doEach(

@@ -105,6 +105,11 @@ class ControlThread(threading.Thread):
             try:
                 return self._keeper.leave(given_up)
             except Exception as error:
+                if isClosed(self._runtime.db):
+                    log.warning('Process %s: its database was closed before '
+                                'its end was written; its lease will tell',
+                                self._runtime.name)
+                    return
                 if tries < LEAVE_TRIES and isTransient(
                         error, self._runtime.db):
                     time.sleep(backOff(tries))

@@ -202,11 +202,6 @@ def _check_use(who, worker_type, former):
     if worker_type.name in former or len(set(former)) != len(former):
         _refuse(who, 'other names than its own as former ones, each once, got '
                 '%s; leave that out' % ', '.join(map(repr, former)))
-    for name in 'autostart', 'max_running':
-        if former and getattr(worker_type, name):
-            # They are counted under one name.
-            _refuse(who, 'no %s for a type with former names, got %r; leave '
-                    'one of them out' % (name, getattr(worker_type, name)))
 
 
 # Triggers

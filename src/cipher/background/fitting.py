@@ -19,6 +19,7 @@ retry end in `fit`; so does what a run was started with when it begins.
 import cmath
 import datetime
 import decimal
+import fractions
 import pickle
 import re
 from types import SimpleNamespace
@@ -35,6 +36,7 @@ from zope.schema.interfaces import IFloat
 from zope.schema.interfaces import IIntegral
 from zope.schema.interfaces import IMapping
 from zope.schema.interfaces import INumber
+from zope.schema.interfaces import IRational
 from zope.schema.interfaces import ITime
 from zope.schema.interfaces import ITimedelta
 from zope.schema.interfaces import IVocabularyTokenized
@@ -54,6 +56,10 @@ INPUT_LIMIT = 65536
 _ISO = ((IDatetime, datetime.datetime), (IDate, datetime.date),
         (ITime, datetime.time))
 _KINDS = (list, tuple, set, frozenset)
+
+# As str() writes it.
+_SPAN = re.compile(r'(?:(-?[0-9]{1,9}) days?, )?([0-9]{1,2}):([0-5][0-9])'
+                   r':([0-5][0-9](?:[.][0-9]{1,6})?)')
 
 # An exponent that makes a number of more digits than can be worked with: a
 # fraction would be computed for ever.
@@ -243,6 +249,8 @@ def _from_text(text, field):
                     text[:-1] + '+00:00' if text.endswith('Z') else text)
             except ValueError:
                 return text
+    if ITimedelta.providedBy(field):
+        return _read_span(text)
     is_read = IBytes.providedBy(field) or INumber.providedBy(field) and not (
         IIntegral.providedBy(field) or IFloat.providedBy(field))
     return _read(text, field) if is_read else text
@@ -256,6 +264,20 @@ def _read(text, field):
     except ValidationError:
         raise
     except (ValueError, ArithmeticError):
+        return text
+
+
+def _read_span(text):
+    """Return the span that Python writes as *text*; else *text* itself."""
+    match = _SPAN.fullmatch(text)
+    if match is None:
+        return text
+    days, hours, minutes, seconds = match.groups()
+    try:
+        return datetime.timedelta(
+            int(days or 0), hours=int(hours), minutes=int(minutes),
+            microseconds=int(decimal.Decimal(seconds) * 1000000))
+    except OverflowError:
         return text
 
 
@@ -278,6 +300,10 @@ def _from_number(number, field):
         return bool(number)
     if IDecimal.providedBy(field):
         return decimal.Decimal(repr(number))
+    if IRational.providedBy(field) and not IIntegral.providedBy(field) and (
+            type(number) is float and cmath.isfinite(number)):
+        # As it was written: 0.1 is a tenth.
+        return fractions.Fraction(repr(number))
     if ITimedelta.providedBy(field):
         return datetime.timedelta(seconds=number)
     return number

@@ -159,7 +159,13 @@ PROBLEMS = (NO_RUNTIME, NEWER_DATABASE, SILENT_PROCESS, STUCK_PROCESS,
 ACTIONS = ('stop', 'retry', 'remove', 'pause type', 'resume type',
            'pause schedule', 'resume schedule', 'run schedule',
            'quiet process', 'unquiet process', 'drain process',
-           'change thresholds')
+           'change thresholds', 'remove registry')
+
+REFUSE = 'refuse'
+STOP = 'stop'
+DISCARD = 'discard'
+#: What `installation.removeRegistry` does with runs that are not finished.
+UNFINISHED = (REFUSE, STOP, DISCARD)
 
 #: A run that was started by a run that was started … by a run, so often, is
 #: no chain any more but a loop.
@@ -216,6 +222,10 @@ class RegistryNotFound(BackgroundError, LookupError):
 
 class InvalidSite(BackgroundError, ValueError):
     """The object cannot hold a worker registry."""
+
+
+class RegistryInUse(BackgroundError, ValueError):
+    """Runs of the registry wait or are in work, so it is not removed."""
 
 
 class RunNotFound(BackgroundError, LookupError):
@@ -350,6 +360,14 @@ class IWorker(Interface):
         title="Run id",
         description="Stable over conflicts and reruns, so that it serves as "
                     "idempotency key outside.  None when nothing records.",
+        required=False, readonly=True)
+
+    origin_id = TextLine(
+        title="Origin id",
+        description="Id of the first run of a chain of retries by people, "
+                    "also where that one was removed; the run's own id where "
+                    "it is no retry.  An idempotency key that outlives a "
+                    "retry.  None before the work and when nothing records.",
         required=False, readonly=True)
 
     context = Attribute(
@@ -1264,6 +1282,9 @@ class IWorkerRegistry(Interface):
     def actOnRuns(verb, run_ids, reason=None, filter=None):
         """Stop, retry or remove many runs; return the ids of those it did.
 
+        The list has an attribute `failed`, {run id: (type, text)} of the
+        errors of subscribers: such a run stays as it was, the others go on.
+
         *verb* is ``stop``, ``retry`` or ``remove``.  Left out is what is not
         there or cannot change, what was asked to stop or retried before, and
         on ``retry`` what `retryByPrincipal` would refuse.  The journal has
@@ -1491,7 +1512,8 @@ class IVerbs(Interface):
 
 
 class IRegistryInstaller(Interface):
-    """Adapter of a site: lets the principal give it a registry."""
+    """Adapter of a site: lets the principal give it a registry, or take it.
+    """
 
     def mayInstall():
         """Return whether the principal has the permission to manage there."""
@@ -1503,6 +1525,26 @@ class IRegistryInstaller(Interface):
         permission to manage on the site, and `InvalidSite` when the site is
         in no database yet, or has no site manager.  Trusted code calls
         `installation.addRegistry`.
+        """
+
+    def queryRegistry():
+        """Return the registry that the site itself has, or None."""
+
+    def countUnfinished():
+        """Return (runs in work, runs that wait) of the site's registry."""
+
+    def mayUninstall():
+        """Return whether the principal may remove the site's registry.
+
+        False where there is none, and where the principal may not see each
+        worker type: what is hidden is not removed.
+        """
+
+    def uninstall(unfinished, reason=None):
+        """Call `installation.removeRegistry`, and return what that does.
+
+        Raise ``Unauthorized`` where the principal may not; runs that are not
+        finished need the permission to stop as well.
         """
 
 

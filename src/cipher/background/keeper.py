@@ -85,7 +85,7 @@ class Keeper:
         self._stops = StopRequests(runtime)
         self._chores = Chores(runtime)
         self._pruner = Pruner(runtime)
-        self.clock_watch = ClockWatch()
+        self.clock_watch = ClockWatch(runtime.db)
         self._caretaker = Caretaker(self._runtime, self._rescuer)
         self.steps = Steps(runtime, Step('record', self._keep_record), [
             Step('clock', self.clock_watch.look),
@@ -212,6 +212,7 @@ class Keeper:
 
     def _prune(self, connection):
         runtime = self._runtime
+        self.clock_watch.look()   # it may have jumped since this turn began
         if not self.clock_watch.isSteady():
             return False
         if not runtime.threads:

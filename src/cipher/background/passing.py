@@ -29,6 +29,8 @@ from cipher.background.reference import isInPlace
 from cipher.background.slots import findSlot
 from cipher.background.sorting import waitsFor
 from cipher.background.transient import isTransient
+from cipher.background.workertype import nameOf
+from cipher.background.workertype import nameToday
 from cipher.background.workloop import WorkLoop
 
 
@@ -56,7 +58,7 @@ class Passing:
         live, runtime = self._live, self._live.runtime
         if not self._may_pass():
             return
-        name = live.worker_type.name
+        name = nameOf(live.worker_type)
         slot = findSlot(connection, name, live.ticket[:3])
         if slot is None:
             return
@@ -81,7 +83,8 @@ class Passing:
         try:
             run = _find_waiting(connection, ticket)
             return run if (
-                run is not None and run.type == live.worker_type.name
+                run is not None
+                and nameToday(run.type) == nameOf(live.worker_type)
                 and run.owner in (None, live.runtime.id)
                 and _is_current(connection, run)) else None
         except Exception as error:
@@ -107,7 +110,7 @@ class Passing:
         if ticket is not None:
             tickets = self._live.runtime.tickets
             self._live.runtime.forgetClaim(ticket)
-            tickets.park(ticket, (LIMIT, self._live.worker_type.name))
+            tickets.park(ticket, (LIMIT, nameOf(self._live.worker_type)))
 
     def end(self):
         """The run has ended; return whether its slot was passed on."""

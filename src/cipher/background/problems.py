@@ -291,9 +291,11 @@ def _paused(look):
     ticking = {nameToday(schedule.worker) for schedule in look.schedules
                if not schedule.is_paused}
     for name, asked in pauses.items():
-        number = look.waiting.get(name, 0)
+        today = nameToday(name)
+        number = sum(number for other, number in look.waiting.items()
+                     if nameToday(other) == today)
         if sight.maySee(look.registry, name) and (
-                number >= limit or name in ticking):
+                number >= limit or today in ticking):
             yield Problem(PAUSED_TYPE, name, readAsked(asked)[1], number)
 
 

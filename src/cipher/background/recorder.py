@@ -57,6 +57,7 @@ from cipher.background.recording import writeInterruption
 from cipher.background.reference import isInPlace
 from cipher.background.spoiled import forgetCaches
 from cipher.background.spoiled import spoils
+from cipher.background.transient import isClosed
 from cipher.background.transient import isTransient
 from cipher.background.worker import hookOf
 from cipher.background.worker import stateOf
@@ -119,6 +120,7 @@ class RunRecorder(WorkObserver):
         self._passing.takeBack()
         state = stateOf(worker)
         state.checkStop()
+        state.origin_id = run.origin_id
         state.cursor = plainCopy(run.cursor, 'cursor')
         self._touched = run.countTouches()
         if run.cursor is not None:
@@ -251,6 +253,9 @@ class RunRecorder(WorkObserver):
         if self.live.is_abandoned:
             raise RunLost('run %r was given up: its process shuts down'
                           % run.id)
+        if isClosed(self.live.runtime.db):
+            self.live.is_lost = True
+            raise RunLost('run %r: its database was closed' % run.id)
         if self._is_claimed:
             held = run.state == RUNNING and self._is_mine(run)
         else:
@@ -297,8 +302,8 @@ class RunRecorder(WorkObserver):
         Tries for long: a run that does not tell its end looks alive.
         """
         for tries in range(1, RECORDING_TRIES + 1):
-            if self.live.is_abandoned:
-                return   # the database may be closed by now
+            if self.live.is_abandoned or isClosed(self.live.runtime.db):
+                return
             try:
                 with ZopeTransaction(note='run %s' % self.live.run_id):
                     registry, run = self._find(connection)
@@ -317,6 +322,8 @@ class RunRecorder(WorkObserver):
                 log.info('%s', lost)
                 return
             except Exception as error:
+                if isClosed(self.live.runtime.db):
+                    return   # that is why
                 if spoils(error):
                     self._found = (None, None, None)
                     forgetCaches(self.live.runtime.db)

@@ -30,6 +30,7 @@ from cipher.background.recording import finish
 from cipher.background.recording import writeInterruption
 from cipher.background.recording import writeStop
 from cipher.background.spoiled import spoils
+from cipher.background.transient import isClosed
 from cipher.background.worker import stateOf
 
 
@@ -141,9 +142,10 @@ class LoopRecorder(RunRecorder):
                                                   error))
         except Exception as failure:
             self.live.is_unrecorded = True
-            logError(log, failure, self.live.masker,
-                     'Run %s: its end could not be written',
-                     self.live.run_id)
+            if not isClosed(self.live.runtime.db):
+                logError(log, failure, self.live.masker,
+                         'Run %s: its end could not be written',
+                         self.live.run_id)
         finally:
             super().ended(worker, error)
 

@@ -102,10 +102,11 @@ class WorkerRegistry(Administration, Looking, structure.Structured, Contained,
     def startOnce(self, since, name, context=None, input=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         permission = self.permit(name, context)
+        worker_type = getWorkerType(name)
         key = onceKey(
-            name, currentPrincipal(), self._refer(removeSecurityProxy(
-                context)), getWorkerType(name).cleanInput(
-                    _given(input), self.findSite()))
+            worker_type.name, currentPrincipal(),
+            self._refer(removeSecurityProxy(context)),
+            worker_type.cleanInput(_given(input), self.findSite()))
         run = findStarted(self, key, since)
         if run is None:
             run = self._start(name, context, _given(input), permission)
@@ -148,7 +149,8 @@ class WorkerRegistry(Administration, Looking, structure.Structured, Contained,
             if run is not None:
                 return run
         starter, asker = currentPrincipals()
-        key = claimKey(unique or worker_type.unique, name, reference, input,
+        key = claimKey(unique or worker_type.unique, worker_type.name,
+                       reference, input,
                        rightsOf(worker_type, starter, asker))
         if key is not None:
             watch = Watch(self)

@@ -60,8 +60,9 @@ def retry(registry, old, reason, record, permission=None):
             # As it was: the run says itself what it leaves out of it.
             input=deepcopy(old.input),
             permission=permission or old.permission, starter=old.starter,
-            asker=asker, title=old.title,
-            priority=old.priority, retry_of=(old.lane, old.serial, *asked),
+            asker=asker, title=old.title, priority=old.priority,
+            origin=old.origin or (old.lane, old.serial),
+            retry_of=(old.lane, old.serial, *asked),
             **_place(old))
     old.retried = run.lane, run.serial
     record('retry', old, asked)

@@ -106,6 +106,7 @@ class _RunState:
     is_start_failure = False   # the start failed: there was no work
     asker = None          # whose rights, too, the work needs; see IWorkerRun
     is_removed = False    # by an administrator; the pruner drops it
+    origin = None         # (lane, serial) of the first of a chain of retries
 
 
 _FIELDS = tuple(name for name in vars(_RunState) if not name.startswith('__'))
@@ -183,6 +184,14 @@ class WorkerRun(Persistent, _RunState):
         except (TypeError, ValueError):
             return None
         return Retry(run_id, *readAsked(asked))
+
+    @property
+    def origin_id(self):
+        """Id of the first run of the chain of retries; its own without one."""
+        try:
+            return self.id if self.origin is None else formatId(*self.origin)
+        except (TypeError, ValueError):
+            return self.id
 
     @property
     def retried_as(self):

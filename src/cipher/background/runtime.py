@@ -39,8 +39,10 @@ from cipher.background.settings import RuntimeSettings
 from cipher.background.stack import isInSignalHandler
 from cipher.background.tickets import LOOK
 from cipher.background.tickets import Tickets
+from cipher.background.transient import isClosed
 from cipher.background.troubles import Troubles
 from cipher.background.wakeups import WakeUps
+from cipher.background.workertype import nameOf
 
 
 log = logging.getLogger(__name__)
@@ -271,7 +273,7 @@ class Runtime(Obedience):
         is_passed = live.passing is not None and live.passing.end()
         if live.worker_type is not None and (
                 live.worker_type.max_running and not is_passed):
-            self.tickets.unpark(live.worker_type.name)
+            self.tickets.unpark(nameOf(live.worker_type))
         if live.stop is not None:
             self._control.wish()   # the request can be forgotten
 
@@ -313,7 +315,10 @@ class Runtime(Obedience):
             self._draining.set()
         if is_first:
             try:
-                self._drain(timeout)
+                if isClosed(self.db):
+                    self._give_all_up(timeout)
+                else:
+                    self._drain(timeout)
             finally:
                 self._gone.set()
         elif self._ender is not me:
@@ -348,20 +353,37 @@ class Runtime(Obedience):
 
     def databaseClosed(self):
         """Somebody closed the database without a `shutdown`."""
+        timeout = self.settings.drain
         with self._lock:
-            if self._draining.is_set():
-                return   # it sees to the end itself
-            self._gone_by = time.monotonic() + LEAVE_TIMEOUT
+            is_first = not self._draining.is_set()
+            if is_first:
+                self._gone_by = time.monotonic() + timeout + LEAVE_TIMEOUT
             self._draining.set()
+        if not is_first:
+            self.abandonAll()   # a drain that has nothing to wait for
+            return
+        try:
+            self._give_all_up(timeout)
+        finally:
+            self._gone.set()
+
+    def _give_all_up(self, timeout):
+        """The database is closed: nothing can be committed any more.
+
+        What works may come to its end before the process does.
+        """
         log.warning('Process %s: its database was closed before a shutdown '
-                    'of its runtime; what it worked on is given up', self.name)
+                    'of its runtime; what it worked on is given up, and the '
+                    'next runtime rescues it', self.name)
+        switchboard.disconnect(self.db, self)
         self.executor.stop()
+        self._control.end()
         self._heartbeat.end()
         self._wakeups.end()
         self.abandonAll()
         self.stopAll()
+        self.waitIdle(time.monotonic() + timeout)
         self._disconnect()
-        self._gone.set()
 
     def _leave(self):
         self._control.leave(self._given_up)

@@ -20,6 +20,8 @@ from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import IWorkerType
 from cipher.background.plaindata import readNumber
 from cipher.background.states import ServiceState
+from cipher.background.workertype import allNames
+from cipher.background.workertype import findPause
 
 
 #: Seconds.  After a death a service waits, at first this long, then twice as
@@ -34,7 +36,7 @@ WELL_AFTER = 600.0
 def listServices():
     """Return the worker types that are kept running."""
     return [worker_type for _, worker_type in sorted(getUtilitiesFor(
-        IWorkerType)) if worker_type.autostart]
+        IWorkerType)) if worker_type.autostart and not worker_type.current]
 
 
 def instances(worker_type):
@@ -44,9 +46,9 @@ def instances(worker_type):
 
 def isMissing(registry, worker_type, instance=0):
     """Return whether `keepRunning` would start the service now."""
-    if worker_type.name in registry.pauses:
+    if findPause(registry, worker_type.name) is not None:
         return False
-    state = registry.services.get(_key(worker_type, instance))
+    state = registry.services.get(_key(registry, worker_type, instance))
     if state is None:
         return True
     if state.is_stopped or _isToWait(state.not_before):
@@ -66,7 +68,7 @@ def keepRunning(registry, worker_type, instance=0):
     """
     if not isMissing(registry, worker_type, instance):
         return
-    state = _state(registry, _key(worker_type, instance))
+    state = _state(registry, _key(registry, worker_type, instance))
     old = state.run and registry.getRun(*state.run)
     deaths = _deaths(state, old) if old is not None else 0
     run = startAutomatically(
@@ -87,7 +89,7 @@ def findLiving(registry, worker_type):
     """
     run = None
     for instance in instances(worker_type):
-        state = registry.services.get(_key(worker_type, instance))
+        state = registry.services.get(_key(registry, worker_type, instance))
         run = state and state.run and registry.getRun(*state.run)
         if run is None or run.isFinished():
             return None
@@ -97,7 +99,7 @@ def findLiving(registry, worker_type):
 def adopt(registry, worker_type, run):
     """Keep *run*, just started, in place of an instance that is over."""
     for instance in instances(worker_type):
-        state = _state(registry, _key(worker_type, instance))
+        state = _state(registry, _key(registry, worker_type, instance))
         old = state.run and registry.getRun(*state.run)
         if old is None or old.isFinished():
             state.run = run.lane, run.serial
@@ -122,8 +124,14 @@ def _is_stopped(run):
     return run.stop is not None or run.state == STOPPED
 
 
-def _key(worker_type, instance):
-    return worker_type.name + (' %d' % instance if instance else '')
+def _key(registry, worker_type, instance):
+    """Return the key of an instance, maybe one under a former name.
+
+    It is kept: during a deploy processes with the former name share it.
+    """
+    keys = [name + (' %d' % instance if instance else '')
+            for name in allNames(worker_type.name)]
+    return next((key for key in keys if key in registry.services), keys[0])
 
 
 def _state(registry, key):

@@ -26,6 +26,8 @@ from persistent import Persistent
 from cipher.background.interfaces import RUNNING
 from cipher.background.process import findRegistry
 from cipher.background.process import getDirectory
+from cipher.background.workertype import allNames
+from cipher.background.workertype import nameOf
 
 
 class Slot(Persistent):
@@ -60,9 +62,14 @@ def takeSlot(connection, worker_type, place):
     time conflict.
     """
     directory = getDirectory(connection)
-    slots = directory.slots.get(worker_type.name)
+    name = nameOf(worker_type)
+    slots = directory.slots.get(name)
     if slots is None:
-        slots = directory.slots[worker_type.name] = Slots()
+        slots = directory.slots[name] = Slots()
+    for former in allNames(name)[1:]:
+        # What runs since before the type was given another name counts too.
+        if former in directory.slots:
+            slots.slots = (*slots.slots, *directory.slots.pop(former).slots)
     limit = worker_type.max_running
     own, free, number = None, [], 0
     for slot in slots.slots:
@@ -102,7 +109,7 @@ def listTaken(connection, worker_type):
 
     (registry oid, lane, serial).
     """
-    slots = getDirectory(connection).slots.get(worker_type.name)
+    slots = getDirectory(connection).slots.get(nameOf(worker_type))
     return [] if slots is None else [
         slot.place for slot in slots.slots
         if _is_running(connection, *slot.place)]

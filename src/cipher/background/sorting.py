@@ -27,6 +27,8 @@ from cipher.background.process import getDirectory
 from cipher.background.tickets import AWAY
 from cipher.background.tickets import DONE
 from cipher.background.tickets import READY
+from cipher.background.workertype import findPause
+from cipher.background.workertype import nameToday
 from cipher.background.workertype import queryWorkerType
 
 
@@ -111,11 +113,11 @@ def waitsFor(registry, run):
     worker_type = queryWorkerType(run.type)
     if worker_type is None:
         return TYPE, run.type
-    if run.type in registry.pauses:
+    if findPause(registry, run.type) is not None:
         return PAUSE, run.type
     return None
 
 
 def limitOf(run):
     """Return the key that *run* waits for when its type has no room."""
-    return LIMIT, run.type
+    return LIMIT, nameToday(run.type)

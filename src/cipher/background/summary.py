@@ -25,6 +25,7 @@ from cipher.background.stats import Hour
 from cipher.background.stats import Times
 from cipher.background.status import HourStatus
 from cipher.background.status import TypeStatus
+from cipher.background.workertype import findPause
 
 
 #: Hours that `getHours` tells.
@@ -48,13 +49,14 @@ def listTypes(registry, watch):
 
 def _describe_type(registry, name, is_declared, counts, times, finished):
     paused_by = paused_at = reason = None
-    if name in registry.pauses:
-        paused_by, paused_at, reason = readAsked(registry.pauses[name])
+    pause = findPause(registry, name)
+    if pause is not None:
+        paused_by, paused_at, reason = readAsked(pause)
     number = sum(finished.values())
     last = times.key and registry.getRun(times.lane, times.serial)
     return TypeStatus(
         name=name, is_declared=is_declared, counts=counts,
-        is_paused=name in registry.pauses, paused_by=paused_by,
+        is_paused=pause is not None, paused_by=paused_by,
         paused_at=paused_at, pause_reason=reason, timed=times.timed,
         mean=_mean(times), maximum=times.longest if times.timed else None,
         failure_rate=finished.get(FAILED, 0) / number if number else None,

@@ -40,6 +40,7 @@ from cipher.background.process import getDirectory
 from cipher.background.slots import takeSlot
 from cipher.background.sorting import waitsFor
 from cipher.background.turns import Turns
+from cipher.background.workertype import findPause
 from cipher.background.workertype import queryWorkerType
 
 
@@ -280,7 +281,8 @@ class Taker:
         """Yield runs of the waiting tree that may begin here."""
         number, parts = self._parts(lane, living)
         for (kind, name), tree in list(lane.waiting.trees.items()):
-            if kind == DUE or kind == PAUSE and name in registry.pauses or (
+            if kind == DUE or kind == PAUSE and findPause(
+                    registry, name) is not None or (
                     queryWorkerType(name) is None):
                 continue
             low, high = tree.minKey(), tree.maxKey()

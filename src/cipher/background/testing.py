@@ -40,6 +40,7 @@ from cipher.background.interfaces import PENDING
 from cipher.background.live import Ticket
 from cipher.background.runtime import Runtime
 from cipher.background.settings import RuntimeSettings
+from cipher.background.workertype import findPause
 from cipher.background.workertype import queryWorkerType
 
 
@@ -204,7 +205,8 @@ class _Waiting:
         if run.state != PENDING:
             return
         worker_type = queryWorkerType(run.type)
-        if worker_type is None or run.type in self._registry.pauses:
+        if worker_type is None or findPause(
+                self._registry, run.type) is not None:
             self._held.append(run)
         elif clock.isLater(run.due_at):
             heapq.heappush(self._later, (run.due_at, *_rank(run), run))
@@ -219,7 +221,7 @@ class _Waiting:
             if self._registry.getRun(run.lane, run.serial) is not run:
                 continue   # it was removed
             if (run.state == PENDING and not clock.isLater(run.due_at)
-                    and run.type not in self._registry.pauses):
+                    and findPause(self._registry, run.type) is None):
                 return run
             self.add(run)
         return None

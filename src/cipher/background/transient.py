@@ -19,6 +19,7 @@ end interrupts an answer sends the error of that, which its client wraps; and
 when it begins again it gives oids a second time that a client has in stock.
 """
 from transaction.interfaces import TransientError
+from ZODB.DB import DB
 
 from cipher.background.spoiled import spoils
 from cipher.background.text import leavesOf
@@ -27,10 +28,11 @@ from cipher.background.text import leavesOf
 def isTransient(error, db):
     """Return whether *error*, in a transaction of *db*, calls for another try.
 
-    True for conflicts, and where the storage was away.  A group of errors
-    does if each of them does.
+    True for conflicts, and where the storage was away, but not where it was
+    closed.  A group of errors does if each of them does.
     """
-    return all(_is_transient(one, db) for one in leavesOf(error))
+    return not isClosed(db) and all(
+        _is_transient(one, db) for one in leavesOf(error))
 
 
 def _is_transient(error, db):
@@ -42,8 +44,31 @@ def _is_transient(error, db):
 
 
 def isClosed(db):
-    """Return whether *db*, a `ZODB.DB.DB`, was closed."""
-    return 'storage' not in vars(db)   # its class has one for documentation
+    """Return whether *db*, a `ZODB.DB.DB`, or the storage below was closed."""
+    if not isinstance(db, DB):
+        return False   # somebody's double of one
+    # Its class has one for documentation.
+    storage = vars(db).get('storage')
+    return storage is None or _is_shut(storage)
+
+
+def _is_shut(storage):
+    """Return whether *storage* was closed, as far as its kind shows that."""
+    return (getattr(storage, 'opened', _yes)() is False   # in memory
+            or getattr(storage, '_closed', False) is True   # RelStorage
+            # FileStorage; a pack closes and opens its other file.
+            or getattr(getattr(storage, '_files', None), 'closed', False)
+            is True
+            or getattr(getattr(storage, '_server', None), 'is_closed', _no)()
+            is True)   # ZEO
+
+
+def _yes():
+    return True
+
+
+def _no():
+    return False
 
 
 def _is_of_zeo(error, storage):

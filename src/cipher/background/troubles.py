@@ -148,6 +148,8 @@ class Troubles:
 
         *masker* hides the secrets of the run that it is about.
         """
+        if isClosed(self._db):
+            return   # that is why
         is_transient = isTransient(error, self._db)
         now = time.monotonic()
         with self._lock:

@@ -28,6 +28,7 @@ kept for a day.
 from cipher.background import clock
 from cipher.background.claimkeys import ONCE
 from cipher.background.interfaces import PENDING
+from cipher.background.workertype import allNames
 
 
 KEPT_FOR = 86400.0   # seconds
@@ -50,9 +51,18 @@ def findStarted(registry, key, since):
 def findPending(registry, key, is_live):
     """Return the run that stands for another start of *key*, or None.
 
+    One that was started under a former name of the type does so, too.
     *is_live* is a function of a run: one that has begun already does not see
     what its starter just changed, so it stands for nothing.
     """
+    for name in allNames(key[0]):
+        run = _find_pending(registry, (name, *key[1:]), is_live)
+        if run is not None:
+            return run
+    return None
+
+
+def _find_pending(registry, key, is_live):
     place = registry.claims.get(key)
     run = place and registry.getRun(*place)
     if run is None or run.touches is None or (

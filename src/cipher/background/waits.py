@@ -27,6 +27,7 @@ from cipher.background.plaindata import readNumber
 from cipher.background.run import formatId
 from cipher.background.slots import listTaken
 from cipher.background.status import Wait
+from cipher.background.workertype import findPause
 from cipher.background.workertype import queryWorkerType
 
 
@@ -62,7 +63,7 @@ class Waits:
             return Wait(WAITS_FOR_TIME, until=due_at)
 
     def _pause(self, run):
-        if run.type in self._watch.registry.pauses:
+        if findPause(self._watch.registry, run.type) is not None:
             return Wait(WAITS_WHILE_PAUSED)
 
     def _runtime(self, run):

@@ -32,6 +32,7 @@ from cipher.background.run import Live
 from cipher.background.run import StopRequest
 from cipher.background.status import ProcessStatus
 from cipher.background.status import describeRun
+from cipher.background.workertype import findPause
 from cipher.background.workertype import queryWorkerType
 
 
@@ -121,7 +122,7 @@ class Watch:
         return describeRun(
             run, self.live(run), stop, clock.now(),
             is_orphaned=self.isOrphaned(run),
-            is_paused=run.type in self.registry.pauses)
+            is_paused=findPause(self.registry, run.type) is not None)
 
     def running(self):
         """Yield the runs that are running now, as far as is known."""

@@ -49,6 +49,7 @@ class WorkState:
     """What the framework knows of one worker."""
 
     run_id = None
+    origin_id = None
     context = None
     cursor = None
     observer = None   # IWorkObserver; None: ask for an adapter
@@ -174,6 +175,7 @@ class Worker:
     """
 
     run_id = _Shown()
+    origin_id = _Shown()
     context = _Shown()
     input = _Shown()
     cursor = _Shown()

@@ -15,6 +15,7 @@
 from dataclasses import dataclass
 from typing import Callable
 
+from zope.component import getUtilitiesFor
 from zope.component import getUtility
 from zope.component import queryUtility
 from zope.interface import implementer
@@ -132,13 +133,37 @@ def queryWorkerType(name):
 
 
 def nameToday(name):
-    """Return the name of today of the worker type *name*.
+    """Return the name that the type *name* has today.
 
-    Of one that is not declared it is the same.
+    Runs keep the name that they were started under; whatever they share with
+    others of their type goes by this one: limits, services, claims.
     """
     worker_type = queryWorkerType(name)
-    current = None if worker_type is None else worker_type.current
-    return name if current is None else current
+    return name if worker_type is None else nameOf(worker_type)
+
+
+def nameOf(worker_type):
+    """Return the name of today of *worker_type*, an `IWorkerType`."""
+    return worker_type.current or worker_type.name
+
+
+def allNames(name):
+    """Return the names of the type *name*: that of today, the former ones."""
+    today = nameToday(name)
+    return [today, *sorted(
+        other for other, worker_type in getUtilitiesFor(IWorkerType)
+        if worker_type.current == today)]
+
+
+def findPause(registry, name):
+    """Return what *registry* keeps of the pause of the type, or None.
+
+    A type that was paused under one of its names is so under each.
+    """
+    if not registry.pauses:
+        return None
+    return next((registry.pauses[one] or () for one in allNames(name)
+                 if one in registry.pauses), None)
 
 
 def maskerOf(run):

@@ -54,6 +54,7 @@ from cipher.background.spoiled import spoils
 from cipher.background.text import NOTE_LIMIT
 from cipher.background.text import cleanLine
 from cipher.background.text import safeStr
+from cipher.background.transient import isClosed
 from cipher.background.transient import isTransient
 from cipher.background.worker import Worker
 from cipher.background.worker import hookOf
@@ -70,7 +71,7 @@ FAILURE_DELAY_CAP = 60.0
 _MAX_TRIES = 50
 
 # What an author's code may find under these names was shown by a `WorkState`.
-_SHOWN = ('run_id', 'context', 'input', 'cursor', 'progress')
+_SHOWN = ('run_id', 'origin_id', 'context', 'input', 'cursor', 'progress')
 
 #: An iteration goes on without a pause so often though a cache was spoiled: a
 #: client of ZEO has at most 100 oids in stock.
@@ -263,6 +264,11 @@ class Work:
     def _tell(self, told, connection, error):
         if isinstance(error, RunLost):
             raise error
+        if isClosed(self.worker.site_db):
+            raise RunLost(
+                '%s: its database was closed during the work, which ended '
+                'with %s; nothing of it is kept' % (
+                    self.worker.name, type(error).__name__)) from error
         if isinstance(error, Exception):
             self._log_error("Exception in %s", error)
         told(self.worker, connection, error)
@@ -379,11 +385,13 @@ class Work:
         return isTransient(error, self.worker.site_db)
 
     def _log_error(self, message, error):
+        # Each thread would say at length that the database was closed.
+        told = None if isClosed(self.worker.site_db) else error
         try:
-            self.worker.log.error(message, self.worker.name, exc_info=error)
+            self.worker.log.error(message, self.worker.name, exc_info=told)
         except Exception:
             # The author has something else there.
-            log.error(message, self.worker.name, exc_info=error)
+            log.error(message, self.worker.name, exc_info=told)
 
 
 class PieceOfWork(Work):

@@ -25,8 +25,11 @@ from cipher.background.browser.page import Refused
 from cipher.background.browser.page import getParameter
 from cipher.background.browser.page import getParameters
 from cipher.background.browser.runs import Runs
+from cipher.background.browser.sentences import OUTCOMES
+from cipher.background.browser.sentences import sayFailed
 from cipher.background.browser.sentences import sayPossible
 from cipher.background.browser.sentences import saySkipped
+from cipher.background.browser.text import cleanLine
 from cipher.background.browser.verbs import CHANGEABLE
 from cipher.background.browser.verbs import METHODS
 from cipher.background.browser.verbs import POSSIBLE_IF
@@ -39,6 +42,9 @@ from cipher.background.interfaces import RunNotFound
 BULK_LIMIT = 1000
 #: Seconds to look for them.
 TIME_LIMIT = 10.0
+
+#: Errors that are shown, each with its run.
+SHOWN = 20
 
 #: The filter that leaves nothing out, as the journal has it.
 ALL = '*'
@@ -65,6 +71,8 @@ class BulkPage(Runs, Page):
     verb = None
     selected = ()   # ids of runs
     states = ()     # those that were looked at, if that was left to us
+    failed = ()     # lines
+    outcome = None
 
     def update(self):
         self.readFilter()
@@ -78,12 +86,27 @@ class BulkPage(Runs, Page):
         self.reason = getReason(self.request)
         self._find()
         if self.request.method == 'POST':
-            done = len(self.checked.actOnRuns(
-                self.verb, self.possible, self.reason, self._say_filter()))
+            acted = self.checked.actOnRuns(
+                self.verb, self.possible, self.reason, self._say_filter())
+            done = len(acted)
+            if acted.failed:
+                self._show_failed(acted)
+                return
             self.request.response.redirect(self.getURL(
                 did=self.verb, done='%d' % done,
                 skipped='%d' % (self.skipped + len(self.possible) - done),
                 more='1' if self.is_cut else None), status=303)
+
+    def _show_failed(self, acted):
+        """Show what came of it instead of the question."""
+        presenter = self.presenter
+        self.failed = [
+            '%s: %s' % (cleanLine(run_id), cleanLine(': '.join(described)))
+            for run_id, described in list(acted.failed.items())[:SHOWN]]
+        self.outcome = '  '.join([
+            presenter.say(OUTCOMES[self.verb](len(acted))),
+            sayFailed(presenter, len(acted.failed))])
+        self.possible = []
 
     def _say_filter(self):
         """Return what the journal says of how the runs were found."""

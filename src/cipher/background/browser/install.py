@@ -12,6 +12,8 @@
 #
 ##############################################################################
 """The page on a site that leads to its registry, or offers to add one."""
+from functools import cached_property
+
 import transaction
 from zope.browserpage import ViewPageTemplateFile
 from zope.security.checker import ProxyFactory
@@ -19,12 +21,18 @@ from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser import csrf
 from cipher.background.browser.addresses import getURL
+from cipher.background.browser.administration import REASON_LIMIT
+from cipher.background.browser.administration import getReason
+from cipher.background.browser.formatting import Formatter
 from cipher.background.browser.page import ACTION
+from cipher.background.browser.page import FORM
 from cipher.background.browser.page import Page
 from cipher.background.browser.page import Refused
+from cipher.background.browser.page import getParameter
 from cipher.background.browser.traversing import markRequest
 from cipher.background.browser.traversing import queryRegistry
 from cipher.background.i18n import _
+from cipher.background.interfaces import REFUSE
 from cipher.background.interfaces import InvalidSite
 from cipher.background.interfaces import IRegistryInstaller
 from cipher.background.interfaces import IVerbs
@@ -79,6 +87,69 @@ class BackgroundPage(SitePage):
         self.can_add = IRegistryInstaller(self.context).mayInstall()
         self.add_url = '%s/@@addBackground' % getURL(
             self.context, self.request)
+
+
+class RemoveRegistry(SitePage):
+    """Asks whether to remove the site's own registry, and removes it."""
+
+    template = ViewPageTemplateFile('templates/uninstall.pt')
+    title = _('Remove the registry')
+    methods = FORM
+    reason_limit = REASON_LIMIT
+    problem = None
+
+    @cached_property
+    def installer(self):
+        return IRegistryInstaller(self.context)
+
+    @cached_property
+    def own_registry(self):
+        """The registry of the site itself; refuses where there is none."""
+        registry = self.installer.queryRegistry()
+        if registry is None:
+            raise Refused(404, _('This site has no registry of its own.'))
+        if not self.installer.mayUninstall():
+            raise Refused(403, _('You are not allowed to see this page or to '
+                                 'do this.'))
+        return registry
+
+    @property
+    def tokens(self):
+        return csrf.RegistryTokens(self.own_registry, self.request)
+
+    def update(self):
+        self.registry_page = getURL(
+            ProxyFactory(self.own_registry), self.request) + '/index.html'
+        self.site_url = getURL(self.context, self.request)
+        self.action_url = self.site_url + '/@@removeBackground.html'
+        self.reason = getReason(self.request) or ''
+        self.working, self.waiting = self.installer.countUnfinished()
+        if self.request.method == 'POST':
+            self._remove()
+
+    def _remove(self):
+        chosen = getParameter(self.request, 'unfinished') or REFUSE
+        try:
+            left = self.installer.uninstall(chosen, self.reason or None)
+        except ValueError:
+            self.request.response.setStatus(409)
+            self.problem = self.say(_(
+                'Runs wait or are in work.  Choose what becomes of them.'))
+            return
+        if not left:
+            transaction.get().note('Remove the registry of background workers')
+        self.request.response.redirect(
+            self.action_url if left else self.site_url + '/@@background.html',
+            status=303)
+
+    @property
+    def numbers(self):
+        """How many runs are in work and how many wait."""
+        format = Formatter(self.request)
+        return self.say(
+            _('Runs in work: ${working}.  Runs that wait: ${waiting}.'),
+            working=format.number(self.working),
+            waiting=format.number(self.waiting))
 
 
 class AddRegistry(SitePage):

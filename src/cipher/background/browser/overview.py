@@ -15,6 +15,7 @@
 from zope.browserpage import ViewPageTemplateFile
 
 from cipher.background.browser import situation
+from cipher.background.browser.addresses import getURL
 from cipher.background.browser.chart import Chart
 from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Page
@@ -24,6 +25,7 @@ from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import STATES
+from cipher.background.interfaces import IRegistryInstaller
 
 
 #: How many runs each table of the overview shows.
@@ -80,6 +82,14 @@ class OverviewPage(Overview, Page):
         self.poll_url = self.registry_url + '/index.json'
         self.can_stop = mayDo(self.checked, 'stop')
         self.may_change_thresholds = self.checked.may('changeThresholds')
+
+    @property
+    def remove_url(self):
+        """Where to remove the registry; None for who may not."""
+        site = self.checked.getSite()
+        if not IRegistryInstaller(site).mayUninstall():
+            return None
+        return '%s/@@removeBackground.html' % getURL(site, self.request)
 
     @property
     def chart_macros(self):

@@ -73,6 +73,13 @@ def saySkipped(presenter, number):
         '${number} runs will be skipped, since they cannot change.', number))
 
 
+def sayFailed(presenter, number):
+    """Return how many runs stayed as they were because of an error."""
+    return presenter.say(plural(
+        '${number} run stayed as it was because of an error.',
+        '${number} runs stayed as they were because of an error.', number))
+
+
 def sayMatching(presenter, number):
     """Return the words for all runs of a filter; *number* may be None."""
     if number is None:

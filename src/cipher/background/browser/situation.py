@@ -59,6 +59,7 @@ VERBS = {
     'unquiet process': _('process let begin again'),
     'drain process': _('process drained'),
     'change thresholds': _('thresholds of problems changed'),
+    'remove registry': _('registry removed'),
 }
 
 

@@ -50,6 +50,8 @@ from cipher.background.sorting import waitsFor
 from cipher.background.spoiled import spoils
 from cipher.background.transient import isTransient
 from cipher.background.worker import stateOf
+from cipher.background.workertype import nameOf
+from cipher.background.workertype import nameToday
 from cipher.background.workertype import queryWorkerType
 
 
@@ -240,13 +242,13 @@ class Carrier:
     def _pass_by(self, live, run):
         """*run* is over; another one of its type may begin."""
         live.end()
-        self._runtime.tickets.unpark(run.type)
+        self._runtime.tickets.unpark(nameToday(run.type))
 
     def _leave(self, live, run):
         """*run* is in work elsewhere, or is to be rescued."""
         live.is_lost = True
         live.end()
-        self._runtime.tickets.unpark(run.type)
+        self._runtime.tickets.unpark(nameToday(run.type))
 
     def _park(self, live, key):
         """Let the run wait for what *key* says."""
@@ -257,7 +259,7 @@ class Carrier:
         runtime.leave(live)
         runtime.tickets.park(ticket, key)
         if key[0] != LIMIT:
-            runtime.tickets.unpark(key[1])
+            runtime.tickets.unpark(nameToday(key[1]))
 
     def _park_in_turn(self, live, worker_type, run):
         """Let the run wait for room, or for those that go before it."""
@@ -279,13 +281,13 @@ class Carrier:
         # As far as this process knows.  Nobody jumps the queue.
         return worker_type.max_running is None or (
             self._runtime.mayRun(worker_type, live)
-            and self._runtime.tickets.isNext(live.ticket, worker_type.name))
+            and self._runtime.tickets.isNext(live.ticket, nameOf(worker_type)))
 
     def _try_next(self, worker_type):
         # Another process may have made room for more than one.
         if worker_type.max_running is not None and self._runtime.mayRun(
                 worker_type, None):
-            self._runtime.tickets.unpark(worker_type.name)
+            self._runtime.tickets.unpark(nameOf(worker_type))
 
 
 def _findSite(registry):

@@ -30,6 +30,8 @@ from cipher.background.interfaces import RuntimeRefused
 from cipher.background.logs import getLogger
 from cipher.background.sorting import limitOf
 from cipher.background.turns import Turns
+from cipher.background.workertype import nameOf
+from cipher.background.workertype import nameToday
 
 
 log = getLogger(__name__)
@@ -207,7 +209,7 @@ class Sender(ThreadsExecutor):
             return partial(self._keep, live)   # it was another's for a while
         if not self._may_run(worker_type, live):
             return partial(self._park, live, limitOf(run))
-        return partial(self._send, live, run.type, run.epoch)
+        return partial(self._send, live, nameToday(run.type), run.epoch)
 
     def _may_run(self, worker_type, live):
         limit = worker_type.max_running
@@ -215,10 +217,10 @@ class Sender(ThreadsExecutor):
             return True
         with self._mutex:
             sent = self._sent.get(live.key)
-            others = self._out[worker_type.name] - (
+            others = self._out[nameOf(worker_type)] - (
                 sent is not None and sent.is_out)
         return others < limit and self._runtime.tickets.isNext(
-            live.ticket, worker_type.name)
+            live.ticket, nameOf(worker_type))
 
     def _send(self, live, type_name, epoch):
         sent = self._go_out(live, type_name, epoch)

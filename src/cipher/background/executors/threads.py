@@ -24,6 +24,7 @@ from cipher.background.executors.gate import Gate
 from cipher.background.interfaces import IExecutor
 from cipher.background.lifecycle import backOff
 from cipher.background.logs import getLogger
+from cipher.background.transient import isClosed
 from cipher.background.transient import isTransient
 from cipher.background.worker import stateOf
 
@@ -86,6 +87,9 @@ class ThreadsExecutor(Carrier):
             except ConflictError as error:
                 self._try_again(ticket, error, CONFLICT_DELAY)
             except BaseException as error:
+                if isClosed(self._runtime.db):
+                    self._runtime.wake()   # it finds that out
+                    return
                 # An exit as well: this thread is needed for other runs.
                 failures += 1
                 self._try_again(ticket, error, RETRY_DELAY)

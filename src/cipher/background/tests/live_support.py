@@ -311,6 +311,51 @@ class LiveTests(FileSiteTests):
         self.addCleanup(patcher.stop)
 
 
+class ProcessTests(LiveTests):
+    """The database is opened by one process at a time."""
+
+    def setUp(self):
+        super().setUp()
+        self.path = self.folder.name
+        self.close()
+
+    def close(self):
+        """Let another process have the database."""
+        self.runtime.shutdown()
+        transaction.abort()
+        self.connection.close()
+        self.db.close()
+
+    def open(self, **settings):
+        """Open it in this process, with a runtime."""
+        self.db = self.makeDatabase()
+        self.addCleanup(self.db.close)
+        self.connection = self.db.open()
+        self.addCleanup(self.connection.close)
+        self.addCleanup(transaction.abort)
+        self.site = self.connection.root()['Application']
+        self.counter = self.site['counter']
+        self.registry = self.site.getSiteManager()['background']
+        self.runtime = self.startRuntime(**settings)
+
+    def forget(self, *names):
+        for name in names:
+            if os.path.exists(os.path.join(self.path, name)):
+                os.remove(os.path.join(self.path, name))
+
+    def wait_for(self, name):
+        path = os.path.join(self.path, name)
+        waitUntil(lambda: os.path.exists(path), 'the file %r' % name)
+
+    def assertNothingRuns(self):
+        self.begin()
+        self.assertEqual(
+            self.registry.listRuns(states=['running']).items, [])
+        # The dead processes are forgotten.
+        self.assertEqual([p.id for p in self.registry.listProcesses()],
+                         [self.runtime.id])
+
+
 class FailingTests(LiveTests):
     """A runtime that has to live through failures."""
 

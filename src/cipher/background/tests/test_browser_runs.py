@@ -26,8 +26,10 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import transaction
+from zope.component import adapter
 from zope.component import getGlobalSiteManager
 from zope.component import provideAdapter
+from zope.component import provideHandler
 from zope.interface.common.idatetime import ITZInfo
 from zope.publisher.interfaces.browser import IBrowserRequest
 
@@ -36,6 +38,7 @@ from cipher.background.browser.formatting import inZone
 from cipher.background.browser.runs import Runs
 from cipher.background.browser.runs import escapeCell
 from cipher.background.browser.runs import writeCSV
+from cipher.background.interfaces import IRunEvent
 from cipher.background.tests.browser_support import BASE
 from cipher.background.tests.browser_support import HOST
 from cipher.background.tests.browser_support import PATH
@@ -472,6 +475,29 @@ class TestBulk(ListTests):
         self.assertEqual(self.state(other), 'pending')
         self.assertEqual(
             self.registry.getStatus(runs[0]).stop.reason, 'Enough')
+
+    def test_run_whose_subscriber_fails_does_not_hold_up_the_others(self):
+        runs = [self.makeRun().id for _n in range(4)]
+
+        @adapter(IRunEvent)
+        def fail(event):
+            if event.object.id in runs[1:3]:
+                raise ValueError('<b>no</b> ' + event.object.id)
+
+        provideHandler(fail)
+        self.addCleanup(getGlobalSiteManager().unregisterHandler, fail)
+        answer = self.act(all='stop', type='plain', reason='Enough')
+        self.assertEqual(answer.status_int, 200)
+        self.assertIn('2 runs were stopped', answer.text)
+        self.assertIn('2 runs stayed as they were', answer.text)
+        for run_id in runs[1:3]:
+            self.assertIn('%s: ValueError: &lt;b&gt;no&lt;/b&gt; %s'
+                          % (run_id, run_id), answer.text)
+        self.assertEqual(
+            [self.state(run_id) for run_id in runs],
+            ['stopped', 'pending', 'pending', 'stopped'])
+        action, = self.registry.listActions()[0]
+        self.assertEqual(set(action.run_ids), {runs[0], runs[3]})
 
     def test_filter_survives_and_the_page_tells_what_was_done(self):
         self.makeRun()

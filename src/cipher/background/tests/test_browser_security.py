@@ -31,6 +31,7 @@ from zope.traversing.interfaces import ITraversable
 
 import cipher.background
 from cipher.background.browser.interfaces import IInputView
+from cipher.background.installation import addRegistry
 from cipher.background.interfaces import ACTIONS
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkerRun
@@ -336,6 +337,12 @@ class TestPermissions(BrowserTests):
             self.assertEqual(answer.status_int, 303, (path, verb))
         answer = self.post('thresholds.html', csrf_token=token,
                            busy_after='700', reason='Because')
+        self.assertEqual(answer.status_int, 303)
+        addRegistry(self.root['other'])
+        transaction.commit()
+        path = '/other/@@removeBackground.html'
+        answer = self.post(path, csrf_token=self.token(path),
+                           reason='Because')
         self.assertEqual(answer.status_int, 303)
         self.sync()
         actions = self.registry.listActions()[0]

@@ -249,3 +249,52 @@ class LiveClockTests(LiveTests):
         waitUntil(lambda: [
             problem for problem in self.registry.listProblems()
             if problem.kind == CLOCK_JUMP])
+
+    def test_nothing_is_pruned_by_a_jump_within_the_turn(self):
+        self.patch('cipher.background.pruner.INTERVAL', 0.0)
+        keeper = self.runtime._keeper
+        clock = self.setClock()
+        self.waitTurn()
+        called = []
+        keeper._pruner.turn = called.append
+        waitUntil(lambda: called)
+        # Behind the step that looks at the clock, before the one that prunes.
+        schedules = keeper._chores.startSchedules
+
+        def jump(connection):
+            keeper._chores.startSchedules = schedules
+            clock.now = time.time() + YEARS
+            del called[:]
+            return schedules(connection)
+
+        keeper._chores.startSchedules = jump
+        waitUntil(lambda: keeper.clock_watch.trouble())
+        self.waitTurn()
+        self.assertEqual(called, [])
+
+    def test_runtime_that_begins_with_a_clock_ahead_prunes_nothing(self):
+        self.patch('cipher.background.pruner.INTERVAL', 0.0)
+        declareWorker('work', lambda worker: None, keep_days=14.0)
+        ids = [self.start('work') for _ in range(40)]
+        for run_id in ids:
+            self.waitFinished(run_id)
+        self.runtime.shutdown()
+        clock = self.setClock()
+        clock.now = time.time() + YEARS
+        self.runtime = self.startRuntime()
+        for _ in range(3):
+            self.waitTurn()
+        self.begin()
+        self.assertEqual(len(self.registry.listRuns(limit=99).items), 40)
+        # It may as well be right: nothing is reported.
+        self.assertIsNone(self.runtime._keeper.clock_watch.trouble())
+        # An hour later it is believed.
+        self.runtime._keeper.clock_watch._trusts_at = 0.0
+        waitUntil(lambda: self.runtime._keeper.clock_watch.isSteady())
+        self.runtime._keeper._pruner._next = 0.0
+
+        def left():
+            self.begin()
+            return len(self.registry.listRuns(limit=99).items)
+
+        waitUntil(lambda: left() == 0)

@@ -17,42 +17,18 @@ import signal
 import subprocess
 import sys
 
-import transaction
-
 from cipher.background.lifecycle import MAX_INTERRUPTIONS
 from cipher.background.tests.crashing import declareWorkers
 from cipher.background.tests.crashing import touch
-from cipher.background.tests.live_support import LiveTests
+from cipher.background.tests.live_support import ProcessTests
 from cipher.background.tests.live_support import waitUntil
 
 
-class CrashTests(LiveTests):
-    """The database is opened by one process at a time."""
+class CrashTests(ProcessTests):
 
     def setUp(self):
         super().setUp()
-        self.path = self.folder.name
         declareWorkers(self.path)
-        self.close()
-
-    def close(self):
-        """Let another process have the database."""
-        self.runtime.shutdown()
-        transaction.abort()
-        self.connection.close()
-        self.db.close()
-
-    def open(self, **settings):
-        """Open it in this process, with a runtime."""
-        self.db = self.makeDatabase()
-        self.addCleanup(self.db.close)
-        self.connection = self.db.open()
-        self.addCleanup(self.connection.close)
-        self.addCleanup(transaction.abort)
-        self.site = self.connection.root()['Application']
-        self.counter = self.site['counter']
-        self.registry = self.site.getSiteManager()['background']
-        self.runtime = self.startRuntime(**settings)
 
     def spawn(self, *names, threads=2, drain=5):
         """Start a process with a runtime that starts those runs.
@@ -73,26 +49,9 @@ class CrashTests(LiveTests):
                 return process, started.read().split()
         return process, []
 
-    def forget(self, *names):
-        for name in names:
-            if os.path.exists(os.path.join(self.path, name)):
-                os.remove(os.path.join(self.path, name))
-
-    def wait_for(self, name):
-        path = os.path.join(self.path, name)
-        waitUntil(lambda: os.path.exists(path), 'the file %r' % name)
-
     def kill(self, process, signum=signal.SIGKILL):
         process.send_signal(signum)
         process.wait(20)
-
-    def assertNothingRuns(self):
-        self.begin()
-        self.assertEqual(
-            self.registry.listRuns(states=['running']).items, [])
-        # The dead processes are forgotten.
-        self.assertEqual([p.id for p in self.registry.listProcesses()],
-                         [self.runtime.id])
 
     def test_row_01_killed_before_a_thread_began(self):
         process, (run_id,) = self.spawn('rerun', threads=0)

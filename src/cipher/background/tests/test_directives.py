@@ -18,9 +18,11 @@ import types
 import transaction
 from ZODB.DB import DB
 from zope.component import hooks
+from zope.component import provideAdapter
 from zope.component import testing
 from zope.interface import Interface
 from zope.interface import implementer
+from zope.location.traversing import LocationPhysicallyLocatable
 
 from cipher.background import clock
 from cipher.background.tests.checkout import makePageSuite
@@ -47,6 +49,7 @@ def setUp(test):
     shop = sys.modules['shop'] = types.ModuleType('shop')
     shop.IProduct = IProduct
     declare('<include package="zope.component" />')
+    provideAdapter(LocationPhysicallyLocatable, (Interface,))
     test.db = DB(None)
     test.connection, site, registry = makeSite(test.db)
     hooks.setSite(site)

@@ -16,6 +16,8 @@
 As for `test_fuzz`, the environment may ask for more examples.
 """
 import json
+import threading
+import time
 from unittest import mock
 
 import transaction
@@ -71,18 +73,23 @@ from zope.schema.vocabulary import SimpleTerm
 from zope.schema.vocabulary import SimpleVocabulary
 
 from cipher.background.browser.api import TOKEN_HEADER
+from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import IWorkerType
+from cipher.background.runtime import startRuntime
+from cipher.background.settings import RuntimeSettings
 from cipher.background.testing import runPending
 from cipher.background.tests.browser_support import BrowserTests
+from cipher.background.tests.live_support import waitUntil
+from cipher.background.tests.support import LIMIT
 from cipher.background.tests.test_fuzz import anything
 from cipher.background.tests.test_fuzz import fuzz
 from cipher.background.tests.test_fuzz import json_values
 from cipher.background.tests.test_fuzz import numbers
 from cipher.background.tests.test_fuzz import texts
 from cipher.background.tests.test_fuzz import too_big
-from cipher.background.tests.test_odd_values import PAGES
-from cipher.background.tests.test_odd_values import RUN_PAGES
+from cipher.background.tests.test_odd_values import assertAllPagesWork
 from cipher.background.tests.test_own_names import NAMES
+from cipher.background.worker import Worker
 from cipher.background.workertype import WorkerType
 
 
@@ -191,13 +198,7 @@ class EverywhereTests(BrowserTests):
             'ISchema', (Interface,), {'value': field}))
 
     def assertAllWork(self, *run_ids):
-        for path in (*PAGES, 'start.html?type=odd', *(
-                '%s/%s' % (run_id, page)
-                for run_id in run_ids for page in RUN_PAGES)):
-            response = self.get(path)
-            self.assertIn(response.status_int, (200, 409), path)
-            if path.endswith('json'):
-                json.loads(response.text, parse_constant=self.fail)
+        assertAllPagesWork(self, 'after all that', *run_ids)
 
     def sendForm(self, form):
         token = self.tokens.get('form') or self.tokens.setdefault(
@@ -331,3 +332,72 @@ class EverywhereTests(BrowserTests):
         transaction.commit()
         self.assertAllWork(run.id)
         runPending(self.root)
+
+    @fuzz(10, field=st.sampled_from(FIELDS), said=json_values | form_values,
+          typed=form_values, attributes=st.dictionaries(
+              st.sampled_from(NAMES), anything | too_big, max_size=8),
+          odd=anything | too_big, reason=texts, fails=st.booleans())
+    def test_all_at_once_with_a_runtime(self, field, said, typed, attributes,
+                                        odd, reason, fails):
+        """Odd values everywhere; all pages work, the control thread lives."""
+        def work(worker, **input):
+            for name, value in attributes.items():
+                setattr(worker, name, value)
+            Worker.setProgress(worker, odd, odd, odd)
+            if fails:
+                raise ValueError(odd)
+            return odd
+
+        field.__name__ = 'value'
+        self.declare(handler=work, schema=type(Interface)(
+            'ISchema', (Interface,), {'value': field}))
+        runtime = startRuntime(
+            self.registry._p_jar.db(), RuntimeSettings(threads=1, poll=0.05))
+        try:
+            self.startByCode(value=odd)
+            self.submitByCode(odd)
+            self.sendJSON({'value': said})
+            self.sendForm({'form.widgets.value': typed})
+            ids = self.newest()
+            waitUntil(lambda: self.areFinished(ids), 'the end of the runs')
+            for run_id in ids:
+                self.retryByCode(run_id, reason)
+            ids = self.newest()
+            self.assertAllWork(*ids)
+            waitUntil(lambda: self.areFinished(ids), 'the end of the retries')
+            self.assertAllWork(*ids)
+            # Of its threads none died, and its own steps did not fail.
+            self.assertEqual(
+                [trouble for trouble in runtime.listTroubles()
+                 if trouble.kind != FAILING_SUBSCRIBER], [])
+            done = threading.Event()
+            self.declare(handler=lambda worker: done.set())
+            self.startByCode()
+            self.assertTrue(done.wait(LIMIT))
+        finally:
+            runtime.shutdown()
+
+    def submitByCode(self, odd):
+        for name in 'delay', 'unique', 'priority', 'input', 'context':
+            transaction.begin()
+            try:
+                self.registry.submit('odd', **{name: odd})
+            except (ValueError, LookupError):
+                transaction.abort()
+            else:
+                transaction.commit()
+
+    def retryByCode(self, run_id, reason):
+        transaction.begin()
+        try:
+            self.registry.retry(run_id, reason)
+        except ValueError:
+            transaction.abort()
+        else:
+            transaction.commit()
+
+    def areFinished(self, ids):
+        transaction.begin()
+        now = time.time()
+        return all(run is None or run.isFinished() or (
+            run.due_at or 0.0) > now for run in map(self.registry.get, ids))

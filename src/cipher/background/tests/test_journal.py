@@ -17,6 +17,7 @@ from unittest import mock
 import transaction
 from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError
+from zope.component import provideHandler
 from zope.interface.verify import verifyObject
 from zope.security.management import endInteraction
 
@@ -24,6 +25,7 @@ from cipher.background import journal
 from cipher.background.installation import addRegistry
 from cipher.background.interfaces import ACTIONS
 from cipher.background.interfaces import IAction
+from cipher.background.interfaces import IRunEvent
 from cipher.background.registry import WorkerRegistry
 from cipher.background.tests.administration_support import BEGIN
 from cipher.background.tests.administration_support import AdministrationTests
@@ -256,6 +258,41 @@ class JournalTests(AdministrationTests):
             self.assertEqual(self.registry.actOnRuns(verb, [run_id]),
                              [run_id])
             self.assertEqual(self.registry.actOnRuns(verb, [run_id]), [])
+
+    def test_act_on_many_goes_on_where_one_fails(self):
+        patch = mock.patch.object(
+            WorkerRegistry, 'mayStart', lambda *arguments: True)
+        patch.start()
+        self.addCleanup(patch.stop)
+        failing = []
+
+        def fail(event):
+            run = event.object
+            if run.id in failing or run.retry_of and '%d-%d' % (
+                    run.retry_of[:2]) in failing:
+                raise ValueError('wrong')
+
+        provideHandler(fail, [IRunEvent])
+        runs = [self.registry.start('work') for _ in range(3)]
+        for verb, some in (('stop', runs),
+                           ('retry', [self.make() for _ in range(3)])):
+            with self.subTest(verb):
+                transaction.commit()
+                number = len(self.registry.listRuns().items)
+                failing[:] = [some[1].id]
+                acted = self.registry.actOnRuns(
+                    verb, [run.id for run in some])
+                self.assertEqual(acted, [some[0].id, some[2].id])
+                self.assertEqual(
+                    acted.failed, {some[1].id: ('ValueError', 'wrong')})
+                transaction.commit()
+                self.assertEqual(
+                    len(self.registry.listRuns().items),
+                    number + 2 * (verb == 'retry'))
+                self.assertEqual(
+                    self.registry.listActions()[0][0].run_ids, acted)
+        self.assertEqual([run.state for run in runs],
+                         ['stopped', 'pending', 'stopped'])
 
     def test_act_on_many_is_shown_where_all_its_types_are(self):
         declareWorker('audit', lambda worker: None)

@@ -16,16 +16,21 @@ import json
 from fractions import Fraction
 
 import transaction
+from zope.component.interfaces import ISite
 
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import SUCCEEDED
+from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.interfaces import IWorkerRun
 from cipher.background.interfaces import RunFailedEvent
 from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.run import _FIELDS
 from cipher.background.run import RunDetails
 from cipher.background.run import _RunState
+from cipher.background.tests.browser_support import PATH
 from cipher.background.tests.browser_support import BrowserTests
 from cipher.background.tests.support import SiteTests
+from cipher.background.tests.walk_support import findPages
 
 
 #: What may stand in the place of anything, by an accident.
@@ -41,27 +46,55 @@ ODD = [
 #: the framework, and never with a value of anybody else.
 PLACE = {'lane', 'serial', 'stored_state', 'type', 'is_removed', 'touches'}
 
-PAGES = ('index.html', 'index.json', 'runs.html', 'runs.json', 'runs.csv',
+#: What pages may be asked beside nothing, by name.
+_LISTS = ['q=nobody', 'order=slowest', 'order=oldest', 'state=failed',
+          'state=pending', 'state=unresolved', 'type=plain', 'by=test.admin']
+QUERIES = {
+    'runs.html': _LISTS, 'runs.json': _LISTS, 'runs.csv': _LISTS,
+    'start.html': ['type=publish', 'type=odd', 'type=plain'],
+    'bulk.html': ['all=stop', 'all=retry', 'all=remove']}
+
+#: Answers to a GET that are not a page: it leads on, asks for more, or there
+#: is nothing there; it is for POST only; a run is in the wrong state.
+OTHERWISE = 303, 400, 404, 405, 409
+
+
+def findPaths(*run_ids):
+    """Return the path of each page that is registered, from the root."""
+    paths = ['/@@' + name for name in findPages(ISite)]
+    below = [(PATH, IWorkerRegistry)] + [
+        ('%s/%s' % (PATH, run_id), IWorkerRun) for run_id in run_ids]
+    for path, kind in below:
+        for name in findPages(kind):
+            paths.append('%s/%s' % (path, name))
+            paths += ['%s/%s?%s' % (path, name, query)
+                      for query in QUERIES.get(name, ())
+                      if kind is IWorkerRegistry]
+    return paths
+
+
+def assertAllPagesWork(test, hint, *run_ids):
+    """Assert that no page of *test* fails, and that most are shown."""
+    shown = set()
+    for path in findPaths(*run_ids):
+        response = test.get(path)
+        test.assertIn(response.status_int, (200, *OTHERWISE),
+                      '%s: %s' % (path, hint))
+        if response.status_int == 200:
+            shown.add(path.partition('?')[0].rpartition('/')[2])
+            if response.content_type.endswith('json'):
+                json.loads(response.text, parse_constant=test.fail)
+    test.assertLessEqual(
+        {'index.html', 'index.json', 'runs.html', 'runs.json', 'runs.csv',
          'types.html', 'types.json', 'schedules.html', 'processes.html',
-         'processes.json', 'journal.html', 'runs.html?q=nobody',
-         'runs.html?order=slowest', 'runs.html?order=oldest',
-         'runs.html?state=failed', 'runs.html?state=pending',
-         'runs.html?state=unresolved',
-         'start.html?type=publish')
-RUN_PAGES = ('index.html', 'index.json', 'log.txt', 'stop.html', 'retry.html',
-             'remove.html')
+         'processes.json', 'journal.html', 'journal.json', 'start.html',
+         'bulk.html', 'token.json', '@@removeBackground.html',
+         *(['log.txt', 'stop.html'] if run_ids else [])}, shown, hint)
 
 
 class ReaderTests(BrowserTests):
 
-    def assertAllPagesWork(self, hint, *run_ids):
-        for path in (*PAGES, *('%s/%s' % (run_id, page) for run_id in run_ids
-                               for page in RUN_PAGES)):
-            response = self.get(path)
-            self.assertIn(response.status_int, (200, 409),
-                          '%s: %s' % (path, hint))
-            if path.endswith('.json'):
-                json.loads(response.text, parse_constant=self.fail)
+    assertAllPagesWork = assertAllPagesWork
 
     def makeOdd(self, odd):
         """Return a run that waits and one that is finished, all odd."""

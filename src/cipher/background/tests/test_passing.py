@@ -26,6 +26,7 @@ from zope.component.hooks import getSite
 
 from cipher.background import passing
 from cipher.background.comeback import Comeback
+from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import IRunStartedEvent
 from cipher.background.interfaces import RunLost
@@ -215,7 +216,8 @@ class PassingTests(LiveTests):
     def waitUntilKnown(self, number):
         """Wait until so many runs are in memory."""
         def isKnown():
-            self.runtime.looker.look()
+            with ZodbConnection(self.db) as connection:
+                self.runtime.looker.lookAtAll(connection)
             return sum(len(lane.tickets) for lane in
                        self.runtime.tickets._lanes.values()) == number
         waitUntil(isKnown, 'that they are known')

@@ -34,6 +34,9 @@ from zope.security.proxy import removeSecurityProxy
 from zope.traversing.interfaces import ITraversable
 from zope.traversing.namespace import debug
 
+from cipher.background.browser.errors import ErrorPage
+from cipher.background.browser.page import Published
+
 
 #: How a request may look.  SUFFIX names the step in a field of the form, as
 #: ``:method`` does, and SKIN makes a browser request of one of XML-RPC.
@@ -128,6 +131,17 @@ def findViewNames(ob, request):
                 in zip(required, (ob, request))):
             found.add(registration.name)
     return found
+
+
+def findPages(kind):
+    """Return the names of our pages and JSON for *kind*, an interface."""
+    return sorted({
+        registration.name
+        for registration in getGlobalSiteManager().registeredAdapters()
+        if len(registration.required) == 2 and registration.name
+        and kind.isOrExtends(registration.required[0])
+        and inspect.isclass(registration.factory)
+        and issubclass(registration.factory, (Published, ErrorPage))})
 
 
 def findNames(ob):
