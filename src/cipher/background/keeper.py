@@ -17,6 +17,8 @@ Called by the control thread, but for `Keeper.beat`.
 """
 import time
 
+from ZODB.POSException import ConflictError
+
 from cipher.background import clock
 from cipher.background import process
 from cipher.background.caretaker import Caretaker
@@ -29,13 +31,17 @@ from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.heartbeat import BEATS_PER_LEASE
 from cipher.background.homes import Homes
 from cipher.background.installation import rememberRegistries
+from cipher.background.interfaces import DRAINED
 from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import INTERRUPTED
+from cipher.background.interfaces import SHUT_DOWN
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RuntimeRefused
+from cipher.background.lifecycle import backOff
 from cipher.background.logs import getLogger
 from cipher.background.pruner import Pruner
+from cipher.background.recording import keepInterrupted
 from cipher.background.recording import writeInterruption
 from cipher.background.rescuer import Rescuer
 from cipher.background.spill import Spill
@@ -54,6 +60,9 @@ LIVE_AFTER = 1.0
 
 #: Seconds between two looks for registries of imported and copied sites.
 LOOK_INTERVAL = 600.0
+
+#: How often the end of a process is tried to be written.
+LEAVE_TRIES = 5
 
 #: Seconds between two looks at what is live, to tell other processes of it.
 TELL_INTERVAL = 3.0
@@ -179,6 +188,7 @@ class Keeper:
             wish = record.wish
             if runtime.is_draining and not wish.is_draining:
                 wish.is_draining = True   # so that nobody gives it anything
+                wish.asked = None         # nobody asked for that
             if asked not in (None, wish.is_quiet):
                 wish.is_quiet = asked
                 wish.asked = None
@@ -189,6 +199,8 @@ class Keeper:
         if not self._is_recorded or was_lost:
             self._is_recorded = True
             runtime.report()
+        if wish.is_draining:
+            runtime.drain_asked = wish.asked
         runtime.obey(asked, wish.is_quiet, wish.is_draining)
 
     def _make_record(self):
@@ -297,13 +309,30 @@ class Keeper:
                 lambda *key: self._give_back(connection, *key), note)
             with runtime.troubles.guard(FAILING_STEP, 'cursors'):
                 self._spill.write(connection)
-            with ZopeTransaction(note=note):
-                for place, lane in ownLanes(runtime, connection):
-                    writePosition(lane, *runtime.tickets.position(place))
-                    lane.cursor.home = None
-                processes = process.getDirectory(connection).processes
-                if runtime.id in processes:
-                    del processes[runtime.id]
+            for tries in range(1, LEAVE_TRIES + 1):
+                try:
+                    return self._write_end(connection, note)
+                except ConflictError:
+                    # Another process ends at the same time, perhaps.
+                    if tries == LEAVE_TRIES:
+                        raise
+                time.sleep(backOff(tries))
+
+    def _write_end(self, connection, note):
+        runtime = self._runtime
+        with ZopeTransaction(note=note):
+            for place, lane in ownLanes(runtime, connection):
+                writePosition(lane, *runtime.tickets.position(place))
+                lane.cursor.home = None
+            directory = process.getDirectory(connection)
+            record = directory.processes.get(runtime.id)
+            if record is None:
+                return   # others took it for dead
+            asked = runtime.drain_asked
+            ended = directory.end(
+                record, SHUT_DOWN if asked is None else DRAINED, asked)
+            for key in sorted(runtime.left_over):
+                ended.leave(key)
 
     def _give_back(self, connection, run_id, oid):
         """Leave a run that was taken or claimed, and not begun, to others."""
@@ -322,9 +351,13 @@ class Keeper:
         log.warning('Run %s: it works longer than the drain; given up',
                     run.id)
         stop = registry.stops.get(run.id)
+        has_begun = live.worker is not None
         if stop is not None:
+            if has_begun:
+                keepInterrupted(live, run)
             registry.finish(run, INTERRUPTED, RunInterruptedEvent,
                             self._runtime.announce, stop_request=stop)
         else:
             writeInterruption(registry, run, live.must_not_rerun,
-                              self._runtime.announce)
+                              self._runtime.announce,
+                              live if has_begun else None)

@@ -17,9 +17,11 @@ from typing import Any
 
 from zope.interface import implementer
 
+from cipher.background.attempts import waitOf
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RETRIED
 from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import IEndedProcess
 from cipher.background.interfaces import IHour
 from cipher.background.interfaces import IProblem
 from cipher.background.interfaces import IProcessStatus
@@ -93,6 +95,8 @@ class RunDetailsStatus:
     input: dict
     traceback: str
     log: str
+    attempts: list
+    left_out: int
     history: list
 
 
@@ -125,6 +129,24 @@ class ProcessStatus:
     is_quiet: bool
     is_draining: bool
     asked_by: str
+
+
+@implementer(IEndedProcess)
+@dataclass
+class EndedProcessStatus:
+    """See `~cipher.background.interfaces.IEndedProcess`."""
+
+    id: str
+    host: str
+    pid: int
+    started_at: float
+    beat_at: float
+    ended_at: float
+    how: str
+    asked_by: str
+    reason: str
+    taken_over: int
+    run_ids: list
 
 
 @implementer(ITypeStatus)
@@ -250,7 +272,7 @@ def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False):
         retry=run.retry, retried_as=run.retried_as,
         retry_obstacle=obstacle,
         context_oid=oidOf(run.reference),
-        waited=_span(created_at, started_at),
+        waited=readNumber(run.waited, waitOf(run, started_at)),
         took=_span(started_at, finished_at or (
             None if is_orphaned else now)))
 

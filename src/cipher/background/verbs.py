@@ -130,6 +130,7 @@ class Verbs:
     getWorkerTypes = _same('getWorkerTypes', VIEW_WORKERS)
     listTypes = _same('listTypes', VIEW_WORKERS)
     listProcesses = _same('listProcesses', VIEW_WORKERS)
+    listEndedProcesses = _same('listEndedProcesses', VIEW_WORKERS)
     listSchedules = _same('listSchedules', VIEW_WORKERS)
     getHours = _same('getHours', VIEW_WORKERS)
     listProblems = _same('listProblems', VIEW_WORKERS)

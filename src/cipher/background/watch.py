@@ -27,6 +27,7 @@ from cipher.background.process import getDirectory
 from cipher.background.process import isKnownDead
 from cipher.background.reference import root
 from cipher.background.run import StopRequest
+from cipher.background.status import EndedProcessStatus
 from cipher.background.status import Live
 from cipher.background.status import ProcessStatus
 from cipher.background.status import describeRun
@@ -203,6 +204,27 @@ class Watch:
         return sorted((self._describe_process(record)
                        for record in self._records),
                       key=lambda status: status.started_at)
+
+    def endedProcesses(self):
+        """Return an `EndedProcessStatus` for each, the last one first."""
+        jar = self.registry._p_jar
+        directory = jar and getDirectory(jar)
+        ended = directory and directory.ended or {}
+        return sorted((self._describe_ended(one) for one in ended.values()),
+                      key=lambda status: status.ended_at, reverse=True)
+
+    def _describe_ended(self, ended):
+        principal, _, reason = readAsked(ended.asked or (None, None, None))
+        seen = [(oid, run_id) for oid, run_id in ended.taken_over
+                if self._may_see(oid, run_id)]
+        return EndedProcessStatus(
+            id=ended.id, host=ended.host, pid=ended.pid,
+            started_at=ended.started_at, beat_at=ended.beat_at,
+            ended_at=ended.ended_at, how=ended.how, asked_by=principal,
+            reason=reason, taken_over=len(seen),
+            run_ids=[run_id for oid, run_id in seen
+                     if oid == self._oid
+                     and self.registry.findRun(run_id) is not None])
 
     def _count_seen(self, record, is_here):
         """Return how many runs of that process the reader may see."""

@@ -161,7 +161,7 @@ class Presenter:
         say_time = self.format.dateTime
         waited = status.waited
         if waited is None and status.state == PENDING:
-            waited = self.now - status.created_at
+            waited = max(0.0, self.now - (status.due_at or status.created_at))
         return {
             'state': self.getState(status.state),
             'starter': self.getPrincipal(status.starter),

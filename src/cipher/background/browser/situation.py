@@ -22,12 +22,16 @@ from cipher.background.i18n import _
 from cipher.background.i18n import plural
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import CLOCK_JUMP
+from cipher.background.interfaces import DRAINED
 from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import FAILING_SUBSCRIBER
+from cipher.background.interfaces import GONE
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NO_RUNTIME
 from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import SHUT_DOWN
+from cipher.background.interfaces import SILENT
 from cipher.background.interfaces import SILENT_PROCESS
 from cipher.background.interfaces import STATES
 from cipher.background.interfaces import STUCK_PROCESS
@@ -80,6 +84,50 @@ def describeProcess(presenter, process):
             'started': format.dateTime(process.started_at),
             'beat': format.dateTime(beat_at) or say(_('not yet')),
             'here': say(_('this process')) if process.is_here else '',
+        },
+    }
+
+
+#: How a process ended.
+ENDS = {
+    SHUT_DOWN: _('ended'),
+    DRAINED: _('drained'),
+    GONE: _('died'),
+    SILENT: _('died: it fell silent'),
+}
+
+
+def describeEnded(presenter, process):
+    """Return an `IEndedProcess` as a dict."""
+    format, say = presenter.format, presenter.say
+    who = presenter.getPrincipal(process.asked_by)
+    note = who and say(_('by ${who}'), who=who)
+    if process.reason:
+        note = ': '.join(filter(None, (note, cleanLine(process.reason))))
+    return {
+        'id': cleanLine(process.id),
+        'name': cleanLine('%s:%s' % (process.host, process.pid)),
+        'host': cleanLine(process.host),
+        'pid': process.pid,
+        'started_at': format.iso(process.started_at),
+        'beat_at': format.iso(process.beat_at or None),
+        'ended_at': format.iso(process.ended_at),
+        'how': cleanLine(process.how),
+        'asked_by': process.asked_by and cleanLine(process.asked_by),
+        'reason': process.reason and cleanLine(process.reason),
+        'taken_over': process.taken_over,
+        'runs': [{'id': run_id,
+                  'url': '%s/%s/index.html' % (presenter.registry_url, run_id)}
+                 for run_id in process.run_ids],
+        'health': 'silent' if process.how in (GONE, SILENT) else 'ended',
+        'text': {
+            'how': say(ENDS[process.how]) if process.how in ENDS else '',
+            'note': note,
+            'started': format.dateTime(process.started_at),
+            'beat': format.dateTime(process.beat_at or None),
+            'ended': format.dateTime(process.ended_at),
+            'taken_over': format.number(process.taken_over) if (
+                process.taken_over) else '',
         },
     }
 
