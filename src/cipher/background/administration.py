@@ -12,15 +12,24 @@
 #
 ##############################################################################
 """What administrators do to a registry."""
+from BTrees.OOBTree import OOBTree
+
 from cipher.background import journal
 from cipher.background import retrying
 from cipher.background import services
 from cipher.background import sight
 from cipher.background import timetable
+from cipher.background.interfaces import ALREADY_DUE
+from cipher.background.interfaces import LIMIT_REACHED
+from cipher.background.interfaces import NOT_WAITING
 from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import PROCESS_GONE
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import STOPPED
+from cipher.background.interfaces import TYPE_PAUSED
+from cipher.background.interfaces import TYPE_UNDECLARED
 from cipher.background.interfaces import ProcessNotFound
+from cipher.background.interfaces import RunNotBeginnable
 from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotRetryable
 from cipher.background.interfaces import RunNotStoppable
@@ -32,6 +41,18 @@ from cipher.background.text import safeRepr
 from cipher.background.wakeup import wakeAfterCommit
 from cipher.background.watch import Watch
 from cipher.background.workertype import queryWorkerType
+
+
+_BEGIN_OBSTACLES = {
+    NOT_WAITING: 'that is %(state)r; only what waits can begin',
+    PROCESS_GONE: 'whose process is gone; it begins as soon as another '
+                  'process has looked after it',
+    TYPE_UNDECLARED: 'of %(type)r; declare that with <background:worker … />',
+    TYPE_PAUSED: 'of %(type)r, which is paused; resume that type',
+    LIMIT_REACHED: 'that is due; it begins when a run of %(type)r has '
+                   'finished, for no more may run at a time',
+    ALREADY_DUE: 'that is due; it begins as soon as a thread is free',
+}
 
 
 class Administration:
@@ -58,6 +79,27 @@ class Administration:
             record('stop', run, asked)
             wakeAfterCommit(self._p_jar)
         return RUNNING
+
+    def beginNow(self, run_id, reason=None):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        self._begin_now(self._get(run_id), reason, self._record)
+
+    def _begin_now(self, run, reason, record):
+        obstacle = Watch(self).beginObstacle(run)
+        if obstacle is not None:
+            raise RunNotBeginnable(
+                'run %r: expected a run that waits for its time, got one '
+                '%s' % (run.id, _BEGIN_OBSTACLES[obstacle] % {
+                    'state': run.state, 'type': run.type}), obstacle)
+        asked = askedNow(reason, run)
+        run.due_at = asked[1]
+        if self.hastened is None:
+            self.hastened = OOBTree()
+        # Its home knows it by the old time, and looks here.
+        self.hastened[run.id] = asked[1]
+        record('begin', run, asked)
+        if self._p_jar is not None:
+            wakeAfterCommit(self._p_jar)
 
     def retry(self, run_id, reason=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
@@ -94,7 +136,8 @@ class Administration:
 
     def actOnRuns(self, verb, run_ids, reason=None, filter=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        act = {'stop': self._stop, 'retry': self._retry_by_principal,
+        act = {'begin': self._begin_now, 'stop': self._stop,
+               'retry': self._retry_by_principal,
                'remove': self._remove}[verb]
         done, recorded, types = [], [], set()
 
@@ -111,7 +154,8 @@ class Administration:
             before = len(recorded)
             try:
                 act(run, reason, record)
-            except (RunNotStoppable, RunNotRetryable, RunNotRemovable):
+            except (RunNotBeginnable, RunNotStoppable, RunNotRetryable,
+                    RunNotRemovable):
                 continue
             if len(recorded) > before:   # else somebody did it before
                 done.append(run_id)

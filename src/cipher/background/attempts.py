@@ -185,8 +185,8 @@ def _join(attempts, left_out, logs):
     for index, (attempt, log) in enumerate(zip(attempts, logs)):
         number = index + 1 + (left_out if index else 0)
         if index == 1 and left_out:
-            lines.append('%s %d attempts' % (CUT, left_out))
-        lines.append('=== Attempt %d%s%s ===' % (
+            lines.append('%s %d begins' % (CUT, left_out))
+        lines.append('=== Begin %d%s%s ===' % (
             number, _say_begin(attempt.began_at),
             attempt.process and ', process %s' % attempt.process or ''))
         if log:
@@ -199,8 +199,7 @@ def _say_begin(moment):
     if moment is None:
         return ''
     try:
-        return time.strftime(', began %Y-%m-%d %H:%M:%S',
-                             time.localtime(moment))
+        return time.strftime(', %Y-%m-%d %H:%M:%S', time.localtime(moment))
     except (OverflowError, ValueError, OSError):
         return ''   # no time that this machine has
 

@@ -104,6 +104,15 @@ PROCESS_ENDS = (SHUT_DOWN, DRAINED, GONE, SILENT)
 OUTCOMES = (SUCCEEDED, FAILED, STOPPED, INTERRUPTED, PUT_OFF, UNRECORDED,
             *PROCESS_ENDS)
 
+NOT_WAITING = 'not waiting'
+PROCESS_GONE = 'process gone'
+TYPE_PAUSED = 'type paused'
+LIMIT_REACHED = 'limit reached'
+ALREADY_DUE = 'already due'
+#: Why a run cannot be begun now: only what waits for its time can.
+BEGIN_OBSTACLES = (NOT_WAITING, PROCESS_GONE, TYPE_UNDECLARED, TYPE_PAUSED,
+                   LIMIT_REACHED, ALREADY_DUE)
+
 RERUN = 'rerun'
 FAIL = 'fail'
 #: What ``on_interrupt`` may say.
@@ -148,7 +157,7 @@ PROBLEMS = (NO_RUNTIME, SILENT_PROCESS, STUCK_PROCESS, FAILING_STEP,
             UNRESPONSIVE_RUN, LATE_SCHEDULE, UNDECLARED_TYPE)
 
 #: What `IAction.verb` may say.
-ACTIONS = ('stop', 'retry', 'remove', 'pause type', 'resume type',
+ACTIONS = ('begin', 'stop', 'retry', 'remove', 'pause type', 'resume type',
            'pause schedule', 'resume schedule', 'run schedule',
            'quiet process', 'unquiet process', 'drain process')
 
@@ -225,6 +234,17 @@ class RunNotRetryable(BackgroundError, ValueError):
     """The run is not finished, or there is no way to do it again.
 
     *cause* is one of `RETRY_OBSTACLES`.
+    """
+
+    def __init__(self, message='', cause=None):
+        super().__init__(message)
+        self.cause = cause
+
+
+class RunNotBeginnable(BackgroundError, ValueError):
+    """The run does not wait for its time.
+
+    *cause* is one of `BEGIN_OBSTACLES`.
     """
 
     def __init__(self, message='', cause=None):
@@ -670,17 +690,21 @@ class IRunDetails(Interface):
         title=_("Attempts"), readonly=True,
         description="Each as an `IAttempt`, the last one included; of very "
                     "many the first one and the last")
-    left_out = Int(title=_("Left out"), readonly=True,
+    left_out = Int(title="Left out", readonly=True,
                    description="Attempts behind the first one that are not "
                                "kept any more")
     history = List(
-        title=_("Failed attempts"), readonly=True,
+        title="Failed attempts", readonly=True,
         description="Of those that failed: (began at, seconds, type of the "
                     "error, text)")
 
 
 class IAttempt(Interface):
-    """A begin of a run, and how that ended."""
+    """A begin of a run, and how that ended.
+
+    Deaths, snoozes and shutdowns end one as well: there are more of these
+    than the `attempts` of a run, which ``max_attempts`` bounds.
+    """
 
     began_at = Float(title=_("Began"), required=False, readonly=True,
                      description="None where nobody knows")
@@ -688,7 +712,7 @@ class IAttempt(Interface):
                      description="None while it goes on")
     process = TextLine(title=_("Process"), required=False, readonly=True,
                        description="host:pid")
-    outcome = Choice(title=_("Outcome"), values=OUTCOMES, required=False,
+    outcome = Choice(title="Outcome", values=OUTCOMES, required=False,
                      readonly=True, description="None while it goes on")
     error_type = TextLine(title=_("Error"), required=False, readonly=True)
     error_text = TextLine(
@@ -754,6 +778,12 @@ class IRunStatus(Interface):
         title=_("Why not retried"), values=RETRY_OBSTACLES, required=False,
         description="Why it cannot be retried; None where it can.  Of what "
                     "was retried already, retry() returns the retry")
+    is_beginnable = Bool(title="Can be begun now",
+                         description="There is no begin_obstacle")
+    begin_obstacle = Choice(
+        title="Why not begun now", values=BEGIN_OBSTACLES, required=False,
+        description="Why it cannot be begun now; None where it waits for "
+                    "nothing but its time")
     is_removable = Bool(title=_("Can be removed"),
                         description="Finished")
     is_unresponsive = Bool(
@@ -831,7 +861,7 @@ class IEndedProcess(Interface):
     beat_at = Float(title=_("Last beat"))
     ended_at = Float(title=_("Ended"),
                      description="Of one that died: when that was found out")
-    how = Choice(title=_("How"), values=PROCESS_ENDS)
+    how = Choice(title="How", values=PROCESS_ENDS)
     asked_by = TextLine(title=_("Asked by"), required=False,
                         description="Who had it drained")
     reason = TextLine(title=_("Reason"), required=False)
@@ -1255,6 +1285,15 @@ class IWorkerRegistry(Interface):
         `RunNotStoppable`.
         """
 
+    def beginNow(run_id, reason=None):
+        """Let a run be due now that waits for its time.
+
+        Whatever put it off: its start, an error, its worker, a clock that was
+        wrong.  It begins after the commit, as soon as a thread is free.  Never
+        commits.  Raise `RunNotFound`, and `RunNotBeginnable` for a run that
+        waits for something else.
+        """
+
     def getSite():
         """Return the site that holds the registry."""
 
@@ -1364,6 +1403,9 @@ class IVerbs(Interface):
         """See `IWorkerRegistry.requestStop`."""
 
     # Need the permission to manage.
+
+    def beginNow(run_id, reason=None):
+        """See `IWorkerRegistry.beginNow`."""
 
     def retry(run_id, reason=None):
         """See `IWorkerRegistry.retryByPrincipal`."""

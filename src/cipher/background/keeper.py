@@ -28,6 +28,7 @@ from cipher.background.clockwatch import ClockWatch
 from cipher.background.comeback import Comeback
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.hastening import Hastening
 from cipher.background.heartbeat import BEATS_PER_LEASE
 from cipher.background.homes import Homes
 from cipher.background.installation import rememberRegistries
@@ -81,6 +82,7 @@ class Keeper:
         self._rescuer = Rescuer(runtime, self._census)
         self._homes = Homes(runtime, self._tell)
         self._spill = Spill(runtime)
+        self._hastening = Hastening(runtime)
         self._comeback = Comeback(runtime)
         self._taker = Taker(runtime)
         self._stops = StopRequests(runtime)
@@ -98,6 +100,7 @@ class Keeper:
             Step('runs elsewhere', lambda c: self._rescuer.turn(c)),
             Step('lost runs', lambda c: self._rescuer.abandonLost(c)),
             Step('cursors', lambda c: self._spill.turn(c)),
+            Step('begin now', lambda c: self._hastening.turn(c)),
             Step('what waits', lambda c: self._comeback.turn(c)),
             Step('what waits for long', lambda c: self._comeback.sweep(c)),
             Step('taking', lambda c: self._taker.turn(c)),

@@ -71,6 +71,7 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
     keep_days = 14.0
     keep = 10000
     waiting_per_starter = 1000
+    hastened = None   # OOBTree: run id -> when its begin was asked for
 
     def __init__(self):
         self.lanes = LOBTree()    # number -> Lane

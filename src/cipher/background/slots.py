@@ -42,12 +42,25 @@ def takeSlot(connection, worker_type, place):
     if slots is None:
         slots = Slots()
         getDirectory(connection).slots[worker_type.name] = slots
-    taken = [other for other in slots.taken
-             if other != place and _is_running(connection, *other)]
+    taken = _taken(connection, slots, place)
     if len(taken) >= worker_type.max_running:
         return False
     slots.taken = (*taken, place)
     return True
+
+
+def hasRoom(connection, worker_type):
+    """Return whether there is a slot, as the open transaction sees it."""
+    directory = getDirectory(connection)
+    slots = directory and directory.slots.get(worker_type.name)
+    return not slots or len(
+        _taken(connection, slots)) < worker_type.max_running
+
+
+def _taken(connection, slots, place=None):
+    """Return the places in *slots*, but *place*, that still are taken."""
+    return [other for other in slots.taken
+            if other != place and _is_running(connection, *other)]
 
 
 def _is_running(connection, registry_oid, lane, serial):

@@ -18,6 +18,7 @@ from typing import Any
 from zope.interface import implementer
 
 from cipher.background.attempts import waitOf
+from cipher.background.interfaces import NOT_WAITING
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RETRIED
 from cipher.background.interfaces import RUNNING
@@ -82,6 +83,8 @@ class RunStatus:
     retry: Retry
     retried_as: str
     retry_obstacle: str
+    is_beginnable: bool
+    begin_obstacle: str
     context_oid: bytes
     waited: float
     took: float
@@ -225,12 +228,14 @@ class Live:
     stack: str = None       # of a run of another process that is to stop
 
 
-def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False):
+def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False,
+                begin_obstacle=NOT_WAITING):
     """Return the `RunStatus` of *run*.
 
     *live* is a `Live` or None, *stop* an outstanding stop request or None.
     *is_orphaned*: it is stored as running, but its process is gone.
-    *is_paused*: that of its type.
+    *is_paused*: that of its type.  *begin_obstacle*: why it cannot be begun
+    now, or None.
     """
     state = PENDING if is_orphaned else run.state
     created_at = readNumber(run.created_at, 0.0)
@@ -271,6 +276,7 @@ def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False):
         is_paused=is_paused and state == PENDING, is_orphaned=is_orphaned,
         retry=run.retry, retried_as=run.retried_as,
         retry_obstacle=obstacle,
+        is_beginnable=begin_obstacle is None, begin_obstacle=begin_obstacle,
         context_oid=oidOf(run.reference),
         waited=readNumber(run.waited, waitOf(run, started_at)),
         took=_span(started_at, finished_at or (

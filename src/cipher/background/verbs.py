@@ -47,8 +47,8 @@ from cipher.background.reference import root
 WAITING_LIMIT = 10000
 
 #: The permission that each act on many runs needs.
-ON_RUNS = {'stop': STOP_WORKERS, 'retry': MANAGE_WORKERS,
-           'remove': MANAGE_WORKERS}
+ON_RUNS = {'begin': MANAGE_WORKERS, 'stop': STOP_WORKERS,
+           'retry': MANAGE_WORKERS, 'remove': MANAGE_WORKERS}
 
 
 def of(registry):
@@ -191,6 +191,7 @@ class Verbs:
     # Acting on runs
 
     requestStop = _same('requestStop', STOP_WORKERS)
+    beginNow = _same('beginNow', MANAGE_WORKERS)
     remove = _same('remove', MANAGE_WORKERS)
 
     @_asks(MANAGE_WORKERS)

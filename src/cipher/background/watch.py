@@ -19,19 +19,28 @@ from ZODB.POSException import POSKeyError
 from cipher.background import clock
 from cipher.background import sight
 from cipher.background import switchboard
+from cipher.background.interfaces import ALREADY_DUE
+from cipher.background.interfaces import LIMIT_REACHED
+from cipher.background.interfaces import NOT_WAITING
 from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import PROCESS_GONE
 from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import TYPE_PAUSED
+from cipher.background.interfaces import TYPE_UNDECLARED
 from cipher.background.lifecycle import isSilent
 from cipher.background.plaindata import readAsked
+from cipher.background.plaindata import readNumber
 from cipher.background.process import getDirectory
 from cipher.background.process import isKnownDead
 from cipher.background.reference import root
 from cipher.background.run import StopRequest
+from cipher.background.slots import hasRoom
 from cipher.background.status import EndedProcessStatus
 from cipher.background.status import Live
 from cipher.background.status import ProcessStatus
 from cipher.background.status import describeRun
 from cipher.background.troubles import Trouble
+from cipher.background.workertype import queryWorkerType
 
 
 class Watch:
@@ -47,6 +56,7 @@ class Watch:
         # oid -> (registry or None, whether some of its types are hidden), of
         # what the reader may see.
         self._seen = {}
+        self._full = {}   # type name -> whether it has no room
 
     def isSilent(self, record):
         """Return whether to show a process as silent.
@@ -111,6 +121,33 @@ class Watch:
             return RUNNING
         return PENDING if self.isOrphaned(run) else run.state
 
+    def isFull(self, worker_type):
+        """Return whether as many runs of the type run as may at a time."""
+        if worker_type.max_running is None:
+            return False
+        if worker_type.name not in self._full:
+            self._full[worker_type.name] = not hasRoom(
+                self.registry._p_jar, worker_type)
+        return self._full[worker_type.name]
+
+    def beginObstacle(self, run):
+        """Return why *run* cannot be begun now, one of `BEGIN_OBSTACLES`.
+
+        None where it waits for nothing but its time.
+        """
+        if self.isOrphaned(run):
+            return PROCESS_GONE
+        if run.isFinished() or self.state(run) != PENDING:
+            return NOT_WAITING
+        worker_type = queryWorkerType(run.type)
+        if worker_type is None:
+            return TYPE_UNDECLARED
+        if run.type in self.registry.pauses:
+            return TYPE_PAUSED
+        if clock.isLater(readNumber(run.due_at)):
+            return None
+        return LIMIT_REACHED if self.isFull(worker_type) else ALREADY_DUE
+
     def describe(self, run):
         """Return the `RunStatus` of *run*."""
         run._v_parent = self.registry
@@ -120,7 +157,8 @@ class Watch:
         return describeRun(
             run, self.live(run), stop, clock.now(),
             is_orphaned=self.isOrphaned(run),
-            is_paused=run.type in self.registry.pauses)
+            is_paused=run.type in self.registry.pauses,
+            begin_obstacle=self.beginObstacle(run))
 
     def running(self):
         """Yield the runs that are running now, as far as is known."""

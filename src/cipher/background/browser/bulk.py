@@ -44,11 +44,13 @@ TIME_LIMIT = 10.0
 ALL = '*'
 
 QUESTIONS = {
+    'begin': _('Begin these runs now?'),
     'stop': _('Stop these runs?'),
     'retry': _('Retry these runs?'),
     'remove': _('Remove these runs?'),
 }
 BUTTONS = {
+    'begin': _('Begin them now'),
     'stop': _('Stop them'),
     'retry': _('Retry them'),
     'remove': _('Remove them'),
@@ -164,7 +166,7 @@ class BulkPage(Runs, Page):
     @property
     def is_dangerous(self):
         """Whether it cannot be undone."""
-        return self.verb != 'retry'
+        return self.verb not in ('begin', 'retry')
 
     @property
     def scope(self):

@@ -119,6 +119,8 @@ class Presenter:
             'is_declared': status.is_declared,
             'is_stoppable': status.is_stoppable,
             'is_retryable': status.is_retryable,
+            'is_beginnable': status.is_beginnable,
+            'begin_obstacle': status.begin_obstacle,
             'is_removable': status.is_removable,
             'is_unresponsive': status.is_unresponsive,
             'is_paused': status.is_paused,

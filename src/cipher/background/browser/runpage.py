@@ -44,7 +44,7 @@ from cipher.background.interfaces import RunNotFound
 
 
 #: A page shows this much of a log, the end of it.
-LOG_LIMIT = 99000
+LOG_LIMIT = 100000
 #: Characters of a log that is downloaded.
 DOWNLOAD_LIMIT = 10000000
 
@@ -204,11 +204,8 @@ class InputView(BrowserView):
 
 
 def _end_of(log):
-    """Return whole lines from the end of *log*; says where it is cut."""
-    if len(log) <= LOG_LIMIT:
-        return log
-    end = log[-LOG_LIMIT:]
-    return '…\n' + (end.partition('\n')[2] or end)
+    """Return the end of *log*; says where it is cut."""
+    return log if len(log) <= LOG_LIMIT else '…' + log[1 - LOG_LIMIT:]
 
 
 def _get_schema(type_name):

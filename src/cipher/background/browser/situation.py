@@ -42,6 +42,7 @@ from cipher.background.interfaces import IWorkerType
 
 #: What an administrator did, said of a subject.
 VERBS = {
+    'begin': _('begun now'),
     'stop': _('stop asked for'),
     'retry': _('retried'),
     'remove': _('removed'),
@@ -443,6 +444,7 @@ def _say_filter(presenter, action):
 
 
 def _get_subject_url(presenter, action):
-    if action.subject is not None and action.verb in ('stop', 'retry'):
+    if action.subject is not None and action.verb in (
+            'begin', 'stop', 'retry'):
         return '%s/%s/index.html' % (presenter.registry_url, action.subject)
     return None

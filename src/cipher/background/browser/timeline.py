@@ -87,8 +87,8 @@ def describeTimeline(presenter, data, attempts):
         left_out = attempt['number'] - before - 1
         if left_out:
             entries.append(_entry('left-out', say(plural(
-                '${number} attempt is not kept any more',
-                '${number} attempts are not kept any more', left_out)),
+                '${number} begin is not kept any more',
+                '${number} begins are not kept any more', left_out)),
                 None, ''))
         entries += _list_entries(presenter, data, attempt)
         before = attempt['number']
@@ -110,7 +110,7 @@ def _list_entries(presenter, data, attempt):
     say, text, number = presenter.say, attempt['text'], attempt['number']
     notes = [attempt['process']]
     if number > 1:
-        notes.insert(0, say(_('attempt ${number}'),
+        notes.insert(0, say(_('begin ${number}'),
                             number=presenter.format.number(number)))
     elif data['text']['waited']:
         notes.insert(0, _say_wait(presenter, data))

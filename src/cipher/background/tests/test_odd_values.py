@@ -49,7 +49,7 @@ PAGES = ('index.html', 'index.json', 'runs.html', 'runs.json', 'runs.csv',
          'runs.html?state=unresolved',
          'start.html?type=publish')
 RUN_PAGES = ('index.html', 'index.json', 'log.txt', 'stop.html', 'retry.html',
-             'remove.html')
+             'remove.html', 'begin.html')
 
 
 class ReaderTests(BrowserTests):

@@ -135,7 +135,7 @@ class PayloadTests(BrowserTests):
             yield 'runs.html?%s=%s' % (name, QUOTED[:30])
         for run in self.runs:
             yield run.id
-            for verb in 'stop', 'retry', 'remove':
+            for verb in 'begin', 'stop', 'retry', 'remove':
                 yield '%s/%s.html?reason=%s' % (run.id, verb, QUOTED)
         for name in 'runs.html', 'journal.html':
             yield '%s?before=%s' % (name, QUOTED)
