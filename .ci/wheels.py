@@ -232,7 +232,7 @@ def try_extra(report, distributions, extra, folder, python, bounds=()):
     if extra == 'test':
         commands.append([
             'zope.testrunner', '--test-path', find_site(environment),
-            '--tests-pattern', '^f?tests$', '-s', 'cipher.background', '-vv',
+            '--tests-pattern', '^test_', '-s', 'cipher.background', '-vv',
             *[argument for name in INSTALLED for argument in ('-m', name)]])
     for command in commands:
         began = time.monotonic()

@@ -11,18 +11,29 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Throughput: small jobs enqueued and drained, beside the raw commit floor.
+"""Small jobs: latency and throughput, beside raw commits and other code.
 
-    bin/python bench/throughput.py [--jobs 2000] [--threads 1,4] [--rounds 3]
+    bin/python bench/throughput.py [--rounds 3] [--jobs 2000] [--threads 1,4]
+                                   [--starts 300] [--zeo] [--against ../old]
 
-Each job adds 1 to one of 200 counters; at the end every effect and every
-record is audited.  All figures of a round are of one run on one kind of
-database file, so that the ratios hold where the absolute figures do not.
+In one process, on a file storage: the *latency*, from the return of the commit
+of a start to the first line of the work, while nothing else is to be done;
+then starts, and their drain.  With ``--zeo`` one process starts, and another
+one works.  Each job adds 1 to one of 200 counters; after a drain every effect
+and every record is audited.
+
+Each round is a new process with new databases.  The *floor* is the raw commits
+of the same database: ratios to it hold where absolute figures do not.  With
+``--against`` each round is done with the code of that checkout as well, in
+turns.  On a busy machine look at the least figures, and at the medians of many
+rounds; ``TMPDIR=/dev/shm`` leaves the disk out of it.
 """
 import argparse
+import json
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -40,16 +51,29 @@ from zope.site.folder import rootFolder
 from zope.site.site import LocalSiteManager
 
 from cipher.background.installation import addRegistry
+from cipher.background.installation import getRegistry
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import IWorkerType
 from cipher.background.runtime import Runtime
 from cipher.background.settings import RuntimeSettings
+from cipher.background.tests.servers import ZEOServer
+from cipher.background.tests.servers import openDatabase
 from cipher.background.workertype import WorkerType
 
 
 COUNTERS = 200
 TYPE = 'add-one'
+STAMP = 'stamp'
 TIMEOUT = 300.0
+
+#: Starts before those whose latency counts.
+WARM_UP = 50
+
+#: Seconds between two of them.
+PAUSE = 0.005
+
+#: Jobs that wait when commits are counted.
+FEW = 100
 
 
 class Counter(Contained, Persistent):
@@ -69,6 +93,10 @@ class Bench:
     def __init__(self, folder):
         self.path = os.path.join(folder, 'Data.fs')
         self.db = DB(FileStorage(self.path), pool_size=20)
+        self.make()
+
+    def make(self):
+        """Make what is in the database."""
         self.connection = self.db.open()
         self.site = rootFolder()
         self.connection.root()['Application'] = self.site
@@ -86,6 +114,11 @@ class Bench:
         """Return the counter of the job of that number."""
         return self.counters['%03d' % (number % COUNTERS)]
 
+    def hasLanes(self, threads):
+        """Return whether a process of so many threads has its lanes."""
+        self.connection.sync()
+        return len(self.registry.lanes) > threads
+
     def close(self):
         """Close the database."""
         hooks.setSite(None)
@@ -96,64 +129,6 @@ class Bench:
     def size(self):
         """Return the bytes written so far."""
         return os.path.getsize(self.path)
-
-
-def measureFloor(jobs):
-    """Return the commits a second of one object changed, with one thread."""
-    folder = tempfile.mkdtemp()
-    try:
-        bench = Bench(folder)
-        begin = time.perf_counter()
-        for number in range(jobs):
-            transaction.begin()
-            bench.counter(number).value += 1
-            transaction.commit()
-        seconds = time.perf_counter() - begin
-        bench.close()
-    finally:
-        shutil.rmtree(folder)
-    return jobs / seconds
-
-
-def measure(jobs, threads):
-    """Return a dict of figures: jobs enqueued, then drained."""
-    folder = tempfile.mkdtemp()
-    try:
-        bench = Bench(folder)
-        figures = {}
-        runtime = Runtime(bench.db, RuntimeSettings(threads=threads))
-        # The lanes of the process are there, its threads are not yet.
-        runtime.executor.start = lambda: None
-        runtime.start()
-        wait(lambda: len(runtime.tickets.lanes()) > threads)
-        bench.connection.sync()
-
-        size = bench.size()
-        begin = time.perf_counter()
-        for number in range(jobs):
-            transaction.begin()
-            bench.registry.start(TYPE, bench.counter(number))
-            transaction.commit()
-        figures['start_rate'] = jobs / (time.perf_counter() - begin)
-        figures['start_bytes'] = (bench.size() - size) / jobs
-
-        size = bench.size()
-        finished = Countdown(jobs)
-        begin = time.perf_counter()
-        runtime.executor.start = type(runtime.executor).start.__get__(
-            runtime.executor)
-        finished.watch(runtime)
-        runtime.executor.start()
-        finished.wait()
-        figures['drain_rate'] = jobs / (time.perf_counter() - begin)
-        figures['drain_bytes'] = (bench.size() - size) / jobs
-        figures['conflicts'] = runtime.conflicts * 1000 / jobs
-        runtime.shutdown(5.0)
-        audit(bench, jobs)
-        bench.close()
-    finally:
-        shutil.rmtree(folder)
-    return figures
 
 
 class Countdown:
@@ -208,40 +183,327 @@ def audit(bench, jobs):
                  % (jobs, counts))
 
 
-def main(argv=None):
+def measureDrain(bench, jobs, threads, drain):
+    """Return figures: starts here, then *drain*, a function, called."""
+    figures = {'floor/s': measureFloor(bench, jobs)}
+    size = bench.size()
+    begin, used = time.perf_counter(), time.process_time()
+    for number in range(jobs):
+        transaction.begin()
+        bench.registry.start(TYPE, bench.counter(number))
+        transaction.commit()
+    figures['start/s'] = jobs / (time.perf_counter() - begin)
+    figures['start cpu us'] = 1e6 * (time.process_time() - used) / jobs
+    figures['start bytes'] = (bench.size() - size) / jobs
+    size = bench.size()
+    begin = time.perf_counter()
+    drain()
+    figures['drain/s'] = jobs / (time.perf_counter() - begin)
+    figures['drain bytes'] = (bench.size() - size) / jobs
+    for name in 'start', 'drain':
+        figures[name + ' x floor'] = (
+            figures[name + '/s'] / figures['floor/s'])
+    audit(bench, jobs)
+    return {'%s, %d threads' % (name, threads): figure
+            for name, figure in figures.items()}
+
+
+def measureFloor(bench, number):
+    """Return the commits a second of one object, which is left as it was."""
+    begin = time.perf_counter()
+    for step in (1, -1) * (number // 2):
+        transaction.begin()
+        bench.counter(0).value += step
+        transaction.commit()
+    return number // 2 * 2 / (time.perf_counter() - begin)
+
+
+def quantiles(seconds):
+    """Return p50 and p95 of a list."""
+    ordered = sorted(seconds)
+    return {'p50 ms': 1000 * statistics.median(ordered),
+            'p95 ms': 1000 * ordered[int(len(ordered) * 0.95)]}
+
+
+def declare(name, handler):
+    """Declare a worker type."""
+    provideUtility(WorkerType(name, handler=handler), IWorkerType, name)
+
+
+# In one process
+
+def measureOneProcess(options):
+    """Return {name: figure}."""
+    figures = withFolder(measureLatency, options.starts)
+    for threads in options.threads:
+        figures.update(withFolder(measureOwnDrain, options.jobs, threads))
+    return figures
+
+
+def withFolder(function, *args):
+    """Return what *function* returns for a new folder and *args*."""
+    folder = tempfile.mkdtemp()
+    try:
+        return function(folder, *args)
+    finally:
+        shutil.rmtree(folder)
+
+
+def measureLatency(folder, number):
+    """Return the latencies of *number* starts."""
+    begun = threading.Event()
+    stamps = []
+
+    def stamp(worker):
+        stamps.append(time.perf_counter())
+        begun.set()
+
+    declare(STAMP, stamp)
+    bench = Bench(folder)
+    runtime = Runtime(bench.db, RuntimeSettings())
+    runtime.start()
+    wait(lambda: bench.hasLanes(runtime.threads))
+    found = []
+    for _ in range(WARM_UP + number):
+        begun.clear()
+        transaction.begin()
+        bench.registry.start(STAMP)
+        transaction.commit()
+        at = time.perf_counter()
+        begun.wait(TIMEOUT)
+        found.append(stamps.pop() - at)
+        wait(lambda: not runtime.allLive())
+        time.sleep(PAUSE)
+    runtime.shutdown(5.0)
+    bench.close()
+    return quantiles(found[WARM_UP:])
+
+
+def measureOwnDrain(folder, jobs, threads):
+    """Return the figures of `measureDrain`, and the conflicts."""
+    bench = Bench(folder)
+    runtime = Runtime(bench.db, RuntimeSettings(threads=threads))
+    # The lanes of the process are there, its threads are not yet.
+    start, runtime.executor.start = runtime.executor.start, lambda: None
+    runtime.start()
+    wait(lambda: bench.hasLanes(threads))
+    finished = Countdown(jobs)
+    finished.watch(runtime)
+
+    used = []
+
+    def drain():
+        begin = time.process_time()
+        start()
+        finished.wait()
+        used.append(time.process_time() - begin)
+
+    figures = measureDrain(bench, jobs, threads, drain)
+    figures['drain cpu us, %d threads' % threads] = 1e6 * used[0] / jobs
+    figures['conflicts/1000, %d threads' % threads] = (
+        runtime.conflicts * 1000 / jobs)
+    runtime.shutdown(5.0)
+    bench.close()
+    return figures
+
+
+# Over ZEO
+
+def measureZEO(options):
+    """Return {name: figure}."""
+    figures = withFolder(withServer, measureBetween, options.starts)
+    for threads in options.threads:
+        figures.update(withFolder(
+            withServer, measureDrainThere, options.jobs, threads))
+    few = withFolder(withServer, measureDrainThere, FEW, 1)
+    name = 'commits/job, 1 threads'
+    figures['%s, %d wait' % (name, FEW)] = few[name]
+    return figures
+
+
+def withServer(folder, function, *args):
+    """Return what *function* returns for a ZEO server in *folder*."""
+    with ZEOServer(folder) as server:
+        return function(server, *args)
+
+
+class ZEOBench(Bench):
+    """What the process that starts knows of what *server* serves."""
+
+    def __init__(self, server):
+        self.path = os.path.join(server.folder, 'Data.fs')
+        self.db = openDatabase(server.uri)
+        self.make()
+
+
+class Worker:
+    """The process that works: this program with ``--work``."""
+
+    def __init__(self, server, threads):
+        python = os.path.join(os.path.dirname(sys.prefix), 'bin', 'python')
+        self._process = subprocess.Popen(
+            [python, __file__, '--work', server.uri, '--threads',
+             str(threads)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.read()
+
+    def read(self):
+        """Return what it says next."""
+        return self._process.stdout.readline().strip()
+
+    def begin(self, jobs):
+        """Let its threads begin, and say when *jobs* are over."""
+        self._process.stdin.write('%d\n' % jobs)
+        self._process.stdin.flush()
+
+    def end(self):
+        """Let it end."""
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def work(uri, threads):
+    """Be the process that works."""
+    declare(STAMP, lambda worker: print(time.perf_counter(), flush=True))
+    db = openDatabase(uri)
+    runtime = Runtime(db, RuntimeSettings(threads=threads))
+    start, runtime.executor.start = runtime.executor.start, lambda: None
+    runtime.start()
+    connection = db.open()
+    registry = getRegistry(connection.root()['Application'])
+    wait(lambda: connection.sync() or len(registry.lanes) > threads)
+    connection.close()
+    print('ready', flush=True)
+    jobs = int(sys.stdin.readline())
+    finished = Countdown(jobs)
+    finished.watch(runtime)
+    start()
+    if jobs:
+        finished.wait()
+        print('done', flush=True)
+    sys.stdin.read()
+    runtime.shutdown(5.0)
+
+
+def measureDrainThere(server, jobs, threads):
+    """Return the figures of `measureDrain`, and the commits."""
+    bench = ZEOBench(server)
+    worker = Worker(server, threads)
+    last = []
+
+    def drain():
+        last.append(bench.db.lastTransaction())
+        worker.begin(jobs)
+        worker.read()
+
+    figures = measureDrain(bench, jobs, threads, drain)
+    worker.end()
+    bench.close()
+    server.stop()
+    figures['commits/job, %d threads' % threads] = countCommits(
+        bench.path, *last) / jobs
+    return figures
+
+
+def countCommits(path, last):
+    """Return the number of commits after *last*."""
+    storage = FileStorage(path, read_only=True)
+    try:
+        return sum(txn.tid > last for txn in storage.iterator(start=last))
+    finally:
+        storage.close()
+
+
+def measureBetween(server, number):
+    """Return the latencies from a commit here to the work there."""
+    bench = ZEOBench(server)
+    worker = Worker(server, RuntimeSettings().threads)
+    worker.begin(0)
+    bench.connection.sync()
+    found = []
+    for _ in range(WARM_UP + number):
+        transaction.begin()
+        bench.registry.start(STAMP)
+        transaction.commit()
+        at = time.perf_counter()
+        found.append(float(worker.read()) - at)
+        time.sleep(2 * PAUSE)
+    worker.end()
+    bench.close()
+    return quantiles(found[WARM_UP:])
+
+
+# Rounds
+
+def measureIn(checkout, arguments):
+    """Return the figures of one round with the code of *checkout*."""
+    return json.loads(subprocess.run(
+        [os.path.join(checkout, 'bin', 'python'), __file__, '--once',
+         *arguments], stdout=subprocess.PIPE, check=True).stdout)
+
+
+def report(here, there):
+    """Print the figures of all rounds; *there* may be empty."""
+    median = statistics.median
+    print('%d rounds; every effect audited' % len(here))
+    print('%-30s %9s %9s %9s' % ('', 'median', 'least', 'most'), end='')
+    print('   %9s %9s %8s %8s %8s' % (
+        'theirs', 'least', 'x median', 'x least', 'x pairs')
+          if there else '')
+    for name in here[0]:
+        mine = [figures[name] for figures in here]
+        print('%-30s %9.4g %9.4g %9.4g' % (
+            name, median(mine), min(mine), max(mine)), end='')
+        if there:
+            theirs = [figures[name] for figures in there]
+            print('   %9.4g %9.4g %8.2f %8.2f %8.2f' % (
+                median(theirs), min(theirs),
+                ratio(median(mine), median(theirs)),
+                ratio(min(mine), min(theirs)),
+                median(map(ratio, mine, theirs))), end='')
+        print()
+
+
+def ratio(mine, theirs):
+    """Return how many times *theirs* is *mine*."""
+    return mine / theirs if theirs else 1.0
+
+
+def compare(against, rounds):
+    """Measure in turns, and report."""
+    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    here, there = [], []
+    sides = [(own, here)] + [(against, there)] * bool(against)
+    for _ in range(rounds):
+        for checkout, found in sides:
+            found.append(measureIn(checkout, sys.argv[1:]))
+        sides.reverse()   # neither is always the first
+    report(here, there)
+
+
+def main():
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--jobs', type=int, default=2000)
-    parser.add_argument('--threads', default='1,4')
     parser.add_argument('--rounds', type=int, default=3)
-    options = parser.parse_args(argv)
+    parser.add_argument('--jobs', type=int, default=2000)
+    parser.add_argument('--starts', type=int, default=300)
+    parser.add_argument('--threads', default='1,4')
+    parser.add_argument('--zeo', action='store_true')
+    parser.add_argument('--against', help='folder of another checkout')
+    parser.add_argument('--once', action='store_true', help='print JSON')
+    parser.add_argument('--work', help='be the worker of that zodburi')
+    options = parser.parse_args()
+    options.threads = [int(each) for each in options.threads.split(',')]
     hooks.setHooks()
-    provideUtility(WorkerType(TYPE, handler=addOne), IWorkerType, TYPE)
-    threads = [int(number) for number in options.threads.split(',')]
-    rounds = []
-    for _ in range(options.rounds):
-        floor = measureFloor(options.jobs)
-        rounds.append((floor, {number: measure(options.jobs, number)
-                               for number in threads}))
-    median = statistics.median
-    print('%d jobs, median of %d rounds; every effect audited'
-          % (options.jobs, options.rounds))
-    print('floor: %d commits/s of one object' % median(
-        floor for floor, _ in rounds))
-    print('threads  start/s  x floor  bytes  drain/s  x floor  bytes  '
-          'conflicts/1000')
-    for number in threads:
-        def middle(name):
-            return median(figures[number][name] for _, figures in rounds)
-
-        def ratio(name):
-            return median(figures[number][name] / floor
-                          for floor, figures in rounds)
-
-        print('%7d  %7d  %7.2f  %5d  %7d  %7.2f  %5d  %14.1f' % (
-            number, middle('start_rate'), ratio('start_rate'),
-            middle('start_bytes'), middle('drain_rate'), ratio('drain_rate'),
-            middle('drain_bytes'), middle('conflicts')))
+    declare(TYPE, addOne)
+    declare(STAMP, addOne)   # who works declares what it notes
+    if options.work:
+        work(options.work, *options.threads)
+    elif options.once:
+        print(json.dumps(
+            (measureZEO if options.zeo else measureOneProcess)(options)))
+    else:
+        compare(options.against, options.rounds)
 
 
 if __name__ == '__main__':

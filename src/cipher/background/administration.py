@@ -14,10 +14,12 @@
 """What administrators do to a registry."""
 from BTrees.OOBTree import OOBTree
 
+from cipher.background import actions
 from cipher.background import journal
 from cipher.background import retrying
 from cipher.background import services
 from cipher.background import sight
+from cipher.background import thresholds
 from cipher.background import timetable
 from cipher.background.interfaces import ALREADY_DUE
 from cipher.background.interfaces import LIMIT_REACHED
@@ -37,8 +39,8 @@ from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.journal import askedNow
 from cipher.background.process import getDirectory
+from cipher.background.switchboard import wakeAfterCommit
 from cipher.background.text import safeRepr
-from cipher.background.wakeup import wakeAfterCommit
 from cipher.background.watch import Watch
 from cipher.background.workertype import queryWorkerType
 
@@ -264,13 +266,25 @@ class Administration:
                    (timetable.getWorker(self, name),))
         return run
 
+    # Problems
+
+    def changeThresholds(self, values, reason=None):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        stored, news = thresholds.change(self.thresholds, values)
+        if not news:
+            return
+        self.thresholds = stored
+        self._tell(self, 'change thresholds', ' '.join(
+            '%s=%s' % item for item in sorted(news.items())),
+            askedNow(reason))
+
     # The journal
 
     def listActions(self, limit=50, before=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         directory = self._p_jar and getDirectory(self._p_jar)
         owners = [self, directory] if directory else [self]
-        return journal.listActions(owners, self, limit, before)
+        return actions.listActions(owners, self, limit, before)
 
     def _record(self, verb, run, asked):
         journal.record(self, verb, run.id, asked, (run.type,))

@@ -65,7 +65,7 @@ class AtWork:
         return self._live.get((registry_oid, run_id))
 
     def getLive(self, registry_oid, run_id):
-        """Return the `status.Live` of a run, None unless it is live here."""
+        """Return the `run.Live` of a run, None unless it is live here."""
         live = self.findLive(registry_oid, run_id)
         return live and live.getStatus()
 

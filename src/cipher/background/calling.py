@@ -41,6 +41,8 @@ _KINDS = ((inspect.iscoroutinefunction, COROUTINE),
           (inspect.isgeneratorfunction, GENERATOR))
 _UNFINISHED = (collections.abc.Awaitable, types.GeneratorType,
                types.AsyncGeneratorType)
+# What hooks mostly return; the others are asked for more slowly.
+_FINISHED = frozenset([type(None), bool, int, str, tuple])
 
 
 def kindOf(function):
@@ -73,16 +75,22 @@ def callWork(who, function, /, *args, **kwargs):
     Its event loop is one of its own and ends with it.
     """
     result = function(*args, **kwargs)
-    if kindOf(function) == COROUTINE:
+    if isUnfinished(result) and kindOf(function) == COROUTINE:
         result = _run(who, result)
     return checkValue(who, result)
 
 
+def isUnfinished(value):
+    """Return whether *value* has yet to run."""
+    return type(value) not in _FINISHED and issubclass(
+        type(removeSecurityProxy(value)), _UNFINISHED)
+
+
 def checkValue(who, value):
     """Return *value*; raise ``TypeError`` if it has yet to run."""
-    unfinished = removeSecurityProxy(value)
-    if not issubclass(type(unfinished), _UNFINISHED):
+    if not isUnfinished(value):
         return value
+    unfinished = removeSecurityProxy(value)
     with suppress(Exception):
         unfinished.close()
     raise TypeError(

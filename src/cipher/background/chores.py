@@ -15,12 +15,12 @@
 from zope.component import getUtilitiesFor
 
 from cipher.background import process
+from cipher.background import schedulelist
 from cipher.background import timetable
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import ISchedule
-from cipher.background.reference import lineage
 from cipher.background.services import instances
 from cipher.background.services import isMissing
 from cipher.background.services import keepRunning
@@ -67,7 +67,7 @@ class Chores:
             registries = process.getDirectory(connection).listRegistries()
             if not registries:
                 return []
-            home = min(registries, key=lambda r: len(list(lineage(r))))
+            home = schedulelist.homeOf(registries)
             return [(home, item) for item in look(home)]
 
     def _start(self, home, what, start, declared, *arguments):

@@ -50,6 +50,10 @@ class Chunk(Persistent):
     def __setstate__(self, state):
         self.entries, self.totals, self.moment = state
 
+    def getTotals(self):
+        """Return a tuple: how many there were of each kind."""
+        return struct.unpack('<%dI' % (len(self.totals) // 4), self.totals)
+
     def total(self, kinds):
         """Return how many there were of *kinds* (numbers) together."""
         size = len(self.totals) // 4

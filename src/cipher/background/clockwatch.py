@@ -16,7 +16,7 @@ import time
 
 from cipher.background import clock
 from cipher.background.interfaces import CLOCK_JUMP
-from cipher.background.troubles import Trouble
+from cipher.background.process import Trouble
 
 
 #: Seconds.  By so much more than time has passed the clock went on, or back.

@@ -72,6 +72,8 @@ class Comeback:
         """Take what may begin; return whether to look again at once."""
         if not self._runtime.threads:
             return False
+        if self._runtime.tickets.parkedTypes():
+            self._look_who_waits(connection)
         looks = BATCH
         is_lost = False
         with ZopeTransaction():
@@ -84,6 +86,17 @@ class Comeback:
             self._runtime.wishRescue()
         self._try_limited()
         return looks <= 0
+
+    def _look_who_waits(self, connection):
+        """See of which types with a limit other homes have waiting runs."""
+        runtime = self._runtime
+        with ZopeTransaction():
+            runtime.tickets.setWanted(
+                key[1]
+                for registry in getDirectory(connection).listRegistries()
+                for lane in registry.lanes.values()
+                if lane.cursor.home != runtime.id
+                for key in lane.waiting.trees if key[0] == LIMIT)
 
     def _ready(self, connection):
         """Return {key: [(place, lane)]} of what may begin."""

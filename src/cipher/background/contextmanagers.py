@@ -87,6 +87,39 @@ class ZodbConnection(ContextDecorator):
         return self._connection
 
 
+class Door(ZodbConnection):
+    """A connection for a look and for what that leads to.
+
+    `open` it, then go on with it as a context manager, which closes it at the
+    end.  Only what was not opened before is opened there.
+    """
+
+    _connection = None
+
+    def __enter__(self):
+        return self._connection or self._open()
+
+    def __exit__(self, *error):
+        try:
+            super().__exit__(*error)
+        finally:
+            self._connection = None
+
+    def open(self):
+        """Return a connection that sees what was committed before."""
+        self.close()
+        return self._open()
+
+    def close(self):
+        """Close it, if it is open."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except Exception as error:
+                log.debug('Close: %s: %s', type(error).__name__, error)
+
+
 class ZopeSite(ContextDecorator):
     """Work with *site* as the current site; the one before comes back."""
 

@@ -22,6 +22,7 @@ from cipher.background import troubles
 from cipher.background.interfaces import STUCK_PROCESS
 from cipher.background.lifecycle import backOff
 from cipher.background.logs import getLogger
+from cipher.background.process import Trouble
 from cipher.background.stack import getStack
 from cipher.background.transient import isClosed
 from cipher.background.transient import isTransient
@@ -55,8 +56,8 @@ class ControlThread(threading.Thread):
         stood = time.monotonic() - since
         if stood <= self._runtime.settings.lease:
             return None
-        return troubles.Trouble(STUCK_PROCESS, step, clock.now() - stood, '',
-                                stack=getStack(self.ident))
+        return Trouble(STUCK_PROCESS, step, clock.now() - stood, '',
+                       stack=getStack(self.ident))
 
     def wish(self):
         """Have a turn as soon as may be.  Any thread may call."""

@@ -76,7 +76,7 @@ def _people(run):
     A security policy allows what both may do: neither lends the other rights.
     """
     ids = [run.starter] if run.asker is None else [run.starter, run.asker]
-    return tuple(Participation(_resolve(run, id)) for id in ids)
+    return tuple([Participation(_resolve(run, id)) for id in ids])
 
 
 def _resolve(run, id):

@@ -175,6 +175,40 @@ class Finishes(Persistent):
         for kind, number in enumerate(counts):
             yield self.stats.typeOf(kind), self.stats.stateOf(kind), number
 
+    def getCountsOf(self, below=None):
+        """Return a tuple: how many of each kind were ever finished.
+
+        With a key under *below*, or all.  What was removed counts as well;
+        but if the oldest entry that is kept is not so old, what was finished
+        before that one counts.
+        """
+        counts = list(self.stats.counts)
+        packed = self.tail
+        if below is None:
+            for _, _, _, kind, _ in self._packing.iter_unpack(packed):
+                counts[kind] += 1
+            return tuple(counts)
+        if self.chunks and below <= self._end_of_chunks():
+            key = below - 1
+            if key < self.chunks.minKey():
+                key = self.chunks.minKey()
+            chunk = self.chunks[self.chunks.maxKey(key)]
+            packed = chunk.entries
+            totals = chunk.getTotals()
+            counts = [*totals, *[0] * (len(counts) - len(totals))]
+            for entry in self._packing.iter_unpack(packed):
+                counts[entry[3]] -= entry[0] >= below
+        else:
+            for entry in self._packing.iter_unpack(packed):
+                counts[entry[3]] += entry[0] < below
+        return tuple(counts)
+
+    def _end_of_chunks(self):
+        """Return the least key that no entry of a chunk has or exceeds."""
+        if self.tail:
+            return self._packing.unpack_from(self.tail)[0]
+        return self.last_key + 1
+
     def drop(self, keys):
         """Forget the entries of these *keys*; those in the head stay.
 

@@ -18,6 +18,7 @@ from zope.component import adapter
 from zope.component.hooks import getSite
 from zope.component.interfaces import ISite
 from zope.interface import implementer
+from zope.interface.interfaces import ComponentLookupError
 from zope.security.interfaces import Unauthorized
 from zope.security.management import checkPermission
 from zope.security.proxy import removeSecurityProxy
@@ -28,13 +29,13 @@ from cipher.background.interfaces import IRegistryInstaller
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.logs import getLogger
-from cipher.background.nearest import nearestRegistry
 from cipher.background.process import makeKnown
 from cipher.background.reference import findConnection
 from cipher.background.reference import isInPlace
+from cipher.background.reference import lineage
 from cipher.background.registry import WorkerRegistry
+from cipher.background.switchboard import wakeAfterCommit
 from cipher.background.transient import isTransient
-from cipher.background.wakeup import wakeAfterCommit
 
 
 log = getLogger(__name__)
@@ -132,6 +133,19 @@ def getRegistry(context=None):
             'registry: expected one at or above %r, got none; add it with '
             'addRegistry(site), or set the site' % (where,))
     return registry
+
+
+def nearestRegistry(context=None):
+    """Return the registry at or next above *context*, or None.
+
+    By default that of the current site.
+    """
+    for obj in lineage(getSite() if context is None else context):
+        try:
+            return obj.getSiteManager().queryUtility(IWorkerRegistry)
+        except (AttributeError, ComponentLookupError):
+            continue   # no site; the next one above
+    return None
 
 
 @implementer(IRegistryInstaller)

@@ -113,6 +113,20 @@ ALREADY_DUE = 'already due'
 BEGIN_OBSTACLES = (NOT_WAITING, PROCESS_GONE, TYPE_UNDECLARED, TYPE_PAUSED,
                    LIMIT_REACHED, ALREADY_DUE)
 
+WAITS_FOR_TIME = 'due'
+WAITS_WHILE_PAUSED = 'paused'
+WAITS_FOR_RUNTIME = 'no-runtime'
+WAITS_WHILE_QUIET = 'quiet'
+WAITS_WHILE_UNDECLARED = 'undeclared'
+WAITS_FOR_LIMIT = 'limit'
+WAITS_FOR_THREAD = 'no-thread'
+WAITS_FOR_RESCUE = 'rescue'
+WAITS_FOR_TURN = 'turn'
+#: What `IWait.kind` may say.
+WAITS = (WAITS_FOR_TIME, WAITS_WHILE_PAUSED, WAITS_FOR_RUNTIME,
+         WAITS_WHILE_QUIET, WAITS_WHILE_UNDECLARED, WAITS_FOR_LIMIT,
+         WAITS_FOR_THREAD, WAITS_FOR_RESCUE, WAITS_FOR_TURN)
+
 RERUN = 'rerun'
 FAIL = 'fail'
 #: What ``on_interrupt`` may say.
@@ -152,14 +166,21 @@ FAILING_SUBSCRIBER = 'failing-subscriber'
 BROKEN_RUN = 'broken-run'
 FAILING_RESCUE = 'failing-rescue'
 CLOCK_JUMP = 'clock-jump'
+STALLED_RUN = 'stalled-run'
+BUSY_THREADS = 'busy-threads'
+FAILING_TYPE = 'failing-type'
+SCHEDULE_ELSEWHERE = 'schedule-elsewhere'
+PAUSED_TYPE = 'paused-type'
 PROBLEMS = (NO_RUNTIME, SILENT_PROCESS, STUCK_PROCESS, FAILING_STEP,
             BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER, CLOCK_JUMP,
-            UNRESPONSIVE_RUN, LATE_SCHEDULE, UNDECLARED_TYPE)
+            UNRESPONSIVE_RUN, STALLED_RUN, BUSY_THREADS, FAILING_TYPE,
+            LATE_SCHEDULE, SCHEDULE_ELSEWHERE, PAUSED_TYPE, UNDECLARED_TYPE)
 
 #: What `IAction.verb` may say.
 ACTIONS = ('begin', 'stop', 'retry', 'remove', 'pause type', 'resume type',
            'pause schedule', 'resume schedule', 'run schedule',
-           'quiet process', 'unquiet process', 'drain process')
+           'quiet process', 'unquiet process', 'drain process',
+           'change thresholds')
 
 #: A run that was started by a run that was started … by a run, so often, is
 #: no chain any more but a loop.
@@ -266,6 +287,14 @@ class TooManyOfStarter(TooManyWaiting):
 
 class ProcessNotFound(BackgroundError, LookupError):
     """No process of that id is known."""
+
+
+class InvalidThreshold(BackgroundError, ValueError):
+    """The value is none that the threshold *name* can have."""
+
+    def __init__(self, name, message):
+        super().__init__(message)
+        self.name = name
 
 
 class IllegalTransition(BackgroundError, ValueError):
@@ -740,6 +769,29 @@ class IRetry(Interface):
     reason = TextLine(title=_("Reason"), required=False, readonly=True)
 
 
+class IWait(Interface):
+    """Why a run waits, a snapshot."""
+
+    kind = Choice(
+        title="Why it waits", values=WAITS,
+        description="The first in this order that holds.  rescue: the "
+                    "process of the run is gone, and another one will see to "
+                    "it.  due: its time.  paused: its type is paused.  "
+                    "no-runtime: no process carries out runs.  quiet: none "
+                    "of those begins anything.  undeclared: none of those "
+                    "knows the type.  limit: as many runs of the type run as "
+                    "may.  no-thread: all threads are at work, as far as the "
+                    "reader may see.  turn: nothing is in its way but runs "
+                    "that go first")
+    until = Float(title=_("Due"), required=False, description="Of due")
+    number = Int(title="At a time", required=False,
+                 description="Of limit: so many run at a time")
+    run_id = TextLine(
+        title="Goes first", required=False,
+        description="Of limit: id of the run that took its place first; None "
+                    "if that is in another registry")
+
+
 class IRunStatus(Interface):
     """A run as it is now, a snapshot: what is stored and what is live.
 
@@ -805,6 +857,12 @@ class IRunStatus(Interface):
                                "that")
     took = Float(title=_("Took"), required=False,
                  description="Seconds from the begin to the end, or to now")
+    progressed_at = Float(
+        title="Last progress", required=False,
+        description="While it runs: when the progress changed last, or the "
+                    "work made a checkpoint; None if it never did")
+    wait = Object(title="Why it waits", schema=IWait, required=False,
+                  description="None unless it is pending")
 
 
 class IRunPage(Interface):
@@ -917,9 +975,10 @@ class IProblem(Interface):
         description="Process id, schedule name, type name or run id, as the "
                     "kind wants; None for no-runtime.  Of failing-step and "
                     "stuck-process it is the name of the step, of clock-jump "
-                    "the seconds")
+                    "the seconds, of busy-threads the run that waits longest")
     since = Float(title=_("Since"), required=False)
-    number = Int(title=_("Runs"), description="Runs that wait for it, or 0")
+    number = Int(title=_("Runs"), description="Runs that wait for it, or 0; "
+                 "of failing-type, those that failed in the last hour")
     process = TextLine(
         title=_("Process"), required=False,
         description="Id of the process that met it, if one did")
@@ -927,6 +986,74 @@ class IProblem(Interface):
                      description="The name of the error's type")
     stack = Text(title=_("Stack"), required=False,
                  description="Where the thread of a stuck-process stands")
+    total = Int(title=_("Of"), description="Of failing-type: runs finished "
+                "in the last hour")
+    usual = Float(
+        title="Usual", required=False,
+        description="Of stalled-run: seconds of the longest run of the type, "
+                    "of failing-type: what part failed in the day before; "
+                    "None where that is not known")
+
+
+class IThresholds(Interface):
+    """From when on something in a registry is a problem.
+
+    None: that is never reported.
+    """
+
+    stalled_after = Float(
+        title=_("No progress: seconds"),
+        description=_("A run is reported that has told no progress and made "
+                      "no checkpoint for longer.  Loops are not.  Default: "
+                      "600."),
+        min=1.0, max=1e9, default=600.0, required=False)
+    stalled_factor = Float(
+        title=_("No progress: times the usual"),
+        description=_("It must also have run for longer than so many times "
+                      "the longest run of its type of the last 24 hours; if "
+                      "there was none, the longest ever.  Default: 3."),
+        min=0.0, max=1e6, default=3.0)
+    busy_after = Float(
+        title=_("All threads busy: seconds"),
+        description=_("Reported if a run has waited for longer, for a thread "
+                      "and for nothing else.  Default: 900."),
+        min=1.0, max=1e9, default=900.0, required=False)
+    failing_number = Int(
+        title=_("Failures of a worker type: runs"),
+        description=_("Reported if at least so many of its runs failed in "
+                      "the last hour.  Default: 5."),
+        min=1, max=10 ** 9, default=5, required=False)
+    failing_percent = Float(
+        title=_("Failures of a worker type: percent"),
+        description=_("They must also be at least so many percent of those "
+                      "that were finished.  Default: 50."),
+        min=0.0, max=100.0, default=50.0)
+    failing_factor = Float(
+        title=_("Failures of a worker type: times the usual"),
+        description=_("And at least so many times the percentage of the 23 "
+                      "hours before.  Default: 3."),
+        min=0.0, max=1e6, default=3.0)
+    paused_waiting = Int(
+        title=_("Paused worker type: runs that wait"),
+        description=_("Reported if at least so many of its runs wait, or a "
+                      "schedule goes on starting them.  Default: 1."),
+        min=1, max=10 ** 9, default=1, required=False)
+    late_after = Float(
+        title=_("Late schedule: seconds"),
+        description=_("Reported if its time is over for longer.  Default: "
+                      "60."),
+        min=1.0, max=1e9, default=60.0, required=False)
+    elsewhere_after = Float(
+        title=_("Schedule that does not run here: seconds"),
+        description=_("Reported if nothing starts it here, though a process "
+                      "has carried out runs for longer.  Default: 60."),
+        min=1.0, max=1e9, default=60.0, required=False)
+    jump_above = Float(
+        title=_("Jump of a clock: seconds"),
+        description=_("Reported if the clock of a process was set on or back "
+                      "by at least so much.  Default: 60, and no process "
+                      "notes less."),
+        min=60.0, max=1e9, default=60.0, required=False)
 
 
 class IAction(Interface):
@@ -1001,8 +1128,9 @@ class IScheduleStatus(Interface):
     paused_at = Float(title=_("Paused at"), required=False)
     pause_reason = TextLine(title=_("Reason"), required=False)
     is_late = Bool(title=_("Late"),
-                   description="Its tick is over for more than a minute, and "
-                               "it is not paused")
+                   description="Its tick is over for more than "
+                               "`IThresholds.late_after`, and it is not "
+                               "paused")
 
 
 class IWorkerRegistry(Interface):
@@ -1151,7 +1279,20 @@ class IWorkerRegistry(Interface):
         """
 
     def listProblems():
-        """Return an `IProblem` for each thing that is wrong, worst first."""
+        """Return an `IProblem` for each thing that is wrong, worst first.
+
+        Costs nothing that grows with the number of runs.
+        """
+
+    def getThresholds():
+        """Return the `IThresholds`: from when on something is a problem."""
+
+    def changeThresholds(values, reason=None):
+        """Change some of the `IThresholds`: *values* is {name: value}.
+
+        Joins the caller's transaction and is kept in the journal.  Raise
+        `InvalidThreshold`, with nothing changed.
+        """
 
     def listActions(limit=50, before=None):
         """Return (actions, key): what administrators did, newest first.
@@ -1358,6 +1499,9 @@ class IVerbs(Interface):
     def listProblems():
         """See `IWorkerRegistry.listProblems`."""
 
+    def getThresholds():
+        """See `IWorkerRegistry.getThresholds`."""
+
     def listActions(limit=50, before=None):
         """See `IWorkerRegistry.listActions`."""
 
@@ -1427,6 +1571,9 @@ class IVerbs(Interface):
 
     def runSchedule(name):
         """See `IWorkerRegistry.runScheduleByPrincipal`."""
+
+    def changeThresholds(values, reason=None):
+        """See `IWorkerRegistry.changeThresholds`."""
 
     def mayRunSchedule(name):
         """Return whether `runSchedule` would be permitted."""

@@ -44,9 +44,10 @@ class HandlerJob(OnePiece):
 
     def doWork(self):
         """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+        input = stateOf(self).input
         # A copy: the worker's own is as it was given.
         return callWork(self._who, self._handler, self,
-                        **copy.deepcopy(stateOf(self).input))
+                        **(copy.deepcopy(input) if input else {}))
 
 
 class ItemsJob(BackgroundJob):

@@ -15,7 +15,6 @@
 
 Pickles name `Journal`: it stays here.
 """
-import heapq
 import zlib
 from collections import deque
 from operator import itemgetter
@@ -26,7 +25,6 @@ from persistent import Persistent
 from zope.interface import implementer
 
 from cipher.background import clock
-from cipher.background import sight
 from cipher.background.interfaces import IAction
 from cipher.background.principal import currentPrincipal
 from cipher.background.text import CUT
@@ -142,36 +140,6 @@ def recordMany(registry, verb, run_ids, asked, types, filter=None):
     _note(registry, action, '%d runs' % action.number)
 
 
-def listActions(owners, registry, limit, before):
-    """Return (actions, key of the next page or None), newest first.
-
-    *owners* have the journals.  Left out is what is about worker types that
-    may not be seen in *registry*.
-    """
-    key = _parse(before)
-    trees = [rows for owner in owners
-             for rows in (owner.journal.recent, owner.journal.lasting)]
-    found = []
-    last = None
-    for order, row in heapq.merge(
-            *[_newest(rows, index, len(trees), key)
-              for index, rows in enumerate(trees)], reverse=True):
-        action = Action(*row)
-        if all(sight.maySee(registry, name) for name in action.types):
-            if len(found) == limit:
-                return found, str(last)
-            found.append(action)
-            last = order
-    return found, None
-
-
-def _newest(rows, index, step, before):
-    """Yield (place in the order of all trees, row), the greatest first."""
-    last = None if before is None else (before - index - 1) // step
-    for number in reversed(rows.keys(max=last)):
-        yield number * step + index, rows[number]
-
-
 def _rows(owner, verb):
     journal = owner.journal
     return journal.lasting if verb in LASTING else journal.recent
@@ -252,17 +220,6 @@ def _trim(rows):
         person = max(sizes, key=sizes.get)
         sizes[person] -= 1
         del rows[max(people[person].values(), key=len).popleft()]
-
-
-def _parse(before):
-    if before is None:
-        return None
-    if not (isinstance(before, str) and before.isascii() and before.isdigit()
-            and len(before) < 19):
-        raise ValueError(
-            'before: expected the key that the page before gave, got %.50r; '
-            'begin at the newest' % (before,))
-    return int(before)
 
 
 def _note(owner, action, subject):

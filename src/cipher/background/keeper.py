@@ -96,7 +96,7 @@ class Keeper:
             Step('dead processes', self._bury,
                  self._often),
             Step('homes', lambda c: self._homes.turn(c), self._often),
-            Step('new runs', lambda c: runtime.looker.look(c)),
+            Step('new runs', lambda c: runtime.looker.lookAtAll(c)),
             Step('runs elsewhere', lambda c: self._rescuer.turn(c)),
             Step('lost runs', lambda c: self._rescuer.abandonLost(c)),
             Step('cursors', lambda c: self._spill.turn(c)),
@@ -292,7 +292,8 @@ class Keeper:
         """Write that this process ends in good order.
 
         What still is live is given up, as *given_up* was: whoever works on it
-        has lost it.
+        has lost it.  Raise what is the storage's fault, and may be tried
+        again: what is not let go would count as lost by a death.
         """
         if not self._is_recorded:
             return
@@ -303,13 +304,13 @@ class Keeper:
             live.is_abandoned = True
         note = runtime.note('ends')
         with ZodbConnection(runtime.db) as connection:
-            runtime.troubles.doEach(
-                FAILING_RESCUE, lives,
-                lambda *key: self._give_up(connection, lives[key]), note)
-            runtime.troubles.doEach(
-                FAILING_RESCUE,
-                [(run_id, oid) for oid, run_id in runtime.claims()],
-                lambda *key: self._give_back(connection, *key), note)
+            for key, live in lives.items():
+                with self._letting_go(key), ZopeTransaction(note=note):
+                    self._give_up(connection, live)
+            for oid, run_id in runtime.claims():
+                with self._letting_go((run_id, oid)), ZopeTransaction(
+                        note=note):
+                    self._give_back(connection, run_id, oid)
             with runtime.troubles.guard(FAILING_STEP, 'cursors'):
                 self._spill.write(connection)
             for tries in range(1, LEAVE_TRIES + 1):
@@ -336,6 +337,10 @@ class Keeper:
                 record, SHUT_DOWN if asked is None else DRAINED, asked)
             for key in sorted(runtime.left_over):
                 ended.leave(key)
+
+    def _letting_go(self, key):
+        return self._runtime.troubles.guard(
+            FAILING_RESCUE, *key, with_transient=False)
 
     def _give_back(self, connection, run_id, oid):
         """Leave a run that was taken or claimed, and not begun, to others."""

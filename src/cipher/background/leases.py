@@ -138,6 +138,7 @@ class _Process:
 
     def __init__(self):
         self._plain = None    # the Identity without a runtime
+        self._own = None      # that with one
         self.former = set()   # ids under which it wrote lanes
 
     def _get_plain(self):
@@ -155,7 +156,10 @@ class _Process:
         runtime = switchboard.queryRuntime(connection.db())
         if runtime is not None and runtime.id in alive:
             # Without a record it would be taken for dead.
-            identity = identity._replace(id=runtime.id, has_runtime=True)
+            if self._own is None or self._own.id != runtime.id:
+                self._own = identity._replace(
+                    id=runtime.id, has_runtime=True)
+            identity = self._own
         if identity.id not in self.former:
             self.former = self.former | {identity.id}
         return identity
@@ -174,7 +178,9 @@ def identify(connection):
     directory = process.getDirectory(connection)
     alive = () if directory is None else directory.processes
     with _lock:
-        this = _processes.setdefault(connection.db(), _Process())
+        this = _processes.get(connection.db())
+        if this is None:
+            this = _processes[connection.db()] = _Process()
     return this.identity(connection, alive), this.former, alive
 
 

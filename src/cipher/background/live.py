@@ -20,9 +20,9 @@ from cipher.background.attempts import LOG_TAIL
 from cipher.background.forks import renewLock
 from cipher.background.plaindata import readNumber
 from cipher.background.plaindata import readText
+from cipher.background.run import Live
 from cipher.background.runlog import LogBuffer
 from cipher.background.stack import getStack
-from cipher.background.status import Live
 from cipher.background.text import SHOWS_ALL
 from cipher.background.worker import stateOf
 from cipher.background.workloop import OnePiece
@@ -38,6 +38,7 @@ class Ticket(NamedTuple):
     priority: int = 0          # the greater, the more urgent
     created_at: float = 0.0    # of the run: what came first goes first
     starter: str = None        # those of the same priority take turns
+    type: str = None           # name of the worker type
 
     @property
     def place(self):
@@ -58,7 +59,7 @@ def ticketOf(registry_oid, run, must_claim=False):
     """Return the `Ticket` of *run*, whatever is stored there."""
     return Ticket(registry_oid, run.lane, run.serial, must_claim,
                   readNumber(run.priority, 0), readNumber(run.created_at, 0.0),
-                  readText(run.starter))
+                  readText(run.starter), run.type)
 
 
 class LiveRun:
@@ -74,7 +75,7 @@ class LiveRun:
         self.must_not_rerun = must_not_rerun
         self.log = LogBuffer()
         self.worker = None
-        self.door = None            # the ZodbConnection that it works with
+        self.door = None            # the contextmanagers.Door it works with
         self.thread_id = None       # the thread it works in
         self.run_oid = None         # of the run, once it was looked at
         self.started_at = clock.now()
@@ -88,6 +89,8 @@ class LiveRun:
         self.is_abandoned = False   # it must not commit any more
         self.is_unrecorded = False  # its end could not be written
         self.is_lost = False        # the run is another process's by now
+        self.is_announced = False   # its begin, by the commit of a claim
+        self.passing = None         # passing.Passing: of its slot
         self.conflicts = 0
         renewLock(self)
 
@@ -98,6 +101,11 @@ class LiveRun:
     @property
     def progress(self):
         return None if self.worker is None else stateOf(self.worker).progress
+
+    @property
+    def progressed_at(self):
+        return (None if self.worker is None
+                else stateOf(self.worker).progressed_at)
 
     def hideSecrets(self, masker):
         """Let *masker* hide the secrets in all that the run keeps."""
@@ -114,7 +122,8 @@ class LiveRun:
     def tell(self):
         """Return what other processes are told of it, plain data."""
         return (self.started_at, self.progress, self.log.getText()[-LOG_TAIL:],
-                self.getStack() if self.stop is not None else None)
+                self.getStack() if self.stop is not None else None,
+                self.progressed_at)
 
     def isEndless(self):
         """Return whether no time would be enough for it.
@@ -158,6 +167,7 @@ class LiveRun:
         self.runtime.ended(self)
 
     def getStatus(self):
-        """Return the `status.Live` for pages."""
+        """Return the `run.Live` for pages."""
         return Live(self.runtime.name, self.started_at, self.progress,
-                    self.stop, self.log.getText())
+                    self.stop, self.log.getText(),
+                    progressed_at=self.progressed_at)

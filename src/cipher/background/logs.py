@@ -17,7 +17,6 @@ A record of ours with neither is logged as it is.  A formatter keeps texts of
 others from looking like records.
 """
 import logging
-from contextlib import contextmanager
 
 from cipher.background.text import CUT
 from cipher.background.text import SHOWS_ALL
@@ -85,23 +84,27 @@ class MaskedError(Exception):
     """Stands for an error that shows secrets; has its masked traceback."""
 
 
-@contextmanager
-def errorsMasked(db, get_masker):
+class ErrorsMasked:
     """Let the block raise no secret to a caller that logs its error.
 
     *get_masker* is called for the masker after an error.  A transient error
     of *db* is raised as it is: of such a one only the type is logged.
     """
-    try:
-        yield
-    except BaseException as error:
-        if isTransient(error, db):
-            raise
-        masker = get_masker()
+
+    def __init__(self, db, get_masker):
+        self._db = db
+        self._get_masker = get_masker
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, type, error, traceback):
+        if error is None or isTransient(error, self._db):
+            return
+        masker = self._get_masker()
         shown = formatTraceback(error, masker)
-        if masker is SHOWS_ALL or shown == formatTraceback(error):
-            raise
-        raise MaskedError('\n' + shown) from None
+        if masker is not SHOWS_ALL and shown != formatTraceback(error):
+            raise MaskedError('\n' + shown) from None
 
 
 def changed(record, masker):

@@ -16,10 +16,6 @@
 Whoever has something to begin may look: a thread of the executor, or the
 control thread.  One looks at a time.
 """
-
-from contextlib import nullcontext
-
-from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.lifecycle import backOff
@@ -27,6 +23,7 @@ from cipher.background.process import findRegistry
 from cipher.background.sorting import LOST
 from cipher.background.sorting import Sorter
 from cipher.background.tickets import AWAY
+from cipher.background.tickets import READY
 
 
 #: Seconds.  After failures in a row nobody looks for longer.
@@ -46,26 +43,46 @@ class Looker:
         self._runtime = runtime
         self._failures = 0   # in a row
 
-    def look(self, connection=None):
-        """Look at all that is dirty; return whether there is more to do.
+    def next(self, door):
+        """Look at all that is dirty; return a ticket if there is one now.
 
-        With the *connection* of the control thread as if each lane were
-        dirty: no hook knows of the births of other processes.
+        If this look found its run, *door*, a `Door`, is open for the work.
+        """
+        found = set()
+        self._try(lambda left: self._look(door.open(), left, found))
+        ticket = self._runtime.tickets.poll()
+        if ticket not in found:
+            # It may be of a look that saw more: its run is not there yet in
+            # this snapshot, and would be taken for one that was removed.
+            door.close()
+        return ticket
+
+    def lookAtAll(self, connection):
+        """Look as if each lane were dirty; return whether there is more to do.
+
+        For the control thread: no hook knows of the births of other
+        processes.
+        """
+        def look(left):
+            with ZopeTransaction():
+                self._look(connection, left, set())
+
+        return self._try(look, at_all=True)
+
+    def _try(self, look, at_all=False):
+        """Let *look* look at what is dirty; return whether there is more.
 
         Nothing that is dirty is forgotten before its tickets are there.
         """
         tickets = self._runtime.tickets
-        dirty = tickets.beginLook(connection is not None)
+        dirty = tickets.beginLook(at_all)
         if dirty is None:
             return False
         left, pause = set(dirty), 0.0
         try:
             if dirty:
-                # The transaction begins behind the dirt: it sees all of it.
-                with (nullcontext(connection) if connection is not None
-                      else ZodbConnection(self._runtime.db)) as opened:
-                    with ZopeTransaction():
-                        self._look(opened, left)
+                # Its snapshot begins behind the dirt: it shows all of it.
+                look(left)
             self._failures = 0
             self._runtime.troubles.settle(FAILING_STEP, STEP)
         except BaseException as error:
@@ -74,10 +91,11 @@ class Looker:
             pause = backOff(self._failures, cap=FAILURE_PAUSE)
             self._runtime.troubles.note(error, FAILING_STEP, STEP)
         finally:
-            tickets.endLook(left, pause, is_worker=connection is None)
+            tickets.endLook(left, pause, is_worker=not at_all)
         return bool(left) and not pause
 
-    def _look(self, connection, left):
+    def _look(self, connection, left, ready):
+        # *ready* gets the tickets that may begin.
         sorter = None
         for place in list(left):
             sorter = sorter or Sorter(self._runtime, connection)
@@ -86,11 +104,12 @@ class Looker:
             with self._runtime.troubles.guard(
                     FAILING_STEP, '%s of lane %d' % (STEP, place[1]),
                     place[0], with_transient=False):
-                is_more = self._look_at(connection, sorter, place)
+                is_more = self._look_at(
+                    connection, sorter, place, ready)
             if not is_more:
                 left.discard(place)
 
-    def _look_at(self, connection, sorter, place):
+    def _look_at(self, connection, sorter, place, ready):
         """Return whether there is more to look at in that lane."""
         runtime = self._runtime
         oid, number = place
@@ -107,6 +126,8 @@ class Looker:
                 ticket, what = sorter.sort(place, serial, births)
                 if what == LOST:
                     is_lost, what = True, AWAY
+                elif what == READY:
+                    ready.add(ticket)
                 found.append((serial, ticket, what))
         finally:
             # What was found before an error stays found.

@@ -16,9 +16,9 @@ import re
 
 from cipher.background import listing
 from cipher.background import problems
+from cipher.background import schedulelist
 from cipher.background import sight
 from cipher.background import summary
-from cipher.background import timetable
 from cipher.background.attempts import listAttempts
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import NEWEST
@@ -37,6 +37,8 @@ from cipher.background.status import RunPage
 from cipher.background.text import SHOWS_ALL
 from cipher.background.text import TRACEBACK_LIMIT
 from cipher.background.text import safeRepr
+from cipher.background.thresholds import Thresholds
+from cipher.background.waits import Waits
 from cipher.background.watch import Watch
 from cipher.background.workertype import queryWorkerType
 
@@ -78,7 +80,14 @@ class Looking:
 
     def getStatus(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return Watch(self).describe(self._get(run_id))
+        return self._describe(Watch(self), [self._get(run_id)])[0]
+
+    def _describe(self, watch, runs):
+        waits = Waits(watch)
+        described = [watch.describe(run) for run in runs]
+        for status, run in zip(described, runs):
+            status.wait = waits.reasonOf(run)
+        return described
 
     def getDetails(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
@@ -124,8 +133,7 @@ class Looking:
         found = listing.listRuns(
             self.lanes, search.wanted, search.matches, limit, before,
             watch.running())
-        return RunPage([watch.describe(run) for run in found.runs],
-                       *found[1:])
+        return RunPage(self._describe(watch, found.runs), *found[1:])
 
     def getCounts(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
@@ -153,6 +161,10 @@ class Looking:
         watch = Watch(self)
         return problems.listProblems(self, watch, self._count(watch))
 
+    def getThresholds(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return Thresholds(self.thresholds)
+
     def listProcesses(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return Watch(self).processes()
@@ -163,7 +175,7 @@ class Looking:
 
     def listSchedules(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return timetable.listSchedules(self)
+        return schedulelist.listSchedules(self)
 
     def getSite(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""

@@ -55,8 +55,11 @@ _pools_lock = threading.Lock()
 def getPool(db, registry_oid):
     """Return the `LanePool` of a registry in this process."""
     with _pools_lock:
-        return _pools.setdefault(db, {}).setdefault(
-            registry_oid, LanePool(registry_oid))
+        pools = _pools.setdefault(db, {})
+        pool = pools.get(registry_oid)
+        if pool is None:
+            pool = pools[registry_oid] = LanePool(registry_oid)
+        return pool
 
 
 class _Lease:

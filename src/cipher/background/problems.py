@@ -11,25 +11,49 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What is wrong in a registry and wants an administrator."""
+"""What is wrong in a registry and wants an administrator.
+
+Each kind has a function of `Look` that yields its problems; `_KINDS` names
+them all.
+"""
+from functools import cached_property
+
+from cipher.background import clock
+from cipher.background import failures
 from cipher.background import listing
+from cipher.background import schedulelist
 from cipher.background import sight
-from cipher.background import timetable
 from cipher.background.candidates import Wanted
 from cipher.background.interfaces import BROKEN_RUN
+from cipher.background.interfaces import BUSY_THREADS
+from cipher.background.interfaces import CLOCK_JUMP
 from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_SUBSCRIBER
+from cipher.background.interfaces import FAILING_TYPE
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NO_RUNTIME
 from cipher.background.interfaces import OLDEST
+from cipher.background.interfaces import PAUSED_TYPE
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import PROBLEMS
+from cipher.background.interfaces import SCHEDULE_ELSEWHERE
 from cipher.background.interfaces import SILENT_PROCESS
+from cipher.background.interfaces import STALLED_RUN
 from cipher.background.interfaces import UNDECLARED_TYPE
 from cipher.background.interfaces import UNRESPONSIVE_RUN
+from cipher.background.interfaces import WAITS_FOR_THREAD
+from cipher.background.plaindata import readAsked
 from cipher.background.plaindata import readNumber
+from cipher.background.process import getDirectory
 from cipher.background.status import Problem
+from cipher.background.thresholds import Thresholds
+from cipher.background.waits import Waits
+from cipher.background.workertype import currentName
 from cipher.background.workertype import queryWorkerType
+
+
+#: Waiting runs that one look loads to find one that waits for a thread.
+LOOKS = 200
 
 
 def listProblems(registry, watch, counts):
@@ -37,23 +61,54 @@ def listProblems(registry, watch, counts):
 
     Of the types in *counts* {type name: {state: number}}.
     """
-    waiting = {name: states[PENDING] for name, states in counts.items()
-               if PENDING in states}
-    processes = watch.processes()
-    return [
-        *_without_runtime(registry, watch, processes, waiting),
-        *_silent(processes),
-        *_troubles(registry, watch),
-        *_unresponsive(registry, watch),
-        *_late(registry),
-        *_undeclared(waiting)]
+    look = Look(registry, watch, counts)
+    return [problem for kind in _KINDS for problem in kind(look)]
 
 
-def _without_runtime(registry, watch, processes, waiting):
+class Look:
+    """What the kinds of problems look at."""
+
+    def __init__(self, registry, watch, counts):
+        self.registry = registry
+        self.watch = watch
+        self.counts = counts   # of the types that the reader may see
+        self.thresholds = Thresholds(registry.thresholds)
+        self.now = clock.now()
+        # {type name: number of runs that wait}
+        self.waiting = {name: states[PENDING]
+                        for name, states in counts.items()
+                        if PENDING in states}
+
+    @cached_property
+    def processes(self):
+        return self.watch.processes()
+
+    @cached_property
+    def running(self):
+        """The statuses of the runs that run and the reader may see."""
+        return [status for status in map(
+                    self.watch.describe, self.watch.running())
+                if sight.maySee(self.registry, status.type)]
+
+    @cached_property
+    def schedules(self):
+        return schedulelist.listSchedules(self.registry)
+
+    @cached_property
+    def runs_schedules(self):
+        """Whether schedules are started in this registry."""
+        jar = self.registry._p_jar
+        directory = jar and getDirectory(jar)
+        return not directory or schedulelist.homeOf(
+            directory.listRegistries()) in (None, self.registry)
+
+
+def _without_runtime(look):
+    registry, watch, waiting = look.registry, look.watch, look.waiting
     if waiting and not any(
             process.threads and not (process.is_silent or process.is_quiet
                                      or process.is_draining)
-            for process in processes):
+            for process in look.processes):
         wanted = Wanted(frozenset([PENDING]), frozenset(waiting),
                         order=OLDEST)
         oldest = listing.listRuns(
@@ -65,22 +120,29 @@ def _without_runtime(registry, watch, processes, waiting):
                       if oldest else None)
 
 
-def _silent(processes):
-    for process in processes:
+def _silent(look):
+    for process in look.processes:
         if process.is_silent:
             yield Problem(SILENT_PROCESS, process.id, process.beat_at,
                           process.busy)
 
 
-def _troubles(registry, watch):
+def _troubles(look):
     found = [
         (PROBLEMS.index(one.kind), one.since, process, one)
-        for process, one in watch.troubles()
-        if one.kind not in (BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER)
-        or _may_see(registry, one.subject)]
+        for process, one in look.watch.troubles() if _is_shown(look, one)]
     for _, _, process, one in sorted(found, key=lambda item: item[:3]):
         yield Problem(one.kind, one.subject, one.since, process=process,
                       error=one.error, stack=one.stack)
+
+
+def _is_shown(look, trouble):
+    if trouble.kind == CLOCK_JUMP:
+        above = look.thresholds.jump_above
+        return above is not None and abs(int(trouble.subject)) >= above
+    if trouble.kind in (BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER):
+        return _may_see(look.registry, trouble.subject)
+    return True
 
 
 def _may_see(registry, run_id):
@@ -91,21 +153,145 @@ def _may_see(registry, run_id):
         return True   # that is what is wrong with it
 
 
-def _unresponsive(registry, watch):
-    found = [status for status in map(watch.describe, watch.running())
-             if status.is_unresponsive
-             and sight.maySee(registry, status.type)]
+def _unresponsive(look):
+    found = [status for status in look.running if status.is_unresponsive]
     for status in sorted(found, key=lambda status: status.stop.asked_at):
         yield Problem(UNRESPONSIVE_RUN, status.id, status.stop.asked_at)
 
 
-def _late(registry):
-    for schedule in timetable.listSchedules(registry):
-        if schedule.is_late:
+def _stalled(look):
+    after = look.thresholds.stalled_after
+    if after is None:
+        return
+    longest = failures.Longest(look.registry, look.now)
+    factor = look.thresholds.stalled_factor
+    for status in sorted(look.running, key=lambda status: (
+            _last_sign(status), status.id)):
+        if look.now - _last_sign(status) <= after:
+            return   # nor is any of the others
+        worker_type = queryWorkerType(status.type)
+        if status.stop is not None or (
+                worker_type is not None and worker_type.is_loop):
+            continue
+        usual = longest.usual(
+            status.type, status.took / factor) if factor else None
+        if status.took > factor * (usual or 0.0):
+            yield Problem(STALLED_RUN, status.id, _last_sign(status),
+                          usual=usual)
+
+
+def _last_sign(status):
+    begun = status.started_at or 0.0
+    return max(begun, status.progressed_at or begun)
+
+
+def _busy(look):
+    after = look.thresholds.busy_after
+    if after is None or not look.watch.is_full or not look.waiting:
+        return
+    waits = Waits(look.watch)
+    since, run_id = min((
+        found for found in (
+            _longest_waiting(look, waits, lane, look.now - after)
+            for lane in look.registry.lanes.values())
+        if found is not None), default=(None, None))
+    if run_id is not None:
+        yield Problem(BUSY_THREADS, run_id, since)
+
+
+def _longest_waiting(look, waits, lane, before):
+    """Return (since when, id) of a run that waits for nothing but a thread.
+
+    None if no run of *lane* has waited since *before*.
+    """
+    looks = max(10, LOOKS // len(look.registry.lanes))
+    for serial in _serials(lane):
+        run = lane.births.get(serial)
+        if run is None or run.is_removed:
+            continue
+        looks -= 1
+        created_at = readNumber(run.created_at, 0.0)
+        if created_at >= before or not looks:
+            return None
+        since = max(created_at, readNumber(run.due_at, 0.0))
+        if (run.type in look.waiting and since < before
+                and not run.isFinished()):
+            run._v_parent = look.registry
+            wait = waits.reasonOf(run)
+            if wait is not None and wait.kind == WAITS_FOR_THREAD:
+                return since, run.id
+    return None
+
+
+def _serials(lane):
+    """Yield the serials that may wait for a thread, the oldest first."""
+    cursor, parked = lane.cursor, lane.waiting.places
+    for serial in cursor.stragglers:
+        if serial < cursor.low and serial not in parked:
+            yield serial
+    for serial in range(cursor.low, lane.births.next_serial):
+        if serial not in parked:
+            yield serial
+
+
+def _failing(look):
+    limits = look.thresholds
+    if limits.failing_number is None:
+        return
+    seen = {currentName(name) for name in look.counts}
+    lately = failures.failedLately(look.registry, look.now)
+    for name, one in sorted(lately.items(), key=lambda item: (
+            -item[1].failed, item[0])):
+        if (name in seen and one.failed >= limits.failing_number
+                and 100 * one.rate >= limits.failing_percent
+                and one.rate >= limits.failing_factor * (one.usual or 0.0)):
+            yield Problem(FAILING_TYPE, name, None, one.failed,
+                          total=one.total, usual=one.usual)
+
+
+def _late(look):
+    for schedule in look.schedules:
+        if schedule.is_late and look.runs_schedules:
             yield Problem(LATE_SCHEDULE, schedule.name, schedule.next_at)
 
 
-def _undeclared(waiting):
-    for name, number in sorted(waiting.items()):
-        if queryWorkerType(name) is None:
+def _elsewhere(look):
+    after = look.thresholds.elsewhere_after
+    takers = look.watch.takers
+    if after is None or not takers:
+        return
+    since = min(record.started_at for record in takers)
+    if look.now - since <= after:
+        return
+    for schedule in look.schedules:
+        is_without = schedule.next_at is None
+        if not schedule.is_paused and (is_without or schedule.is_late) and (
+                is_without or not look.runs_schedules):
+            yield Problem(
+                SCHEDULE_ELSEWHERE, schedule.name,
+                since if is_without else schedule.next_at)
+
+
+def _paused(look):
+    limit = look.thresholds.paused_waiting
+    pauses = look.registry.pauses
+    if limit is None or not pauses:
+        return
+    ticking = {currentName(schedule.worker) for schedule in look.schedules
+               if not schedule.is_paused}
+    for name, asked in pauses.items():
+        number = look.waiting.get(name, 0)
+        if sight.maySee(look.registry, name) and (
+                number >= limit or name in ticking):
+            yield Problem(PAUSED_TYPE, name, readAsked(asked)[1], number)
+
+
+def _undeclared(look):
+    for name, number in sorted(look.waiting.items()):
+        if not look.watch.isKnown(name):
             yield Problem(UNDECLARED_TYPE, name, None, number)
+
+
+#: In this order they are shown: worst first.
+_KINDS = (_without_runtime, _silent, _troubles, _unresponsive, _stalled,
+          _busy, _failing, _late, _elsewhere, _paused, _undeclared)

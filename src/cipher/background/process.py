@@ -18,6 +18,7 @@ Pickles name the classes of this module: they stay here.
 import os
 import socket
 import uuid
+from typing import NamedTuple
 
 from BTrees.OOBTree import OOBTree
 from BTrees.OOBTree import OOTreeSet
@@ -33,12 +34,23 @@ from cipher.background.reference import ROOT_KEY
 from cipher.background.reference import isInPlace
 
 
+class Trouble(NamedTuple):
+    """One thing that does not work; plain data, stored with the beat."""
+
+    kind: str             # of interfaces.PROBLEMS
+    subject: str          # the culprit: a step, a run id
+    since: float          # the first failure in a row
+    error: str            # the name of its type
+    registry_oid: bytes = None   # of the run; None: it is the process's
+    stack: str = None     # where the control thread stands
+
+
 class Beat(Persistent):
     """The beat of a process; apart, so that a rescue can depend on it."""
 
     count = 0
     beat_at = 0.0
-    troubles = ()   # of troubles.Trouble as tuples
+    troubles = ()   # of Trouble as tuples
     waiting = ()    # (registry oid, starter, number of runs that wait)
 
 
@@ -47,7 +59,7 @@ class LiveRuns(Persistent):
 
     def __init__(self):
         # (oid of the registry, run id) -> (started_at, progress or None,
-        # end of the log, stack or None)
+        # end of the log, stack or None, time of the last progress or None)
         self.runs = {}
 
 

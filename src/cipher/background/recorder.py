@@ -43,6 +43,7 @@ from cipher.background.lifecycle import cleanDelay
 from cipher.background.logs import getLogger
 from cipher.background.logs import logError
 from cipher.background.observer import WorkObserver
+from cipher.background.passing import Passing
 from cipher.background.plaindata import plainCopy
 from cipher.background.plaindata import readProgress
 from cipher.background.plaindata import shortResult
@@ -83,6 +84,7 @@ class RunRecorder(WorkObserver):
         self._is_done = False   # done() was called: perhaps committed
         self._touched = None    # of the run, as the work sees it
         self._found = (None, None, None)   # connection, registry, run
+        self._passing = live.passing = Passing(live)
 
     # The worker's calls
 
@@ -112,6 +114,7 @@ class RunRecorder(WorkObserver):
         if self._is_committed(run):
             return True
         self._check_fence(run)
+        self._passing.takeBack()
         state = stateOf(worker)
         state.checkStop()
         state.cursor = plainCopy(run.cursor, 'cursor')
@@ -134,7 +137,7 @@ class RunRecorder(WorkObserver):
                 % run.id)
 
     def _began(self, worker, connection, registry, run):
-        if not self._is_claimed:
+        if not self.live.is_announced:
             notify(RunStartedEvent(run, registry))
 
     def checkpoint(self, worker, cursor):
@@ -171,6 +174,7 @@ class RunRecorder(WorkObserver):
         self._is_done = True
         finish(self.live, run, registry, SUCCEEDED, RunSucceededEvent,
                result=shortResult(result, self.live.masker))
+        self._passing.passOn(connection)
 
     def failed(self, worker, connection, error):
         """See `~cipher.background.interfaces.IWorkObserver`."""
@@ -294,9 +298,12 @@ class RunRecorder(WorkObserver):
                         return
                     if fenced:
                         self._check_fence(run)
+                        self._passing.takeBack()
                     # The thread may have left it already, or not entered it.
                     with ZopeSite(siteOf(registry)):
                         write(registry, run)
+                    if fenced:
+                        self._passing.passOn(connection)
                 return
             except RunLost as lost:
                 log.info('%s', lost)

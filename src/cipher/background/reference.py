@@ -149,7 +149,10 @@ def isInPlace(obj):
         obj = parent
     if connection is None:
         return False
-    return any(value is obj for value in connection.root().values())
+    for value in connection.root().values():
+        if value is obj:
+            return True
+    return False
 
 
 def _holds(parent, obj):

@@ -34,6 +34,9 @@ from cipher.background import clock
 from cipher.background import services
 from cipher.background.administration import Administration
 from cipher.background.bound import checkStarter
+from cipher.background.claimkeys import claimKey
+from cipher.background.claimkeys import onceKey
+from cipher.background.claimkeys import rightsOf
 from cipher.background.current import deeper
 from cipher.background.current import depthOfNext
 from cipher.background.finishes import Pruned
@@ -51,11 +54,8 @@ from cipher.background.principal import currentPrincipals
 from cipher.background.reference import refer
 from cipher.background.run import WorkerRun
 from cipher.background.table import Table
-from cipher.background.uniqueness import claimKey
 from cipher.background.uniqueness import findPending
 from cipher.background.uniqueness import findStarted
-from cipher.background.uniqueness import onceKey
-from cipher.background.uniqueness import rightsOf
 from cipher.background.watch import Watch
 from cipher.background.workertype import getWorkerType
 
@@ -72,12 +72,13 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
     keep = 10000
     waiting_per_starter = 1000
     hastened = None   # OOBTree: run id -> when its begin was asked for
+    thresholds = ()   # {name: value} of those that are not as the default
 
     def __init__(self):
         self.lanes = LOBTree()    # number -> Lane
         self.stops = OOBTree()    # run id -> (principal, asked_at, reason)
-        self.schedules = OOBTree()   # name -> timetable.ScheduleState
-        self.services = OOBTree()    # type name -> services.ServiceState
+        self.schedules = OOBTree()   # name -> states.ScheduleState
+        self.services = OOBTree()    # type name -> states.ServiceState
         self.claims = Table(CLAIM_BUCKETS)   # claimKey -> (lane, serial)
         self.pauses = OOBTree()   # type name -> (principal, at, reason)
         self.removed = Pruned()   # what administrators removed
@@ -183,7 +184,7 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
     def addRun(self, type, claim=None, **values):
         """Store a new run in the open transaction and return it.
 
-        *claim* is the `uniqueness.claimKey` that it is to have, or None.  For
+        *claim* is the `claimkeys.claimKey` that it is to have, or None.  For
         this package: nothing is checked.
         """
         lease = None if self._p_jar is None else self.checkOut()

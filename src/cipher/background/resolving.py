@@ -16,11 +16,12 @@ import heapq
 import time
 from operator import itemgetter
 
+from cipher.background.claimkeys import claimKey
 from cipher.background.interfaces import BY_INPUT
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import UNSUCCESSFUL_STATES
 from cipher.background.plaindata import readNumber
-from cipher.background.uniqueness import claimKey
+from cipher.background.workertype import currentName
 
 
 #: Seconds that one list may look for successes.  What is not found until then
@@ -32,7 +33,8 @@ class Unresolved:
     """Looks at failed runs of a registry, for the length of one list.
 
     Successes are looked at from the newest one on, each once, as far as the
-    runs that are asked for go back.
+    runs that are asked for go back.  A type that got another name is the
+    same type.
     """
 
     def __init__(self, registry):
@@ -43,6 +45,7 @@ class Unresolved:
             key=itemgetter(0), reverse=True)
         self._next = None
         self._waiting = {}   # type name -> entries, newer than what was asked
+        self._names = {}     # type name -> that of today
         self._done = {}      # what a run does -> when it succeeded last
         self._deadline = None
 
@@ -55,9 +58,19 @@ class Unresolved:
             self._deadline = time.monotonic() + TIME_LIMIT
         finished_at = _finished_at(run)
         self._read(finished_at)
-        for entry in self._waiting.pop(run.type, ()):
+        for entry in self._waiting.pop(self._name(run.type), ()):
             self._note(entry)
-        return self._done.get(_work(run), 0) <= finished_at
+        return self._done.get(self._work(run), 0) <= finished_at
+
+    def _name(self, stored):
+        if stored not in self._names:
+            self._names[stored] = currentName(stored)
+        return self._names[stored]
+
+    def _work(self, run):
+        """Return what is equal for runs that do the same."""
+        return claimKey(
+            BY_INPUT, self._name(run.type), run.reference, run.input)
 
     def _read(self, finished_at):
         """Read the entries that are newer than that."""
@@ -68,7 +81,7 @@ class Unresolved:
                     time.monotonic() >= self._deadline):
                 return
             self._waiting.setdefault(
-                self._next.type, []).append(self._next)
+                self._name(self._next.type), []).append(self._next)
             self._next = None
 
     def _note(self, entry):
@@ -79,7 +92,7 @@ class Unresolved:
             is_new = run._p_changed is None
             # A key is later than that where the clock was set back.
             finished_at = min(entry.key, _finished_at(run))
-            work = _work(run)
+            work = self._work(run)
             self._done[work] = max(finished_at, self._done.get(work, 0))
             if is_new:
                 run._p_deactivate()
@@ -87,8 +100,3 @@ class Unresolved:
 
 def _finished_at(run):
     return int(readNumber(run.finished_at, 0.0) * 1000000)
-
-
-def _work(run):
-    """Return what is equal for runs that do the same."""
-    return claimKey(BY_INPUT, run.type, run.reference, run.input)

@@ -15,14 +15,14 @@
 from copy import deepcopy
 
 from cipher.background import journal
+from cipher.background.claimkeys import claimKey
+from cipher.background.claimkeys import rightsOf
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import RunNotRetryable
 from cipher.background.plaindata import readProgress
 from cipher.background.principal import SYSTEM
 from cipher.background.retryable import findObstacle
-from cipher.background.uniqueness import claimKey
 from cipher.background.uniqueness import findPending
-from cipher.background.uniqueness import rightsOf
 from cipher.background.watch import Watch
 from cipher.background.workertype import queryWorkerType
 

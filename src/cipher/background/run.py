@@ -15,6 +15,8 @@
 
 Pickles name the classes of this module: they stay here.
 """
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
 from persistent import Persistent
@@ -40,6 +42,19 @@ class StopRequest(NamedTuple):
     principal: str = None
     asked_at: float = None
     reason: str = None
+
+
+@dataclass
+class Live:
+    """What only the process that carries a run out knows of it."""
+
+    owner: str              # host:pid
+    started_at: float
+    progress: tuple = None  # (done, total, message)
+    stop: StopRequest = None
+    log: str = ''           # of a run of another process the end
+    stack: str = None       # of a run of another process that is to stop
+    progressed_at: float = None   # when the work last told something new
 
 
 @implementer(IRetry)
@@ -95,7 +110,8 @@ class _RunState:
 
 
 _FIELDS = tuple(name for name in vars(_RunState) if not name.startswith('__'))
-_DEFAULTS = tuple(getattr(_RunState, name) for name in _FIELDS)
+_values_of = attrgetter(*_FIELDS)
+_DEFAULTS = _values_of(_RunState)
 
 
 @implementer(IWorkerRun)
@@ -116,7 +132,7 @@ class WorkerRun(Persistent, _RunState):
 
     # Stored as a tuple without trailing defaults: half the size of a dict.
     def __getstate__(self):
-        state = tuple(getattr(self, name) for name in _FIELDS)
+        state = _values_of(self)
         size = len(state)
         while state[size - 1] == _DEFAULTS[size - 1]:
             size -= 1

@@ -74,6 +74,7 @@ class Runtime(Obedience):
         self.looker = Looker(self)
         self.unrecorded = set()   # tickets of runs whose end is not written
         self._claims = {}   # (registry oid, run id) -> epoch we gave it
+        self.doubtful = []  # tickets of claims whose reply may be lost
         self._undeclared = set()   # names of types; each is logged once
         self.executor = makeExecutor(self, self.settings)
         self.is_implicit = is_implicit   # a thread made by hand needed it
@@ -121,7 +122,7 @@ class Runtime(Obedience):
         self._heartbeat.wish()
 
     def listTroubles(self):
-        """Return a tuple of `troubles.Trouble`, the worst first."""
+        """Return a tuple of `process.Trouble`, the worst first."""
         return (*filter(None, (self._control.findStuck(),
                                self._keeper.clock_watch.trouble())),
                 *self.troubles.list())
@@ -185,16 +186,19 @@ class Runtime(Obedience):
         """Something was found whose process is dead."""
         self._control.wish()
 
-    def next(self, is_over):
+    def next(self, is_over, door):
         """Return a ticket to carry out, when there is one; None at the end.
 
-        The calling thread looks at new runs, if that is to be done.
+        The calling thread looks at new runs, if that is to be done: then
+        *door* (a `contextmanagers.Door`) may be open, to begin the ticket.
         """
         while True:
             ticket = self.tickets.next(is_over)
-            if ticket is not LOOK:
-                return ticket
-            self.looker.look()
+            if ticket is LOOK:
+                ticket = self.looker.next(door)
+                if ticket is None:
+                    continue
+            return ticket
 
     def wakeAll(self):
         """Have a whole turn soon, with the steps of now and then as well.
@@ -229,6 +233,11 @@ class Runtime(Obedience):
         """The run of *ticket* is over, or somebody else's to begin."""
         self._claims.pop((ticket.registry_oid, ticket.run_id), None)
 
+    def doubt(self, ticket):
+        """Nobody knows whether *ticket* was claimed as `noteClaim` says."""
+        self.tickets.isAway(ticket)
+        self.doubtful.append(ticket)
+
     def hasClaimed(self, registry_oid, run):
         """Return whether this process claimed *run*, and may begin it."""
         return self._claims.get((registry_oid, run.id)) == run.epoch
@@ -258,7 +267,9 @@ class Runtime(Obedience):
         elif not live.is_shutdown:
             # At a shutdown it may wait again: the cursor must not pass it.
             self.tickets.done(live.ticket)
-        if live.worker_type is not None and live.worker_type.max_running:
+        is_passed = live.passing is not None and live.passing.end()
+        if live.worker_type is not None and (
+                live.worker_type.max_running and not is_passed):
             self.tickets.unpark(live.worker_type.name)
         if live.stop is not None:
             self._control.wish()   # the request can be forgotten

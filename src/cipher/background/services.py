@@ -11,11 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Services: loops that a runtime keeps running.
-
-Pickles name `ServiceState`: it stays here.
-"""
-from persistent import Persistent
+"""Services: loops that a runtime keeps running."""
 from zope.component import getUtilitiesFor
 
 from cipher.background import clock
@@ -23,6 +19,7 @@ from cipher.background.automatic import startAutomatically
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import IWorkerType
 from cipher.background.plaindata import readNumber
+from cipher.background.states import ServiceState
 
 
 #: Seconds.  After a death a service waits, at first this long, then twice as
@@ -32,15 +29,6 @@ DELAY_CAP = 300.0
 
 #: Seconds.  Who lived that long did not die at once: the delay is short.
 WELL_AFTER = 600.0
-
-
-class ServiceState(Persistent):
-    """The run that is an instance of a service."""
-
-    run = None    # (lane, serial)
-    is_stopped = False   # by a person, and its run was removed
-    deaths = 0    # in a row, each soon after the start
-    not_before = 0.0   # time of the next try, after one that failed
 
 
 def listServices():

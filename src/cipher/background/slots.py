@@ -14,10 +14,12 @@
 """How many runs of a type run at a time in the whole database.
 
 A slot is taken by the commit that claims the run.  It is free again as soon as
-the run is not ``running`` any more: nobody has to give it back, so the end of
-a run conflicts with nothing and no crash keeps a slot taken.
+the run is not ``running`` any more: nobody has to give it back, so no crash
+keeps a slot taken.  Each slot is an object of its own, which nobody but the
+run in it writes: so the end of a run may pass its slot on and conflicts with
+nothing.
 
-Pickles name `Slots`: it stays here.
+Pickles name `Slots` and `Slot`: they stay here.
 """
 from persistent import Persistent
 
@@ -26,41 +28,84 @@ from cipher.background.process import findRegistry
 from cipher.background.process import getDirectory
 
 
-class Slots(Persistent):
-    """The runs of one type that run: (registry oid, lane, serial)."""
+class Slot(Persistent):
+    """One of the places for runs of a type that run at a time."""
 
-    taken = ()
+    def __init__(self, place):
+        self.place = place   # (registry oid, lane, serial) of the last run
+
+    def __getstate__(self):
+        return self.place
+
+    def __setstate__(self, state):
+        self.place = state
+
+
+class Slots(Persistent):
+    """The slots of one type; grows up to its ``max_running``."""
+
+    def __init__(self):
+        self.slots = ()
+
+    @property
+    def taken(self):
+        """The places of the runs that had a slot last."""
+        return tuple(slot.place for slot in self.slots)
 
 
 def takeSlot(connection, worker_type, place):
     """Take a slot for the run at *place* in the open transaction.
 
-    Return whether there was one.  Two processes that take the last one at a
+    Return whether there was one.  Two processes that take the same one at a
     time conflict.
     """
-    slots = getDirectory(connection).slots.get(worker_type.name)
+    directory = getDirectory(connection)
+    slots = directory.slots.get(worker_type.name)
     if slots is None:
-        slots = Slots()
-        getDirectory(connection).slots[worker_type.name] = slots
-    taken = _taken(connection, slots, place)
-    if len(taken) >= worker_type.max_running:
+        slots = directory.slots[worker_type.name] = Slots()
+    limit = worker_type.max_running
+    own, free, number = None, [], 0
+    for slot in slots.slots:
+        if slot.place == place:
+            own = slot
+        elif _is_running(connection, *slot.place):
+            number += 1
+        else:
+            free.append(slot)
+    if number >= limit:
         return False
-    slots.taken = (*taken, place)
+    if own is None and free:
+        # Processes that claim at a time seldom choose the same one.
+        own = free[place[-1] % len(free)]
+    if own is None:
+        own = Slot(place)
+        slots.slots = (*slots.slots, own)
+    own.place = place   # even if it is: whoever else takes it conflicts
+    if len(slots.slots) > limit:
+        # There were more once.
+        slots.slots = tuple(
+            slot for slot in slots.slots if slot is own or slot not in free)
+    if slots._p_jar is not None:
+        slots._p_jar.readCurrent(slots)
     return True
 
 
-def hasRoom(connection, worker_type):
-    """Return whether there is a slot, as the open transaction sees it."""
-    directory = getDirectory(connection)
-    slots = directory and directory.slots.get(worker_type.name)
-    return not slots or len(
-        _taken(connection, slots)) < worker_type.max_running
+def findSlot(connection, name, place):
+    """Return the `Slot` that the run at *place* has; None if it has none."""
+    slots = getDirectory(connection).slots.get(name)
+    return next((slot for slot in slots.slots if slot.place == place),
+                None) if slots is not None else None
 
 
-def _taken(connection, slots, place=None):
-    """Return the places in *slots*, but *place*, that still are taken."""
-    return [other for other in slots.taken
-            if other != place and _is_running(connection, *other)]
+def listTaken(connection, worker_type):
+    """Return the places of the runs that hold a slot.
+
+    (registry oid, lane, serial).
+    """
+    slots = getDirectory(connection).slots.get(worker_type.name)
+    return [] if slots is None else [
+        slot.place for slot in slots.slots
+        if _is_running(connection, *slot.place)]
 
 
 def _is_running(connection, registry_oid, lane, serial):

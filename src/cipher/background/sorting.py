@@ -54,15 +54,15 @@ class Sorter:
         loaded is `AWAY`: it is looked at again.
         """
         oid, number = place
-        ticket = Ticket(oid, number, serial)
-        key = BROKEN_RUN, ticket.run_id, oid
+        key = BROKEN_RUN, '%d-%d' % (number, serial), oid
         troubles = self._runtime.troubles
         if not troubles.isResting(*key):
             with troubles.guard(*key, with_transient=False):
                 run = births.get(serial)
-                return (ticket, DONE) if run is None else self._sort(
-                    place, run)
-        return ticket, AWAY
+                if run is None:
+                    return Ticket(oid, number, serial), DONE
+                return self._sort(place, run)
+        return Ticket(oid, number, serial), AWAY
 
     def _sort(self, place, run):
         oid = place[0]

@@ -20,6 +20,7 @@ import threading
 import traceback
 from threading import __file__ as _THREADING
 
+from cipher.background import interfaces
 from cipher.background.text import CUT
 from cipher.background.text import clean
 
@@ -30,8 +31,11 @@ STACK_LIMIT = 4096
 #: Calls that are looked at, from the innermost on.
 _DEPTH = 60
 
-_HERE = os.path.dirname(os.path.abspath(__file__))
-_MACHINERY = (_HERE, os.path.join(_HERE, 'executors'))
+# Code of this package, but for what does work: the demo and the tests.
+_PACKAGE = os.path.join(
+    os.path.dirname(os.path.abspath(interfaces.__file__)), '')
+_WORKING = tuple(os.path.join(_PACKAGE, name, '')
+                 for name in ('demo', 'tests'))
 
 
 def getStack(thread_id):
@@ -93,4 +97,6 @@ def _code(handler):
 
 
 def _is_machinery(filename):
-    return filename == _THREADING or os.path.dirname(filename) in _MACHINERY
+    return filename == _THREADING or (
+        filename.startswith(_PACKAGE)
+        and not filename.startswith(_WORKING))

@@ -31,6 +31,7 @@ from cipher.background.interfaces import IRunPage
 from cipher.background.interfaces import IRunStatus
 from cipher.background.interfaces import IScheduleStatus
 from cipher.background.interfaces import ITypeStatus
+from cipher.background.interfaces import IWait
 from cipher.background.plaindata import readError
 from cipher.background.plaindata import readNumber
 from cipher.background.plaindata import readProgress
@@ -46,6 +47,17 @@ from cipher.background.workertype import queryWorkerType
 
 #: Seconds, for a run whose type no ZCML declares.
 STOP_TIMEOUT = 60.0
+
+
+@implementer(IWait)
+@dataclass
+class Wait:
+    """See `~cipher.background.interfaces.IWait`."""
+
+    kind: str
+    until: float = None
+    number: int = None
+    run_id: str = None
 
 
 @implementer(IRunStatus)
@@ -88,6 +100,8 @@ class RunStatus:
     context_oid: bytes
     waited: float
     took: float
+    progressed_at: float
+    wait: Wait = None
 
 
 @implementer(IRunDetails)
@@ -195,6 +209,8 @@ class Problem:
     process: str = None
     error: str = None
     stack: str = None
+    total: int = 0
+    usual: float = None
 
 
 @implementer(IScheduleStatus)
@@ -214,18 +230,6 @@ class ScheduleStatus:
     paused_at: float
     pause_reason: str
     is_late: bool
-
-
-@dataclass
-class Live:
-    """What only the process that carries a run out knows of it."""
-
-    owner: str              # host:pid
-    started_at: float
-    progress: tuple = None  # (done, total, message)
-    stop: StopRequest = None
-    log: str = ''           # of a run of another process the end
-    stack: str = None       # of a run of another process that is to stop
 
 
 def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False,
@@ -280,7 +284,9 @@ def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False,
         context_oid=oidOf(run.reference),
         waited=readNumber(run.waited, waitOf(run, started_at)),
         took=_span(started_at, finished_at or (
-            None if is_orphaned else now)))
+            None if is_orphaned else now)),
+        progressed_at=None if live is None else readNumber(
+            live.progressed_at))
 
 
 def titleOf(run, worker_type):

@@ -80,6 +80,17 @@ def wake(db, places=()):
                           'what waits')
 
 
+def wakeAfterCommit(connection):
+    """Let the runtime look at the database when this transaction commits."""
+    connection.transaction_manager.get().addAfterCommitHook(
+        _wake, (connection.db(),))
+
+
+def _wake(success, db):
+    if success:
+        wake(db)
+
+
 def _reset_after_fork():
     global _lock
     _lock = threading.Lock()

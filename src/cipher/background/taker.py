@@ -52,10 +52,13 @@ BATCH = 16
 #: the best rank are chosen.
 CHOICE = 4
 
-#: Serials that are left to the home in front of what is taken: at least this,
-#: doubled at each conflict up to the most.
-LEAST_MARGIN = 4
+#: Runs that are left to the home besides those that its threads work on: at
+#: least this, doubled at each conflict up to the most.
+LEAST_MARGIN = 1
 MOST_MARGIN = 256
+
+#: Runs that are left to it while nobody knows how quick it is.
+FIRST_MARGIN = 16
 
 #: Seconds.  The home may come so far while a take is under way.
 MARGIN = 0.1
@@ -81,12 +84,10 @@ class Taker:
 
     def __init__(self, runtime):
         self._runtime = runtime
-        self._margins = {}    # place -> serials left to the home
+        self._margins = {}    # place -> runs left to the home
         # place -> (serial of the first that just waits, monotonic time since
-        # when, serials a second)
+        # when, serials a second, None if unknown)
         self._fronts = {}
-        # (ticket, epoch) of a take whose reply may be lost
-        self._doubtful = []
 
     def turn(self, connection):
         """Take a batch if threads will soon have nothing to do.
@@ -95,7 +96,7 @@ class Taker:
         """
         runtime = self._runtime
         tickets = runtime.tickets
-        if self._doubtful:
+        if runtime.doubtful:
             self._look_what_is_ours(connection)
         if tickets.idleFor() >= STALE:
             self._give_back(connection)
@@ -113,9 +114,9 @@ class Taker:
                 continue
             except BaseException:
                 # It may have got through: then no other process begins them.
-                self._doubtful += chosen
                 for ticket, epoch in chosen:
                     runtime.noteClaim(ticket, epoch)
+                    runtime.doubtful.append(ticket)
                 raise
             self._widen(taken, 9, 10)
             tickets.is_hungry = bool(taken)
@@ -139,22 +140,30 @@ class Taker:
             runtime.tickets.idleFor() < SHORT) else 0
 
     def _look_what_is_ours(self, connection):
-        """See which takes got through whose reply was lost."""
+        """See which takes got through whose reply was lost.
+
+        And which runs were given the slot of another one.
+        """
         runtime = self._runtime
+        doubtful = list(runtime.doubtful)
         ours, others = [], []
         with ZopeTransaction():
-            for ticket, epoch in self._doubtful:
+            for ticket in doubtful:
                 registry = findRegistry(connection, ticket.registry_oid)
                 run = registry and registry.getRun(
                     ticket.lane, ticket.serial)
-                is_ours = run is not None and not run.isFinished() and (
-                    run.owner, run.epoch) == (runtime.id, epoch)
+                is_ours = (
+                    run is not None and not run.isFinished()
+                    and run.owner == runtime.id
+                    and runtime.hasClaimed(ticket.registry_oid, run))
                 (ours if is_ours else others).append(ticket)
-        self._doubtful = []
+        for ticket in doubtful:
+            runtime.doubtful.remove(ticket)
         for ticket in others:
             runtime.forgetClaim(ticket)
         for ticket in ours:
-            runtime.tickets.take(ticket)
+            if not runtime.tickets.isHome(ticket.place):   # else it is known
+                runtime.tickets.take(ticket)
 
     def _give_back(self, connection):
         """Leave what was taken, and no thread came to, to others again."""
@@ -294,21 +303,42 @@ class Taker:
         top = births.next_serial
         front = self._front(registry, place, lane, living)
         number, parts = self._parts(lane, living)
-        margin = self._margin(place)
-        middle = front + max(
-            margin, (top - front) * (number + 1) // (parts + 1))
+        floor = self._floor(living, registry, place, lane, front)
+        middle = max(
+            floor, front + (top - front) * (number + 1) // (parts + 1))
         for serial in itertools.islice(itertools.chain(
                 range(middle, top),
-                range(min(middle, top) - 1, front + margin - 1, -1)), LOOKS):
+                range(min(middle, top) - 1, floor - 1, -1)), LOOKS):
             run = births.get(serial)
             if run is not None:
                 yield run
+
+    def _floor(self, living, registry, place, lane, front):
+        """Return the serial below which all is left to the home.
+
+        What its threads work on, and what they begin before a take is over.
+        Not serials are counted but runs: others may have taken many there.
+        """
+        margin = self._margin(place)
+        if not margin:
+            return front
+        margin += getDirectory(registry._p_jar).processes[
+            lane.cursor.home].threads
+        top = lane.births.next_serial
+        for serial in range(front, min(top, front + FRONTIER)):
+            run = lane.births.get(serial)
+            if run is not None and self._mayTake(
+                    living, registry, place, run):
+                margin -= 1
+                if not margin:
+                    return serial + 1
+        return top
 
     def _front(self, registry, place, lane, living):
         """Return the serial of the first run that just waits for a thread."""
         births = lane.births
         top = births.next_serial
-        known, since, rate = self._fronts.get(place, (0, 0.0, 0.0))
+        known, since, rate = self._fronts.get(place, (0, 0.0, None))
         front = max(known, lane.cursor.low)
         for serial in range(front, min(top, front + FRONTIER)):
             run = births.get(serial)
@@ -320,14 +350,20 @@ class Taker:
         if front != known:
             now = time.monotonic()
             if known:
-                rate = (rate + (front - known) / max(0.001, now - since)) / 2
+                latest = (front - known) / max(0.001, now - since)
+                rate = latest if rate is None else (rate + latest) / 2
             self._fronts[place] = front, now, rate
         return front
 
     def _margin(self, place):
-        """Return how many serials behind the front to leave to the home."""
+        """Return how many runs to leave to the home."""
         _, since, rate = self._fronts[place]
-        if time.monotonic() - since >= STALE:
+        still = time.monotonic() - since
+        if still >= STALE:
             return 0   # it is at something long, and has said so by now
-        return min(MOST_MARGIN, max(
-            self._margins.get(place, LEAST_MARGIN), int(rate * MARGIN)))
+        margin = max(LEAST_MARGIN, self._margins.get(place, 0))
+        if rate is not None:
+            margin = max(margin, LEAST_MARGIN + int(rate * MARGIN))
+        elif still < MARGIN:
+            margin = max(margin, FIRST_MARGIN)
+        return min(MOST_MARGIN, margin)

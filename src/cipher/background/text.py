@@ -89,13 +89,22 @@ def clean(text, limit, masker=SHOWS_ALL):
         text = masker.head(text, limit - len(CUT)) + CUT
     else:
         text = masker.text(text)
+    if _isPlain(text):
+        return text   # as most
     return _UNFIT.sub(
         '\N{REPLACEMENT CHARACTER}', text.replace('\r\n', '\n'))
 
 
 def cleanLine(text, limit=MESSAGE_LIMIT, masker=SHOWS_ALL):
     """Return *text* as one clean line of at most *limit* characters."""
-    return _BREAKS.sub(' ', clean(text, limit, masker))
+    text = clean(text, limit, masker)
+    return text if _isPlain(text) else _BREAKS.sub(' ', text)
+
+
+def _isPlain(text):
+    # Nothing that is replaced anywhere is printable.  A subclass may say
+    # anything.
+    return type(text) is str and text.isprintable()
 
 
 def indent(text):

@@ -27,6 +27,7 @@ import heapq
 import itertools
 import threading
 import time
+from collections import deque
 
 from cipher.background import clock
 from cipher.background.cursor import FOR_TIME
@@ -39,6 +40,10 @@ from cipher.background.turns import Turns
 #: Tickets that are ready.  Beyond, births are looked at when there is room
 #: again.  What is delayed or waits for room has bounds of its own.
 CAPACITY = 10000
+
+#: Entries that are to be written.  Beyond, births are looked at when some of
+#: them are: so there are at most as many more as tickets are in memory.
+UNWRITTEN = 10000
 
 #: Seconds.  What is due sooner waits in memory, all else in the database.
 NEAR = 30.0
@@ -127,6 +132,8 @@ class Tickets:
         self._ready = Turns()
         self._delayed = []    # heap of (monotonic time, n, ticket)
         self._limited = {}    # type name -> Turns of those that wait for room
+        self._passed = deque()    # those that were given the slot of another
+        self._wanted = frozenset()   # types that others have waiting, too
         self._count = itertools.count()
         self._dirty = set()   # places with births to look at
         self._behind = set()  # places with more births than there was room
@@ -166,6 +173,9 @@ class Tickets:
                 entry for entry in self._delayed
                 if entry[2].place != place or self._isTaken(entry[2])]
             heapq.heapify(self._delayed)
+            for ticket in self._passed:
+                if ticket.place == place:
+                    self._keep(ticket)
 
     def dropAll(self):
         """Forget everything: the process was taken for dead."""
@@ -176,6 +186,7 @@ class Tickets:
             self._ready = Turns()
             self._limited = {}
             self._delayed = []
+            self._passed.clear()
 
     def lanes(self):
         """Return the places of the lanes whose home is here."""
@@ -244,7 +255,7 @@ class Tickets:
 
     def _beginLook(self):
         self._is_looking = True
-        if len(self._ready) < CAPACITY // 2:
+        if self._mayGoOn():
             self._dirty |= self._behind
             self._behind = set()
         dirty, self._dirty = self._dirty, set()
@@ -271,14 +282,24 @@ class Tickets:
             lane = self._lanes.get(place)
             if lane is None:
                 return []
-            room = max(0, CAPACITY - len(self._ready))
+            room = max(0, min(CAPACITY - len(self._ready),
+                              UNWRITTEN - self._countUnwritten()))
             end = min(next_serial, lane.seen + room)
             if end < next_serial:
                 self._behind.add(place)
             return [*lane.stragglers, *range(lane.seen, end)]
 
+    def _countUnwritten(self):
+        return sum(len(lane.parked) for lane in self._lanes.values())
+
+    def _mayGoOn(self):
+        """Return whether there is room for births that had none."""
+        return bool(self._behind) and len(
+            self._ready) < CAPACITY // 2 and (
+                self._countUnwritten() <= UNWRITTEN // 2)
+
     def _size(self):
-        return (len(self._ready) + len(self._delayed)
+        return (len(self._ready) + len(self._delayed) + len(self._passed)
                 + sum(map(len, self._limited.values())))
 
     def inherited(self, place, serial):
@@ -434,18 +455,31 @@ class Tickets:
     def take(self, ticket):
         """Let *ticket*, taken by a commit, wait for a thread here."""
         with self._changed:
-            self._taken[ticket.registry_oid, ticket.run_id] = ticket
+            self._keep(ticket)
             self._ready.push(ticket)
             self._changed.notify()
 
+    def _keep(self, ticket):
+        self._taken[ticket.registry_oid, ticket.run_id] = ticket
+
     def givenBack(self):
-        """Return the taken tickets that nobody has begun, and forget them."""
+        """Return the taken tickets that nobody has begun, and forget them.
+
+        Those that were passed on as well: their home looks at them again.
+        """
         with self._changed:
             waiting = []
             self._ready.discard(lambda ticket: self._isTaken(ticket)
                                 and not waiting.append(ticket))
+            while self._passed:
+                ticket = self._passed.popleft()
+                if self._isHere(ticket):
+                    self._keep(ticket)
+                    waiting.append(ticket)
             for ticket in waiting:
                 del self._taken[ticket.registry_oid, ticket.run_id]
+                if self._isHere(ticket):
+                    self._settle(self._lanes[ticket.place], ticket, AWAY)
             return waiting
 
     # Threads
@@ -476,18 +510,21 @@ class Tickets:
             return None if self._is_quiet else self._pop(time.monotonic())
 
     def _mayLook(self, now):
-        return bool(
-            self._dirty or self._behind
-            and len(self._ready) < CAPACITY // 2) and (
-                not self._is_looking and now >= self._look_at
+        return (not self._is_looking and now >= self._look_at
                 and (not self._ready
-                     or now - self._looked_at >= LOOK_INTERVAL))
+                     or now - self._looked_at >= LOOK_INTERVAL)
+                and bool(self._dirty or self._mayGoOn()))
 
     def _pop(self, now):
         while self._delayed and self._delayed[0][0] <= now:
             ticket = heapq.heappop(self._delayed)[2]
             if self._isHere(ticket):
                 self._ready.push(ticket)
+        while self._passed:
+            ticket = self._passed.popleft()
+            if self._isHere(ticket):
+                self._popped_at = now
+                return ticket
         while self._ready:
             ticket = self._ready.pop()
             if self._isHere(ticket):
@@ -502,7 +539,7 @@ class Tickets:
         pause = LONG
         if self._delayed:
             pause = min(pause, self._delayed[0][0] - now)
-        if self._dirty or self._behind:
+        if self._dirty or self._mayGoOn():
             pause = min(pause, max(self._look_at - now, LOOK_INTERVAL))
         return max(0.0, pause)
 
@@ -571,6 +608,36 @@ class Tickets:
                     return
                 self._ready.push(ticket)
                 self._changed.notify()
+
+    def setWanted(self, type_names):
+        """Note of which types with a limit others have waiting runs."""
+        self._wanted = frozenset(type_names)
+
+    def passOn(self, type_name):
+        """Return the ticket that is to get the slot of a run that ends.
+
+        None if it is for others to take, or no run of that type would be the
+        next to begin.  Call `passed`, `park` or `isAway` with it.
+        """
+        with self._changed:
+            if self._is_quiet or type_name in self._wanted:
+                return None
+            turns = self._limited.get(type_name)
+            if turns and self._ready.wouldLead(turns.first()):
+                return self._popLimited(type_name)
+            first = self._ready.first()
+            if first is None or first.type != type_name or (
+                    self._isTaken(first) or not self._isHere(first)):
+                return None
+            return self._ready.pop()
+
+    def passed(self, ticket):
+        """*ticket* has a slot by a commit: it is to begin before others."""
+        with self._changed:
+            if not self._isHere(ticket):
+                self._keep(ticket)   # its lane was left meanwhile
+            self._passed.append(ticket)
+            self._changed.notify()
 
     def _popLimited(self, type_name):
         turns = self._limited.get(type_name, ())
@@ -641,6 +708,8 @@ class Tickets:
                     lane.written.add(serial)
                 else:
                     lane.written.discard(serial)
+            if self._mayGoOn():
+                self._changed.notify()
 
     def position(self, place):
         """Return (low mark, stragglers) of a lane, None if not ours."""
@@ -651,7 +720,7 @@ class Tickets:
     def counts(self):
         """Return how many tickets are ready, delayed, waiting for room."""
         with self._changed:
-            return (len(self._ready), len(self._delayed),
+            return (len(self._ready) + len(self._passed), len(self._delayed),
                     sum(map(len, self._limited.values())))
 
     def countWaiting(self, registry_oid, starter):

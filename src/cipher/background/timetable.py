@@ -11,14 +11,9 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a registry knows of its schedules.
-
-Pickles name `ScheduleState`: it stays here.
-"""
+"""What schedules do to a registry: their ticks, runs and pauses."""
 import logging
 
-from persistent import Persistent
-from zope.component import getUtilitiesFor
 from zope.component import queryUtility
 
 from cipher.background import clock
@@ -26,9 +21,7 @@ from cipher.background import sight
 from cipher.background.automatic import startAutomatically
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import ScheduleNotFound
-from cipher.background.plaindata import readAsked
-from cipher.background.plaindata import readNumber
-from cipher.background.status import ScheduleStatus
+from cipher.background.states import ScheduleState
 from cipher.background.text import safeRepr
 
 
@@ -38,20 +31,6 @@ log = logging.getLogger(__name__)
 #: differently, and the seconds after whose tick one counts as gone.
 OTHERS_LIMIT = 3
 STALE_AFTER = 3600.0
-
-#: Seconds that a tick may be over before its schedule counts as late.
-LATE_AFTER = 60.0
-
-
-class ScheduleState(Persistent):
-    """The ticks of one schedule in one registry."""
-
-    expression = None   # that next_at was computed from
-    next_at = None
-    others = ()         # (expression, next_at) that other processes declare
-    last_at = None      # of the last tick that started a run
-    last_run = None     # (lane, serial)
-    pause = None        # (principal, asked_at, reason) while it is paused
 
 
 def tick(registry, schedule):
@@ -145,42 +124,6 @@ def pause(registry, name, asked):
         return False
     _state(registry, schedule).pause = asked
     return True
-
-
-def listSchedules(registry):
-    """Return a `ScheduleStatus` for each schedule, by name."""
-    found = []
-    now = clock.now()
-    for name, schedule in sorted(getUtilitiesFor(ISchedule)):
-        if not sight.maySee(registry, schedule.worker):
-            continue
-        state = registry.schedules.get(name, ScheduleState)
-        run = _run_at(registry, state.last_run)
-        if run and not sight.maySee(registry, run.type):
-            run = None   # it was declared for another type then
-        paused_by = paused_at = reason = None
-        if state.pause is not None:
-            paused_by, paused_at, reason = readAsked(state.pause)
-        found.append(ScheduleStatus(
-            name=name, worker=schedule.worker,
-            expression=schedule.expression,
-            description=schedule.description,
-            next_at=readNumber(state.next_at),
-            last_at=readNumber(state.last_at),
-            last_run=run.id if run else None,
-            is_paused=state.pause is not None, paused_by=paused_by,
-            paused_at=paused_at, pause_reason=reason,
-            is_late=(state.pause is None and now - readNumber(
-                state.next_at, now) > LATE_AFTER)))
-    return found
-
-
-def _run_at(registry, place):
-    try:
-        lane, serial = place
-        return registry.getRun(lane, serial)
-    except (TypeError, ValueError):
-        return None
 
 
 def _start(registry, schedule, state, now):

@@ -20,8 +20,8 @@ from zope.security.proxy import removeSecurityProxy
 from cipher.background.automatic import recordFailure
 from cipher.background.automatic import startAutomatically
 from cipher.background.calling import callHook
+from cipher.background.installation import nearestRegistry
 from cipher.background.interfaces import IRunEvent
-from cipher.background.nearest import nearestRegistry
 from cipher.background.transient import isTransient
 
 

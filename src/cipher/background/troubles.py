@@ -19,8 +19,6 @@ while and is tried again, and an administrator sees its name.
 import logging
 import threading
 import time
-from contextlib import contextmanager
-from typing import NamedTuple
 
 from ZODB.POSException import ConflictError
 
@@ -29,6 +27,7 @@ from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.lifecycle import backOff
 from cipher.background.logs import getLogger
 from cipher.background.logs import logError
+from cipher.background.process import Trouble
 from cipher.background.text import SHOWS_ALL
 from cipher.background.transient import isClosed
 from cipher.background.transient import isTransient
@@ -51,17 +50,6 @@ FORGET_AFTER = 3600.0
 SHOWN = 20
 
 
-class Trouble(NamedTuple):
-    """One thing that does not work; plain data, stored with the beat."""
-
-    kind: str             # of interfaces.PROBLEMS
-    subject: str          # the culprit: a step, a run id
-    since: float          # the first failure in a row
-    error: str            # the name of its type
-    registry_oid: bytes = None   # of the run; None: it is the process's
-    stack: str = None     # where the control thread stands
-
-
 class _Failures:
     """The failures in a row of one culprit."""
 
@@ -73,6 +61,22 @@ class _Failures:
         self.last_at = self.retry_at = 0.0   # monotonic
 
 
+class _Guard:
+    """See `Troubles.guard`; a generator would take twice the time."""
+
+    def __init__(self, troubles, key, with_transient):
+        self._troubles = troubles
+        self._key = key
+        self._with_transient = with_transient
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, type, error, traceback):
+        return self._troubles.guarded(
+            error, self._key, self._with_transient)
+
+
 class Troubles:
     """The troubles of one process.  Any thread may call."""
 
@@ -82,7 +86,6 @@ class Troubles:
         self._lock = threading.Lock()
         self._failing = {}   # (kind, subject, registry oid) -> _Failures
 
-    @contextmanager
     def guard(self, kind, subject, registry_oid=None, with_transient=True):
         """Let no error of the block, an exit included, out of it.
 
@@ -91,15 +94,21 @@ class Troubles:
         Raise what a closed database causes; and without
         *with_transient* what is rather the storage's fault.
         """
-        try:
-            yield
-        except BaseException as error:
-            if isClosed(self._db) or (
-                    not with_transient and isTransient(error, self._db)):
-                raise
-            self.note(error, kind, subject, registry_oid)
-        else:
-            self.settle(kind, subject, registry_oid)
+        return _Guard(self, (kind, subject, registry_oid), with_transient)
+
+    def guarded(self, error, key, with_transient):
+        """The block of a `guard` ended with *error*, or None.
+
+        Return whether nobody else is to see to it.
+        """
+        if error is None:
+            self.settle(*key)
+            return False
+        if isClosed(self._db) or (
+                not with_transient and isTransient(error, self._db)):
+            return False
+        self.note(error, *key)
+        return True
 
     def doEach(self, kind, items, do, note=None):
         """Call *do* with each of *items*, (subject, registry oid).
@@ -159,6 +168,8 @@ class Troubles:
 
     def settle(self, kind, subject, registry_oid=None):
         """Note that all is well with *subject*."""
+        if not self._failing:
+            return   # as nearly always, and each new run comes by here
         with self._lock:
             failures = self._failing.pop((kind, subject, registry_oid), None)
         if failures is not None and failures.is_shown:

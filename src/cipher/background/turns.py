@@ -57,6 +57,17 @@ class Turns:
         starters, heaps = self._levels[max(self._levels)]
         return heaps[starters[0]][0][1]
 
+    def wouldLead(self, ticket):
+        """Return whether *ticket*, if it were pushed, would be next."""
+        if not self._size:
+            return True
+        most = max(self._levels)
+        if ticket.priority != most:
+            return ticket.priority > most
+        starters, heaps = self._levels[most]
+        return ticket.starter == starters[0] and (
+            ticket.age < heaps[starters[0]][0][0])
+
     def pop(self):
         """Take out the ticket that is next; None if there is none."""
         if not self._size:

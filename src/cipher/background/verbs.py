@@ -134,6 +134,7 @@ class Verbs:
     listSchedules = _same('listSchedules', VIEW_WORKERS)
     getHours = _same('getHours', VIEW_WORKERS)
     listProblems = _same('listProblems', VIEW_WORKERS)
+    getThresholds = _same('getThresholds', VIEW_WORKERS)
     listActions = _same('listActions', VIEW_WORKERS)
     getDetails = _same('getDetails', VIEW_DETAILS)
     getStack = _same('getStack', VIEW_DETAILS)
@@ -214,6 +215,7 @@ class Verbs:
 
     pauseType = _same('pauseType', MANAGE_WORKERS)
     pauseSchedule = _same('pauseSchedule', MANAGE_WORKERS)
+    changeThresholds = _same('changeThresholds', MANAGE_WORKERS)
 
     @_asks(MANAGE_WORKERS)
     def runSchedule(self, name):

@@ -17,7 +17,7 @@ from zope.schema.interfaces import IVocabularyFactory
 from zope.schema.vocabulary import SimpleTerm
 from zope.schema.vocabulary import SimpleVocabulary
 
-from cipher.background.nearest import nearestRegistry
+from cipher.background.installation import nearestRegistry
 from cipher.background.sight import declaredTypes
 
 

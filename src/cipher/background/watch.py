@@ -30,16 +30,16 @@ from cipher.background.interfaces import TYPE_UNDECLARED
 from cipher.background.lifecycle import isSilent
 from cipher.background.plaindata import readAsked
 from cipher.background.plaindata import readNumber
+from cipher.background.process import Trouble
 from cipher.background.process import getDirectory
 from cipher.background.process import isKnownDead
 from cipher.background.reference import root
+from cipher.background.run import Live
 from cipher.background.run import StopRequest
-from cipher.background.slots import hasRoom
+from cipher.background.slots import listTaken
 from cipher.background.status import EndedProcessStatus
-from cipher.background.status import Live
 from cipher.background.status import ProcessStatus
 from cipher.background.status import describeRun
-from cipher.background.troubles import Trouble
 from cipher.background.workertype import queryWorkerType
 
 
@@ -76,10 +76,10 @@ class Watch:
     def _elsewhere(self):
         # run id -> Live.  A silent process has nothing live.
         return {run_id: Live(record.name, started_at, progress, log=log,
-                             stack=stack)
+                             stack=stack, progressed_at=(*rest, None)[0])
                 for record in self._records
                 if not self._isHere(record) and not self.isSilent(record)
-                for (oid, run_id), (started_at, progress, log, stack)
+                for (oid, run_id), (started_at, progress, log, stack, *rest)
                 in record.live.runs.items() if oid == self._oid}
 
     def live(self, run):
@@ -126,8 +126,8 @@ class Watch:
         if worker_type.max_running is None:
             return False
         if worker_type.name not in self._full:
-            self._full[worker_type.name] = not hasRoom(
-                self.registry._p_jar, worker_type)
+            self._full[worker_type.name] = worker_type.max_running <= len(
+                listTaken(self.registry._p_jar, worker_type))
         return self._full[worker_type.name]
 
     def beginObstacle(self, run):
@@ -264,11 +264,57 @@ class Watch:
                      if oid == self._oid
                      and self.registry.findRun(run_id) is not None])
 
-    def _count_seen(self, record, is_here):
-        """Return how many runs of that process the reader may see."""
-        keys = ([live.key for live in self._runtime.allLive()] if is_here
-                else record.live.runs)
-        return sum(1 for oid, run_id in keys if self._may_see(oid, run_id))
+    @cached_property
+    def takers(self):
+        """The records of the processes that begin what waits."""
+        return [record for record in self._records
+                if record.isTaking() and not self.isSilent(record)]
+
+    @cached_property
+    def workers(self):
+        """The records of the processes that live and have threads."""
+        return [record for record in self._records
+                if record.threads and not self.isSilent(record)]
+
+    def isKnown(self, name):
+        """Return whether a process that begins runs declares that type."""
+        is_declared = queryWorkerType(name) is not None
+        if not self.takers:
+            return is_declared
+        # Of one that has not yet told, what is declared here counts.
+        return any(is_declared if self._isHere(record)
+                   or not record.declared.types
+                   else name in record.declared.types
+                   for record in self.takers)
+
+    @cached_property
+    def is_full(self):
+        """Whether all threads are at work on runs that the reader may see.
+
+        Whatever else there is, hidden runs show in nothing.
+        """
+        return bool(self.takers) and all(
+            self._count_jobs(record) >= record.threads
+            for record in self.takers)
+
+    def _count_jobs(self, record):
+        # A loop has a thread of its own.
+        return sum(1 for oid, run_id in self._seen_keys(record)
+                   if not self._is_loop(oid, run_id))
+
+    def _is_loop(self, oid, run_id):
+        registry, _ = self._seen[oid]
+        run = registry.findRun(run_id)
+        worker_type = run and queryWorkerType(run.type)
+        return worker_type is not None and worker_type.is_loop
+
+    def _seen_keys(self, record):
+        """Yield the keys of the runs of that process, as far as seen."""
+        keys = ([live.key for live in self._runtime.allLive()]
+                if self._isHere(record) else record.live.runs)
+        for oid, run_id in keys:
+            if self._may_see(oid, run_id):
+                yield oid, run_id
 
     def _may_see(self, oid, run_id):
         """Return whether the reader may see that run of whatever registry."""
@@ -302,7 +348,7 @@ class Watch:
             threads=record.threads, started_at=record.started_at,
             beat_at=record.beat.beat_at, is_here=is_here,
             is_silent=self.isSilent(record),
-            busy=self._count_seen(record, is_here),
+            busy=sum(1 for _ in self._seen_keys(record)),
             is_all_seen=self._is_all_seen,
             is_quiet=wish.is_quiet, is_draining=wish.is_draining,
             asked_by=wish.asked and wish.asked[0])

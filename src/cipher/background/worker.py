@@ -24,6 +24,7 @@ import threading
 import transaction
 from zope.interface import implementer
 
+from cipher.background import clock
 from cipher.background.interfaces import IWorker
 from cipher.background.interfaces import StopRequested
 from cipher.background.observer import WorkObserver
@@ -54,6 +55,7 @@ class WorkState:
     masker = SHOWS_ALL   # hides the secrets of the input
     is_set_up = False      # Worker.__init__ was called
     is_scheduled = False   # of a job: its one iteration was asked for
+    progressed_at = None   # when the progress changed, or work was committed
     _progress = None
 
     def __init__(self, worker):
@@ -68,7 +70,10 @@ class WorkState:
 
     @progress.setter
     def progress(self, value):
-        self._progress = value and self._fit(*value)
+        progress = value and self._fit(*value)
+        if progress != self._progress:
+            self.progressed_at = clock.now()
+        self._progress = progress
 
     @property
     def stop_requested(self):
@@ -92,6 +97,7 @@ class WorkState:
         """See `~cipher.background.interfaces.IWorker`."""
         observer = self.observer or WorkObserver()
         observer.checkpoint(self._worker, plainCopy(cursor, 'cursor'))
+        self.progressed_at = clock.now()
         self.checkStop()
 
     def setProgress(self, done, total=None, message=None):

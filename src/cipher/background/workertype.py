@@ -131,6 +131,16 @@ def queryWorkerType(name):
     return queryUtility(IWorkerType, name)
 
 
+def currentName(name):
+    """Return the name of today of the worker type *name*.
+
+    Of one that is not declared it is the same.
+    """
+    worker_type = queryWorkerType(name)
+    current = None if worker_type is None else worker_type.current
+    return name if current is None else current
+
+
 def maskerOf(run):
     """Return what hides the secrets of the input of *run*."""
     worker_type = queryWorkerType(run.type)

@@ -34,8 +34,9 @@ import time
 
 from zope.component import queryAdapter
 
-from cipher.background.calling import callHook
 from cipher.background.calling import callWork
+from cipher.background.calling import checkValue
+from cipher.background.calling import isUnfinished
 from cipher.background.contextmanagers import ZopeInteraction
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
@@ -366,8 +367,10 @@ class Work:
 
     def _call(self, name, *args):
         """Return what the worker's method *name*, one of upstream's, gives."""
-        return callHook(
-            self._name_of(name), getattr(self.worker, name), *args)
+        value = getattr(self.worker, name)(*args)
+        if isUnfinished(value):   # else its name is not needed
+            checkValue(self._name_of(name), value)
+        return value
 
     def _name_of(self, name):
         return '%s.%s' % (type(self.worker).__name__, name)

@@ -79,6 +79,7 @@ class OverviewPage(Overview, Page):
         self.chart = Chart(hours, self.presenter).collect()
         self.poll_url = self.registry_url + '/index.json'
         self.can_stop = mayDo(self.checked, 'stop')
+        self.may_change_thresholds = self.checked.may('changeThresholds')
 
     @property
     def chart_macros(self):

@@ -28,6 +28,7 @@ from cipher.background.browser.formatting import plainValue
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
 from cipher.background.i18n import _
+from cipher.background.i18n import plural
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import INTERRUPTED
@@ -35,6 +36,15 @@ from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
+from cipher.background.interfaces import WAITS_FOR_LIMIT
+from cipher.background.interfaces import WAITS_FOR_RESCUE
+from cipher.background.interfaces import WAITS_FOR_RUNTIME
+from cipher.background.interfaces import WAITS_FOR_THREAD
+from cipher.background.interfaces import WAITS_FOR_TIME
+from cipher.background.interfaces import WAITS_FOR_TURN
+from cipher.background.interfaces import WAITS_WHILE_PAUSED
+from cipher.background.interfaces import WAITS_WHILE_QUIET
+from cipher.background.interfaces import WAITS_WHILE_UNDECLARED
 
 
 STATE_TITLES = {
@@ -46,6 +56,17 @@ STATE_TITLES = {
     INTERRUPTED: _('interrupted'),
 }
 
+_WAITS = {
+    WAITS_FOR_TIME: _('It waits for its time: ${when}.'),
+    WAITS_WHILE_PAUSED: _('The worker type is paused: it waits.'),
+    WAITS_FOR_RUNTIME: _('It waits: no process carries out runs.'),
+    WAITS_WHILE_QUIET: _('It waits: no process begins anything new; each is '
+                         'quiet, drains or hangs.'),
+    WAITS_WHILE_UNDECLARED: _('It waits: no process knows its worker type.'),
+    WAITS_FOR_THREAD: _('It waits: all threads are busy.'),
+    WAITS_FOR_RESCUE: _('Its process is gone; another one will see to it.'),
+    WAITS_FOR_TURN: _('It waits for its turn.'),
+}
 
 #: Characters of the title and of the id of a principal.
 TITLE_LIMIT = 200
@@ -124,6 +145,13 @@ class Presenter:
             'is_removable': status.is_removable,
             'is_unresponsive': status.is_unresponsive,
             'is_paused': status.is_paused,
+            'wait': self._describe_wait(status.wait),
+            # Of an object that is None the script reads nothing.
+            'wait_run': status.wait and status.wait.run_id,
+            'wait_url': status.wait and status.wait.run_id and (
+                '%s/%s/index.html' % (
+                    self.registry_url, status.wait.run_id)),
+            'progressed_at': self.format.iso(status.progressed_at),
             'is_finished': status.state in FINISHED_STATES,
             'is_stopping': (status.stop is not None
                             and status.state not in FINISHED_STATES),
@@ -138,6 +166,24 @@ class Presenter:
                 self.registry_url, status.retried_as),
             'text': self._get_texts(status),
         }
+
+    def _describe_wait(self, wait):
+        if wait is None:
+            return None
+        return {'kind': wait.kind, 'until': self.format.iso(wait.until),
+                'number': wait.number, 'run_id': wait.run_id}
+
+    def _say_wait(self, wait):
+        """Return why a run waits, '' if it does not."""
+        if wait is None:
+            return ''
+        if wait.kind == WAITS_FOR_LIMIT:
+            return self.say(plural(
+                'It waits: at most ${number} run of its type runs at a time.',
+                'It waits: at most ${number} runs of its type run at a time.',
+                wait.number))
+        return self.say(_WAITS[wait.kind],
+                        when=self.format.dateTime(wait.until) or '')
 
     def _describe_stop(self, stop):
         if stop is None:
@@ -181,8 +227,9 @@ class Presenter:
             'retried': (self.say(_('Retried as')) if status.retried_as
                         else ''),
             'retry_asked': say_time(status.retry and status.retry.asked_at),
-            'pause': (self.say(_('The worker type is paused: it waits.'))
-                      if status.is_paused else ''),
+            'wait': self._say_wait(status.wait),
+            'wait_run': (self.say(_('Goes first')) if status.wait
+                         and status.wait.run_id else ''),
             'error': self._get_error(status),
             'note': (self._get_error(status) or self._get_stop(status)
                      or cleanLine(status.message)),

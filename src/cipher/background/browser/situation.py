@@ -21,18 +21,25 @@ from cipher.background.browser.text import cleanText
 from cipher.background.i18n import _
 from cipher.background.i18n import plural
 from cipher.background.interfaces import BROKEN_RUN
+from cipher.background.interfaces import BUSY_THREADS
 from cipher.background.interfaces import CLOCK_JUMP
 from cipher.background.interfaces import DRAINED
+from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import FAILING_SUBSCRIBER
+from cipher.background.interfaces import FAILING_TYPE
 from cipher.background.interfaces import GONE
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NO_RUNTIME
+from cipher.background.interfaces import PAUSED_TYPE
 from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import SCHEDULE_ELSEWHERE
 from cipher.background.interfaces import SHUT_DOWN
 from cipher.background.interfaces import SILENT
 from cipher.background.interfaces import SILENT_PROCESS
+from cipher.background.interfaces import STALLED_RUN
 from cipher.background.interfaces import STATES
 from cipher.background.interfaces import STUCK_PROCESS
 from cipher.background.interfaces import UNDECLARED_TYPE
@@ -54,6 +61,7 @@ VERBS = {
     'quiet process': _('process made quiet'),
     'unquiet process': _('process let begin again'),
     'drain process': _('process drained'),
+    'change thresholds': _('thresholds of problems changed'),
 }
 
 
@@ -171,6 +179,8 @@ def describeProblem(presenter, problem, with_stack=False):
         'number': problem.number,
         'process': problem.process and cleanLine(problem.process),
         'error': problem.error and cleanLine(problem.error),
+        'total': problem.total,
+        'usual': problem.usual,
         'stack': cleanText(problem.stack or '') if with_stack else '',
         'text': text,
         'url': '%s/%s' % (presenter.registry_url, page),
@@ -291,6 +301,67 @@ def _say_undeclared(presenter, problem):
         'runs.html?' + query, _('Show them'))
 
 
+def _say_stalled(presenter, problem):
+    ago = _ago(presenter, problem)
+    run_id = cleanLine(problem.subject)
+    if problem.usual is None:
+        said = presenter.say(_('Run ${id} has made no progress for ${ago}.'),
+                             id=run_id, ago=ago)
+    else:
+        said = presenter.say(
+            _('Run ${id} has made no progress for ${ago}.  The longest run '
+              'of its type took ${usual}.'), id=run_id, ago=ago,
+            usual=presenter.format.duration(problem.usual))
+    return said, run_id + '/index.html', _('Show the run')
+
+
+def _say_busy(presenter, problem):
+    return (presenter.say(
+        _('All threads are busy: run ${id} has waited for ${ago}, and '
+          'nothing else is in its way.'),
+        id=cleanLine(problem.subject), ago=_ago(presenter, problem)),
+        'runs.html?state=' + RUNNING, _('Show what runs'))
+
+
+def _say_failing(presenter, problem):
+    query = urlencode({'state': FAILED, 'type': problem.subject},
+                      errors='replace')
+    percent = presenter.format.percent
+    said = presenter.say(plural(
+        '${number} run of "${type}" failed in the last hour: ${percent} of '
+        'those finished.',
+        '${number} runs of "${type}" failed in the last hour: ${percent} of '
+        'those finished.', problem.number, type=cleanLine(problem.subject),
+        percent=percent(problem.number / max(1, problem.total))))
+    if problem.usual is not None:
+        said += '  ' + presenter.say(
+            _('In the day before: ${percent}.'),
+            percent=percent(problem.usual))
+    return said, 'runs.html?' + query, _('Show them')
+
+
+def _say_elsewhere(presenter, problem):
+    return (presenter.say(
+        _('Schedule "${name}" does not run here.  Schedules run in the site '
+          'nearest to the root of the database, if a process that carries '
+          'out runs declares them.'), name=cleanLine(problem.subject)),
+        'schedules.html', _('Schedules'))
+
+
+def _say_paused(presenter, problem):
+    name = cleanLine(problem.subject)
+    if not problem.number:
+        said = presenter.say(
+            _('"${type}" has been paused for ${ago}, and a schedule goes on '
+              'starting it.'), type=name, ago=_ago(presenter, problem))
+    else:
+        said = presenter.say(plural(
+            '"${type}" has been paused for ${ago}: ${number} run waits.',
+            '"${type}" has been paused for ${ago}: ${number} runs wait.',
+            problem.number, type=name, ago=_ago(presenter, problem)))
+    return said, 'types.html', _('Worker types')
+
+
 _PROBLEMS = {
     NO_RUNTIME: _say_no_runtime,
     SILENT_PROCESS: _say_silent,
@@ -301,7 +372,12 @@ _PROBLEMS = {
     FAILING_SUBSCRIBER: _say_subscriber,
     CLOCK_JUMP: _say_jump,
     UNRESPONSIVE_RUN: _say_unresponsive,
+    STALLED_RUN: _say_stalled,
+    BUSY_THREADS: _say_busy,
+    FAILING_TYPE: _say_failing,
     LATE_SCHEDULE: _say_late,
+    SCHEDULE_ELSEWHERE: _say_elsewhere,
+    PAUSED_TYPE: _say_paused,
     UNDECLARED_TYPE: _say_undeclared,
 }
 

@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from ZODB.POSException import ConflictError
 from zope.event import notify
 
+from cipher.background.contextmanagers import Door
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeInteraction
 from cipher.background.contextmanagers import ZopeSite
@@ -35,7 +36,7 @@ from cipher.background.interfaces import RunStartedEvent
 from cipher.background.job import makeWorker
 from cipher.background.lifecycle import backOff
 from cipher.background.live import LiveRun
-from cipher.background.logs import errorsMasked
+from cipher.background.logs import ErrorsMasked
 from cipher.background.logs import getLogger
 from cipher.background.logs import logError
 from cipher.background.masking import makeMasker
@@ -62,10 +63,13 @@ class Carrier:
         self._runtime = runtime
         self._stopping = threading.Event()
 
-    def carryOut(self, ticket):
-        """Carry out the run that *ticket* names, in the calling thread."""
+    def carryOut(self, ticket, door=None):
+        """Carry out the run that *ticket* names, in the calling thread.
+
+        With *door*, a `contextmanagers.Door`, which is closed afterwards.
+        """
         runtime = self._runtime
-        door = ZodbConnection(runtime.db)
+        door = door or Door(runtime.db)
         with door as connection:
             getPool(runtime.db, ticket.registry_oid).reserve()
             live = LiveRun(runtime, ticket)
@@ -73,7 +77,7 @@ class Carrier:
             if not runtime.enter(live):
                 return runtime.refused(ticket)
             try:
-                with errorsMasked(runtime.db, lambda: live.masker):
+                with ErrorsMasked(runtime.db, lambda: live.masker):
                     begin = self._prepare(connection, live)
             except BaseException:
                 runtime.leave(live)
@@ -86,8 +90,9 @@ class Carrier:
         Reads what the fresh connection sees; writes only to claim.
         """
         ticket = live.ticket
-        registry = _registryInPlace(connection, ticket.registry_oid)
-        if registry is None:
+        registry = findRegistry(connection, ticket.registry_oid)
+        site = registry and _findSite(registry)
+        if site is None:
             log.warning('Run %s: its registry was removed', live.run_id)
             return live.end
         run = registry.getRun(ticket.lane, ticket.serial)
@@ -113,7 +118,7 @@ class Carrier:
             live.is_unrecorded = True
             return live.end
         return self._prepare_work(
-            connection, live, registry, registry.getSite(), run, worker_type)
+            connection, live, registry, site, run, worker_type)
 
     def _isOurs(self, live, run):
         """Return whether this process may begin *run*, not finished."""
@@ -128,7 +133,7 @@ class Carrier:
         """Likewise, of a run that waits, is due, declared and not paused."""
         is_claimed = run.state == RUNNING   # by a commit before
         if not is_claimed and not self._may_run(worker_type, live):
-            return partial(self._park, live, limitOf(run))
+            return partial(self._park_in_turn, live, worker_type, run)
         live.worker_type = worker_type
         live.depth = run.depth
         live.hideSecrets(makeMasker(worker_type.schema, run.input))
@@ -141,6 +146,8 @@ class Carrier:
             epoch = self._claim(connection, live, registry, run)
             if epoch is None:
                 return partial(self._park, live, limitOf(run))
+            live.is_announced = True
+        if is_claimed:
             self._try_next(worker_type)
         recorder = (
             LoopRecorder(live, epoch, is_claimed) if worker_type.is_loop
@@ -167,6 +174,8 @@ class Carrier:
 
     def _fit_input(self, worker_type, live, site, run, recorder, connection):
         """Return the input of *run* as its type wants it by now."""
+        if worker_type.schema is None and run.input is None:
+            return {}
         with ZopeSite(site):
             try:
                 input, left_out = worker_type.fitInput(run.input, site)
@@ -250,6 +259,12 @@ class Carrier:
         if key[0] != LIMIT:
             runtime.tickets.unpark(key[1])
 
+    def _park_in_turn(self, live, worker_type, run):
+        """Let the run wait for room, or for those that go before it."""
+        self._park(live, limitOf(run))
+        if not self._runtime.tickets.isNext(live.ticket, run.type):
+            self._try_next(worker_type)   # if it was in vain, by the first
+
     def _give_back(self, live):
         """Leave a run that was taken to its home."""
         with ZodbConnection(self._runtime.db) as connection:
@@ -273,15 +288,12 @@ class Carrier:
             self._runtime.tickets.unpark(worker_type.name)
 
 
-def _registryInPlace(connection, oid):
-    """Return the registry of that oid in its place; None if it was removed.
+def _findSite(registry):
+    """Return the site of *registry*; None if that was removed.
 
     Raise what else goes wrong.
     """
-    registry = findRegistry(connection, oid)
     try:
-        if registry is not None:
-            registry.getSite()
+        return registry.getSite()
     except RegistryNotFound:
         return None
-    return registry

@@ -18,6 +18,7 @@ import time
 from ZODB.POSException import ConflictError
 from zope.interface import implementer
 
+from cipher.background.contextmanagers import Door
 from cipher.background.executors.carrier import Carrier
 from cipher.background.executors.gate import Gate
 from cipher.background.interfaces import IExecutor
@@ -73,13 +74,14 @@ class ThreadsExecutor(Carrier):
 
     def _main(self):
         failures = 0   # in a row
+        door = Door(self._runtime.db)
         while True:
-            ticket = self._take()
+            ticket = self._take(door)
             if ticket is None or self._stopping.is_set():
-                return
+                return door.close()
             leave_gate = self._gate.enter()
             try:
-                self.carryOut(ticket)
+                self.carryOut(ticket, door)
                 failures = 0
             except ConflictError as error:
                 self._try_again(ticket, error, CONFLICT_DELAY)
@@ -93,9 +95,9 @@ class ThreadsExecutor(Carrier):
                 # While the storage is away each of many tickets would fail.
                 self._stopping.wait(backOff(failures, cap=RETRY_DELAY))
 
-    def _take(self):
+    def _take(self, door):
         """Wait for a ticket; None at the end."""
-        return self._runtime.next(self._stopping.is_set)
+        return self._runtime.next(self._stopping.is_set, door)
 
     def _try_again(self, ticket, error, delay):
         if isTransient(error, self._runtime.db):

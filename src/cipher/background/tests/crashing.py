@@ -67,6 +67,10 @@ def declareWorkers(folder):
         with open(os.path.join(folder, 'tell'), 'a') as told:
             told.write('%s:%d\n' % (worker.run_id, os.getpid()))
 
+    def tell_slowly(worker):
+        tell(worker)
+        worker.wait(0.05)
+
     def kill(worker):
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -89,6 +93,19 @@ def declareWorkers(folder):
         def doWork(self):
             hooks.getSite()['counter'].value += 1
 
+    class Second(BackgroundJob):
+        # Kills its process as the second one is about to begin.
+        begun = []
+
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            if self.begun:
+                kill(self)
+            self.begun.append(self)
+
+        def doWork(self):
+            hooks.getSite()['counter'].value += 1
+
     class Cleaning(BackgroundJob):
         def doWork(self):
             hooks.getSite()['counter'].value += 1
@@ -101,11 +118,14 @@ def declareWorkers(folder):
     declareWorker('taken rerun', factory=Taken, max_running=1)
     declareWorker('taken fail', factory=Taken, on_interrupt=FAIL)
     declareWorker('cleaning', factory=Cleaning)
+    declareWorker('second', factory=Second, max_running=1)
+    declareWorker('limited', tell, max_running=2)
     declareWorker('rerun', work)
     declareWorker('fail', work, on_interrupt=FAIL)
     declareWorker('polite', polite)
     declareWorker('add', add)
     declareWorker('tell', tell)
+    declareWorker('slowtell', tell_slowly)
     declareWorker('kill', kill)
 
 

@@ -44,7 +44,7 @@ TESTS = {
     CORE: ('test_readme', 'test_directives', 'test_without_extras'),
     'ui': ('test_readme', 'test_plain_publication'),
     'host': ('test_hosting',),
-    'demo': ('test_demo_server.ServerTests',),
+    'demo': ('test_demo_server:ServerTests',),
     'celery': ('test_celery_page',),
     'test': (),
 }
@@ -72,7 +72,7 @@ def loadTests(extra):
     """Return the tests of the part that *extra* is for."""
     suite = unittest.TestSuite()
     for name in TESTS[extra]:
-        module_name, _dot, class_name = name.partition('.')
+        module_name, _colon, class_name = name.partition(':')
         module = importlib.import_module(
             'cipher.background.tests.' + module_name)
         if hasattr(module, 'test_suite'):

@@ -33,6 +33,7 @@ from cipher.background import clock
 from cipher.background import leases
 from cipher.background import pool
 from cipher.background import switchboard
+from cipher.background.contextmanagers import Door
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.executors.threads import CONFLICT_DELAY
 from cipher.background.interfaces import IWorkerType
@@ -190,9 +191,14 @@ class Process:
             and cluster.time.seconds - other.beaten_at > cluster.lease
             for other in cluster.processes)
         if not self.isTurning():
-            self._turning = Actor(lambda: self.runtime._keeper.turn(True))
+            self._turning = Actor(self._have_turn)
             self.actors.append(self._turning)
         self.resume(self._turning)
+
+    def _have_turn(self):
+        # What the control thread does: after a conflict it has another one.
+        with suppress(ConflictError):
+            self.runtime._keeper.turn(True)
 
     def isTurning(self):
         """Return whether a turn stands at a commit."""
@@ -234,21 +240,22 @@ class Process:
         runtime = self.runtime
         if runtime.is_draining or not self.hasFreeThread():
             return False
-        with self.here(), self._cluster.flaky():
-            runtime.looker.look()
-        ticket = runtime.tickets.poll()
-        if ticket is None:
-            return False
-        actor = Actor(lambda: self._carry_out(ticket))
+        found = []
+        actor = Actor(lambda: self._look_and_carry_out(found.append))
         self.actors.append(actor)
         self.resume(actor)
-        return True
+        return found != [None]
 
-    def _carry_out(self, ticket):
+    def _look_and_carry_out(self, report):
         # What a thread of the executor does.
         executor = self.runtime.executor
+        door = Door(self.runtime.db)
+        ticket = self.runtime.looker.next(door)
+        report(ticket)
+        if ticket is None:
+            return
         try:
-            executor.carryOut(ticket)
+            executor.carryOut(ticket, door)
         except (ConflictError, Away) as error:
             executor._try_again(ticket, error, CONFLICT_DELAY)
 
@@ -285,7 +292,7 @@ class Process:
         with self.here(), self._cluster.flaky():
             self.runtime.abandonAll()
             had_loss, self._cluster.had_loss = self._cluster.had_loss, True
-            self.runtime._keeper.leave()
+            self.runtime._control.leave()
             self._cluster.had_loss = had_loss   # it got through
         while self.actors:
             self.resume(self.actors[0])

@@ -21,10 +21,11 @@ import sys
 import textwrap
 from pathlib import Path
 
+import cipher.background.tests
 from cipher.background.tests.checkout import requireCheckout
 
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(cipher.background.tests.__file__).resolve().parent
 
 _ENTRY = re.compile(
     r'^   \* - ([0-9]+)\n     - (.*?)\n     - (.*?)(?=\n   \*|\Z)',
@@ -34,8 +35,9 @@ _ENTRY = re.compile(
 class Table:
     """The table of *page*, whose tests are called ``test_WORD_NUMBER_…``.
 
-    `tests` is {number: {(module, name of a test)}}, of what stands in the
-    files; `entries` is {number: (promise, text of the tests)}, of the page.
+    `tests` is {number: {(path of a module below the tests, name of a test)}},
+    of what stands in the files; `entries` is {number: (promise, text of the
+    tests)}, of the page.
     """
 
     def __init__(self, page, word):
@@ -55,7 +57,8 @@ class Table:
             for name in self._def.findall(path.read_text('utf-8')):
                 for number in filter(None, self._name.match(name).groups()):
                     found.setdefault(int(number), set()).add(
-                        (path.stem, name))
+                        (path.relative_to(HERE).with_suffix('').as_posix(),
+                         name))
         return found
 
     def _read(self, path):

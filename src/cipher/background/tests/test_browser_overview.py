@@ -18,14 +18,19 @@ import time
 from unittest import mock
 
 from cipher.background.interfaces import BROKEN_RUN
+from cipher.background.interfaces import BUSY_THREADS
 from cipher.background.interfaces import CLOCK_JUMP
 from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import FAILING_SUBSCRIBER
+from cipher.background.interfaces import FAILING_TYPE
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NO_RUNTIME
+from cipher.background.interfaces import PAUSED_TYPE
 from cipher.background.interfaces import PROBLEMS
+from cipher.background.interfaces import SCHEDULE_ELSEWHERE
 from cipher.background.interfaces import SILENT_PROCESS
+from cipher.background.interfaces import STALLED_RUN
 from cipher.background.interfaces import STATES
 from cipher.background.interfaces import STUCK_PROCESS
 from cipher.background.interfaces import UNDECLARED_TYPE
@@ -62,7 +67,15 @@ class TestOverview(BrowserTests):
                     error='ValueError'),
             Problem(FAILING_SUBSCRIBER, '1-20', since, process='host:8:abc',
                     error='SystemExit'),
-            Problem(CLOCK_JUMP, '+3600', since, process='host:8:abc')])
+            Problem(CLOCK_JUMP, '+3600', since, process='host:8:abc'),
+            Problem(STALLED_RUN, '1-21', since, usual=62.0),
+            Problem(STALLED_RUN, '1-22', since),
+            Problem(BUSY_THREADS, '1-23', since),
+            Problem(FAILING_TYPE, 'a & b', None, 6, total=8, usual=0.025),
+            Problem(FAILING_TYPE, 'new', None, 1, total=1),
+            Problem(SCHEDULE_ELSEWHERE, 'nightly', since),
+            Problem(PAUSED_TYPE, 'mail', since, 2),
+            Problem(PAUSED_TYPE, 'feed', since)])
         page = self.get('index.html').text
         for text, address in (
                 ('3 runs wait, but no process carries them out.  Start a '
@@ -89,7 +102,24 @@ class TestOverview(BrowserTests):
                 ('A subscriber of an event of run 1-20 failed 3 min 0 s '
                  'ago with SystemExit', '1-20/index.html'),
                 ('The clock of process host:8 jumped by +3600 seconds 3 min '
-                 '0 s ago', 'processes.html')):
+                 '0 s ago', 'processes.html'),
+                ('Run 1-21 has made no progress for 3 min 0 s.  The longest '
+                 'run of its type took 1 min 2 s.',
+                 '1-21/index.html'),
+                ('Run 1-22 has made no progress for 3 min 0 s.',
+                 '1-22/index.html'),
+                ('All threads are busy: run 1-23 has waited for 3 min 0 s',
+                 'runs.html?state=running"'),
+                ('6 runs of "a &amp; b" failed in the last hour: 75 % of '
+                 'those finished.  In the day before: 2.5 %.',
+                 'runs.html?state=failed&amp;type=a+%26+b"'),
+                ('1 run of "new" failed in the last hour: 100 % of those '
+                 'finished.', 'runs.html?state=failed&amp;type=new"'),
+                ('Schedule "nightly" does not run here.', 'schedules.html'),
+                ('"mail" has been paused for 3 min 0 s: 2 runs wait.',
+                 'types.html'),
+                ('"feed" has been paused for 3 min 0 s, and a schedule goes '
+                 'on starting it.', 'types.html')):
             with self.subTest(text):
                 self.assertRegex(page, '%s[^<]*</span>\\s*<a [^>]*%s' % (
                     re.escape(text), re.escape(address)))
@@ -97,7 +127,9 @@ class TestOverview(BrowserTests):
         self.assertEqual([problem['kind'] for problem in problems], [
             NO_RUNTIME, NO_RUNTIME, SILENT_PROCESS, UNRESPONSIVE_RUN,
             LATE_SCHEDULE, UNDECLARED_TYPE, STUCK_PROCESS, FAILING_STEP,
-            BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER, CLOCK_JUMP])
+            BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER, CLOCK_JUMP,
+            STALLED_RUN, STALLED_RUN, BUSY_THREADS, FAILING_TYPE,
+            FAILING_TYPE, SCHEDULE_ELSEWHERE, PAUSED_TYPE, PAUSED_TYPE])
         self.assertEqual({problem['kind'] for problem in problems},
                          set(PROBLEMS))
         self.assertIn('File "app.py", line 7', html.unescape(page))

@@ -51,6 +51,7 @@ POST = 'POST'
 REGISTRY_VIEWS = {
     'absolute_url': ('ViewWorkers', None),
     'index.html': ('ViewWorkers', GET), 'index.json': ('ViewWorkers', GET),
+    'thresholds.html': ('ManageWorkers', FORM),
     'runs.html': ('ViewWorkers', GET), 'runs.json': ('ViewWorkers', GET),
     'runs.csv': ('ViewWorkers', GET), 'bulk.html': ('ViewWorkers', FORM),
     'types.html': ('ViewWorkers', FORM), 'types.json': ('ViewWorkers', GET),
@@ -336,6 +337,9 @@ class TestPermissions(BrowserTests):
             answer = self.post(path, csrf_token=token, name=name,
                                reason='Because', **{verb: '1'})
             self.assertEqual(answer.status_int, 303, (path, verb))
+        answer = self.post('thresholds.html', csrf_token=token,
+                           busy_after='700', reason='Because')
+        self.assertEqual(answer.status_int, 303)
         self.sync()
         actions = self.registry.listActions()[0]
         self.assertEqual({action.verb for action in actions}, set(ACTIONS))

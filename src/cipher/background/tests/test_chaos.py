@@ -36,6 +36,7 @@ from cipher.background.process import ProcessRecord
 from cipher.background.process import getDirectory
 from cipher.background.runtime import startRuntime
 from cipher.background.settings import RuntimeSettings
+from cipher.background.slots import Slot
 from cipher.background.slots import Slots
 from cipher.background.tests.chaos import client
 from cipher.background.tests.chaos.audit import Audit
@@ -312,7 +313,7 @@ class AuditTests(unittest.TestCase):
         run = self.run_of('limited')
         run.stored_state = STATES.index(RUNNING)
         slots = self.directory.slots['limited'] = Slots()
-        slots.taken = ((self.registry._p_oid, run.lane, run.serial),)
+        slots.slots = Slot((self.registry._p_oid, run.lane, run.serial)),
         self.assertIn('slot of limited: taken by run %s' % run.id,
                       Audit(self.connection)())
 

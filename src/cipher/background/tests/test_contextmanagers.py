@@ -20,6 +20,7 @@ from zope.component import hooks
 from zope.security.management import ExistingInteraction
 from zope.security.management import queryInteraction
 
+from cipher.background.contextmanagers import Door
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeInteraction
 from cipher.background.contextmanagers import ZopeSite
@@ -116,6 +117,66 @@ class ConnectionTests(unittest.TestCase):
             with ZodbConnection(self.db) as connection:
                 raise KeyError
         self.assertIsNone(connection.opened)
+
+
+class DoorTests(unittest.TestCase):
+
+    def setUp(self):
+        self.db = DB(None)
+        self.addCleanup(self.db.close)
+        self.addCleanup(transaction.abort)
+        self.door = Door(self.db)
+
+    def commit(self, value):
+        manager = transaction.TransactionManager()
+        connection = self.db.open(manager)
+        connection.root()['value'] = value
+        manager.commit()
+        connection.close()
+
+    def test_what_was_opened_is_gone_on_with_and_closed(self):
+        opened = self.door.open()
+        with self.door as connection:
+            self.assertIs(connection, opened)
+            self.assertIsNotNone(connection.opened)
+        self.assertIsNone(opened.opened)
+
+    def test_what_was_not_opened_is_opened(self):
+        for _ in range(2):
+            with self.door as connection:
+                self.assertIsNotNone(connection.opened)
+            self.assertIsNone(connection.opened)
+
+    def test_error_closes_it(self):
+        opened = self.door.open()
+        with self.assertRaises(KeyError):
+            with self.door:
+                raise KeyError
+        self.assertIsNone(opened.opened)
+
+    def test_open_shows_what_was_committed_meanwhile(self):
+        for value in 1, 2:
+            self.commit(value)
+            self.assertEqual(self.door.open().root()['value'], value)
+        # One after the other, rather than two at a time.
+        self.assertEqual(
+            sum(bool(each['opened'])
+                for each in self.db.connectionDebugInfo()), 1)
+        self.door.close()
+
+    def test_close(self):
+        opened = self.door.open()
+        self.door.close()
+        self.door.close()
+        self.assertIsNone(opened.opened)
+
+    def test_close_raises_nothing(self):
+        connection = self.door.open()
+        connection.root()['value'] = 1   # so it cannot be closed
+        with self.assertLogs('cipher.background.contextmanagers', 'DEBUG'):
+            self.door.close()
+        transaction.abort()
+        connection.close()
 
 
 class SiteTests(ComponentTests):

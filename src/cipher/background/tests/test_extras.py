@@ -16,6 +16,7 @@ import re
 import unittest
 from pathlib import Path
 
+import cipher.background.tests
 from cipher.background.tests.checkout import CHECKOUT
 from cipher.background.tests.checkout import needsCheckout
 from cipher.background.tests.extras import CORE
@@ -25,7 +26,7 @@ from cipher.background.tests.extras import findModules
 from cipher.background.tests.extras import loadTests
 
 
-TESTS_FOLDER = Path(__file__).resolve().parent
+TESTS_FOLDER = Path(cipher.background.tests.__file__).resolve().parent
 
 #: How a path would lead out of the package.
 OUTSIDE = r'parents\[[3-9]|pardir'
@@ -81,10 +82,12 @@ class ExtrasTests(unittest.TestCase):
         installed = re.search(
             r'(?s)\nINSTALLED = \((.*?)\)',
             CHECKOUT.joinpath('.ci', 'wheels.py').read_text('utf-8'))[1]
-        found = {path.stem for path in TESTS_FOLDER.glob('test_*.py')
+        found = {'.'.join(path.relative_to(
+                     TESTS_FOLDER).with_suffix('').parts)
+                 for path in TESTS_FOLDER.rglob('test_*.py')
                  if re.search(r'import (requireCheckout|needsCheckout|'
                               r'makePageSuite|TableMixin)\n',
                               path.read_text('utf-8'))}
         self.assertGreater(len(found), 5)
         self.assertEqual(
-            set(), found - set(re.findall(r"'(\w+)'", installed)))
+            set(), found - set(re.findall(r"'([\w.]+)'", installed)))

@@ -25,7 +25,10 @@ from ZODB.mvccadapter import MVCCAdapterInstance
 from ZODB.POSException import POSKeyError
 
 from cipher.background import switchboard
+from cipher.background.contextmanagers import Door
 from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.process import ProcessRecord
+from cipher.background.process import getDirectory
 from cipher.background.tests.flaky_support import FailOnce
 from cipher.background.tests.flaky_support import Flaky
 from cipher.background.tests.live_support import LiveTests
@@ -229,6 +232,28 @@ class StrandedTests(LiveTests):
         self.waitTurn()
         self.assertTrue(self.runtime._control.is_alive())
 
+    def test_fault_16_lanes_that_others_adopted_after_the_shutdown(self):
+        before = self.startMany(2)
+        self.waitAll(before)
+        self.runtime.shutdown()
+
+        def adopt():
+            getDirectory(self.connection).processes['another'] = (
+                ProcessRecord('another', 'elsewhere', 1, None, None, 1, 90.0,
+                              time.time()))
+            for lane in self.registry.lanes.values():
+                lane.writer.id = 'another'
+            return {number: lane.births.next_serial
+                    for number, lane in self.registry.lanes.items()}
+
+        adopted = self.change(adopt)
+        self.startMany(3)
+        self.begin()
+        for number, next_serial in adopted.items():
+            lane = self.registry.lanes[number]
+            self.assertEqual((lane.writer.id, lane.births.next_serial),
+                             ('another', next_serial))
+
     def test_row_59_fault_33_chunk_that_is_missing_for_a_moment(self):
         self.change(lambda: self.registry.pauseType('work'))
         self.begin()
@@ -273,7 +298,7 @@ class StrandedTests(LiveTests):
             with ZodbConnection(self.db) as connection:
                 connection.cacheMinimize()
                 self.runtime.tickets.mark(self.runtime.tickets.lanes())
-                self.runtime.looker.look()
+                self.runtime.looker.next(Door(self.db))
 
         with Flaky(stand):
             thread = threading.Thread(target=look, name='slow')

@@ -81,7 +81,7 @@ class SlotTests(LiveTests):
         self.assertTrue(self.claim(one, self.runs[3]))
         taken = getDirectory(one.connection).slots['work']
         self.assertEqual(len(taken.taken), 2)
-        taken.taken = ((b'\x7f' * 8, 1, 1), *taken.taken[:1])
+        taken.slots[1].place = b'\x7f' * 8, 1, 1
         self.assertTrue(self.claim(one, self.runs[4]))
         self.assertEqual(len(taken.taken), 2)
 

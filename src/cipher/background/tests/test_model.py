@@ -26,6 +26,7 @@ What fails is shown as it was drawn: to make it smaller takes hours.
 import logging
 import os
 import sys
+import threading
 import unittest
 from collections import Counter as Numbers
 from copy import copy
@@ -46,10 +47,15 @@ from persistent.list import PersistentList
 from ZODB.DB import DB
 from ZODB.DemoStorage import DemoStorage
 from ZODB.POSException import ConflictError
+from zope.component import getGlobalSiteManager
+from zope.component import provideUtility
 from zope.component.hooks import getSite
 from zope.interface import Interface
 from zope.schema import Int
 
+from cipher.background.claimkeys import claimKey
+from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import INTERRUPTED
@@ -63,6 +69,7 @@ from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import UNIQUE
 from cipher.background.interfaces import Cancel
+from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import RunNotBeginnable
 from cipher.background.interfaces import RunNotRemovable
@@ -70,17 +77,18 @@ from cipher.background.interfaces import RunNotStoppable
 from cipher.background.interfaces import Snooze
 from cipher.background.process import getDirectory
 from cipher.background.registry import CLAIM_BUCKETS
+from cipher.background.schedule import Schedule
 from cipher.background.tests.flaky_support import Away
 from cipher.background.tests.live_support import Counter
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.model_support import Actor
 from cipher.background.tests.model_support import Cluster
 from cipher.background.tests.model_support import Killed
+from cipher.background.tests.support import LIMIT
 from cipher.background.tests.support import SiteTests
 from cipher.background.thread import BackgroundWorkerThread
 from cipher.background.uniqueness import BUCKETS
 from cipher.background.uniqueness import STALE_FOR
-from cipher.background.uniqueness import claimKey
 from cipher.background.watch import Watch
 from cipher.background.workertype import queryWorkerType
 
@@ -89,10 +97,17 @@ EXAMPLES = int(os.environ.get('CIPHER_BACKGROUND_EXAMPLES', 0))
 
 MOST_RUNS = 200
 
+#: Seconds between two ticks of the schedule.
+EVERY = 50.0
+
+#: What nobody starts by hand.
+AUTOMATIC = 'ticked', 'service'
+
 #: What is bounded, so small that a few runs are too many.
 SMALL = {'tickets.CAPACITY': 8, 'tickets.DELAYED': 2, 'tickets.PARKED': 2,
-         'tickets.STRAGGLERS': 2, 'tickets.GAP': 1, 'spill.BATCH': 2,
-         'comeback.BATCH': 3, 'looker.BATCH': 3, 'rescuer.BATCH': 2}
+         'tickets.STRAGGLERS': 2, 'tickets.GAP': 1, 'tickets.UNWRITTEN': 4,
+         'spill.BATCH': 2, 'comeback.BATCH': 3, 'looker.BATCH': 3,
+         'rescuer.BATCH': 2}
 
 
 class Planned(Exception):
@@ -178,6 +193,20 @@ class Loop(BackgroundWorkerThread):
             raise Cancel('planned')
 
 
+class Service(Loop):
+    """One that is kept running, and ends by itself now and then."""
+
+    def scheduleNextWork(self):
+        self._iterations += 1
+        return self._iterations <= 3
+
+    def doWork(self):
+        known = self.machine._meet(self.run_id, 'service')
+        known.begun += 1
+        Actor.pause()
+        getSite()['counters'][known.place].parts += 1
+
+
 class _Fixture(SiteTests):
 
     def makeDatabase(self):
@@ -246,7 +275,7 @@ class Machine(RuleBasedStateMachine):
         self.site, self.registry = fixture.site, fixture.registry
         self._declare()
         self.site['counters'] = counters = PersistentList()
-        for _ in range(MOST_RUNS):
+        for _ in range(2 * MOST_RUNS):
             counters.append(Counter())
             counters[-1].parts = 0
         self.site['shared'] = Counter()
@@ -259,6 +288,9 @@ class Machine(RuleBasedStateMachine):
         self.actions = []     # (verb, subject) of the journal
         self.undeclared = set()   # names that a process did not know once
         self.done_shared = 0
+        self.ticked = 0       # runs of the schedule
+        self.forward = 0.0    # seconds that the clock went forward
+        self.now = self.cluster.clock.now
         for _ in range(2):
             self.cluster.add().turn()
 
@@ -277,12 +309,27 @@ class Machine(RuleBasedStateMachine):
             declare('by-' + unique, unique=unique, max_attempts=2,
                     retry_delay=40.0)
         declareWorker('loop', factory=Loop, schema=INumber, is_loop=True)
+        declare('ticked', keep=4)
+        self.keep_service(False)
+
+    def keep_service(self, is_kept):
+        declareWorker('service', factory=Service, is_loop=True,
+                      autostart=is_kept)
+
+    def keep_schedule(self, is_kept):
+        if is_kept:
+            provideUtility(Schedule(
+                'tick', 'ticked', every=EVERY,
+                input=lambda: {'n': self._plan(Plan())}), ISchedule, 'tick')
+        else:
+            getGlobalSiteManager().unregisterUtility(
+                provided=ISchedule, name='tick')
 
     # The work
 
     def _work(self, worker, n):
         plan = self.plans[n]
-        known = self._meet(worker.run_id)
+        known = self._meet(worker.run_id, 'ticked', n)
         known.begun += 1
         outcome = plan.next()
         counter = getSite()['counters'][known.place]
@@ -318,10 +365,19 @@ class Machine(RuleBasedStateMachine):
         self.children[run.id] = (
             name, run.input['n'], self._key(name, None, run))
 
-    def _meet(self, run_id):
-        """Return a run, perhaps one that a work has just started."""
+    def _meet(self, run_id, name=None, n=None):
+        """Return a run, perhaps one that no act of the model has started.
+
+        It is the child of a work, or of the type *name*.
+        """
         if run_id not in self.known:
-            self._born(run_id, *self.children[run_id])
+            if run_id in self.children:
+                self._born(run_id, *self.children[run_id])
+            else:
+                if n is None:
+                    n = self._plan(Plan(parts=2))
+                self._born(run_id, name, n, None)
+                self.ticked += name == 'ticked'
         return self.known[run_id]
 
     def _plan(self, plan):
@@ -526,6 +582,50 @@ class Machine(RuleBasedStateMachine):
         else:
             self.cluster.advance(seconds)
 
+    @rule(is_kept=st.booleans(), kind=st.sampled_from(
+        ['service', 'service', 'schedule']))
+    def keep(self, is_kept, kind):
+        """Declare what starts by itself, or do so no more."""
+        getattr(self, 'keep_' + kind)(is_kept)
+
+    @precondition(lambda self: len(self.cluster.processes) > 1)
+    @rule(index=_index, name=st.integers(0, 2), plan=_plans,
+          is_told=st.booleans())
+    def home_does_not_know_what_the_dead_took(
+            self, index, name, plan, is_told):
+        """A process takes what its home does not know, and dies."""
+        cluster = self.cluster
+        home = self._nth(cluster.processes, index)
+        taker = self._nth(cluster.processes, index + 1)
+        name = self._nth(self.types, name)
+        if len(self.known) < MOST_RUNS // 2:
+            self._start_many(4, 1 + cluster.processes.index(home), plan,
+                             self.types.index(name))
+        cluster.fail_in = cluster.stand_in = None
+        self.declare(home, name, False)
+        for _ in range(3):
+            home.turn()
+            home.beat()
+        taker.turn()
+        if is_told:
+            taker.beat()
+        dead = taker.runtime.id
+        self.kill(taker)
+        for _ in range(8):
+            cluster.advance(cluster.lease / 4)
+            home.beat()
+            home.work()   # what it worked on itself, and looks at again
+            for _ in range(MOST_RUNS // 8):
+                home.turn()
+        runs = self._begin()
+        if home.runtime.is_draining or dead in getDirectory(
+                self.registry._p_jar).processes:
+            return   # nobody is there to bury it
+        for run in runs.values():
+            if not run.isFinished() and self.registry.lanes[
+                    run.lane].cursor.home == home.runtime.id:
+                assert run.owner != dead, run
+
     @rule(index=_index, is_so=st.booleans(), what=st.sampled_from([
         'boot', 'boot', 'kill', 'drain', 'leave', 'shutdown', 'quiet',
         'quiet_other', 'prune', 'pause_type', 'declare', 'spill']))
@@ -650,7 +750,7 @@ class Machine(RuleBasedStateMachine):
     def _retry(self, registry, run_id):
         run = registry.get(run_id)
         if run is None or not run.isFinished() or (
-                queryWorkerType(run.type) is None):
+                queryWorkerType(run.type) is None) or run.type == 'service':
             return None
         before = run.retried_as
         new = registry.retry(run_id)
@@ -659,7 +759,8 @@ class Machine(RuleBasedStateMachine):
             return None
         new_id, key, cursor = new.id, self._key(run.type, None, new), (
             new.cursor)
-        n = run.input['n']
+        # By the time of `tell` the connection is closed.
+        name, n = run.type, run.input['n']
         is_own = new.retry is not None and new.retry.run_id == run_id
         if is_own and run.state != SUCCEEDED:
             assert cursor == run.cursor
@@ -668,7 +769,7 @@ class Machine(RuleBasedStateMachine):
             self.actions.append(('retry', run_id))
             if new_id not in self.known:
                 assert is_own
-                self._born(new_id, run.type, n, key).first_part = cursor or 0
+                self._born(new_id, name, n, key).first_part = cursor or 0
         return tell
 
     def _remove(self, registry, run_id):
@@ -714,11 +815,17 @@ class Machine(RuleBasedStateMachine):
     def nobody_failed(self):
         assert not self.errors.found, self.errors.found[0]
 
+    def _meet_all(self):
+        """Return {id: run} of all there are; the model knows each."""
+        runs = self._begin()
+        for run_id, run in runs.items():
+            if run_id in self.children or run.type in AUTOMATIC:
+                self._meet(run_id, run.type, run.input and run.input['n'])
+        return runs
+
     @invariant()
     def runs_are_as_known(self):
-        runs = self._begin()
-        for run_id in set(runs) & set(self.children):
-            self._meet(run_id)
+        runs = self._meet_all()
         assert set(runs) == set(self.kept), (
             set(runs) ^ set(self.kept))
         for run_id, run in runs.items():
@@ -727,6 +834,26 @@ class Machine(RuleBasedStateMachine):
         for most, name in enumerate(('one', 'two'), 1):
             assert sum(run.type == name and run.state == RUNNING
                        for run in runs.values()) <= most
+
+    @invariant()
+    def each_tick_starts_one_run(self):
+        self._meet_all()
+        now = self.cluster.clock.now
+        self.forward += max(0.0, now - self.now)
+        self.now = now
+        assert self.ticked <= 1 + self.forward / EVERY, (
+            self.ticked, self.forward)
+
+    @invariant()
+    def one_service_is_kept_running(self):
+        runs = self._meet_all().values()
+        assert sum(run.type == 'service' and not run.isFinished()
+                   for run in runs) <= 1
+        for state in self.registry.services.values():
+            if state.run is not None:
+                # It is known, or it was removed.
+                run_id = '%d-%d' % state.run
+                assert self.known[run_id].type == 'service'
 
     @invariant()
     def what_is_not_finished_is_found(self):
@@ -760,8 +887,12 @@ class Machine(RuleBasedStateMachine):
             if runtime.is_draining:
                 continue
             waiting = {id(ticket) for _, _, ticket in tickets._delayed}
-            for turns in tickets._ready, *tickets._limited.values():
+            for turns in (tickets._ready, tickets._passed,
+                          *tickets._limited.values()):
                 waiting.update(map(id, turns))
+            for live in runtime.allLive():
+                if live.passing is not None:   # its commit is under way
+                    waiting.add(id(live.passing._next))
             for lane in tickets._lanes.values():
                 for ticket in lane.tickets.values():
                     assert id(ticket) in waiting or runtime.findLive(
@@ -783,7 +914,7 @@ class Machine(RuleBasedStateMachine):
 
     def _check(self, run, known):
         counter = self.site['counters'][known.place]
-        if run.type != 'loop':
+        if run.type not in ('loop', 'service'):
             assert counter.value == (run.state == SUCCEEDED), run.id
             parts = (run.cursor or 0) - known.first_part
             assert counter.parts == parts, (run.id, counter.parts, parts)
@@ -940,6 +1071,8 @@ class Machine(RuleBasedStateMachine):
 
     def _finish_all(self):
         cluster = self.cluster
+        self.keep_service(False)
+        self.keep_schedule(False)
         self._end_actors()
         for name in list(self.registry.pauses):
             self.pause_type(name, False)
@@ -982,12 +1115,18 @@ class Machine(RuleBasedStateMachine):
 
     def _leave_nothing(self):
         cluster = self.cluster
-        for _ in range(10):
+        for number in range(100):
             cluster.advance(10)
             for process in cluster.processes:
                 process.turn()
                 process.beat()
                 process.work()
+            self._begin()
+            # A turn removes a few, where the bounds are small.
+            if number >= 10 and not any(
+                    lane.waiting.places
+                    for lane in self.registry.lanes.values()):
+                break
         for process in cluster.processes:
             tickets = process.runtime.tickets
             assert not process.runtime.allLive()
@@ -1045,6 +1184,52 @@ class ModelTests(unittest.TestCase):
 
     def test_row_59_take_whose_reply_is_lost(self):
         self.check_take('take', is_committed=True)
+
+    def test_row_59_end_while_the_storage_fails_once(self):
+        """What is let go in good order counts as no interruption."""
+        for calls in range(1, 16):
+            with self.subTest(calls=calls):
+                machine = Machine()
+                machine.begin(['one'], Plan(pauses=('begin',)), 10)
+                for process in machine.cluster.processes:
+                    process.beat()   # others know what is live
+                process, = (
+                    process for process in machine.cluster.processes
+                    if process.runtime.allLive())
+                machine.cluster.fail_in = calls
+                machine.shutdown(process)
+                machine.teardown()
+
+    def test_row_59_ticket_of_a_look_that_saw_more(self):
+        """A thread gets a run that another look found behind its own."""
+        machine = Machine()
+        process = machine.cluster.processes[0]
+        runtime = process.runtime
+        end_look = runtime.tickets.endLook
+        born = []
+
+        def look_meanwhile():
+            n = machine._plan(Plan())
+            with ZodbConnection(runtime.db) as connection:
+                with ZopeTransaction():
+                    run = connection.get(machine.registry._p_oid).submit(
+                        'plain', input={'n': n})
+                    born.append(machine._born(run.id, 'plain', n, None))
+            with ZodbConnection(runtime.db) as connection:
+                runtime.looker.lookAtAll(connection)
+
+        def end_look_and_wait(*args, is_worker):
+            end_look(*args, is_worker=is_worker)
+            if is_worker and not born:
+                thread = threading.Thread(target=look_meanwhile)
+                thread.start()
+                thread.join(LIMIT)
+
+        runtime.tickets.endLook = end_look_and_wait
+        runtime.tickets.mark(runtime.tickets.lanes())
+        self.assertTrue(process.take())
+        self.assertTrue(born)
+        machine.teardown()
 
     def test_row_59_take_that_fails(self):
         self.check_take('take', is_committed=False)

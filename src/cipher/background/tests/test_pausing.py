@@ -29,7 +29,7 @@ from cipher.background.tests.administration_support import another
 from cipher.background.tests.live_support import LiveTests
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.live_support import waitUntil
-from cipher.background.timetable import LATE_AFTER
+from cipher.background.thresholds import Thresholds
 from cipher.background.timetable import tick
 
 
@@ -178,7 +178,7 @@ class ScheduleTests(AdministrationTests):
     def test_late(self):
         self.assertFalse(self.status().is_late)   # not seen yet
         tick(self.registry, self.schedule)
-        self.clock.now = self.status().next_at + LATE_AFTER
+        self.clock.now = self.status().next_at + Thresholds().late_after
         self.assertFalse(self.status().is_late)
         self.clock.advance(1.0)
         self.assertTrue(self.status().is_late)

@@ -12,34 +12,70 @@
 #
 ##############################################################################
 """What is wrong, and what other processes tell: problems, status, watch."""
+import random
+from unittest import mock
+
 import transaction
 from zope.component import provideUtility
 from zope.interface.verify import verifyObject
+from zope.security.management import endInteraction
+from zope.site.folder import Folder
+from zope.site.site import LocalSiteManager
 
+from cipher.background import failures
+from cipher.background.cursor import PAUSE
+from cipher.background.cursor import orderOf
+from cipher.background.declaring import makeWorkerType
+from cipher.background.failures import failedLately
+from cipher.background.installation import addRegistry
+from cipher.background.interfaces import BROKEN_RUN
+from cipher.background.interfaces import BUSY_THREADS
+from cipher.background.interfaces import CLOCK_JUMP
 from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import FAILING_RESCUE
+from cipher.background.interfaces import FAILING_SUBSCRIBER
+from cipher.background.interfaces import FAILING_TYPE
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NO_RUNTIME
+from cipher.background.interfaces import PAUSED_TYPE
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import SCHEDULE_ELSEWHERE
 from cipher.background.interfaces import SILENT_PROCESS
+from cipher.background.interfaces import STALLED_RUN
+from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import UNDECLARED_TYPE
 from cipher.background.interfaces import UNRESPONSIVE_RUN
+from cipher.background.interfaces import VIEW_WORKERS
 from cipher.background.interfaces import IProblem
 from cipher.background.interfaces import IProcessStatus
 from cipher.background.interfaces import IRunStatus
 from cipher.background.interfaces import ISchedule
+from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import RunFailedEvent
+from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.process import Directory
 from cipher.background.process import ProcessRecord
 from cipher.background.process import getDirectory
+from cipher.background.pruner import _prune_registry
 from cipher.background.schedule import Schedule
+from cipher.background.slots import takeSlot
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.look_support import NOW
 from cipher.background.tests.look_support import LookTests
+from cipher.background.tests.support import Grants
+from cipher.background.tests.support import login
+from cipher.background.timetable import ScheduleState
+from cipher.background.troubles import Trouble
+from cipher.background.workertype import queryWorkerType
 
 
 LEASE = 90.0
+
+
+def _work(worker):
+    """Declared; nothing carries it out."""
 
 
 class WatchTests(LookTests):
@@ -170,6 +206,454 @@ class ProblemTests(WatchTests):
         with self.countLoads() as loaded:
             self.registry.listProblems()
         self.assertLess(len(loaded), 150)
+
+    def test_cost_of_every_kind_at_once_is_bounded(self):
+        found = []
+        for number in 2000, 2000:
+            record = self.addProcess(threads=1)
+            self.makeRuns(number)
+            waits, = self.makeRuns(1, state=None)
+            self.registry.lanes[waits.lane].cursor.low = waits.serial
+            self.makeRuns(300, 'parked', state=None)
+            self.registry.pauseType('parked')
+            self.tell(record, self.claim(record))
+            self.makeRuns(number // 2, state=FAILED)
+            record.beat.beat_at = self.clock.now
+            with self.countLoads() as loaded:
+                found.append({problem[0] for problem in self.problems()})
+            self.assertLess(len(loaded), 400)
+        self.assertEqual([{STALLED_RUN, BUSY_THREADS, PAUSED_TYPE,
+                           UNDECLARED_TYPE}] * 2, found)
+
+
+def just(value):
+    """Return what is just below and just above *value*."""
+    return value - 0.5, value + 0.5
+
+
+class ThresholdTests(WatchTests):
+    """Each kind just below and just above its threshold."""
+
+    def setUp(self):
+        super().setUp()
+        self.process = self.addProcess(threads=2)
+
+    def problems(self, *kinds):
+        found = self.registry.listProblems()
+        for problem in found:
+            verifyObject(IProblem, problem)
+        return [(problem.kind, problem.subject) for problem in found
+                if not kinds or problem.kind in kinds]
+
+    def change(self, **values):
+        self.registry.changeThresholds(values)
+
+    def keepAlive(self):
+        self.process.beat.beat_at = self.clock.now
+
+    def advance(self, seconds):
+        self.clock.advance(seconds)
+        self.keepAlive()
+
+    # A run without progress
+
+    def tellProgress(self, run, started_at, progressed_at):
+        self.process.live.runs = {(self.registry._p_oid, run.id): (
+            started_at, (1, 2, ''), '', None, progressed_at)}
+        transaction.commit()
+
+    def stalled(self, ran, silent, name='work'):
+        """Return whether a run of that kind is reported."""
+        run = self.claim(self.process, name)
+        now = self.clock.now
+        self.tellProgress(run, now - ran, now - silent)
+        found = self.problems(STALLED_RUN)
+        self.assertIn(found, ([], [(STALLED_RUN, run.id)]))
+        self.registry.finish(run, STOPPED, RunStoppedEvent)
+        transaction.commit()
+        return bool(found)
+
+    def test_run_without_progress(self):
+        for seconds, expected in zip(just(600.0), (False, True)):
+            with self.subTest(seconds):
+                self.assertEqual(expected, self.stalled(seconds, seconds))
+                self.assertEqual(expected, self.stalled(9999.0, seconds))
+        self.change(stalled_after=50)
+        self.assertFalse(self.stalled(9999.0, 49.5))
+        self.assertTrue(self.stalled(9999.0, 50.5))
+        self.change(stalled_after=None)
+        self.assertFalse(self.stalled(9999.0, 9999.0))
+
+    def test_run_that_takes_no_longer_than_usual(self):
+        self.makeRun(took=1000.0)
+        self.makeRun('other', took=5000.0)
+        for factor in 3.0, 1.5:
+            self.change(stalled_factor=factor)
+            for ran, expected in zip(just(1000.0 * factor), (False, True)):
+                with self.subTest(ran):
+                    self.assertEqual(expected, self.stalled(ran, 700.0))
+        self.assertFalse(self.stalled(5000.0, 700.0, 'other'))
+
+    def test_usual_is_what_was_of_late(self):
+        self.makeRun(took=4000.0)
+        self.advance(86400.0)
+        # Nothing else since: the longest ever.
+        self.assertFalse(self.stalled(12000.0, 700.0))
+        self.advance(1.0)
+        run = self.makeRun(took=1000.0)
+        self.assertTrue(self.stalled(3000.5, 700.0))
+        run = self.claim(self.process)
+        began_at = self.clock.now - 5000.0
+        self.tellProgress(run, began_at, None)
+        problem, = self.registry.listProblems()
+        self.assertEqual((1000.0, began_at), (problem.usual, problem.since))
+
+    def test_look_for_the_longest_is_bounded(self):
+        self.makeRun(took=5000.0)
+        self.makeRuns(40, took=1000.0)
+        self.patch_looks(20)
+        self.assertTrue(self.stalled(3001.0, 700.0))
+        self.assertFalse(self.stalled(3000.0, 700.0))
+        self.patch_looks(100)
+        self.assertFalse(self.stalled(3001.0, 700.0))
+
+    def patch_looks(self, number):
+        patcher = mock.patch.object(failures, 'LOOKS', number)
+        patcher.start()
+        self.addCleanup(patcher.stop)
+
+    def test_runs_under_a_former_name_are_of_the_type(self):
+        self.makeRun('old', took=1000.0)
+        for worker_type in makeWorkerType('new', handler=_work,
+                                          former=['old']):
+            provideUtility(worker_type, IWorkerType, worker_type.name)
+        for ran, expected in zip(just(3000.0), (False, True)):
+            self.assertEqual(expected, self.stalled(ran, 700.0, 'new'))
+
+    def test_run_that_was_asked_to_stop_and_loops_are_left_out(self):
+        declareWorker('loop', print, is_loop=True)
+        self.assertFalse(self.stalled(9999.0, 9999.0, 'loop'))
+        run = self.claim(self.process)
+        self.tellProgress(run, NOW - 9999.0, None)
+        self.assertEqual([(STALLED_RUN, run.id)], self.problems())
+        self.registry.requestStop(run.id)
+        self.assertEqual([], self.problems())
+
+    # All threads busy
+
+    def test_threads_that_are_busy_while_runs_wait(self):
+        busy = self.makeRuns(2, state=None)
+        self.tell(self.process, *busy)
+        waits, = self.makeRuns(1, state=None)
+        for after in 900.0, 60.0:
+            self.change(busy_after=after)
+            for seconds, expected in zip(
+                    just(after), ([], [(BUSY_THREADS, waits.id)])):
+                self.clock.now = waits.created_at + seconds
+                self.keepAlive()
+                self.assertEqual(expected, self.problems(BUSY_THREADS))
+        problem, = [problem for problem in self.registry.listProblems()
+                    if problem.kind == BUSY_THREADS]
+        self.assertEqual(waits.created_at, problem.since)
+        self.tell(self.process, busy[0])
+        self.assertEqual([], self.problems(BUSY_THREADS))
+        self.tell(self.process, *busy)
+        self.change(busy_after=None)
+        self.assertEqual([], self.problems(BUSY_THREADS))
+
+    def test_what_waits_for_something_else_is_no_sign_of_busy_threads(self):
+        declareWorker('one', print, max_running=1)
+        declareWorker('paused', print)
+        ahead = self.claim(self.process, 'one')
+        takeSlot(self.connection, queryWorkerType('one'), (
+            self.registry._p_oid, ahead.lane, ahead.serial))
+        busy, = self.makeRuns(1, state=None)
+        self.tell(self.process, ahead, busy)
+        self.makeRun('one', None)
+        self.makeRun('paused', None)
+        self.makeRun('gone', None)
+        self.makeRun('work', None, due_at=NOW + 5000)
+        self.registry.pauseType('paused')
+        self.makeRuns(1)
+        self.advance(2000.0)
+        self.assertEqual([], self.problems(BUSY_THREADS))
+        # Since it is due, not since it was created, it waits for a thread.
+        self.clock.now = NOW + 5000 + 899.5
+        self.keepAlive()
+        self.assertEqual([], self.problems(BUSY_THREADS))
+        self.advance(1.0)
+        self.assertEqual(1, len(self.problems(BUSY_THREADS)))
+
+    def test_busy_threads_are_found_behind_what_is_parked(self):
+        self.registry.pauseType('work')
+        parked = self.makeRuns(300, state=None)
+        for run in parked:
+            lane = self.registry.lanes[run.lane]
+            lane.waiting.add((PAUSE, 'work'), orderOf(0, run.serial),
+                             run.serial)
+        busy = self.makeRuns(2, 'other', state=None)
+        self.tell(self.process, *busy)
+        waits, = self.makeRuns(1, 'other', state=None)
+        self.advance(901.0)
+        self.assertEqual([(BUSY_THREADS, waits.id)],
+                         self.problems(BUSY_THREADS))
+
+    # A type that fails
+
+    def failing(self):
+        return [(problem.subject, problem.number, problem.total)
+                for problem in self.registry.listProblems()
+                if problem.kind == FAILING_TYPE]
+
+    def failRuns(self, failed, succeeded=0, name='work'):
+        for _ in range(failed):
+            self.makeRun(name, FAILED)
+        for _ in range(succeeded):
+            self.makeRun(name, SUCCEEDED)
+        transaction.commit()
+
+    def test_number_of_failures(self):
+        self.failRuns(4)
+        self.assertEqual([], self.failing())
+        self.failRuns(1)
+        self.assertEqual([('work', 5, 5)], self.failing())
+        self.change(failing_number=6)
+        self.assertEqual([], self.failing())
+        self.failRuns(1)
+        self.assertEqual([('work', 6, 6)], self.failing())
+        self.change(failing_number=None)
+        self.assertEqual([], self.failing())
+
+    def test_part_of_those_finished(self):
+        self.failRuns(20, 21)
+        self.failRuns(0, 30, 'other')
+        self.assertEqual([], self.failing())
+        self.failRuns(1)
+        self.assertEqual([('work', 21, 42)], self.failing())
+        self.change(failing_percent=51)
+        self.assertEqual([], self.failing())
+        self.failRuns(1)
+        self.assertEqual([('work', 22, 43)], self.failing())
+
+    def test_part_compared_with_the_day(self):
+        self.failRuns(20, 80)   # 20 of 100
+        self.advance(2 * 3600.0)
+        self.failRuns(17, 13)   # 56.7 %
+        self.assertEqual([], self.failing())
+        self.failRuns(3)        # 60.6 %
+        self.assertEqual([('work', 20, 33)], self.failing())
+        self.change(failing_factor=3.1)
+        self.assertEqual([], self.failing())
+        self.failRuns(7)        # 67.5 %
+        self.assertEqual([('work', 27, 40)], self.failing())
+        problem, = self.registry.listProblems()
+        self.assertEqual(0.2, problem.usual)
+
+    def test_type_that_fails_half_the_day_is_no_news(self):
+        for _ in range(10):
+            self.failRuns(5, 4)
+            self.advance(3600.0)
+        self.failRuns(5, 4)
+        self.assertEqual([], self.failing())
+
+    def test_hour_and_day_end_where_they_end(self):
+        self.failRuns(5)
+        self.advance(3600.0 - 0.5)
+        self.assertEqual([('work', 5, 5)], self.failing())
+        self.advance(1.0)
+        self.assertEqual([], self.failing())
+        self.advance(86400.0 - 3600.0 - 1.0)
+        self.failRuns(5, 2)
+        self.assertEqual([], self.failing())
+        self.advance(1.0)
+        self.assertEqual([('work', 5, 7)], self.failing())
+
+    def test_numbers_agree_with_a_look_at_all(self):
+        chance = random.Random(11)
+        runs = []
+        for _ in range(400):
+            self.clock.advance(chance.choice([1.0, 60.0, 700.0]))
+            runs.append(self.makeRun(
+                chance.choice(['work', 'other']),
+                chance.choice([SUCCEEDED, FAILED, STOPPED])))
+        for later in (0.0, 100.0, 3000.0, 40000.0, 80000.0):
+            now = self.clock.now + later
+            found = failedLately(self.registry, now)
+            for name in 'work', 'other':
+                def count(state, oldest, newest):
+                    return sum(
+                        run.type == name and state in (None, run.state)
+                        and now - oldest <= run.finished_at < now - newest
+                        for run in runs)
+                expected = (count(FAILED, 3600, -1), count(None, 3600, -1),
+                            count(FAILED, 86400, 3600),
+                            count(None, 86400, 3600))
+                one = found.get(name)
+                self.assertEqual(expected if expected[0] else None, one and (
+                    one.failed, one.total, one.failed_before,
+                    one.total_before))
+
+    def test_what_was_removed_counts_still(self):
+        self.failRuns(40)
+        self.registry.keep = 0
+        self.registry.keep_days = 0.0
+        self.clock.advance(60.0)
+        self.keepAlive()
+        for lane in self.registry.lanes.values():
+            self.assertTrue(list(lane.finishes.chunks))
+        _prune_registry(self.registry, list(self.registry.lanes.values()),
+                        500)
+        transaction.commit()
+        self.registry.addRun('work')   # so that the type is listed
+        number, = [number for _, number, _ in self.failing()]
+        self.assertGreaterEqual(number, 8)
+
+    def test_former_name_is_the_same_type(self):
+        self.failRuns(3, name='old')
+        self.failRuns(2, name='new')
+        self.assertEqual([], self.failing())
+        for worker_type in makeWorkerType('new', handler=_work,
+                                          former=['old']):
+            provideUtility(worker_type, IWorkerType, worker_type.name)
+        self.assertEqual([('new', 5, 5)], self.failing())
+
+    # A paused type
+
+    def test_paused_type_with_runs_that_wait(self):
+        self.registry.pauseType('work')
+        self.assertEqual([], self.problems())
+        self.makeRuns(1, state=None)
+        self.assertEqual([(PAUSED_TYPE, 'work')], self.problems())
+        self.change(paused_waiting=3)
+        self.makeRuns(1, state=None)
+        self.assertEqual([], self.problems())
+        self.makeRuns(1, state=None)
+        problem, = self.registry.listProblems()
+        self.assertEqual((PAUSED_TYPE, 'work', NOW, 3), (
+            problem.kind, problem.subject, problem.since, problem.number))
+        self.change(paused_waiting=None)
+        self.assertEqual([], self.problems())
+
+    def test_paused_type_with_a_schedule_that_ticks(self):
+        self.schedule(next_at=NOW + 3600)
+        self.assertEqual([], self.problems())
+        self.registry.pauseType('work')
+        self.assertEqual([(PAUSED_TYPE, 'work')], self.problems())
+        self.registry.pauseSchedule('hourly')
+        self.assertEqual([], self.problems())
+
+    # Schedules
+
+    def schedule(self, next_at=None):
+        schedule = Schedule('hourly', 'work', every=3600.0)
+        provideUtility(schedule, ISchedule, 'hourly')
+        if next_at is not None:
+            state = self.registry.schedules['hourly'] = ScheduleState()
+            state.expression, state.next_at = schedule.expression, next_at
+        transaction.commit()
+
+    def test_late_schedule(self):
+        self.schedule(NOW + 5)
+        for after in 60.0, 600.0:
+            self.change(late_after=after)
+            for seconds, expected in zip(
+                    just(after), ([], [(LATE_SCHEDULE, 'hourly')])):
+                self.clock.now = NOW + 5 + seconds
+                self.keepAlive()
+                self.assertEqual(expected, self.problems())
+        self.change(late_after=None)
+        self.assertEqual([], self.problems())
+
+    def test_schedule_that_no_process_starts_here(self):
+        self.schedule()
+        for after in 60.0, 600.0:
+            self.change(elsewhere_after=after)
+            for seconds, expected in zip(
+                    just(after), ([], [(SCHEDULE_ELSEWHERE, 'hourly')])):
+                self.clock.now = NOW + seconds
+                self.keepAlive()
+                self.assertEqual(expected, self.problems())
+        self.registry.pauseSchedule('hourly')
+        self.assertEqual([], self.problems())
+        self.registry.pauseSchedule('hourly', False)
+        self.change(elsewhere_after=None)
+        self.assertEqual([], self.problems())
+
+    def test_schedule_that_runs_in_another_site(self):
+        self.schedule(NOW + 3600)
+        self.site['sub'] = sub = Folder()
+        sub.setSiteManager(LocalSiteManager(sub))
+        transaction.commit()
+        other = addRegistry(sub)
+        transaction.commit()
+        self.advance(61.0)
+        self.assertEqual([], self.problems())
+        self.assertEqual(
+            [(SCHEDULE_ELSEWHERE, 'hourly')],
+            [(problem.kind, problem.subject)
+             for problem in other.listProblems()])
+        # One that began to run elsewhere is not called late.
+        state = other.schedules['hourly'] = ScheduleState()
+        state.next_at = NOW - 1.0
+        self.assertEqual(
+            [(SCHEDULE_ELSEWHERE, 'hourly')],
+            [(problem.kind, problem.subject)
+             for problem in other.listProblems()])
+
+    # What a process tells
+
+    def trouble(self, *trouble):
+        self.process.beat.troubles = (tuple(Trouble(*trouble)),)
+        transaction.commit()
+
+    def test_jump_of_a_clock(self):
+        for above in 60.0, 300.0:
+            self.change(jump_above=above)
+            for seconds in -above, above:
+                self.trouble(CLOCK_JUMP, '%+d' % seconds, NOW, '')
+                self.assertEqual(
+                    [(CLOCK_JUMP, '%+d' % seconds)], self.problems())
+            self.trouble(CLOCK_JUMP, '%+d' % (above - 1), NOW, '')
+            self.assertEqual([], self.problems())
+        self.change(jump_above=None)
+        self.trouble(CLOCK_JUMP, '+9999', NOW, '')
+        self.assertEqual([], self.problems())
+
+    def test_run_that_cannot_be_handled_is_named(self):
+        run, = self.makeRuns(1)
+        for kind in BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER:
+            self.trouble(kind, run.id, NOW, 'POSKeyError',
+                         self.registry._p_oid)
+            self.assertEqual([(kind, run.id)], self.problems())
+
+    # Who may know
+
+    def test_nothing_is_said_of_hidden_types(self):
+        for name in 'secret', 'paused':
+            declareWorker(name, print, view_permission='test.Secret')
+        schedule = Schedule('nightly', 'paused', every=3600.0)
+        provideUtility(schedule, ISchedule, 'nightly')
+        self.registry.pauseType('paused')
+        self.failRuns(5, name='secret')
+        stalled, busy = [self.claim(self.process, 'secret')
+                         for _ in range(2)]
+        self.makeRuns(1, 'paused', state=None)
+        waits, = self.makeRuns(1, 'secret', state=None)
+        visible, = self.makeRuns(1, state=None)
+        self.tell(self.process, stalled, busy)
+        self.advance(3000.0)
+        grant = Grants(self)
+        self.addCleanup(endInteraction)
+        grant('all', self.site, VIEW_WORKERS, 'test.Secret')
+        grant('some', self.site, VIEW_WORKERS)
+        login('all')
+        self.assertEqual(
+            [(STALLED_RUN, stalled.id), (STALLED_RUN, busy.id),
+             (BUSY_THREADS, waits.id), (FAILING_TYPE, 'secret'),
+             (SCHEDULE_ELSEWHERE, 'nightly'), (PAUSED_TYPE, 'paused')],
+            self.problems())
+        login('some')
+        self.assertEqual([], self.problems())
 
 
 class ProcessTests(WatchTests):

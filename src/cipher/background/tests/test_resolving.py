@@ -17,16 +17,24 @@ import random
 from unittest import mock
 
 import transaction
+from zope.component import getGlobalSiteManager
+from zope.component import provideUtility
 
 from cipher.background import resolving
+from cipher.background.declaring import makeWorkerType
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import ORDERS
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
+from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import RunFailedEvent
 from cipher.background.tests.look_support import LookTests
+
+
+def _work(worker, **input):
+    """Declared; nothing carries it out."""
 
 
 class UnresolvedTests(LookTests):
@@ -88,6 +96,31 @@ class UnresolvedTests(LookTests):
                 self.make(SUCCEEDED, **other)
                 self.assertEqual(run.id not in self.unresolved(), is_resolved)
                 self.registry.remove(run.id)
+
+    def declareRenamed(self):
+        """Declare that the type ``new`` was called ``old`` once."""
+        for worker_type in makeWorkerType('new', handler=_work,
+                                          former=['old']):
+            provideUtility(worker_type, IWorkerType, worker_type.name)
+
+    def test_success_under_a_new_name_of_the_type_resolves(self):
+        document = self.documents[0]
+        for first, second in ('old', 'new'), ('new', 'old'):
+            with self.subTest(first):
+                run = self.make(FAILED, first, document, n=1)
+                self.make(SUCCEEDED, second, document, n=1)
+                self.assertEqual([run.id], self.unresolved())
+                self.declareRenamed()
+                self.make(SUCCEEDED, second, document, n=2)
+                self.assertEqual([], self.unresolved())
+                other = self.make(FAILED, first, document, n=3)
+                self.assertEqual([other.id], self.unresolved())
+                self.assertEqual([other.id], self.unresolved(types=[first]))
+                for each in run, other:
+                    self.registry.remove(each.id)
+                for name in 'old', 'new':
+                    getGlobalSiteManager().unregisterUtility(
+                        provided=IWorkerType, name=name)
 
     def test_earlier_success_before_the_clock_was_set_back_does_not(self):
         self.clock.advance(1000.0)

@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """The runtime: from the caller's commit to the commit of the work."""
+import re
 import threading
 import time
 
@@ -86,6 +87,25 @@ class StartTests(LiveTests):
         self.assertIsNone(self.registry.get(run_id))
         self.carryOut('work')
         self.assertEqual(self.value(), 1)
+
+    def test_look_and_job_share_a_connection(self):
+        declareWorker('work', increment)
+        self.carryOut('work')
+        opened = []
+        original = self.db.open
+
+        def counting(*args, **options):
+            name = threading.current_thread().name
+            if re.fullmatch('background-[0-9]+', name):
+                opened.append(name)
+            return original(*args, **options)
+
+        self.db.open = counting
+        self.addCleanup(vars(self.db).pop, 'open')
+        for _ in range(11):
+            self.carryOut('work')
+        # Now and then another thread is there sooner for what was found.
+        self.assertLess(len(opened), 17, opened)
 
     def test_row_40_start_rolled_back_by_a_savepoint(self):
         declareWorker('work', increment)

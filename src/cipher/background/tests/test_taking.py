@@ -12,14 +12,19 @@
 #
 ##############################################################################
 """Homes of lanes, and processes that take what waits at another one."""
+import time
 import unittest
+from types import SimpleNamespace
 
 import transaction
 from zope.component.hooks import getSite
 
 from cipher.background.homes import preferredHome
 from cipher.background.lane import Lane
+from cipher.background.process import Living
+from cipher.background.process import ProcessRecord
 from cipher.background.process import getDirectory
+from cipher.background.taker import Taker
 from cipher.background.tests.actor import Play
 from cipher.background.tests.cluster_support import LONG
 from cipher.background.tests.cluster_support import ZEOTests
@@ -27,6 +32,7 @@ from cipher.background.tests.live_support import Database
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.live_support import waitUntil
 from cipher.background.tests.servers import openDatabase
+from cipher.background.tests.support import SiteTests
 
 
 class HomeTests(unittest.TestCase):
@@ -58,6 +64,54 @@ class HomeTests(unittest.TestCase):
 
     def test_nobody(self):
         self.assertIsNone(self.home(1, [], 'a'))
+
+
+class FloorTests(SiteTests):
+    """What a taker leaves to the home."""
+
+    def setUp(self):
+        super().setUp()
+        declareWorker('work', lambda worker: None)
+        self.runs = [self.registry.start('work') for _ in range(60)]
+        transaction.commit()
+        directory = getDirectory(self.connection)
+        directory.processes['home'] = ProcessRecord(
+            'home', 'host', 1, None, None, 2, 30.0, 0.0)
+        self.lane = self.registry.lanes[self.runs[0].lane]
+        self.lane.cursor.home = 'home'
+        self.place = self.registry._p_oid, self.lane.number
+        self.living = Living(directory, 'me')
+        self.taker = Taker(SimpleNamespace(id='me'))
+
+    def floor(self, rate=None, still=0.0):
+        """Return the floor; the home came on so many serials a second."""
+        self.taker._fronts[self.place] = 1, time.monotonic() - still, rate
+        return self.taker._floor(
+            self.living, self.registry, self.place, self.lane, 1)
+
+    def test_threads_and_what_they_begin_soon(self):
+        self.assertEqual(self.floor(0.0), 1 + 2 + 1)
+        self.assertEqual(self.floor(50.0), 1 + 2 + 1 + 5)
+        self.assertEqual(self.floor(1e9), 61)   # nothing is left to take
+
+    def test_home_whose_speed_nobody_knows(self):
+        self.assertEqual(self.floor(), 1 + 2 + 16)
+        # It does not move: it is at something slow.
+        self.assertEqual(self.floor(still=0.2), 1 + 2 + 1)
+
+    def test_home_that_says_what_it_works_on(self):
+        self.assertEqual(self.floor(50.0, still=6.0), 1)
+
+    def test_what_others_took_is_not_left_to_the_home(self):
+        # In serials it is near to the front; the home comes to it at once.
+        getDirectory(self.connection).processes['other'] = None
+        for run in self.runs[1:30]:
+            run.owner = 'other'
+        self.assertEqual(self.floor(0.0), 33)
+
+    def test_conflicts_widen_it(self):
+        self.taker._widen([(SimpleNamespace(place=self.place), 1)], 8, 1)
+        self.assertEqual(self.floor(0.0), 1 + 2 + 8)
 
 
 class TakingTests(ZEOTests):

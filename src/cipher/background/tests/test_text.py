@@ -63,7 +63,18 @@ def caught(error):
         return found
 
 
+class Liar(str):
+    """An application's text."""
+
+    def isprintable(self):
+        return True
+
+
 class CleanTests(unittest.TestCase):
+
+    def test_text_that_says_it_is_printable(self):
+        self.assertEqual(clean(Liar('a\0b'), 50), 'a\ufffdb')
+        self.assertEqual(cleanLine(Liar('a\nb')), 'a b')
 
     def test_good_text_stays(self):
         text = 'Žodis,\ttab\nline — 日本 \U0001f600'

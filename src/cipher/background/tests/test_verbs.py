@@ -77,6 +77,9 @@ CALLS = {
     'listSchedules': ((VIEW_WORKERS,), lambda v, t: v.listSchedules()),
     'getHours': ((VIEW_WORKERS,), lambda v, t: v.getHours()),
     'listProblems': ((VIEW_WORKERS,), lambda v, t: v.listProblems()),
+    'getThresholds': ((VIEW_WORKERS,), lambda v, t: v.getThresholds()),
+    'changeThresholds': ((MANAGE_WORKERS,), lambda v, t: v.changeThresholds(
+        {'busy_after': 700.0})),
     'listActions': ((VIEW_WORKERS,), lambda v, t: v.listActions()),
     'getDetails': ((VIEW_DETAILS,), lambda v, t: v.getDetails(t.waiting)),
     'getStack': ((VIEW_DETAILS,), lambda v, t: v.getStack(t.waiting)),
@@ -105,7 +108,8 @@ CALLS = {
 }
 READS = {'may', 'get', 'getStatus', 'getContext', 'listRuns', 'getCounts',
          'getWorkerTypes', 'listTypes', 'listProcesses', 'listEndedProcesses',
-         'listSchedules', 'getHours', 'listProblems', 'listActions',
+         'listSchedules', 'getHours', 'listProblems', 'getThresholds',
+         'listActions',
          'getDetails', 'getStack', 'getSite', 'queryWorkerType', 'mayStart',
          'mayRetry', 'mayRunSchedule'}
 

@@ -21,6 +21,7 @@ import transaction
 from cipher.background.cursor import FOR_TIME
 from cipher.background.cursor import LIMIT
 from cipher.background.cursor import PAUSE
+from cipher.background.cursor import TYPE
 from cipher.background.cursor import Waiting
 from cipher.background.cursor import orderOf
 from cipher.background.interfaces import Snooze
@@ -262,6 +263,41 @@ class TicketsTests(unittest.TestCase):
             # Nobody has to say so.
             self.tickets.endLook()
             self.assertEqual(self.tickets.beginLook(), {self.place})
+
+    def test_what_is_to_be_written_has_a_bound(self):
+        with unittest.mock.patch('cipher.background.tickets.UNWRITTEN', 100):
+            for what in (PAUSE, 'a'), (TYPE, 'b'), (LIMIT, 'c'), 9e9:
+                seen = self.tickets._lanes[self.place].seen
+                self.assertEqual(self.tickets.toLook(
+                    self.place, 9999), list(range(seen, seen + 100)))
+                self.see(100, what)
+                self.assertEqual(self.tickets.toLook(self.place, 9999), [])
+                # Nor does a thread look again and again.
+                self.tickets.beginLook()
+                self.tickets.endLook()
+                self.assertFalse(self.tickets._mayGoOn())
+                self.assertGreater(self.tickets._pause(0.0), 1.0)
+                new, old = self.tickets.changes(self.place, 40)
+                self.tickets.written(self.place, new, old)
+                self.assertFalse(self.tickets._mayGoOn())
+                self.write()
+                self.assertEqual(self.tickets.beginLook(), {self.place})
+                self.tickets.endLook()
+
+    def test_what_threads_put_off_is_bound_by_what_is_in_memory(self):
+        with unittest.mock.patch('cipher.background.tickets.UNWRITTEN', 10), (
+                unittest.mock.patch('cipher.background.tickets.CAPACITY',
+                                    20)):
+            self.see(20)
+            while True:
+                # No entry is written: the storage refuses it.
+                ticket = self.tickets.poll()
+                if ticket is None:
+                    break
+                self.tickets.again(ticket, 9e9)
+                self.see(len(self.tickets.toLook(self.place, 9999)))
+            self.assertEqual(
+                len(self.tickets._lanes[self.place].parked), 20 + 9)
 
 
 class LiveWaitingTests(LiveTests):
@@ -505,6 +541,32 @@ class DueTests(LiveWaitingTests):
         self.waitCounts(succeeded=200)
         self.assertEqual(sorted(self.order), sorted(runs))
         waitUntil(lambda: not waiting())
+
+    def test_more_than_may_be_unwritten(self):
+        self.patch('cipher.background.tickets.UNWRITTEN', 20)
+        self.patch('cipher.background.spill.BATCH', 7)
+        most = []
+        changes = self.runtime.tickets.changes
+
+        def count(place, limit):
+            most.append(self.runtime.tickets._countUnwritten())
+            return changes(place, limit)
+
+        self.runtime.tickets.changes = count
+        declareWorker('work', lambda worker: None)
+        self.startMany('work', 300, delay=3600)
+        # What is born behind them in the same lane is not held up for ever.
+        self.startMany('work', 1)
+        self.waitWaiting()
+        self.waitCounts(pending=300, succeeded=1)
+        waitUntil(lambda: sum(
+            len(lane.waiting.places)
+            for lane in self.lanes()) == 300, 'the entries')
+        self.assertLessEqual(max(most), 20)
+
+    def lanes(self):
+        self.begin()
+        return self.registry.lanes.values()
 
     def test_many_short_snoozes_keep_no_cursor_back(self):
         self.patch('cipher.background.tickets.GAP', 5)

@@ -1,0 +1,79 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""From when on something is a problem: settings of a registry."""
+import math
+
+from zope.interface import implementer
+from zope.schema import getFieldsInOrder
+from zope.schema.interfaces import ValidationError
+
+from cipher.background.interfaces import InvalidThreshold
+from cipher.background.interfaces import IThresholds
+
+
+@implementer(IThresholds)
+class Thresholds:
+    """See `~cipher.background.interfaces.IThresholds`."""
+
+    def __init__(self, stored=()):
+        stored = stored if type(stored) is dict else {}
+        for name, field in FIELDS.items():
+            value = stored.get(name, field.default)
+            setattr(self, name, value if _fits(field, value)
+                    else field.default)
+
+
+FIELDS = dict(getFieldsInOrder(IThresholds))
+
+
+def change(stored, values):
+    """Return (what is to be stored instead of *stored*, what is new of it).
+
+    *values* are to be taken over.  Raise `InvalidThreshold`.  What is as the
+    default says is not stored.
+    """
+    for name in values:
+        if name not in FIELDS:
+            raise InvalidThreshold(name, (
+                'thresholds: expected some of %s, got %.100r; leave it out'
+                % (', '.join(FIELDS), name)))
+    now = vars(Thresholds(stored))
+    news = {}
+    for name, value in values.items():
+        field = FIELDS[name]
+        if type(value) is int and field._type is float:
+            value = float(value)
+        if not _fits(field, value):
+            raise InvalidThreshold(name, (
+                'threshold %s: expected %s, got %.100r; it says: %s' % (
+                    name, _expected(field), value, field.description)))
+        if value != now[name]:
+            now[name] = news[name] = value
+    return {name: value for name, value in now.items()
+            if value != FIELDS[name].default}, news
+
+
+def _fits(field, value):
+    if value is None:
+        return not field.required
+    try:
+        field.validate(value)
+    except (ValidationError, TypeError):
+        return False
+    return type(value) is field._type and math.isfinite(value)
+
+
+def _expected(field):
+    said = 'a number from %s to %s' % (field.min, field.max)
+    return said if field.required else said + ' or None'
