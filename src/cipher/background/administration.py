@@ -13,6 +13,7 @@
 ##############################################################################
 """What administrators do to a registry."""
 import transaction
+from BTrees.OOBTree import OOBTree
 
 from cipher.background import actions
 from cipher.background import journal
@@ -21,10 +22,17 @@ from cipher.background import services
 from cipher.background import sight
 from cipher.background import thresholds
 from cipher.background import timetable
+from cipher.background.interfaces import ALREADY_DUE
+from cipher.background.interfaces import LIMIT_REACHED
+from cipher.background.interfaces import NOT_WAITING
 from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import PROCESS_GONE
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import STOPPED
+from cipher.background.interfaces import TYPE_PAUSED
+from cipher.background.interfaces import TYPE_UNDECLARED
 from cipher.background.interfaces import ProcessNotFound
+from cipher.background.interfaces import RunNotBeginnable
 from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotRetryable
 from cipher.background.interfaces import RunNotStoppable
@@ -48,6 +56,17 @@ from cipher.background.workertype import queryWorkerType
 
 log = getLogger(__name__)
 
+_BEGIN_OBSTACLES = {
+    NOT_WAITING: 'that is %(state)r; only what waits can begin',
+    PROCESS_GONE: 'whose process is gone; it begins as soon as another '
+                  'process has looked after it',
+    TYPE_UNDECLARED: 'of %(type)r; declare that with <background:worker … />',
+    TYPE_PAUSED: 'of %(type)r, which is paused; resume that type',
+    LIMIT_REACHED: 'that is due; it begins when a run of %(type)r has '
+                   'finished, for no more may run at a time',
+    ALREADY_DUE: 'that is due; it begins as soon as a thread is free',
+}
+
 
 class Acted(list):
     """The ids of the runs that `Administration.actOnRuns` acted upon.
@@ -66,7 +85,8 @@ class _Acts:
     def __init__(self, registry, verb, reason):
         self._registry = registry
         self._verb = verb
-        self._act = {'stop': registry._stop,
+        self._act = {'begin': registry._begin_now,
+                     'stop': registry._stop,
                      'retry': registry._retry_by_principal,
                      'remove': registry._remove}[verb]
         self.reason = reason
@@ -84,7 +104,8 @@ class _Acts:
         try:
             self._act(run, self.reason,
                       lambda verb, run, asked: recorded.append((run, asked)))
-        except (RunNotStoppable, RunNotRetryable, RunNotRemovable):
+        except (RunNotBeginnable, RunNotStoppable, RunNotRetryable,
+                RunNotRemovable):
             return
         for other, asked in recorded:   # else somebody did it before
             self.recorded.append(other.id)
@@ -132,6 +153,27 @@ class Administration:
             record('stop', run, asked)
             wakeAfterCommit(self._p_jar)
         return RUNNING
+
+    def beginNow(self, run_id, reason=None):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        self._begin_now(self._get(run_id), reason, self._record)
+
+    def _begin_now(self, run, reason, record):
+        obstacle = Watch(self).beginObstacle(run)
+        if obstacle is not None:
+            raise RunNotBeginnable(
+                'run %r: expected a run that waits for its time, got one '
+                '%s' % (run.id, _BEGIN_OBSTACLES[obstacle] % {
+                    'state': run.state, 'type': run.type}), obstacle)
+        asked = askedNow(reason, run)
+        run.due_at = asked[1]
+        if self.hastened is None:
+            self.hastened = OOBTree()
+        # Its home knows it by the old time, and looks here.
+        self.hastened[run.id] = asked[1]
+        record('begin', run, asked)
+        if self._p_jar is not None:
+            wakeAfterCommit(self._p_jar)
 
     def retry(self, run_id, reason=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""

@@ -41,6 +41,10 @@ class Census:
         return (self._beaten_at is not None and
                 now - self._beaten_at <= self._runtime.settings.lease / 2)
 
+    def isGone(self, record):
+        """Return whether a process surely does not exist any more."""
+        return self._is_exclusive or process.isKnownDead(record)
+
     def findDead(self, directory):
         """Return the records of the processes that are dead.
 
@@ -57,7 +61,7 @@ class Census:
             if count != seen_count:
                 seen_at = now
             self._beats[record.id] = count, seen_at
-            if (self._is_exclusive or process.isKnownDead(record)
+            if (self.isGone(record)
                     or is_steady and isSilent(
                         now - max(seen_at, self._steady_at), record.lease)):
                 dead.append(record)

@@ -89,6 +89,30 @@ INPUT_UNFIT = 'input unfit'
 RETRY_OBSTACLES = (NOT_FINISHED, RETRIED, TYPE_UNDECLARED, IS_SERVICE,
                    START_FAILED, INPUT_UNFIT)
 
+#: How an attempt ended that another one follows, or that nobody ended: an
+#: error, a `Snooze`, the end of its process (one of `PROCESS_ENDS`), or an end
+#: that could not be written.  Else it is the state of the run.
+PUT_OFF = 'put off'
+UNRECORDED = 'unrecorded'
+SHUT_DOWN = 'shut down'
+DRAINED = 'drained'
+GONE = 'gone'
+SILENT = 'silent'
+#: How a process ended: by itself, because an administrator had it drained; or
+#: it died: its pid is gone, or it sent no heartbeat for longer than its lease.
+PROCESS_ENDS = (SHUT_DOWN, DRAINED, GONE, SILENT)
+OUTCOMES = (SUCCEEDED, FAILED, STOPPED, INTERRUPTED, PUT_OFF, UNRECORDED,
+            *PROCESS_ENDS)
+
+NOT_WAITING = 'not waiting'
+PROCESS_GONE = 'process gone'
+TYPE_PAUSED = 'type paused'
+LIMIT_REACHED = 'limit reached'
+ALREADY_DUE = 'already due'
+#: Why a run cannot be begun now: only what waits for its time can.
+BEGIN_OBSTACLES = (NOT_WAITING, PROCESS_GONE, TYPE_UNDECLARED, TYPE_PAUSED,
+                   LIMIT_REACHED, ALREADY_DUE)
+
 WAITS_FOR_TIME = 'due'
 WAITS_WHILE_PAUSED = 'paused'
 WAITS_FOR_RUNTIME = 'no-runtime'
@@ -156,7 +180,7 @@ PROBLEMS = (NO_RUNTIME, NEWER_DATABASE, SILENT_PROCESS, STUCK_PROCESS,
             PAUSED_TYPE, UNDECLARED_TYPE)
 
 #: What `IAction.verb` may say.
-ACTIONS = ('stop', 'retry', 'remove', 'pause type', 'resume type',
+ACTIONS = ('begin', 'stop', 'retry', 'remove', 'pause type', 'resume type',
            'pause schedule', 'resume schedule', 'run schedule',
            'quiet process', 'unquiet process', 'drain process',
            'change thresholds', 'remove registry')
@@ -244,6 +268,17 @@ class RunNotRetryable(BackgroundError, ValueError):
     """The run is not finished, or there is no way to do it again.
 
     *cause* is one of `RETRY_OBSTACLES`.
+    """
+
+    def __init__(self, message='', cause=None):
+        super().__init__(message)
+        self.cause = cause
+
+
+class RunNotBeginnable(BackgroundError, ValueError):
+    """The run does not wait for its time.
+
+    *cause* is one of `BEGIN_OBSTACLES`.
     """
 
     def __init__(self, message='', cause=None):
@@ -713,11 +748,44 @@ class IRunDetails(Interface):
                  description="In the order of the form, passwords masked; all "
                              "of it where the type is not declared")
     traceback = Text(title=_("Traceback"), readonly=True)
-    log = Text(title=_("Log"), readonly=True)
-    history = List(
+    log = Text(title=_("Log"), readonly=True,
+               description="Of all attempts, each below a line that names "
+                           "it; of one attempt just its lines")
+    attempts = List(
         title=_("Attempts"), readonly=True,
+        description="Each as an `IAttempt`, the last one included; of very "
+                    "many the first one and the last")
+    left_out = Int(title="Left out", readonly=True,
+                   description="Attempts behind the first one that are not "
+                               "kept any more")
+    history = List(
+        title="Failed attempts", readonly=True,
         description="Of those that failed: (began at, seconds, type of the "
                     "error, text)")
+
+
+class IAttempt(Interface):
+    """A begin of a run, and how that ended.
+
+    Deaths, snoozes and shutdowns end one as well: there are more of these
+    than the `attempts` of a run, which ``max_attempts`` bounds.
+    """
+
+    began_at = Float(title=_("Began"), required=False, readonly=True,
+                     description="None where nobody knows")
+    ended_at = Float(title=_("Ended"), required=False, readonly=True,
+                     description="None while it goes on")
+    process = TextLine(title=_("Process"), required=False, readonly=True,
+                       description="host:pid")
+    outcome = Choice(title="Outcome", values=OUTCOMES, required=False,
+                     readonly=True, description="None while it goes on")
+    error_type = TextLine(title=_("Error"), required=False, readonly=True)
+    error_text = TextLine(
+        title=_("Message of the error"), required=False, readonly=True,
+        description="Of a drain or a stop the reason")
+    principal = TextLine(
+        title=_("Asked by"), required=False, readonly=True,
+        description="Who had its process drained, or the run stopped")
 
 
 class IStopRequest(Interface):
@@ -799,6 +867,12 @@ class IRunStatus(Interface):
         title=_("Why not retried"), values=RETRY_OBSTACLES, required=False,
         description="Why it cannot be retried; None where it can.  Of what "
                     "was retried already, retry() returns the retry")
+    is_beginnable = Bool(title="Can be begun now",
+                         description="There is no begin_obstacle")
+    begin_obstacle = Choice(
+        title="Why not begun now", values=BEGIN_OBSTACLES, required=False,
+        description="Why it cannot be begun now; None where it waits for "
+                    "nothing but its time")
     is_removable = Bool(title=_("Can be removed"),
                         description="Finished")
     is_unresponsive = Bool(
@@ -815,7 +889,9 @@ class IRunStatus(Interface):
     retry = Object(title=_("Retry"), schema=IRetry, required=False)
     retried_as = TextLine(title=_("Retried as"), required=False)
     waited = Float(title=_("Waited"), required=False,
-                   description="Seconds from the creation to the begin")
+                   description="Seconds from when it was due, else from the "
+                               "creation, to its first begin; None before "
+                               "that")
     took = Float(title=_("Took"), required=False,
                  description="Seconds from the begin to the end, or to now")
     progressed_at = Float(
@@ -868,6 +944,28 @@ class IProcessStatus(Interface):
                                    "runtime")
     asked_by = TextLine(title=_("Asked by"), required=False,
                         description="Who asked for that")
+
+
+class IEndedProcess(Interface):
+    """A process that ended or died within the last day."""
+
+    id = TextLine(title=_("Process id"))
+    host = TextLine(title=_("Host"))
+    pid = Int(title=_("Pid"))
+    started_at = Float(title=_("Since"))
+    beat_at = Float(title=_("Last beat"))
+    ended_at = Float(title=_("Ended"),
+                     description="Of one that died: when that was found out")
+    how = Choice(title="How", values=PROCESS_ENDS)
+    asked_by = TextLine(title=_("Asked by"), required=False,
+                        description="Who had it drained")
+    reason = TextLine(title=_("Reason"), required=False)
+    taken_over = Int(title=_("Runs taken over"),
+                     description="Runs that it worked on when it ended and "
+                                 "that others took over, as far as the "
+                                 "reader may see them")
+    run_ids = List(title=_("Ids"), value_type=TextLine(),
+                   description="Of those of this registry")
 
 
 class ITypeStatus(Interface):
@@ -1198,6 +1296,12 @@ class IWorkerRegistry(Interface):
     def listProcesses():
         """Return an `IProcessStatus` for each process known, oldest first."""
 
+    def listEndedProcesses():
+        """Return an `IEndedProcess` for each that ended within a day.
+
+        The last one first; some 200 at most.
+        """
+
     def listTypes():
         """Return an `ITypeStatus` for each type declared or with runs kept.
 
@@ -1364,6 +1468,15 @@ class IWorkerRegistry(Interface):
         `RunNotStoppable`.
         """
 
+    def beginNow(run_id, reason=None):
+        """Let a run be due now that waits for its time.
+
+        Whatever put it off: its start, an error, its worker, a clock that was
+        wrong.  It begins after the commit, as soon as a thread is free.  Never
+        commits.  Raise `RunNotFound`, and `RunNotBeginnable` for a run that
+        waits for something else.
+        """
+
     def getSite():
         """Return the site that holds the registry."""
 
@@ -1412,6 +1525,9 @@ class IVerbs(Interface):
 
     def listTypes():
         """See `IWorkerRegistry.listTypes`."""
+
+    def listEndedProcesses():
+        """See `IWorkerRegistry.listEndedProcesses`."""
 
     def listProcesses():
         """See `IWorkerRegistry.listProcesses`."""
@@ -1470,6 +1586,9 @@ class IVerbs(Interface):
         """See `IWorkerRegistry.requestStop`."""
 
     # Need the permission to manage.
+
+    def beginNow(run_id, reason=None):
+        """See `IWorkerRegistry.beginNow`."""
 
     def retry(run_id, reason=None):
         """See `IWorkerRegistry.retryByPrincipal`."""

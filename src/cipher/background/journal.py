@@ -53,7 +53,7 @@ LASTING_FOR = 90 * 86400.0
 #: ones only: over 64 kB it would fail the commit.
 NOTES_LIMIT = 8000
 
-_RUN_VERBS = ('stop', 'retry', 'remove')
+_RUN_VERBS = ('begin', 'stop', 'retry', 'remove')
 
 
 class Journal(Persistent):

@@ -17,6 +17,8 @@ Called by the control thread, but for `Keeper.beat`.
 """
 import time
 
+from ZODB.POSException import ConflictError
+
 from cipher.background import clock
 from cipher.background import process
 from cipher.background import structure
@@ -28,19 +30,24 @@ from cipher.background.comeback import Comeback
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.evolve import Evolution
+from cipher.background.hastening import Hastening
 from cipher.background.heartbeat import BEATS_PER_LEASE
 from cipher.background.homes import Homes
 from cipher.background.installation import rememberRegistries
+from cipher.background.interfaces import DRAINED
 from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import NEWER_DATABASE
 from cipher.background.interfaces import OLDER_PROCESS
+from cipher.background.interfaces import SHUT_DOWN
 from cipher.background.interfaces import NewerDatabase
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RuntimeRefused
+from cipher.background.lifecycle import backOff
 from cipher.background.logs import getLogger
 from cipher.background.pruner import Pruner
+from cipher.background.recording import keepInterrupted
 from cipher.background.recording import writeInterruption
 from cipher.background.rescuer import Rescuer
 from cipher.background.spill import Spill
@@ -61,6 +68,9 @@ LIVE_AFTER = 1.0
 #: Seconds between two looks for registries of imported and copied sites.
 LOOK_INTERVAL = 600.0
 
+#: How often the end of a process is tried to be written.
+LEAVE_TRIES = 5
+
 #: Seconds between two looks at what is live, to tell other processes of it.
 TELL_INTERVAL = 3.0
 
@@ -80,6 +90,7 @@ class Keeper:
         self._rescuer = Rescuer(runtime, self._census)
         self._homes = Homes(runtime, self._tell)
         self._spill = Spill(runtime)
+        self._hastening = Hastening(runtime)
         self._comeback = Comeback(runtime)
         self._taker = Taker(runtime)
         self._stops = StopRequests(runtime)
@@ -98,6 +109,7 @@ class Keeper:
             Step('runs elsewhere', lambda c: self._rescuer.turn(c)),
             Step('lost runs', lambda c: self._rescuer.abandonLost(c)),
             Step('cursors', lambda c: self._spill.turn(c)),
+            Step('begin now', lambda c: self._hastening.turn(c)),
             Step('what waits', lambda c: self._comeback.turn(c)),
             Step('what waits for long', lambda c: self._comeback.sweep(c)),
             Step('taking', lambda c: self._taker.turn(c)),
@@ -242,6 +254,7 @@ class Keeper:
             wish = record.wish
             if runtime.is_draining and not wish.is_draining:
                 wish.is_draining = True   # so that nobody gives it anything
+                wish.asked = None         # nobody asked for that
             if asked not in (None, wish.is_quiet):
                 wish.is_quiet = asked
                 wish.asked = None
@@ -252,6 +265,8 @@ class Keeper:
         if not self._is_recorded or was_lost:
             self._is_recorded = True
             runtime.report()
+        if wish.is_draining:
+            runtime.drain_asked = wish.asked
         runtime.obey(asked, wish.is_quiet, wish.is_draining)
 
     def _make_record(self):
@@ -361,13 +376,30 @@ class Keeper:
                     self._give_back(connection, run_id, oid)
             with runtime.troubles.guard(FAILING_STEP, 'cursors'):
                 self._spill.write(connection)
-            with ZopeTransaction(note=note):
-                for place, lane in ownLanes(runtime, connection):
-                    writePosition(lane, *runtime.tickets.position(place))
-                    lane.cursor.home = None
-                processes = process.getDirectory(connection).processes
-                if runtime.id in processes:
-                    del processes[runtime.id]
+            for tries in range(1, LEAVE_TRIES + 1):
+                try:
+                    return self._write_end(connection, note)
+                except ConflictError:
+                    # Another process ends at the same time, perhaps.
+                    if tries == LEAVE_TRIES:
+                        raise
+                time.sleep(backOff(tries))
+
+    def _write_end(self, connection, note):
+        runtime = self._runtime
+        with ZopeTransaction(note=note):
+            for place, lane in ownLanes(runtime, connection):
+                writePosition(lane, *runtime.tickets.position(place))
+                lane.cursor.home = None
+            directory = process.getDirectory(connection)
+            record = directory.processes.get(runtime.id)
+            if record is None:
+                return   # others took it for dead
+            asked = runtime.drain_asked
+            ended = directory.end(
+                record, SHUT_DOWN if asked is None else DRAINED, asked)
+            for key in sorted(runtime.left_over):
+                ended.leave(key)
 
     def _letting_go(self, key):
         return self._runtime.troubles.guard(
@@ -390,9 +422,13 @@ class Keeper:
         log.warning('Run %s: it works longer than the drain; given up',
                     run.id)
         stop = registry.stops.get(run.id)
+        has_begun = live.worker is not None
         if stop is not None:
+            if has_begun:
+                keepInterrupted(live, run)
             registry.finish(run, INTERRUPTED, RunInterruptedEvent,
                             self._runtime.announce, stop_request=stop)
         else:
             writeInterruption(registry, run, live.must_not_rerun,
-                              self._runtime.announce)
+                              self._runtime.announce,
+                              live if has_begun else None)

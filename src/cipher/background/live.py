@@ -16,6 +16,7 @@ import threading
 from typing import NamedTuple
 
 from cipher.background import clock
+from cipher.background.attempts import LOG_TAIL
 from cipher.background.forks import renewLock
 from cipher.background.plaindata import readNumber
 from cipher.background.plaindata import readText
@@ -25,10 +26,6 @@ from cipher.background.stack import getStack
 from cipher.background.text import SHOWS_ALL
 from cipher.background.worker import stateOf
 from cipher.background.workloop import OnePiece
-
-
-#: Characters.  Of the log of a run other processes are told the end.
-LOG_TAIL = 2000
 
 
 class Ticket(NamedTuple):

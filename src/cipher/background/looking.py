@@ -19,13 +19,14 @@ from cipher.background import problems
 from cipher.background import schedulelist
 from cipher.background import sight
 from cipher.background import summary
+from cipher.background.attempts import listAttempts
+from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.interfaces import RunNotFound
 from cipher.background.masking import makeMasker
 from cipher.background.masking import maskInput
 from cipher.background.masking import secretNames
-from cipher.background.plaindata import readHistory
 from cipher.background.plaindata import readInput
 from cipher.background.plaindata import readText
 from cipher.background.reference import lineage
@@ -102,14 +103,16 @@ class Looking:
         if run.details is not None and not _is_masked(details, schema):
             # They were no passwords when the run was carried out.
             masker = makeMasker(schema, input)
+        attempts, left_out, log = listAttempts(run, live, masker)
         return RunDetailsStatus(
             input=maskInput(schema, input),
             traceback=masker.text(
                 readText(details.traceback, TRACEBACK_LIMIT) or ''),
-            log=masker.text(readText(details.log) or '')
-            if live is None else live.log,
-            history=[(*times, masker.text(kind), masker.text(text))
-                     for *times, kind, text in readHistory(details.history)])
+            log=log, attempts=attempts, left_out=left_out,
+            history=[(one.began_at, max(0.0, one.ended_at - one.began_at),
+                      one.error_type, one.error_text)
+                     for one in attempts
+                     if one.outcome == FAILED and None not in one[:2]])
 
     def getStack(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
@@ -165,6 +168,10 @@ class Looking:
     def listProcesses(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return Watch(self).processes()
+
+    def listEndedProcesses(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return Watch(self).endedProcesses()
 
     def listSchedules(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""

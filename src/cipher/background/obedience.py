@@ -32,6 +32,8 @@ class Obedience(AtWork):
         self.quiet_wish = None  # of this process; to be written by the keeper
         self._quiet_lock = threading.Lock()
         self._is_drain_asked = False
+        self.drain_asked = None   # of the `process.Wish` that drains it
+        self.left_over = set()    # keys of runs that its end put back
 
     @property
     def is_taking(self):

@@ -150,14 +150,14 @@ def readInput(value):
     return {readText(name) or '': item for name, item in value.items()}
 
 
-def readHistory(value):
-    """Return *value* as a list of (began at, seconds, error type, text)."""
-    attempts = value if type(value) in (tuple, list) else ()
-    return [(readNumber(began_at, 0.0), readNumber(seconds, 0.0),
-             readText(kind) or '', readText(text) or '')
-            for began_at, seconds, kind, text in (
-                one for one in attempts
-                if type(one) in (tuple, list) and len(one) == 4)]
+def readAttempts(value):
+    """Return *value* as a list of rows of `attempts`."""
+    rows = value if type(value) in (tuple, list) else ()
+    return [(readNumber(began_at), readNumber(ended_at, 0.0),
+             *map(readText, texts), readText(log) or '')
+            for began_at, ended_at, *texts, log in (
+                row for row in rows
+                if type(row) in (tuple, list) and len(row) == 8)]
 
 
 def readResult(value):

@@ -21,12 +21,14 @@ import uuid
 from typing import NamedTuple
 
 from BTrees.OOBTree import OOBTree
+from BTrees.OOBTree import OOTreeSet
 from persistent import Persistent
 from persistent.wref import WeakRef
 from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import POSKeyError
 
+from cipher.background import clock
 from cipher.background import structure
 from cipher.background.interfaces import STUCK_PROCESS
 from cipher.background.interfaces import InvalidDatabase
@@ -121,8 +123,36 @@ class ProcessRecord(Persistent):
         return any(kind == STUCK_PROCESS for kind, *_ in self.beat.troubles)
 
 
+#: Seconds that an ended process is kept, and how many are at most.
+ENDED_FOR = 86400.0
+ENDED_LIMIT = 200
+
+
+class EndedProcess(Persistent):
+    """A process that ended, or died."""
+
+    def __init__(self, record, how, ended_at, asked=None):
+        self.id = record.id
+        self.host = record.host
+        self.pid = record.pid
+        self.started_at = record.started_at
+        self.beat_at = record.beat.beat_at
+        self.how = how           # one of PROCESS_ENDS
+        self.ended_at = ended_at     # of one that died, when that was found
+        self.asked = asked       # (principal, asked_at, reason) of a drain
+        # (registry oid, run id) of what it worked on, and others took over
+        self.taken_over = OOTreeSet()
+
+    def leave(self, key):
+        """Note that others took the run of *key* over."""
+        if key not in self.taken_over:
+            self.taken_over.insert(key)
+
+
 class Directory(structure.Structured, Persistent):
     """In the root of a database: its registries and its processes."""
+
+    ended = None   # OOBTree: id -> EndedProcess, as soon as there is one
 
     def __init__(self):
         self.structure_version = structure.VERSION
@@ -139,6 +169,33 @@ class Directory(structure.Structured, Persistent):
         oid = registry._p_oid
         if oid not in self.registries:
             self.registries[oid] = WeakRef(registry)
+
+    def end(self, record, how, asked=None):
+        """Keep *record* as that of a process that ended; return what is kept.
+        """
+        if self.ended is None:
+            self.ended = OOBTree()
+        del self.processes[record.id]
+        if len(self.ended) >= ENDED_LIMIT:
+            self.forgetEnded(ENDED_LIMIT - 1)
+        ended = self.ended[record.id] = EndedProcess(
+            record, how, clock.now(), asked)
+        return ended
+
+    def findEnded(self, process_id):
+        """Return the `EndedProcess` of that id, or None."""
+        return self.ended.get(process_id) if self.ended else None
+
+    def forgetEnded(self, most=ENDED_LIMIT):
+        """Forget those that ended long ago, and the oldest beyond *most*."""
+        now = clock.now()
+        kept = sorted((self.ended or {}).values(),
+                      key=lambda one: one.ended_at, reverse=True)
+        for index, one in enumerate(kept):
+            # One of the far future was written by a clock that was wrong.
+            if index >= most or now - one.ended_at >= ENDED_FOR or (
+                    clock.isAhead(one.ended_at, now)):
+                del self.ended[one.id]
 
     def listRegistries(self):
         """Return the registries that still are in their place.

@@ -32,6 +32,7 @@ from functools import partial
 from cipher.background import clock
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.pool import getPool
+from cipher.background.process import getDirectory
 from cipher.background.spill import ownLanes
 from cipher.background.uniqueness import staleClaims
 from cipher.background.workertype import queryWorkerType
@@ -94,6 +95,9 @@ class Pruner:
         for (oid, _), lane in self._each_lane(connection):
             lanes.setdefault(oid, []).append(lane)
         is_more = False
+        if not is_quick:
+            with ZopeTransaction(note=runtime.note('prune processes')):
+                getDirectory(connection).forgetEnded()
         for oid, own in lanes.items():
             with ZopeTransaction(note=runtime.note('prune')):
                 registry = connection.get(oid)

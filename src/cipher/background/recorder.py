@@ -50,8 +50,8 @@ from cipher.background.plaindata import plainCopy
 from cipher.background.plaindata import readProgress
 from cipher.background.plaindata import shortResult
 from cipher.background.recording import addCleanupTraceback
+from cipher.background.recording import beginAgain
 from cipher.background.recording import finish
-from cipher.background.recording import putOff
 from cipher.background.recording import writeError
 from cipher.background.recording import writeInterruption
 from cipher.background.reference import isInPlace
@@ -275,7 +275,7 @@ class RunRecorder(WorkObserver):
                 error, (StopRequested, Snooze)) and self.live.stop is None):
             # It failed on what it saw, which is not what the one saw and
             # changed for whom it stands since.
-            putOff(self.live, run, registry, 0.0)
+            beginAgain(self.live, run, registry, error)
         else:
             writeError(self.live, run, registry, error, retry_delay)
 

@@ -14,10 +14,15 @@
 """How a run ends, or is put off: what is written into it."""
 from zope.event import notify
 
+from cipher.background import attempts
 from cipher.background import clock
+from cipher.background.attempts import Attempt
+from cipher.background.interfaces import DRAINED
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import INTERRUPTED
+from cipher.background.interfaces import PUT_OFF
 from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import SHUT_DOWN
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import Cancel
 from cipher.background.interfaces import ContextGone
@@ -31,6 +36,7 @@ from cipher.background.interfaces import Snooze
 from cipher.background.interfaces import StarterGone
 from cipher.background.interfaces import StopRequested
 from cipher.background.lifecycle import cleanDelay
+from cipher.background.plaindata import readAsked
 from cipher.background.run import RunDetails
 from cipher.background.run import StopRequest
 from cipher.background.table import dependOnTree
@@ -39,9 +45,6 @@ from cipher.background.text import describeError
 from cipher.background.text import formatTraceback
 from cipher.background.unstorable import explain
 
-
-#: Attempts that are kept, the last ones.
-HISTORY_LIMIT = 20
 
 #: No second attempt would fare better, or was meant to be.
 _FINAL = (Cancel, ContextGone, InputOutdated, SiteGone, StarterGone,
@@ -74,24 +77,27 @@ def writeError(live, run, registry, error, retry_delay):
             isinstance(error, Snooze) and live.stop is not None):
         return writeStop(live, run, registry)
     if isinstance(error, Snooze):
-        return putOff(live, run, registry, cleanDelay(error.seconds),
-                      attempts=run.attempts - (run.state == RUNNING))
-    attempts = run.attempts + (run.state != RUNNING)
-    details = _details(live, run)
-    details.traceback = formatTraceback(error, live.masker)
+        _end_attempt(live, run, PUT_OFF, None,
+                     describeError(error, live.masker)[1])
+        return _put_off(live, run, registry, cleanDelay(error.seconds),
+                        attempts=run.attempts - (run.state == RUNNING))
+    number = run.attempts + (run.state != RUNNING)
+    _details(live, run).traceback = formatTraceback(error, live.masker)
     described = _describe(error, live.masker)
-    now = clock.now()
-    details.history = (*details.history, (
-        live.started_at, max(0.0, now - live.started_at),
-        *described))[-HISTORY_LIMIT:]
     delay = None
     if live.stop is None and not isinstance(error, _FINAL):
-        delay = retry_delay(attempts)
+        delay = retry_delay(number)
     if delay is None:
         finish(live, run, registry, FAILED, RunFailedEvent, error=described)
     else:
-        _keep_log(live, run)
-        putOff(live, run, registry, delay, attempts=attempts)
+        _end_attempt(live, run, FAILED, *described)
+        _put_off(live, run, registry, delay, attempts=number)
+
+
+def beginAgain(live, run, registry, error):
+    """Let *run* begin again at once, for *error* counts as no attempt."""
+    _end_attempt(live, run, FAILED, *_describe(error, live.masker))
+    _put_off(live, run, registry, 0.0)
 
 
 def _describe(error, masker):
@@ -118,29 +124,52 @@ def writeStop(live, run, registry):
     _read_stop(live, run, registry)
     if live.is_shutdown:
         live.due_at = clock.now()   # there is more to do
-        writeInterruption(registry, run, live.must_not_rerun)
+        writeInterruption(registry, run, live.must_not_rerun, live=live)
     else:
         finish(live, run, registry, STOPPED, RunStoppedEvent)
 
 
-def putOff(live, run, registry, delay, **values):
+def _put_off(live, run, registry, delay, **values):
     """Let *run* wait *delay* seconds and begin again."""
     live.due_at = clock.now() + delay
     run.putBack(due_at=live.due_at, **values)
     notify(RunRequeuedEvent(run, registry))
 
 
-def writeInterruption(registry, run, must_not_rerun, send=notify):
+def writeInterruption(registry, run, must_not_rerun, send=notify, live=None):
     """Write that the process of *run* ended in good order while it ran.
 
     It waits again, or is interrupted where it *must_not_rerun*; neither the
-    attempt nor an interruption is counted.  *send* sends the event.
+    attempt nor an interruption is counted.  *send* sends the event.  *live*:
+    its work had begun.
     """
+    if live is not None:
+        keepInterrupted(live, run)
     if must_not_rerun:
         registry.finish(run, INTERRUPTED, RunInterruptedEvent, send)
     else:
+        if live is not None:
+            live.runtime.left_over.add(live.key)
         run.putBack(attempts=run.attempts - (run.state == RUNNING))
         send(RunRequeuedEvent(run, registry))
+
+
+def keepInterrupted(live, run):
+    """Keep that the end of the process of *live* ended an attempt of *run*.
+    """
+    asked = live.runtime.drain_asked
+    if asked is None:
+        _end_attempt(live, run, SHUT_DOWN)
+    else:
+        principal, _, reason = readAsked(asked)
+        _end_attempt(live, run, DRAINED, None, reason, principal)
+
+
+def _end_attempt(live, run, outcome, kind=None, text=None, principal=None):
+    _details(live, run)
+    attempts.add(run, Attempt(
+        live.started_at, max(live.started_at, clock.now()), live.runtime.id,
+        outcome, kind, text, principal), live.log.getText())
 
 
 def addCleanupTraceback(live, run, error):
@@ -159,6 +188,10 @@ def _keep_log(live, run):
 def _details(live, run):
     if run.details is None:
         run.details = RunDetails()
-    if run.details.masked != live.masker.names:
-        run.details.masked = live.masker.names
-    return run.details
+    details = run.details
+    if details.masked != live.masker.names:
+        # What former attempts left may show a secret of this one.
+        details.traceback = live.masker.text(details.traceback)
+        details.history = attempts.hide(details.history, live.masker)
+        details.masked = live.masker.names
+    return details

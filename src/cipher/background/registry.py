@@ -74,6 +74,7 @@ class WorkerRegistry(Administration, Looking, structure.Structured, Contained,
     keep_days = 14.0
     keep = 10000
     waiting_per_starter = 1000
+    hastened = None   # OOBTree: run id -> when its begin was asked for
     thresholds = ()   # {name: value} of those that are not as the default
 
     def __init__(self):

@@ -16,21 +16,27 @@
 Called by the control thread only.
 """
 
+from cipher.background import attempts
 from cipher.background import clock
 from cipher.background import process
+from cipher.background.attempts import Attempt
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FAILING_RESCUE
+from cipher.background.interfaces import GONE
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import SILENT
+from cipher.background.interfaces import UNRECORDED
 from cipher.background.interfaces import RunFailedEvent
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RunRequeuedEvent
 from cipher.background.lifecycle import afterInterruption
 from cipher.background.lifecycle import countInterruption
 from cipher.background.logs import getLogger
+from cipher.background.plaindata import readNumber
 from cipher.background.sorting import LOST
 from cipher.background.sorting import Sorter
 from cipher.background.tickets import AWAY
@@ -69,22 +75,30 @@ class Rescuer:
             for record in dead:
                 # Fails when the process beats after all.
                 connection.readCurrent(record.beat)
+                ended = directory.end(
+                    record, GONE if self._census.isGone(record) else SILENT)
                 for (oid, run_id), told in record.live.runs.items():
-                    self._claim_for(connection, record.id, oid, run_id, told)
-                del directory.processes[record.id]
+                    self._claim_for(connection, ended, oid, run_id, told)
         for record in dead:
             log.warning('Process %s (%s) is dead; its work is taken over',
                         record.name, record.id)
         return bool(dead)
 
-    def _claim_for(self, connection, owner, oid, run_id, told):
+    def _claim_for(self, connection, ended, oid, run_id, told):
+        started_at, _, log, _ = told
         with self._runtime.troubles.guard(
                 BROKEN_RUN, run_id, oid, with_transient=False):
             registry = process.findRegistry(connection, oid)
             run = registry and registry.findRun(run_id)
-            if run is not None and run.state == PENDING and (
-                    run.owner in (None, owner)):
-                run.claim(owner, told[0], run.must_not_rerun)
+            if run is None or run.isFinished() or (
+                    run.owner not in (None, ended.id)):
+                return
+            if run.state == PENDING:
+                run.claim(ended.id, started_at, run.must_not_rerun)
+            if log:
+                # The end of it, as far as it was told.
+                attempts.keepLog(run, log)
+            ended.leave((oid, run_id))
 
     # Runs
 
@@ -211,8 +225,27 @@ class Rescuer:
                 ticket.place, ticket.serial,
                 registry.lanes[ticket.lane].births)[1] == LOST
         if is_lost:
-            self._rescue(process.findRegistry(
-                connection, ticket.registry_oid), run)
+            registry = process.findRegistry(connection, ticket.registry_oid)
+            self._keep_attempt(connection, registry, run, is_unrecorded)
+            self._rescue(registry, run)
+
+    def _keep_attempt(self, connection, registry, run, is_unrecorded):
+        """Keep what is known of the attempt that is lost."""
+        if run.state != RUNNING and not (
+                is_unrecorded or run.id in registry.stops):
+            return   # it was taken, and did not begin
+        outcome, ended_at = GONE, clock.now()
+        ended = run.owner and process.getDirectory(connection).findEnded(
+            run.owner)
+        if ended:
+            outcome, ended_at = ended.how, ended.ended_at
+            ended.leave((registry._p_oid, run.id))
+        elif is_unrecorded or run.owner == self._runtime.id:
+            outcome = UNRECORDED
+        owner = run.owner or (self._runtime.id if is_unrecorded else None)
+        attempts.add(
+            run, Attempt(readNumber(run.started_at), ended_at, owner, outcome),
+            attempts.logOf(run))
 
     def _rescue(self, registry, run):
         worker_type = queryWorkerType(run.type)

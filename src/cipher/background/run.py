@@ -107,6 +107,7 @@ class _RunState:
     asker = None          # whose rights, too, the work needs; see IWorkerRun
     is_removed = False    # by an administrator; the pruner drops it
     origin = None         # (lane, serial) of the first of a chain of retries
+    waited = None         # seconds to its first begin; see `attempts.add`
 
 
 _FIELDS = tuple(name for name in vars(_RunState) if not name.startswith('__'))
@@ -281,8 +282,9 @@ class RunDetails(Persistent):
     """What is big or rare, apart from the run."""
 
     traceback = ''
-    log = ''
-    history = ()   # of Attempt as tuples, the first one first
+    log = ''       # of the attempt that is not in the history
+    history = ()   # rows of `attempts`, the first one first
+    left_out = 0   # rows that were behind the first one
     masked = ()    # fields of the input whose secrets are masked in these
 
     def __init__(self, traceback='', log='', masked=()):

@@ -17,9 +17,12 @@ from typing import Any
 
 from zope.interface import implementer
 
+from cipher.background.attempts import waitOf
+from cipher.background.interfaces import NOT_WAITING
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RETRIED
 from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import IEndedProcess
 from cipher.background.interfaces import IHour
 from cipher.background.interfaces import IProblem
 from cipher.background.interfaces import IProcessStatus
@@ -92,6 +95,8 @@ class RunStatus:
     retry: Retry
     retried_as: str
     retry_obstacle: str
+    is_beginnable: bool
+    begin_obstacle: str
     context_oid: bytes
     waited: float
     took: float
@@ -107,6 +112,8 @@ class RunDetailsStatus:
     input: dict
     traceback: str
     log: str
+    attempts: list
+    left_out: int
     history: list
 
 
@@ -139,6 +146,24 @@ class ProcessStatus:
     is_quiet: bool
     is_draining: bool
     asked_by: str
+
+
+@implementer(IEndedProcess)
+@dataclass
+class EndedProcessStatus:
+    """See `~cipher.background.interfaces.IEndedProcess`."""
+
+    id: str
+    host: str
+    pid: int
+    started_at: float
+    beat_at: float
+    ended_at: float
+    how: str
+    asked_by: str
+    reason: str
+    taken_over: int
+    run_ids: list
 
 
 @implementer(ITypeStatus)
@@ -207,12 +232,14 @@ class ScheduleStatus:
     is_late: bool
 
 
-def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False):
+def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False,
+                begin_obstacle=NOT_WAITING):
     """Return the `RunStatus` of *run*.
 
     *live* is a `Live` or None, *stop* an outstanding stop request or None.
     *is_orphaned*: it is stored as running, but its process is gone.
-    *is_paused*: that of its type.
+    *is_paused*: that of its type.  *begin_obstacle*: why it cannot be begun
+    now, or None.
     """
     state = PENDING if is_orphaned else run.state
     created_at = readNumber(run.created_at, 0.0)
@@ -253,8 +280,9 @@ def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False):
         is_paused=is_paused and state == PENDING, is_orphaned=is_orphaned,
         retry=run.retry, retried_as=run.retried_as,
         retry_obstacle=obstacle,
+        is_beginnable=begin_obstacle is None, begin_obstacle=begin_obstacle,
         context_oid=oidOf(run.reference),
-        waited=_span(created_at, started_at),
+        waited=readNumber(run.waited, waitOf(run, started_at)),
         took=_span(started_at, finished_at or (
             None if is_orphaned else now)),
         progressed_at=None if live is None else readNumber(

@@ -400,6 +400,34 @@ class Tickets:
             time.monotonic() + seconds, next(self._count), ticket))
         self._changed.notify()
 
+    def hasten(self, ticket):
+        """Let a run that waits for its time wait for it no longer.
+
+        Return False where it is at something else at this moment: ask again.
+        """
+        with self._changed:
+            lane = self._lanes.get(ticket.place)
+            if lane is None or self._is_looking:
+                # A look under way may have seen it as it was.
+                return False
+            known = lane.tickets.get(ticket.serial)
+            what, _ = lane.parked.get(ticket.serial, (None, None))
+            if known is None and what == FOR_TIME:
+                del lane.parked[ticket.serial]
+                self._settle(lane, ticket, READY)
+            elif known is not None and what is None:
+                return self._hasten_delayed(known)
+            return True
+
+    def _hasten_delayed(self, ticket):
+        for index, entry in enumerate(self._delayed):
+            if entry[2] is ticket:
+                del self._delayed[index]
+                heapq.heapify(self._delayed)
+                self._delay(ticket, 0.0)
+                return True
+        return False
+
     def isKnown(self, place, serial):
         """Return whether the run is in memory, or is finished."""
         with self._changed:

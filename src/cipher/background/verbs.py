@@ -48,8 +48,8 @@ from cipher.background.reference import root
 WAITING_LIMIT = 10000
 
 #: The permission that each act on many runs needs.
-ON_RUNS = {'stop': STOP_WORKERS, 'retry': MANAGE_WORKERS,
-           'remove': MANAGE_WORKERS}
+ON_RUNS = {'begin': MANAGE_WORKERS, 'stop': STOP_WORKERS,
+           'retry': MANAGE_WORKERS, 'remove': MANAGE_WORKERS}
 
 
 def of(registry):
@@ -136,6 +136,7 @@ class Verbs:
     getWorkerTypes = _same('getWorkerTypes', VIEW_WORKERS)
     listTypes = _same('listTypes', VIEW_WORKERS)
     listProcesses = _same('listProcesses', VIEW_WORKERS)
+    listEndedProcesses = _same('listEndedProcesses', VIEW_WORKERS)
     listSchedules = _same('listSchedules', VIEW_WORKERS)
     getHours = _same('getHours', VIEW_WORKERS)
     listProblems = _same('listProblems', VIEW_WORKERS)
@@ -196,6 +197,7 @@ class Verbs:
     # Acting on runs
 
     requestStop = _same('requestStop', STOP_WORKERS)
+    beginNow = _same('beginNow', MANAGE_WORKERS)
     remove = _same('remove', MANAGE_WORKERS)
 
     @_asks(MANAGE_WORKERS)

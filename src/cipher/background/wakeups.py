@@ -142,6 +142,8 @@ class WakeUps:
                 watched[record.wish._p_oid] = None
             for registry in directory.listRegistries():
                 trees += registry.lanes, registry.stops, registry.pauses
+                if registry.hastened is not None:
+                    trees.append(registry.hastened)
                 for number, lane in registry.lanes.items():
                     watched[lane.births._p_oid] = registry._p_oid, number
             for tree in trees:

@@ -19,17 +19,26 @@ from ZODB.POSException import POSKeyError
 from cipher.background import clock
 from cipher.background import sight
 from cipher.background import switchboard
+from cipher.background.interfaces import ALREADY_DUE
+from cipher.background.interfaces import LIMIT_REACHED
+from cipher.background.interfaces import NOT_WAITING
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import PROBLEMS
+from cipher.background.interfaces import PROCESS_GONE
 from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import TYPE_PAUSED
+from cipher.background.interfaces import TYPE_UNDECLARED
 from cipher.background.lifecycle import isSilent
 from cipher.background.plaindata import readAsked
+from cipher.background.plaindata import readNumber
 from cipher.background.process import Trouble
 from cipher.background.process import getDirectory
 from cipher.background.process import isKnownDead
 from cipher.background.reference import root
 from cipher.background.run import Live
 from cipher.background.run import StopRequest
+from cipher.background.slots import listTaken
+from cipher.background.status import EndedProcessStatus
 from cipher.background.status import ProcessStatus
 from cipher.background.status import describeRun
 from cipher.background.workertype import findPause
@@ -49,6 +58,7 @@ class Watch:
         # oid -> (registry or None, whether some of its types are hidden), of
         # what the reader may see.
         self._seen = {}
+        self._full = {}   # type name -> whether it has no room
 
     def isSilent(self, record):
         """Return whether to show a process as silent.
@@ -113,6 +123,33 @@ class Watch:
             return RUNNING
         return PENDING if self.isOrphaned(run) else run.state
 
+    def isFull(self, worker_type):
+        """Return whether as many runs of the type run as may at a time."""
+        if worker_type.max_running is None:
+            return False
+        if worker_type.name not in self._full:
+            self._full[worker_type.name] = worker_type.max_running <= len(
+                listTaken(self.registry._p_jar, worker_type))
+        return self._full[worker_type.name]
+
+    def beginObstacle(self, run):
+        """Return why *run* cannot be begun now, one of `BEGIN_OBSTACLES`.
+
+        None where it waits for nothing but its time.
+        """
+        if self.isOrphaned(run):
+            return PROCESS_GONE
+        if run.isFinished() or self.state(run) != PENDING:
+            return NOT_WAITING
+        worker_type = queryWorkerType(run.type)
+        if worker_type is None:
+            return TYPE_UNDECLARED
+        if findPause(self.registry, run.type) is not None:
+            return TYPE_PAUSED
+        if clock.isLater(readNumber(run.due_at)):
+            return None
+        return LIMIT_REACHED if self.isFull(worker_type) else ALREADY_DUE
+
     def describe(self, run):
         """Return the `RunStatus` of *run*."""
         run._v_parent = self.registry
@@ -122,7 +159,8 @@ class Watch:
         return describeRun(
             run, self.live(run), stop, clock.now(),
             is_orphaned=self.isOrphaned(run),
-            is_paused=findPause(self.registry, run.type) is not None)
+            is_paused=findPause(self.registry, run.type) is not None,
+            begin_obstacle=self.beginObstacle(run))
 
     def running(self):
         """Yield the runs that are running now, as far as is known."""
@@ -208,6 +246,27 @@ class Watch:
         return sorted((self._describe_process(record)
                        for record in self._records),
                       key=lambda status: status.started_at)
+
+    def endedProcesses(self):
+        """Return an `EndedProcessStatus` for each, the last one first."""
+        jar = self.registry._p_jar
+        directory = jar and getDirectory(jar)
+        ended = directory and directory.ended or {}
+        return sorted((self._describe_ended(one) for one in ended.values()),
+                      key=lambda status: status.ended_at, reverse=True)
+
+    def _describe_ended(self, ended):
+        principal, _, reason = readAsked(ended.asked or (None, None, None))
+        seen = [(oid, run_id) for oid, run_id in ended.taken_over
+                if self._may_see(oid, run_id)]
+        return EndedProcessStatus(
+            id=ended.id, host=ended.host, pid=ended.pid,
+            started_at=ended.started_at, beat_at=ended.beat_at,
+            ended_at=ended.ended_at, how=ended.how, asked_by=principal,
+            reason=reason, taken_over=len(seen),
+            run_ids=[run_id for oid, run_id in seen
+                     if oid == self._oid
+                     and self.registry.findRun(run_id) is not None])
 
     @cached_property
     def takers(self):

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a script may do: start, stop, retry and remove, by JSON.
+"""What a script may do: start, begin, stop, retry and remove, by JSON.
 
 It gets a token from ``token.json`` and sends it with each POST, as the header
 `TOKEN_HEADER`.  See docs/json.rst.
@@ -31,7 +31,9 @@ from cipher.background.browser.text import cleanLine
 from cipher.background.browser.types import noteStart
 from cipher.background.browser.types import refuseFlood
 from cipher.background.i18n import _
+from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import BackgroundError
+from cipher.background.interfaces import RunNotBeginnable
 from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotRetryable
@@ -169,6 +171,18 @@ class RunAction(Run, JSONAction):
     def collect(self):
         """Return what `act` gave."""
         return self.data
+
+
+class BeginJSON(RunAction):
+    """Lets a run be due now."""
+
+    status = 202
+    impossible = RunNotBeginnable
+
+    def do(self, reason):
+        """Let it begin."""
+        self.checked.beginNow(self.run_id, reason)
+        return self.answer(self.run_id, PENDING)
 
 
 class StopJSON(RunAction):

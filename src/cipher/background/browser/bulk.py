@@ -50,11 +50,13 @@ SHOWN = 20
 ALL = '*'
 
 QUESTIONS = {
+    'begin': _('Begin these runs now?'),
     'stop': _('Stop these runs?'),
     'retry': _('Retry these runs?'),
     'remove': _('Remove these runs?'),
 }
 BUTTONS = {
+    'begin': _('Begin them now'),
     'stop': _('Stop them'),
     'retry': _('Retry them'),
     'remove': _('Remove them'),
@@ -187,7 +189,7 @@ class BulkPage(Runs, Page):
     @property
     def is_dangerous(self):
         """Whether it cannot be undone."""
-        return self.verb != 'retry'
+        return self.verb not in ('begin', 'retry')
 
     @property
     def scope(self):

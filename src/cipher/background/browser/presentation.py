@@ -140,6 +140,8 @@ class Presenter:
             'is_declared': status.is_declared,
             'is_stoppable': status.is_stoppable,
             'is_retryable': status.is_retryable,
+            'is_beginnable': status.is_beginnable,
+            'begin_obstacle': status.begin_obstacle,
             'is_removable': status.is_removable,
             'is_unresponsive': status.is_unresponsive,
             'is_paused': status.is_paused,
@@ -207,7 +209,7 @@ class Presenter:
         say_time = self.format.dateTime
         waited = status.waited
         if waited is None and status.state == PENDING:
-            waited = self.now - status.created_at
+            waited = max(0.0, self.now - (status.due_at or status.created_at))
         return {
             'state': self.getState(status.state),
             'starter': self.getPrincipal(status.starter),

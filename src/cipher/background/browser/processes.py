@@ -30,6 +30,11 @@ class Processes:
         return [situation.describeProcess(self.presenter, process)
                 for process in self.checked.listProcesses()]
 
+    def listEnded(self):
+        """Return the plain data of each process that ended lately."""
+        return [situation.describeEnded(self.presenter, process)
+                for process in self.checked.listEndedProcesses()]
+
 
 class ProcessesPage(Processes, AdministrationPage):
     """The page of the processes."""
@@ -50,7 +55,8 @@ class ProcessesPage(Processes, AdministrationPage):
     }
 
     def collect(self):
-        self.data = {'items': self.listProcesses()}
+        self.data = {'items': self.listProcesses(),
+                     'ended': self.listEnded()}
         self.poll_url = self.registry_url + '/processes.json'
 
     def act(self, verb, name, reason):
@@ -69,4 +75,4 @@ class ProcessesJSON(Processes, JSONView):
 
     def collect(self):
         """Return the plain data."""
-        return {'items': self.listProcesses()}
+        return {'items': self.listProcesses(), 'ended': self.listEnded()}

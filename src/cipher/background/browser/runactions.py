@@ -25,12 +25,18 @@ from cipher.background.browser.runpage import GONE
 from cipher.background.browser.runpage import Run
 from cipher.background.browser.verbs import POSSIBLE_IF
 from cipher.background.i18n import _
+from cipher.background.interfaces import ALREADY_DUE
 from cipher.background.interfaces import INPUT_UNFIT
 from cipher.background.interfaces import IS_SERVICE
+from cipher.background.interfaces import LIMIT_REACHED
 from cipher.background.interfaces import NOT_FINISHED
+from cipher.background.interfaces import NOT_WAITING
+from cipher.background.interfaces import PROCESS_GONE
 from cipher.background.interfaces import RETRIED
 from cipher.background.interfaces import START_FAILED
+from cipher.background.interfaces import TYPE_PAUSED
 from cipher.background.interfaces import TYPE_UNDECLARED
+from cipher.background.interfaces import RunNotBeginnable
 from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotRetryable
@@ -51,6 +57,23 @@ OBSTACLES = {
                     'is nothing to do again.  Start it anew.'),
     INPUT_UNFIT: _('This run cannot be retried: its input does not fit the '
                    'form of its worker type any more.  Start it anew.'),
+}
+
+
+#: Why a run cannot be begun now.
+BEGIN_OBSTACLES = {
+    NOT_WAITING: _('This run cannot be begun now: it does not wait.'),
+    PROCESS_GONE: _('This run cannot be begun now: its process is gone.  It '
+                    'begins as soon as another process has looked after it.'),
+    TYPE_UNDECLARED: _('This run cannot be begun now: no ZCML declares the '
+                       'worker type "${type}" now.'),
+    TYPE_PAUSED: _('This run cannot be begun now: the worker type "${type}" '
+                   'is paused.  Resume that type.'),
+    LIMIT_REACHED: _('This run is due already: it begins when a run of '
+                     '"${type}" has finished.  No more of them may run at a '
+                     'time.'),
+    ALREADY_DUE: _('This run is due already: it begins as soon as a thread '
+                   'is free.'),
 }
 
 
@@ -117,6 +140,28 @@ class ConfirmPage(Run, Page):
             {'title': _('Runs'), 'url': self.registry_url + '/runs.html'},
             {'title': _('Run ${id}', mapping={'id': self.run_id}),
              'url': self.run_url + '/index.html'}]
+
+
+class BeginPage(ConfirmPage):
+    """Lets a run be due now."""
+
+    verb = 'begin'
+    impossible = RunNotBeginnable
+    is_dangerous = False
+    question = _('Begin run ${id} now?')
+    explanation = _('The run does not wait for its time any more: it begins '
+                    'as soon as a thread is free.')
+    button = _('Begin the run now')
+    too_late = BEGIN_OBSTACLES[NOT_WAITING]
+
+    def say_why(self):
+        return self.say(
+            BEGIN_OBSTACLES.get(self.getStatus()['begin_obstacle'],
+                                self.too_late), type=self.data['type'])
+
+    def act(self):
+        self.checked.beginNow(self.run_id, self.reason)
+        return self.run_url + '/index.html'
 
 
 class StopPage(ConfirmPage):

@@ -33,6 +33,8 @@ from cipher.background.browser.page import Refused
 from cipher.background.browser.page import RunView
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
+from cipher.background.browser.timeline import describeAttempts
+from cipher.background.browser.timeline import describeTimeline
 from cipher.background.browser.verbs import POSSIBLE_IF
 from cipher.background.browser.verbs import listVerbs
 from cipher.background.browser.verbs import mayDo
@@ -69,16 +71,13 @@ class Run(RunView):
             data['can_' + verb] = data[is_possible] and (
                 self.checked.mayRetry(self.run_id) if verb == 'retry'
                 else mayDo(self.checked, verb))
-        data['details'] = None
-        history = ()
+        data['details'] = attempts = None
         if self.can_see_details:
             details = self.checked.getDetails(self.run_id)
-            history = details.history
             data['details'] = self._get_details(data, details)
             data['details']['stack'] = self._get_stack(data)
-        # As it happened; what has the same time stays in its order.
-        data['timeline'] = sorted(self._get_timeline(data, history),
-                                  key=lambda entry: entry['at'] or '')
+            attempts = data['details']['attempts']
+        data['timeline'] = describeTimeline(self.presenter, data, attempts)
         return data
 
     def _get_stack(self, data):
@@ -90,41 +89,6 @@ class Run(RunView):
             return None
         return cleanText(stack) or None
 
-    def _get_timeline(self, data, history):
-        say, text, stop = self.presenter.say, data['text'], data['stop']
-        format = self.presenter.format
-
-        def entry(id, title, at, shown, note=''):
-            return {'id': id, 'title': say(title), 'at': at, 'shown': shown,
-                    'note': note}
-
-        yield entry('created', _('Created'), data['created_at'],
-                    text['created'], text['starter'] and say(
-                        _('by ${who}'), who=text['starter']))
-        for number, (began_at, seconds, kind, text_) in enumerate(history, 1):
-            yield entry(
-                'attempt-%d' % number, _('An attempt failed'),
-                format.iso(began_at + seconds),
-                format.dateTime(began_at + seconds),
-                cleanLine('%s: %s' % (kind, text_)))
-        if data['due_at']:
-            yield entry('due', _('Due'), data['due_at'], text['due'])
-        if data['started_at']:
-            yield entry('started', _('Began'), data['started_at'],
-                        text['started'], say(
-                            _('waited ${span}'), span=text['waited']))
-        if stop:
-            who = self.presenter.getPrincipal(stop['principal'])
-            note = who and say(_('by ${who}'), who=who)
-            if stop['reason']:
-                note = '%s: %s' % (note, stop['reason'])
-            yield entry('stop', _('Stop requested'), stop['asked_at'],
-                        text['stop_asked'], note)
-        if data['finished_at']:
-            yield entry('finished', _('Finished'), data['finished_at'],
-                        text['finished'], text['took'] and say(
-                            _('took ${span}'), span=text['took']))
-
     def _get_details(self, data, details):
         schema = _get_schema(data['type'])
         return {
@@ -133,7 +97,9 @@ class Run(RunView):
                  'value': cleanText(plainValue(value), 10000)}
                 for name, value in details.input.items()],
             'traceback': cleanText(details.traceback) or None,
-            'log': cleanText((details.log or '')[-LOG_LIMIT:]) or None,
+            'log': cleanText(_end_of(details.log or '')) or None,
+            'attempts': describeAttempts(self.presenter, details),
+            'attempts_left_out': details.left_out,
             'log_url': self.run_url + '/log.txt',
         }
 
@@ -235,6 +201,11 @@ class InputView(BrowserView):
     def render(self):
         """See `~.interfaces.IInputView`."""
         return self.template()
+
+
+def _end_of(log):
+    """Return the end of *log*; says where it is cut."""
+    return log if len(log) <= LOG_LIMIT else '…' + log[1 - LOG_LIMIT:]
 
 
 def _get_schema(type_name):

@@ -19,6 +19,8 @@ from cipher.background.i18n import plural
 
 #: What was done, by verb.
 OUTCOMES = {
+    'begin': lambda number: plural(
+        '${number} run is due now.', '${number} runs are due now.', number),
     'stop': lambda number: plural(
         '${number} run was stopped or asked to stop.',
         '${number} runs were stopped or asked to stop.', number),
@@ -29,6 +31,9 @@ OUTCOMES = {
 }
 #: What can be done, by verb.
 POSSIBLE = {
+    'begin': lambda number: plural(
+        '${number} run can be begun now.', '${number} runs can be begun now.',
+        number),
     'stop': lambda number: plural(
         '${number} run can be stopped.', '${number} runs can be stopped.',
         number),

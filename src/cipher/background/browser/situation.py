@@ -23,11 +23,13 @@ from cipher.background.i18n import plural
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import BUSY_THREADS
 from cipher.background.interfaces import CLOCK_JUMP
+from cipher.background.interfaces import DRAINED
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import FAILING_TYPE
+from cipher.background.interfaces import GONE
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NEWER_DATABASE
 from cipher.background.interfaces import NO_RUNTIME
@@ -36,6 +38,8 @@ from cipher.background.interfaces import PAUSED_TYPE
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import SCHEDULE_ELSEWHERE
+from cipher.background.interfaces import SHUT_DOWN
+from cipher.background.interfaces import SILENT
 from cipher.background.interfaces import SILENT_PROCESS
 from cipher.background.interfaces import STALLED_RUN
 from cipher.background.interfaces import STATES
@@ -47,6 +51,7 @@ from cipher.background.interfaces import IWorkerType
 
 #: What an administrator did, said of a subject.
 VERBS = {
+    'begin': _('begun now'),
     'stop': _('stop asked for'),
     'retry': _('retried'),
     'remove': _('removed'),
@@ -91,6 +96,50 @@ def describeProcess(presenter, process):
             'started': format.dateTime(process.started_at),
             'beat': format.dateTime(beat_at) or say(_('not yet')),
             'here': say(_('this process')) if process.is_here else '',
+        },
+    }
+
+
+#: How a process ended.
+ENDS = {
+    SHUT_DOWN: _('ended'),
+    DRAINED: _('drained'),
+    GONE: _('died'),
+    SILENT: _('died: it fell silent'),
+}
+
+
+def describeEnded(presenter, process):
+    """Return an `IEndedProcess` as a dict."""
+    format, say = presenter.format, presenter.say
+    who = presenter.getPrincipal(process.asked_by)
+    note = who and say(_('by ${who}'), who=who)
+    if process.reason:
+        note = ': '.join(filter(None, (note, cleanLine(process.reason))))
+    return {
+        'id': cleanLine(process.id),
+        'name': cleanLine('%s:%s' % (process.host, process.pid)),
+        'host': cleanLine(process.host),
+        'pid': process.pid,
+        'started_at': format.iso(process.started_at),
+        'beat_at': format.iso(process.beat_at or None),
+        'ended_at': format.iso(process.ended_at),
+        'how': cleanLine(process.how),
+        'asked_by': process.asked_by and cleanLine(process.asked_by),
+        'reason': process.reason and cleanLine(process.reason),
+        'taken_over': process.taken_over,
+        'runs': [{'id': run_id,
+                  'url': '%s/%s/index.html' % (presenter.registry_url, run_id)}
+                 for run_id in process.run_ids],
+        'health': 'silent' if process.how in (GONE, SILENT) else 'ended',
+        'text': {
+            'how': say(ENDS[process.how]) if process.how in ENDS else '',
+            'note': note,
+            'started': format.dateTime(process.started_at),
+            'beat': format.dateTime(process.beat_at or None),
+            'ended': format.dateTime(process.ended_at),
+            'taken_over': format.number(process.taken_over) if (
+                process.taken_over) else '',
         },
     }
 
@@ -495,6 +544,7 @@ def _say_filter(presenter, action):
 
 
 def _get_subject_url(presenter, action):
-    if action.subject is not None and action.verb in ('stop', 'retry'):
+    if action.subject is not None and action.verb in (
+            'begin', 'stop', 'retry'):
         return '%s/%s/index.html' % (presenter.registry_url, action.subject)
     return None

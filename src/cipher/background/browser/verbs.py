@@ -21,23 +21,27 @@ from cipher.background.interfaces import RUNNING
 #: Verb -> the method of `IVerbs` that does it.
 METHODS = {
     'stop': 'requestStop',
+    'begin': 'beginNow',
     'retry': 'retry',
     'remove': 'remove',
 }
 #: Verb -> what a status says of a run to which it can be done.
 POSSIBLE_IF = {
     'stop': 'is_stoppable',
+    'begin': 'is_beginnable',
     'retry': 'is_retryable',
     'remove': 'is_removable',
 }
 #: Verb -> the states in which it may be possible.
 CHANGEABLE = {
     'stop': (PENDING, RUNNING),
+    'begin': (PENDING,),
     'retry': FINISHED_STATES,
     'remove': FINISHED_STATES,
 }
 TITLES = {
     'stop': _('Stop…'),
+    'begin': _('Begin now…'),
     'retry': _('Retry…'),
     'remove': _('Remove…'),
 }

@@ -105,6 +105,12 @@ class BrowserTests(unittest.TestCase):
         transaction.commit()
         return run
 
+    def makeDelayed(self, type='plain', delay=3600.0):
+        """Store a run that waits for its time."""
+        run = self.registry.submit(type, delay=delay)
+        transaction.commit()
+        return run
+
     def makeRunning(self, **values):
         """Store a run that is running in some process."""
         run = self.registry.start('plain')

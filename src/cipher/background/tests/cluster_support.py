@@ -17,6 +17,7 @@ import tempfile
 
 import transaction
 
+from cipher.background.process import processName
 from cipher.background.tests.actor import Actor
 from cipher.background.tests.crashing import declareWorkers
 from cipher.background.tests.live_support import Database
@@ -137,8 +138,11 @@ class ClusterTests(LiveTests):
         self.assertEqual(set(begun), set(ids))
         self.assertLessEqual(len(begun) - len(ids), max(1, 0.01 * len(ids)))
 
-    def checkKilled(self):
-        """Kill a process in the middle of its work; see what comes of it."""
+    def checkKilled(self, how='gone'):
+        """Kill a process in the middle of its work; see what comes of it.
+
+        *how*: what others find out of its end.
+        """
         other = self.act(threads=3)
         rerun, taken, fail = (
             other.start(name)[0] for name in ('rerun', 'taken rerun', 'fail'))
@@ -153,6 +157,19 @@ class ClusterTests(LiveTests):
         self.waitFinal(rerun, 'succeeded')
         self.assertEqual(self.value(), 2)
         self.waitProcesses(self.runtime.id)
+        self.checkDeathIsTold(other, how, {
+            fail: [how], taken: [how, 'succeeded']})
+
+    def checkDeathIsTold(self, other, how, outcomes):
+        """See what is kept of a process that died and of its runs."""
+        self.begin()
+        for run_id, expected in outcomes.items():
+            attempts = self.registry.getDetails(run_id).attempts
+            self.assertEqual([one.outcome for one in attempts], expected)
+            self.assertEqual(attempts[0].process, processName(other.id))
+        ended, = self.registry.listEndedProcesses()
+        self.assertEqual((ended.id, ended.how), (other.id, how))
+        self.assertLessEqual(set(outcomes), set(ended.run_ids))
 
     def waitForeign(self, run_id):
         """Wait until this process knows that another works on the run."""

@@ -13,6 +13,7 @@
 ##############################################################################
 """A script starts, stops, retries and removes runs by JSON."""
 import json
+import time
 
 from cipher.background.browser.api import BODY_LIMIT
 from cipher.background.browser.api import TOKEN_HEADER
@@ -183,9 +184,24 @@ class TestRun(ApiTests):
         self.assertEqual(answer.status_int, 400)
         self.assertEqual(self.state(run.id), 'pending')
 
+    def test_delayed_run_is_begun_now(self):
+        run = self.makeDelayed()
+        data = self.get(run.id + '/index.json').json
+        self.assertTrue(data['is_beginnable'] and data['can_begin'])
+        answer = self.send(run.id + '/begin.json', {'reason': 'now'})
+        self.assertEqual((answer.status_int, answer.json['state']),
+                         (202, 'pending'))
+        self.assertLessEqual(run.due_at, time.time())
+        answer = self.send(run.id + '/begin.json')
+        self.assertEqual(answer.status_int, 409)
+        self.assertIn('as soon as a thread is free', answer.json['error'])
+        data = self.get(run.id + '/index.json').json
+        self.assertEqual((data['is_beginnable'], data['begin_obstacle']),
+                         (False, 'already due'))
+
     def test_line_03_verbs_ask_their_permissions(self):
         run = self.makeFailed()
-        for verb in ('stop', 'retry', 'remove'):
+        for verb in ('begin', 'stop', 'retry', 'remove'):
             for user in ('editor', 'viewer', 'stranger'):
                 token = self.registry and self.get(
                     'token.json', 'viewer').json['csrf_token']

@@ -22,8 +22,8 @@ from cipher.background.tests.browser_support import BrowserTests
 
 
 RUN_VIEWS = ('index.html', 'index.json', 'stop.html', 'retry.html',
-             'remove.html', 'log.txt')
-VERBS = ('stop', 'retry', 'remove')
+             'remove.html', 'begin.html', 'log.txt')
+VERBS = ('begin', 'stop', 'retry', 'remove')
 
 
 class BadInputTests(BrowserTests):

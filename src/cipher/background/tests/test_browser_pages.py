@@ -201,7 +201,8 @@ class TestRun(BrowserTests):
         run = self.makeRunning()
         run.details = RunDetails()
         run.details.history = (
-            (run.created_at, 2.0, 'OSError', 'the line is busy'),)
+            (run.created_at, run.created_at + 2.0, 'host:1:aa', 'failed',
+             'OSError', 'the line is busy', None, ''),)
         run.putBack(due_at=time.time() + 3600)
         self.addProcess()   # a record of it that tells of no run
         transaction.commit()
@@ -211,9 +212,10 @@ class TestRun(BrowserTests):
         run = self.makeRetried()
         timeline = self.get(run.id + '/index.json').json['timeline']
         self.assertEqual([entry['title'] for entry in timeline],
-                         ['Created', 'An attempt failed', 'Due'])
-        self.assertEqual(timeline[1]['note'], 'OSError: the line is busy')
-        self.assertGreater(timeline[2]['at'], timeline[1]['at'])
+                         ['Created', 'Began', 'An attempt failed', 'Due'])
+        self.assertIn('host:1', timeline[1]['note'])
+        self.assertEqual(timeline[2]['note'], 'OSError: the line is busy')
+        self.assertGreater(timeline[3]['at'], timeline[2]['at'])
         self.assertIn('OSError: the line is busy', self.get(run.id).text)
 
     def test_line_33_failed_attempts_need_the_details_permission(self):

@@ -16,6 +16,7 @@ import csv
 import io
 import itertools
 import re
+import time
 import unicodedata
 from datetime import datetime
 from unittest import mock
@@ -544,6 +545,24 @@ class TestBulk(ListTests):
         for run_id in failed:
             self.assertIsNotNone(self.registry.getStatus(run_id).retried_as)
 
+    def test_delayed_are_begun_now(self):
+        delayed = [self.makeDelayed().id for _n in range(2)]
+        due = self.makeRun().id
+        page = self.get('bulk.html?all=begin&state=pending').text
+        for text in ('Begin these runs now?', '>2 runs can be begun now.<',
+                     '>1 run will be skipped, since it cannot change.<'):
+            self.assertIn(text, page)
+        answer = self.act(selected='begin', run=[delayed[0], due])
+        self.assertEqual(self.outcome(answer), ('begin', 1, 1))
+        self.assertEqual(self.outcome(self.act(
+            all='begin', state='pending')), ('begin', 1, 2))
+        self.sync()
+        for run_id in delayed:
+            self.assertLessEqual(
+                self.registry.get(run_id).due_at, time.time())
+        self.assertIn('>2 runs are due now.<', self.get(
+            'runs.html?did=begin&done=2&skipped=0').text)
+
     def test_page_asks_first_and_says_how_many(self):
         self.makeRun()
         self.makeFailed()
@@ -652,7 +671,7 @@ class TestBulk(ListTests):
 
     def test_line_03_each_verb_asks_its_permission(self):
         run_id = self.makeFailed().id
-        for verb in ('stop', 'retry', 'remove'):
+        for verb in ('begin', 'stop', 'retry', 'remove'):
             for user in ('editor', 'viewer'):
                 with self.subTest(verb, user=user):
                     self.assertEqual(self.get(

@@ -67,6 +67,8 @@ RUN_VIEWS = {
     'absolute_url': ('ViewWorkers', None),
     'index.html': ('ViewWorkers', GET), 'index.json': ('ViewWorkers', GET),
     'log.txt': ('ViewDetails', GET), '': ('ViewDetails', None),
+    'begin.html': ('ManageWorkers', FORM),
+    'begin.json': ('ManageWorkers', POST),
     'stop.html': ('StopWorkers', FORM), 'stop.json': ('StopWorkers', POST),
     'retry.html': ('ManageWorkers', FORM),
     'retry.json': ('ManageWorkers', POST),
@@ -321,6 +323,7 @@ class TestPermissions(BrowserTests):
         failed, other = self.makeFailed().id, self.makeFailed().id
         token = self.get('token.json').json['csrf_token']
         for path, verb, name in (
+                (self.makeDelayed().id + '/begin.html', 'begin', ''),
                 (self.run_id + '/stop.html', 'stop', ''),
                 (failed + '/retry.html', 'retry', ''),
                 (other + '/remove.html', 'remove', ''),

@@ -379,6 +379,43 @@ class TestRun(VerbTests):
         self.assertEqual(self.last(), ('remove', failed, 'Personal data'))
         self.assertEqual(self.get(failed).status_int, 404)
 
+    def test_delayed_run_is_begun_now(self):
+        run = self.makeDelayed()
+        browser = self.open(run.id)
+        browser.getLink('Begin now').click()
+        browser.getControl('Reason').value = 'It is quiet now'
+        browser.getControl('Begin the run now').click()
+        self.assertEqual(browser.url, '%s/%s/index.html' % (BASE, run.id))
+        self.assertEqual(self.last(), ('begin', run.id, 'It is quiet now'))
+        self.assertLessEqual(run.due_at, time.time())
+        page = self.get('journal.html').text
+        self.assertIn('>begun now<', page)
+        self.assertIn('/%s/index.html"' % run.id, page)
+
+    def test_page_says_why_a_run_cannot_be_begun_now(self):
+        paused = self.makeDelayed()
+        for run, said in (
+                (self.makeRun('publish', title='A'),
+                 'begins as soon as a thread is free'),
+                (self.makeFailed(), 'it does not wait'),
+                (self.makeRunning(), 'it does not wait'),
+                (paused, '"plain" is paused')):
+            with self.subTest(said):
+                if run is paused:
+                    self.registry.pauseType('plain')
+                    transaction.commit()
+                path = run.id + '/begin.html'
+                page = self.get(path)
+                self.assertIn(said, page.text)
+                self.assertNotIn('name="begin"', page.text)
+                self.assertRegex(self.get(run.id).text, (
+                    r'(?s)data-show="can_begin"[^>]*hidden="hidden"'))
+                answer = self.post(path, csrf_token=self.get(
+                    'token.json').json['csrf_token'], begin='1')
+                self.assertEqual(answer.status_int, 409)
+                self.assertIn(said, answer.text)
+        self.assertGreater(paused.due_at, time.time())
+
     def test_what_came_too_late_is_told(self):
         run = self.makeRun()
         for verb, said in (('retry', 'cannot be retried'),
@@ -432,9 +469,10 @@ class TestRun(VerbTests):
 
     def test_verbs_are_shown_as_they_are_possible(self):
         for run, shown in ((self.makeRun(), 'stop'),
+                           (self.makeDelayed(), 'begin stop'),
                            (self.makeFailed(), 'retry remove')):
             page = self.get(run.id).text
-            for verb in 'stop', 'retry', 'remove':
+            for verb in 'begin', 'stop', 'retry', 'remove':
                 tag = re.search(r'<a class="cb-button" '
                                 r'data-show="can_%s"[^>]*>' % verb, page)[0]
                 self.assertEqual('hidden' not in tag, verb in shown, verb)

@@ -47,6 +47,7 @@ class BareTests(BrowserTests):
         self.addCleanup(patch.stop)
         self.process = self.addProcess().id
         self.waiting = self.makeRun().id
+        self.delayed = [self.makeDelayed().id for _ in range(2)]
         self.failed = self.makeFailed(traceback='SECRET TRACEBACK',
                                       log='SECRET LOG').id
         self.views = [(name, permission, name + QUERIES.get(name, ''))
@@ -70,8 +71,8 @@ class BareTests(BrowserTests):
     def test_line_47_no_page_is_shown_without_its_permission(self):
         for user, rights in RIGHTS.items():
             for name, permission, path in self.views:
-                if name in ('retry.html', 'stop.html', 'remove.html',
-                            'bulk.html'):
+                if name in ('begin.html', 'retry.html', 'stop.html',
+                            'remove.html', 'bulk.html'):
                     # The question shows a run to who may see runs; the
                     # answer is asked for its permission below.
                     permission = 'ViewWorkers'
@@ -91,8 +92,10 @@ class BareTests(BrowserTests):
             return fields
 
         yield 'StopWorkers', self.waiting + '/stop.html', form(stop='1')
+        yield 'ManageWorkers', self.delayed[0] + '/begin.html', form(begin='1')
         yield 'ManageWorkers', self.failed + '/retry.html', form(retry='1')
         yield 'ManageWorkers', self.failed + '/remove.html', form(remove='1')
+        yield 'ManageWorkers', 'bulk.html', form(all='begin')
         yield 'StopWorkers', 'bulk.html', form(all='stop')
         yield 'ManageWorkers', 'bulk.html', form(all='retry')
         yield 'ManageWorkers', 'bulk.html', form(all='remove')
@@ -125,6 +128,7 @@ class BareTests(BrowserTests):
             for permission, path, body in (
                     ('StartWorkers', 'start.json', {'type': 'plain'}),
                     ('StopWorkers', self.waiting + '/stop.json', {}),
+                    ('ManageWorkers', self.delayed[0] + '/begin.json', {}),
                     ('ManageWorkers', self.failed + '/retry.json', {}),
                     ('ManageWorkers', self.failed + '/remove.json', {})):
                 if permission in rights:

@@ -235,6 +235,7 @@ class TestForeignSite(DemoPagesTestCase):
                 ('bulk.html', {'all': 'remove'}),
                 (run_id + '/remove.html', {'remove': '1'}),
                 (run_id + '/retry.html', {'retry': '1'}),
+                (run_id + '/begin.html', {'begin': '1'}),
                 (run_id + '/stop.json', {'reason': 'x'}),
                 (run_id + '/remove.json', {'reason': 'x'}),
                 ('token.json', {}), ('index.json', {})):

@@ -458,7 +458,8 @@ class BodyTests(BrowserTests):
     """Bodies of a script."""
 
     @fuzz(40, path=st.sampled_from(['start.json'] * 4 + [
-        'RUN/stop.json', 'RUN/retry.json', 'RUN/remove.json']),
+        'RUN/begin.json', 'RUN/stop.json', 'RUN/retry.json',
+        'RUN/remove.json']),
           body=st.binary(max_size=50) | st.one_of(
         json_values, st.fixed_dictionaries(
             {'type': st.sampled_from(['publish', 'plain', 'odd/name & co'])},

@@ -71,6 +71,7 @@ from cipher.background.interfaces import UNIQUE
 from cipher.background.interfaces import Cancel
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.interfaces import RunNotBeginnable
 from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotStoppable
 from cipher.background.interfaces import Snooze
@@ -693,7 +694,8 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.kept)
     @rule(index=_index, who=_index, is_slow=st.booleans(),
-          verb=st.sampled_from(['stop', 'stop', 'stop', 'retry', 'remove']))
+          verb=st.sampled_from(['stop', 'stop', 'stop', 'begin_now', 'retry',
+                                'remove']))
     def administer(self, index, who, is_slow, verb):
         run_id = self._nth(self.kept, index)
 
@@ -735,6 +737,15 @@ class Machine(RuleBasedStateMachine):
         if state == STOPPED or not was_asked:
             return lambda: self.actions.append(('stop', run_id))
         return None
+
+    def _begin_now(self, registry, run_id):
+        if registry.get(run_id) is None:
+            return None
+        try:
+            registry.beginNow(run_id)
+        except RunNotBeginnable:
+            return None
+        return lambda: self.actions.append(('begin', run_id))
 
     def _retry(self, registry, run_id):
         run = registry.get(run_id)

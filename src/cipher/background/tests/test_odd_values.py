@@ -138,7 +138,8 @@ class ReaderTests(BrowserTests):
                 run.input = odd
                 transaction.commit()
                 self.assertAllPagesWork('value %d' % number, run.id)
-                details.history = (odd, (odd,) * 4)
+                details.history = (odd, (odd,) * 8)
+                details.left_out = run.waited = odd
                 transaction.commit()
                 self.assertAllPagesWork('value %d' % number, run.id)
 

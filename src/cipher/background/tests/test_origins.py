@@ -200,10 +200,12 @@ class TestLinks(BrowserTests):
         for prefix in VIRTUAL_HOSTS:
             for path, form in (
                     ('%s/stop.html' % self.makeRun().id, {'stop': '1'}),
+                    ('%s/begin.html' % self.makeDelayed().id, {'begin': '1'}),
                     ('%s/retry.html' % self.makeFailed().id, {'retry': '1'}),
                     ('%s/remove.html' % self.makeFailed().id, {
                         'remove': '1'}),
                     ('types.html', {'pause': '1', 'name': 'plain'}),
+                    ('types.html', {'resume': '1', 'name': 'plain'}),
                     ('schedules.html', {'run': '1', 'name': 'nightly'}),
                     ('bulk.html', {'all': 'stop'}),
                     ('start.html?type=plain', {

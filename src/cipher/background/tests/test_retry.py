@@ -157,14 +157,15 @@ class AttemptTests(FileSiteTests):
                 self.assertAlmostEqual(attempt[0], begin, 3)
                 self.assertAlmostEqual(attempt[1], 2.5, 3)
 
-    def test_history_keeps_the_last_attempts(self):
+    def test_history_keeps_the_first_attempt_and_the_last_ones(self):
         run = self.start(Failing(*[ValueError(n) for n in range(25)]),
                          max_attempts=30)
         for _ in range(25):
             self.attempt(run)
-        history = self.registry.getDetails(run.id).history
-        self.assertEqual([attempt[3] for attempt in history],
-                         [str(n) for n in range(5, 25)])
+        details = self.registry.getDetails(run.id)
+        self.assertEqual([attempt[3] for attempt in details.history],
+                         ['0', *[str(n) for n in range(6, 25)]])
+        self.assertEqual(details.left_out, 5)
 
     def test_conflicts_are_no_attempts(self):
         for on_interrupt in self.each():

@@ -245,6 +245,7 @@ class TestLimits(BrowserTests):
         log = self.get(run_id + '/index.json').json['details']['log']
         self.assertEqual(len(log), runpage.LOG_LIMIT)
         self.assertTrue(log.endswith('last'))
+        self.assertTrue(log.startswith('…x'))
         text = self.get(run_id + '/log.txt').text
         self.assertTrue(text.startswith('first'))
         self.assertTrue(text.endswith('last'))

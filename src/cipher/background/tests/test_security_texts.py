@@ -71,7 +71,9 @@ class PayloadTests(BrowserTests):
         failed = self.makeFailed(
             (PAYLOAD, PAYLOAD), PAYLOAD, PAYLOAD, title=PAYLOAD,
             result=PAYLOAD)
-        failed.details.history = ((time.time(), 1.0, PAYLOAD, PAYLOAD),)
+        failed.details.history = ((time.time(), time.time(), PAYLOAD,
+                                   PAYLOAD, PAYLOAD, PAYLOAD, PAYLOAD,
+                                   PAYLOAD),)
         retried = self.makeFailed((PAYLOAD, PAYLOAD))
         retry = self.registry.retry(retried.id)
         retry.retry_of = retry.retry_of[:2] + (PAYLOAD, 1000.0, PAYLOAD)
@@ -133,7 +135,7 @@ class PayloadTests(BrowserTests):
             yield 'runs.html?%s=%s' % (name, QUOTED[:30])
         for run in self.runs:
             yield run.id
-            for verb in 'stop', 'retry', 'remove':
+            for verb in 'begin', 'stop', 'retry', 'remove':
                 yield '%s/%s.html?reason=%s' % (run.id, verb, QUOTED)
         for name in 'runs.html', 'journal.html':
             yield '%s?before=%s' % (name, QUOTED)

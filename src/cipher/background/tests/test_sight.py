@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """Worker types that only some may see: nobody else learns of their runs."""
+import time
 from unittest import mock
 
 import transaction
@@ -32,6 +33,7 @@ from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import ScheduleNotFound
 from cipher.background.interfaces import UnknownWorkerType
+from cipher.background.process import ProcessRecord
 from cipher.background.process import getDirectory
 from cipher.background.schedule import Schedule
 from cipher.background.tests.administration_support import PROCESS
@@ -249,13 +251,31 @@ class SightTests(AdministrationTests):
                       for problem in self.registry.listProblems()
                       if problem.kind == kind)
 
+    def test_line_05_ended_process_tells_of_what_is_seen_only(self):
+        seen = self.registry.start('work')
+        hidden = self.registry.start('audit')
+        record = ProcessRecord('host:1:aa', 'host', 1, None, None, 4, 90.0,
+                               time.time())
+        directory = getDirectory(self.connection)
+        directory.processes[record.id] = record
+        ended = directory.end(record, 'gone')
+        for run in seen, hidden:
+            ended.leave((self.registry._p_oid, run.id))
+        transaction.commit()
+        status, = self.registry.listEndedProcesses()
+        self.assertEqual((status.taken_over, status.run_ids), (1, [seen.id]))
+        login('auditor')
+        status, = self.registry.listEndedProcesses()
+        self.assertEqual((status.taken_over, sorted(status.run_ids)),
+                         (2, sorted([seen.id, hidden.id])))
+
     def test_line_05_nothing_is_done_to_what_is_not_seen(self):
         waiting = self.registry.start('audit').id
         failed = self.make(type='audit').id
         calls = [
             lambda run_id, verb=verb: getattr(self.registry, verb)(run_id)
             for verb in ('getStatus', 'getDetails', 'getStack', 'getContext',
-                         'requestStop', 'retry', 'remove')]
+                         'requestStop', 'retry', 'remove', 'beginNow')]
         for run_id in waiting, failed:
             for call in calls:
                 with self.assertRaises(RunNotFound) as caught:

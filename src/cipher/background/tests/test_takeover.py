@@ -172,7 +172,7 @@ class LeaseTests:
                    lambda record: False)
 
     def test_row_03_killed_on_another_machine(self):
-        self.checkKilled()
+        self.checkKilled('silent')
 
     def test_row_34_owner_is_paused_beyond_its_lease(self):
         other = self.act()

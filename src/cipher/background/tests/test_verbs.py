@@ -72,6 +72,8 @@ CALLS = {
     'getWorkerTypes': ((VIEW_WORKERS,), lambda v, t: v.getWorkerTypes()),
     'listTypes': ((VIEW_WORKERS,), lambda v, t: v.listTypes()),
     'listProcesses': ((VIEW_WORKERS,), lambda v, t: v.listProcesses()),
+    'listEndedProcesses': ((VIEW_WORKERS,),
+                           lambda v, t: v.listEndedProcesses()),
     'listSchedules': ((VIEW_WORKERS,), lambda v, t: v.listSchedules()),
     'getHours': ((VIEW_WORKERS,), lambda v, t: v.getHours()),
     'listProblems': ((VIEW_WORKERS,), lambda v, t: v.listProblems()),
@@ -92,6 +94,7 @@ CALLS = {
     'requestStop': ((STOP_WORKERS,), lambda v, t: v.requestStop(t.waiting)),
     'retry': ((MANAGE_WORKERS, OF_TYPE), lambda v, t: v.retry(t.failed)),
     'mayRetry': ((), lambda v, t: v.mayRetry(t.failed)),
+    'beginNow': ((MANAGE_WORKERS,), lambda v, t: v.beginNow(t.delayed)),
     'remove': ((MANAGE_WORKERS,), lambda v, t: v.remove(t.failed)),
     'actOnRuns': ((MANAGE_WORKERS,),
                   lambda v, t: v.actOnRuns('remove', [t.failed])),
@@ -104,8 +107,9 @@ CALLS = {
     'drainProcess': ((MANAGE_WORKERS,), lambda v, t: v.drainProcess(PROCESS)),
 }
 READS = {'may', 'get', 'getStatus', 'getContext', 'listRuns', 'getCounts',
-         'getWorkerTypes', 'listTypes', 'listProcesses', 'listSchedules',
-         'getHours', 'listProblems', 'getThresholds', 'listActions',
+         'getWorkerTypes', 'listTypes', 'listProcesses', 'listEndedProcesses',
+         'listSchedules', 'getHours', 'listProblems', 'getThresholds',
+         'listActions',
          'getDetails', 'getStack', 'getSite', 'queryWorkerType', 'mayStart',
          'mayRetry', 'mayRunSchedule'}
 
@@ -117,8 +121,10 @@ class VerbTests(SiteTests):
         super().setUp()
         self.grant = Grants(self)
         declareWorker('work', lambda worker: None, permission=OF_TYPE)
+        declareWorker('later', lambda worker: None)
         provideUtility(Schedule('s', 'work', every=60.0), ISchedule, 's')
         self.waiting = self.registry.start('work').id
+        self.delayed = self.registry.submit('later', delay=60.0).id
         failed = self.registry.addRun('work')
         self.registry.finish(failed, FAILED, RunFailedEvent)
         self.failed = failed.id
@@ -212,7 +218,8 @@ class VerbTests(SiteTests):
 
     def test_acts_on_many_ask_for_the_permission_of_each_verb(self):
         declareWorker('easy', lambda worker: None)
-        self.assertEqual(set(verbs.ON_RUNS), {'stop', 'retry', 'remove'})
+        self.assertEqual(set(verbs.ON_RUNS),
+                         {'begin', 'stop', 'retry', 'remove'})
         for verb, needed in verbs.ON_RUNS.items():
             for permission in set(PERMISSIONS) - {OF_TYPE}:
                 self.grant.clear()
@@ -223,9 +230,12 @@ class VerbTests(SiteTests):
                             self.verbs.actOnRuns(verb, [self.failed])
                         continue
                     ids = [self.waiting, self.failed, '9-9']
+                    changed = self.waiting if verb == 'stop' else self.failed
+                    if verb == 'begin':
+                        changed = self.delayed
+                        ids.append(changed)
                     self.assertEqual(
-                        self.verbs.actOnRuns(verb, ids),
-                        [self.waiting if verb == 'stop' else self.failed])
+                        self.verbs.actOnRuns(verb, ids), [changed])
                     transaction.abort()
 
     def test_line_52_retry_of_many_leaves_out_what_is_not_permitted(self):

@@ -18,7 +18,7 @@
 
   var INTERVAL = 2000, HIDDEN_INTERVAL = 30000, SLOWEST = 60000;
   var WORDS = ['pending', 'running', 'succeeded', 'failed', 'stopped',
-               'interrupted', 'alive', 'silent'];
+               'interrupted', 'alive', 'silent', 'ended'];
 
   function get(data, path) {
     return path.split('.').reduce(function (value, name) {
