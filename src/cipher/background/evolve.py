@@ -145,13 +145,12 @@ class Evolution:
 def _find_next(directory):
     """Return what is to be brought up to date, and the `Step`; or None twice.
     """
-    if directory is not None and not structure.isNewer(directory):
+    if directory is not None and structure.isUsable(directory):
         for record in (directory, *directory.listRegistries()):
             version = record.structure_version
             if record.evolving is not None:
                 return record, _find_step(version)
             if version < structure.VERSION:
-                structure.checkVersion(record)
                 return record, _find_step(version + 1)
     return None, None
 

@@ -202,18 +202,21 @@ class Keeper:
 
     def _look_for_newer(self, directory):
         """See whether newer code has used the database; return that."""
-        try:
-            for record in (directory, *directory.listAllRegistries()):
-                structure.checkVersion(record)
-        except NewerDatabase as error:
-            if self._newer is None:
-                self._newer = error.version, clock.now()
-                log.error('Process %s: %s; it begins nothing new',
-                          self._runtime.name, error)
-                self._runtime.report()
-        else:
+        newer = [record for record
+                 in (directory, *directory.listAllRegistries())
+                 if structure.isNewer(record)]
+        if not newer:
             self._newer = None
-        return self._newer is not None
+        elif self._newer is None:
+            self._newer = newer[0].structure_version, clock.now()
+            log.error('Process %s: it is of an older release than the '
+                      'database: %s has structure %d, this code knows %d; it '
+                      'begins nothing new; start it again with the newer '
+                      'release', self._runtime.name,
+                      structure.describe(newer[0]), self._newer[0],
+                      structure.VERSION)
+            self._runtime.report()
+        return bool(newer)
 
     def _bury(self, connection):
         runtime = self._runtime

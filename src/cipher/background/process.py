@@ -200,14 +200,12 @@ class Directory(structure.Structured, Persistent):
     def listRegistries(self):
         """Return the registries that still are in their place.
 
-        Without those that only newer code may use.
+        Without those that this code cannot use, as of newer code.
         """
-        return [registry for registry in self.listAllRegistries()
-                if not structure.isNewer(registry)]
+        return list(filter(structure.isUsable, self.listAllRegistries()))
 
     def listAllRegistries(self):
-        """Return the registries in their place, those of newer code as well.
-        """
+        """Return the registries in their place, usable or not."""
         found = (ref() for ref in self.registries.values())
         return [registry for registry in found
                 if registry is not None and isInPlace(registry)]

@@ -47,6 +47,12 @@ def _version_of(record):
     return getattr(record, 'structure_version', None)
 
 
+def isUsable(record):
+    """Return whether this code can use *record*."""
+    version = _version_of(record)
+    return type(version) is int and OLDEST <= version <= VERSION
+
+
 def isNewer(record):
     """Return whether newer code wrote *record*, or may do so at any time."""
     version = _version_of(record)
@@ -56,9 +62,9 @@ def isNewer(record):
 def checkVersion(record):
     """Raise `NewerDatabase` or `InvalidDatabase` unless we may use *record*.
     """
-    version = _version_of(record)
-    if type(version) is int and OLDEST <= version <= VERSION:
+    if isUsable(record):
         return
+    version = _version_of(record)
     if isNewer(record):
         raise NewerDatabase(
             '%s: expected structure %d or older, got structure %d; a newer '

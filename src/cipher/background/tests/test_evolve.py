@@ -434,8 +434,9 @@ class RuntimeTests(LiveTests):
         waitUntil(lambda: self.runtime.is_quiet)
         waitUntil(lambda: NEWER_DATABASE in self.problems())
         self.assertEqual(self.problems()[NEWER_DATABASE], '2')
-        self.assertIn('directory: expected structure 1 or older, got '
-                      'structure 2; ', self.logged.getvalue())
+        self.assertIn('it is of an older release than the database: directory '
+                      'has structure 2, this code knows 1; ',
+                      self.logged.getvalue())
         # What works ends, and nothing begins.
         self.gate.open()
         self.waitFinished(run_id)
@@ -455,6 +456,18 @@ class RuntimeTests(LiveTests):
     def registry_unquiet(self):
         directory = getDirectory(self.connection)
         directory.processes[self.runtime.id].wish.is_quiet = False
+
+    def test_unusable_registry_does_not_stop_the_others(self):
+        declareWorker('work', lambda worker: None)
+        other = self.site['other'] = rootFolder()
+        other.setSiteManager(LocalSiteManager(other))
+        bad = addRegistry(other)
+        bad.structure_version = 'x'
+        transaction.commit()
+        self.assertEqual(self.carryOut('work').state, 'succeeded')
+        self.waitTurn()
+        self.assertFalse(self.runtime.is_quiet)
+        self.assertEqual(self.runtime.listTroubles(), ())
 
     def test_work_writes_nothing_into_a_newer_registry(self):
         def work(worker):
