@@ -14,10 +14,8 @@
 """Which processes are there, and which of them are dead."""
 import time
 
-from ZODB.FileStorage import FileStorage
-from ZODB.MappingStorage import MappingStorage
-
 from cipher.background import process
+from cipher.background.deployment import isExclusive
 from cipher.background.lifecycle import isSilent
 
 
@@ -26,7 +24,7 @@ class Census:
 
     def __init__(self, runtime):
         self._runtime = runtime
-        self._is_exclusive = _is_exclusive(runtime.db)
+        self._is_exclusive = isExclusive(runtime.db)
         self._beats = {}        # process id -> (count, monotonic time seen)
         self._beaten_at = None  # monotonic; our own last beat that got through
         self._steady_at = None  # the first of those without a gap since then
@@ -67,10 +65,3 @@ class Census:
         for gone in set(self._beats).difference(directory.processes):
             del self._beats[gone]
         return dead
-
-
-def _is_exclusive(db):
-    """Return whether no other process can have the database open."""
-    storage = db.storage
-    return (isinstance(storage, MappingStorage)
-            or isinstance(storage, FileStorage) and not storage.isReadOnly())

@@ -128,14 +128,18 @@ FAILING_SUBSCRIBER = 'failing-subscriber'
 BROKEN_RUN = 'broken-run'
 FAILING_RESCUE = 'failing-rescue'
 CLOCK_JUMP = 'clock-jump'
-PROBLEMS = (NO_RUNTIME, SILENT_PROCESS, STUCK_PROCESS, FAILING_STEP,
-            BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER, CLOCK_JUMP,
-            UNRESPONSIVE_RUN, LATE_SCHEDULE, UNDECLARED_TYPE)
+COPIED_DATABASE = 'copied-database'
+KEPT_RUNS = 'kept-runs'
+PROBLEMS = (COPIED_DATABASE, KEPT_RUNS, NO_RUNTIME, SILENT_PROCESS,
+            STUCK_PROCESS, FAILING_STEP, BROKEN_RUN, FAILING_RESCUE,
+            FAILING_SUBSCRIBER, CLOCK_JUMP, UNRESPONSIVE_RUN, LATE_SCHEDULE,
+            UNDECLARED_TYPE)
 
 #: What `IAction.verb` may say.
 ACTIONS = ('stop', 'retry', 'remove', 'pause type', 'resume type',
            'pause schedule', 'resume schedule', 'run schedule',
-           'quiet process', 'unquiet process', 'drain process')
+           'quiet process', 'unquiet process', 'drain process',
+           'adopt database', 'begin kept', 'remove kept')
 
 #: A run that was started by a run that was started … by a run, so often, is
 #: no chain any more but a loop.
@@ -723,6 +727,10 @@ class IRunStatus(Interface):
         description="Stored as running, but its process is gone or silent: "
                     "it is shown as pending, until another process has "
                     "looked after it")
+    is_kept = Bool(
+        title=_("Kept back"),
+        description="Came with a copy of the registry and is not begun, "
+                    "until an administrator says so")
     retry = Object(title=_("Retry"), schema=IRetry, required=False)
     retried_as = TextLine(title=_("Retried as"), required=False)
     waited = Float(title=_("Waited"), required=False,
@@ -767,10 +775,13 @@ class IProcessStatus(Interface):
                     "the permission to see runs on the root object of the "
                     "application, and no worker type hidden")
     is_quiet = Bool(title=_("Quiet"),
-                    description="It was asked to begin nothing new")
+                    description="It begins nothing new: it was asked to, or "
+                                "its database is a copy")
     is_draining = Bool(title=_("Drains"),
                        description="It was asked to end all work and its "
                                    "runtime")
+    is_copy = Bool(title=_("Copy"),
+                   description="It takes its database for a copy")
     asked_by = TextLine(title=_("Asked by"), required=False,
                         description="Who asked for that")
 
@@ -819,7 +830,8 @@ class IProblem(Interface):
         description="Process id, schedule name, type name or run id, as the "
                     "kind wants; None for no-runtime.  Of failing-step and "
                     "stuck-process it is the name of the step, of clock-jump "
-                    "the seconds")
+                    "the seconds, of copied-database the deployment that "
+                    "the database belongs to, if that is known")
     since = Float(title=_("Since"), required=False)
     number = Int(title=_("Runs"), description="Runs that wait for it, or 0")
     process = TextLine(
@@ -1124,7 +1136,35 @@ class IWorkerRegistry(Interface):
         """Let a process begin nothing new; or again.
 
         What it carries out goes on; what waits in it is taken by others.
-        Raise `ProcessNotFound`.
+        Where it is quiet because its database is a copy, the end of that is
+        an `adoptDatabase`.  Raise `ProcessNotFound`.
+        """
+
+    def adoptDatabase(process_id, reason=None, keep_back=False):
+        """Let a process begin that takes its database for a copy.
+
+        The database belongs to the deployment of that process, and to the
+        place where its file is, from the commit on: all processes of that
+        deployment begin, those of another one begin nothing new.  With
+        *keep_back* what waits in any registry is kept back, as after a copy
+        of the registry.  Return whether there was anything to do.  Raise
+        `ProcessNotFound`.
+        """
+
+    def beginKept(reason=None):
+        """Let begin what came with a copy of the registry and is kept back.
+
+        What was running in the original begins anew, or is ``interrupted``
+        where its type says ``on_interrupt="fail"``; so is the run of a
+        service, of which there is another one by now.  Only of types that the
+        caller may see.  Return how many runs it were.
+        """
+
+    def removeKept(reason=None, limit=1000):
+        """Stop and remove what came with a copy and is kept back.
+
+        At most *limit* runs, of types that the caller may see.  Return how
+        many it were.
         """
 
     def drainProcess(process_id, reason=None):
@@ -1312,6 +1352,12 @@ class IVerbs(Interface):
     def mayRunSchedule(name):
         """Return whether `runSchedule` would be permitted."""
 
+    def beginKept(reason=None):
+        """See `IWorkerRegistry.beginKept`."""
+
+    def removeKept(reason=None, limit=1000):
+        """See `IWorkerRegistry.removeKept`."""
+
     # Need the permission to manage on the root object of every application
     # in the database: a process serves all their registries.
 
@@ -1320,6 +1366,9 @@ class IVerbs(Interface):
 
     def drainProcess(process_id, reason=None):
         """See `IWorkerRegistry.drainProcess`."""
+
+    def adoptDatabase(process_id, reason=None, keep_back=False):
+        """See `IWorkerRegistry.adoptDatabase`."""
 
 
 class IRegistryInstaller(Interface):
@@ -1375,6 +1424,10 @@ class IExecutor(Interface):
         """*run* (or None) is not in work elsewhere any more."""
 
 
+def _is_printable(text):
+    return text.isprintable()
+
+
 def _is_duration(seconds):
     # Neither "not a number" nor more than a wait can take.
     return 0 <= seconds <= 366 * 86400
@@ -1413,6 +1466,14 @@ class IRuntimeSettings(Interface):
         description="Who carries jobs out: 'threads' of this process, or "
                     "'celery', processes of Celery that are told by "
                     "messages.  Default: threads.")
+    deployment = TextLine(
+        title="Deployment", required=False, default=None,
+        min_length=1, max_length=100, constraint=_is_printable,
+        description="The id of this deployment, as production or staging, "
+                    "for the variable CIPHER_BACKGROUND_DEPLOYMENT of the "
+                    "environment where that is not set.  In a database that "
+                    "belongs to another one the runtime begins quiet.  "
+                    "Default: none, nothing is compared.")
 
 
 class IWebSettings(Interface):

@@ -12,13 +12,17 @@
 #
 ##############################################################################
 """What is wrong in a registry and wants an administrator."""
+from itertools import islice
+
 from cipher.background import listing
 from cipher.background import sight
 from cipher.background import timetable
 from cipher.background.candidates import Wanted
 from cipher.background.interfaces import BROKEN_RUN
+from cipher.background.interfaces import COPIED_DATABASE
 from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_SUBSCRIBER
+from cipher.background.interfaces import KEPT_RUNS
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NO_RUNTIME
 from cipher.background.interfaces import OLDEST
@@ -27,9 +31,14 @@ from cipher.background.interfaces import PROBLEMS
 from cipher.background.interfaces import SILENT_PROCESS
 from cipher.background.interfaces import UNDECLARED_TYPE
 from cipher.background.interfaces import UNRESPONSIVE_RUN
+from cipher.background.kept import walk
 from cipher.background.plaindata import readNumber
 from cipher.background.status import Problem
 from cipher.background.workertype import queryWorkerType
+
+
+#: Runs that came with a copy are counted up to this.
+COUNTED = 1000
 
 
 def listProblems(registry, watch, counts):
@@ -40,13 +49,37 @@ def listProblems(registry, watch, counts):
     waiting = {name: states[PENDING] for name, states in counts.items()
                if PENDING in states}
     processes = watch.processes()
+    copied = list(_copied(watch))
     return [
-        *_without_runtime(registry, watch, processes, waiting),
-        *_silent(processes),
+        *copied,
+        *_kept(registry),
+        *([] if copied else _without_runtime(
+            registry, watch, processes, waiting)),
+        # Those of the original are not here.
+        *([] if copied else _silent(processes)),
         *_troubles(registry, watch),
         *_unresponsive(registry, watch),
         *_late(registry),
         *_undeclared(waiting)]
+
+
+def _copied(watch):
+    """Yield a `Problem` for each reason why processes take it for a copy."""
+    found = {}
+    for record in watch.copied():
+        found.setdefault(record.copied, []).append(record)
+    for (_, original, _), records in found.items():
+        yield Problem(COPIED_DATABASE, original, records[0].started_at,
+                      process=records[0].id)
+
+
+def _kept(registry):
+    hidden = sight.hiddenTypes(registry)
+    found = islice((run for run in walk(registry) if run.type not in hidden),
+                   COUNTED)
+    number = sum(1 for _ in found)
+    if number:
+        yield Problem(KEPT_RUNS, number=number)
 
 
 def _without_runtime(registry, watch, processes, waiting):

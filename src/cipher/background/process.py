@@ -27,6 +27,7 @@ from ZODB.POSException import POSKeyError
 from cipher.background.interfaces import STUCK_PROCESS
 from cipher.background.interfaces import InvalidDatabase
 from cipher.background.journal import Journal
+from cipher.background.kept import arrive
 from cipher.background.reference import ROOT_KEY
 from cipher.background.reference import isInPlace
 
@@ -66,8 +67,21 @@ class Declared(Persistent):
     types = ()   # names of worker types
 
 
+class Belonging(Persistent):
+    """Whose a database is: see `deployment`.
+
+    Apart from the directory, so that it conflicts with nothing else.
+    """
+
+    deployment = None   # the id of the deployment that it belongs to
+    place = None        # the token in the file beside that of a FileStorage
+
+
 class ProcessRecord(Persistent):
     """A process with a runtime."""
+
+    deployment = None   # its id, where it knows one
+    copied = None       # of deployment.Copied as a tuple: it begins nothing
 
     def __init__(self, id, host, pid, machine, pid_started, threads, lease,
                  started_at):
@@ -96,7 +110,11 @@ class ProcessRecord(Persistent):
         waits there.  What runs there goes on.
         """
         return bool(self.threads) and not (
-            self.wish.is_quiet or self.wish.is_draining or self.isStuck())
+            self.isQuiet() or self.wish.is_draining or self.isStuck())
+
+    def isQuiet(self):
+        """Return whether it begins nothing new, for whatever reason."""
+        return self.wish.is_quiet or self.copied is not None
 
     def isStuck(self):
         """Return whether its control thread makes no step."""
@@ -106,11 +124,14 @@ class ProcessRecord(Persistent):
 class Directory(Persistent):
     """In the root of a database: its registries and its processes."""
 
+    belonging = None   # of a database of before: made by the first runtime
+
     def __init__(self):
         self.mark = os.urandom(8)     # see reference.databaseMark
         self.registries = OOBTree()   # oid -> weak reference
         self.processes = OOBTree()    # id -> ProcessRecord
         self.slots = OOBTree()        # worker type -> slots.Slots
+        self.belonging = Belonging()
         self.journal = Journal()      # what was done to the processes
         self.unknown = OOBTree()      # worker type -> since when no process
         #                               knows it, though runs of it wait
@@ -120,6 +141,7 @@ class Directory(Persistent):
         oid = registry._p_oid
         if oid not in self.registries:
             self.registries[oid] = WeakRef(registry)
+            arrive(registry, (self.mark, oid))
 
     def listRegistries(self):
         """Return the registries that still are in their place."""

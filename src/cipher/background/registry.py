@@ -72,6 +72,9 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
     keep = 10000
     waiting_per_starter = 1000
 
+    place = None   # (mark of the database, oid), where it was known last
+    kept = None    # kept.Kept, after a copy
+
     def __init__(self):
         self.lanes = LOBTree()    # number -> Lane
         self.stops = OOBTree()    # run id -> (principal, asked_at, reason)

@@ -22,6 +22,7 @@ Pickles name `Slots`: it stays here.
 from persistent import Persistent
 
 from cipher.background.interfaces import RUNNING
+from cipher.background.kept import isKept
 from cipher.background.process import findRegistry
 from cipher.background.process import getDirectory
 
@@ -53,4 +54,5 @@ def takeSlot(connection, worker_type, place):
 def _is_running(connection, registry_oid, lane, serial):
     registry = findRegistry(connection, registry_oid)
     run = registry and registry.getRun(lane, serial)
-    return run is not None and run.state == RUNNING
+    return (run is not None and run.state == RUNNING
+            and not isKept(registry, run))

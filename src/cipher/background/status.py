@@ -77,6 +77,7 @@ class RunStatus:
     is_unresponsive: bool
     is_paused: bool
     is_orphaned: bool
+    is_kept: bool
     retry: Retry
     retried_as: str
     retry_obstacle: str
@@ -124,6 +125,7 @@ class ProcessStatus:
     is_all_seen: bool
     is_quiet: bool
     is_draining: bool
+    is_copy: bool
     asked_by: str
 
 
@@ -203,12 +205,13 @@ class Live:
     stack: str = None       # of a run of another process that is to stop
 
 
-def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False):
+def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False,
+                is_kept=False):
     """Return the `RunStatus` of *run*.
 
     *live* is a `Live` or None, *stop* an outstanding stop request or None.
     *is_orphaned*: it is stored as running, but its process is gone.
-    *is_paused*: that of its type.
+    *is_paused*: that of its type.  *is_kept*: it came with a copy.
     """
     state = PENDING if is_orphaned else run.state
     created_at = readNumber(run.created_at, 0.0)
@@ -247,6 +250,7 @@ def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False):
         is_unresponsive=state == RUNNING and _is_overdue(
             stop, worker_type, now),
         is_paused=is_paused and state == PENDING, is_orphaned=is_orphaned,
+        is_kept=is_kept,
         retry=run.retry, retried_as=run.retried_as,
         retry_obstacle=obstacle,
         context_oid=oidOf(run.reference),

@@ -33,6 +33,7 @@ from cipher.background.interfaces import BY_CONTEXT
 from cipher.background.interfaces import BY_INPUT
 from cipher.background.interfaces import BY_TYPE
 from cipher.background.interfaces import PENDING
+from cipher.background.kept import isKept
 from cipher.background.plaindata import canonical
 from cipher.background.principal import SYSTEM
 from cipher.background.reference import oidOf
@@ -113,7 +114,7 @@ def findPending(registry, key, is_live):
     place = registry.claims.get(key)
     run = place and registry.getRun(*place)
     if run is None or run.touches is None or (
-            run.state != PENDING or is_live(run)):
+            run.state != PENDING or is_live(run) or isKept(registry, run)):
         return None
     if run.cursor is not None:
         return None   # what is behind it will not be done again

@@ -19,8 +19,10 @@ from ZODB.POSException import POSKeyError
 from cipher.background import clock
 from cipher.background import sight
 from cipher.background import switchboard
+from cipher.background.deployment import isExclusive
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
+from cipher.background.kept import isKept
 from cipher.background.lifecycle import isSilent
 from cipher.background.plaindata import readAsked
 from cipher.background.process import getDirectory
@@ -55,8 +57,15 @@ class Watch:
         """
         if self._isHere(record):
             return False
+        if self._is_alone:
+            return True   # it came with a copy, or died
         return isKnownDead(record) or isSilent(
             clock.now() - record.beat.beat_at, record.lease)
+
+    @cached_property
+    def _is_alone(self):
+        # Whether no other process can have the database open.
+        return self._runtime is not None and isExclusive(self._runtime.db)
 
     def _isHere(self, record):
         return self._runtime is not None and self._runtime.id == record.id
@@ -98,8 +107,8 @@ class Watch:
         Its process is gone or silent; another one will look after it.  For
         the eye, as `isSilent`.
         """
-        return (run.state == RUNNING and run.owner not in self._alive
-                and self.live(run) is None)
+        return run.state == RUNNING and self.live(run) is None and (
+            run.owner not in self._alive or isKept(self.registry, run))
 
     def state(self, run):
         """Return the state of *run* as an administrator sees it.
@@ -119,7 +128,8 @@ class Watch:
         return describeRun(
             run, self.live(run), stop, clock.now(),
             is_orphaned=self.isOrphaned(run),
-            is_paused=run.type in self.registry.pauses)
+            is_paused=run.type in self.registry.pauses,
+            is_kept=not run.isFinished() and isKept(self.registry, run))
 
     def running(self):
         """Yield the runs that are running now, as far as is known."""
@@ -198,6 +208,11 @@ class Watch:
                       if one.registry_oid in (None, self._oid)]
         return found
 
+    def copied(self):
+        """Return the records of those that take the database for a copy."""
+        return [record for record in self._records
+                if record.copied is not None and not self.isSilent(record)]
+
     def processes(self):
         """Return a `ProcessStatus` for each process, oldest first."""
         return sorted((self._describe_process(record)
@@ -244,5 +259,6 @@ class Watch:
             is_silent=self.isSilent(record),
             busy=self._count_seen(record, is_here),
             is_all_seen=self._is_all_seen,
-            is_quiet=wish.is_quiet, is_draining=wish.is_draining,
+            is_quiet=record.isQuiet(), is_draining=wish.is_draining,
+            is_copy=record.copied is not None,
             asked_by=wish.asked and wish.asked[0])

@@ -179,12 +179,19 @@ class Presenter:
             'retried': (self.say(_('Retried as')) if status.retried_as
                         else ''),
             'retry_asked': say_time(status.retry and status.retry.asked_at),
-            'pause': (self.say(_('The worker type is paused: it waits.'))
-                      if status.is_paused else ''),
+            'pause': self._get_obstacle(status),
             'error': self._get_error(status),
             'note': (self._get_error(status) or self._get_stop(status)
                      or cleanLine(status.message)),
         }
+
+    def _get_obstacle(self, status):
+        if status.is_kept:
+            return self.say(_('It came with a copy of the registry and is '
+                              'kept back: see the overview.'))
+        if status.is_paused:
+            return self.say(_('The worker type is paused: it waits.'))
+        return ''
 
     def _get_error(self, status):
         return cleanLine(': '.join(filter(None, (
