@@ -19,9 +19,11 @@ from unittest import mock
 
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import CLOCK_JUMP
+from cipher.background.interfaces import COPIED_DATABASE
 from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import FAILING_SUBSCRIBER
+from cipher.background.interfaces import KEPT_RUNS
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NO_RUNTIME
 from cipher.background.interfaces import PROBLEMS
@@ -62,7 +64,10 @@ class TestOverview(BrowserTests):
                     error='ValueError'),
             Problem(FAILING_SUBSCRIBER, '1-20', since, process='host:8:abc',
                     error='SystemExit'),
-            Problem(CLOCK_JUMP, '+3600', since, process='host:8:abc')])
+            Problem(CLOCK_JUMP, '+3600', since, process='host:8:abc'),
+            Problem(COPIED_DATABASE, 'live <1>', since, process='host:8:abc'),
+            Problem(COPIED_DATABASE, None, since, process='host:8:abc'),
+            Problem(KEPT_RUNS, number=2), Problem(KEPT_RUNS, number=1)])
         page = self.get('index.html').text
         for text, address in (
                 ('3 runs wait, but no process carries them out.  Start a '
@@ -89,7 +94,17 @@ class TestOverview(BrowserTests):
                 ('A subscriber of an event of run 1-20 failed 3 min 0 s '
                  'ago with SystemExit', '1-20/index.html'),
                 ('The clock of process host:8 jumped by +3600 seconds 3 min '
-                 '0 s ago', 'processes.html')):
+                 '0 s ago', 'processes.html'),
+                ('it belongs to the deployment "live &lt;1&gt;".  Process '
+                 'host:8 begins nothing', 'processes.html'),
+                ('its file was at another place.  Process host:8 begins '
+                 'nothing', 'processes.html'),
+                ('2 runs came with the copy of this registry and are kept '
+                 'back.  Let them begin, or remove them.',
+                 'runs.html?state=pending'),
+                ('1 run came with the copy of this registry and is kept '
+                 'back.  Let it begin, or remove it.',
+                 'runs.html?state=pending')):
             with self.subTest(text):
                 self.assertRegex(page, '%s[^<]*</span>\\s*<a [^>]*%s' % (
                     re.escape(text), re.escape(address)))
@@ -97,7 +112,8 @@ class TestOverview(BrowserTests):
         self.assertEqual([problem['kind'] for problem in problems], [
             NO_RUNTIME, NO_RUNTIME, SILENT_PROCESS, UNRESPONSIVE_RUN,
             LATE_SCHEDULE, UNDECLARED_TYPE, STUCK_PROCESS, FAILING_STEP,
-            BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER, CLOCK_JUMP])
+            BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER, CLOCK_JUMP,
+            COPIED_DATABASE, COPIED_DATABASE, KEPT_RUNS, KEPT_RUNS])
         self.assertEqual({problem['kind'] for problem in problems},
                          set(PROBLEMS))
         self.assertIn('File "app.py", line 7', html.unescape(page))
