@@ -641,7 +641,7 @@ class KeptTests(FileSiteTests):
 
 class ForkTests(FileSiteTests):
 
-    def test_row_62_and_67_child_is_refused_the_storage_of_its_parent(self):
+    def test_row_44_child_is_refused_the_storage_of_its_parent(self):
         declareWorker('work', lambda worker: None)
 
         def check():
@@ -734,7 +734,7 @@ class ServerTests(ZEOTests):
 
 class ServerForkTests(ZEOTests):
 
-    def test_row_62_and_67_child_of_a_client_of_a_server(self):
+    def test_row_44_child_of_a_client_of_a_server(self):
         db = openDatabase(self.uri, factory=Database)
         self.addCleanup(db.close)
 
