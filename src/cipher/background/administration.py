@@ -59,6 +59,7 @@ class Administration:
         asked = askedNow(reason, run)
         if kept.isKept(self, run) or (
                 run.state == PENDING == Watch(self).state(run)):
+            self.stops.pop(run.id, None)   # of the original
             self.finish(run, STOPPED, RunStoppedEvent, stop_request=asked)
             record('stop', run, asked)
             return STOPPED
@@ -236,11 +237,17 @@ class Administration:
         """Take *run* from whoever had it in the original."""
         worker_type = queryWorkerType(run.type)
         if worker_type is not None and worker_type.autostart or (
-                run.state == RUNNING and run.must_not_rerun):
-            self.finish(run, INTERRUPTED, RunInterruptedEvent)
+                run.state == RUNNING and run.must_not_rerun
+                or run.id in self.stops):
+            self._end_kept(run, INTERRUPTED, RunInterruptedEvent)
         elif run.state == RUNNING or run.owner is not None:
             run.putBack(attempts=run.attempts - (run.state == RUNNING))
             notify(RunRequeuedEvent(run, self))
+
+    def _end_kept(self, run, state, event):
+        # Somebody may have asked the original to stop.
+        self.finish(run, state, event, stop_request=self.stops.get(run.id))
+        self.stops.pop(run.id, None)
 
     def removeKept(self, reason=None, limit=1000):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
@@ -249,9 +256,9 @@ class Administration:
             return 0
         for run in runs:
             if run.state == PENDING:
-                self.finish(run, STOPPED, RunStoppedEvent)
+                self._end_kept(run, STOPPED, RunStoppedEvent)
             else:
-                self.finish(run, INTERRUPTED, RunInterruptedEvent)
+                self._end_kept(run, INTERRUPTED, RunInterruptedEvent)
             self._forget(run)
         kept.forgetIfEmpty(self)
         self._tell_kept('remove kept', runs, reason)

@@ -22,6 +22,7 @@ without that one, a copy of the folder with one that names another place.
 import hashlib
 import json
 import os
+import tempfile
 import uuid
 from typing import NamedTuple
 
@@ -145,19 +146,18 @@ class PlaceFile:
             'about': 'Says where the database beside it is at home: see '
                      'deploying.rst of cipher.background. Do not copy it.',
             'token': token, **self._here}, indent=1)
-        new = '%s.%d' % (self.path, os.getpid())
+        folder, name = os.path.split(self.path)
+        number, new = tempfile.mkstemp(prefix=name + '.', dir=folder)
         try:
-            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
-                              0o600), 'w', encoding='utf-8') as file:
+            with open(number, 'w', encoding='utf-8') as file:
                 file.write(text + '\n')
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(new, self.path)
         except OSError:
-            if os.path.exists(new):
-                os.remove(new)
+            os.remove(new)
             raise
-        _syncFolder(os.path.dirname(self.path))
+        _syncFolder(folder)
 
 
 def _syncFolder(path):
@@ -182,6 +182,16 @@ class Origin:
         self._verified = None   # the token that was found to be right
         if isinstance(db.storage, FileStorage) and isExclusive(db):
             self._place = PlaceFile(db.storage._file_name)
+
+    def look(self, belonging):
+        """`judge` for the first time, with a warning if that says little."""
+        if belonging is not None and (
+                self._deployment is None and belonging.deployment is not None):
+            log.warning(
+                'Runtime: the database belongs to the deployment %r, this '
+                'process names none, so that is not compared; set %s',
+                belonging.deployment, VARIABLE)
+        return self.judge(belonging)
 
     def judge(self, belonging):
         """Return (`Copied`, reason) if the database is a copy, else None.

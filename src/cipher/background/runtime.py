@@ -136,7 +136,7 @@ class Runtime(Obedience):
         self.deployment = getDeployment(settings)
         self.origin = Origin(self.db, self.deployment)
         judged = lookAtDirectory(self.db, lambda directory: (
-            directory and self.origin.judge(directory.belonging)))
+            directory and self.origin.look(directory.belonging)))
         self.setCopied(*(judged or (None, None)))
 
     def report(self):

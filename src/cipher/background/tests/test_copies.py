@@ -46,6 +46,7 @@ from cipher.background.tests.live_support import Database
 from cipher.background.tests.live_support import FileSiteTests
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.live_support import inFork
+from cipher.background.tests.live_support import waitForLanes
 from cipher.background.tests.live_support import waitUntil
 from cipher.background.tests.servers import openDatabase
 from cipher.background.tests.support import login
@@ -380,9 +381,12 @@ class DeploymentTests(OriginalTests):
         self.assertBeginsNothing(self.copyFolder(), deployment='production')
 
     def test_process_without_an_id_is_not_compared(self):
+        self.begin()
         origin = deployment.Origin(self.db, None)
-        self.assertIsNone(origin.judge(
-            getDirectory(self.connection).belonging))
+        with self.assertLogs('cipher.background', 'WARNING') as logged:
+            self.assertIsNone(origin.look(
+                getDirectory(self.connection).belonging))
+        self.assertIn("'production'", logged.output[0])
 
     def test_database_without_an_id_takes_none_while_it_is_a_copy(self):
         getDirectory(self.connection).belonging.deployment = None
@@ -520,6 +524,7 @@ class KeptTests(FileSiteTests):
             self.registry.findRun(run).claim(
                 runtime.id, 1.0, must_not_rerun)
         self.registry.findRun(runs[2]).owner = runtime.id   # taken
+        self.registry.requestStop(runs[0])
         transaction.commit()
         registry = self.copySite()
         rememberRegistries(self.connection)
@@ -530,6 +535,7 @@ class KeptTests(FileSiteTests):
         self.assertTrue(registry.getStatus(runs[0]).is_orphaned)
         self.assertEqual(registry.getCounts()['work'], {'pending': 1})
         self.assertEqual(registry.requestStop(runs[0]), 'stopped')
+        self.assertEqual(list(registry.stops), [])
         transaction.commit()
         self.assertEqual(registry.beginKept(), 2)
         transaction.commit()
@@ -677,13 +683,18 @@ class ForkTests(FileSiteTests):
     def test_parent_that_carries_out_what_its_child_starts(self):
         declareWorker('work', lambda worker: None)
         runtime = startRuntime(self.db, RuntimeSettings(
-            threads=1, poll=0.05, drain=1.0))
+            threads=1, poll=60.0, drain=1.0))
         self.addCleanup(runtime.shutdown)
-        waitUntil(lambda: self.begin() or self.registry.listProcesses())
+        waitForLanes(runtime)
+        # A thread that is at the storage has its lock, and stays behind.
+        idle = []
+        waitUntil(lambda: idle.append(
+            runtime._keeper.steps.standing is None) or (
+                len(idle) > 100 and all(idle[-100:])), 'that it is idle')
+        self.begin()
 
         def check():
             with self.assertLogs('cipher.background', 'WARNING') as logged:
-                self.begin()
                 self.registry.start('work')
                 self.registry.start('work')
                 transaction.abort()
