@@ -48,6 +48,7 @@ from cipher.background.looking import Looking
 from cipher.background.pool import getPool
 from cipher.background.principal import currentPrincipal
 from cipher.background.principal import currentPrincipals
+from cipher.background.process import makeKnown
 from cipher.background.reference import refer
 from cipher.background.run import WorkerRun
 from cipher.background.table import Table
@@ -56,6 +57,7 @@ from cipher.background.uniqueness import findPending
 from cipher.background.uniqueness import findStarted
 from cipher.background.uniqueness import onceKey
 from cipher.background.uniqueness import rightsOf
+from cipher.background.wakeup import wakeAfterCommit
 from cipher.background.watch import Watch
 from cipher.background.workertype import getWorkerType
 
@@ -139,6 +141,9 @@ class WorkerRegistry(Administration, Looking, Contained, Persistent):
     def _start(self, name, context, input, permission, delay=0.0, unique=None,
                priority=None):
         worker_type = getWorkerType(name)
+        if self._p_jar is not None and makeKnown(self):
+            # It may be a copy: what came with it stands for no start.
+            wakeAfterCommit(self._p_jar)
         input = worker_type.cleanInput(input, self.findSite()) or None
         reference = self._refer(removeSecurityProxy(context))
         if worker_type.autostart:

@@ -83,7 +83,7 @@ class Runtime(Obedience):
         self.executor = makeExecutor(self, self.settings)
         self.is_implicit = is_implicit   # a thread made by hand needed it
         self.deployment = None   # its id, where it knows one
-        self.origin = None       # deployment.Origin
+        self.origin = Origin(db, None)
         self.troubles = Troubles(db, self.report)
         self._keeper = Keeper(self)
         self._control = ControlThread(self, self._keeper)

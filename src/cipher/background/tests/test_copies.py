@@ -34,11 +34,13 @@ from cipher.background.interfaces import COPIED_DATABASE
 from cipher.background.interfaces import KEPT_RUNS
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import RuntimeRefused
+from cipher.background.kept import keepBack
 from cipher.background.process import Belonging
 from cipher.background.process import getDirectory
 from cipher.background.runtime import startRuntime
 from cipher.background.schedule import Schedule
 from cipher.background.settings import RuntimeSettings
+from cipher.background.slots import takeSlot
 from cipher.background.testing import runPending
 from cipher.background.tests.cluster_support import LONG
 from cipher.background.tests.cluster_support import ZEOTests
@@ -51,6 +53,7 @@ from cipher.background.tests.live_support import waitUntil
 from cipher.background.tests.servers import openDatabase
 from cipher.background.tests.support import login
 from cipher.background.thread import BackgroundWorkerThread
+from cipher.background.workertype import getWorkerType
 
 
 #: Turns of a control thread after which it would have begun something.
@@ -548,7 +551,6 @@ class KeptTests(FileSiteTests):
 
     def test_unique_start_is_not_merged_into_one_that_is_kept_back(self):
         old = self.registry.start('once').id
-        self.registry.findRun(old).claim('x:1:y', 1.0, False)
         transaction.commit()
         registry = self.copySite()
         new = registry.start('once').id
@@ -559,6 +561,20 @@ class KeptTests(FileSiteTests):
         self.run_()
         waitUntil(lambda: self.states(registry, new) == ['succeeded'],
                   'the new one')
+
+    def test_one_that_ran_in_the_original_holds_no_slot(self):
+        old = self.registry.start('once')
+        transaction.commit()
+        takeSlot(self.connection, getWorkerType('once'), (
+            self.registry._p_oid, old.lane, old.serial))
+        old.claim('x:1:y', 1.0, False)
+        keepBack(self.registry)
+        new = self.registry.start('once').id
+        transaction.commit()
+        self.run_()
+        waitUntil(lambda: self.states(self.registry, new) == ['succeeded'],
+                  'the new one')
+        self.assertEqual(self.states(self.registry, old.id), ['pending'])
 
     def test_service_is_started_anew(self):
         declareWorker('service', factory=Loop, is_loop=True, autostart=True)
