@@ -59,6 +59,7 @@ __getattr__, __dir__ = lazy(__name__, {
     'getRuntime': 'cipher.background.switchboard',
     'now': 'cipher.background.clock',
     'queryRuntime': 'cipher.background.switchboard',
+    'removeRegistry': 'cipher.background.installation',
     'startRuntime': 'cipher.background.runtime',
 })
 
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from cipher.background.evolve import evolveDatabase
     from cipher.background.installation import addRegistry
     from cipher.background.installation import getRegistry
+    from cipher.background.installation import removeRegistry
     from cipher.background.interfaces import BackgroundError
     from cipher.background.interfaces import Cancel
     from cipher.background.interfaces import Snooze
@@ -108,5 +110,6 @@ __all__ = [
     'getRuntime',
     'now',
     'queryRuntime',
+    'removeRegistry',
     'startRuntime',
 ]

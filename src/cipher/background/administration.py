@@ -12,17 +12,23 @@
 #
 ##############################################################################
 """What administrators do to a registry."""
+from itertools import islice
+
 import transaction
 from BTrees.OOBTree import OOBTree
+from zope.event import notify
 
 from cipher.background import actions
 from cipher.background import journal
+from cipher.background import kept
 from cipher.background import retrying
 from cipher.background import services
 from cipher.background import sight
 from cipher.background import thresholds
 from cipher.background import timetable
 from cipher.background.interfaces import ALREADY_DUE
+from cipher.background.interfaces import INTERRUPTED
+from cipher.background.interfaces import KEPT_BACK
 from cipher.background.interfaces import LIMIT_REACHED
 from cipher.background.interfaces import NOT_WAITING
 from cipher.background.interfaces import PENDING
@@ -32,10 +38,12 @@ from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import TYPE_PAUSED
 from cipher.background.interfaces import TYPE_UNDECLARED
 from cipher.background.interfaces import ProcessNotFound
+from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RunNotBeginnable
 from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotRetryable
 from cipher.background.interfaces import RunNotStoppable
+from cipher.background.interfaces import RunRequeuedEvent
 from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.journal import askedNow
@@ -64,6 +72,8 @@ _BEGIN_OBSTACLES = {
     TYPE_PAUSED: 'of %(type)r, which is paused; resume that type',
     LIMIT_REACHED: 'that is due; it begins when a run of %(type)r has '
                    'finished, for no more may run at a time',
+    KEPT_BACK: 'that came with a copy of the registry; begin or remove what '
+               'is kept back',
     ALREADY_DUE: 'that is due; it begins as soon as a thread is free',
 }
 
@@ -144,7 +154,9 @@ class Administration:
                 'run %r: expected a pending or running run to stop, got one '
                 'that is %r; nothing is left to stop' % (run.id, run.state))
         asked = askedNow(reason, run)
-        if run.state == PENDING == Watch(self).state(run):
+        if kept.isKept(self, run) or (
+                run.state == PENDING == Watch(self).state(run)):
+            self.stops.pop(run.id, None)   # of the original
             self.finish(run, STOPPED, RunStoppedEvent, stop_request=asked)
             record('stop', run, asked)
             return STOPPED
@@ -200,12 +212,17 @@ class Administration:
             raise RunNotRemovable(
                 'run %r: expected a finished run to remove, got one that is '
                 '%r; stop it first' % (run.id, Watch(self).state(run)))
+        asked = askedNow(reason, run)   # masks secrets of the run
+        self._forget(run)
+        record('remove', run, asked)
+
+    def _forget(self, run):
+        """Remove the finished *run*."""
         # Nobody else writes a finished run.  Its places among births and
         # finishes go when the pruner finds them.
         self.lanes[run.lane].births.dependOn(run.serial)
         self.removed.add(run)
         services.forget(self, run)
-        record('remove', run, askedNow(reason, run))
         run.remove()
 
     def actOnRuns(self, verb, run_ids, reason=None, filter=None):
@@ -271,6 +288,8 @@ class Administration:
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         directory = self._get_directory(process_id)
         wish = directory.processes[process_id].wish
+        if not is_quiet:
+            self.adoptDatabase(process_id, reason)
         if bool(is_quiet) == wish.is_quiet:
             return
         asked = askedNow(reason)
@@ -281,6 +300,22 @@ class Administration:
             wish.asked = None
         self._tell(directory, 'quiet process' if is_quiet
                    else 'unquiet process', process_id, asked)
+
+    def adoptDatabase(self, process_id, reason=None, keep_back=False):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        directory = self._get_directory(process_id)
+        record = directory.processes[process_id]
+        if record.copied is None:
+            return False
+        belonging = directory.belonging
+        if record.deployment is not None:
+            belonging.deployment = record.deployment
+        belonging.place = None   # the process writes where its file is
+        if keep_back:
+            for registry in directory.listRegistries():
+                kept.keepBack(registry)
+        self._tell(directory, 'adopt database', process_id, askedNow(reason))
+        return True
 
     def drainProcess(self, process_id, reason=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
@@ -301,6 +336,64 @@ class Administration:
                 'process %s: expected the id of a process of this '
                 'database; it may have ended' % safeRepr(process_id, 100))
         return directory
+
+    # What came with a copy
+
+    def beginKept(self, reason=None):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        runs = self._list_kept()
+        if not runs:
+            return 0
+        for run in runs:
+            self._let_go(run)
+        types = {run.type for run in runs}
+        kept.release(self, types)
+        self._tell_kept('begin kept', runs, reason)
+        return len(runs)
+
+    def _let_go(self, run):
+        """Take *run* from whoever had it in the original."""
+        worker_type = queryWorkerType(run.type)
+        if worker_type is not None and worker_type.autostart or (
+                run.state == RUNNING and run.must_not_rerun
+                or run.id in self.stops):
+            self._end_kept(run, INTERRUPTED, RunInterruptedEvent)
+        elif run.state == RUNNING or run.owner is not None:
+            run.putBack(attempts=run.attempts - (run.state == RUNNING))
+            notify(RunRequeuedEvent(run, self))
+
+    def _end_kept(self, run, state, event):
+        # Somebody may have asked the original to stop.
+        self.finish(run, state, event, stop_request=self.stops.get(run.id))
+        self.stops.pop(run.id, None)
+
+    def removeKept(self, reason=None, limit=1000):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        runs = self._list_kept(limit)
+        if not runs:
+            return 0
+        for run in runs:
+            if run.state == PENDING:
+                self._end_kept(run, STOPPED, RunStoppedEvent)
+            else:
+                self._end_kept(run, INTERRUPTED, RunInterruptedEvent)
+            self._forget(run)
+        kept.forgetIfEmpty(self)
+        self._tell_kept('remove kept', runs, reason)
+        return len(runs)
+
+    def _list_kept(self, limit=None):
+        hidden = sight.hiddenTypes(self)
+        return list(islice(
+            (run for run in kept.walk(self) if run.type not in hidden),
+            limit))
+
+    def _tell_kept(self, verb, runs, reason):
+        journal.recordMany(
+            self, verb, [run.id for run in runs], askedNow(reason),
+            {run.type for run in runs}, 'came with a copy')
+        if self._p_jar is not None:
+            wakeAfterCommit(self._p_jar)
 
     # Schedules
 

@@ -31,6 +31,7 @@ class Caretaker:
     """
 
     def __init__(self, runtime, rescuer):
+        self._runtime = runtime
         self._rescuer = rescuer
         self._pruner = Pruner(runtime, _each_lane)
         self._lost = None   # tickets of runs to rescue; None: to be looked for
@@ -51,6 +52,8 @@ class Caretaker:
         return self._is_needed(connection) and self._pruner.turn(connection)
 
     def _is_needed(self, connection):
+        if self._runtime.copied is not None:
+            return False
         with ZopeTransaction():
             processes = process.getDirectory(connection).processes
             return not any(record.threads for record in processes.values()

@@ -114,7 +114,11 @@ class Receiver:
         try:
             runtime = self._runtime()
             db = runtime.db
-            if _look_for(db, ticket):
+            if runtime.copied is not None:
+                log.warning('Run %s: the database is a copy, for which '
+                            'nothing is carried out; the message is ignored',
+                            ticket.run_id)
+            elif _look_for(db, ticket):
                 _carry_out(runtime, ticket)
             else:
                 log.info('Message: there is no run %s in the registry %s; it '

@@ -15,6 +15,7 @@
 import time
 
 from cipher.background import process
+from cipher.background.deployment import isExclusive
 from cipher.background.lifecycle import isSilent
 
 
@@ -23,7 +24,7 @@ class Census:
 
     def __init__(self, runtime):
         self._runtime = runtime
-        self._is_exclusive = process.isExclusive(runtime.db)
+        self._is_exclusive = isExclusive(runtime.db)
         self._beats = {}        # process id -> (count, monotonic time seen)
         self._beaten_at = None  # monotonic; our own last beat that got through
         self._steady_at = None  # the first of those without a gap since then

@@ -49,19 +49,36 @@ def checkDatabase(db, settings):
             'is opened read-only; open it for writing, or leave '
             '<background:runtime /> out')
     _advise(db, settings)
-    manager = TransactionManager()
     try:
-        connection = db.open(transaction_manager=manager)
-        try:
-            _check_records(connection)
-        finally:
-            manager.abort()
-            connection.close()
+        _look(db, _check_records)
     except InvalidDatabase:
         raise
     except Exception:
         log.warning('Runtime: the database cannot be read; it goes on as soon '
                     'as that is possible', exc_info=True)
+
+
+def lookAtDirectory(db, look):
+    """Return what *look* says of the directory of *db*, which may be None.
+
+    None if the database cannot be read.  The transaction of the thread is
+    left alone.
+    """
+    try:
+        return _look(db, lambda connection: look(getDirectory(connection)))
+    except Exception as error:
+        log.debug('Runtime: %s at the first look', type(error).__name__)
+        return None
+
+
+def _look(db, look):
+    manager = TransactionManager()
+    connection = db.open(transaction_manager=manager)
+    try:
+        return look(connection)
+    finally:
+        manager.abort()
+        connection.close()
 
 
 def _advise(db, settings):

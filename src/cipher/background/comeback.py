@@ -25,6 +25,7 @@ from cipher.background import clock
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.cursor import DUE
 from cipher.background.cursor import FOR_TIME
+from cipher.background.cursor import KEPT
 from cipher.background.cursor import LIMIT
 from cipher.background.cursor import PAUSE
 from cipher.background.cursor import TYPE
@@ -34,6 +35,7 @@ from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import RunFailedEvent
+from cipher.background.kept import isTypeKept
 from cipher.background.process import findRegistry
 from cipher.background.process import getDirectory
 from cipher.background.run import formatId
@@ -115,6 +117,7 @@ class Comeback:
         kind, name = key
         return (kind in (DUE, LIMIT)
                 or kind == PAUSE and findPause(registry, name) is None
+                or kind == KEPT and not isTypeKept(registry, name)
                 or kind == TYPE and queryWorkerType(name) is not None)
 
     def _take(self, sorter, key, lanes, most):
@@ -183,7 +186,8 @@ class Comeback:
         Return whether to look again at once.
         """
         now = time.monotonic()
-        if now < self._sweep_at or not self._runtime.threads:
+        if (now < self._sweep_at or not self._runtime.threads
+                or self._runtime.copied is not None):
             return False
         self._sweep_at = now + SWEEP_INTERVAL
         overdue = self._find_overdue(connection)

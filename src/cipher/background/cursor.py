@@ -45,6 +45,7 @@ DUE = 'due'       # its time
 PAUSE = 'pause'   # the end of the pause of its type
 TYPE = 'type'     # a process that knows its type
 LIMIT = 'limit'   # a place among those that may run at a time
+KEPT = 'kept'     # what an administrator decides: it came with a copy
 
 FOR_TIME = DUE, ''
 

@@ -34,6 +34,7 @@ from cipher.background import process
 from cipher.background import structure
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.deployment import isExclusive
 from cipher.background.interfaces import InvalidDatabase
 from cipher.background.interfaces import OlderProcess
 from cipher.background.lifecycle import backOff
@@ -173,7 +174,7 @@ class _Deaths:
     """Finds out which processes are dead, for who has no runtime."""
 
     def __init__(self, db):
-        self._is_exclusive = process.isExclusive(db)
+        self._is_exclusive = isExclusive(db)
         self._beats = {}   # process id -> (count, monotonic time)
 
     def isDead(self, record):

@@ -119,8 +119,9 @@ class Finishes(Persistent):
     def _come_back(self, now):
         """Give entries of a clock that was far ahead keys of the past.
 
-        Right after the last one that was right: so they keep their order, and
-        grow old as all others.
+        Right before *now*, when the clock is right again: so they keep their
+        order, and grow old from now on.  When they were finished nobody
+        knows; earlier keys would remove them too soon.
         """
         self.spill()
         self._drop_empty()
@@ -131,11 +132,15 @@ class Finishes(Persistent):
             below = self.chunks.keys(max=key, excludemax=True)
             key = below[-1] if below else None
         last = 0 if key is None else self._last_of(self.chunks[key])
+        left = sum(len(self.chunks[key].entries)
+                   for key in wrong) // self._packing.size
         for key in reversed(wrong):
             chunk = self.chunks[key]
             entries = []
             for number, *rest in self._packing.iter_unpack(chunk.entries):
-                last = number if last < number <= now else last + 1
+                last = (number if last < number <= now
+                        else max(last + 1, now - left))
+                left -= 1
                 entries.append((last, *rest))
             chunk.entries = b''.join(
                 self._packing.pack(*entry) for entry in entries)

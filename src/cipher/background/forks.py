@@ -11,23 +11,52 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Locks in a child after a fork: whichever thread held them is not there.
+"""What a child has after a fork: locks, and databases of its parent.
 
-The child goes on with the thread that forked, its open transaction and its
-run: what these end with must not wait for ever.
+Whichever thread held a lock is not there.  The child goes on with the thread
+that forked, its open transaction and its run: what these end with must not
+wait for ever.
+
+A storage that the parent opened is the parent's.  Two processes that write
+into one file, or talk over one connection, damage both.
 """
 import os
 import threading
+from weakref import WeakKeyDictionary
 from weakref import WeakSet
 
 
 _owners = WeakSet()
+_opened = WeakKeyDictionary()   # DB -> pid of the process that opened it
 
 
 def renewLock(owner):
     """Give *owner* a new lock, ``_lock``; another one in each child."""
     owner._lock = threading.Lock()
     _owners.add(owner)
+
+
+def noteDatabase(db):
+    """Remember that this process opened *db*, unless a parent did."""
+    _opened.setdefault(db, os.getpid())
+
+
+def isInherited(db):
+    """Return whether a parent of this process opened the storage of *db*."""
+    me = os.getpid()
+    return me != _opened.get(db, me) or me != _lockedBy(db.storage)
+
+
+def _lockedBy(storage):
+    """Return the pid in the lock file of a FileStorage; ours for others."""
+    path = getattr(storage, '_file_name', None)
+    if path is None or getattr(storage, '_lock_file', None) is None:
+        return os.getpid()
+    try:
+        with open(path + '.lock') as file:
+            return int(file.read(100))
+    except (OSError, ValueError):
+        return os.getpid()
 
 
 def _renew():

@@ -109,9 +109,10 @@ PROCESS_GONE = 'process gone'
 TYPE_PAUSED = 'type paused'
 LIMIT_REACHED = 'limit reached'
 ALREADY_DUE = 'already due'
+KEPT_BACK = 'kept back'
 #: Why a run cannot be begun now: only what waits for its time can.
 BEGIN_OBSTACLES = (NOT_WAITING, PROCESS_GONE, TYPE_UNDECLARED, TYPE_PAUSED,
-                   LIMIT_REACHED, ALREADY_DUE)
+                   LIMIT_REACHED, ALREADY_DUE, KEPT_BACK)
 
 WAITS_FOR_TIME = 'due'
 WAITS_WHILE_PAUSED = 'paused'
@@ -122,10 +123,12 @@ WAITS_FOR_LIMIT = 'limit'
 WAITS_FOR_THREAD = 'no-thread'
 WAITS_FOR_RESCUE = 'rescue'
 WAITS_FOR_TURN = 'turn'
+WAITS_WHILE_KEPT = 'kept'
 #: What `IWait.kind` may say.
 WAITS = (WAITS_FOR_TIME, WAITS_WHILE_PAUSED, WAITS_FOR_RUNTIME,
          WAITS_WHILE_QUIET, WAITS_WHILE_UNDECLARED, WAITS_FOR_LIMIT,
-         WAITS_FOR_THREAD, WAITS_FOR_RESCUE, WAITS_FOR_TURN)
+         WAITS_FOR_THREAD, WAITS_FOR_RESCUE, WAITS_FOR_TURN,
+         WAITS_WHILE_KEPT)
 
 RERUN = 'rerun'
 FAIL = 'fail'
@@ -173,17 +176,20 @@ SCHEDULE_ELSEWHERE = 'schedule-elsewhere'
 PAUSED_TYPE = 'paused-type'
 NEWER_DATABASE = 'newer-database'
 OLDER_PROCESS = 'older-process'
-PROBLEMS = (NO_RUNTIME, NEWER_DATABASE, SILENT_PROCESS, STUCK_PROCESS,
-            FAILING_STEP, BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER,
-            OLDER_PROCESS, CLOCK_JUMP, UNRESPONSIVE_RUN, STALLED_RUN,
-            BUSY_THREADS, FAILING_TYPE, LATE_SCHEDULE, SCHEDULE_ELSEWHERE,
-            PAUSED_TYPE, UNDECLARED_TYPE)
+COPIED_DATABASE = 'copied-database'
+KEPT_RUNS = 'kept-runs'
+PROBLEMS = (COPIED_DATABASE, KEPT_RUNS, NO_RUNTIME, NEWER_DATABASE,
+            SILENT_PROCESS, STUCK_PROCESS, FAILING_STEP, BROKEN_RUN,
+            FAILING_RESCUE, FAILING_SUBSCRIBER, OLDER_PROCESS, CLOCK_JUMP,
+            UNRESPONSIVE_RUN, STALLED_RUN, BUSY_THREADS, FAILING_TYPE,
+            LATE_SCHEDULE, SCHEDULE_ELSEWHERE, PAUSED_TYPE, UNDECLARED_TYPE)
 
 #: What `IAction.verb` may say.
 ACTIONS = ('begin', 'stop', 'retry', 'remove', 'pause type', 'resume type',
            'pause schedule', 'resume schedule', 'run schedule',
            'quiet process', 'unquiet process', 'drain process',
-           'change thresholds', 'remove registry')
+           'change thresholds', 'remove registry',
+           'adopt database', 'begin kept', 'remove kept')
 
 REFUSE = 'refuse'
 STOP = 'stop'
@@ -886,6 +892,10 @@ class IRunStatus(Interface):
         description="Stored as running, but its process is gone or silent: "
                     "it is shown as pending, until another process has "
                     "looked after it")
+    is_kept = Bool(
+        title=_("Kept back"),
+        description="Came with a copy of the registry and is not begun, "
+                    "until an administrator says so")
     retry = Object(title=_("Retry"), schema=IRetry, required=False)
     retried_as = TextLine(title=_("Retried as"), required=False)
     waited = Float(title=_("Waited"), required=False,
@@ -938,10 +948,13 @@ class IProcessStatus(Interface):
                     "the permission to see runs on the root object of the "
                     "application, and no worker type hidden")
     is_quiet = Bool(title=_("Quiet"),
-                    description="It was asked to begin nothing new")
+                    description="It begins nothing new: it was asked to, or "
+                                "its database is a copy")
     is_draining = Bool(title=_("Drains"),
                        description="It was asked to end all work and its "
                                    "runtime")
+    is_copy = Bool(title=_("Copy"),
+                   description="It takes its database for a copy")
     asked_by = TextLine(title=_("Asked by"), required=False,
                         description="Who asked for that")
 
@@ -1014,7 +1027,9 @@ class IProblem(Interface):
                     "stuck-process it is the name of the step, of clock-jump "
                     "the seconds, of newer-database the number of the "
                     "structure that was found, of busy-threads the run that "
-                    "waits longest")
+                    "waits longest, "
+                    "of copied-database the deployment that the database "
+                    "belongs to, if that is known")
     since = Float(title=_("Since"), required=False)
     number = Int(title=_("Runs"), description="Runs that wait for it, or 0; "
                  "of failing-type, those that failed in the last hour")
@@ -1411,7 +1426,35 @@ class IWorkerRegistry(Interface):
         """Let a process begin nothing new; or again.
 
         What it carries out goes on; what waits in it is taken by others.
-        Raise `ProcessNotFound`.
+        Where it is quiet because its database is a copy, the end of that is
+        an `adoptDatabase`.  Raise `ProcessNotFound`.
+        """
+
+    def adoptDatabase(process_id, reason=None, keep_back=False):
+        """Let a process begin that takes its database for a copy.
+
+        The database belongs to the deployment of that process, and to the
+        place where its file is, from the commit on: all processes of that
+        deployment begin, those of another one begin nothing new.  With
+        *keep_back* what waits in any registry is kept back, as after a copy
+        of the registry.  Return whether there was anything to do.  Raise
+        `ProcessNotFound`.
+        """
+
+    def beginKept(reason=None):
+        """Let begin what came with a copy of the registry and is kept back.
+
+        What was running in the original begins anew, or is ``interrupted``
+        where its type says ``on_interrupt="fail"``; so is the run of a
+        service, of which there is another one by now.  Only of types that the
+        caller may see.  Return how many runs it were.
+        """
+
+    def removeKept(reason=None, limit=1000):
+        """Stop and remove what came with a copy and is kept back.
+
+        At most *limit* runs, of types that the caller may see.  Return how
+        many it were.
         """
 
     def drainProcess(process_id, reason=None):
@@ -1620,6 +1663,12 @@ class IVerbs(Interface):
     def mayRunSchedule(name):
         """Return whether `runSchedule` would be permitted."""
 
+    def beginKept(reason=None):
+        """See `IWorkerRegistry.beginKept`."""
+
+    def removeKept(reason=None, limit=1000):
+        """See `IWorkerRegistry.removeKept`."""
+
     # Need the permission to manage on the root object of every application
     # in the database: a process serves all their registries.
 
@@ -1628,6 +1677,9 @@ class IVerbs(Interface):
 
     def drainProcess(process_id, reason=None):
         """See `IWorkerRegistry.drainProcess`."""
+
+    def adoptDatabase(process_id, reason=None, keep_back=False):
+        """See `IWorkerRegistry.adoptDatabase`."""
 
 
 class IRegistryInstaller(Interface):
@@ -1704,6 +1756,10 @@ class IExecutor(Interface):
         """*run* (or None) is not in work elsewhere any more."""
 
 
+def _is_printable(text):
+    return text.isprintable()
+
+
 def _is_duration(seconds):
     # Neither "not a number" nor more than a wait can take.
     return 0 <= seconds <= 366 * 86400
@@ -1742,6 +1798,14 @@ class IRuntimeSettings(Interface):
         description="Who carries jobs out: 'threads' of this process, or "
                     "'celery', processes of Celery that are told by "
                     "messages.  Default: threads.")
+    deployment = TextLine(
+        title="Deployment", required=False, default=None,
+        min_length=1, max_length=100, constraint=_is_printable,
+        description="The id of this deployment, as production or staging, "
+                    "for the variable CIPHER_BACKGROUND_DEPLOYMENT of the "
+                    "environment where that is not set.  In a database that "
+                    "belongs to another one the runtime begins quiet.  "
+                    "Default: none, nothing is compared.")
 
 
 class IWebSettings(Interface):

@@ -45,7 +45,8 @@ SURPLUS = 100
 SAME_ACT = 3600.0
 
 #: Acts that cannot be undone.  No number of other rows takes theirs away.
-LASTING = ('remove', 'drain process', 'remove registry')
+LASTING = ('remove', 'drain process', 'remove registry', 'adopt database',
+           'remove kept')
 #: Seconds that rows of those acts are kept at least: 90 days.
 LASTING_FOR = 90 * 86400.0
 

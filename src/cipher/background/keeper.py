@@ -41,7 +41,6 @@ from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import NEWER_DATABASE
 from cipher.background.interfaces import OLDER_PROCESS
 from cipher.background.interfaces import SHUT_DOWN
-from cipher.background.interfaces import NewerDatabase
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.lifecycle import backOff
@@ -239,6 +238,7 @@ class Keeper:
         asked = runtime.quiet_wish
         with ZopeTransaction(note=runtime.note('begins')):
             directory = process.getDirectory(connection)
+            copied, reason = self._judge(directory)
             processes = directory.processes
             record = processes.get(runtime.id)
             was_lost = record is None and self._is_recorded
@@ -254,6 +254,10 @@ class Keeper:
             threads, lease = runtime.threads, runtime.settings.lease
             if (record.threads, record.lease) != (threads, lease):
                 record.threads, record.lease = threads, lease
+            if (record.deployment, record.copied) != (
+                    runtime.deployment, copied and tuple(copied)):
+                record.deployment = runtime.deployment
+                record.copied = copied and tuple(copied)
             wish = record.wish
             if runtime.is_draining and not wish.is_draining:
                 wish.is_draining = True   # so that nobody gives it anything
@@ -261,6 +265,10 @@ class Keeper:
             if asked not in (None, wish.is_quiet):
                 wish.is_quiet = asked
                 wish.asked = None
+        is_news = runtime.copied != copied
+        runtime.setCopied(copied, reason)
+        if is_news and copied is None:
+            self.steps.hasten()
         if was_lost:
             # Others took this process for dead: a paused machine.
             runtime.lostLease()
@@ -272,13 +280,23 @@ class Keeper:
             runtime.drain_asked = wish.asked
         runtime.obey(asked, wish.is_quiet, wish.is_draining)
 
+    def _judge(self, directory):
+        """Return (`deployment.Copied` or None, reason); see whose it is."""
+        origin = self._runtime.origin
+        if directory.belonging is None:
+            directory.belonging = process.Belonging()
+        judged = origin.judge(directory.belonging)
+        if judged is None:
+            origin.settle(directory.belonging)
+        return judged or (None, None)
+
     def _make_record(self):
         runtime = self._runtime
         record = process.ProcessRecord(
             runtime.id, runtime.host, runtime.pid, process.machineId(),
             process.pidStarted(runtime.pid), runtime.threads,
             runtime.settings.lease, clock.now())
-        record.wish.is_quiet = runtime.is_quiet
+        record.wish.is_quiet = runtime.is_asked_quiet
         return record
 
     # What others are told

@@ -48,6 +48,7 @@ from persistent import Persistent
 from cipher.background import clock
 from cipher.background import process
 from cipher.background import switchboard
+from cipher.background.forks import noteDatabase
 
 
 #: Seconds.  A lane that nobody wrote for so long is free, unless its writer
@@ -140,6 +141,7 @@ class _Process:
         self._plain = None    # the Identity without a runtime
         self._own = None      # that with one
         self.former = set()   # ids under which it wrote lanes
+        self._has_warned = False
 
     def _get_plain(self):
         if self._plain is None:
@@ -153,6 +155,10 @@ class _Process:
     def identity(self, connection, alive):
         """Return the `Identity` in the database of *connection*."""
         identity = self._get_plain()
+        if not self._has_warned:
+            self._has_warned = True
+            noteDatabase(connection.db())
+            switchboard.warnOfParent(alive)
         runtime = switchboard.queryRuntime(connection.db())
         if runtime is not None and runtime.id in alive:
             # Without a record it would be taken for dead.

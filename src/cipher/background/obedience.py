@@ -28,12 +28,18 @@ class Obedience(AtWork):
 
     def __init__(self):
         super().__init__()
-        self.is_quiet = False
+        self.is_asked_quiet = False
+        self.copied = None      # deployment.Copied: the database is a copy
         self.quiet_wish = None  # of this process; to be written by the keeper
         self._quiet_lock = threading.Lock()
         self._is_drain_asked = False
         self.drain_asked = None   # of the `process.Wish` that drains it
         self.left_over = set()    # keys of runs that its end put back
+
+    @property
+    def is_quiet(self):
+        """Whether it is to begin nothing new, for whatever reason."""
+        return self.is_asked_quiet or self.copied is not None
 
     @property
     def is_taking(self):
@@ -58,7 +64,7 @@ class Obedience(AtWork):
         with self._quiet_lock:
             if self.quiet_wish == written:
                 self.quiet_wish = None   # else it is one that came meanwhile
-            if self.quiet_wish is None and is_quiet != self.is_quiet:
+            if self.quiet_wish is None and is_quiet != self.is_asked_quiet:
                 self._set_quiet(is_quiet)
         if is_draining and not (self.is_draining or self._is_drain_asked):
             # Not here: it waits for the control thread.
@@ -69,5 +75,25 @@ class Obedience(AtWork):
     def _set_quiet(self, is_quiet):
         log.info('Process %s: %s', self.name, 'quiet, begins nothing new'
                  if is_quiet else 'not quiet any more')
-        self.is_quiet = is_quiet
-        self.tickets.setQuiet(is_quiet)
+        self.is_asked_quiet = is_quiet
+        self.tickets.setQuiet(self.is_quiet)
+
+    def setCopied(self, copied, reason):
+        """Begin nothing as long as the database counts as *copied*.
+
+        *copied* is a `deployment.Copied` or None, *reason* a text for the
+        log.
+        """
+        with self._quiet_lock:
+            if copied == self.copied:
+                return
+            if copied is not None:
+                log.warning(
+                    'Process %s: the database is a copy: %s; it begins '
+                    'nothing until an administrator lets it begin (overview, '
+                    'or registry.adoptDatabase)', self.name, reason)
+            else:
+                log.info('Process %s: the database belongs here now',
+                         self.name)
+            self.copied = copied
+            self.tickets.setQuiet(self.is_quiet)

@@ -17,6 +17,7 @@ Each kind has a function of `Look` that yields its problems; `_KINDS` names
 them all.
 """
 from functools import cached_property
+from itertools import islice
 
 from cipher.background import clock
 from cipher.background import failures
@@ -27,9 +28,11 @@ from cipher.background.candidates import Wanted
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import BUSY_THREADS
 from cipher.background.interfaces import CLOCK_JUMP
+from cipher.background.interfaces import COPIED_DATABASE
 from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import FAILING_TYPE
+from cipher.background.interfaces import KEPT_RUNS
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NO_RUNTIME
 from cipher.background.interfaces import OLDER_PROCESS
@@ -43,6 +46,7 @@ from cipher.background.interfaces import STALLED_RUN
 from cipher.background.interfaces import UNDECLARED_TYPE
 from cipher.background.interfaces import UNRESPONSIVE_RUN
 from cipher.background.interfaces import WAITS_FOR_THREAD
+from cipher.background.kept import walk
 from cipher.background.plaindata import readAsked
 from cipher.background.plaindata import readNumber
 from cipher.background.process import getDirectory
@@ -57,6 +61,8 @@ from cipher.background.workertype import queryWorkerType
 #: serials that it passes by for that in each lane.
 LOOKS = 200
 SERIALS = 2000
+#: Runs that came with a copy are counted up to this.
+COUNTED = 1000
 
 
 def listProblems(registry, watch, counts):
@@ -87,6 +93,10 @@ class Look:
         return self.watch.processes()
 
     @cached_property
+    def copied(self):
+        return self.watch.copied()
+
+    @cached_property
     def running(self):
         """The statuses of the runs that run and the reader may see."""
         return [status for status in map(
@@ -106,7 +116,29 @@ class Look:
             directory.listRegistries()) in (None, self.registry)
 
 
+def _copied(look):
+    """Yield a `Problem` for each reason why processes take it for a copy."""
+    found = {}
+    for record in look.copied:
+        found.setdefault(record.copied, []).append(record)
+    for (_, original, _), records in found.items():
+        yield Problem(COPIED_DATABASE, original, records[0].started_at,
+                      process=records[0].id)
+
+
+def _kept(look):
+    hidden = sight.hiddenTypes(look.registry)
+    found = islice(
+        (run for run in walk(look.registry) if run.type not in hidden),
+        COUNTED)
+    number = sum(1 for _ in found)
+    if number:
+        yield Problem(KEPT_RUNS, number=number)
+
+
 def _without_runtime(look):
+    if look.copied:
+        return
     registry, watch, waiting = look.registry, look.watch, look.waiting
     if waiting and not any(
             process.threads and not (process.is_silent or process.is_quiet
@@ -124,7 +156,8 @@ def _without_runtime(look):
 
 
 def _silent(look):
-    for process in look.processes:
+    # Those of an original are not here.
+    for process in () if look.copied else look.processes:
         if process.is_silent:
             yield Problem(SILENT_PROCESS, process.id, process.beat_at,
                           process.busy)
@@ -306,5 +339,6 @@ def _undeclared(look):
 
 
 #: In this order they are shown: worst first.
-_KINDS = (_without_runtime, _silent, _troubles, _unresponsive, _stalled,
-          _busy, _failing, _late, _elsewhere, _paused, _undeclared)
+_KINDS = (_copied, _kept, _without_runtime, _silent, _troubles,
+          _unresponsive, _stalled, _busy, _failing, _late, _elsewhere,
+          _paused, _undeclared)

@@ -24,8 +24,6 @@ from BTrees.OOBTree import OOBTree
 from BTrees.OOBTree import OOTreeSet
 from persistent import Persistent
 from persistent.wref import WeakRef
-from ZODB.FileStorage import FileStorage
-from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import POSKeyError
 
 from cipher.background import clock
@@ -33,6 +31,7 @@ from cipher.background import structure
 from cipher.background.interfaces import STUCK_PROCESS
 from cipher.background.interfaces import InvalidDatabase
 from cipher.background.journal import Journal
+from cipher.background.kept import arrive
 from cipher.background.reference import ROOT_KEY
 from cipher.background.reference import isInPlace
 
@@ -83,10 +82,22 @@ class Declared(Persistent):
     types = ()   # names of worker types
 
 
+class Belonging(Persistent):
+    """Whose a database is: see `deployment`.
+
+    Apart from the directory, so that it conflicts with nothing else.
+    """
+
+    deployment = None   # the id of the deployment that it belongs to
+    place = None        # the token in the file beside that of a FileStorage
+
+
 class ProcessRecord(Persistent):
     """A process with a runtime."""
 
     structure_version = 1   # what its code writes: see structure
+    deployment = None   # its id, where it knows one
+    copied = None       # of deployment.Copied as a tuple: it begins nothing
 
     def __init__(self, id, host, pid, machine, pid_started, threads, lease,
                  started_at):
@@ -116,7 +127,11 @@ class ProcessRecord(Persistent):
         waits there.  What runs there goes on.
         """
         return bool(self.threads) and not (
-            self.wish.is_quiet or self.wish.is_draining or self.isStuck())
+            self.isQuiet() or self.wish.is_draining or self.isStuck())
+
+    def isQuiet(self):
+        """Return whether it begins nothing new, for whatever reason."""
+        return self.wish.is_quiet or self.copied is not None
 
     def isStuck(self):
         """Return whether its control thread makes no step."""
@@ -153,6 +168,7 @@ class Directory(structure.Structured, Persistent):
     """In the root of a database: its registries and its processes."""
 
     ended = None   # OOBTree: id -> EndedProcess, as soon as there is one
+    belonging = None   # of a database of before: made by the first runtime
 
     def __init__(self):
         self.structure_version = structure.VERSION
@@ -160,6 +176,7 @@ class Directory(structure.Structured, Persistent):
         self.registries = OOBTree()   # oid -> weak reference
         self.processes = OOBTree()    # id -> ProcessRecord
         self.slots = OOBTree()        # worker type -> slots.Slots
+        self.belonging = Belonging()
         self.journal = Journal()      # what was done to the processes
         self.unknown = OOBTree()      # worker type -> since when no process
         #                               knows it, though runs of it wait
@@ -169,6 +186,7 @@ class Directory(structure.Structured, Persistent):
         oid = registry._p_oid
         if oid not in self.registries:
             self.registries[oid] = WeakRef(registry)
+            arrive(registry, (self.mark, oid))
 
     def end(self, record, how, asked=None):
         """Keep *record* as that of a process that ended; return what is kept.
@@ -364,10 +382,3 @@ def isKnownAlive(record):
     return (record.machine is not None and record.machine == machineId()
             and record.pid_started is not None
             and pidStarted(record.pid) == record.pid_started)
-
-
-def isExclusive(db):
-    """Return whether no other process can have the database open."""
-    storage = db.storage
-    return (isinstance(storage, MappingStorage)
-            or isinstance(storage, FileStorage) and not storage.isReadOnly())

@@ -53,8 +53,10 @@ from cipher.background.pool import getPool
 from cipher.background.principal import currentPrincipal
 from cipher.background.principal import currentPrincipals
 from cipher.background.process import getDirectory
+from cipher.background.process import makeKnown
 from cipher.background.reference import refer
 from cipher.background.run import WorkerRun
+from cipher.background.switchboard import wakeAfterCommit
 from cipher.background.table import Table
 from cipher.background.uniqueness import findPending
 from cipher.background.uniqueness import findStarted
@@ -76,6 +78,9 @@ class WorkerRegistry(Administration, Looking, structure.Structured, Contained,
     waiting_per_starter = 1000
     hastened = None   # OOBTree: run id -> when its begin was asked for
     thresholds = ()   # {name: value} of those that are not as the default
+
+    place = None   # (mark of the database, oid), where it was known last
+    kept = None    # kept.Kept, after a copy
 
     def __init__(self):
         self.structure_version = structure.VERSION
@@ -143,6 +148,9 @@ class WorkerRegistry(Administration, Looking, structure.Structured, Contained,
     def _start(self, name, context, input, permission, delay=0.0, unique=None,
                priority=None):
         worker_type = getWorkerType(name)
+        if self._p_jar is not None and makeKnown(self):
+            # It may be a copy: what came with it stands for no start.
+            wakeAfterCommit(self._p_jar)
         input = worker_type.cleanInput(input, self.findSite()) or None
         reference = self._refer(removeSecurityProxy(context))
         if worker_type.autostart:

@@ -27,8 +27,13 @@ from cipher.background import runlog
 from cipher.background import switchboard
 from cipher.background.announcing import announce
 from cipher.background.checks import checkDatabase
+from cipher.background.checks import lookAtDirectory
 from cipher.background.control import ControlThread
+from cipher.background.deployment import Origin
+from cipher.background.deployment import getDeployment
 from cipher.background.executors.choice import makeExecutor
+from cipher.background.forks import isInherited
+from cipher.background.forks import noteDatabase
 from cipher.background.heartbeat import Heartbeat
 from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import RuntimeRefused
@@ -80,6 +85,8 @@ class Runtime(Obedience):
         self._undeclared = set()   # names of types; each is logged once
         self.executor = makeExecutor(self, self.settings)
         self.is_implicit = is_implicit   # a thread made by hand needed it
+        self.deployment = None   # its id, where it knows one
+        self.origin = Origin(db, None)
         self.troubles = Troubles(db, self.report)
         self._keeper = Keeper(self)
         self._control = ControlThread(self, self._keeper)
@@ -99,10 +106,18 @@ class Runtime(Obedience):
             raise RuntimeRefused(
                 'runtime: expected to begin in the process that made it, got '
                 'a fork of it; make one after the fork')
+        if isInherited(self.db):
+            raise RuntimeRefused(
+                'runtime: expected a database that this process has opened, '
+                'got one that it inherited by a fork: two processes that '
+                'write into one storage damage it; open the database in each '
+                'process, after the fork')
+        noteDatabase(self.db)
         if switchboard.connect(self.db, self) is not self:
             raise _refusal()
         try:
             checkDatabase(self.db, self.settings)
+            self._look_where_it_belongs(self.settings)
             self.executor.start()
             runlog.install()
             self._is_started = True
@@ -118,6 +133,14 @@ class Runtime(Obedience):
             raise
         atexit.register(self.shutdown)
         self._wakeups.begin()
+
+    def _look_where_it_belongs(self, settings):
+        """See, before anything begins, whether the database is a copy."""
+        self.deployment = getDeployment(settings)
+        self.origin = Origin(self.db, self.deployment)
+        judged = lookAtDirectory(self.db, lambda directory: (
+            directory and self.origin.look(directory.belonging)))
+        self.setCopied(*(judged or (None, None)))
 
     def report(self):
         """Let other processes know soon what is wrong.  Thread-safe."""
@@ -151,6 +174,7 @@ class Runtime(Obedience):
         Raise `RuntimeRefused` where there is more than that in the way.
         """
         checkDatabase(self.db, settings)
+        deployment = getDeployment(settings)
         executor = makeExecutor(self, settings)
         with self._lock:
             if not self.is_implicit or self._draining.is_set():
@@ -162,6 +186,8 @@ class Runtime(Obedience):
             self.is_implicit = True
             executor.stop()
             raise
+        if deployment != self.deployment:
+            self._look_where_it_belongs(settings)
         self.executor = executor
         self.settings = settings
         self.threads = settings.threads

@@ -18,6 +18,7 @@ from cipher.background import clock
 from cipher.background.automatic import startAutomatically
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import IWorkerType
+from cipher.background.kept import isKept
 from cipher.background.plaindata import readNumber
 from cipher.background.states import ServiceState
 from cipher.background.workertype import allNames
@@ -53,7 +54,7 @@ def isMissing(registry, worker_type, instance=0):
         return True
     if state.is_stopped or _isToWait(state.not_before):
         return False
-    run = state.run and registry.getRun(*state.run)
+    run = _run_of(registry, state)
     if run is None:
         return True
     if not run.isFinished() or _is_stopped(run):
@@ -69,7 +70,7 @@ def keepRunning(registry, worker_type, instance=0):
     if not isMissing(registry, worker_type, instance):
         return
     state = _state(registry, _key(registry, worker_type, instance))
-    old = state.run and registry.getRun(*state.run)
+    old = _run_of(registry, state)
     deaths = _deaths(state, old) if old is not None else 0
     run = startAutomatically(
         registry, 'the runtime', worker_type.name, None, None)
@@ -90,7 +91,7 @@ def findLiving(registry, worker_type):
     run = None
     for instance in instances(worker_type):
         state = registry.services.get(_key(registry, worker_type, instance))
-        run = state and state.run and registry.getRun(*state.run)
+        run = state and _run_of(registry, state)
         if run is None or run.isFinished():
             return None
     return run
@@ -100,7 +101,7 @@ def adopt(registry, worker_type, run):
     """Keep *run*, just started, in place of an instance that is over."""
     for instance in instances(worker_type):
         state = _state(registry, _key(registry, worker_type, instance))
-        old = state.run and registry.getRun(*state.run)
+        old = _run_of(registry, state)
         if old is None or old.isFinished():
             state.run = run.lane, run.serial
             state.deaths = 0
@@ -132,6 +133,17 @@ def _key(registry, worker_type, instance):
     keys = [name + (' %d' % instance if instance else '')
             for name in allNames(worker_type.name)]
     return next((key for key in keys if key in registry.services), keys[0])
+
+
+def _run_of(registry, state):
+    """Return the run that is the instance, or None.
+
+    One that is kept back is none: the service of the copy is another run.
+    """
+    run = state.run and registry.getRun(*state.run)
+    if run and not run.isFinished() and isKept(registry, run):
+        return None
+    return run
 
 
 def _state(registry, key):

@@ -18,6 +18,7 @@ from zope.interface import implementer
 from zope.schema import Choice
 from zope.schema import Float
 from zope.schema import Int
+from zope.schema import TextLine
 from zope.schema import getFields
 from zope.schema.interfaces import ValidationError
 
@@ -93,6 +94,8 @@ def _check(field, value):
 
 
 def _expected(field):
+    if isinstance(field, TextLine):
+        return 'a line of at most %d printable characters' % field.max_length
     if isinstance(field, Choice):
         return 'one of %s' % ', '.join(
             repr(term.value) for term in field.vocabulary)

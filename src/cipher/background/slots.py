@@ -24,6 +24,7 @@ Pickles name `Slots` and `Slot`: they stay here.
 from persistent import Persistent
 
 from cipher.background.interfaces import RUNNING
+from cipher.background.kept import isKept
 from cipher.background.process import findRegistry
 from cipher.background.process import getDirectory
 from cipher.background.workertype import allNames
@@ -118,4 +119,5 @@ def listTaken(connection, worker_type):
 def _is_running(connection, registry_oid, lane, serial):
     registry = findRegistry(connection, registry_oid)
     run = registry and registry.getRun(lane, serial)
-    return run is not None and run.state == RUNNING
+    return (run is not None and run.state == RUNNING
+            and not isKept(registry, run))

@@ -15,11 +15,13 @@
 from functools import cached_property
 
 from cipher.background import clock
+from cipher.background.cursor import KEPT
 from cipher.background.cursor import LIMIT
 from cipher.background.cursor import PAUSE
 from cipher.background.cursor import TYPE
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import RUNNING
+from cipher.background.kept import isKept
 from cipher.background.live import Ticket
 from cipher.background.live import ticketOf
 from cipher.background.process import Living
@@ -74,6 +76,9 @@ class Sorter:
             place, run.serial)
         me = self._runtime.id
         ticket = ticketOf(oid, run)
+        registry = self._connection.get(oid)
+        if isKept(registry, run):
+            return ticket, (KEPT, run.type)   # whoever had it in the original
         if run.state == RUNNING:
             return ticket, self._sort_running(oid, run)
         if run.owner not in (None, me):
@@ -84,7 +89,6 @@ class Sorter:
             return ticket, AWAY
         elif is_inherited and self.living.hold(oid, run):
             return ticket, AWAY
-        registry = self._connection.get(oid)
         if is_suspect:
             ticket = ticket._replace(must_claim=True)
             if run.id in registry.stops:
@@ -108,6 +112,8 @@ class Sorter:
 
 def waitsFor(registry, run):
     """Return what the pending *run* waits for: a time or a key; or None."""
+    if isKept(registry, run):
+        return KEPT, run.type
     if clock.isLater(run.due_at):
         return run.due_at
     worker_type = queryWorkerType(run.type)

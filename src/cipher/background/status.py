@@ -92,6 +92,7 @@ class RunStatus:
     is_unresponsive: bool
     is_paused: bool
     is_orphaned: bool
+    is_kept: bool
     retry: Retry
     retried_as: str
     retry_obstacle: str
@@ -145,6 +146,7 @@ class ProcessStatus:
     is_all_seen: bool
     is_quiet: bool
     is_draining: bool
+    is_copy: bool
     asked_by: str
 
 
@@ -233,13 +235,13 @@ class ScheduleStatus:
 
 
 def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False,
-                begin_obstacle=NOT_WAITING):
+                is_kept=False, begin_obstacle=NOT_WAITING):
     """Return the `RunStatus` of *run*.
 
     *live* is a `Live` or None, *stop* an outstanding stop request or None.
     *is_orphaned*: it is stored as running, but its process is gone.
-    *is_paused*: that of its type.  *begin_obstacle*: why it cannot be begun
-    now, or None.
+    *is_paused*: that of its type.  *is_kept*: it came with a copy.
+    *begin_obstacle*: why it cannot be begun now, or None.
     """
     state = PENDING if is_orphaned else run.state
     created_at = readNumber(run.created_at, 0.0)
@@ -278,6 +280,7 @@ def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False,
         is_unresponsive=state == RUNNING and _is_overdue(
             stop, worker_type, now),
         is_paused=is_paused and state == PENDING, is_orphaned=is_orphaned,
+        is_kept=is_kept,
         retry=run.retry, retried_as=run.retried_as,
         retry_obstacle=obstacle,
         is_beginnable=begin_obstacle is None, begin_obstacle=begin_obstacle,

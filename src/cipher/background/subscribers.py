@@ -22,6 +22,7 @@ from zope.processlifetime import IDatabaseOpenedWithRoot
 from cipher.background import switchboard
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.forks import noteDatabase
 from cipher.background.installation import addRegistry
 from cipher.background.installation import rememberRegistry
 from cipher.background.interfaces import IRuntimeSettings
@@ -37,6 +38,7 @@ log = getLogger(__name__)
 @adapter(IDatabaseOpenedWithRoot)
 def startRuntimeOfDatabase(event):
     """Begin the runtime that ``<background:runtime>`` declared."""
+    noteDatabase(event.database)
     settings = queryUtility(IRuntimeSettings)
     runtime = switchboard.queryRuntime(event.database)
     if settings is not None and (runtime is None or runtime.is_implicit):

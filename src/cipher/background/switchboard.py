@@ -27,6 +27,7 @@ log = getLogger(__name__)
 
 _lock = threading.Lock()
 _runtimes = {}   # id(DB) -> runtime, as long as that lives
+_parents = {}    # id of a runtime of a parent of this process -> its name
 
 
 def connect(db, runtime):
@@ -91,11 +92,27 @@ def _wake(success, db):
         wake(db)
 
 
+def warnOfParent(alive):
+    """Warn if a parent of this process carries out what is started here.
+
+    *alive* are the ids of the processes of the database.
+    """
+    for id, name in _parents.items():
+        if id in alive:
+            log.warning(
+                'Process %d is a fork of process %s, whose runtime carries '
+                'out what is started here, in a program that was meant to '
+                'fork only: start the runtime, or open the database, after '
+                'the fork (gunicorn: without preload)', os.getpid(), name)
+
+
 def _reset_after_fork():
     global _lock
     _lock = threading.Lock()
     for runtime in list(_runtimes.values()):
         runtime.forked()
+        if runtime.threads:
+            _parents[runtime.id] = runtime.name
     _runtimes.clear()
 
 

@@ -27,10 +27,12 @@ from ZODB.POSException import ConflictError
 from cipher.background import clock
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.cursor import DUE
+from cipher.background.cursor import KEPT
 from cipher.background.cursor import PAUSE
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
+from cipher.background.kept import isTypeKept
 from cipher.background.lifecycle import backOff
 from cipher.background.live import ticketOf
 from cipher.background.logs import getLogger
@@ -283,7 +285,8 @@ class Taker:
         for (kind, name), tree in list(lane.waiting.trees.items()):
             if kind == DUE or kind == PAUSE and findPause(
                     registry, name) is not None or (
-                    queryWorkerType(name) is None):
+                    kind == KEPT and isTypeKept(registry, name)
+                    or queryWorkerType(name) is None):
                 continue
             low, high = tree.minKey(), tree.maxKey()
             if kind == PAUSE:

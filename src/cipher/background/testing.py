@@ -37,6 +37,7 @@ from cipher.background.installation import addRegistry
 from cipher.background.installation import getRegistry
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import PENDING
+from cipher.background.kept import isKept
 from cipher.background.live import Ticket
 from cipher.background.runtime import Runtime
 from cipher.background.settings import RuntimeSettings
@@ -202,7 +203,7 @@ class _Waiting:
 
     def add(self, run):
         """Look at *run*, which may wait."""
-        if run.state != PENDING:
+        if run.state != PENDING or isKept(self._registry, run):
             return
         worker_type = queryWorkerType(run.type)
         if worker_type is None or findPause(

@@ -31,6 +31,7 @@ from collections import deque
 
 from cipher.background import clock
 from cipher.background.cursor import FOR_TIME
+from cipher.background.cursor import KEPT
 from cipher.background.cursor import LIMIT
 from cipher.background.cursor import orderOf
 from cipher.background.starters import Starters
@@ -362,6 +363,9 @@ class Tickets:
                 self._changed.notify()
         elif isinstance(what, tuple):
             self._park(lane, ticket, what, has_entry)
+            if what[0] == KEPT:
+                # It must not keep its starter from starting others.
+                self._starters.discard(ticket.place, serial)
         elif self._isNear(what):
             lane.tickets[serial] = ticket
             self._delay(ticket, what - clock.now())

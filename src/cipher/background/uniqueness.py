@@ -28,6 +28,7 @@ kept for a day.
 from cipher.background import clock
 from cipher.background.claimkeys import ONCE
 from cipher.background.interfaces import PENDING
+from cipher.background.kept import isKept
 from cipher.background.workertype import allNames
 
 
@@ -66,7 +67,7 @@ def _find_pending(registry, key, is_live):
     place = registry.claims.get(key)
     run = place and registry.getRun(*place)
     if run is None or run.touches is None or (
-            run.state != PENDING or is_live(run)):
+            run.state != PENDING or is_live(run) or isKept(registry, run)):
         return None
     if run.cursor is not None:
         return None   # what is behind it will not be done again

@@ -222,6 +222,8 @@ class Verbs:
     pauseSchedule = _same('pauseSchedule', MANAGE_WORKERS)
     getThresholds = _same('getThresholds', MANAGE_WORKERS)
     changeThresholds = _same('changeThresholds', MANAGE_WORKERS)
+    beginKept = _same('beginKept', MANAGE_WORKERS)
+    removeKept = _same('removeKept', MANAGE_WORKERS)
 
     @_asks(MANAGE_WORKERS)
     def runSchedule(self, name):
@@ -238,6 +240,11 @@ class Verbs:
     def quietProcess(self, process_id, is_quiet=True, reason=None):
         """See `~cipher.background.interfaces.IVerbs`."""
         self._registry.quietProcess(process_id, is_quiet, reason)
+
+    @_asks(MANAGE_WORKERS, where=_get_roots)
+    def adoptDatabase(self, process_id, reason=None, keep_back=False):
+        """See `~cipher.background.interfaces.IVerbs`."""
+        return self._registry.adoptDatabase(process_id, reason, keep_back)
 
     @_asks(MANAGE_WORKERS, where=_get_roots)
     def drainProcess(self, process_id, reason=None):

@@ -20,9 +20,11 @@ from cipher.background.interfaces import WAITS_FOR_RUNTIME
 from cipher.background.interfaces import WAITS_FOR_THREAD
 from cipher.background.interfaces import WAITS_FOR_TIME
 from cipher.background.interfaces import WAITS_FOR_TURN
+from cipher.background.interfaces import WAITS_WHILE_KEPT
 from cipher.background.interfaces import WAITS_WHILE_PAUSED
 from cipher.background.interfaces import WAITS_WHILE_QUIET
 from cipher.background.interfaces import WAITS_WHILE_UNDECLARED
+from cipher.background.kept import isKept
 from cipher.background.plaindata import readNumber
 from cipher.background.run import formatId
 from cipher.background.slots import listTaken
@@ -52,6 +54,10 @@ class Waits:
         return Wait(WAITS_FOR_TURN)
 
     # Each returns a Wait or None.
+
+    def _kept(self, run):
+        if isKept(self._watch.registry, run):
+            return Wait(WAITS_WHILE_KEPT)
 
     def _rescue(self, run):
         if self._watch.isOrphaned(run):
@@ -104,5 +110,6 @@ class Waits:
 
 
 #: In this order: the first one that holds is shown.
-_REASONS = (Waits._rescue, Waits._time, Waits._pause, Waits._runtime,
-            Waits._quiet, Waits._undeclared, Waits._limit, Waits._thread)
+_REASONS = (Waits._kept, Waits._rescue, Waits._time, Waits._pause,
+            Waits._runtime, Waits._quiet, Waits._undeclared, Waits._limit,
+            Waits._thread)

@@ -137,6 +137,8 @@ class WakeUps:
         with ZopeTransaction():
             directory = process.getDirectory(connection)
             trees = [directory.registries]
+            if directory.belonging is not None:
+                watched[directory.belonging._p_oid] = None
             record = directory.processes.get(self._runtime.id)
             if record is not None:
                 watched[record.wish._p_oid] = None

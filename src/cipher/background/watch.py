@@ -19,7 +19,9 @@ from ZODB.POSException import POSKeyError
 from cipher.background import clock
 from cipher.background import sight
 from cipher.background import switchboard
+from cipher.background.deployment import isExclusive
 from cipher.background.interfaces import ALREADY_DUE
+from cipher.background.interfaces import KEPT_BACK
 from cipher.background.interfaces import LIMIT_REACHED
 from cipher.background.interfaces import NOT_WAITING
 from cipher.background.interfaces import PENDING
@@ -28,6 +30,7 @@ from cipher.background.interfaces import PROCESS_GONE
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import TYPE_PAUSED
 from cipher.background.interfaces import TYPE_UNDECLARED
+from cipher.background.kept import isKept
 from cipher.background.lifecycle import isSilent
 from cipher.background.plaindata import readAsked
 from cipher.background.plaindata import readNumber
@@ -68,8 +71,15 @@ class Watch:
         """
         if self._isHere(record):
             return False
+        if self._is_alone:
+            return True   # it came with a copy, or died
         return isKnownDead(record) or isSilent(
             clock.now() - record.beat.beat_at, record.lease)
+
+    @cached_property
+    def _is_alone(self):
+        # Whether no other process can have the database open.
+        return self._runtime is not None and isExclusive(self._runtime.db)
 
     def _isHere(self, record):
         return self._runtime is not None and self._runtime.id == record.id
@@ -111,8 +121,8 @@ class Watch:
         Its process is gone or silent; another one will look after it.  For
         the eye, as `isSilent`.
         """
-        return (run.state == RUNNING and run.owner not in self._alive
-                and self.live(run) is None)
+        return run.state == RUNNING and self.live(run) is None and (
+            run.owner not in self._alive or isKept(self.registry, run))
 
     def state(self, run):
         """Return the state of *run* as an administrator sees it.
@@ -137,6 +147,8 @@ class Watch:
 
         None where it waits for nothing but its time.
         """
+        if not run.isFinished() and isKept(self.registry, run):
+            return KEPT_BACK
         if self.isOrphaned(run):
             return PROCESS_GONE
         if run.isFinished() or self.state(run) != PENDING:
@@ -160,7 +172,8 @@ class Watch:
             run, self.live(run), stop, clock.now(),
             is_orphaned=self.isOrphaned(run),
             is_paused=findPause(self.registry, run.type) is not None,
-            begin_obstacle=self.beginObstacle(run))
+            begin_obstacle=self.beginObstacle(run),
+            is_kept=not run.isFinished() and isKept(self.registry, run))
 
     def running(self):
         """Yield the runs that are running now, as far as is known."""
@@ -240,6 +253,11 @@ class Watch:
                       if one.kind in PROBLEMS
                       and one.registry_oid in (None, self._oid)]
         return found
+
+    def copied(self):
+        """Return the records of those that take the database for a copy."""
+        return [record for record in self._records
+                if record.copied is not None and not self.isSilent(record)]
 
     def processes(self):
         """Return a `ProcessStatus` for each process, oldest first."""
@@ -354,5 +372,6 @@ class Watch:
             is_silent=self.isSilent(record),
             busy=sum(1 for _ in self._seen_keys(record)),
             is_all_seen=self._is_all_seen,
-            is_quiet=wish.is_quiet, is_draining=wish.is_draining,
+            is_quiet=record.isQuiet(), is_draining=wish.is_draining,
+            is_copy=record.copied is not None,
             asked_by=wish.asked and wish.asked[0])

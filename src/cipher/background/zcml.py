@@ -228,14 +228,18 @@ class IRuntimeDirective(Interface):
         title="Executor",
         description=IRuntimeSettings['executor'].description,
         values=EXECUTORS, required=False, default=THREADS)
+    deployment = TextLine(
+        title="Deployment",
+        description=IRuntimeSettings['deployment'].description,
+        min_length=1, max_length=100, required=False)
 
 
 def runtime(_context, threads=4, drain=15.0, poll=1.0, lease=90.0,
-            grace=86400.0, executor=THREADS):
+            grace=86400.0, executor=THREADS, deployment=None):
     """Register the settings; the runtime begins when a database opens."""
     settings = RuntimeSettings(
         threads=threads, drain=drain, poll=poll, lease=lease, grace=grace,
-        executor=executor)
+        executor=executor, deployment=deployment)
     utility(_context, IRuntimeSettings, component=settings)
 
 

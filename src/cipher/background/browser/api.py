@@ -25,6 +25,7 @@ from cipher.background.browser.page import ACTION
 from cipher.background.browser.page import Refused
 from cipher.background.browser.paths import NoSuchObject
 from cipher.background.browser.paths import findObject
+from cipher.background.browser.processes import GONE as GONE_PROCESS
 from cipher.background.browser.runpage import GONE
 from cipher.background.browser.runpage import Run
 from cipher.background.browser.text import cleanLine
@@ -33,6 +34,7 @@ from cipher.background.browser.types import refuseFlood
 from cipher.background.i18n import _
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import BackgroundError
+from cipher.background.interfaces import ProcessNotFound
 from cipher.background.interfaces import RunNotBeginnable
 from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import RunNotRemovable
@@ -218,6 +220,50 @@ class RemoveJSON(RunAction):
         """Remove it."""
         self.checked.remove(self.run_id, reason)
         return {'id': self.run_id}
+
+
+class CopyAction(JSONAction):
+    """Base: lets something of a copy begin, or removes it."""
+
+    takes = {'reason'}
+
+    def act(self, body):
+        _refuse_unknown(set(body) - self.takes)
+        return {'number': self.do(self.getText(body, 'reason'))}
+
+
+class BeginKeptJSON(CopyAction):
+    """Lets begin what came with a copy: {"reason": …}."""
+
+    def do(self, reason):
+        """Return how many runs it were."""
+        return self.checked.beginKept(reason)
+
+
+class RemoveKeptJSON(CopyAction):
+    """Removes what came with a copy: {"reason": …}."""
+
+    def do(self, reason):
+        """Return how many runs it were; up to 1,000."""
+        return self.checked.removeKept(reason)
+
+
+class AdoptJSON(JSONAction):
+    """Lets a copy begin: {"process": id, "keep_back": …, "reason": …}."""
+
+    def act(self, body):
+        _refuse_unknown(set(body) - {'process', 'keep_back', 'reason'})
+        keep_back = body.get('keep_back', False)
+        if not isinstance(keep_back, bool):
+            raise Refused(400, _('"${name}" has to be true or false.',
+                                 mapping={'name': 'keep_back'}))
+        try:
+            is_news = self.checked.adoptDatabase(
+                self.getText(body, 'process', 1000),
+                self.getText(body, 'reason'), keep_back)
+        except ProcessNotFound:
+            raise Refused(404, GONE_PROCESS)
+        return {'is_adopted': is_news}
 
 
 def _refuse_constant(name):

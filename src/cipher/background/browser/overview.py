@@ -16,9 +16,11 @@ from zope.browserpage import ViewPageTemplateFile
 
 from cipher.background.browser import situation
 from cipher.background.browser.addresses import getURL
+from cipher.background.browser.administration import AdministrationPage
 from cipher.background.browser.chart import Chart
 from cipher.background.browser.jsonview import JSONView
-from cipher.background.browser.page import Page
+from cipher.background.browser.page import Refused
+from cipher.background.browser.processes import GONE
 from cipher.background.browser.verbs import mayDo
 from cipher.background.i18n import _
 from cipher.background.interfaces import FAILED
@@ -26,6 +28,7 @@ from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import STATES
 from cipher.background.interfaces import IRegistryInstaller
+from cipher.background.interfaces import ProcessNotFound
 
 
 #: How many runs each table of the overview shows.
@@ -56,7 +59,8 @@ class Overview:
                 for process in checked.listProcesses()],
             'problems': [
                 situation.describeProblem(
-                    presenter, problem, self.can_see_details)
+                    presenter, problem, self.can_see_details,
+                    checked.may('adoptDatabase'), checked.may('beginKept'))
                 for problem in checked.listProblems()],
         }
 
@@ -65,17 +69,31 @@ class Overview:
         return [self.presenter.describeRun(status) for status in page.items]
 
 
-class OverviewPage(Overview, Page):
-    """The page of the overview."""
+class OverviewPage(Overview, AdministrationPage):
+    """The page of the overview; it says what to do with a copy."""
 
     template = ViewPageTemplateFile('templates/overview.pt')
     chart_template = ViewPageTemplateFile('templates/chart.pt')
     title = _('Background workers: overview')
     tab = 'index.html'
     breadcrumbs = ()
+    verbs = ('adopt', 'adopt_new', 'begin_kept', 'remove_kept')
 
-    def update(self):
-        self.data = self.collect()
+    def act(self, verb, name, reason):
+        """Let a copy begin, or decide on what came with one."""
+        if verb == 'begin_kept':
+            self.checked.beginKept(reason)
+        elif verb == 'remove_kept':
+            self.checked.removeKept(reason)
+        else:
+            try:
+                self.checked.adoptDatabase(
+                    name, reason, keep_back=verb == 'adopt_new')
+            except ProcessNotFound:
+                raise Refused(404, GONE)
+
+    def collect(self):
+        self.data = super().collect()
         hours = self.checked.getHours()
         self.has_chart = bool(hours)
         self.chart = Chart(hours, self.presenter).collect()

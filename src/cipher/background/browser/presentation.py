@@ -42,6 +42,7 @@ from cipher.background.interfaces import WAITS_FOR_RUNTIME
 from cipher.background.interfaces import WAITS_FOR_THREAD
 from cipher.background.interfaces import WAITS_FOR_TIME
 from cipher.background.interfaces import WAITS_FOR_TURN
+from cipher.background.interfaces import WAITS_WHILE_KEPT
 from cipher.background.interfaces import WAITS_WHILE_PAUSED
 from cipher.background.interfaces import WAITS_WHILE_QUIET
 from cipher.background.interfaces import WAITS_WHILE_UNDECLARED
@@ -66,6 +67,8 @@ _WAITS = {
     WAITS_FOR_THREAD: _('It waits: all threads are busy.'),
     WAITS_FOR_RESCUE: _('Its process is gone; another one will see to it.'),
     WAITS_FOR_TURN: _('It waits for its turn.'),
+    WAITS_WHILE_KEPT: _('It came with a copy of the registry and is kept '
+                        'back: see the overview.'),
 }
 
 #: Characters of the title and of the id of a principal.

@@ -22,6 +22,9 @@ from cipher.background.i18n import _
 from cipher.background.interfaces import ProcessNotFound
 
 
+GONE = _('This process does not exist any more.')
+
+
 class Processes:
     """Collects what the page and the JSON show."""
 
@@ -67,7 +70,7 @@ class ProcessesPage(Processes, AdministrationPage):
             else:
                 self.checked.quietProcess(name, verb == 'quiet', reason)
         except ProcessNotFound:
-            raise Refused(404, _('This process does not exist any more.'))
+            raise Refused(404, GONE)
 
 
 class ProcessesJSON(Processes, JSONView):

@@ -28,6 +28,7 @@ from cipher.background.i18n import _
 from cipher.background.interfaces import ALREADY_DUE
 from cipher.background.interfaces import INPUT_UNFIT
 from cipher.background.interfaces import IS_SERVICE
+from cipher.background.interfaces import KEPT_BACK
 from cipher.background.interfaces import LIMIT_REACHED
 from cipher.background.interfaces import NOT_FINISHED
 from cipher.background.interfaces import NOT_WAITING
@@ -72,6 +73,8 @@ BEGIN_OBSTACLES = {
     LIMIT_REACHED: _('This run is due already: it begins when a run of '
                      '"${type}" has finished.  No more of them may run at a '
                      'time.'),
+    KEPT_BACK: _('This run cannot be begun now: it came with a copy of the '
+                 'registry and is kept back.  See the overview.'),
     ALREADY_DUE: _('This run is due already: it begins as soon as a thread '
                    'is free.'),
 }

@@ -23,6 +23,7 @@ from cipher.background.i18n import plural
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import BUSY_THREADS
 from cipher.background.interfaces import CLOCK_JUMP
+from cipher.background.interfaces import COPIED_DATABASE
 from cipher.background.interfaces import DRAINED
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FAILING_RESCUE
@@ -30,6 +31,7 @@ from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import FAILING_TYPE
 from cipher.background.interfaces import GONE
+from cipher.background.interfaces import KEPT_RUNS
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NEWER_DATABASE
 from cipher.background.interfaces import NO_RUNTIME
@@ -65,6 +67,9 @@ VERBS = {
     'drain process': _('process drained'),
     'change thresholds': _('thresholds of problems changed'),
     'remove registry': _('registry removed'),
+    'adopt database': _('copy of a database let begin'),
+    'begin kept': _('begun, came with a copy'),
+    'remove kept': _('removed, came with a copy'),
 }
 
 
@@ -87,6 +92,7 @@ def describeProcess(presenter, process):
         'is_silent': process.is_silent,
         'is_quiet': process.is_quiet,
         'is_draining': process.is_draining,
+        'is_copy': process.is_copy,
         'asked_by': process.asked_by and cleanLine(process.asked_by),
         'health': 'silent' if process.is_silent else 'alive',
         'text': {
@@ -149,6 +155,8 @@ def _say_wish(presenter, process):
         _('the system'))
     if process.is_draining:
         return presenter.say(_('drains; asked by ${who}'), who=who)
+    if process.is_copy:
+        return presenter.say(_('quiet: the database is a copy'))
     if process.is_quiet:
         return presenter.say(_('quiet; asked by ${who}'), who=who)
     return ''
@@ -167,10 +175,12 @@ def _say_threads(presenter, process):
                          free=number(max(0, process.threads - process.busy)))
 
 
-def describeProblem(presenter, problem, with_stack=False):
+def describeProblem(presenter, problem, with_stack=False, can_adopt=False,
+                    can_manage=False):
     """Return an `IProblem` as a dict: an id, a text and where to look.
 
-    *with_stack*: where a thread stands as well.
+    *with_stack*: where a thread stands as well.  *can_adopt* and *can_manage*
+    say which buttons the reader may use.
     """
     text, page, label = _PROBLEMS[problem.kind](presenter, problem)
     return {
@@ -186,6 +196,8 @@ def describeProblem(presenter, problem, with_stack=False):
         'usual': problem.usual,
         'stack': cleanText(problem.stack or '') if with_stack else '',
         'text': text,
+        'can_adopt': can_adopt and problem.kind == COPIED_DATABASE,
+        'can_decide': can_manage and problem.kind == KEPT_RUNS,
         'url': '%s/%s' % (presenter.registry_url, page),
         'label': presenter.say(label),
     }
@@ -205,6 +217,31 @@ def _say_no_runtime(presenter, problem):
         '${number} runs wait, but no process carries them out.  Start a '
         'process with <background:runtime />, or let a quiet one begin '
         'again.', problem.number)),
+        'runs.html?state=' + PENDING, _('Show them'))
+
+
+def _say_copied(presenter, problem):
+    name = _say_process(problem)
+    if problem.subject:
+        text = presenter.say(
+            _('This database is a copy: it belongs to the deployment '
+              '"${original}".  Process ${name} begins nothing: no run, no '
+              'schedule, no service.  What is started waits.'),
+            original=cleanLine(problem.subject), name=name)
+    else:
+        text = presenter.say(
+            _('This database is a copy, or was moved: its file was at '
+              'another place.  Process ${name} begins nothing: no run, no '
+              'schedule, no service.  What is started waits.'), name=name)
+    return text, 'processes.html', _('Processes')
+
+
+def _say_kept(presenter, problem):
+    return (presenter.say(plural(
+        '${number} run came with the copy of this registry and is kept back.  '
+        'Let it begin, or remove it.',
+        '${number} runs came with the copy of this registry and are kept '
+        'back.  Let them begin, or remove them.', problem.number)),
         'runs.html?state=' + PENDING, _('Show them'))
 
 
@@ -385,6 +422,8 @@ def _say_paused(presenter, problem):
 
 
 _PROBLEMS = {
+    COPIED_DATABASE: _say_copied,
+    KEPT_RUNS: _say_kept,
     NO_RUNTIME: _say_no_runtime,
     SILENT_PROCESS: _say_silent,
     STUCK_PROCESS: _say_stuck,

@@ -130,10 +130,15 @@ class Play:
         self._runtime = None
 
     def runtime(self, **settings):
+        """Start a runtime that has lanes; return its id."""
+        self.begin(**settings)
+        waitForLanes(self._runtime)
+        return self._runtime.id
+
+    def begin(self, **settings):
         """Start a runtime; return its id."""
         self._runtime = startRuntime(self._db, RuntimeSettings(
             **dict({'threads': 2, 'poll': 0.05, 'lease': 3.0}, **settings)))
-        waitForLanes(self._runtime)
         return self._runtime.id
 
     def start(self, name, number=1):

@@ -183,6 +183,14 @@ class FileSiteTests(SiteTests):
         """See what was committed meanwhile."""
         transaction.begin()
 
+    def patch(self, target, value):
+        """Replace the attribute of that dotted name during the test."""
+        self._start(mock.patch(target, value))
+
+    def _start(self, patcher):
+        patcher.start()
+        self.addCleanup(patcher.stop)
+
 
 class LiveTests(FileSiteTests):
     """With a runtime that is quick to look."""
@@ -297,18 +305,10 @@ class LiveTests(FileSiteTests):
         self.begin()
         return self.counter.value
 
-    def patch(self, target, value):
-        """Replace the attribute of that dotted name during the test."""
-        self._start(mock.patch(target, value))
-
     def patchFinish(self, finish):
         """Let *finish* be the last step of each commit to a file."""
         # Not by its dotted name: a module and its class are called alike.
         self._start(mock.patch.object(FileStorage, 'tpc_finish', finish))
-
-    def _start(self, patcher):
-        patcher.start()
-        self.addCleanup(patcher.stop)
 
 
 class ProcessTests(LiveTests):

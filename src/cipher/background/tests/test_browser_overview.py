@@ -20,10 +20,12 @@ from unittest import mock
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import BUSY_THREADS
 from cipher.background.interfaces import CLOCK_JUMP
+from cipher.background.interfaces import COPIED_DATABASE
 from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import FAILING_TYPE
+from cipher.background.interfaces import KEPT_RUNS
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NEWER_DATABASE
 from cipher.background.interfaces import NO_RUNTIME
@@ -80,7 +82,10 @@ class TestOverview(BrowserTests):
             Problem(PAUSED_TYPE, 'feed', since),
             Problem(NEWER_DATABASE, '2', since, process='host:8:abc'),
             Problem(OLDER_PROCESS, 'host:9:abc', since,
-                    process='host:8:abc')])
+                    process='host:8:abc'),
+            Problem(COPIED_DATABASE, 'live <1>', since, process='host:8:abc'),
+            Problem(COPIED_DATABASE, None, since, process='host:8:abc'),
+            Problem(KEPT_RUNS, number=2), Problem(KEPT_RUNS, number=1)])
         page = self.get('index.html').text
         for text, address in (
                 ('3 runs wait, but no process carries them out.  Start a '
@@ -128,7 +133,17 @@ class TestOverview(BrowserTests):
                 ('Process host:8 is of an older release than the database, '
                  'which has structure 2 by now', 'processes.html'),
                 ('The database cannot be brought up to date for 3 min 0 s: '
-                 'process host:9 is of an older release', 'processes.html')):
+                 'process host:9 is of an older release', 'processes.html'),
+                ('it belongs to the deployment "live &lt;1&gt;".  Process '
+                 'host:8 begins nothing', 'processes.html'),
+                ('its file was at another place.  Process host:8 begins '
+                 'nothing', 'processes.html'),
+                ('2 runs came with the copy of this registry and are kept '
+                 'back.  Let them begin, or remove them.',
+                 'runs.html?state=pending'),
+                ('1 run came with the copy of this registry and is kept '
+                 'back.  Let it begin, or remove it.',
+                 'runs.html?state=pending')):
             with self.subTest(text):
                 self.assertRegex(page, '%s[^<]*</span>\\s*<a [^>]*%s' % (
                     re.escape(text), re.escape(address)))
@@ -139,7 +154,8 @@ class TestOverview(BrowserTests):
             BROKEN_RUN, FAILING_RESCUE, FAILING_SUBSCRIBER, CLOCK_JUMP,
             STALLED_RUN, STALLED_RUN, BUSY_THREADS, FAILING_TYPE,
             FAILING_TYPE, SCHEDULE_ELSEWHERE, PAUSED_TYPE, PAUSED_TYPE,
-            NEWER_DATABASE, OLDER_PROCESS])
+            NEWER_DATABASE, OLDER_PROCESS,
+            COPIED_DATABASE, COPIED_DATABASE, KEPT_RUNS, KEPT_RUNS])
         self.assertEqual({problem['kind'] for problem in problems},
                          set(PROBLEMS))
         self.assertIn('File "app.py", line 7', html.unescape(page))

@@ -76,6 +76,16 @@ class StoredTests(FileSiteTests):
         self.clock.now = before + 60
         return runs
 
+    def prune(self):
+        pruner = Pruner(None, lambda connection: [
+            ((self.registry._p_oid, number), lane)
+            for number, lane in self.registry.lanes.items()])
+        pruner._runtime = FakeRuntime
+        transaction.abort()
+        while pruner.prune(self.connection):
+            pass
+        self.begin()
+
     def ids(self, **criteria):
         return [status.id for status in self.registry.listRuns(
             limit=1000, **criteria).items]
@@ -129,18 +139,33 @@ class StoredTests(FileSiteTests):
         self.makeMany(40)
         self.clock.advance(15 * DAY)
         self.makeMany(40)
-        pruner = Pruner(None, lambda connection: [
-            ((self.registry._p_oid, number), lane)
-            for number, lane in self.registry.lanes.items()])
-        pruner._runtime = FakeRuntime
-        transaction.abort()
-        while pruner.prune(self.connection):
-            pass
-        self.begin()
+        self.prune()
         left = [run for run in runs if self.registry.get(run.id) is not None]
         # But for what is in a head.
         self.assertLess(len(left), 16 * len(self.registry.lanes))
         self.assertLess(len(left), 40)
+
+    def test_row_63_runs_of_the_leap_do_not_grow_old_at_once(self):
+        # In a lane that has nothing of before, or nothing of late.
+        self.registry.keep_days = 2
+        for before in 0, 20:
+            with self.subTest(before=before):
+                self.makeMany(before)
+                self.clock.advance(DAY * 1.5)
+                leap = self.aLeap()
+                after = self.makeRun()
+                self.clock.advance(DAY)
+                self.prune()
+                for run in (*leap, after):
+                    self.assertIsNotNone(self.registry.get(run.id), run.id)
+                keys = [entry.key for lane in self.registry.lanes.values()
+                        for entry in lane.finishes.walk()]
+                self.assertEqual(keys, sorted(set(keys), reverse=True))
+                self.clock.advance(DAY * 1.5)
+                self.makeMany(16)   # nothing goes from a head
+                self.prune()
+                for run in leap:
+                    self.assertIsNone(self.registry.get(run.id), run.id)
 
     def test_row_63_journal_goes_on(self):
         declareWorker('other', lambda worker: None)

@@ -177,7 +177,7 @@ class CaretakerTests(FileSiteTests):
         record = makeRecord(os.getpid(), threads=2, name='other')
         getDirectory(self.connection).processes[record.id] = record
         transaction.commit()
-        self.patch('cipher.background.process.isExclusive',
+        self.patch('cipher.background.census.isExclusive',
                    lambda db: False)
         ids = self.addDead(2)
         runtime = self.startRuntime()

@@ -311,7 +311,7 @@ class EvolveTests(FileSiteTests):
             'old:1:a', 'old', 1, None, None, 1, 0.2, 0.0)
         transaction.commit()
         exclusive = mock.patch(
-            'cipher.background.process.isExclusive', return_value=False)
+            'cipher.background.evolve.isExclusive', return_value=False)
         with structure2(), exclusive:
             with self.assertRaisesRegex(
                     OlderProcess, 'got old:1; end it, or start it'):
@@ -341,7 +341,7 @@ class EvolveTests(FileSiteTests):
             return False
 
         with structure2(), mock.patch(
-                'cipher.background.process.isExclusive',
+                'cipher.background.evolve.isExclusive',
                 return_value=True), mock.patch(
                 'cipher.background.process.isKnownDead', beat):
             deaths = evolve._Deaths(self.db)
@@ -512,7 +512,9 @@ class RuntimeTests(LiveTests):
             'old:1:a', 'old', 1, None, None, 1, 300.0, 0.0)
         transaction.commit()
         with structure2(), mock.patch(
-                'cipher.background.process.isExclusive', return_value=False):
+                'cipher.background.evolve.isExclusive',
+                return_value=False), mock.patch(
+                'cipher.background.census.isExclusive', return_value=False):
             self.runtime = self.startRuntime()
             waitUntil(lambda: OLDER_PROCESS in self.problems())
             self.assertEqual(self.problems()[OLDER_PROCESS], 'old:1:a')

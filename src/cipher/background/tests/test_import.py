@@ -83,6 +83,18 @@ class ImportTests(FileSiteTests):
         self.addCleanup(runtime.shutdown)
 
     def assertAllDone(self, registry, *more):
+        """Check that *more* is done, and the rest when somebody says so."""
+        def isReached():
+            transaction.begin()
+            return registry.kept is not None and all(
+                registry.findRun(run_id).isFinished() for run_id in more)
+
+        waitUntil(isReached, 'the end of what was started after the import')
+        for run_id in (*self.runs, self.lost):
+            self.assertEqual(registry.findRun(run_id).state, 'pending')
+        self.assertEqual(registry.beginKept(), 3)
+        transaction.commit()
+
         def areFinished():
             transaction.begin()
             return all(registry.findRun(run_id).isFinished()
@@ -166,6 +178,12 @@ class CopyTests(FileSiteTests):
             return all(each.findRun(original).isFinished()
                        for each in (self.registry, registry))
 
+        waitUntil(lambda: self.begin() or self.registry.findRun(
+            original).isFinished(), 'the end of the original')
+        waitUntil(lambda: self.begin() or registry.kept, 'the copy')
+        self.assertEqual(registry.findRun(original).state, 'pending')
+        registry.beginKept()
+        transaction.commit()
         waitUntil(areFinished, 'the end of both runs')
 
 

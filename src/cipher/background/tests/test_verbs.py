@@ -44,6 +44,7 @@ from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import RunFailedEvent
 from cipher.background.interfaces import TooManyWaiting
 from cipher.background.interfaces import UnknownWorkerType
+from cipher.background.kept import keepBack
 from cipher.background.process import ProcessRecord
 from cipher.background.process import getDirectory
 from cipher.background.registry import WorkerRegistry
@@ -105,6 +106,10 @@ CALLS = {
     'mayRunSchedule': ((), lambda v, t: v.mayRunSchedule('s')),
     'quietProcess': ((MANAGE_WORKERS,), lambda v, t: v.quietProcess(PROCESS)),
     'drainProcess': ((MANAGE_WORKERS,), lambda v, t: v.drainProcess(PROCESS)),
+    'adoptDatabase': ((MANAGE_WORKERS,),
+                      lambda v, t: v.adoptDatabase(PROCESS)),
+    'beginKept': ((MANAGE_WORKERS,), lambda v, t: v.beginKept()),
+    'removeKept': ((MANAGE_WORKERS,), lambda v, t: v.removeKept()),
 }
 READS = {'may', 'get', 'getStatus', 'getContext', 'listRuns', 'getCounts',
          'getWorkerTypes', 'listTypes', 'listProcesses', 'listEndedProcesses',
@@ -131,6 +136,8 @@ class VerbTests(SiteTests):
         self.directory = getDirectory(self.connection)
         self.directory.processes[PROCESS] = ProcessRecord(
             PROCESS, 'host', 1, None, None, 4, 90.0, 0.0)
+        self.directory.processes[PROCESS].copied = 'place', None, None
+        keepBack(self.registry)
         transaction.commit()
         self.verbs = verbs.of(self.registry)
         login('bob')
@@ -196,7 +203,8 @@ class VerbTests(SiteTests):
         wall = getChecker(ProxyFactory(self.registry)).get_permissions
         other_names = {'retry': 'retryByPrincipal',
                        'runSchedule': 'runScheduleByPrincipal'}
-        forbidden = {'quietProcess', 'drainProcess', 'queryWorkerType'}
+        forbidden = {'quietProcess', 'drainProcess', 'adoptDatabase',
+                     'queryWorkerType'}
         for name in set(CALLS) - forbidden:
             permission = getattr(verbs.Verbs, name).permission if (
                 name != 'may') else None

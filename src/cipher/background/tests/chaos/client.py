@@ -30,6 +30,7 @@ from ZODB.POSException import ConflictError
 from zope.component import hooks
 from zope.component import provideHandler
 
+from cipher.background import clock
 from cipher.background import pruner
 from cipher.background import tickets
 from cipher.background import uniqueness
@@ -39,6 +40,8 @@ from cipher.background.interfaces import IRunStartedEvent
 from cipher.background.process import getDirectory
 from cipher.background.runtime import startRuntime
 from cipher.background.settings import RuntimeSettings
+from cipher.background.tests.chaos import copies
+from cipher.background.tests.chaos import wallclocks
 from cipher.background.tests.chaos.enqueuer import Enqueuer
 from cipher.background.tests.chaos.world import Ledger
 from cipher.background.tests.chaos.world import declareKinds
@@ -78,12 +81,15 @@ def setUp(folder, boot):
     return ledger
 
 
-def run(storage, folder, slot, boot, ready, works=True):
+def run(storage, folder, slot, boot, ready, works=True, clocks=None):
     """Enqueue, and work if it *works*, until SIGTERM.
 
+    It goes by the clock number *slot* of *clocks*, `wallclocks.WallClocks`.
     *ready*, a file descriptor, is told of each run that it begins, or of
     each step of its starters if it does not work.
     """
+    if clocks is not None:
+        wallclocks.use(clocks, slot)
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     ledger = setUp(folder, boot)
@@ -91,7 +97,8 @@ def run(storage, folder, slot, boot, ready, works=True):
     if works:
         provideHandler(lambda event: _tell(ready), [IRunStartedEvent])
         runtime = startRuntime(db, RuntimeSettings(
-            threads=THREADS, poll=0.2, lease=LEASE, drain=2.0))
+            threads=THREADS, poll=0.2, lease=LEASE, drain=2.0,
+            deployment=copies.ORIGINAL))
     starters = [
         threading.Thread(target=_enqueue, name='starter-%d' % number, args=(
             db, slot * STARTERS + number, ended,
@@ -191,14 +198,20 @@ def _countOpen(db):
                for connection in list(db.pool.all))
 
 
-def drain(storage, folder, boot):
-    """Carry out what is left; end in good order."""
+def drain(storage, folder, boot, has_jumps=False):
+    """Carry out what is left; end in good order.
+
+    *has_jumps*: clocks were wrong, so it does that some days later: what was
+    put off then has come.
+    """
     ledger = setUp(folder, boot)
+    if has_jumps:
+        clock.setClock(lambda: time.time() + 2 * wallclocks.MOST)
     pruner.INTERVAL = 0.2   # it forgets the claims
     uniqueness.STALE_FOR = 0.2
     db = storage.open()
     runtime = startRuntime(db, RuntimeSettings(
-        threads=4, poll=0.05, lease=LEASE))
+        threads=4, poll=0.05, lease=LEASE, deployment=copies.ORIGINAL))
     rest = None
     while rest != '':
         with db.transaction() as connection:

@@ -18,6 +18,7 @@ process is there quickly: by a fork of this one.
 """
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -25,9 +26,12 @@ import traceback
 from collections import Counter
 
 from cipher.background.tests.chaos import client
+from cipher.background.tests.chaos import copies
+from cipher.background.tests.chaos import wallclocks
 from cipher.background.tests.chaos.audit import auditDatabase
 from cipher.background.tests.chaos.audit import auditLedger
 from cipher.background.tests.chaos.storages import STORAGES
+from cipher.background.tests.chaos.wallclocks import WallClocks
 from cipher.background.tests.chaos.world import Ledger
 from cipher.background.tests.chaos.world import makeWorld
 
@@ -49,8 +53,12 @@ MOST_LANES = 16
 LASTING = 2
 
 KILL, TERM, PAUSE, RESTART = 'kill -9', 'SIGTERM', 'pause', 'server restart'
+#: The wall clock of a process jumps; it jumps back later.
+JUMP = 'clock jump'
+#: The database is copied, and the copy opened beside the original.
+COPY = 'copy'
 
-_WEIGHTS = {KILL: 70, TERM: 15, PAUSE: 6, RESTART: 3}
+_WEIGHTS = {KILL: 70, TERM: 15, PAUSE: 6, RESTART: 3, JUMP: 6, COPY: 3}
 
 
 class Client:
@@ -106,6 +114,13 @@ class Driver:
             self._storage.most_processes)
         self._lasting = LASTING if (
             self._storage.has_server and self._processes > LASTING) else 0
+        self._clocks = WallClocks(self._processes)
+        self._right_at = {}   # slot -> when its clock is set right
+        self._copies = []     # `Client` of each copy that is watched
+
+    @property
+    def _has_jumps(self):
+        return bool(self._clocks.jumps)
 
     @property
     def kills(self):
@@ -125,10 +140,10 @@ class Driver:
             self._end_clients()
             self.seconds = time.monotonic() - begin
             self._child(lambda boot, ready: client.drain(
-                self._storage, self._folder, boot))
+                self._storage, self._folder, boot, self._has_jumps))
             return self._audit()
         finally:
-            for one in self._clients.values():
+            for one in (*self._clients.values(), *self._copies):
                 one.signal(signal.SIGKILL)
                 os.waitpid(one.pid, 0)
             self._storage.stop()
@@ -182,6 +197,12 @@ class Driver:
 
     def _look_after_clients(self):
         now = time.monotonic()
+        for slot, right_at in list(self._right_at.items()):
+            if right_at <= now:
+                del self._right_at[slot]
+                self._clocks.jump(slot, 0.0)
+        for one in list(self._copies):
+            self._look_after_copy(one)
         for slot in range(self._processes):
             one = self._clients.get(slot)
             if one is not None:
@@ -191,7 +212,31 @@ class Driver:
                 self._clients[slot] = self._fork(
                     lambda boot, ready, slot=slot, works=works: client.run(
                         self._storage, self._folder, slot, boot, ready,
-                        works))
+                        works, self._clocks))
+
+    def _look_after_copy(self, one, options=os.WNOHANG):
+        pid, status = os.waitpid(one.pid, options)
+        if pid:
+            one.forget()
+            self._copies.remove(one)
+            if status:
+                self._say(one, 'the copy ended with %d' % status)
+
+    def _copy(self):
+        """Copy the database; watch the copy in a process of its own."""
+        name = 'copy-%d' % self.signals[COPY]
+        path = copies.takeCopy(
+            self._storage.file, self._folder, name, self._rand)
+        if path is None:
+            return
+        has_id = self._storage.has_server or self._rand.random() < 0.5
+
+        def main(boot, ready):
+            ledger = client.setUp(self._folder, boot)
+            copies.watch(path, ledger, has_id)
+            shutil.rmtree(os.path.dirname(path))
+
+        self._copies.append(self._fork(main))
 
     def _works(self, slot):
         # Now and then one that carries nothing out: a web server.
@@ -247,7 +292,9 @@ class Driver:
         slot = self._rand.choice(slots)
         one = self._clients[slot]
         what, = self._rand.choices(*zip(*_WEIGHTS.items()))
-        if what == RESTART and not self._storage.has_server:
+        if (what == RESTART and not self._storage.has_server
+                or what == COPY and (
+                    self._storage.file is None or self._copies)):
             what = KILL
         self.signals[what] += 1
         if what == KILL:
@@ -262,10 +309,19 @@ class Driver:
             most = (self._rand.choice((0.5, 2 * client.LEASE))
                     if self._processes > 1 else 0.5)
             one.resume_at = time.monotonic() + self._rand.uniform(0.1, most)
+        elif what == JUMP:
+            self._clocks.jump(slot, self._rand.choice((-1, 1))
+                              * self._rand.uniform(60.0, wallclocks.MOST))
+            self._right_at[slot] = (
+                time.monotonic() + self._rand.uniform(0.2, 4.0))
+        elif what == COPY:
+            self._copy()
         else:
             self._storage.restart(self._rand)
 
     def _end_clients(self):
+        for one in list(self._copies):
+            self._look_after_copy(one, 0)
         for one in self._clients.values():
             one.signal(signal.SIGCONT)
             if one.termed_at is None:
@@ -279,7 +335,7 @@ class Driver:
     def _audit(self):
         db = self._storage.open()
         try:
-            violations, table, lanes = auditDatabase(db)
+            violations, table, lanes = auditDatabase(db, self._has_jumps)
         finally:
             db.close()
         self.violations += auditLedger(Ledger.read(self._folder))

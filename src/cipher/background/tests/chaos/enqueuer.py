@@ -19,6 +19,7 @@ import transaction
 
 from cipher.background import clock
 from cipher.background.interfaces import RunNotStoppable
+from cipher.background.tests.chaos import wallclocks
 from cipher.background.tests.chaos.world import KINDS
 from cipher.background.tests.chaos.world import getWorld
 
@@ -95,6 +96,7 @@ class Enqueuer:
             run = self._registry.start('unique', starter=self._starter)
         elif kind == 'delayed':
             delay = self._rand.uniform(0.0, 2.0)
+            entry.mark = wallclocks.mark()
             entry.due_at = clock.now() + delay
             run = self._registry.submit(kind, entry, delay=delay)
         else:

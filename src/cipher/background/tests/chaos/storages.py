@@ -58,6 +58,7 @@ class FileChaos:
 
     def __init__(self, folder):
         self._path = os.path.join(folder, 'Data.fs')
+        self.file = self._path   # of the FileStorage, None without one
 
     def start(self):
         """Start the server."""
@@ -85,6 +86,7 @@ class ZEOChaos:
         server_folder = os.path.join(folder, 'server')
         os.mkdir(server_folder)
         self._server = self.make_server(server_folder)
+        self.file = os.path.join(server_folder, 'Data.fs')
         self._uri = None
 
     def start(self):
@@ -119,6 +121,10 @@ class RelStorageChaos(ZEOChaos):
     """A PostgreSQL server with a RelStorage."""
 
     make_server = PostgreSQLServer
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.file = None
 
     def _make_database(self):
         return self._server.makeDatabase()

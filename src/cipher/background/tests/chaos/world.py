@@ -34,6 +34,7 @@ from cipher.background.installation import getRegistry
 from cipher.background.interfaces import BY_INPUT
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import Snooze
+from cipher.background.tests.chaos import wallclocks
 from cipher.background.tests.live_support import declareWorker
 from cipher.background.tests.support import makeSite
 from cipher.background.thread import BackgroundWorkerThread
@@ -58,6 +59,7 @@ class Entry(Persistent):
 
     run_id = None
     due_at = None      # not before
+    mark = None        # of `wallclocks`, when that was said
     posted = None      # of `unique`: the number of the letter
     child = None       # of `chain`: the entry of what it started
     effects = 0        # how often the work was committed
@@ -220,7 +222,8 @@ def declareKinds(ledger):
 
     def delayed(worker):
         worker.context.effects += 1
-        if clock.now() < worker.context.due_at:
+        if (clock.now() < worker.context.due_at
+                and wallclocks.isCalmSince(worker.context.mark)):
             worker.context.is_early = True
         nap()
 

@@ -1,0 +1,110 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What came with a copy of a registry, and is kept back.
+
+A registry that comes by an import, or as a copy of its site, has the runs of
+the original.  The original carries these out.  The copy carries out what is
+started in it from now on; what was not finished at the copy waits until an
+administrator lets it begin, or removes it.
+
+Pickles name `Kept`: it stays here.
+"""
+from persistent import Persistent
+
+
+class Kept(Persistent):
+    """Which runs of a registry are kept back."""
+
+    def __init__(self, marks):
+        self.marks = marks   # lane number -> the first serial that is not
+        self.begun = ()      # names of types that were let begin after all
+
+
+def arrive(registry, place):
+    """Note that *registry* is at *place*: (mark of the database, oid).
+
+    Joins the open transaction.  If it was made elsewhere, what has not
+    finished in it is kept back.
+    """
+    if registry.place == place:
+        return
+    is_copy = registry.place is not None
+    registry.place = place
+    if is_copy:
+        keepBack(registry)
+
+
+def keepBack(registry):
+    """Keep back all runs of *registry* that are not finished."""
+    registry.kept = Kept({
+        number: lane.births.next_serial
+        for number, lane in registry.lanes.items()
+        if lane.births.next_serial > 1})
+    if next(walk(registry), None) is None:
+        registry.kept = None
+
+
+def isKept(registry, run):
+    """Return whether *run*, which is not finished, is kept back."""
+    kept = registry.kept
+    return (kept is not None and run.type not in kept.begun
+            and run.serial < kept.marks.get(run.lane, 0))
+
+
+def isTypeKept(registry, name):
+    """Return whether runs of the worker type *name* may be kept back."""
+    kept = registry.kept
+    return kept is not None and name not in kept.begun
+
+
+def walk(registry):
+    """Yield the runs that are kept back, in the order of their lanes.
+
+    What cannot be loaded is left out: it is a problem of its own.
+    """
+    kept = registry.kept
+    for number, mark in sorted(kept.marks.items()) if kept else ():
+        lane = registry.lanes.get(number)
+        if lane is None:
+            continue
+        cursor, births = lane.cursor, lane.births
+        # As far as the home of the original came.
+        for serial in sorted({*cursor.stragglers, *lane.waiting.places}):
+            if serial < min(cursor.low, mark):
+                yield from _ifKept(registry, births, serial)
+        for serial in range(cursor.low, mark):
+            yield from _ifKept(registry, births, serial)
+
+
+def _ifKept(registry, births, serial):
+    try:
+        run = births.get(serial)
+        if run is None or run.isFinished() or not isKept(registry, run):
+            return
+    except KeyError:
+        return
+    run._v_parent = registry
+    yield run
+
+
+def release(registry, names):
+    """Let the runs of those types begin that were kept back."""
+    registry.kept.begun = tuple(sorted({*registry.kept.begun, *names}))
+    forgetIfEmpty(registry)
+
+
+def forgetIfEmpty(registry):
+    """Forget what was kept back, if nothing is any more."""
+    if next(walk(registry), None) is None:
+        registry.kept = None
