@@ -276,7 +276,7 @@ class Watch:
     def _describe_ended(self, ended):
         principal, _, reason = readAsked(ended.asked or (None, None, None))
         seen = [(oid, run_id) for oid, run_id in ended.taken_over
-                if self._may_see(oid, run_id)]
+                if self.maySee(oid, run_id)]
         return EndedProcessStatus(
             id=ended.id, host=ended.host, pid=ended.pid,
             started_at=ended.started_at, beat_at=ended.beat_at,

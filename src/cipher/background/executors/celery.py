@@ -195,7 +195,7 @@ class Sender(ThreadsExecutor):
         self._stopping.set()
         self._added.release()
 
-    def _take(self):
+    def _take(self, door):
         while (sum(self._out.values()) >= WINDOW
                and not self._stopping.wait(ROOM_PAUSE)):
             pass
