@@ -85,7 +85,7 @@ class Rescuer:
         return bool(dead)
 
     def _claim_for(self, connection, ended, oid, run_id, told):
-        started_at, _, log, _ = told
+        started_at, _, log, *_ = told
         with self._runtime.troubles.guard(
                 BROKEN_RUN, run_id, oid, with_transient=False):
             registry = process.findRegistry(connection, oid)

@@ -27,6 +27,8 @@ NARROW = {'width': 360, 'height': 740}
 MOMENT_STOPS = 10
 COUNT_MOMENTS = '''() => document.querySelectorAll(
     "input[type=date], input[type=time], input[type=datetime-local]").length'''
+COUNT_GROUPS = '''() => new Set([...document.querySelectorAll(
+    "input[type=radio]")].map((element) => element.name)).size'''
 IS_ALL_REACHED = '''() => window.cbFocus.reached.length
     >= window.cbFocus.expected.length'''
 
@@ -116,8 +118,10 @@ def findFocusTroubles(page):
     """Complain about what Tab does not reach, in order and visibly."""
     for _n in range(page.evaluate(WATCH_FOCUS)):
         page.keyboard.press('Tab')
-    # Within the control of a date there are several stops.
-    for _n in range(MOMENT_STOPS * page.evaluate(COUNT_MOMENTS)):
+    # Within the control of a date there are several stops, and one in each
+    # group of radio buttons.
+    for _n in range(MOMENT_STOPS * page.evaluate(COUNT_MOMENTS)
+                    + page.evaluate(COUNT_GROUPS)):
         if page.evaluate(IS_ALL_REACHED):
             break
         page.keyboard.press('Tab')

@@ -35,6 +35,7 @@ from cipher.background.installation import addRegistry
 from cipher.background.interfaces import ACTIONS
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkerRun
+from cipher.background.kept import keepBack
 from cipher.background.tests.browser_support import BrowserTests
 
 
@@ -51,7 +52,10 @@ FORM = 'GET, HEAD, POST'
 POST = 'POST'
 REGISTRY_VIEWS = {
     'absolute_url': ('ViewWorkers', None),
-    'index.html': ('ViewWorkers', GET), 'index.json': ('ViewWorkers', GET),
+    'index.html': ('ViewWorkers', FORM), 'index.json': ('ViewWorkers', GET),
+    'adopt.json': ('ManageWorkers', POST),
+    'begin_kept.json': ('ManageWorkers', POST),
+    'remove_kept.json': ('ManageWorkers', POST),
     'thresholds.html': ('ManageWorkers', FORM),
     'runs.html': ('ViewWorkers', GET), 'runs.json': ('ViewWorkers', GET),
     'runs.csv': ('ViewWorkers', GET), 'bulk.html': ('ViewWorkers', FORM),
@@ -177,7 +181,8 @@ class TestVisitors(BrowserTests):
             yield '9-99/@@%s' % name, methods
         for name, (_permission, methods) in SITE_VIEWS.items():
             yield '/@@' + name, methods
-        for name in ('', self.stored.id, 'background_macros', 'nothing',
+        yield '', FORM
+        for name in (self.stored.id, 'background_macros', 'nothing',
                      '@@absolute_url', self.stored.id + '/@@absolute_url'):
             yield name, GET
 
@@ -338,6 +343,16 @@ class TestPermissions(BrowserTests):
             answer = self.post(path, csrf_token=token, name=name,
                                reason='Because', **{verb: '1'})
             self.assertEqual(answer.status_int, 303, (path, verb))
+        self.makeDelayed()
+        for verb in 'begin_kept', 'remove_kept', 'adopt':
+            self.sync()
+            record.copied = 'deployment', 'production', 'staging'
+            record.deployment = 'staging'
+            keepBack(self.registry)
+            transaction.commit()
+            answer = self.post('index.html', csrf_token=token, name=record.id,
+                               reason='Because', **{verb: '1'})
+            self.assertEqual(answer.status_int, 303, verb)
         answer = self.post('thresholds.html', csrf_token=token,
                            busy_after='700', reason='Because')
         self.assertEqual(answer.status_int, 303)

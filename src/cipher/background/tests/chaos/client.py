@@ -18,6 +18,7 @@ The driver forks it: nothing of the driver may be a thread or a connection.
 import faulthandler
 import gc
 import logging
+import math
 import os
 import random
 import signal
@@ -31,6 +32,7 @@ from zope.component import hooks
 from zope.component import provideHandler
 
 from cipher.background import clock
+from cipher.background import clockwatch
 from cipher.background import pruner
 from cipher.background import tickets
 from cipher.background import uniqueness
@@ -208,6 +210,7 @@ def drain(storage, folder, boot, has_jumps=False):
     if has_jumps:
         clock.setClock(lambda: time.time() + 2 * wallclocks.MOST)
     pruner.INTERVAL = 0.2   # it forgets the claims
+    clockwatch.LONG_AGO = math.inf   # though that clock is days ahead
     uniqueness.STALE_FOR = 0.2
     db = storage.open()
     runtime = startRuntime(db, RuntimeSettings(
