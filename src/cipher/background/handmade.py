@@ -35,7 +35,7 @@ from cipher.background.live import LiveRun
 from cipher.background.live import Ticket
 from cipher.background.logs import getLogger
 from cipher.background.observer import WorkObserver
-from cipher.background.recorders import LoopRecorder
+from cipher.background.recorder import LoopRecorder
 from cipher.background.runtime import startRuntime
 from cipher.background.settings import RuntimeSettings
 from cipher.background.text import NOTE_LIMIT

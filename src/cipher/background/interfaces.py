@@ -14,7 +14,7 @@
 r"""Contracts of background work, and a tour of the package.
 
 A developer declares **worker types** in ZCML (`zcml`, `workertype`).
-Application code, a **trigger** or a **schedule** (`startzcml`, `trigger`,
+Application code, a **trigger** or a **schedule** (`zcml`, `trigger`,
 `schedule`) **starts** them: `IWorkerRegistry.start` stores a **run** (`run`)
 in a lane of the site's persistent **registry** (`registry`, `lane`), in the
 caller's own transaction.  After the commit a hook wakes the **runtime** of

@@ -26,6 +26,7 @@ from cipher.background import process
 from cipher.background import runlog
 from cipher.background import switchboard
 from cipher.background.announcing import announce
+from cipher.background.atwork import AtWork
 from cipher.background.checks import checkDatabase
 from cipher.background.checks import lookAtDirectory
 from cipher.background.control import ControlThread
@@ -39,7 +40,6 @@ from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.keeper import Keeper
 from cipher.background.looker import Looker
-from cipher.background.obedience import Obedience
 from cipher.background.settings import RuntimeSettings
 from cipher.background.stack import isInSignalHandler
 from cipher.background.tickets import LOOK
@@ -62,6 +62,82 @@ REFUSED_DELAY = 1.0
 #: Seconds that the last turn of the control thread may take after the drain,
 #: and then the records of the end.
 LEAVE_TIMEOUT = 10.0
+
+
+class Obedience(AtWork):
+    """A runtime that does what it is asked for.  Any thread may call."""
+
+    def __init__(self):
+        super().__init__()
+        self.is_asked_quiet = False
+        self.copied = None      # deployment.Copied: the database is a copy
+        self.quiet_wish = None  # of this process; to be written by the keeper
+        self._quiet_lock = threading.Lock()
+        self._is_drain_asked = False
+        self.drain_asked = None   # of the `process.Wish` that drains it
+        self.left_over = set()    # keys of runs that its end put back
+
+    @property
+    def is_quiet(self):
+        """Whether it is to begin nothing new, for whatever reason."""
+        return self.is_asked_quiet or self.copied is not None
+
+    @property
+    def is_taking(self):
+        """Whether it begins anything new."""
+        return not (self.is_quiet or self._draining.is_set())
+
+    def quiet(self, is_quiet=True):
+        """See `~cipher.background.interfaces.IRuntime`."""
+        if isInSignalHandler():
+            _thread.start_new_thread(self.quiet, (is_quiet,))
+            return
+        with self._quiet_lock:
+            self.quiet_wish = is_quiet
+            self._set_quiet(is_quiet)
+        self._control.wish()
+
+    def obey(self, written, is_quiet, is_draining):
+        """Do what the record of the process asks for.
+
+        *written* is our own wish that it tells, or None.
+        """
+        with self._quiet_lock:
+            if self.quiet_wish == written:
+                self.quiet_wish = None   # else it is one that came meanwhile
+            if self.quiet_wish is None and is_quiet != self.is_asked_quiet:
+                self._set_quiet(is_quiet)
+        if is_draining and not (self.is_draining or self._is_drain_asked):
+            # Not here: it waits for the control thread.
+            threading.Thread(target=self.shutdown, name='background-drain',
+                             daemon=True).start()
+            self._is_drain_asked = True
+
+    def _set_quiet(self, is_quiet):
+        log.info('Process %s: %s', self.name, 'quiet, begins nothing new'
+                 if is_quiet else 'not quiet any more')
+        self.is_asked_quiet = is_quiet
+        self.tickets.setQuiet(self.is_quiet)
+
+    def setCopied(self, copied, reason):
+        """Begin nothing as long as the database counts as *copied*.
+
+        *copied* is a `deployment.Copied` or None, *reason* a text for the
+        log.
+        """
+        with self._quiet_lock:
+            if copied == self.copied:
+                return
+            if copied is not None:
+                log.warning(
+                    'Process %s: the database is a copy: %s; it begins '
+                    'nothing until an administrator lets it begin (overview, '
+                    'or registry.adoptDatabase)', self.name, reason)
+            else:
+                log.info('Process %s: the database belongs here now',
+                         self.name)
+            self.copied = copied
+            self.tickets.setQuiet(self.is_quiet)
 
 
 @implementer(IRuntime)

@@ -42,8 +42,8 @@ from cipher.background.logs import logError
 from cipher.background.masking import makeMasker
 from cipher.background.pool import getPool
 from cipher.background.process import findRegistry
-from cipher.background.recorders import JobRecorder
-from cipher.background.recorders import LoopRecorder
+from cipher.background.recorder import JobRecorder
+from cipher.background.recorder import LoopRecorder
 from cipher.background.slots import takeSlot
 from cipher.background.sorting import limitOf
 from cipher.background.sorting import waitsFor

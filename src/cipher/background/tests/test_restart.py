@@ -24,7 +24,7 @@ from ZODB.POSException import ConflictError
 from zope.component.hooks import getSite
 
 from cipher.background.installation import getRegistry
-from cipher.background.recorders import JobRecorder
+from cipher.background.recorder import JobRecorder
 from cipher.background.spoiled import CacheSpoiled
 from cipher.background.tests.checkout import requireCheckout
 from cipher.background.tests.live_support import Database
@@ -134,7 +134,7 @@ class RestartTests(LiveTests):
     def test_row_58_nor_where_stale_oids_stay_in_stock(self):
         self.keepStock()
         errors = []
-        self.patch('cipher.background.recorders.JobRecorder.conflicted',
+        self.patch('cipher.background.recorder.JobRecorder.conflicted',
                    lambda recorder, worker, error: (
                        errors.append(error),
                        conflicted(recorder, worker, error)))

@@ -33,8 +33,8 @@ from cipher.background.interfaces import RuntimeRefused
 from cipher.background.live import LiveRun
 from cipher.background.live import Ticket
 from cipher.background.process import getDirectory
-from cipher.background.recorders import JobRecorder
-from cipher.background.recorders import LoopRecorder
+from cipher.background.recorder import JobRecorder
+from cipher.background.recorder import LoopRecorder
 from cipher.background.runtime import RuntimeSettings
 from cipher.background.runtime import startRuntime
 from cipher.background.tests.live_support import LiveTests

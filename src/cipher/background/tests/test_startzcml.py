@@ -29,7 +29,7 @@ from zope.interface import Interface
 from zope.interface import implementer
 from zope.lifecycleevent import ObjectModifiedEvent
 
-from cipher.background import startzcml
+from cipher.background import zcml
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import IWorkerType
@@ -133,7 +133,7 @@ class TriggerTests(DirectiveTests):
         return paper
 
     def test_defaults_of_schema_and_handler_agree(self):
-        checkDefaults(self, startzcml.ITriggerDirective, startzcml.trigger)
+        checkDefaults(self, zcml.ITriggerDirective, zcml.trigger)
 
     def test_trigger_starts_its_worker(self):
         self.declare()
@@ -314,7 +314,7 @@ class ScheduleTests(DirectiveTests):
         return text
 
     def test_defaults_of_schema_and_handler_agree(self):
-        checkDefaults(self, startzcml.IScheduleDirective, startzcml.schedule)
+        checkDefaults(self, zcml.IScheduleDirective, zcml.schedule)
 
     def test_schedule_is_a_utility_named_as_its_worker(self):
         schedule = self.declare(cron='0 3 * * *')
