@@ -213,7 +213,7 @@ def main():
         },
         entry_points={
             'console_scripts': [
-                'cipher-background = cipher.background.cli:main',
+                'cipher-background = cipher.background.cli.main:main',
             ],
         },
         zip_safe=False,

@@ -24,8 +24,8 @@ usage: python3 .ci/wheels.py [--lowest | --newest] [EXTRA ...]
 The source distribution is built from a copy of the checkout, the wheel from
 that.  An environment has the wheel with one extra and nothing else; there the
 modules of the extra are imported and its tests are run, which carry out its
-part of the documentation: see cipher.background.tests.extras.  They are
-started in the unpacked source distribution, whose documentation they read.
+part of the documentation: see cipher.background.tests.support.extras.  They
+are started in the unpacked source distribution, whose documentation they read.
 
 The last line is "N passed, N failed, N skipped"; the exit code is 1 if
 anything failed.
@@ -70,12 +70,13 @@ NOT_THE_CHECKOUT = (
     'assert cipher.background.__file__.startswith(sys.prefix)')
 
 #: The tests that look for files, so depend on how the package is installed.
-INSTALLED = ('test_api', 'test_architecture', 'test_bootstrap',
-             'test_celery_page', 'test_demo_importing', 'test_directives',
-             'test_extras', 'test_hosting', 'test_i18n', 'test_input_view',
-             'test_readme', 'test_reliability_table', 'test_requirements',
-             'test_restart', 'test_rotterdam', 'test_security_table',
-             'test_setup')
+INSTALLED = (
+    'project.test_api', 'project.test_architecture', 'project.test_bootstrap',
+    'docs.test_celery_page', 'demo.test_importing', 'docs.test_directives',
+    'project.test_extras', 'docs.test_hosting', 'project.test_i18n',
+    'docs.test_input_view', 'docs.test_readme', 'docs.test_reliability_table',
+    'project.test_requirements', 'util.test_restart', 'docs.test_rotterdam',
+    'docs.test_security_table', 'project.test_setup')
 
 
 class Failure(Exception):
@@ -229,7 +230,7 @@ def try_extra(report, distributions, extra, folder, python, bounds=()):
         environment = made
     if environment is None:
         return
-    commands = [['cipher.background.tests.extras', extra]]
+    commands = [['cipher.background.tests.support.extras', extra]]
     if extra == 'test':
         commands.append([
             'zope.testrunner', '--test-path', find_site(environment),

@@ -37,13 +37,13 @@ from zope.component import provideAdapter
 from zope.component import provideUtility
 from zope.component.hooks import getSite
 
-from cipher.background import pruner
-from cipher.background.handmade import HandMadeRecorder
+from cipher.background.declarations.settings import RuntimeSettings
+from cipher.background.declarations.workertype import WorkerType
 from cipher.background.interfaces import IWorkerType
-from cipher.background.runtime import startRuntime
-from cipher.background.settings import RuntimeSettings
+from cipher.background.runtime.maintenance import pruner
+from cipher.background.runtime.runtime import startRuntime
+from cipher.background.runtime.standalone import HandMadeRecorder
 from cipher.background.thread import BackgroundWorkerThread
-from cipher.background.workertype import WorkerType
 
 
 # Its neighbour, however this script is started.

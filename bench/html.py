@@ -46,14 +46,14 @@ from zope.component import provideUtility
 from zope.configuration import xmlconfig
 
 import cipher.background.tests
-from cipher.background import clock
-from cipher.background.installation import getRegistry
+from cipher.background.declarations.workertype import WorkerType
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import IWorkerType
-from cipher.background.process import ProcessRecord
-from cipher.background.process import getDirectory
-from cipher.background.workertype import WorkerType
+from cipher.background.registry.installation import getRegistry
+from cipher.background.store.process import ProcessRecord
+from cipher.background.store.process import getDirectory
+from cipher.background.util import clock
 
 
 BASE = '/++background++/'

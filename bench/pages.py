@@ -39,9 +39,7 @@ from zope.container.btree import BTreeContainer
 from zope.site.folder import rootFolder
 from zope.site.site import LocalSiteManager
 
-from cipher.background import clock
-from cipher.background.installation import addRegistry
-from cipher.background.installation import getRegistry
+from cipher.background.declarations.workertype import WorkerType
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import OLDEST
@@ -50,9 +48,11 @@ from cipher.background.interfaces import STATES
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import IWorkerType
-from cipher.background.lane import Lane
-from cipher.background.run import WorkerRun
-from cipher.background.workertype import WorkerType
+from cipher.background.registry.installation import addRegistry
+from cipher.background.registry.installation import getRegistry
+from cipher.background.store.lane import Lane
+from cipher.background.store.run import WorkerRun
+from cipher.background.util import clock
 
 
 END = 1800000000.0

@@ -15,7 +15,7 @@ import time
 
 from zope.component import hooks
 
-from cipher.background.tests import reindexing
+from cipher.background.tests.support import reindexing
 
 
 def main():

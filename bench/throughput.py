@@ -50,15 +50,15 @@ from zope.container.contained import Contained
 from zope.site.folder import rootFolder
 from zope.site.site import LocalSiteManager
 
-from cipher.background.installation import addRegistry
-from cipher.background.installation import getRegistry
+from cipher.background.declarations.settings import RuntimeSettings
+from cipher.background.declarations.workertype import WorkerType
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import IWorkerType
-from cipher.background.runtime import Runtime
-from cipher.background.settings import RuntimeSettings
-from cipher.background.tests.servers import ZEOServer
-from cipher.background.tests.servers import openDatabase
-from cipher.background.workertype import WorkerType
+from cipher.background.registry.installation import addRegistry
+from cipher.background.registry.installation import getRegistry
+from cipher.background.runtime.runtime import Runtime
+from cipher.background.tests.support.servers import ZEOServer
+from cipher.background.tests.support.servers import openDatabase
 
 
 COUNTERS = 200

@@ -40,11 +40,9 @@ from zope.site.folder import rootFolder
 from zope.site.site import LocalSiteManager
 
 import cipher.background
-from cipher.background import clock
 from cipher.background.demo.documents import Document
 from cipher.background.demo.documents import Documents
 from cipher.background.demo.interfaces import DOCUMENTS
-from cipher.background.installation import addRegistry
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import RUNNING
@@ -54,12 +52,14 @@ from cipher.background.interfaces import RunFailedEvent
 from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.interfaces import RunSucceededEvent
-from cipher.background.reference import refer
-from cipher.background.run import RunDetails
-from cipher.background.tests.test_demo_browser import ARGUMENTS
-from cipher.background.tests.test_demo_browser import find_browser
-from cipher.background.tests.test_demo_server import LIMIT
-from cipher.background.tests.test_demo_server import Demo
+from cipher.background.registry.installation import addRegistry
+from cipher.background.store.run import RunDetails
+from cipher.background.tests.demo.test_browser import ARGUMENTS
+from cipher.background.tests.demo.test_browser import find_browser
+from cipher.background.tests.demo.test_server import LIMIT
+from cipher.background.tests.demo.test_server import Demo
+from cipher.background.util import clock
+from cipher.background.util.reference import refer
 
 
 BASE = '/++background++/'

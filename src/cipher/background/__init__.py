@@ -44,50 +44,50 @@ __getattr__, __dir__ = lazy(__name__, {
     'BackgroundWorkerThread': 'cipher.background.thread',
     'Cancel': 'cipher.background.interfaces',
     'ItemsJob': 'cipher.background.job',
-    'RecordFormatter': 'cipher.background.logs',
-    'RuntimeSettings': 'cipher.background.settings',
+    'RecordFormatter': 'cipher.background.util.logs',
+    'RuntimeSettings': 'cipher.background.declarations.settings',
     'Snooze': 'cipher.background.interfaces',
     'StopRequested': 'cipher.background.interfaces',
-    'WebSettings': 'cipher.background.settings',
+    'WebSettings': 'cipher.background.declarations.settings',
     'ZodbConnection': 'cipher.background.contextmanagers',
     'ZopeInteraction': 'cipher.background.contextmanagers',
     'ZopeSite': 'cipher.background.contextmanagers',
     'ZopeTransaction': 'cipher.background.contextmanagers',
-    'addRegistry': 'cipher.background.installation',
-    'evolveDatabase': 'cipher.background.evolve',
-    'getRegistry': 'cipher.background.installation',
-    'getRuntime': 'cipher.background.switchboard',
-    'now': 'cipher.background.clock',
-    'queryRuntime': 'cipher.background.switchboard',
-    'removeRegistry': 'cipher.background.installation',
-    'startRuntime': 'cipher.background.runtime',
+    'addRegistry': 'cipher.background.registry.installation',
+    'evolveDatabase': 'cipher.background.store.evolve',
+    'getRegistry': 'cipher.background.registry.installation',
+    'getRuntime': 'cipher.background.util.switchboard',
+    'now': 'cipher.background.util.clock',
+    'queryRuntime': 'cipher.background.util.switchboard',
+    'removeRegistry': 'cipher.background.registry.installation',
+    'startRuntime': 'cipher.background.runtime.runtime',
 })
 
 # Checkers of types, which do not follow that, take this for true.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cipher.background.clock import now
     from cipher.background.contextmanagers import ZodbConnection
     from cipher.background.contextmanagers import ZopeInteraction
     from cipher.background.contextmanagers import ZopeSite
     from cipher.background.contextmanagers import ZopeTransaction
-    from cipher.background.evolve import evolveDatabase
-    from cipher.background.installation import addRegistry
-    from cipher.background.installation import getRegistry
-    from cipher.background.installation import removeRegistry
+    from cipher.background.declarations.settings import RuntimeSettings
+    from cipher.background.declarations.settings import WebSettings
     from cipher.background.interfaces import BackgroundError
     from cipher.background.interfaces import Cancel
     from cipher.background.interfaces import Snooze
     from cipher.background.interfaces import StopRequested
     from cipher.background.job import ItemsJob
-    from cipher.background.logs import RecordFormatter
-    from cipher.background.runtime import startRuntime
-    from cipher.background.settings import RuntimeSettings
-    from cipher.background.settings import WebSettings
-    from cipher.background.switchboard import getRuntime
-    from cipher.background.switchboard import queryRuntime
+    from cipher.background.registry.installation import addRegistry
+    from cipher.background.registry.installation import getRegistry
+    from cipher.background.registry.installation import removeRegistry
+    from cipher.background.runtime.runtime import startRuntime
+    from cipher.background.store.evolve import evolveDatabase
     from cipher.background.thread import BackgroundJob
     from cipher.background.thread import BackgroundWorkerThread
+    from cipher.background.util.clock import now
+    from cipher.background.util.logs import RecordFormatter
+    from cipher.background.util.switchboard import getRuntime
+    from cipher.background.util.switchboard import queryRuntime
 
 __all__ = [
     'BackgroundError',

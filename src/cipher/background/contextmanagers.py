@@ -23,9 +23,9 @@ from zope.component import hooks
 from zope.security.management import endInteraction
 from zope.security.management import newInteraction
 
-from cipher.background.spoiled import forgetCaches
-from cipher.background.spoiled import noteServer
-from cipher.background.spoiled import spoils
+from cipher.background.util.spoiled import forgetCaches
+from cipher.background.util.spoiled import noteServer
+from cipher.background.util.spoiled import spoils
 
 
 log = logging.getLogger(__name__)

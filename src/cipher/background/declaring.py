@@ -28,10 +28,10 @@ from zope.location.interfaces import ILocation
 from zope.schema import getFieldNamesInOrder
 from zope.schema import getFieldsInOrder
 
-from cipher.background.calling import ASYNC_GENERATOR
-from cipher.background.calling import COROUTINE
-from cipher.background.calling import GENERATOR
-from cipher.background.calling import kindOf
+from cipher.background.declarations.schedule import Schedule
+from cipher.background.declarations.schedule import checkCron
+from cipher.background.declarations.schedule import getZone
+from cipher.background.declarations.workertype import WorkerType
 from cipher.background.interfaces import AS_STARTER
 from cipher.background.interfaces import NOT_UNIQUE
 from cipher.background.interfaces import START_WORKERS
@@ -40,14 +40,14 @@ from cipher.background.interfaces import VIEW_DETAILS
 from cipher.background.interfaces import VIEW_WORKERS
 from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.job import ItemsJob
-from cipher.background.schedule import Schedule
-from cipher.background.schedule import checkCron
-from cipher.background.schedule import getZone
-from cipher.background.text import safeRepr
+from cipher.background.registry.triggers import Trigger
 from cipher.background.thread import BackgroundJob
 from cipher.background.thread import BackgroundWorkerThread
-from cipher.background.trigger import Trigger
-from cipher.background.workertype import WorkerType
+from cipher.background.util.calling import ASYNC_GENERATOR
+from cipher.background.util.calling import COROUTINE
+from cipher.background.util.calling import GENERATOR
+from cipher.background.util.calling import kindOf
+from cipher.background.util.text import safeRepr
 
 
 log = logging.getLogger(__name__)

@@ -13,19 +13,19 @@
 ##############################################################################
 r"""Contracts of background work, and a tour of the package.
 
-A developer declares **worker types** in ZCML (`zcml`, `workertype`).
-Application code, a **trigger** or a **schedule** (`zcml`, `trigger`,
-`schedule`) **starts** them: `IWorkerRegistry.start` stores a **run** (`run`)
-in a lane of the site's persistent **registry** (`registry`, `lane`), in the
-caller's own transaction.  After the commit a hook wakes the **runtime** of
-the process (`switchboard`, `runtime`), whose **executor** (`executors`) gives
-the run to a thread.  There the **worker** (`thread`, `job`) does its work in a
-transaction of its own (`workloop`), and an observer (`recorder`) writes the
-result into the run *in that very transaction*: the effect of the work and the
-word "succeeded" are one commit.  What a runtime finds in the database, at
-each poll or after a crash, is the matter of `keeper` and `scanner`.
-Administrators look on, start and stop through the views of `browser`, which
-see the rest through this module only.
+A developer declares **worker types** in ZCML (`zcml`, `declarations`).
+Application code, a **trigger** or a **schedule** (`registry`) **starts**
+them: `IWorkerRegistry.start` stores a **run** (`store`) in a lane of the
+site's persistent **registry**, in the caller's own transaction.  After the
+commit a hook wakes the **runtime** of the process (`runtime`), whose
+**executor** (`runtime.executors`) gives the run to a thread.  There the
+**worker** (`thread`, `job`) does its work in a transaction of its own
+(`work`), and an observer (`work.recorder`) writes the result into the run
+*in that very transaction*: the effect of the work and the word "succeeded"
+are one commit.  What a runtime finds in the database, at each poll or after
+a crash, is the matter of `runtime.maintenance`.  Administrators look on,
+start and stop through the views of `browser`, which see the rest through
+this module only.
 
 The states of a run::
 
@@ -1292,13 +1292,13 @@ class IWorkerRegistry(Interface):
 
         *order*: ``newest`` or ``oldest`` first, by the finish where *states*
         are finished states only, by the creation else; or ``slowest``, of
-        finished runs, the `listing.SCAN_LIMIT` that finished last within
+        finished runs, the `paging.SCAN_LIMIT` that finished last within
         *since* and *until*.
 
         *before* is the key that the page before gave as `IRunPage.older`;
         raise ``ValueError`` for any other, as for an unknown *order*.  Never
         scans the registry: what is looked at is bounded
-        (`listing.SCAN_LIMIT`, and a time for what has to be loaded), and
+        (`paging.SCAN_LIMIT`, and a time for what has to be loaded), and
         `IRunPage.is_cut` tells where the bound was met.
         """
 

@@ -16,16 +16,16 @@ import copy
 import time
 import types
 
-from cipher.background.calling import callHook
-from cipher.background.calling import callWork
-from cipher.background.calling import checkValue
-from cipher.background.text import cleanLine
-from cipher.background.text import safeRepr
 from cipher.background.thread import BackgroundJob
-from cipher.background.worker import hookOf
-from cipher.background.worker import stateOf
-from cipher.background.workloop import OnePiece
-from cipher.background.workloop import setUp
+from cipher.background.util.calling import callHook
+from cipher.background.util.calling import callWork
+from cipher.background.util.calling import checkValue
+from cipher.background.util.text import cleanLine
+from cipher.background.util.text import safeRepr
+from cipher.background.work.loop import OnePiece
+from cipher.background.work.loop import setUp
+from cipher.background.work.worker import hookOf
+from cipher.background.work.worker import stateOf
 
 
 class HandlerJob(OnePiece):

@@ -19,17 +19,17 @@ from zope.component import queryUtility
 from zope.interface.interfaces import IRegistered
 from zope.processlifetime import IDatabaseOpenedWithRoot
 
-from cipher.background import switchboard
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
-from cipher.background.forks import noteDatabase
-from cipher.background.installation import addRegistry
-from cipher.background.installation import rememberRegistry
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import RuntimeRefused
-from cipher.background.logs import getLogger
-from cipher.background.runtime import startRuntime
+from cipher.background.registry.installation import addRegistry
+from cipher.background.registry.installation import rememberRegistry
+from cipher.background.runtime.runtime import startRuntime
+from cipher.background.util import switchboard
+from cipher.background.util.forks import noteDatabase
+from cipher.background.util.logs import getLogger
 
 
 log = getLogger(__name__)

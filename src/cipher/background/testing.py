@@ -32,17 +32,17 @@ from zope.security.management import thread_local
 from zope.site.folder import rootFolder
 from zope.site.site import LocalSiteManager
 
-from cipher.background import clock
-from cipher.background.installation import addRegistry
-from cipher.background.installation import getRegistry
+from cipher.background.declarations.settings import RuntimeSettings
+from cipher.background.declarations.workertype import findPause
+from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import PENDING
-from cipher.background.kept import isKept
-from cipher.background.live import Ticket
-from cipher.background.runtime import Runtime
-from cipher.background.settings import RuntimeSettings
-from cipher.background.workertype import findPause
-from cipher.background.workertype import queryWorkerType
+from cipher.background.registry.installation import addRegistry
+from cipher.background.registry.installation import getRegistry
+from cipher.background.runtime.runtime import Runtime
+from cipher.background.store.kept import isKept
+from cipher.background.util import clock
+from cipher.background.work.liverun import Ticket
 
 
 def setUpLogging(logger, level=logging.DEBUG):

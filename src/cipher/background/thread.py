@@ -17,11 +17,11 @@ import threading
 from zope.interface import implementer
 
 from cipher.background.interfaces import IBackgroundWorkerThread
-from cipher.background.worker import stateOf
-from cipher.background.workloop import OnePiece
-from cipher.background.workloop import WorkLoop
-from cipher.background.workloop import log
-from cipher.background.workloop import setUp
+from cipher.background.work.loop import OnePiece
+from cipher.background.work.loop import WorkLoop
+from cipher.background.work.loop import log
+from cipher.background.work.loop import setUp
+from cipher.background.work.worker import stateOf
 
 
 __all__ = ['BackgroundJob', 'BackgroundWorkerThread', 'log']

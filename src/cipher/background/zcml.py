@@ -30,6 +30,9 @@ from zope.schema import Int
 from zope.schema import TextLine
 from zope.security.zcml import Permission
 
+from cipher.background.declarations.settings import RuntimeSettings
+from cipher.background.declarations.settings import WebSettings
+from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.declaring import LONGEST
 from cipher.background.declaring import checkStart
 from cipher.background.declaring import makeSchedule
@@ -47,9 +50,6 @@ from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import IWebSettings
 from cipher.background.interfaces import IWorkerType
-from cipher.background.settings import RuntimeSettings
-from cipher.background.settings import WebSettings
-from cipher.background.workertype import queryWorkerType
 
 
 log = logging.getLogger(__name__)

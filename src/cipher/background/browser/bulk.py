@@ -24,11 +24,11 @@ from cipher.background.browser.page import Page
 from cipher.background.browser.page import Refused
 from cipher.background.browser.page import getParameter
 from cipher.background.browser.page import getParameters
+from cipher.background.browser.plurals import OUTCOMES
+from cipher.background.browser.plurals import sayFailed
+from cipher.background.browser.plurals import sayPossible
+from cipher.background.browser.plurals import saySkipped
 from cipher.background.browser.runs import Runs
-from cipher.background.browser.sentences import OUTCOMES
-from cipher.background.browser.sentences import sayFailed
-from cipher.background.browser.sentences import sayPossible
-from cipher.background.browser.sentences import saySkipped
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.verbs import CHANGEABLE
 from cipher.background.browser.verbs import METHODS

@@ -15,7 +15,7 @@
 
 The template draws it as SVG; whoever cannot see that has the table below it.
 """
-from cipher.background.browser.sentences import sayDay
+from cipher.background.browser.plurals import sayDay
 from cipher.background.i18n import _
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import INTERRUPTED

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from zope.browserpage import ViewPageTemplateFile
 
-from cipher.background.browser import situation
+from cipher.background.browser import descriptions
 from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Page
 from cipher.background.browser.page import Refused
@@ -39,7 +39,7 @@ class Journal:
         except ValueError:
             raise Refused(400, _('The address of this page is not valid.  '
                                  'Begin again with the newest.'))
-        return [situation.describeAction(self.presenter, action)
+        return [descriptions.describeAction(self.presenter, action)
                 for action in actions], older
 
 

@@ -14,7 +14,7 @@
 """The overview: what runs, what failed, what is wrong."""
 from zope.browserpage import ViewPageTemplateFile
 
-from cipher.background.browser import situation
+from cipher.background.browser import descriptions
 from cipher.background.browser.addresses import getURL
 from cipher.background.browser.administration import AdministrationPage
 from cipher.background.browser.chart import Chart
@@ -55,10 +55,10 @@ class Overview:
             'running': self._list((RUNNING,), RUNNING_LIMIT),
             'failed': self._list((FAILED, INTERRUPTED), LIMIT),
             'processes': [
-                situation.describeProcess(presenter, process)
+                descriptions.describeProcess(presenter, process)
                 for process in checked.listProcesses()],
             'problems': [
-                situation.describeProblem(
+                descriptions.describeProblem(
                     presenter, problem, self.can_see_details,
                     checked.may('adoptDatabase'), checked.may('beginKept'))
                 for problem in checked.listProblems()],

@@ -14,7 +14,7 @@
 """The processes: who carries out runs; quiet and drain."""
 from zope.browserpage import ViewPageTemplateFile
 
-from cipher.background.browser import situation
+from cipher.background.browser import descriptions
 from cipher.background.browser.administration import AdministrationPage
 from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Refused
@@ -30,12 +30,12 @@ class Processes:
 
     def listProcesses(self):
         """Return the plain data of each process."""
-        return [situation.describeProcess(self.presenter, process)
+        return [descriptions.describeProcess(self.presenter, process)
                 for process in self.checked.listProcesses()]
 
     def listEnded(self):
         """Return the plain data of each process that ended lately."""
-        return [situation.describeEnded(self.presenter, process)
+        return [descriptions.describeEnded(self.presenter, process)
                 for process in self.checked.listEndedProcesses()]
 
 

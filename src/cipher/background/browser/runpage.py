@@ -23,7 +23,7 @@ from zope.publisher.interfaces import NotFound
 from zope.publisher.interfaces.browser import IBrowserPublisher
 from zope.schema import getFieldsInOrder
 
-from cipher.background.browser.contexts import describeContext
+from cipher.background.browser.contextlinks import describeContext
 from cipher.background.browser.formatting import plainValue
 from cipher.background.browser.interfaces import IInputView
 from cipher.background.browser.jsonview import JSONView

@@ -20,19 +20,19 @@ from functools import cached_property
 
 from zope.browserpage import ViewPageTemplateFile
 
-from cipher.background.browser.contexts import describeContext
+from cipher.background.browser.contextlinks import describeContext
 from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Page
 from cipher.background.browser.page import Published
 from cipher.background.browser.page import getParameter
+from cipher.background.browser.plurals import readOutcome
+from cipher.background.browser.plurals import sayLookedAt
+from cipher.background.browser.plurals import sayMatching
+from cipher.background.browser.plurals import sayRows
 from cipher.background.browser.query import UNRESOLVED
 from cipher.background.browser.query import BadFilter
 from cipher.background.browser.query import RunQuery
 from cipher.background.browser.query import Typed
-from cipher.background.browser.sentences import readOutcome
-from cipher.background.browser.sentences import sayLookedAt
-from cipher.background.browser.sentences import sayMatching
-from cipher.background.browser.sentences import sayRows
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import isSame
 from cipher.background.browser.verbs import METHODS

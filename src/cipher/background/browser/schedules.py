@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryUtility
 
-from cipher.background.browser import situation
+from cipher.background.browser import descriptions
 from cipher.background.browser.administration import AdministrationPage
 from cipher.background.browser.page import Refused
 from cipher.background.browser.text import cleanLine
@@ -80,5 +80,5 @@ class SchedulesPage(AdministrationPage):
             'is_paused': status.is_paused,
             'may_run': self.checked.mayRunSchedule(status.name),
             'is_late': status.is_late,
-            'pause': situation.sayPause(self.presenter, status),
+            'pause': descriptions.sayPause(self.presenter, status),
         }

@@ -46,8 +46,8 @@ from zope.schema.interfaces import ITuple
 from zope.security.interfaces import Unauthorized
 from zope.security.proxy import removeSecurityProxy
 
-from cipher.background.browser.foreign import sayForeign
 from cipher.background.browser.interfaces import IStartContext
+from cipher.background.browser.libmessages import sayForeign
 from cipher.background.browser.page import ACTION
 from cipher.background.browser.page import FORM
 from cipher.background.browser.page import READ

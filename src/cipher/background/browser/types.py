@@ -19,7 +19,7 @@ from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryUtility
 from zope.security.interfaces import IPermission
 
-from cipher.background.browser import situation
+from cipher.background.browser import descriptions
 from cipher.background.browser.administration import AdministrationPage
 from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Refused
@@ -54,7 +54,7 @@ class Types:
                 for status in self.checked.listTypes()]
 
     def _describe(self, status, worker_type):
-        data = situation.describeType(self.presenter, status)
+        data = descriptions.describeType(self.presenter, status)
         data['may_start'] = (worker_type is not None
                              and self.checked.mayStart(status.name))
         data['start_url'] = '%s/start.html?%s' % (

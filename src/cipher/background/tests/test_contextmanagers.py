@@ -25,9 +25,9 @@ from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeInteraction
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
-from cipher.background.tests.support import ComponentTests
-from cipher.background.tests.support import Participation
-from cipher.background.tests.support import Principal
+from cipher.background.tests.support.sites import ComponentTests
+from cipher.background.tests.support.sites import Participation
+from cipher.background.tests.support.sites import Principal
 
 
 class Site:

@@ -27,6 +27,9 @@ from zope.location.interfaces import IContained
 from zope.schema import Int
 from zope.schema import TextLine
 
+from cipher.background.declarations.settings import RuntimeSettings
+from cipher.background.declarations.workertype import WorkerType
+from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.declaring import checkStart
 from cipher.background.declaring import makeSchedule
 from cipher.background.declaring import makeTrigger
@@ -38,16 +41,13 @@ from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import RunFailedEvent
 from cipher.background.job import ItemsJob
-from cipher.background.pruner import Pruner
-from cipher.background.runtime import Runtime
-from cipher.background.settings import RuntimeSettings
+from cipher.background.runtime.maintenance.pruner import Pruner
+from cipher.background.runtime.runtime import Runtime
 from cipher.background.testing import runPending
-from cipher.background.tests.support import SiteTests
-from cipher.background.tests.support import declare
+from cipher.background.tests.support.sites import SiteTests
+from cipher.background.tests.support.sites import declare
 from cipher.background.thread import BackgroundJob
 from cipher.background.thread import BackgroundWorkerThread
-from cipher.background.workertype import WorkerType
-from cipher.background.workertype import queryWorkerType
 
 
 def plain(*args, **kwargs):

@@ -22,17 +22,17 @@ from zope.component import queryUtility
 from zope.interface import Interface
 from zope.schema import TextLine
 
+from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import RuntimeNotFound
-from cipher.background.switchboard import getRuntime
-from cipher.background.switchboard import queryRuntime
 from cipher.background.testing import runPending
 from cipher.background.testing import setUpLogging
 from cipher.background.testing import tearDownLogging
 from cipher.background.testing import waitForRun
-from cipher.background.tests.live_support import declareWorker
-from cipher.background.tests.support import SiteTests
-from cipher.background.workertype import queryWorkerType
+from cipher.background.tests.support.live import declareWorker
+from cipher.background.tests.support.sites import SiteTests
+from cipher.background.util.switchboard import getRuntime
+from cipher.background.util.switchboard import queryRuntime
 
 
 class LoggingTests(unittest.TestCase):

@@ -27,10 +27,10 @@ from zope.security.management import queryInteraction
 from cipher.background import thread
 from cipher.background.interfaces import IBackgroundWorkerThread
 from cipher.background.interfaces import IWorkObserver
-from cipher.background.observer import WorkObserver
-from cipher.background.tests.live_support import FileSiteTests
+from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.thread import BackgroundJob
 from cipher.background.thread import BackgroundWorkerThread
+from cipher.background.work.observer import WorkObserver
 
 
 class Worker(BackgroundWorkerThread):
@@ -74,7 +74,8 @@ class WorkerTests(FileSiteTests):
 
     def patch_wait(self, wait):
         """No test waits for the time after a failure."""
-        patcher = mock.patch('cipher.background.worker.WorkState.wait', wait)
+        patcher = mock.patch(
+            'cipher.background.work.worker.WorkState.wait', wait)
         patcher.start()
         self.addCleanup(patcher.stop)
 

@@ -19,16 +19,16 @@ from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError
 from zope.component.hooks import getSite
 
-from cipher.background import workloop
 from cipher.background.interfaces import StopRequested
-from cipher.background.tests.support import LIMIT
+from cipher.background.tests.support.sites import LIMIT
 from cipher.background.tests.test_thread import Worker
 from cipher.background.tests.test_thread import WorkerTests
-from cipher.background.text import MESSAGE_LIMIT
 from cipher.background.thread import BackgroundWorkerThread
-from cipher.background.worker import WorkState
-from cipher.background.workloop import FAILURE_DELAY
-from cipher.background.workloop import FAILURE_DELAY_CAP
+from cipher.background.util.text import MESSAGE_LIMIT
+from cipher.background.work import loop
+from cipher.background.work.loop import FAILURE_DELAY
+from cipher.background.work.loop import FAILURE_DELAY_CAP
+from cipher.background.work.worker import WorkState
 
 
 # As it is, before a test replaces it.
@@ -98,8 +98,8 @@ class TransientTests(WorkerTests):
 
     def test_tries_are_apart_by_the_back_off(self):
         counts = []
-        self.addCleanup(setattr, workloop, 'backOff', workloop.backOff)
-        workloop.backOff = lambda count: counts.append(count) or 0
+        self.addCleanup(setattr, loop, 'backOff', loop.backOff)
+        loop.backOff = lambda count: counts.append(count) or 0
 
         def work():
             raise ConflictError
@@ -285,9 +285,9 @@ class StopTests(WorkerTests):
             raise ValueError
 
         worker = self.make(work=work, rounds=1000)
-        self.addCleanup(setattr, workloop, 'FAILURE_DELAY',
-                        workloop.FAILURE_DELAY)
-        workloop.FAILURE_DELAY = FAILURE_DELAY_CAP
+        self.addCleanup(setattr, loop, 'FAILURE_DELAY',
+                        loop.FAILURE_DELAY)
+        loop.FAILURE_DELAY = FAILURE_DELAY_CAP
         worker.start()
         self.assertTrue(has_failed.wait(LIMIT))
         worker.requestStop()

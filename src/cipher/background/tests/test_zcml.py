@@ -33,14 +33,14 @@ from cipher.background import zcml
 from cipher.background.interfaces import START_WORKERS
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import IWorkerType
-from cipher.background.runtime import RuntimeSettings
-from cipher.background.tests.support import SECURITY
-from cipher.background.tests.support import ComponentTests
-from cipher.background.tests.support import checkDefaults
-from cipher.background.tests.support import declare
+from cipher.background.registry.vocabulary import workerTypes
+from cipher.background.runtime.runtime import RuntimeSettings
+from cipher.background.tests.support.sites import SECURITY
+from cipher.background.tests.support.sites import ComponentTests
+from cipher.background.tests.support.sites import checkDefaults
+from cipher.background.tests.support.sites import declare
 from cipher.background.thread import BackgroundJob
 from cipher.background.thread import BackgroundWorkerThread
-from cipher.background.vocabulary import workerTypes
 
 
 class IAmount(Interface):
@@ -371,7 +371,7 @@ class VocabularyTests(ComponentTests):
     def test_vocabulary_is_registered_by_the_package(self):
         declare('''
             <utility
-                component="cipher.background.vocabulary.workerTypes"
+                component="cipher.background.registry.vocabulary.workerTypes"
                 provides="zope.schema.interfaces.IVocabularyFactory"
                 name="cipher.background.workertypes" />''')
         factory = getUtility(IVocabularyFactory,

@@ -22,8 +22,8 @@ from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
-from cipher.background.lifecycle import MAX_INTERRUPTIONS
-from cipher.background.process import getDirectory
+from cipher.background.store.lifecycle import MAX_INTERRUPTIONS
+from cipher.background.store.process import getDirectory
 from cipher.background.tests.chaos.world import ATTEMPTS
 from cipher.background.tests.chaos.world import HOT
 from cipher.background.tests.chaos.world import ITERATIONS

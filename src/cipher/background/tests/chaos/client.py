@@ -31,23 +31,23 @@ from ZODB.POSException import ConflictError
 from zope.component import hooks
 from zope.component import provideHandler
 
-from cipher.background import clock
-from cipher.background import clockwatch
-from cipher.background import pruner
-from cipher.background import tickets
-from cipher.background import uniqueness
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import abortQuietly
+from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.interfaces import IRunStartedEvent
-from cipher.background.process import getDirectory
-from cipher.background.runtime import startRuntime
-from cipher.background.settings import RuntimeSettings
+from cipher.background.registry import uniqueness
+from cipher.background.runtime.maintenance import clockwatch
+from cipher.background.runtime.maintenance import pruner
+from cipher.background.runtime.queue import backlog
+from cipher.background.runtime.runtime import startRuntime
+from cipher.background.store.process import getDirectory
 from cipher.background.tests.chaos import copies
 from cipher.background.tests.chaos import wallclocks
 from cipher.background.tests.chaos.enqueuer import Enqueuer
 from cipher.background.tests.chaos.world import Ledger
 from cipher.background.tests.chaos.world import declareKinds
 from cipher.background.tests.chaos.world import getWorld
+from cipher.background.util import clock
 
 
 log = logging.getLogger('chaos')
@@ -79,7 +79,7 @@ def setUp(folder, boot):
     hooks.setHooks()
     ledger = Ledger(folder, boot)
     declareKinds(ledger)
-    tickets.NEAR = 0.5   # that due runs wait in the database
+    backlog.NEAR = 0.5   # that due runs wait in the database
     return ledger
 
 

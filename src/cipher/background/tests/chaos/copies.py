@@ -20,10 +20,10 @@ import transaction
 from ZODB.FileStorage import FileStorage
 from zope.component import provideHandler
 
+from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.interfaces import IRunStartedEvent
-from cipher.background.process import getDirectory
-from cipher.background.runtime import startRuntime
-from cipher.background.settings import RuntimeSettings
+from cipher.background.runtime.runtime import startRuntime
+from cipher.background.store.process import getDirectory
 from cipher.background.tests.chaos.storages import Database
 from cipher.background.tests.chaos.world import getWorld
 

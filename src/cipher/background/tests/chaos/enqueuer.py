@@ -17,11 +17,11 @@ import time
 
 import transaction
 
-from cipher.background import clock
 from cipher.background.interfaces import RunNotStoppable
 from cipher.background.tests.chaos import wallclocks
 from cipher.background.tests.chaos.world import KINDS
 from cipher.background.tests.chaos.world import getWorld
+from cipher.background.util import clock
 
 
 #: A starter starts nothing while more than so many wait in all.

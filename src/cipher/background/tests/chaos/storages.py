@@ -19,9 +19,9 @@ import time
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 
-from cipher.background.tests.servers import PostgreSQLServer
-from cipher.background.tests.servers import ZEOServer
-from cipher.background.tests.servers import openDatabase
+from cipher.background.tests.support.servers import PostgreSQLServer
+from cipher.background.tests.support.servers import ZEOServer
+from cipher.background.tests.support.servers import openDatabase
 
 
 class Database(DB):

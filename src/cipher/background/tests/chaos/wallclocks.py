@@ -20,7 +20,7 @@ import mmap
 import struct
 import time
 
-from cipher.background import clock
+from cipher.background.util import clock
 
 
 _NUMBER = struct.Struct('d')

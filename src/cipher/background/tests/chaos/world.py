@@ -29,15 +29,15 @@ from zope.component import hooks
 from zope.interface import Interface
 from zope.schema import Int
 
-from cipher.background import clock
-from cipher.background.installation import getRegistry
 from cipher.background.interfaces import BY_INPUT
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import Snooze
+from cipher.background.registry.installation import getRegistry
 from cipher.background.tests.chaos import wallclocks
-from cipher.background.tests.live_support import declareWorker
-from cipher.background.tests.support import makeSite
+from cipher.background.tests.support.live import declareWorker
+from cipher.background.tests.support.sites import makeSite
 from cipher.background.thread import BackgroundWorkerThread
+from cipher.background.util import clock
 
 
 ROOT_KEY = 'chaos'

@@ -1,0 +1,88 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What a list of runs has to match: filters that look at each run."""
+import math
+
+from zope.security.proxy import removeSecurityProxy
+
+from cipher.background.declarations.workertype import queryWorkerType
+from cipher.background.interfaces import ORDERS
+from cipher.background.interfaces import UNSUCCESSFUL_STATES
+from cipher.background.queries.merging import Wanted
+from cipher.background.queries.resolving import Unresolved
+from cipher.background.queries.status import titleOf
+from cipher.background.util.plaindata import readError
+from cipher.background.util.plaindata import readProgress
+from cipher.background.util.principal import Starters
+from cipher.background.util.reference import oidOf
+from cipher.background.util.text import fold
+from cipher.background.util.text import safeRepr
+
+
+#: Seconds: before and after this there is nothing; trees take it.
+_FAR = 9e12
+
+
+class Search:
+    """The filters of `~cipher.background.interfaces.IWorkerRegistry.listRuns`.
+
+    Raise ``ValueError`` for what makes no sense.
+    """
+
+    def __init__(self, watch, states, types, contexts, starters, text, since,
+                 until, order, unresolved=False):
+        if order not in ORDERS:
+            raise ValueError('order: expected one of %s, got %s'
+                             % (', '.join(ORDERS), safeRepr(order, 50)))
+        self._watch = watch
+        if unresolved:
+            states = states or UNSUCCESSFUL_STATES
+        self._unresolved = Unresolved(watch.registry) if unresolved else None
+        self.wanted = Wanted(
+            frozenset(states), frozenset(types),
+            _microseconds('since', since), _microseconds('until', until),
+            order)
+        # None is the oid of what is not stored: no run is about that.
+        self._oids = {removeSecurityProxy(context)._p_oid or b''
+                      for context in contexts}
+        self._starters = Starters(starters)
+        self._text = fold((text or '').strip())
+
+    def matches(self, run):
+        """Return whether *run* belongs into the list."""
+        wanted = self.wanted
+        return ((not wanted.types or run.type in wanted.types)
+                and self._starters.has(run.starter)
+                and (not self._oids or oidOf(run.reference) in self._oids)
+                and (not wanted.states
+                     or self._watch.state(run) in wanted.states)
+                and (not self._text or self._has_text(run))
+                and (self._unresolved is None or self._unresolved.has(run)))
+
+    def _has_text(self, run):
+        live = self._watch.live(run)
+        progress = readProgress(live and live.progress or run.progress)
+        texts = (run.type, titleOf(run, queryWorkerType(run.type)),
+                 progress and progress[2], *readError(run.error))
+        return any(text and self._text in fold(text) for text in texts)
+
+
+def _microseconds(name, at):
+    if at is None:
+        return None
+    # Unlike isfinite() good for any integer.
+    if not -math.inf < at < math.inf:
+        raise ValueError('%s: expected a time in seconds, got %r'
+                         % (name, at))
+    return int(max(-_FAR, min(_FAR, at)) * 1000000)

@@ -1,0 +1,75 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The list of schedules: when each is due, and which run was its last."""
+import math
+
+from zope.component import getUtilitiesFor
+
+from cipher.background.interfaces import ISchedule
+from cipher.background.queries import visibility
+from cipher.background.queries.status import ScheduleStatus
+from cipher.background.store.states import ScheduleState
+from cipher.background.store.thresholds import Thresholds
+from cipher.background.util import clock
+from cipher.background.util.plaindata import readAsked
+from cipher.background.util.plaindata import readNumber
+from cipher.background.util.reference import lineage
+
+
+def listSchedules(registry):
+    """Return a `ScheduleStatus` for each schedule, by name."""
+    found = []
+    now = clock.now()
+    late_after = Thresholds(registry.thresholds).late_after
+    if late_after is None:
+        late_after = math.inf
+    for name, schedule in sorted(getUtilitiesFor(ISchedule)):
+        if not visibility.maySee(registry, schedule.worker):
+            continue
+        state = registry.schedules.get(name, ScheduleState)
+        run = _run_at(registry, state.last_run)
+        if run and not visibility.maySee(registry, run.type):
+            run = None   # it was declared for another type then
+        paused_by = paused_at = reason = None
+        if state.pause is not None:
+            paused_by, paused_at, reason = readAsked(state.pause)
+        found.append(ScheduleStatus(
+            name=name, worker=schedule.worker,
+            expression=schedule.expression,
+            description=schedule.description,
+            next_at=readNumber(state.next_at),
+            last_at=readNumber(state.last_at),
+            last_run=run.id if run else None,
+            is_paused=state.pause is not None, paused_by=paused_by,
+            paused_at=paused_at, pause_reason=reason,
+            is_late=(state.pause is None and now - readNumber(
+                state.next_at, now) > late_after)))
+    return found
+
+
+def homeOf(registries):
+    """Return the one of *registries* that schedules and services start in.
+
+    That which is nearest to the root of the database.
+    """
+    return min(registries, key=lambda registry: len(list(lineage(registry))),
+               default=None)
+
+
+def _run_at(registry, place):
+    try:
+        lane, serial = place
+        return registry.getRun(lane, serial)
+    except (TypeError, ValueError):
+        return None

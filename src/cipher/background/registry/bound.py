@@ -1,0 +1,107 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The bound on what waits of one starter.
+
+It is approximate: it knows what the homes of the lanes reported with their
+last heartbeat, and what this process started since.  So a start asks no other
+process, and writes nothing more.
+"""
+import itertools
+import weakref
+
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import TooManyOfStarter
+from cipher.background.queries.snapshot import Watch
+from cipher.background.util import clock
+from cipher.background.util.forks import renewLock
+from cipher.background.util.principal import SYSTEM
+
+
+#: A process remembers its starts for so many starters; of more, it forgets
+#: those who have not started anything for the longest time.
+STARTERS = 1000
+
+_starts = weakref.WeakKeyDictionary()   # DB -> OwnStarts
+
+
+def checkStarter(registry, starter):
+    """Raise `TooManyOfStarter` if too many runs of *starter* wait.
+
+    Else count one more, unless the open transaction is aborted.
+    """
+    jar = registry._p_jar
+    if jar is None or starter in SYSTEM:
+        return
+    limit = registry.waiting_per_starter
+    key = registry._p_oid, starter
+    starts = _starts.get(jar.db()) or _starts.setdefault(
+        jar.db(), OwnStarts())
+    watch = Watch(registry)
+    number, since = watch.countWaiting(starter)
+    number += starts.count(key, since)
+    if number >= limit:
+        # What was started since may be finished by now.
+        number = min(number, _count_unfinished(watch))
+    if number >= limit:
+        raise TooManyOfStarter(
+            'starter %.100r: expected fewer than %d waiting runs to start '
+            'another, got about %d; try again when some of them are done'
+            % (starter, limit, number))
+    starts.add(key, limit, jar.transaction_manager.get())
+
+
+def _count_unfinished(watch):
+    return sum(states.get(PENDING, 0) + states.get(RUNNING, 0)
+               for states in watch.counts().values())
+
+
+class OwnStarts:
+    """When this process started runs by principals, for each of these."""
+
+    def __init__(self):
+        renewLock(self)
+        self._numbers = itertools.count()
+        self._starts = {}   # (registry oid, starter) -> {number: time}
+
+    def count(self, key, since):
+        """Return how many starts there were after *since*; forget others."""
+        with self._lock:
+            starts = self._starts.get(key, {})
+            for number in [number for number, started_at in starts.items()
+                           if started_at <= since]:
+                del starts[number]
+            return len(starts)
+
+    def add(self, key, limit, txn):
+        """Add a start by *txn*; of each starter the last *limit* are kept."""
+        number = next(self._numbers)
+        with self._lock:
+            starts = self._starts.pop(key, {})
+            self._starts[key] = starts   # the last one now
+            starts[number] = clock.now()
+            if len(starts) > limit:
+                del starts[min(starts)]
+            if len(self._starts) > STARTERS:
+                del self._starts[next(iter(self._starts))]
+        txn.addAfterCommitHook(self._committed, (key, number))
+        txn.addAfterAbortHook(self._forget, (key, number))
+
+    def _committed(self, success, key, number):
+        if not success:
+            self._forget(key, number)
+
+    def _forget(self, key, number):
+        with self._lock:
+            self._starts.get(key, {}).pop(number, None)

@@ -1,0 +1,332 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""A registry for a site, and where to find it."""
+import itertools
+from collections import Counter
+
+from ZODB.utils import u64
+from zope.component import adapter
+from zope.component.hooks import getSite
+from zope.component.interfaces import ISite
+from zope.interface import implementer
+from zope.interface.interfaces import ComponentLookupError
+from zope.security.interfaces import Unauthorized
+from zope.security.management import checkPermission
+from zope.security.proxy import removeSecurityProxy
+
+from cipher.background.interfaces import DISCARD
+from cipher.background.interfaces import INTERRUPTED
+from cipher.background.interfaces import MANAGE_WORKERS
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import REFUSE
+from cipher.background.interfaces import STOP
+from cipher.background.interfaces import STOP_WORKERS
+from cipher.background.interfaces import STOPPED
+from cipher.background.interfaces import UNFINISHED
+from cipher.background.interfaces import InvalidSite
+from cipher.background.interfaces import IRegistryInstaller
+from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.interfaces import RegistryInUse
+from cipher.background.interfaces import RegistryNotFound
+from cipher.background.interfaces import RunInterruptedEvent
+from cipher.background.interfaces import RunStoppedEvent
+from cipher.background.queries import visibility
+from cipher.background.queries.snapshot import Watch
+from cipher.background.registry.registry import WorkerRegistry
+from cipher.background.store import journal
+from cipher.background.store import structure
+from cipher.background.store.journal import askedNow
+from cipher.background.store.process import getDirectory
+from cipher.background.store.process import makeKnown
+from cipher.background.util.logs import getLogger
+from cipher.background.util.reference import findConnection
+from cipher.background.util.reference import isInPlace
+from cipher.background.util.reference import lineage
+from cipher.background.util.switchboard import wakeAfterCommit
+from cipher.background.util.text import cleanLine
+from cipher.background.util.text import safeRepr
+from cipher.background.util.transient import isTransient
+
+
+log = getLogger(__name__)
+
+#: Name of the registry in its site manager.
+NAME = 'background'
+
+#: Objects that a look for unknown registries looks at, at most.
+LOOKED_AT = 1000
+
+
+def addRegistry(site):
+    """Give *site* a registry and return it; the one it has if there is one.
+
+    Joins the open transaction.  Raise `InvalidSite` where the object has no
+    site manager or is in no database yet; `NewerDatabase` or
+    `InvalidDatabase` where this code cannot use what is stored.
+    """
+    try:
+        manager = site.getSiteManager()
+    except (AttributeError, LookupError):
+        raise InvalidSite(
+            'registry: expected a site, got a %s without a site manager; make '
+            'it a site first' % type(site).__name__) from None
+    # A manager need not be a persistent object itself.
+    connection = findConnection(manager) or findConnection(site)
+    directory = connection and getDirectory(connection)
+    if directory:
+        structure.checkVersion(directory)
+    registry = _own_registry(manager)
+    if registry is not None:
+        structure.checkRegistry(registry)
+        rememberRegistry(registry)   # it may have come with an import
+        return registry
+    if connection is None:
+        raise InvalidSite(
+            'registry: expected a site that is stored in a database, got a '
+            '%s that is not; add it to its container first'
+            % type(site).__name__)
+    registry = WorkerRegistry()
+    connection.add(registry)
+    if hasattr(type(manager), '__setitem__'):
+        manager[NAME] = registry
+    else:
+        # A site manager that is no folder, as Pyramid's.
+        registry.__name__ = '++background++'
+        registry.__parent__ = site
+    manager.registerUtility(registry, IWorkerRegistry)
+    rememberRegistry(registry)
+    return registry
+
+
+def removeRegistry(site, unfinished=REFUSE, reason=None):
+    """Take the registry away that *site* itself has, with all it recorded.
+
+    *unfinished* says what becomes of runs that wait or are in work.  REFUSE
+    raises `RegistryInUse` where there are any.  STOP stops what waits and
+    asks the others to stop; the registry stays until a later call finds them
+    ended.  DISCARD ends them all at once: what waits is stopped, and what is
+    in work is interrupted and cannot commit.
+
+    Return the number of runs that are asked to stop: the registry is removed
+    if that is 0.  Joins the open transaction, whose undo brings the registry
+    back.  Raise `RegistryNotFound` where the site has none.
+    """
+    if unfinished not in UNFINISHED:
+        raise ValueError(
+            'unfinished: expected one of %s, got %s; leave it out to remove '
+            'a registry only if all its runs are finished' % (
+                ', '.join(map(repr, UNFINISHED)), safeRepr(unfinished, 100)))
+    registry = ownRegistry(site)
+    if registry is None:
+        raise RegistryNotFound(
+            'registry: expected a site that has one of its own, got %s; look '
+            'for it with getRegistry(site).getSite()' % safeRepr(site, 200))
+    rememberRegistry(registry)   # it may have come with an import
+    working, waiting = _find_unfinished(registry)
+    for run in working + waiting:
+        reason = askedNow(reason, run)[-1]   # without the secrets of each
+    asked = askedNow(reason)
+    if unfinished == REFUSE and (working or waiting):
+        raise RegistryInUse(
+            'registry of %s: expected no unfinished runs, got %d in work and '
+            '%d that wait (%s); remove it with unfinished=%r or %r' % (
+                safeRepr(site, 200), len(working), len(waiting),
+                _say_types(working + waiting), STOP, DISCARD))
+    for run in waiting:
+        registry.finish(run, STOPPED, RunStoppedEvent, stop_request=asked)
+    if working and unfinished == STOP:
+        _ask_to_stop(registry, working, asked)
+        return len(working)
+    for run in working:
+        # Whoever works on it wrote nothing yet, or conflicts.
+        registry.finish(
+            run, INTERRUPTED, RunInterruptedEvent, stop_request=asked)
+    _take_away(site.getSiteManager(), registry, asked)
+    return 0
+
+
+def _ask_to_stop(registry, runs, asked):
+    new = [run for run in runs if run.id not in registry.stops]
+    for run in new:
+        registry.stops[run.id] = asked
+    if new:
+        journal.recordMany(registry, 'stop', [run.id for run in new], asked,
+                           {run.type for run in new})
+        wakeAfterCommit(registry._p_jar)
+
+
+def _find_unfinished(registry):
+    """Return (runs in work, runs that wait), whichever types may be seen."""
+    watch = Watch(registry)
+    working, waiting = [], []
+    for lane in registry.lanes.values():
+        # A removal conflicts with a start that it does not see.
+        if lane.births._p_jar is not None:
+            lane.births._p_activate()
+            lane.births._p_jar.readCurrent(lane.births)
+        for run in lane.births.walk():
+            run._v_parent = registry
+            if not run.isFinished():
+                (waiting if watch.state(run) == PENDING and (
+                    run.state == PENDING) else working).append(run)
+    return working, waiting
+
+
+def _say_types(runs):
+    numbers = Counter(run.type for run in runs)
+    return cleanLine(', '.join(
+        '%d of %r' % (number, name) for name, number in sorted(
+            numbers.items(), key=str)))
+
+
+def _take_away(manager, registry, asked):
+    connection = registry._p_jar
+    for registration in list(manager.registeredUtilities()):
+        if registration.component is registry:
+            manager.unregisterUtility(
+                registry, registration.provided, registration.name)
+    parent, name = registry.__parent__, registry.__name__
+    if hasattr(type(parent), '__delitem__') and name in parent:
+        del parent[name]
+    registry.__parent__ = registry.__name__ = None
+    directory = getDirectory(connection)
+    del directory.registries[registry._p_oid]
+    # Not its site: others read this who may not see that one.
+    journal.record(directory, 'remove registry',
+                   '0x%x' % u64(registry._p_oid), asked)
+    wakeAfterCommit(connection)
+
+
+def ownRegistry(site):
+    """Return the registry that *site* itself has, or None."""
+    try:
+        return _own_registry(site.getSiteManager())
+    except (AttributeError, LookupError):
+        return None
+
+
+def rememberRegistry(registry):
+    """Let the runtimes of the database know of *registry*."""
+    connection = findConnection(registry)
+    if connection is None:
+        return
+    if registry._p_jar is None:
+        connection.add(registry)
+    if makeKnown(registry):
+        wakeAfterCommit(connection)
+
+
+def rememberRegistries(connection):
+    """Let the runtimes know of registries that came with an import or a copy.
+
+    Joins the open transaction.  Looks at the sites in the root of the
+    database, and at sites that these hold: at `LOOKED_AT` objects at most.
+    """
+    sites = [obj for obj in connection.root().values()
+             if ISite.providedBy(obj)]
+    looks = LOOKED_AT
+    while sites:
+        site = sites.pop()
+        try:
+            registry = _own_registry(site.getSiteManager())
+            if registry is not None and isInPlace(registry):
+                rememberRegistry(registry)
+            for obj in itertools.islice(
+                    getattr(site, 'values', tuple)(), max(0, looks)):
+                looks -= 1
+                if ISite.providedBy(obj):
+                    sites.append(obj)
+        except Exception as error:
+            if isTransient(error, connection.db()):
+                raise
+            # What is no site of ours must not keep us from the others.
+            log.exception('Looking for registries in %r failed', site)
+
+
+def getRegistry(context=None):
+    """Return the nearest registry at or above *context*.
+
+    By default the current site.  Raise `RegistryNotFound`.
+    """
+    registry = nearestRegistry(context)
+    if registry is None:
+        where = getSite() if context is None else context
+        raise RegistryNotFound(
+            'registry: expected one at or above %r, got none; add it with '
+            'addRegistry(site), or set the site' % (where,))
+    return registry
+
+
+def nearestRegistry(context=None):
+    """Return the registry at or next above *context*, or None.
+
+    By default that of the current site.
+    """
+    for obj in lineage(getSite() if context is None else context):
+        try:
+            return obj.getSiteManager().queryUtility(IWorkerRegistry)
+        except (AttributeError, ComponentLookupError):
+            continue   # no site; the next one above
+    return None
+
+
+@implementer(IRegistryInstaller)
+@adapter(ISite)
+class RegistryInstaller:
+    """See `~cipher.background.interfaces.IRegistryInstaller`."""
+
+    def __init__(self, site):
+        self.site = removeSecurityProxy(site)
+
+    def mayInstall(self):
+        """See `~cipher.background.interfaces.IRegistryInstaller`."""
+        return checkPermission(MANAGE_WORKERS, self.site)
+
+    def install(self):
+        """See `~cipher.background.interfaces.IRegistryInstaller`."""
+        if not self.mayInstall():
+            raise Unauthorized(self.site, 'install', MANAGE_WORKERS)
+        return addRegistry(self.site)
+
+    def queryRegistry(self):
+        """See `~cipher.background.interfaces.IRegistryInstaller`."""
+        return ownRegistry(self.site)
+
+    def countUnfinished(self):
+        """See `~cipher.background.interfaces.IRegistryInstaller`."""
+        return tuple(map(len, _find_unfinished(self.queryRegistry())))
+
+    def mayUninstall(self):
+        """See `~cipher.background.interfaces.IRegistryInstaller`."""
+        registry = self.queryRegistry()
+        return (registry is not None and self.mayInstall()
+                and checkPermission(MANAGE_WORKERS, registry)
+                and not visibility.hiddenTypes(registry))
+
+    def uninstall(self, unfinished, reason=None):
+        """See `~cipher.background.interfaces.IRegistryInstaller`."""
+        if self.queryRegistry() is not None:
+            if not self.mayUninstall():
+                raise Unauthorized(self.site, 'uninstall', MANAGE_WORKERS)
+            if any(self.countUnfinished()) and not checkPermission(
+                    STOP_WORKERS, self.queryRegistry()):
+                raise Unauthorized(self.site, 'uninstall', STOP_WORKERS)
+        return removeRegistry(self.site, unfinished, reason)
+
+
+def _own_registry(manager):
+    for registration in manager.registeredUtilities():
+        if registration.provided is IWorkerRegistry:
+            return registration.component
+    return None

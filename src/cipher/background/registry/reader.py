@@ -1,0 +1,194 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What a registry tells: the part of it that only reads."""
+import re
+
+from cipher.background.declarations.workertype import queryWorkerType
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import NEWEST
+from cipher.background.interfaces import RegistryNotFound
+from cipher.background.interfaces import RunNotFound
+from cipher.background.queries import paging
+from cipher.background.queries import problems
+from cipher.background.queries import summary
+from cipher.background.queries import timetable
+from cipher.background.queries import visibility
+from cipher.background.queries.filtering import Search
+from cipher.background.queries.snapshot import Watch
+from cipher.background.queries.status import RunDetailsStatus
+from cipher.background.queries.status import RunPage
+from cipher.background.queries.waits import Waits
+from cipher.background.store.attempts import listAttempts
+from cipher.background.store.run import RunDetails
+from cipher.background.store.thresholds import Thresholds
+from cipher.background.util.masking import makeMasker
+from cipher.background.util.masking import maskInput
+from cipher.background.util.masking import secretNames
+from cipher.background.util.plaindata import readInput
+from cipher.background.util.plaindata import readText
+from cipher.background.util.reference import lineage
+from cipher.background.util.text import SHOWS_ALL
+from cipher.background.util.text import TRACEBACK_LIMIT
+from cipher.background.util.text import safeRepr
+
+
+_RUN_ID = re.compile(r'([1-9][0-9]{0,8})-([1-9][0-9]{0,14})', re.ASCII)
+
+
+class Looking:
+    """Mix-in of `registry.WorkerRegistry`; it writes nothing."""
+
+    def get(self, run_id, default=None):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        run = self.findRun(run_id)
+        if run is None or not visibility.maySee(self, run.type):
+            return default
+        return run
+
+    def findRun(self, run_id):
+        """Return the run of that id or None, whoever asks."""
+        match = _RUN_ID.fullmatch(run_id) if isinstance(run_id, str) else None
+        return match and self.getRun(int(match[1]), int(match[2]))
+
+    def getRun(self, lane_number, serial):
+        """Return the run of that lane and serial, or None."""
+        lane = self.lanes.get(lane_number)
+        run = lane and lane.births.get(serial)
+        if run is None or run.is_removed:
+            return None
+        run._v_parent = self
+        return run
+
+    def _get(self, run_id):
+        run = self.get(run_id)
+        if run is None:
+            raise RunNotFound(
+                'run %s: expected the id of a run of this registry; it may '
+                'have been removed' % safeRepr(run_id, 40))
+        return run
+
+    def getStatus(self, run_id):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return self._describe(Watch(self), [self._get(run_id)])[0]
+
+    def _describe(self, watch, runs):
+        waits = Waits(watch)
+        described = [watch.describe(run) for run in runs]
+        for status, run in zip(described, runs):
+            status.wait = waits.reasonOf(run)
+        return described
+
+    def getDetails(self, run_id):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        run = self._get(run_id)
+        live = Watch(self).live(run)
+        details = run.details
+        if not isinstance(details, RunDetails):
+            details = RunDetails()
+        worker_type = queryWorkerType(run.type)
+        schema = worker_type and worker_type.schema
+        input = readInput(run.input)
+        masker = SHOWS_ALL
+        if run.details is not None and not _is_masked(details, schema):
+            # They were no passwords when the run was carried out.
+            masker = makeMasker(schema, input)
+        attempts, left_out, log = listAttempts(run, live, masker)
+        return RunDetailsStatus(
+            input=maskInput(schema, input),
+            traceback=masker.text(
+                readText(details.traceback, TRACEBACK_LIMIT) or ''),
+            log=log, attempts=attempts, left_out=left_out,
+            history=[(one.began_at, max(0.0, one.ended_at - one.began_at),
+                      one.error_type, one.error_text)
+                     for one in attempts
+                     if one.outcome == FAILED and None not in one[:2]])
+
+    def getStack(self, run_id):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return Watch(self).stack(self._get(run_id))
+
+    def getContext(self, run_id):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return self._get(run_id).context
+
+    def listRuns(self, states=(), types=(), contexts=(), starters=(),
+                 text=None, since=None, until=None, order=NEWEST, limit=50,
+                 before=None, unresolved=False):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        watch = Watch(self)
+        search = Search(watch, states, visibility.visibleTypes(self, types),
+                        contexts, starters, text, since, until, order,
+                        unresolved)
+        found = paging.listRuns(
+            self.lanes, search.wanted, search.matches, limit, before,
+            watch.running())
+        return RunPage(self._describe(watch, found.runs), *found[1:])
+
+    def getCounts(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return self._count(Watch(self))
+
+    def _count(self, watch):
+        hidden = visibility.hiddenTypes(self)
+        return {name: states for name, states in watch.counts().items()
+                if name not in hidden}
+
+    def getWorkerTypes(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return visibility.declaredTypes(self)
+
+    def listTypes(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return summary.listTypes(self, Watch(self))
+
+    def getHours(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return [] if visibility.hiddenTypes(self) else summary.getHours(self)
+
+    def listProblems(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        watch = Watch(self)
+        return problems.listProblems(self, watch, self._count(watch))
+
+    def getThresholds(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return Thresholds(self.thresholds)
+
+    def listProcesses(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return Watch(self).processes()
+
+    def listEndedProcesses(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return Watch(self).endedProcesses()
+
+    def listSchedules(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        return timetable.listSchedules(self)
+
+    def getSite(self):
+        """See `~cipher.background.interfaces.IWorkerRegistry`."""
+        for obj in lineage(self):
+            if obj is not self and hasattr(obj, 'getSiteManager'):
+                return obj
+        raise RegistryNotFound(
+            'registry: expected to be held by the site manager of a site, '
+            'got %r as parent; add it with addRegistry(site)'
+            % (self.__parent__,))
+
+
+def _is_masked(details, schema):
+    """Return whether *details* hide each password that *schema* has by now."""
+    return type(details.masked) is tuple and all(
+        name in details.masked for name in secretNames(schema))

@@ -1,0 +1,153 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What schedules do to a registry: their ticks, runs and pauses."""
+import logging
+
+from zope.component import queryUtility
+
+from cipher.background.interfaces import ISchedule
+from cipher.background.interfaces import ScheduleNotFound
+from cipher.background.queries import visibility
+from cipher.background.registry.unattended import startAutomatically
+from cipher.background.store.states import ScheduleState
+from cipher.background.util import clock
+from cipher.background.util.text import safeRepr
+
+
+log = logging.getLogger(__name__)
+
+#: Expressions of one schedule that are kept, of processes that declare it
+#: differently, and the seconds after whose tick one counts as gone.
+OTHERS_LIMIT = 3
+STALE_AFTER = 3600.0
+
+
+def tick(registry, schedule):
+    """Start the run of *schedule* if it is due, in the open transaction.
+
+    Two processes that do so for one tick conflict, and the one that comes
+    second finds the next tick in the future.  Return whether anything was
+    written.
+    """
+    now = clock.now()
+    state = _state(registry, schedule)
+    due_at = _next_at(state, schedule, now)
+    if due_at is None:
+        _set_next(state, schedule, schedule.nextTick(now))
+        return True
+    if due_at > now:
+        return False
+    next_at = schedule.nextTick(due_at)
+    # Ticks that were missed are one.
+    _set_next(state, schedule,
+              next_at if next_at > now else schedule.nextTick(now))
+    if state.pause is None:
+        if schedule.isMissed(due_at, now):
+            log.warning('Schedule %r: a tick was missed by %d s, which is '
+                        'more than its misfire of %s s; nothing is started',
+                        schedule.name, now - due_at, schedule.misfire)
+        else:
+            _start(registry, schedule, state, now)
+    return True
+
+
+def isDue(registry, schedule):
+    """Return whether `tick` would write anything."""
+    now = clock.now()
+    state = registry.schedules.get(schedule.name, ScheduleState)
+    due_at = _next_at(state, schedule, now)
+    return due_at is None or due_at <= now
+
+
+def _next_at(state, schedule, now):
+    """Return the next tick of *schedule* as declared here, None if unknown.
+
+    During a deploy two processes may declare it differently: each keeps its
+    own ticks, so that neither begins those of the other anew.
+    """
+    if state.expression == schedule.expression:
+        due_at = state.next_at
+    else:
+        due_at = dict(state.others).get(schedule.expression)
+        # One that nobody declared for long has missed nothing.
+        if due_at is not None and now - due_at > STALE_AFTER:
+            return None
+    # Never far beyond the schedule's own: the clock was ahead once.  After
+    # less than that, the ticks that come a second time start nothing.
+    if due_at is not None and due_at > now and clock.isAhead(
+            due_at, schedule.nextTick(now)):
+        return None
+    return due_at
+
+
+def _set_next(state, schedule, next_at):
+    if state.expression not in (None, schedule.expression):
+        state.others = ((state.expression, state.next_at), *state.others)
+    state.others = tuple(
+        other for other in state.others
+        if other[0] != schedule.expression)[:OTHERS_LIMIT]
+    state.expression = schedule.expression
+    state.next_at = next_at
+
+
+def runNow(registry, name):
+    """Start the run of that schedule now; return it, None if that failed."""
+    schedule = _schedule(registry, name)
+    return _start(registry, schedule, _state(registry, schedule), clock.now())
+
+
+def getWorker(registry, name):
+    """Return the worker type of a schedule; raise `ScheduleNotFound`."""
+    return _schedule(registry, name).worker
+
+
+def pause(registry, name, asked):
+    """Let the schedule of that name start nothing; again, if *asked* is None.
+
+    *asked* is what `journal.askedNow` gave.  Return whether that is news; who
+    paused it first stays known.
+    """
+    schedule = _schedule(registry, name)
+    state = registry.schedules.get(name, ScheduleState)
+    if (state.pause is None) == (asked is None):
+        return False
+    _state(registry, schedule).pause = asked
+    return True
+
+
+def _start(registry, schedule, state, now):
+    run = startAutomatically(
+        registry, 'schedule %r' % schedule.name, schedule.worker, None,
+        schedule.input, make_context=schedule.context,
+        unique=schedule.unique, priority=schedule.priority)
+    state.last_at = now
+    state.last_run = run and (run.lane, run.serial)
+    return run
+
+
+def _state(registry, schedule):
+    state = registry.schedules.get(schedule.name)
+    if state is None:
+        state = registry.schedules[schedule.name] = ScheduleState()
+    return state
+
+
+def _schedule(registry, name):
+    schedule = queryUtility(ISchedule, name) if isinstance(
+        name, str) else None
+    if schedule is None or not visibility.maySee(registry, schedule.worker):
+        raise ScheduleNotFound(
+            'schedule %s: expected the name of a declared schedule; '
+            'declare it with <background:schedule … />' % safeRepr(name, 100))
+    return schedule

@@ -1,0 +1,252 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What a person may do to a registry: every verb with its permission.
+
+The methods of a registry are for trusted code and ask for little.  Pages, the
+JSON and whatever else acts for a person use the object that `of` gives, and
+nothing else.  It asks for each permission itself, so it needs no security
+proxy around the registry; security.zcml is a second wall for hosts that make
+such proxies.
+"""
+from functools import wraps
+
+from zope.component import adapter
+from zope.interface import implementer
+from zope.security.checker import ProxyFactory
+from zope.security.interfaces import Unauthorized
+from zope.security.management import checkPermission
+from zope.security.proxy import removeSecurityProxy
+
+from cipher.background.interfaces import MANAGE_WORKERS
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import START_WORKERS
+from cipher.background.interfaces import STOP_WORKERS
+from cipher.background.interfaces import VIEW_DETAILS
+from cipher.background.interfaces import VIEW_WORKERS
+from cipher.background.interfaces import IVerbs
+from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.interfaces import TooManyWaiting
+from cipher.background.interfaces import UnknownWorkerType
+from cipher.background.store import structure
+from cipher.background.store.process import getDirectory
+from cipher.background.util.reference import root
+
+
+#: So many runs of a type may wait until people start no more of it; an
+#: application may.
+WAITING_LIMIT = 10000
+
+#: The permission that each act on many runs needs.
+ON_RUNS = {'begin': MANAGE_WORKERS, 'stop': STOP_WORKERS,
+           'retry': MANAGE_WORKERS, 'remove': MANAGE_WORKERS}
+
+
+def of(registry):
+    """Return the `IVerbs` of *registry*, for the principal who asks.
+
+    That is the one of the interaction, at each call.
+    """
+    return Verbs(registry)
+
+
+def _asks(permission, where=None):
+    """Let a method ask for *permission* first, and say so.
+
+    *where*: a method that gives the objects it is asked on; by default it is
+    the registry.
+    """
+    def decorate(method):
+        @wraps(method)
+        def ask(self, /, *arguments, **options):
+            for target in where(self) if where else (self._registry,):
+                _check(permission, target, method.__name__)
+            return method(self, *arguments, **options)
+
+        ask.permission = permission
+        ask.where = where
+        return ask
+    return decorate
+
+
+def _check(permission, target, name):
+    if not checkPermission(permission, target):
+        raise Unauthorized(target, name, permission)
+
+
+def _same(name, permission):
+    """Return a verb that is the method *name* of the registry."""
+    def call(self, /, *arguments, **options):
+        return getattr(self._registry, name)(*arguments, **options)
+
+    call.__name__ = name
+    call.__doc__ = IWorkerRegistry[name].__doc__
+    return _asks(permission)(call)
+
+
+@implementer(IVerbs)
+@adapter(IWorkerRegistry)
+class Verbs:
+    """See `~cipher.background.interfaces.IVerbs`."""
+
+    def __init__(self, registry):
+        self._registry = removeSecurityProxy(registry)
+        structure.checkRegistry(self._registry)
+        directory = self._registry._p_jar and getDirectory(
+            self._registry._p_jar)
+        if directory:
+            structure.checkVersion(directory)
+
+    def may(self, name):
+        """See `~cipher.background.interfaces.IVerbs`."""
+        verb = getattr(type(self), name)
+        targets = verb.where(self) if verb.where else (self._registry,)
+        return all(checkPermission(verb.permission, target)
+                   for target in targets)
+
+    def _get_roots(self):
+        """Return the root objects of all applications in the database.
+
+        A process serves the registries of all of them.
+        """
+        registries = [self._registry]
+        jar = self._registry._p_jar
+        directory = jar and getDirectory(jar)
+        if directory:
+            registries += directory.listRegistries()
+        roots = map(root, registries)
+        return list({id(ob): ob for ob in roots}.values())
+
+    # What is shown
+
+    get = _same('get', VIEW_WORKERS)
+    getStatus = _same('getStatus', VIEW_WORKERS)
+    listRuns = _same('listRuns', VIEW_WORKERS)
+    getCounts = _same('getCounts', VIEW_WORKERS)
+    getWorkerTypes = _same('getWorkerTypes', VIEW_WORKERS)
+    listTypes = _same('listTypes', VIEW_WORKERS)
+    listProcesses = _same('listProcesses', VIEW_WORKERS)
+    listEndedProcesses = _same('listEndedProcesses', VIEW_WORKERS)
+    listSchedules = _same('listSchedules', VIEW_WORKERS)
+    getHours = _same('getHours', VIEW_WORKERS)
+    listProblems = _same('listProblems', VIEW_WORKERS)
+    listActions = _same('listActions', VIEW_WORKERS)
+    getDetails = _same('getDetails', VIEW_DETAILS)
+    getStack = _same('getStack', VIEW_DETAILS)
+
+    @_asks(VIEW_WORKERS)
+    def getContext(self, run_id):
+        """See `~cipher.background.interfaces.IVerbs`."""
+        return ProxyFactory(self._registry.getContext(run_id))
+
+    def getSite(self):
+        """See `~cipher.background.interfaces.IVerbs`."""
+        return ProxyFactory(self._registry.getSite())
+    getSite.permission = None
+
+    # Starting
+
+    @_asks(START_WORKERS)
+    def queryWorkerType(self, name):
+        """See `~cipher.background.interfaces.IVerbs`."""
+        return self._registry.getWorkerTypes().get(name)
+
+    def mayStart(self, name, context=None):
+        """See `~cipher.background.interfaces.IVerbs`."""
+        return (self.may('startByPrincipal')
+                and name in self._registry.getWorkerTypes()
+                and self._registry.mayStart(
+                    name, removeSecurityProxy(context)))
+    mayStart.permission = None
+
+    @_asks(START_WORKERS)
+    def startByPrincipal(self, name, /, context=None, **input):
+        """See `~cipher.background.interfaces.IVerbs`."""
+        self._check_start(name)
+        return self._registry.startByPrincipal(name, context, **input)
+
+    @_asks(START_WORKERS)
+    def startOnce(self, since, name, context=None, input=None):
+        """See `~cipher.background.interfaces.IVerbs`."""
+        self._check_start(name)
+        return self._registry.startOnce(since, name, context, input)
+
+    def _check_start(self, name):
+        if name not in self._registry.getWorkerTypes():
+            # One that may not be seen is refused like one that is not there.
+            raise UnknownWorkerType(
+                'worker %.100r: expected the name of a declared worker type; '
+                'look at getWorkerTypes()' % (name,))
+        waiting = self._registry.getCounts().get(name, {}).get(PENDING, 0)
+        if waiting >= WAITING_LIMIT:
+            raise TooManyWaiting(
+                'worker %r: expected fewer than %d waiting runs to start '
+                'another, got %d; try again later'
+                % (name, WAITING_LIMIT, waiting))
+
+    # Acting on runs
+
+    requestStop = _same('requestStop', STOP_WORKERS)
+    beginNow = _same('beginNow', MANAGE_WORKERS)
+    remove = _same('remove', MANAGE_WORKERS)
+
+    @_asks(MANAGE_WORKERS)
+    def retry(self, run_id, reason=None):
+        """See `~cipher.background.interfaces.IVerbs`."""
+        return self._registry.retryByPrincipal(run_id, reason)
+
+    def mayRetry(self, run_id):
+        """See `~cipher.background.interfaces.IVerbs`."""
+        return self.may('retry') and self._registry.mayRetry(run_id)
+    mayRetry.permission = None
+
+    def actOnRuns(self, verb, run_ids, reason=None, filter=None):
+        """See `~cipher.background.interfaces.IVerbs`."""
+        _check(ON_RUNS[verb], self._registry, verb)
+        return self._registry.actOnRuns(verb, run_ids, reason, filter)
+    actOnRuns.permission = None
+
+    # Administration
+
+    pauseType = _same('pauseType', MANAGE_WORKERS)
+    pauseSchedule = _same('pauseSchedule', MANAGE_WORKERS)
+    getThresholds = _same('getThresholds', MANAGE_WORKERS)
+    changeThresholds = _same('changeThresholds', MANAGE_WORKERS)
+    beginKept = _same('beginKept', MANAGE_WORKERS)
+    removeKept = _same('removeKept', MANAGE_WORKERS)
+
+    @_asks(MANAGE_WORKERS)
+    def runSchedule(self, name):
+        """See `~cipher.background.interfaces.IVerbs`."""
+        return self._registry.runScheduleByPrincipal(name)
+
+    def mayRunSchedule(self, name):
+        """See `~cipher.background.interfaces.IVerbs`."""
+        return (self.may('runSchedule')
+                and self._registry.mayRunSchedule(name))
+    mayRunSchedule.permission = None
+
+    @_asks(MANAGE_WORKERS, where=_get_roots)
+    def quietProcess(self, process_id, is_quiet=True, reason=None):
+        """See `~cipher.background.interfaces.IVerbs`."""
+        self._registry.quietProcess(process_id, is_quiet, reason)
+
+    @_asks(MANAGE_WORKERS, where=_get_roots)
+    def adoptDatabase(self, process_id, reason=None, keep_back=False):
+        """See `~cipher.background.interfaces.IVerbs`."""
+        return self._registry.adoptDatabase(process_id, reason, keep_back)
+
+    @_asks(MANAGE_WORKERS, where=_get_roots)
+    def drainProcess(self, process_id, reason=None):
+        """See `~cipher.background.interfaces.IVerbs`."""
+        self._registry.drainProcess(process_id, reason)

@@ -1,0 +1,33 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The vocabulary of worker types."""
+from zope.interface import provider
+from zope.schema.interfaces import IVocabularyFactory
+from zope.schema.vocabulary import SimpleTerm
+from zope.schema.vocabulary import SimpleVocabulary
+
+from cipher.background.queries.visibility import declaredTypes
+from cipher.background.registry.installation import nearestRegistry
+
+
+@provider(IVocabularyFactory)
+def workerTypes(context):
+    """Return the names of the declared worker types, with their titles.
+
+    Of those that who asks may see in the registry of the current site.
+    """
+    return SimpleVocabulary([
+        SimpleTerm(name, name, worker_type.title)
+        for name, worker_type in sorted(
+            declaredTypes(nearestRegistry()).items())])

@@ -1,0 +1,127 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The control thread of a runtime: turn after turn, until the end."""
+import threading
+import time
+
+from ZODB.POSException import ConflictError
+
+from cipher.background.interfaces import STUCK_PROCESS
+from cipher.background.runtime.maintenance import troubles
+from cipher.background.store.lifecycle import backOff
+from cipher.background.store.process import Trouble
+from cipher.background.util import clock
+from cipher.background.util.logs import getLogger
+from cipher.background.util.transient import isClosed
+from cipher.background.util.transient import isTransient
+from cipher.background.work.stack import getStack
+
+
+log = getLogger(__name__)
+
+#: How often the end of the process is tried to be written.
+LEAVE_TRIES = 5
+
+
+class ControlThread(threading.Thread):
+    """Gives *keeper* its turns; ends with `end`, or with the database."""
+
+    def __init__(self, runtime, keeper):
+        super().__init__(name='background-control', daemon=True)
+        self._runtime = runtime
+        self._keeper = keeper
+        self._wish = threading.Event()   # to have a turn at once
+        self._end = threading.Event()
+
+    def findStuck(self):
+        """Return a `Trouble` if it makes no step for a lease, or None.
+
+        Any thread may call.
+        """
+        standing = self._keeper.steps.standing
+        if standing is None:
+            return None
+        step, since = standing
+        stood = time.monotonic() - since
+        if stood <= self._runtime.settings.lease:
+            return None
+        return Trouble(STUCK_PROCESS, step, clock.now() - stood, '',
+                       stack=getStack(self.ident))
+
+    def wish(self):
+        """Have a turn as soon as may be.  Any thread may call."""
+        self._wish.set()
+
+    def end(self):
+        """Have no further turn.  Any thread may call."""
+        self._end.set()
+        self._keeper.steps.end()
+        self._wish.set()
+
+    def run(self):
+        """See ``threading.Thread``."""
+        runtime = self._runtime
+        failures = 0
+        while not self._end.is_set():
+            self._wish.clear()
+            pause = 0.0
+            try:
+                if not self._turn():
+                    pause = runtime.settings.poll
+                failures = 0
+            except BaseException as error:
+                failures += 1
+                if not isClosed(runtime.db):
+                    # No wish ends this: while the storage is away there are
+                    # many.
+                    self._end.wait(backOff(
+                        failures, cap=troubles.FAILURE_PAUSE))
+                # Perhaps it was about to be closed.
+                if isClosed(runtime.db):
+                    return runtime.databaseClosed()
+                _log_failure(error, failures)
+            self._wish.wait(runtime.troubles.secondsToNext(pause))
+
+    def _turn(self):
+        return self._keeper.turn()
+
+    def leave(self, given_up=()):
+        """Write that the process ends in good order; not in this thread.
+
+        *given_up* is what was live, and writes nothing itself any more.
+        """
+        for tries in range(1, LEAVE_TRIES + 1):
+            try:
+                return self._keeper.leave(given_up)
+            except Exception as error:
+                if isClosed(self._runtime.db):
+                    log.warning('Process %s: its database was closed before '
+                                'its end was written; its lease will tell',
+                                self._runtime.name)
+                    return
+                if tries < LEAVE_TRIES and isTransient(
+                        error, self._runtime.db):
+                    time.sleep(backOff(tries))
+                    continue
+                log.exception('Process %s: its end could not be written; its '
+                              'lease will tell', self._runtime.name)
+                return
+
+
+def _log_failure(error, failures):
+    if isinstance(error, ConflictError):
+        log.debug('Turn of the runtime: %s; again', type(error).__name__)
+    elif failures in (1, 10) or failures % 100 == 0:
+        log.error('Turn of the runtime failed %d times in a row; it goes on',
+                  failures, exc_info=error)

@@ -1,0 +1,301 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""One run, from its ticket to its end, in the calling thread."""
+import itertools
+import threading
+from functools import partial
+from types import SimpleNamespace
+
+from ZODB.POSException import ConflictError
+from zope.event import notify
+
+from cipher.background.contextmanagers import Door
+from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.contextmanagers import ZopeInteraction
+from cipher.background.contextmanagers import ZopeSite
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.declarations.workertype import nameOf
+from cipher.background.declarations.workertype import nameToday
+from cipher.background.declarations.workertype import queryWorkerType
+from cipher.background.interfaces import FAIL
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import InputOutdated
+from cipher.background.interfaces import RegistryNotFound
+from cipher.background.interfaces import RunStartedEvent
+from cipher.background.job import makeWorker
+from cipher.background.store.conditions import limitOf
+from cipher.background.store.conditions import waitsFor
+from cipher.background.store.cursor import LIMIT
+from cipher.background.store.cursor import TYPE
+from cipher.background.store.lanepool import getPool
+from cipher.background.store.lifecycle import backOff
+from cipher.background.store.process import findRegistry
+from cipher.background.store.slots import takeSlot
+from cipher.background.util.logs import ErrorsMasked
+from cipher.background.util.logs import getLogger
+from cipher.background.util.logs import logError
+from cipher.background.util.masking import makeMasker
+from cipher.background.util.spoiled import spoils
+from cipher.background.util.transient import isTransient
+from cipher.background.work.liverun import LiveRun
+from cipher.background.work.recorder import JobRecorder
+from cipher.background.work.recorder import LoopRecorder
+from cipher.background.work.worker import stateOf
+
+
+log = getLogger(__name__)
+
+
+class Carrier:
+    """Carries out runs for a runtime; knows neither threads nor queues."""
+
+    def __init__(self, runtime):
+        self._runtime = runtime
+        self._stopping = threading.Event()
+
+    def carryOut(self, ticket, door=None):
+        """Carry out the run that *ticket* names, in the calling thread.
+
+        With *door*, a `contextmanagers.Door`, which is closed afterwards.
+        """
+        runtime = self._runtime
+        door = door or Door(runtime.db)
+        with door as connection:
+            getPool(runtime.db, ticket.registry_oid).reserve()
+            live = LiveRun(runtime, ticket)
+            live.door = door
+            if not runtime.enter(live):
+                return runtime.refused(ticket)
+            try:
+                with ErrorsMasked(runtime.db, lambda: live.masker):
+                    begin = self._prepare(connection, live)
+            except BaseException:
+                runtime.leave(live)
+                raise
+            begin()
+
+    def _prepare(self, connection, live):
+        """Return a function that does what there is to do for *live*.
+
+        Reads what the fresh connection sees; writes only to claim.
+        """
+        ticket = live.ticket
+        registry = findRegistry(connection, ticket.registry_oid)
+        site = registry and _findSite(registry)
+        if site is None:
+            log.warning('Run %s: its registry was removed', live.run_id)
+            return live.end
+        run = registry.getRun(ticket.lane, ticket.serial)
+        if run is None:
+            return live.end
+        if run.isFinished():
+            return partial(self._pass_by, live, run)
+        if not self._isOurs(live, run):
+            return partial(self._leave, live, run)
+        what = waitsFor(registry, run)
+        if run.state == RUNNING:
+            what = None   # claimed: it was allowed to begin
+        if what is not None and not isinstance(what, tuple):
+            live.due_at = what
+            return live.end
+        if what is not None:
+            if what[0] == TYPE:
+                self._runtime.noteUndeclared(run)
+            return partial(self._park, live, what)
+        worker_type = queryWorkerType(run.type)
+        if worker_type is None:
+            # Claimed, and its type was taken away meanwhile.
+            live.is_unrecorded = True
+            return live.end
+        return self._prepare_work(
+            connection, live, registry, site, run, worker_type)
+
+    def _isOurs(self, live, run):
+        """Return whether this process may begin *run*, not finished."""
+        runtime = self._runtime
+        if run.state == RUNNING:
+            return (run.owner == runtime.id
+                    and runtime.hasClaimed(live.registry_oid, run))
+        return run.owner in (None, runtime.id) or live.ticket.must_claim
+
+    def _prepare_work(self, connection, live, registry, site, run,
+                      worker_type):
+        """Likewise, of a run that waits, is due, declared and not paused."""
+        is_claimed = run.state == RUNNING   # by a commit before
+        if not is_claimed and not self._may_run(worker_type, live):
+            return partial(self._park_in_turn, live, worker_type, run)
+        live.worker_type = worker_type
+        live.depth = run.depth
+        live.hideSecrets(makeMasker(worker_type.schema, run.input))
+        live.must_not_rerun = worker_type.on_interrupt == FAIL
+        epoch = run.epoch
+        if not is_claimed and (
+                live.ticket.must_claim or worker_type.is_loop
+                or live.must_not_rerun or worker_type.max_running is not None):
+            is_claimed = True
+            epoch = self._claim(connection, live, registry, run)
+            if epoch is None:
+                return partial(self._park, live, limitOf(run))
+            live.is_announced = True
+        if is_claimed:
+            self._try_next(worker_type)
+        recorder = (
+            LoopRecorder(live, epoch, is_claimed) if worker_type.is_loop
+            else JobRecorder(live, epoch, is_claimed, connection))
+        try:
+            worker = makeWorker(
+                worker_type,
+                self._fit_input(worker_type, live, site, run, recorder,
+                                connection),
+                self._runtime.db, site._p_oid, site.__name__,
+                run.starter or '')
+            worker.name = '%s, run %s' % (
+                live.masker.text(worker.name), live.run_id)
+        except BaseException as error:
+            # An exit as well: this thread is needed for other runs.
+            logError(log, error, live.masker,
+                     'Run %s: no worker could be made', live.run_id)
+            recorder.refused(connection, error)
+            return live.end
+        stateOf(worker).observer = recorder
+        if not worker_type.is_loop:
+            return worker.run
+        return partial(self._start_loop, worker, live, connection)
+
+    def _fit_input(self, worker_type, live, site, run, recorder, connection):
+        """Return the input of *run* as its type wants it by now."""
+        if worker_type.schema is None and run.input is None:
+            return {}
+        with ZopeSite(site):
+            try:
+                input, left_out = worker_type.fitInput(run.input, site)
+            except InputOutdated:
+                # A vocabulary may be made for the one who started the run.
+                starter = SimpleNamespace(user_name=run.starter or '')
+                with ZopeInteraction(*recorder.participations(
+                        starter, connection)):
+                    input, left_out = worker_type.fitInput(run.input, site)
+        if live.masker.names:
+            # It may have got another secret, a default.
+            live.hideSecrets(makeMasker(worker_type.schema, input))
+        if left_out:
+            live.log.add(
+                'Left out of the input, for the schema of %r has them no '
+                'more: %s' % (worker_type.name,
+                              ', '.join(map(repr, left_out))))
+        return input
+
+    def _claim(self, connection, live, registry, run):
+        """Make the run ours by a commit; return its epoch as we claimed it.
+
+        None where its type has no room.
+        """
+        epoch = run.epoch
+        for failures in itertools.count(1):
+            try:
+                return self._claim_once(connection, live, registry, run, epoch)
+            except Exception as error:
+                if (isinstance(error, ConflictError) or spoils(error)
+                        or not isTransient(error, self._runtime.db)):
+                    raise
+                # The storage is away.  The claim may have got through all
+                # the same, so nobody else would take the run now.
+                self._runtime.noteClaim(live.ticket, epoch + 1)
+                if self._stopping.wait(backOff(failures)):
+                    raise
+
+    def _claim_once(self, connection, live, registry, run, before):
+        with ZopeTransaction(note='run %s: claim' % live.run_id):
+            if (run.owner == self._runtime.id and run.state == RUNNING
+                    and run.epoch == before + 1):
+                return run.epoch   # an earlier try got through
+            if run.epoch != before:
+                raise ConflictError('run %s: another was faster' % run.id)
+            if live.worker_type.max_running is not None and not takeSlot(
+                    connection, live.worker_type, live.ticket[:3]):
+                return None
+            # Not read again afterwards: by then it may be another's.
+            epoch = run.claim(
+                self._runtime.id, live.started_at, live.must_not_rerun)
+            with ZopeSite(registry.getSite()):
+                notify(RunStartedEvent(run, registry))
+        return epoch
+
+    def _start_loop(self, worker, live, connection):
+        """Let *worker*, a loop, begin in a thread of its own."""
+        raise NotImplementedError
+
+    # What cannot begin now
+
+    def _pass_by(self, live, run):
+        """*run* is over; another one of its type may begin."""
+        live.end()
+        self._runtime.tickets.unpark(nameToday(run.type))
+
+    def _leave(self, live, run):
+        """*run* is in work elsewhere, or is to be rescued."""
+        live.is_lost = True
+        live.end()
+        self._runtime.tickets.unpark(nameToday(run.type))
+
+    def _park(self, live, key):
+        """Let the run wait for what *key* says."""
+        runtime, ticket = self._runtime, live.ticket
+        if not runtime.tickets.isHome(ticket.place):
+            self._give_back(live)
+        runtime.forgetClaim(live)
+        runtime.leave(live)
+        runtime.tickets.park(ticket, key)
+        if key[0] != LIMIT:
+            runtime.tickets.unpark(nameToday(key[1]))
+
+    def _park_in_turn(self, live, worker_type, run):
+        """Let the run wait for room, or for those that go before it."""
+        self._park(live, limitOf(run))
+        if not self._runtime.tickets.isNext(live.ticket, run.type):
+            self._try_next(worker_type)   # if it was in vain, by the first
+
+    def _give_back(self, live):
+        """Leave a run that was taken to its home."""
+        with ZodbConnection(self._runtime.db) as connection:
+            with ZopeTransaction(note='run %s: given back' % live.run_id):
+                run = connection.get(live.registry_oid).getRun(
+                    live.lane, live.serial)
+                if run is not None and run.state == PENDING and (
+                        run.owner == self._runtime.id):
+                    run.putBack()
+
+    def _may_run(self, worker_type, live):
+        # As far as this process knows.  Nobody jumps the queue.
+        return worker_type.max_running is None or (
+            self._runtime.mayRun(worker_type, live)
+            and self._runtime.tickets.isNext(live.ticket, nameOf(worker_type)))
+
+    def _try_next(self, worker_type):
+        # Another process may have made room for more than one.
+        if worker_type.max_running is not None and self._runtime.mayRun(
+                worker_type, None):
+            self._runtime.tickets.unpark(nameOf(worker_type))
+
+
+def _findSite(registry):
+    """Return the site of *registry*; None if that was removed.
+
+    Raise what else goes wrong.
+    """
+    try:
+        return registry.getSite()
+    except RegistryNotFound:
+        return None

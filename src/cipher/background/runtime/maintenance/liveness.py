@@ -1,0 +1,71 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Which processes are there, and which of them are dead."""
+import time
+
+from cipher.background.store import process
+from cipher.background.store.deployment import isExclusive
+from cipher.background.store.lifecycle import isSilent
+
+
+class Census:
+    """What one runtime knows of the others.  For its control thread."""
+
+    def __init__(self, runtime):
+        self._runtime = runtime
+        self._is_exclusive = isExclusive(runtime.db)
+        self._beats = {}        # process id -> (count, monotonic time seen)
+        self._beaten_at = None  # monotonic; our own last beat that got through
+        self._steady_at = None  # the first of those without a gap since then
+
+    def noteBeat(self):
+        """Our own beat got through."""
+        now = time.monotonic()
+        if not self._is_steady(now):
+            self._steady_at = now
+        self._beaten_at = now
+
+    def _is_steady(self, now):
+        # Where we were paused, or the storage was away, others may have been
+        # as silent as we are.
+        return (self._beaten_at is not None and
+                now - self._beaten_at <= self._runtime.settings.lease / 2)
+
+    def isGone(self, record):
+        """Return whether a process surely does not exist any more."""
+        return self._is_exclusive or process.isKnownDead(record)
+
+    def findDead(self, directory):
+        """Return the records of the processes that are dead.
+
+        Silence counts only while we know that a beat gets through: our own.
+        """
+        now = time.monotonic()
+        is_steady = self._is_steady(now)
+        dead = []
+        for record in directory.processes.values():
+            if record.id == self._runtime.id:
+                continue
+            count = record.beat.count
+            seen_count, seen_at = self._beats.get(record.id, (None, now))
+            if count != seen_count:
+                seen_at = now
+            self._beats[record.id] = count, seen_at
+            if (self.isGone(record)
+                    or is_steady and isSilent(
+                        now - max(seen_at, self._steady_at), record.lease)):
+                dead.append(record)
+        for gone in set(self._beats).difference(directory.processes):
+            del self._beats[gone]
+        return dead

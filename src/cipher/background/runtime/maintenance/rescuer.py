@@ -1,0 +1,281 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Runs in work elsewhere: what becomes of them, and of those of the dead.
+
+Called by the control thread only.
+"""
+
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.declarations.workertype import queryWorkerType
+from cipher.background.interfaces import BROKEN_RUN
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import FAILING_RESCUE
+from cipher.background.interfaces import GONE
+from cipher.background.interfaces import INTERRUPTED
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import SILENT
+from cipher.background.interfaces import UNRECORDED
+from cipher.background.interfaces import RunFailedEvent
+from cipher.background.interfaces import RunInterruptedEvent
+from cipher.background.interfaces import RunRequeuedEvent
+from cipher.background.runtime.queue.backlog import AWAY
+from cipher.background.runtime.queue.backlog import READY
+from cipher.background.runtime.queue.sorting import LOST
+from cipher.background.runtime.queue.sorting import Sorter
+from cipher.background.store import attempts
+from cipher.background.store import process
+from cipher.background.store.attempts import Attempt
+from cipher.background.store.lifecycle import afterInterruption
+from cipher.background.store.lifecycle import countInterruption
+from cipher.background.util import clock
+from cipher.background.util.logs import getLogger
+from cipher.background.util.plaindata import readNumber
+
+
+log = getLogger(__name__)
+
+#: Seconds.  What is live for less is at its end before others can stop it.
+LOOK_AFTER = 0.5
+
+#: Runs are looked at, at most so many in one turn.
+BATCH = 500
+
+
+class Rescuer:
+    """Sees what becomes of runs of the lanes whose home is one runtime."""
+
+    def __init__(self, runtime, census):
+        self._runtime = runtime
+        self._census = census
+        self._looked = {}   # place -> serial looked at last
+
+    # Processes
+
+    def bury(self, connection):
+        """Forget the processes that are dead.
+
+        What they said they worked on is theirs from now on, by the same
+        commit: so whoever comes next finds it lost.
+        """
+        with ZopeTransaction(note=self._runtime.note('dead processes')):
+            directory = process.getDirectory(connection)
+            dead = self._census.findDead(directory)
+            for record in dead:
+                # Fails when the process beats after all.
+                connection.readCurrent(record.beat)
+                ended = directory.end(
+                    record, GONE if self._census.isGone(record) else SILENT)
+                for (oid, run_id), told in record.live.runs.items():
+                    self._claim_for(connection, ended, oid, run_id, told)
+        for record in dead:
+            log.warning('Process %s (%s) is dead; its work is taken over',
+                        record.name, record.id)
+        return bool(dead)
+
+    def _claim_for(self, connection, ended, oid, run_id, told):
+        started_at, _, log, *_ = told
+        with self._runtime.troubles.guard(
+                BROKEN_RUN, run_id, oid, with_transient=False):
+            registry = process.findRegistry(connection, oid)
+            run = registry and registry.findRun(run_id)
+            if run is None or run.isFinished() or (
+                    run.owner not in (None, ended.id)):
+                return
+            if run.state == PENDING:
+                run.claim(ended.id, started_at, run.must_not_rerun)
+            if log:
+                # The end of it, as far as it was told.
+                attempts.keepLog(run, log)
+            ended.leave((oid, run_id))
+
+    # Runs
+
+    def turn(self, connection):
+        """Look what became of runs in work elsewhere; rescue the lost ones.
+
+        Return whether to look again at once.
+        """
+        lost, is_more = [], False
+        with ZopeTransaction():
+            sorter = Sorter(self._runtime, connection)
+            for place in self._runtime.tickets.lanes():
+                is_more |= self._look_at(connection, sorter, place, lost)
+        done = self.rescueAll(connection, lost)
+        # A run that cannot be rescued rests, and the next look goes by it.
+        return is_more or any(
+            ticket not in done and not self._runtime.troubles.isResting(
+                FAILING_RESCUE, ticket.run_id, ticket.registry_oid)
+            for ticket in lost)
+
+    def _look_at(self, connection, sorter, place, lost):
+        """Append to *lost*; return whether there is more to look at."""
+        away = self._runtime.tickets.away(place)
+        if not away:
+            return False
+        executor = self._runtime.executor
+        registry = process.findRegistry(connection, place[0])
+        lane = registry and registry.lanes.get(place[1])
+        if lane is None:
+            return False   # it was removed
+        births = lane.births
+        after = self._looked.pop(place, 0)
+        rest = [ticket for ticket in away if ticket.serial > after]
+        for ticket in rest[:BATCH]:
+            _, what = found = sorter.sort(place, ticket.serial, births)
+            if what == LOST:
+                lost.append(ticket)
+            elif what != AWAY:
+                run = births.get(ticket.serial)
+                if run is None or run.state != PENDING or (
+                        not executor.isUnderway(ticket, run)):
+                    executor.returned(ticket, run)
+                    self._runtime.tickets.settle(*found)
+        if len(rest) > BATCH:
+            self._looked[place] = rest[BATCH - 1].serial
+            return True
+        return False
+
+    def rescueUnrecorded(self, connection):
+        """Rescue runs of this process whose end could not be written."""
+        unrecorded = self._runtime.unrecorded
+        tickets = list(unrecorded)
+        for ticket in self.rescueAll(connection, tickets, True):
+            unrecorded.discard(ticket)
+        return False
+
+    def abandonLost(self, connection):
+        """Abandon what works here on a run that others ended or took.
+
+        They could not know: it is stopped as a pending one as long as they
+        do not know that it runs.
+        """
+        runtime = self._runtime
+        limit = clock.now() - LOOK_AFTER
+        for live in runtime.allLive():
+            if live.started_at > limit or live.is_abandoned:
+                continue
+            # A transaction of its own, which sees all that those saw.
+            with runtime.troubles.guard(
+                    BROKEN_RUN, live.run_id, live.registry_oid,
+                    with_transient=False), ZopeTransaction():
+                run = _find(connection, live.ticket)
+                if run is not None and run.owner != runtime.id and (
+                        run.owner is not None or run.isFinished()):
+                    log.info('Run %s: it was taken over or ended by another '
+                             'process', live.run_id)
+                    live.abandon()
+        return False
+
+    def rescueAll(self, connection, tickets, is_unrecorded=False):
+        """Rescue the runs of *tickets*; return those of what is settled."""
+        by_key = {(ticket.run_id, ticket.registry_oid): ticket
+                  for ticket in tickets}
+        done = self._runtime.troubles.doEach(
+            FAILING_RESCUE, list(by_key),
+            lambda *key: self._rescue_if_lost(
+                connection, by_key[key], is_unrecorded),
+            self._runtime.note('rescue'))
+        settled = [by_key[key] for key in done]
+        with ZopeTransaction():
+            sorter = Sorter(self._runtime, connection)
+            for ticket in settled:
+                if is_unrecorded:
+                    self._runtime.tickets.isAway(ticket)   # not here
+                self._settle(connection, sorter, ticket)
+        return settled
+
+    def _settle(self, connection, sorter, ticket):
+        """Let a run that was rescued wait here, if its home is here."""
+        registry = process.findRegistry(connection, ticket.registry_oid)
+        if registry is None:
+            return
+        births = registry.lanes[ticket.lane].births
+        found, what = sorter.sort(ticket.place, ticket.serial, births)
+        if what in (AWAY, LOST):
+            return
+        self._runtime.executor.returned(ticket, births.get(ticket.serial))
+        if what == READY:
+            # Who did not survive it is counted from now on.
+            found = found._replace(must_claim=True)
+        if self._runtime.tickets.isHome(ticket.place):
+            self._runtime.tickets.settle(found, what)
+
+    def _rescue_if_lost(self, connection, ticket, is_unrecorded):
+        # By now it may be ended, removed or taken.
+        run = _find(connection, ticket)
+        if run is None or run.isFinished():
+            return
+        if is_unrecorded:
+            is_lost = run.owner in (None, self._runtime.id)
+        else:
+            registry = process.findRegistry(connection, ticket.registry_oid)
+            is_lost = Sorter(self._runtime, connection).sort(
+                ticket.place, ticket.serial,
+                registry.lanes[ticket.lane].births)[1] == LOST
+        if is_lost:
+            registry = process.findRegistry(connection, ticket.registry_oid)
+            self._keep_attempt(connection, registry, run, is_unrecorded)
+            self._rescue(registry, run)
+
+    def _keep_attempt(self, connection, registry, run, is_unrecorded):
+        """Keep what is known of the attempt that is lost."""
+        if run.state != RUNNING and not (
+                is_unrecorded or run.id in registry.stops):
+            return   # it was taken, and did not begin
+        outcome, ended_at = GONE, clock.now()
+        ended = run.owner and process.getDirectory(connection).findEnded(
+            run.owner)
+        if ended:
+            outcome, ended_at = ended.how, ended.ended_at
+            ended.leave((registry._p_oid, run.id))
+        elif is_unrecorded or run.owner == self._runtime.id:
+            outcome = UNRECORDED
+        owner = run.owner or (self._runtime.id if is_unrecorded else None)
+        attempts.add(
+            run, Attempt(readNumber(run.started_at), ended_at, owner, outcome),
+            attempts.logOf(run))
+
+    def _rescue(self, registry, run):
+        worker_type = queryWorkerType(run.type)
+        count = countInterruption(
+            run.interruptions, worker_type is not None and worker_type.is_loop,
+            run.started_at and clock.now() - run.started_at)
+        stop = registry.stops.get(run.id)
+        state = afterInterruption(run.must_not_rerun, count, stop is not None)
+        log.warning('Run %s: its process ended while it ran%s; now %s',
+                    run.id, run.owner and ' (%s)' % process.processName(
+                        run.owner) or '', state)
+        if state == PENDING:
+            # Attempts are those that ended with an error.
+            run.putBack(interruptions=count,
+                        attempts=run.attempts - (run.state == RUNNING))
+            self._runtime.announce(RunRequeuedEvent(run, registry))
+        elif state == FAILED:
+            registry.finish(
+                run, FAILED, RunFailedEvent, self._runtime.announce,
+                interruptions=count,
+                error=('ProcessDied', 'its process ended %d times while it '
+                       'ran' % count))
+        else:
+            registry.finish(run, INTERRUPTED, RunInterruptedEvent,
+                            self._runtime.announce, interruptions=count,
+                            stop_request=stop)
+            if stop is not None:
+                del registry.stops[run.id]
+
+
+def _find(connection, ticket):
+    registry = process.findRegistry(connection, ticket.registry_oid)
+    return registry and registry.getRun(ticket.lane, ticket.serial)

@@ -1,0 +1,95 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What the home writes of its lanes: cursors and waiting trees.
+
+Called by the control thread only.  Nobody else writes these objects.
+"""
+import time
+
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.store.process import findRegistry
+
+
+#: Entries of one lane are written at most so many in one commit.
+BATCH = 500
+
+#: Serials that a low mark has to move by to be written soon, and the seconds
+#: after which it is written anyhow.
+MOVED = 64
+INTERVAL = 10.0
+
+
+class Spill:
+    """Writes for the lanes whose home is one runtime."""
+
+    def __init__(self, runtime):
+        self._runtime = runtime
+        self._written_at = time.monotonic()   # all of them
+
+    def turn(self, connection):
+        """Write what is worth it; return whether there is more."""
+        now = time.monotonic()
+        is_due = now - self._written_at >= INTERVAL
+        is_more = self.write(connection, 1 if is_due else MOVED)
+        if is_due:
+            self._written_at = now
+        return is_more
+
+    def write(self, connection, least=1):
+        """Write entries, and low marks that moved by *least* serials."""
+        tickets = self._runtime.tickets
+        written = []
+        with ZopeTransaction(note=self._runtime.note('cursors')):
+            for place, lane in ownLanes(self._runtime, connection):
+                new, old = tickets.changes(place, BATCH)
+                self._write(lane, new, old)
+                if new or old:
+                    written.append((place, new, old))
+                # Behind the entries: the mark passes what they stand for
+                # when they are committed, so in a later turn.
+                position = tickets.position(place)
+                if position is not None:
+                    writePosition(lane, *position, least)
+        for changes in written:
+            tickets.written(*changes)
+        return any(len(new) >= BATCH or len(old) >= BATCH
+                   for _, new, old in written)
+
+    def _write(self, lane, new, old):
+        for serial in old:
+            lane.waiting.remove(serial)
+        for serial, key, order in new:
+            lane.waiting.add(key, order, serial)
+
+
+def writePosition(lane, low, stragglers, least=1):
+    """Write how far the home of *lane* came, if that is *least* serials."""
+    cursor = lane.cursor
+    has_moved = low - cursor.low >= least
+    if has_moved or least == 1 and (
+            (low, stragglers) != (cursor.low, cursor.stragglers)):
+        cursor.low, cursor.stragglers = low, stragglers
+
+
+def ownLanes(runtime, connection):
+    """Yield (place, lane) of the lanes whose home is *runtime*.
+
+    As the open transaction sees it: of others nothing is to be written.
+    """
+    for place in runtime.tickets.lanes():
+        oid, number = place
+        registry = findRegistry(connection, oid)
+        lane = registry and registry.lanes.get(number)
+        if lane is not None and lane.cursor.home == runtime.id:
+            yield place, lane

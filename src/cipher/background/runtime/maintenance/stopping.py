@@ -1,0 +1,70 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Stop requests: the worker of the run hears of them, or it is stopped.
+
+Called by the control thread only.
+"""
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.interfaces import FAILING_RESCUE
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import STOPPED
+from cipher.background.interfaces import RunStoppedEvent
+from cipher.background.store import process
+from cipher.background.store.run import StopRequest
+
+
+class StopRequests:
+    """The requests in the registries that concern one runtime."""
+
+    def __init__(self, runtime):
+        self._runtime = runtime
+
+    def read(self, connection):
+        """Ask what is live here to stop; stop what waits in our lanes."""
+        runtime = self._runtime
+        lanes = set(runtime.tickets.lanes())
+        others = []   # (run id, registry oid) of what is not live here
+        with ZopeTransaction():
+            for oid in {oid for oid, _ in lanes} | runtime.liveRegistries():
+                registry = process.findRegistry(connection, oid)
+                if registry is None:
+                    continue
+                for run_id, request in registry.stops.items():
+                    live = runtime.findLive(oid, run_id)
+                    if live is None:
+                        others.append((run_id, oid))
+                    elif live.stop is None:
+                        live.requestStop(StopRequest(*request))
+        runtime.troubles.doEach(
+            FAILING_RESCUE, others,
+            lambda *item: self._settle(connection, lanes, *item),
+            runtime.note('stop requests'))
+
+    def _settle(self, connection, lanes, run_id, oid):
+        """Stop a run that waits here; forget the request where it is over."""
+        registry = process.findRegistry(connection, oid)
+        request = registry and registry.stops.get(run_id)
+        if request is None:
+            return
+        run = registry.findRun(run_id)
+        living = process.Living(
+            process.getDirectory(connection), self._runtime.id)
+        if run is None or run.isFinished():
+            del registry.stops[run_id]
+        elif (run.state == PENDING and (oid, run.lane) in lanes
+              and self._runtime.findLive(oid, run_id) is None
+              and not living.hold(oid, run)):
+            registry.finish(run, STOPPED, RunStoppedEvent,
+                            self._runtime.announce, stop_request=request)
+            del registry.stops[run_id]

@@ -1,0 +1,374 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Takes waiting runs of lanes whose home is another process.
+
+A process with room takes a few at a time, in one commit that writes these
+runs, from the middle of what waits: there their home and other takers hardly
+ever are.  Who is late conflicts, and has lost nothing but the try.  Called by
+the control thread only.
+"""
+import itertools
+import random
+import time
+
+from ZODB.POSException import ConflictError
+
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.declarations.workertype import findPause
+from cipher.background.declarations.workertype import queryWorkerType
+from cipher.background.interfaces import FAIL
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
+from cipher.background.runtime.queue.ranking import Turns
+from cipher.background.store.conditions import waitsFor
+from cipher.background.store.cursor import DUE
+from cipher.background.store.cursor import KEPT
+from cipher.background.store.cursor import PAUSE
+from cipher.background.store.kept import isTypeKept
+from cipher.background.store.lifecycle import backOff
+from cipher.background.store.process import Living
+from cipher.background.store.process import findRegistry
+from cipher.background.store.process import getDirectory
+from cipher.background.store.slots import takeSlot
+from cipher.background.util import clock
+from cipher.background.util.logs import getLogger
+from cipher.background.work.liverun import ticketOf
+
+
+log = getLogger(__name__)
+
+#: Runs that one commit takes.
+BATCH = 16
+
+#: So many runs are looked at for each one that is taken, of which those with
+#: the best rank are chosen.
+CHOICE = 4
+
+#: Runs that are left to the home besides those that its threads work on: at
+#: least this, doubled at each conflict up to the most.
+LEAST_MARGIN = 1
+MOST_MARGIN = 256
+
+#: Runs that are left to it while nobody knows how quick it is.
+FIRST_MARGIN = 16
+
+#: Seconds.  The home may come so far while a take is under way.
+MARGIN = 0.1
+
+#: How often a take is tried that conflicts.
+TRIES = 3
+
+#: Births that are looked at to find where the work stands, and then to
+#: choose from, in one lane.
+FRONTIER = 2000
+LOOKS = 256
+
+#: Seconds.  Where all threads are at work, some are taken in advance if one
+#: of them was given a run so short a time ago.
+SHORT = 0.2
+
+#: Seconds after which a process has surely said what it works on.
+STALE = 5.0
+
+
+class Taker:
+    """Takes runs for one runtime."""
+
+    def __init__(self, runtime):
+        self._runtime = runtime
+        self._margins = {}    # place -> runs left to the home
+        # place -> (serial of the first that just waits, monotonic time since
+        # when, serials a second, None if unknown)
+        self._fronts = {}
+
+    def turn(self, connection):
+        """Take a batch if threads will soon have nothing to do.
+
+        Return whether there may be more.
+        """
+        runtime = self._runtime
+        tickets = runtime.tickets
+        if runtime.doubtful:
+            self._look_what_is_ours(connection)
+        if tickets.idleFor() >= STALE:
+            self._give_back(connection)
+        number = self._room()
+        tickets.is_hungry = False
+        if number <= 0:
+            return False
+        for tries in range(1, TRIES + 1):
+            chosen = []
+            try:
+                taken = self._take(connection, number, chosen)
+            except ConflictError:
+                self._widen(chosen, 2, 1)
+                time.sleep(backOff(tries, base=0.002))
+                continue
+            except BaseException:
+                # It may have got through: then no other process begins them.
+                for ticket, epoch in chosen:
+                    runtime.noteClaim(ticket, epoch)
+                    runtime.doubtful.append(ticket)
+                raise
+            self._widen(taken, 9, 10)
+            tickets.is_hungry = bool(taken)
+            return False
+        tickets.is_hungry = True
+        return False
+
+    def _room(self):
+        """Return how many runs to take now."""
+        runtime = self._runtime
+        if not (runtime.is_taking and runtime.threads
+                and runtime.executor.takes):
+            return 0
+        ready = runtime.tickets.counts()[0]
+        if ready >= max(2, runtime.threads // 2):
+            return 0
+        if runtime.hasFreeThread():
+            return BATCH
+        # All are at work, but not for long.
+        return runtime.threads if (
+            runtime.tickets.idleFor() < SHORT) else 0
+
+    def _look_what_is_ours(self, connection):
+        """See which takes got through whose reply was lost.
+
+        And which runs were given the slot of another one.
+        """
+        runtime = self._runtime
+        doubtful = list(runtime.doubtful)
+        ours, others = [], []
+        with ZopeTransaction():
+            for ticket in doubtful:
+                registry = findRegistry(connection, ticket.registry_oid)
+                run = registry and registry.getRun(
+                    ticket.lane, ticket.serial)
+                is_ours = (
+                    run is not None and not run.isFinished()
+                    and run.owner == runtime.id
+                    and runtime.hasClaimed(ticket.registry_oid, run))
+                (ours if is_ours else others).append(ticket)
+        for ticket in doubtful:
+            runtime.doubtful.remove(ticket)
+        for ticket in others:
+            runtime.forgetClaim(ticket)
+        for ticket in ours:
+            if not runtime.tickets.isHome(ticket.place):   # else it is known
+                runtime.tickets.take(ticket)
+
+    def _give_back(self, connection):
+        """Leave what was taken, and no thread came to, to others again."""
+        runtime = self._runtime
+        waiting = runtime.tickets.givenBack()
+        if not waiting:
+            return
+        try:
+            with ZopeTransaction(note=runtime.note('give back')):
+                for ticket in waiting:
+                    registry = findRegistry(connection, ticket.registry_oid)
+                    run = registry and registry.getRun(
+                        ticket.lane, ticket.serial)
+                    if run is not None and not run.isFinished() and (
+                            run.owner == runtime.id):
+                        run.putBack(attempts=run.attempts - (
+                            run.state == RUNNING))
+        except BaseException:
+            for ticket in waiting:
+                runtime.tickets.take(ticket)   # they wait here, as before
+            raise
+        for ticket in waiting:
+            runtime.forgetClaim(ticket)
+
+    def _widen(self, chosen, times, by):
+        for place in {ticket.place for ticket, _ in chosen}:
+            margin = self._margins.get(place, LEAST_MARGIN) * times // by
+            self._margins[place] = max(
+                LEAST_MARGIN, min(MOST_MARGIN, margin))
+
+    def _take(self, connection, number, chosen):
+        """Take at most *number* runs by a commit; return *chosen*.
+
+        To that add (ticket, epoch) of each it tries to take.
+        """
+        runtime = self._runtime
+        with ZopeTransaction(note=runtime.note('take')):
+            living = Living(getDirectory(connection), runtime.id)
+            lanes = self._lanes(connection, living)
+            for place, lane in lanes:
+                if len(chosen) >= number:
+                    break
+                registry = connection.get(place[0])
+                for run in self._choose(
+                        living, registry, place, lane,
+                        number - len(chosen)):
+                    if self._take_run(connection, place, run):
+                        chosen.append((ticketOf(place[0], run), run.epoch))
+        for ticket, epoch in chosen:
+            runtime.noteClaim(ticket, epoch)
+            runtime.tickets.take(ticket)
+        return chosen
+
+    def _take_run(self, connection, place, run):
+        """Take *run*; return False if its type has no room."""
+        runtime = self._runtime
+        worker_type = queryWorkerType(run.type)
+        if worker_type.max_running is not None:
+            if not takeSlot(connection, worker_type,
+                            (*place, run.serial)):
+                return False
+            run.claim(runtime.id, clock.now(),
+                      worker_type.on_interrupt == FAIL)
+            return True
+        run.owner = runtime.id
+        run.epoch += 1
+        return True
+
+    def _lanes(self, connection, living):
+        """Return [(place, lane)] of others' lanes, in no order."""
+        lanes = []
+        for registry in getDirectory(connection).listRegistries():
+            for lane in registry.lanes.values():
+                place = registry._p_oid, lane.number
+                if lane.cursor.home in living.ids and (
+                        lane.cursor.home != self._runtime.id):
+                    lanes.append((place, lane))
+        random.shuffle(lanes)
+        return lanes
+
+    # Which runs
+
+    def _choose(self, living, registry, place, lane, number):
+        """Return at most *number* runs of a lane, of the best rank."""
+        turns = Turns()
+        runs = {}
+        candidates = itertools.chain(
+            self._waiting(registry, lane, living),
+            self._middle(registry, place, lane, living))
+        for run in candidates:
+            if len(runs) >= CHOICE * number:
+                break
+            if run.serial not in runs and self._mayTake(
+                    living, registry, place, run):
+                runs[run.serial] = run
+                turns.push(ticketOf(place[0], run))
+        return [runs[turns.pop().serial]
+                for _ in range(min(number, len(runs)))]
+
+    def _mayTake(self, living, registry, place, run):
+        if run.state != PENDING or run.owner is not None or living.hold(
+                place[0], run) or waitsFor(registry, run) is not None:
+            return False
+        return not queryWorkerType(run.type).is_loop
+
+    def _parts(self, lane, living):
+        """Return (our number among those who take here, of how many)."""
+        rivals = [taker for taker in living.takers
+                  if taker != lane.cursor.home]
+        me = self._runtime.id
+        return (rivals.index(me) if me in rivals else 0), max(1, len(rivals))
+
+    def _waiting(self, registry, lane, living):
+        """Yield runs of the waiting tree that may begin here."""
+        number, parts = self._parts(lane, living)
+        for (kind, name), tree in list(lane.waiting.trees.items()):
+            if kind == DUE or kind == PAUSE and findPause(
+                    registry, name) is not None or (
+                    kind == KEPT and isTypeKept(registry, name)
+                    or queryWorkerType(name) is None):
+                continue
+            low, high = tree.minKey(), tree.maxKey()
+            if kind == PAUSE:
+                # It is over: the home takes from the front.
+                first = low + (high - low) * (number + 1) // (parts + 1)
+                serials = tree.values(first)
+            else:
+                first = low + (high - low) * number // parts
+                serials = itertools.chain(
+                    tree.values(first), tree.values(low, first))
+            for serial in itertools.islice(serials, LOOKS):
+                run = lane.births.get(serial)
+                if run is not None:
+                    yield run
+
+    def _middle(self, registry, place, lane, living):
+        """Yield runs from the middle of what waits up, then down."""
+        births = lane.births
+        top = births.next_serial
+        front = self._front(registry, place, lane, living)
+        number, parts = self._parts(lane, living)
+        floor = self._floor(living, registry, place, lane, front)
+        middle = max(
+            floor, front + (top - front) * (number + 1) // (parts + 1))
+        for serial in itertools.islice(itertools.chain(
+                range(middle, top),
+                range(min(middle, top) - 1, floor - 1, -1)), LOOKS):
+            run = births.get(serial)
+            if run is not None:
+                yield run
+
+    def _floor(self, living, registry, place, lane, front):
+        """Return the serial below which all is left to the home.
+
+        What its threads work on, and what they begin before a take is over.
+        Not serials are counted but runs: others may have taken many there.
+        """
+        margin = self._margin(place)
+        if not margin:
+            return front
+        margin += getDirectory(registry._p_jar).processes[
+            lane.cursor.home].threads
+        top = lane.births.next_serial
+        for serial in range(front, min(top, front + FRONTIER)):
+            run = lane.births.get(serial)
+            if run is not None and self._mayTake(
+                    living, registry, place, run):
+                margin -= 1
+                if not margin:
+                    return serial + 1
+        return top
+
+    def _front(self, registry, place, lane, living):
+        """Return the serial of the first run that just waits for a thread."""
+        births = lane.births
+        top = births.next_serial
+        known, since, rate = self._fronts.get(place, (0, 0.0, None))
+        front = max(known, lane.cursor.low)
+        for serial in range(front, min(top, front + FRONTIER)):
+            run = births.get(serial)
+            if run is not None and not (
+                    run.isFinished() or living.hold(place[0], run)
+                    or waitsFor(registry, run) is not None):
+                break
+            front = serial + 1
+        if front != known:
+            now = time.monotonic()
+            if known:
+                latest = (front - known) / max(0.001, now - since)
+                rate = latest if rate is None else (rate + latest) / 2
+            self._fronts[place] = front, now, rate
+        return front
+
+    def _margin(self, place):
+        """Return how many runs to leave to the home."""
+        _, since, rate = self._fronts[place]
+        still = time.monotonic() - since
+        if still >= STALE:
+            return 0   # it is at something long, and has said so by now
+        margin = max(LEAST_MARGIN, self._margins.get(place, 0))
+        if rate is not None:
+            margin = max(margin, LEAST_MARGIN + int(rate * MARGIN))
+        elif still < MARGIN:
+            margin = max(margin, FIRST_MARGIN)
+        return min(MOST_MARGIN, margin)

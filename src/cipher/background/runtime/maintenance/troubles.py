@@ -1,0 +1,219 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The failures of this process: the culprit, since when, with which error.
+
+An error hurts its culprit only: the others go on, the culprit rests for a
+while and is tried again, and an administrator sees its name.
+"""
+import logging
+import threading
+import time
+
+from ZODB.POSException import ConflictError
+
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.store.lifecycle import backOff
+from cipher.background.store.process import Trouble
+from cipher.background.util import clock
+from cipher.background.util.logs import getLogger
+from cipher.background.util.logs import logError
+from cipher.background.util.text import SHOWS_ALL
+from cipher.background.util.transient import isClosed
+from cipher.background.util.transient import isTransient
+
+
+log = getLogger(__name__)
+
+#: Seconds.  The pause after failures in a row grows up to this.
+FAILURE_PAUSE = 10.0
+
+#: Conflicts and lost connections pass.  A trouble of that kind is shown after
+#: so many failures in a row.
+PERSISTENT = 10
+
+#: Seconds.  A culprit that was not tried again for this long is forgotten: it
+#: may have been removed.
+FORGET_AFTER = 3600.0
+
+#: Troubles that other processes are shown, at most.
+SHOWN = 20
+
+
+class _Failures:
+    """The failures in a row of one culprit."""
+
+    def __init__(self):
+        self.since = clock.now()
+        self.number = 0
+        self.error = None
+        self.is_shown = False
+        self.last_at = self.retry_at = 0.0   # monotonic
+
+
+class _Guard:
+    """See `Troubles.guard`; a generator would take twice the time."""
+
+    def __init__(self, troubles, key, with_transient):
+        self._troubles = troubles
+        self._key = key
+        self._with_transient = with_transient
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, type, error, traceback):
+        return self._troubles.guarded(
+            error, self._key, self._with_transient)
+
+
+class Troubles:
+    """The troubles of one process.  Any thread may call."""
+
+    def __init__(self, db, changed=lambda: None):
+        self._db = db
+        self._changed = changed   # called when there is news to show
+        self._lock = threading.Lock()
+        self._failing = {}   # (kind, subject, registry oid) -> _Failures
+
+    def guard(self, kind, subject, registry_oid=None, with_transient=True):
+        """Let no error of the block, an exit included, out of it.
+
+        It is logged, *subject* rests, and others see the trouble until a
+        later block goes well.  The block has to abort its own changes.
+        Raise what a closed database causes; and without
+        *with_transient* what is rather the storage's fault.
+        """
+        return _Guard(self, (kind, subject, registry_oid), with_transient)
+
+    def guarded(self, error, key, with_transient):
+        """The block of a `guard` ended with *error*, or None.
+
+        Return whether nobody else is to see to it.
+        """
+        if error is None:
+            self.settle(*key)
+            return False
+        if isClosed(self._db) or (
+                not with_transient and isTransient(error, self._db)):
+            return False
+        self.note(error, *key)
+        return True
+
+    def doEach(self, kind, items, do, note=None):
+        """Call *do* with each of *items*, (subject, registry oid).
+
+        In one transaction; should that fail, in one for each, so that a
+        culprit hurts no other.  Those that rest are left out.  Return those
+        that are done.
+        """
+        items = [item for item in items if not self.isResting(kind, *item)]
+        if len(items) > 1:
+            try:
+                with ZopeTransaction(note=note):
+                    for item in items:
+                        do(*item)
+                return items
+            except BaseException as error:
+                log.debug('%s: %s; each alone', kind, type(error).__name__)
+        done = []
+        for item in items:
+            try:
+                with ZopeTransaction(note=note):
+                    do(*item)
+            except BaseException as error:
+                if isClosed(self._db):
+                    raise
+                self.note(error, kind, *item)
+                if isTransient(error, self._db) and not isinstance(
+                        error, ConflictError):
+                    break   # the others would wait for the same storage
+            else:
+                self.settle(kind, *item)
+                done.append(item)
+        return done
+
+    def note(self, error, kind, subject, registry_oid=None, masker=SHOWS_ALL):
+        """Note that *error* hit *subject*, and log it.
+
+        *masker* hides the secrets of the run that it is about.
+        """
+        if isClosed(self._db):
+            return   # that is why
+        is_transient = isTransient(error, self._db)
+        now = time.monotonic()
+        with self._lock:
+            failures = self._failing.setdefault(
+                (kind, subject, registry_oid), _Failures())
+            failures.number += 1
+            failures.error = type(error).__name__
+            failures.last_at = now
+            failures.retry_at = now + backOff(
+                failures.number, cap=FAILURE_PAUSE)
+            is_news = not failures.is_shown and (
+                not is_transient or failures.number >= PERSISTENT)
+            failures.is_shown |= is_news
+            number = failures.number
+        _log(error, number, is_transient, kind, subject, masker)
+        if is_news:
+            self._changed()
+
+    def settle(self, kind, subject, registry_oid=None):
+        """Note that all is well with *subject*."""
+        if not self._failing:
+            return   # as nearly always, and each new run comes by here
+        with self._lock:
+            failures = self._failing.pop((kind, subject, registry_oid), None)
+        if failures is not None and failures.is_shown:
+            log.info('%s %s: it works again', kind, subject)
+            self._changed()
+
+    def isResting(self, kind, subject, registry_oid=None):
+        """Return whether *subject* failed and is not to be tried yet."""
+        failures = self._failing.get((kind, subject, registry_oid))
+        return failures is not None and time.monotonic() < failures.retry_at
+
+    def secondsToNext(self, most):
+        """Return the seconds until something may be tried again, at most
+        *most*.
+        """
+        now = time.monotonic()
+        with self._lock:
+            return max(0.0, min(
+                [most] + [failures.retry_at - now
+                          for failures in self._failing.values()
+                          if failures.retry_at > now]))
+
+    def list(self):
+        """Return a tuple of `Trouble`, the oldest first."""
+        oldest = time.monotonic() - FORGET_AFTER
+        with self._lock:
+            for key, failures in list(self._failing.items()):
+                if failures.last_at < oldest:
+                    del self._failing[key]
+            found = [
+                Trouble(kind, subject, failures.since, failures.error, oid)
+                for (kind, subject, oid), failures in self._failing.items()
+                if failures.is_shown]
+        return tuple(sorted(found, key=lambda one: one.since)[:SHOWN])
+
+
+def _log(error, number, is_transient, kind, subject, masker):
+    if isinstance(error, ConflictError) and number < PERSISTENT:
+        log.debug('%s %s: %s; again', kind, subject, type(error).__name__)
+    elif number in (1, 10) or number % 100 == 0:
+        logError(log, error, masker,
+                 '%s %s: failed, %d times in a row; all else goes on', kind,
+                 subject, number,
+                 level=(logging.INFO if is_transient and number < PERSISTENT
+                        else logging.ERROR))

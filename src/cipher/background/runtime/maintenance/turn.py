@@ -1,0 +1,455 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What a runtime writes into its database, step by step.
+
+Called by the control thread, but for `Keeper.beat`.
+"""
+import time
+
+from ZODB.POSException import ConflictError
+
+from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.interfaces import DRAINED
+from cipher.background.interfaces import FAILING_RESCUE
+from cipher.background.interfaces import FAILING_STEP
+from cipher.background.interfaces import INTERRUPTED
+from cipher.background.interfaces import NEWER_DATABASE
+from cipher.background.interfaces import OLDER_PROCESS
+from cipher.background.interfaces import SHUT_DOWN
+from cipher.background.interfaces import RunInterruptedEvent
+from cipher.background.interfaces import RuntimeRefused
+from cipher.background.registry.installation import rememberRegistries
+from cipher.background.runtime.maintenance.caretaker import Caretaker
+from cipher.background.runtime.maintenance.clockwatch import ClockWatch
+from cipher.background.runtime.maintenance.hastening import Hastening
+from cipher.background.runtime.maintenance.heartbeat import BEATS_PER_LEASE
+from cipher.background.runtime.maintenance.homes import Homes
+from cipher.background.runtime.maintenance.liveness import Census
+from cipher.background.runtime.maintenance.pruner import Pruner
+from cipher.background.runtime.maintenance.rescuer import Rescuer
+from cipher.background.runtime.maintenance.scheduler import Chores
+from cipher.background.runtime.maintenance.spill import Spill
+from cipher.background.runtime.maintenance.spill import ownLanes
+from cipher.background.runtime.maintenance.spill import writePosition
+from cipher.background.runtime.maintenance.steps import Step
+from cipher.background.runtime.maintenance.steps import Steps
+from cipher.background.runtime.maintenance.stopping import StopRequests
+from cipher.background.runtime.maintenance.taker import Taker
+from cipher.background.runtime.maintenance.unblocking import Comeback
+from cipher.background.store import process
+from cipher.background.store import structure
+from cipher.background.store.evolve import Evolution
+from cipher.background.store.lifecycle import backOff
+from cipher.background.store.process import Trouble
+from cipher.background.util import clock
+from cipher.background.util.logs import getLogger
+from cipher.background.work.outcome import keepInterrupted
+from cipher.background.work.outcome import writeInterruption
+
+
+log = getLogger(__name__)
+
+#: Seconds.  What lives shorter than this is not told to other processes.
+LIVE_AFTER = 1.0
+
+#: Seconds between two looks for registries of imported and copied sites.
+LOOK_INTERVAL = 600.0
+
+#: How often the end of a process is tried to be written.
+LEAVE_TRIES = 5
+
+#: Seconds between two looks at what is live, to tell other processes of it.
+TELL_INTERVAL = 3.0
+
+
+class Keeper:
+    """Keeps the records of one runtime."""
+
+    def __init__(self, runtime):
+        self._runtime = runtime
+        self._is_recorded = False
+        self._left = set()      # keys of what works in lanes that we left
+        self._told_live = {}    # what LiveRuns says; None: not known
+        self._look_at = 0.0     # monotonic; for unknown registries
+        self._evolution = Evolution(runtime.id)
+        self._newer = None      # (structure, since): others are newer than we
+        self._census = Census(runtime)
+        self._rescuer = Rescuer(runtime, self._census)
+        self._homes = Homes(runtime, self._tell)
+        self._spill = Spill(runtime)
+        self._hastening = Hastening(runtime)
+        self._comeback = Comeback(runtime)
+        self._taker = Taker(runtime)
+        self._stops = StopRequests(runtime)
+        self._chores = Chores(runtime)
+        self._pruner = Pruner(runtime)
+        self.clock_watch = ClockWatch(runtime.db)
+        self._caretaker = Caretaker(self._runtime, self._rescuer)
+        self.steps = Steps(runtime, Step('record', self._keep_record), [
+            Step('clock', self.clock_watch.look),
+            Step('registries', self._look_for_registries),
+            Step('evolve', self._evolve, self._often),
+            Step('dead processes', self._bury,
+                 self._often),
+            Step('homes', lambda c: self._homes.turn(c), self._often),
+            Step('new runs', lambda c: runtime.looker.lookAtAll(c)),
+            Step('runs elsewhere', lambda c: self._rescuer.turn(c)),
+            Step('lost runs', lambda c: self._rescuer.abandonLost(c)),
+            Step('cursors', lambda c: self._spill.turn(c)),
+            Step('begin now', lambda c: self._hastening.turn(c)),
+            Step('what waits', lambda c: self._comeback.turn(c)),
+            Step('what waits for long', lambda c: self._comeback.sweep(c)),
+            Step('taking', lambda c: self._taker.turn(c)),
+            # After that which finds out whose process is dead.
+            Step('stop requests', lambda c: self._stops.read(c)),
+            Step('unrecorded runs',
+                 lambda c: self._rescuer.rescueUnrecorded(c), self._often),
+            Step('schedules', lambda c: self._chores.startSchedules(c)),
+            Step('services', lambda c: self._chores.startServices(c)),
+            Step('prune', self._prune),
+            Step('live runs', self.tellLive, lambda: TELL_INTERVAL)])
+
+    def _beat_interval(self):
+        return self._runtime.settings.lease / BEATS_PER_LEASE
+
+    def _often(self):
+        return min(self._beat_interval(), self._runtime.settings.poll)
+
+    # Turns
+
+    def turn(self, is_full=False):
+        """Have a turn: each step that is due, or all of them.
+
+        Return whether to have the next one at once.
+        """
+        return self.steps.turn(is_full)
+
+    def _look_for_registries(self, connection):
+        """Let the directory know of imported and copied sites, now and then.
+        """
+        now = time.monotonic()
+        if now >= self._look_at and self._runtime.threads:
+            with ZopeTransaction(note=self._runtime.note('registries')):
+                rememberRegistries(connection)
+            self._look_at = now + LOOK_INTERVAL
+
+    def _keep_record(self, connection):
+        """Have a record that says what we are; obey what it asks for.
+
+        Return False where there is no registry yet: nothing is written.
+        """
+        with ZopeTransaction():
+            directory = process.getDirectory(connection)
+        if directory is None:
+            # Unless it came with an import: the next turn sees that.
+            self._look_for_registries(connection)
+            return False
+        with ZopeTransaction():
+            is_newer = self._look_for_newer(directory)
+            tickets = self._runtime.tickets
+            known = {oid for oid, _ in tickets.lanes()}
+            if tickets.takeUnknown() or any(
+                    r._p_oid not in known
+                    for r in directory.listRegistries()):
+                self.steps.hasten('homes')
+            is_known = self._runtime.id in directory.processes
+        if not is_newer or is_known:
+            # What works here may end: newer code waits for that.
+            self._write_record(connection)
+        elif self._is_recorded:
+            self._is_recorded = False
+            self._runtime.lostLease()
+        if is_newer and not self._runtime.is_quiet:
+            self._runtime.quiet()
+        return self._is_recorded
+
+    def _evolve(self, connection):
+        """Bring a batch of what older code stored up to date.
+
+        Each turn does one, so the other steps go on meanwhile.
+        """
+        before = set(self._evolution.older)
+        is_more = self._evolution.turn(
+            connection, self._runtime.note('evolve'))
+        if set(self._evolution.older) != before:
+            self._runtime.report()
+        if is_more:
+            self.steps.hasten('evolve')
+        return is_more
+
+    def listTroubles(self):
+        """Return [`Trouble`] of the stored structure.  Thread-safe."""
+        found = [Trouble(OLDER_PROCESS, process_id, since, '')
+                 for process_id, since
+                 in list(self._evolution.older.items())]
+        if self._newer is not None:
+            number, since = self._newer
+            found.insert(0, Trouble(NEWER_DATABASE, str(number), since, ''))
+        return found
+
+    def _look_for_newer(self, directory):
+        """See whether newer code has used the database; return that."""
+        newer = [record for record
+                 in (directory, *directory.listAllRegistries())
+                 if structure.isNewer(record)]
+        if not newer:
+            self._newer = None
+        elif self._newer is None:
+            self._newer = newer[0].structure_version, clock.now()
+            log.error('Process %s: it is of an older release than the '
+                      'database: %s has structure %d, this code knows %d; it '
+                      'begins nothing new; start it again with the newer '
+                      'release', self._runtime.name,
+                      structure.describe(newer[0]), self._newer[0],
+                      structure.VERSION)
+            self._runtime.report()
+        return bool(newer)
+
+    def _bury(self, connection):
+        runtime = self._runtime
+        if not runtime.threads:
+            self._caretaker.turn(connection)
+        elif runtime.is_taking:
+            self._rescuer.bury(connection)
+
+    def _prune(self, connection):
+        runtime = self._runtime
+        self.clock_watch.look()   # it may have jumped since this turn began
+        if not self.clock_watch.isSteady():
+            return False
+        if not runtime.threads:
+            return self._caretaker.prune(connection)
+        return runtime.is_taking and self._pruner.turn(connection)
+
+    def _write_record(self, connection):
+        runtime = self._runtime
+        asked = runtime.quiet_wish
+        with ZopeTransaction(note=runtime.note('begins')):
+            directory = process.getDirectory(connection)
+            copied, reason = self._judge(directory)
+            processes = directory.processes
+            record = processes.get(runtime.id)
+            was_lost = record is None and self._is_recorded
+            if record is None:
+                # Newer code raises the number only after a look at the
+                # processes: so it sees this one, or this one the number.
+                structure.checkVersion(directory)
+                connection.readCurrent(directory)
+                if was_lost:
+                    runtime.takeNewId()
+                record = self._make_record()
+                processes[runtime.id] = record
+            threads, lease = runtime.threads, runtime.settings.lease
+            if (record.threads, record.lease) != (threads, lease):
+                record.threads, record.lease = threads, lease
+            if (record.deployment, record.copied) != (
+                    runtime.deployment, copied and tuple(copied)):
+                record.deployment = runtime.deployment
+                record.copied = copied and tuple(copied)
+            wish = record.wish
+            if runtime.is_draining and not wish.is_draining:
+                wish.is_draining = True   # so that nobody gives it anything
+                wish.asked = None         # nobody asked for that
+            if asked not in (None, wish.is_quiet):
+                wish.is_quiet = asked
+                wish.asked = None
+        is_news = runtime.copied != copied
+        runtime.setCopied(copied, reason)
+        if is_news and copied is None:
+            self.steps.hasten()
+        if was_lost:
+            # Others took this process for dead: a paused machine.
+            runtime.lostLease()
+            self._told_live = {}
+        if not self._is_recorded or was_lost:
+            self._is_recorded = True
+            runtime.report()
+        if wish.is_draining:
+            runtime.drain_asked = wish.asked
+        runtime.obey(asked, wish.is_quiet, wish.is_draining)
+
+    def _judge(self, directory):
+        """Return (`deployment.Copied` or None, reason); see whose it is."""
+        origin = self._runtime.origin
+        if directory.belonging is None:
+            directory.belonging = process.Belonging()
+        judged = origin.judge(directory.belonging)
+        if judged is None:
+            origin.settle(directory.belonging)
+        return judged or (None, None)
+
+    def _make_record(self):
+        runtime = self._runtime
+        record = process.ProcessRecord(
+            runtime.id, runtime.host, runtime.pid, process.machineId(),
+            process.pidStarted(runtime.pid), runtime.threads,
+            runtime.settings.lease, clock.now())
+        record.wish.is_quiet = runtime.is_asked_quiet
+        return record
+
+    # What others are told
+
+    def beat(self):
+        """Let the other processes know that this one lives.
+
+        Called by the heartbeat.  Return False where they do not know it at
+        all.
+        """
+        if not self._is_recorded:
+            return False
+        troubles = self._runtime.listTroubles()
+        waiting = self._runtime.tickets.mostWaiting()
+        with ZodbConnection(self._runtime.db) as connection:
+            with ZopeTransaction(note=self._runtime.note('beat')):
+                record = self._own_record(connection)
+                if record is None:
+                    return False
+                record.beat.count += 1
+                record.beat.beat_at = clock.now()
+                record.beat.troubles = tuple(map(tuple, troubles))
+                if record.beat.waiting != waiting:
+                    record.beat.waiting = waiting
+        self._census.noteBeat()
+        return True
+
+    def tellLive(self, connection):
+        """Tell what is live, when that is news."""
+        live = self._live()
+        if not self._is_recorded or live == self._told_live:
+            return
+        with ZopeTransaction(note=self._runtime.note('live runs')):
+            record = self._own_record(connection)
+            if record is None:
+                return
+            self._write_live(record, live)
+        self._told_live = live
+
+    def writeCursors(self, connection):
+        """Write how far we came in our lanes, where that is news."""
+        if self._is_recorded:
+            self._spill.write(connection)
+
+    def _tell(self, connection):
+        """Tell all that is live, in the open transaction."""
+        self._told_live = None
+        record = self._own_record(connection)
+        if record is None:
+            raise RuntimeRefused('process %s was taken for dead'
+                                 % self._runtime.name)
+        self._write_live(record, self._live(with_all=True))
+
+    def _own_record(self, connection):
+        """Return our record; None when others took us for dead."""
+        return process.getDirectory(connection).processes.get(
+            self._runtime.id)
+
+    def _live(self, with_all=False):
+        limit = clock.now() - LIVE_AFTER
+        lives = {live.key: live for live in self._runtime.allLive()
+                 if not live.is_abandoned}
+        if with_all:
+            # They stay told, young as they are: their lane has been left.
+            self._left = set(lives)
+        self._left.intersection_update(lives)
+        return {key: live.tell() for key, live in lives.items()
+                if live.started_at <= limit or key in self._left}
+
+    def _write_live(self, record, live):
+        if record.live.runs != live:
+            record.live.runs = live
+
+    # The end
+
+    def leave(self, given_up=()):
+        """Write that this process ends in good order.
+
+        What still is live is given up, as *given_up* was: whoever works on it
+        has lost it.  Raise what is the storage's fault, and may be tried
+        again: what is not let go would count as lost by a death.
+        """
+        if not self._is_recorded:
+            return
+        runtime = self._runtime
+        lives = {(live.run_id, live.registry_oid): live
+                 for live in (*given_up, *runtime.allLive())}
+        for live in lives.values():
+            live.is_abandoned = True
+        note = runtime.note('ends')
+        with ZodbConnection(runtime.db) as connection:
+            for key, live in lives.items():
+                with self._letting_go(key), ZopeTransaction(note=note):
+                    self._give_up(connection, live)
+            for oid, run_id in runtime.claims():
+                with self._letting_go((run_id, oid)), ZopeTransaction(
+                        note=note):
+                    self._give_back(connection, run_id, oid)
+            with runtime.troubles.guard(FAILING_STEP, 'cursors'):
+                self._spill.write(connection)
+            for tries in range(1, LEAVE_TRIES + 1):
+                try:
+                    return self._write_end(connection, note)
+                except ConflictError:
+                    # Another process ends at the same time, perhaps.
+                    if tries == LEAVE_TRIES:
+                        raise
+                time.sleep(backOff(tries))
+
+    def _write_end(self, connection, note):
+        runtime = self._runtime
+        with ZopeTransaction(note=note):
+            for place, lane in ownLanes(runtime, connection):
+                writePosition(lane, *runtime.tickets.position(place))
+                lane.cursor.home = None
+            directory = process.getDirectory(connection)
+            record = directory.processes.get(runtime.id)
+            if record is None:
+                return   # others took it for dead
+            asked = runtime.drain_asked
+            ended = directory.end(
+                record, SHUT_DOWN if asked is None else DRAINED, asked)
+            for key in sorted(runtime.left_over):
+                ended.leave(key)
+
+    def _letting_go(self, key):
+        return self._runtime.troubles.guard(
+            FAILING_RESCUE, *key, with_transient=False)
+
+    def _give_back(self, connection, run_id, oid):
+        """Leave a run that was taken or claimed, and not begun, to others."""
+        registry = process.findRegistry(connection, oid)
+        run = registry and registry.findRun(run_id)
+        if (run is not None and not run.isFinished()
+                and run.owner == self._runtime.id):
+            writeInterruption(registry, run, False, self._runtime.announce)
+
+    def _give_up(self, connection, live):
+        registry = process.findRegistry(connection, live.registry_oid)
+        run = registry and registry.getRun(live.lane, live.serial)
+        if run is None or run.isFinished() or run.owner not in (
+                None, self._runtime.id):
+            return
+        log.warning('Run %s: it works longer than the drain; given up',
+                    run.id)
+        stop = registry.stops.get(run.id)
+        has_begun = live.worker is not None
+        if stop is not None:
+            if has_begun:
+                keepInterrupted(live, run)
+            registry.finish(run, INTERRUPTED, RunInterruptedEvent,
+                            self._runtime.announce, stop_request=stop)
+        else:
+            writeInterruption(registry, run, live.must_not_rerun,
+                              self._runtime.announce,
+                              live if has_begun else None)

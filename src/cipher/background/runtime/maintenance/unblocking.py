@@ -1,0 +1,293 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Runs come back from the waiting trees when they may begin.
+
+Called by the control thread only.
+"""
+import heapq
+import time
+from operator import itemgetter
+
+from zope.component import getUtilitiesFor
+
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.declarations.workertype import findPause
+from cipher.background.declarations.workertype import queryWorkerType
+from cipher.background.interfaces import BROKEN_RUN
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import IWorkerType
+from cipher.background.interfaces import RunFailedEvent
+from cipher.background.runtime.maintenance.spill import ownLanes
+from cipher.background.runtime.queue.backlog import AWAY
+from cipher.background.runtime.queue.backlog import READY
+from cipher.background.runtime.queue.sorting import LOST
+from cipher.background.runtime.queue.sorting import Sorter
+from cipher.background.store.conditions import limitOf
+from cipher.background.store.cursor import DUE
+from cipher.background.store.cursor import FOR_TIME
+from cipher.background.store.cursor import KEPT
+from cipher.background.store.cursor import LIMIT
+from cipher.background.store.cursor import PAUSE
+from cipher.background.store.cursor import TYPE
+from cipher.background.store.cursor import urgencyOf
+from cipher.background.store.kept import isTypeKept
+from cipher.background.store.process import findRegistry
+from cipher.background.store.process import getDirectory
+from cipher.background.store.run import formatId
+from cipher.background.util import clock
+
+
+#: Runs are looked at, at most so many in one turn.
+BATCH = 500
+
+#: Seconds between two looks at a batch of what does not come back for now:
+#: some of it was stopped, removed, or has waited in vain.
+SWEEP_INTERVAL = 5.0
+
+#: Seconds that a process has looked out for others before it says that nobody
+#: knows a type: they may all have begun just now.
+WATCH = 300.0
+
+
+class Comeback:
+    """What waits in the lanes whose home is one runtime."""
+
+    def __init__(self, runtime):
+        self._runtime = runtime
+        self._sweep_at = 0.0   # monotonic
+        self._swept = {}       # (place, key) -> order looked at last
+        self._unknown = {}     # type name -> monotonic time first seen so
+
+    # What may begin
+
+    def turn(self, connection):
+        """Take what may begin; return whether to look again at once."""
+        if not self._runtime.threads:
+            return False
+        tickets = self._runtime.tickets
+        if tickets.has_ended or tickets.parkedTypes():
+            self._look_who_waits(connection)
+        looks = BATCH
+        is_lost = False
+        with ZopeTransaction():
+            sorter = Sorter(self._runtime, connection)
+            for key, lanes in self._ready(connection).items():
+                looked, lost = self._take(sorter, key, lanes, looks)
+                looks -= looked
+                is_lost |= lost
+        if is_lost:
+            self._runtime.wishRescue()
+        self._try_limited()
+        return looks <= 0
+
+    def _look_who_waits(self, connection):
+        """See of which types with a limit other homes have waiting runs."""
+        runtime = self._runtime
+        with ZopeTransaction():
+            runtime.tickets.setWanted(
+                key[1]
+                for registry in getDirectory(connection).listRegistries()
+                for lane in registry.lanes.values()
+                if lane.cursor.home != runtime.id
+                for key in lane.waiting.trees if key[0] == LIMIT)
+
+    def _ready(self, connection):
+        """Return {key: [(place, lane)]} of what may begin."""
+        ready = {}
+        for place, lane in ownLanes(self._runtime, connection):
+            registry = connection.get(place[0])
+            for key in lane.waiting.trees:
+                if self._may_begin(registry, key):
+                    ready.setdefault(key, []).append((place, lane))
+        return ready
+
+    def _may_begin(self, registry, key):
+        kind, name = key
+        return (kind in (DUE, LIMIT)
+                or kind == PAUSE and findPause(registry, name) is None
+                or kind == KEPT and not isTypeKept(registry, name)
+                or kind == TYPE and queryWorkerType(name) is not None)
+
+    def _take(self, sorter, key, lanes, most):
+        """Return (how many were looked at, whether one is lost)."""
+        tickets = self._runtime.tickets
+        room = min(most, tickets.room(key))
+        if room <= 0:
+            return 0, False
+        looked, is_lost, is_more = 0, False, False
+        candidates = heapq.merge(
+            *[self._candidates(place, lane, key) for place, lane in lanes],
+            key=itemgetter(0))
+        for _, place, lane, serial in candidates:
+            if tickets.isKnown(place, serial):
+                continue
+            if looked >= room:
+                is_more = True
+                break
+            looked += 1
+            is_lost |= self._settle(sorter, place, lane, serial, key)
+        tickets.setBeyond(key, is_more)
+        return looked, is_lost
+
+    def _candidates(self, place, lane, key):
+        """Yield (order, place, lane, serial): the urgent, then the old."""
+        if key == FOR_TIME:
+            for serial in lane.waiting.upTo(clock.now()):
+                yield (0, 0.0), place, lane, serial
+            return
+        for order, serial in lane.waiting.serials(key):
+            born = 0.0
+            with self._runtime.troubles.guard(
+                    BROKEN_RUN, formatId(place[1], serial), place[0],
+                    with_transient=False):
+                run = lane.births.get(serial)
+                born = run.created_at if run is not None else 0.0
+            yield (urgencyOf(order), born), place, lane, serial
+
+    def _settle(self, sorter, place, lane, serial, key):
+        """Settle a run that has an entry; return whether it is lost."""
+        ticket, what = sorter.sort(place, serial, lane.births)
+        is_lost = what == LOST
+        if is_lost:
+            what = AWAY
+        elif what == READY and key[0] == LIMIT:
+            run = lane.births.get(serial)
+            if run.state == PENDING and queryWorkerType(
+                    run.type).max_running is not None:
+                what = limitOf(run)   # in its turn
+        self._runtime.tickets.settle(ticket, what, has_entry=True)
+        return is_lost
+
+    def _try_limited(self):
+        """Let one more of each type with a limit try: there may be room."""
+        tickets = self._runtime.tickets
+        for name in tickets.parkedTypes():
+            worker_type = queryWorkerType(name)
+            if worker_type is None or self._runtime.mayRun(worker_type, None):
+                tickets.unpark(name)
+
+    # What does not come back
+
+    def sweep(self, connection):
+        """Look at a batch of what cannot begin here; fail what is overdue.
+
+        Return whether to look again at once.
+        """
+        now = time.monotonic()
+        if (now < self._sweep_at or not self._runtime.threads
+                or self._runtime.copied is not None):
+            return False
+        self._sweep_at = now + SWEEP_INTERVAL
+        overdue = self._find_overdue(connection)
+        failing, is_more = [], False
+        with ZopeTransaction():
+            sorter = Sorter(self._runtime, connection)
+            for place, lane in ownLanes(self._runtime, connection):
+                registry = connection.get(place[0])
+                for key in list(lane.waiting.trees):
+                    if not self._may_begin(registry, key):
+                        since = (overdue.get(key[1]) if key[0] == TYPE
+                                 and findPause(registry, key[1]) is None
+                                 else None)
+                        is_more |= self._sweep(
+                            sorter, place, lane, key, since, failing)
+        done = self._runtime.troubles.doEach(
+            BROKEN_RUN, [(formatId(place[1], serial), place[0])
+                         for place, serial in failing],
+            lambda *item: self._fail(connection, *item),
+            self._runtime.note('undeclared types'))
+        failed = set(done)
+        for place, serial in failing:
+            if (formatId(place[1], serial), place[0]) in failed:
+                self._runtime.tickets.drop(place, serial)
+        if is_more:
+            self._sweep_at = now
+        return is_more
+
+    def _sweep(self, sorter, place, lane, key, since, failing):
+        """Return whether to look at the next batch at once."""
+        tickets = self._runtime.tickets
+        looks = found = 0
+        swept = place, key
+        after = self._swept.pop(swept, None)
+        for order, serial in lane.waiting.serials(key, after):
+            looks += 1
+            if looks > BATCH:
+                return found > BATCH // 2
+            self._swept[swept] = order
+            if tickets.isKnown(place, serial):
+                continue
+            ticket, what = sorter.sort(place, serial, lane.births)
+            if what == key:
+                if since is None or not self._is_over(
+                        lane.births.get(serial), since):
+                    continue
+                failing.append((place, serial))
+            else:
+                tickets.settle(
+                    ticket, AWAY if what == LOST else what, has_entry=True)
+            found += 1
+        self._swept.pop(swept, None)
+        return False
+
+    def _is_over(self, run, since):
+        since = max(since, run.created_at, run.due_at or 0.0)
+        return clock.now() - since >= self._runtime.settings.grace
+
+    # Types that nobody knows
+
+    def _find_overdue(self, connection):
+        """Return {type name: since when nobody knows it}, if for long."""
+        runtime = self._runtime
+        with ZopeTransaction(note=runtime.note('types')):
+            directory = getDirectory(connection)
+            names = tuple(sorted(
+                name for name, _ in getUtilitiesFor(IWorkerType)))
+            record = directory.processes.get(runtime.id)
+            if record is not None and record.declared.types != names:
+                record.declared.types = names
+            known = {name for record in directory.processes.values()
+                     for name in record.declared.types}
+            unknown = {
+                key[1] for registry in directory.listRegistries()
+                for lane in registry.lanes.values()
+                for key in lane.waiting.trees
+                if key[0] == TYPE and key[1] not in known}
+            for name in list(directory.unknown):
+                if name not in unknown:
+                    del directory.unknown[name]
+            for name in unknown.difference(directory.unknown):
+                directory.unknown[name] = clock.now()
+            since = {name: directory.unknown[name] for name in unknown}
+        now = time.monotonic()
+        self._unknown = {name: self._unknown.get(name, now)
+                         for name in unknown}
+        grace = runtime.settings.grace
+        return {name: since[name] for name, seen in self._unknown.items()
+                if clock.now() - since[name] >= grace
+                and now - seen >= min(grace, WATCH)}
+
+    def _fail(self, connection, run_id, oid):
+        """Fail a run whose type nobody declares any more."""
+        registry = findRegistry(connection, oid)
+        run = registry and registry.findRun(run_id)
+        if run is None or run.state != PENDING:
+            return
+        registry.finish(
+            run, FAILED, RunFailedEvent, self._runtime.announce,
+            error=('UnknownWorkerType', 'worker %r: expected a declared '
+                   'worker type, got none in any process; declare it with '
+                   '<background:worker name=… /> and start the run anew'
+                   % run.type))

@@ -1,0 +1,139 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What a runtime looks at before it begins."""
+from transaction import TransactionManager
+from ZODB.broken import Broken
+
+from cipher.background.interfaces import InvalidDatabase
+from cipher.background.interfaces import RuntimeRefused
+from cipher.background.registry.registry import WorkerRegistry
+from cipher.background.store import structure
+from cipher.background.store.lane import Lane
+from cipher.background.store.process import Directory
+from cipher.background.store.process import getDirectory
+from cipher.background.util.logs import getLogger
+
+
+log = getLogger(__name__)
+
+# What each database has that was ever made.  An attribute that is added later
+# has a default on its class, or is made by who needs it: it is not asked for
+# here, or no database of before would be good any more.
+_NEEDED = {
+    Directory: {'registries', 'processes', 'slots', 'offers'},
+    WorkerRegistry: {'lanes', 'stops', 'schedules', 'services', 'claims',
+                     'pauses', 'removed', 'journal', 'secret'},
+}
+
+
+def checkDatabase(db, settings):
+    """Raise `RuntimeRefused` or `InvalidDatabase` unless *db* will do.
+
+    A database that is away for the moment will: work waits until it is back.
+    The transaction of the thread is left alone.
+    """
+    if db.storage.isReadOnly():
+        raise RuntimeRefused(
+            'runtime: expected a database that can be written, got one that '
+            'is opened read-only; open it for writing, or leave '
+            '<background:runtime /> out')
+    _advise(db, settings)
+    try:
+        _look(db, _check_records)
+    except InvalidDatabase:
+        raise
+    except Exception:
+        log.warning('Runtime: the database cannot be read; it goes on as soon '
+                    'as that is possible', exc_info=True)
+
+
+def lookAtDirectory(db, look):
+    """Return what *look* says of the directory of *db*, which may be None.
+
+    None if the database cannot be read.  The transaction of the thread is
+    left alone.
+    """
+    try:
+        return _look(db, lambda connection: look(getDirectory(connection)))
+    except Exception as error:
+        log.debug('Runtime: %s at the first look', type(error).__name__)
+        return None
+
+
+def _look(db, look):
+    manager = TransactionManager()
+    connection = db.open(transaction_manager=manager)
+    try:
+        return look(connection)
+    finally:
+        manager.abort()
+        connection.close()
+
+
+def _advise(db, settings):
+    wanted = settings.threads + 2   # control thread and heartbeat
+    size = db.getPoolSize()
+    if wanted > size:
+        log.warning(
+            'Runtime: expected a database with a pool of at least %d '
+            'connections for %d threads, got one of %d; set its pool_size to '
+            'that and as many more as the web server has threads',
+            wanted, settings.threads, size)
+
+
+def _check_records(connection):
+    directory = getDirectory(connection)
+    if directory is None:
+        return
+    _check('directory', directory, Directory)
+    structure.checkClass(directory, 'directory')
+    structure.checkVersion(directory)
+    for record in directory.processes.values():
+        structure.checkClass(record, 'record of a process')
+    for ref in directory.registries.values():
+        registry = ref()
+        if registry is not None:
+            structure.checkClass(registry, 'registry')
+    for registry in directory.listAllRegistries():
+        who = structure.describe(registry)
+        _check(who, registry, WorkerRegistry)
+        lanes = [lane for lane in registry.lanes.values()
+                 if not isinstance(lane, Broken)]
+        if {type(lane) for lane in lanes} - {Lane} or not registry.lanes:
+            _complain(who, 'lanes in its attribute lanes', 'others or none')
+        structure.checkRegistry(registry)
+        for parts in (*map(vars, registry.lanes.values()),
+                      registry.schedules, registry.services):
+            for part in parts.values():
+                structure.checkClass(part, who)
+
+
+def _check(who, obj, kind):
+    """Compare what *obj* needs with that of a new object of its *kind*."""
+    if not isinstance(obj, kind):
+        _complain(who, 'a %s' % kind.__name__, 'a %s' % type(obj).__name__)
+    for name, model in vars(kind()).items():
+        if name not in _NEEDED[kind]:
+            continue
+        value = getattr(obj, name, None)
+        if not isinstance(value, type(model)):
+            _complain(who, 'a %s as its attribute %s' % (
+                type(model).__name__, name), 'a %s' % type(value).__name__)
+
+
+def _complain(who, expected, got):
+    raise InvalidDatabase(
+        '%s: expected %s, got %s; it is damaged or of another version of '
+        'cipher.background: restore it, or remove it and add a new one'
+        % (who, expected, got))

@@ -1,0 +1,105 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What is with a run that is not finished here: ready, away, waiting."""
+from functools import cached_property
+
+from cipher.background.interfaces import BROKEN_RUN
+from cipher.background.interfaces import RUNNING
+from cipher.background.runtime.queue.backlog import AWAY
+from cipher.background.runtime.queue.backlog import DONE
+from cipher.background.runtime.queue.backlog import READY
+from cipher.background.store.conditions import waitsFor
+from cipher.background.store.cursor import KEPT
+from cipher.background.store.cursor import TYPE
+from cipher.background.store.kept import isKept
+from cipher.background.store.process import Living
+from cipher.background.store.process import getDirectory
+from cipher.background.work.liverun import Ticket
+from cipher.background.work.liverun import ticketOf
+
+
+#: Besides what `Tickets.settle` takes: its process is dead, it is to be
+#: rescued by a commit.
+LOST = 'lost'
+
+
+class Sorter:
+    """Says what is with runs, as the open transaction sees them."""
+
+    def __init__(self, runtime, connection):
+        self._runtime = runtime
+        self._connection = connection
+
+    @cached_property
+    def living(self):
+        """The `process.Living`; most looks do not need it."""
+        return Living(getDirectory(self._connection), self._runtime.id)
+
+    def sort(self, place, serial, births):
+        """Return (ticket, what) for a run of the lane at *place*.
+
+        *what* is as for `Tickets.settle`, or `LOST`.  A run that cannot be
+        loaded is `AWAY`: it is looked at again.
+        """
+        oid, number = place
+        key = BROKEN_RUN, '%d-%d' % (number, serial), oid
+        troubles = self._runtime.troubles
+        if not troubles.isResting(*key):
+            with troubles.guard(*key, with_transient=False):
+                run = births.get(serial)
+                if run is None:
+                    return Ticket(oid, number, serial), DONE
+                return self._sort(place, run)
+        return Ticket(oid, number, serial), AWAY
+
+    def _sort(self, place, run):
+        oid = place[0]
+        if run.isFinished():
+            return ticketOf(oid, run), DONE
+        is_inherited, is_suspect = self._runtime.tickets.inherited(
+            place, run.serial)
+        me = self._runtime.id
+        ticket = ticketOf(oid, run)
+        registry = self._connection.get(oid)
+        if isKept(registry, run):
+            return ticket, (KEPT, run.type)   # whoever had it in the original
+        if run.state == RUNNING:
+            return ticket, self._sort_running(oid, run)
+        if run.owner not in (None, me):
+            if run.owner in self.living.ids:
+                return ticket, AWAY
+            is_suspect = True
+        elif run.owner == me and self._runtime.findLive(oid, run.id):
+            return ticket, AWAY
+        elif is_inherited and self.living.hold(oid, run):
+            return ticket, AWAY
+        if is_suspect:
+            ticket = ticket._replace(must_claim=True)
+            if run.id in registry.stops:
+                return ticket, LOST   # somebody saw it work
+        what = waitsFor(registry, run) or READY
+        if what != READY and run.owner not in (None, me):
+            return ticket, LOST   # else no other process could take it
+        if what == (TYPE, run.type):
+            self._runtime.noteUndeclared(run)
+        return ticket, what
+
+    def _sort_running(self, oid, run):
+        if run.owner != self._runtime.id:
+            return AWAY if run.owner in self.living.ids else LOST
+        if self._runtime.findLive(oid, run.id):
+            return AWAY
+        if self._runtime.hasClaimed(oid, run):
+            return READY
+        return LOST

@@ -1,0 +1,516 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The runtime: the one owner, per process and database, of live workers."""
+import _thread
+import atexit
+import logging
+import os
+import threading
+import time
+
+from zope.interface import implementer
+
+from cipher.background.declarations.settings import RuntimeSettings
+from cipher.background.declarations.workertype import nameOf
+from cipher.background.interfaces import IRuntime
+from cipher.background.interfaces import RuntimeRefused
+from cipher.background.runtime.control import ControlThread
+from cipher.background.runtime.executors.choice import makeExecutor
+from cipher.background.runtime.maintenance.heartbeat import Heartbeat
+from cipher.background.runtime.maintenance.invalidations import WakeUps
+from cipher.background.runtime.maintenance.troubles import Troubles
+from cipher.background.runtime.maintenance.turn import Keeper
+from cipher.background.runtime.preflight import checkDatabase
+from cipher.background.runtime.preflight import lookAtDirectory
+from cipher.background.runtime.queue.backlog import LOOK
+from cipher.background.runtime.queue.backlog import Tickets
+from cipher.background.runtime.queue.poller import Looker
+from cipher.background.runtime.running import AtWork
+from cipher.background.store import process
+from cipher.background.store.deployment import Origin
+from cipher.background.store.deployment import getDeployment
+from cipher.background.util import clock
+from cipher.background.util import switchboard
+from cipher.background.util.forks import isInherited
+from cipher.background.util.forks import noteDatabase
+from cipher.background.util.transient import isClosed
+from cipher.background.work import runlog
+from cipher.background.work.announcing import announce
+from cipher.background.work.stack import isInSignalHandler
+
+
+log = logging.getLogger(__name__)
+
+#: Seconds of the drain, at the most half of it, that are left to jobs that
+#: were asked to stop.
+STOP_TIMEOUT = 5.0
+
+#: Seconds until a run is looked at again that a thread still works on.
+REFUSED_DELAY = 1.0
+
+#: Seconds that the last turn of the control thread may take after the drain,
+#: and then the records of the end.
+LEAVE_TIMEOUT = 10.0
+
+
+class Obedience(AtWork):
+    """A runtime that does what it is asked for.  Any thread may call."""
+
+    def __init__(self):
+        super().__init__()
+        self.is_asked_quiet = False
+        self.copied = None      # deployment.Copied: the database is a copy
+        self.quiet_wish = None  # of this process; to be written by the keeper
+        self._quiet_lock = threading.Lock()
+        self._is_drain_asked = False
+        self.drain_asked = None   # of the `process.Wish` that drains it
+        self.left_over = set()    # keys of runs that its end put back
+
+    @property
+    def is_quiet(self):
+        """Whether it is to begin nothing new, for whatever reason."""
+        return self.is_asked_quiet or self.copied is not None
+
+    @property
+    def is_taking(self):
+        """Whether it begins anything new."""
+        return not (self.is_quiet or self._draining.is_set())
+
+    def quiet(self, is_quiet=True):
+        """See `~cipher.background.interfaces.IRuntime`."""
+        if isInSignalHandler():
+            _thread.start_new_thread(self.quiet, (is_quiet,))
+            return
+        with self._quiet_lock:
+            self.quiet_wish = is_quiet
+            self._set_quiet(is_quiet)
+        self._control.wish()
+
+    def obey(self, written, is_quiet, is_draining):
+        """Do what the record of the process asks for.
+
+        *written* is our own wish that it tells, or None.
+        """
+        with self._quiet_lock:
+            if self.quiet_wish == written:
+                self.quiet_wish = None   # else it is one that came meanwhile
+            if self.quiet_wish is None and is_quiet != self.is_asked_quiet:
+                self._set_quiet(is_quiet)
+        if is_draining and not (self.is_draining or self._is_drain_asked):
+            # Not here: it waits for the control thread.
+            threading.Thread(target=self.shutdown, name='background-drain',
+                             daemon=True).start()
+            self._is_drain_asked = True
+
+    def _set_quiet(self, is_quiet):
+        log.info('Process %s: %s', self.name, 'quiet, begins nothing new'
+                 if is_quiet else 'not quiet any more')
+        self.is_asked_quiet = is_quiet
+        self.tickets.setQuiet(self.is_quiet)
+
+    def setCopied(self, copied, reason):
+        """Begin nothing as long as the database counts as *copied*.
+
+        *copied* is a `deployment.Copied` or None, *reason* a text for the
+        log.
+        """
+        with self._quiet_lock:
+            if copied == self.copied:
+                return
+            if copied is not None:
+                log.warning(
+                    'Process %s: the database is a copy: %s; it begins '
+                    'nothing until an administrator lets it begin (overview, '
+                    'or registry.adoptDatabase)', self.name, reason)
+            else:
+                log.info('Process %s: the database belongs here now',
+                         self.name)
+            self.copied = copied
+            self.tickets.setQuiet(self.is_quiet)
+
+
+@implementer(IRuntime)
+class Runtime(Obedience):
+    """See `~cipher.background.interfaces.IRuntime`."""
+
+    def __init__(self, db, settings=None, is_implicit=False):
+        super().__init__()
+        self.db = db
+        self.settings = settings or RuntimeSettings()
+        self.threads = self.settings.threads
+        self.host = process.hostName()
+        self.pid = os.getpid()
+        self.id = process.newProcessId(self.host, self.pid)
+        self.name = process.processName(self.id)
+        self.tickets = Tickets(self._wish, self.report)
+        self.looker = Looker(self)
+        self.unrecorded = set()   # tickets of runs whose end is not written
+        self._claims = {}   # (registry oid, run id) -> epoch we gave it
+        self.doubtful = []  # tickets of claims whose reply may be lost
+        self._undeclared = set()   # names of types; each is logged once
+        self.executor = makeExecutor(self, self.settings)
+        self.is_implicit = is_implicit   # a thread made by hand needed it
+        self.deployment = None   # its id, where it knows one
+        self.origin = Origin(db, None)
+        self.troubles = Troubles(db, self.report)
+        self._keeper = Keeper(self)
+        self._control = ControlThread(self, self._keeper)
+        self._heartbeat = Heartbeat(self, self._keeper)
+        self._wakeups = WakeUps(self)
+        self._keeper.steps.add(self._wakeups.step)
+        self._ender = None                   # the thread that shuts down
+        self._gone = threading.Event()       # the shutdown is over
+        self._gone_by = 0.0                  # monotonic; surely by then
+        self._given_up = ()     # live when all was given up
+        self._is_started = False
+        self._is_forked = False
+
+    def start(self):
+        """Begin.  Raise `RuntimeRefused` where the database has a runtime."""
+        if self._is_forked or self.pid != os.getpid():
+            raise RuntimeRefused(
+                'runtime: expected to begin in the process that made it, got '
+                'a fork of it; make one after the fork')
+        if isInherited(self.db):
+            raise RuntimeRefused(
+                'runtime: expected a database that this process has opened, '
+                'got one that it inherited by a fork: two processes that '
+                'write into one storage damage it; open the database in each '
+                'process, after the fork')
+        noteDatabase(self.db)
+        if switchboard.connect(self.db, self) is not self:
+            raise _refusal()
+        try:
+            checkDatabase(self.db, self.settings)
+            self._look_where_it_belongs(self.settings)
+            self.executor.start()
+            runlog.install()
+            self._is_started = True
+            self._control.start()
+            self._heartbeat.start()
+        except BaseException:
+            self._draining.set()
+            self.executor.stop()
+            self._control.end()
+            self._heartbeat.end()
+            self._is_started = False
+            switchboard.disconnect(self.db, self)
+            raise
+        atexit.register(self.shutdown)
+        self._wakeups.begin()
+
+    def _look_where_it_belongs(self, settings):
+        """See, before anything begins, whether the database is a copy."""
+        self.deployment = getDeployment(settings)
+        self.origin = Origin(self.db, self.deployment)
+        judged = lookAtDirectory(self.db, lambda directory: (
+            directory and self.origin.look(directory.belonging)))
+        self.setCopied(*(judged or (None, None)))
+
+    def report(self):
+        """Let other processes know soon what is wrong.  Thread-safe."""
+        self._heartbeat.wish()
+
+    def listTroubles(self):
+        """Return a tuple of `process.Trouble`, the worst first."""
+        return (*filter(None, (self._control.findStuck(),
+                               self._keeper.clock_watch.trouble())),
+                *self._keeper.listTroubles(),
+                *self.troubles.list())
+
+    def announce(self, event):
+        """Send *event* of the control thread: see `announcing.announce`."""
+        announce(event, self.troubles)
+
+    def note(self, what):
+        """Return the note of a transaction of the control thread."""
+        return 'background process %s: %s' % (self.name, what)
+
+    def forked(self):
+        """In a child after a fork: threads are gone, refuse everything."""
+        self._is_forked = True
+        self.tickets.forked()
+
+    # Called by any thread
+
+    def upgrade(self, settings):
+        """Let a runtime that nobody asked for be one with these settings.
+
+        Raise `RuntimeRefused` where there is more than that in the way.
+        """
+        checkDatabase(self.db, settings)
+        deployment = getDeployment(settings)
+        executor = makeExecutor(self, settings)
+        with self._lock:
+            if not self.is_implicit or self._draining.is_set():
+                raise _refusal()
+            self.is_implicit = False
+        try:
+            executor.start()
+        except BaseException:
+            self.is_implicit = True
+            executor.stop()
+            raise
+        if deployment != self.deployment:
+            self._look_where_it_belongs(settings)
+        self.executor = executor
+        self.settings = settings
+        self.threads = settings.threads
+        self._control.wish()
+
+    def _wish(self):
+        self._control.wish()
+
+    def wake(self, places=()):
+        """See `~cipher.background.interfaces.IRuntime`."""
+        if self._is_forked:
+            return   # whoever held its locks is not here
+        if places:
+            if self.threads:
+                self.tickets.mark(places)
+        else:
+            self._control.wish()
+
+    def countWaiting(self, registry_oid, starter):
+        """See `~cipher.background.interfaces.IRuntime`."""
+        number, seconds = self.tickets.countWaiting(registry_oid, starter)
+        return number, clock.now() - seconds
+
+    def wishRescue(self):
+        """Something was found whose process is dead."""
+        self._control.wish()
+
+    def next(self, is_over, door):
+        """Return a ticket to carry out, when there is one; None at the end.
+
+        The calling thread looks at new runs, if that is to be done: then
+        *door* (a `contextmanagers.Door`) may be open, to begin the ticket.
+        """
+        while True:
+            ticket = self.tickets.next(is_over)
+            if ticket is LOOK:
+                ticket = self.looker.next(door)
+                if ticket is None:
+                    continue
+            return ticket
+
+    def wakeAll(self):
+        """Have a whole turn soon, with the steps of now and then as well.
+
+        Any thread may call; it takes no lock that is held across a load.
+        """
+        self._keeper.steps.hasten()
+        self._control.wish()
+
+    def lanesChanged(self, places):
+        """Another process wrote births of lanes: (registry oid, number).
+
+        Any thread may call; it takes no lock that is held across a load.
+        """
+        if self.threads:
+            self.tickets.mark(places, are_ours=False)
+            if self.tickets.is_hungry or self.hasFreeThread():
+                self._control.wish()   # perhaps there is something to take
+
+    def refused(self, ticket):
+        """`enter` said False for *ticket*."""
+        if not self.is_draining:
+            # Its lane had another home for a while; a thread still works
+            # on it.
+            self.tickets.later(ticket, REFUSED_DELAY)
+
+    def noteClaim(self, ticket, epoch):
+        """Remember that *ticket* is ours, perhaps, with that epoch."""
+        self._claims[ticket.registry_oid, ticket.run_id] = epoch
+
+    def forgetClaim(self, ticket):
+        """The run of *ticket* is over, or somebody else's to begin."""
+        self._claims.pop((ticket.registry_oid, ticket.run_id), None)
+
+    def doubt(self, ticket):
+        """Nobody knows whether *ticket* was claimed as `noteClaim` says."""
+        self.tickets.isAway(ticket)
+        self.doubtful.append(ticket)
+
+    def hasClaimed(self, registry_oid, run):
+        """Return whether this process claimed *run*, and may begin it."""
+        return self._claims.get((registry_oid, run.id)) == run.epoch
+
+    def claims(self):
+        """Return [(registry oid, run id)] of what is ours and not begun."""
+        return [key for key in list(self._claims)
+                if key not in self._live]
+
+    def noteUndeclared(self, run):
+        """Log, once for each type, that nothing here declares it."""
+        if run.type not in self._undeclared:
+            self._undeclared.add(run.type)
+            log.warning('Run %s: no ZCML declares the worker type %r here; '
+                        'it waits, and others like it', run.id, run.type)
+
+    def ended(self, live):
+        """There is nothing more to do for *live*."""
+        self.forgetClaim(live)
+        self.leave(live)
+        if live.is_unrecorded:
+            self.unrecorded.add(live.ticket)
+        elif live.is_lost or live.is_abandoned:
+            self.tickets.isAway(live.ticket)
+        elif live.due_at is not None:
+            self.tickets.again(live.ticket, live.due_at)
+        elif not live.is_shutdown:
+            # At a shutdown it may wait again: the cursor must not pass it.
+            self.tickets.done(live.ticket)
+        is_passed = live.passing is not None and live.passing.end()
+        if live.worker_type is not None and (
+                live.worker_type.max_running and not is_passed):
+            self.tickets.unpark(nameOf(live.worker_type))
+        if live.stop is not None:
+            self._control.wish()   # the request can be forgotten
+
+    def takeNewId(self):
+        """Be another process, as far as the database knows.
+
+        What the old one had claimed and nobody has rescued yet would else
+        count as carried out for ever.
+        """
+        self.id = process.newProcessId(self.host, self.pid)
+
+    def lostLease(self):
+        """Others took this process for dead, and its lanes."""
+        log.error('Process %s: it was silent for too long; what it worked on '
+                  'is taken over by others', self.name)
+        self.abandonAll()
+        self._claims.clear()
+        self.tickets.dropAll()
+
+    # The end
+
+    def shutdown(self, timeout=None):
+        """See `~cipher.background.interfaces.IRuntime`."""
+        if self._is_forked or not self._is_started:
+            return
+        if timeout is None:
+            timeout = self.settings.drain
+        if isInSignalHandler():
+            # Not by `threading.Thread`: that waits for the new thread, and
+            # the interrupted code may hold a lock which that one needs.
+            _thread.start_new_thread(self.shutdown, (timeout,))
+            return
+        me = threading.current_thread()
+        with self._lock:
+            is_first = not self._draining.is_set()
+            if is_first:
+                self._ender = me
+                self._gone_by = time.monotonic() + timeout + 3 * LEAVE_TIMEOUT
+            self._draining.set()
+        if is_first:
+            try:
+                if isClosed(self.db):
+                    self._give_all_up(timeout)
+                else:
+                    self._drain(timeout)
+            finally:
+                self._gone.set()
+        elif self._ender is not me:
+            # Whoever asks may close the database, but not before the end.
+            self._gone.wait(self._gone_by - time.monotonic())
+
+    def _drain(self, timeout):
+        deadline = time.monotonic() + timeout
+        self.executor.stop()
+        self._control.wish()   # it hands over what waits
+        self.stopAll(with_jobs=False)
+        self.waitIdle(deadline - min(timeout / 2, STOP_TIMEOUT))
+        self.stopAll()
+        self.waitIdle(deadline)
+        self.executor.join(max(0.0, deadline - time.monotonic()))
+        self._control.end()
+        self._control.join(LEAVE_TIMEOUT)
+        self._heartbeat.end()
+        self._heartbeat.join(LEAVE_TIMEOUT)
+        self._wakeups.end()
+        # A run that is given up records nothing itself any more: we do.
+        self._given_up = self.abandonAll()   # even if nothing can be written
+        leaving = threading.Thread(
+            target=self._leave, name='background-end', daemon=True)
+        try:
+            leaving.start()
+            leaving.join(LEAVE_TIMEOUT)
+        except RuntimeError:
+            # At its end an interpreter starts no thread.
+            self._leave()
+        self._disconnect()
+
+    def databaseClosed(self):
+        """Somebody closed the database without a `shutdown`."""
+        timeout = self.settings.drain
+        with self._lock:
+            is_first = not self._draining.is_set()
+            if is_first:
+                self._gone_by = time.monotonic() + timeout + LEAVE_TIMEOUT
+            self._draining.set()
+        if not is_first:
+            self.abandonAll()   # a drain that has nothing to wait for
+            return
+        try:
+            self._give_all_up(timeout)
+        finally:
+            self._gone.set()
+
+    def _give_all_up(self, timeout):
+        """The database is closed: nothing can be committed any more.
+
+        What works may come to its end before the process does.
+        """
+        log.warning('Process %s: its database was closed before a shutdown '
+                    'of its runtime; what it worked on is given up, and the '
+                    'next runtime rescues it', self.name)
+        switchboard.disconnect(self.db, self)
+        self.executor.stop()
+        self._control.end()
+        self._heartbeat.end()
+        self._wakeups.end()
+        self.abandonAll()
+        self.stopAll()
+        self.waitIdle(time.monotonic() + timeout)
+        self._disconnect()
+
+    def _leave(self):
+        self._control.leave(self._given_up)
+
+    def _disconnect(self):
+        switchboard.disconnect(self.db, self)
+        atexit.unregister(self.shutdown)
+
+
+def startRuntime(db, settings=None, is_implicit=False):
+    """Begin a runtime of *db* in this process and return it.
+
+    One that *is_implicit* gives way to another one that begins later: in
+    place, so that what is recorded with it stays so.
+    """
+    runtime = switchboard.queryRuntime(db)
+    if runtime is not None and runtime.is_implicit and not is_implicit:
+        runtime.upgrade(settings or RuntimeSettings())
+        return runtime
+    runtime = Runtime(db, settings, is_implicit)
+    runtime.start()
+    return runtime
+
+
+def _refusal():
+    return RuntimeRefused(
+        'runtime: expected a database without one in this process, got one '
+        'that has it; shut that down first')

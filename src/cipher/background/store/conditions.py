@@ -1,0 +1,42 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What a pending run waits for: a time, or a key of its lane."""
+from cipher.background.declarations.workertype import findPause
+from cipher.background.declarations.workertype import nameToday
+from cipher.background.declarations.workertype import queryWorkerType
+from cipher.background.store.cursor import KEPT
+from cipher.background.store.cursor import LIMIT
+from cipher.background.store.cursor import PAUSE
+from cipher.background.store.cursor import TYPE
+from cipher.background.store.kept import isKept
+from cipher.background.util import clock
+
+
+def waitsFor(registry, run):
+    """Return what the pending *run* waits for: a time or a key; or None."""
+    if isKept(registry, run):
+        return KEPT, run.type
+    if clock.isLater(run.due_at):
+        return run.due_at
+    worker_type = queryWorkerType(run.type)
+    if worker_type is None:
+        return TYPE, run.type
+    if findPause(registry, run.type) is not None:
+        return PAUSE, run.type
+    return None
+
+
+def limitOf(run):
+    """Return the key that *run* waits for when its type has no room."""
+    return LIMIT, nameToday(run.type)

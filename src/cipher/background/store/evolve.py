@@ -1,0 +1,237 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Brings what older releases stored up to date, in small commits.
+
+A step leads from one structure to the next.  Its batches are called one by
+one, each in a transaction of its own, with the place where the one before
+ended; place and work are one commit, so a process that dies leaves nothing
+half done.
+
+The number is raised by the *first* commit of a step: from then on no older
+code may use the record.  Nothing is raised while a process of older code
+lives.
+"""
+import time
+from typing import Callable
+from typing import NamedTuple
+from typing import Optional
+
+from ZODB.POSException import ConflictError
+
+from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.interfaces import InvalidDatabase
+from cipher.background.interfaces import OlderProcess
+from cipher.background.store import process
+from cipher.background.store import structure
+from cipher.background.store.deployment import isExclusive
+from cipher.background.store.lifecycle import backOff
+from cipher.background.store.lifecycle import isSilent
+from cipher.background.util import clock
+from cipher.background.util.logs import getLogger
+
+
+log = getLogger(__name__)
+
+#: Objects that one batch changes, at most.  Halved after each conflict with
+#: work that goes on, and doubled after each commit.
+LIMIT = 100
+
+#: Seconds between two looks at older processes.
+LOOK_INTERVAL = 0.2
+
+#: `Structured.evolving` before the first batch.
+BEGIN = ()
+
+
+class Step(NamedTuple):
+    """What leads to the structure *version* from the one before.
+
+    *directory* and *registry* are called with the object, the place (`BEGIN`
+    at first) and the number of objects to change at most.  They return the
+    next place, plain data but not None; or None when all is done.  Never
+    commit.  None: there is nothing to do but to raise the number.
+
+    As long as a step is here, the code reads the shape of before it as well:
+    a transaction of an older process that nobody knew of, or that was taken
+    for dead, may be committed while the step is on its way.
+    """
+
+    version: int
+    title: str
+    directory: Optional[Callable] = None
+    registry: Optional[Callable] = None
+
+
+#: One for each number from `structure.OLDEST` + 1 to `structure.VERSION`.
+#: Only released structures have one.
+STEPS = ()
+
+
+class Evolution:
+    """Brings one database up to date.  For one thread.
+
+    *isDead* is a function of a `process.ProcessRecord`; its answer joins the
+    open transaction.
+    """
+
+    def __init__(self, own_id=None, isDead=lambda record: False):
+        self._own_id = own_id
+        self._isDead = isDead
+        self._limit = LIMIT
+        self.older = {}   # id of an older process that lives -> since when
+
+    def turn(self, connection, note=None):
+        """Commit one batch; return whether there was one to do.
+
+        Nothing is done while a process of older code lives: `older` names it.
+        """
+        try:
+            with ZopeTransaction(note=note):
+                is_more = self._do_batch(process.getDirectory(connection))
+        except ConflictError:
+            self._limit = max(1, self._limit // 2)
+            raise
+        self._limit = min(LIMIT, self._limit * 2)
+        return is_more
+
+    def _do_batch(self, directory):
+        record, step = _find_next(directory)
+        self._note_older(directory, step)
+        if record is None or self.older:
+            return False
+        place = record.evolving
+        if place is None:
+            place = BEGIN
+            record.structure_version = step.version
+            record.evolving = BEGIN
+            log.info('%s: structure %d, %s', structure.describe(record),
+                     step.version, step.title)
+            if record is directory:
+                # What begins from now on sees the number.  What began at the
+                # same moment is seen by the next batch.
+                return True
+        do = step.directory if record is directory else step.registry
+        record.evolving = do and do(record, place, self._limit)
+        return True
+
+    def _note_older(self, directory, step):
+        older = set()
+        if step is not None:
+            older = {record.id for record in directory.processes.values()
+                     if record.structure_version < step.version
+                     and record.id != self._own_id
+                     and not self._isDead(record)}
+        for gone in set(self.older) - older:
+            del self.older[gone]
+        for process_id in sorted(older - set(self.older)):
+            self.older[process_id] = clock.now()
+            log.warning(
+                'Process %s is of an older release; the database stays as it '
+                'is until that process has ended',
+                process.processName(process_id))
+
+
+def _find_next(directory):
+    """Return what is to be brought up to date, and the `Step`; or None twice.
+    """
+    if directory is not None and structure.isUsable(directory):
+        for record in (directory, *directory.listRegistries()):
+            version = record.structure_version
+            if record.evolving is not None:
+                return record, _find_step(version)
+            if version < structure.VERSION:
+                return record, _find_step(version + 1)
+    return None, None
+
+
+def _find_step(version):
+    for step in STEPS:
+        if step.version == version:
+            return step
+    raise InvalidDatabase(
+        'evolve: expected a step to structure %d, got none; install a release '
+        'of cipher.background that has it' % version)
+
+
+def isUpToDate(directory):
+    """Return whether there is nothing to bring up to date."""
+    return _find_next(directory)[0] is None
+
+
+class _Deaths:
+    """Finds out which processes are dead, for who has no runtime."""
+
+    def __init__(self, db):
+        self._is_exclusive = isExclusive(db)
+        self._beats = {}   # process id -> (count, monotonic time)
+
+    def isDead(self, record):
+        """Return whether the process is dead; depend on it."""
+        beat = record.beat
+        now = time.monotonic()
+        count, since = self._beats.setdefault(record.id, (beat.count, now))
+        if count != beat.count:
+            self._beats[record.id] = beat.count, now
+            return False
+        # That one which beats after all wins.
+        record._p_jar.readCurrent(beat)
+        return (self._is_exclusive or process.isKnownDead(record)
+                or isSilent(now - since, record.lease))
+
+
+def evolveDatabase(db, wait=60.0):
+    """Bring what *db* holds up to date; return the number of commits.
+
+    Call it without an open transaction: it commits its own, one for each
+    batch.  Wait up to *wait* seconds for processes of older code to end, then
+    raise `OlderProcess`.  Raise `NewerDatabase` or `InvalidDatabase` and write
+    nothing if this code cannot use the database.
+    """
+    deaths = _Deaths(db)
+    evolution = Evolution(isDead=deaths.isDead)
+    deadline = time.monotonic() + wait
+    commits = failures = 0
+    while True:
+        with ZodbConnection(db) as connection:
+            _check(connection)
+            try:
+                is_more = evolution.turn(connection, 'background: evolve')
+            except ConflictError as error:
+                failures += 1
+                log.debug('evolve: %s; again', type(error).__name__)
+                time.sleep(backOff(failures, cap=1.0))
+                continue
+        failures = 0
+        if is_more:
+            commits += 1
+        elif not evolution.older:
+            return commits
+        elif time.monotonic() >= deadline:
+            raise OlderProcess(
+                'evolve: expected no living process of an older release, got '
+                '%s; end it, or start it with this release, and do it again'
+                % ', '.join(map(process.processName, evolution.older)))
+        else:
+            time.sleep(LOOK_INTERVAL)
+
+
+def _check(connection):
+    """Raise `InvalidDatabase` unless this code can use the database."""
+    with ZopeTransaction():
+        directory = process.getDirectory(connection)
+        if directory is not None:
+            structure.checkVersion(directory)
+            for registry in directory.listAllRegistries():
+                structure.checkVersion(registry)

@@ -1,0 +1,269 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What was finished in a lane: entries, and counts by type and state.
+
+Pickles name the classes of this module: they stay here.
+"""
+import struct
+
+from persistent import Persistent
+
+from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.store.chunks import SPILL
+from cipher.background.store.chunks import Chunk
+from cipher.background.store.chunks import walkDown
+from cipher.background.store.chunks import walkUp
+from cipher.background.store.stats import Entry
+from cipher.background.store.stats import Stats
+from cipher.background.util import clock
+
+
+class Pruned(Persistent):
+    """What was removed, by whoever alone writes this object."""
+
+    def __init__(self):
+        self.types = []      # names; the others refer to the index
+        self.counts = []     # numbers, one for each type and finished state
+        self.marks = []      # keys below which no entry of the type is left
+
+    def markOf(self, name):
+        """Return the key below which no entry of the type *name* is left."""
+        return self.marks[self.types.index(name)] if name in self.types else 0
+
+    def setMark(self, name, key):
+        """Note that no entry of the type is left below *key*."""
+        self._add_type(name)
+        self.marks[self.types.index(name)] = key
+        self._p_changed = True
+
+    def _add_type(self, name):
+        if name not in self.types:
+            self.types = [*self.types, name]
+            self.counts = self.counts + [0] * len(FINISHED_STATES)
+            self.marks = [*self.marks, 0]
+
+    def count(self, name, state):
+        """Count one more."""
+        self._add_type(name)
+        index = (self.types.index(name) * len(FINISHED_STATES)
+                 + FINISHED_STATES.index(state))
+        self.counts[index] += 1
+        self._p_changed = True
+
+    def add(self, entry):
+        """Note that the run of *entry* (or the run itself) was removed."""
+        self.count(entry.type, entry.state)
+
+    def getCounts(self):
+        """Yield (type name, state, number)."""
+        for index, number in enumerate(self.counts):
+            kind, state = divmod(index, len(FINISHED_STATES))
+            yield self.types[kind], FINISHED_STATES[state], number
+
+
+class Finishes(Persistent):
+    """What the writer of a lane finished, in order.
+
+    Entries are packed: pickling asks for each object in a state whether it is
+    persistent, which costs more than all else for a tuple of tuples.
+    """
+
+    # key, lane, serial, kind (see Stats), took: seconds, -1 if it never began
+    _packing = struct.Struct('<qIQHf')
+
+    def __init__(self):
+        self.last_key = 0
+        self.tail = b''
+        self.stats = Stats()   # and the chunks: what is not in the tail
+
+    def __getstate__(self):
+        return self.last_key, self.tail, self.stats
+
+    def __setstate__(self, state):
+        self.last_key, self.tail, self.stats = state
+
+    @property
+    def chunks(self):
+        return self.stats.chunks
+
+    def add(self, run):
+        """Note that *run* has just been finished.
+
+        Return whether the head spilled.
+        """
+        now = int(run.finished_at * 1000000)
+        if clock.isAhead(self.last_key / 1000000, run.finished_at):
+            self._come_back(now)
+        self.last_key = max(self.last_key + 1, now)
+        took = -1.0
+        if run.started_at is not None:
+            took = max(0.0, run.finished_at - run.started_at)
+        self.tail += self._packing.pack(
+            self.last_key, run.lane, run.serial,
+            self.stats.kindOf(run.type, run.state), took)
+        if len(self.tail) >= SPILL * self._packing.size:
+            self.spill()
+        return not self.tail
+
+    def _come_back(self, now):
+        """Give entries of a clock that was far ahead keys of the past.
+
+        Right before *now*, when the clock is right again: so they keep their
+        order, and grow old from now on.  When they were finished nobody
+        knows; earlier keys would remove them too soon.
+        """
+        self.spill()
+        self._drop_empty()
+        wrong = []   # first keys of chunks, the last first
+        key = self.chunks.maxKey() if self.chunks else None
+        while key is not None and self._last_of(self.chunks[key]) > now:
+            wrong.append(key)
+            below = self.chunks.keys(max=key, excludemax=True)
+            key = below[-1] if below else None
+        last = 0 if key is None else self._last_of(self.chunks[key])
+        left = sum(len(self.chunks[key].entries)
+                   for key in wrong) // self._packing.size
+        for key in reversed(wrong):
+            chunk = self.chunks[key]
+            entries = []
+            for number, *rest in self._packing.iter_unpack(chunk.entries):
+                last = (number if last < number <= now
+                        else max(last + 1, now - left))
+                left -= 1
+                entries.append((last, *rest))
+            chunk.entries = b''.join(
+                self._packing.pack(*entry) for entry in entries)
+            del self.chunks[key]
+            self.chunks[entries[0][0]] = chunk
+        self.last_key = last
+        self.stats.comeBack(now)
+
+    def _drop_empty(self):
+        # Rather than to give them new keys: a pruner knows the old ones.
+        for key in [key for key, chunk in self.chunks.items()
+                    if not chunk.entries]:
+            del self.chunks[key]
+
+    def _last_of(self, chunk):
+        return self._packing.unpack(chunk.entries[-self._packing.size:])[0]
+
+    def spill(self):
+        """Put what stands in the head into a chunk."""
+        entries = list(self._unpack(self.tail))
+        if not entries:
+            return
+        for entry in entries:
+            self.stats.add(entry)
+        self.chunks[entries[0].key] = Chunk(self.tail, self.stats.counts)
+        self.tail = b''
+
+    def inHead(self):
+        """Yield each `Entry` that stands in the head, oldest first."""
+        yield from self._unpack(self.tail)
+
+    def getCounts(self):
+        """Yield (type name, state, number)."""
+        for kind, number in enumerate(self.getCountsOf()):
+            yield self.stats.typeOf(kind), self.stats.stateOf(kind), number
+
+    def getCountsOf(self, below=None):
+        """Return a tuple: how many of each kind were ever finished.
+
+        With a key under *below*, or all.  What was removed counts as well;
+        but if the oldest entry that is kept is not so old, what was finished
+        before that one counts.
+        """
+        counts = list(self.stats.counts)
+        if below is None or not self.chunks or below > self._end_of_chunks():
+            for key, _, _, kind, _ in self._packing.iter_unpack(self.tail):
+                counts[kind] += below is None or key < below
+            return tuple(counts)
+        first = self.chunks.maxKey(max(below - 1, self.chunks.minKey()))
+        chunk = self.chunks[first]
+        totals = chunk.getTotals()
+        counts = [*totals, *[0] * (len(counts) - len(totals))]
+        for key, _, _, kind, _ in self._packing.iter_unpack(chunk.entries):
+            counts[kind] -= key >= below
+        return tuple(counts)
+
+    def _end_of_chunks(self):
+        """Return the least key that no entry of a chunk has or exceeds."""
+        if self.tail:
+            return self._packing.unpack_from(self.tail)[0]
+        return self.last_key + 1
+
+    def drop(self, keys):
+        """Forget the entries of these *keys*; those in the head stay.
+
+        Return the keys of the chunks that are empty now; they keep their
+        place in the tree.
+        """
+        empty = []
+        for first in {self.chunks.maxKey(key) for key in keys
+                      if self.chunks and key >= self.chunks.minKey()}:
+            chunk = self.chunks[first]
+            chunk.entries = b''.join(
+                self._packing.pack(*entry) for entry
+                in self._packing.iter_unpack(chunk.entries)
+                if entry[0] not in keys)
+            if not chunk.entries:
+                empty.append(first)
+        return empty
+
+    def walkOldest(self, name, begin):
+        """Yield each `Entry` of the type *name* that is not in the head.
+
+        Oldest first, with a key from *begin* on.
+        """
+        yield from self._walk_chunks_up(begin, self._kinds((name,), ()))
+
+    def walk(self, below=None, types=(), states=()):
+        """Yield each `Entry` with a key under *below*, newest first.
+
+        *types* and *states* restrict to these where they are not empty.
+        """
+        kinds = self._kinds(types, states)
+        yield from reversed(list(self._unpack(self.tail, None, below, kinds)))
+        upto = None if below is None else below - 1
+        for _, chunk in walkDown(self.chunks, upto, kinds):
+            yield from reversed(list(
+                self._unpack(chunk.entries, None, below, kinds)))
+
+    def walkUp(self, begin=None, types=(), states=()):
+        """Yield each `Entry` with a key from *begin* on, oldest first."""
+        kinds = self._kinds(types, states)
+        yield from self._walk_chunks_up(begin, kinds)
+        yield from self._unpack(self.tail, begin, None, kinds)
+
+    def _walk_chunks_up(self, begin, kinds):
+        try:
+            first = None if begin is None else self.chunks.maxKey(begin)
+        except ValueError:
+            first = None
+        for _, chunk in walkUp(self.chunks, first, kinds):
+            yield from self._unpack(chunk.entries, begin, None, kinds)
+
+    def _kinds(self, types, states):
+        return (set(self.stats.kindsOf(types, states)) if types or states
+                else None)
+
+    def _unpack(self, packed, begin=None, below=None, kinds=None):
+        stats = self.stats
+        for key, lane, serial, kind, took in self._packing.iter_unpack(
+                packed):
+            if ((begin is None or key >= begin)
+                    and (below is None or key < below)
+                    and (kinds is None or kind in kinds)):
+                yield Entry(key, lane, serial, stats.stateOf(kind),
+                            stats.typeOf(kind), took if took >= 0 else None)

@@ -1,0 +1,343 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Lanes: logs with one writer at a time, so that nobody conflicts.
+
+The registry is a set of lanes.  Each part of a lane is an object of its own,
+written by one thread at a time in the normal course::
+
+    Lane
+     +-- writer     which process writes births and finishes: see `leases`
+     +-- births     runs born here, by serial; written by whoever starts
+     +-- finishes   what its writer finished; written by whoever finishes
+     +-- cursor     how far its home came; written by the home alone
+     +-- waiting    what cannot begin for now; written by the home alone
+     +-- pruned     counts of what was removed; written by the home alone
+     +-- emptied    which chunks are empty; written by pruners
+
+New entries gather in the head (``tail``) and spill, `SPILL` at a time, into a
+chunk that a tree refers to: a start or finish writes the head only.
+
+Pickles name the classes of this module: they stay here.
+"""
+import struct
+
+from BTrees.LOBTree import LOBTree
+from persistent import Persistent
+
+from cipher.background.store import chunks
+from cipher.background.store.chunks import SPILL
+from cipher.background.store.chunks import Chunk
+from cipher.background.store.cursor import Cursor
+from cipher.background.store.cursor import Waiting
+from cipher.background.store.finishes import Finishes
+from cipher.background.store.finishes import Pruned
+from cipher.background.store.leases import Writer
+from cipher.background.util import clock
+from cipher.background.util.plaindata import readNumber
+
+
+#: Seconds since the epoch: later nothing was ever created.
+_LAST = 9e11
+
+_KIND = struct.Struct('<H')
+
+
+class Books(Persistent):
+    """The chunks of the births of a lane, and how many of each type.
+
+    Written when the head spills, and when a type is born there first: its
+    names would be most of what a start writes.
+    """
+
+    def __init__(self):
+        self.types = []      # names; the counts go by their index
+        self.counts = []     # of runs born before the head
+        self.chunks = LOBTree()  # first serial -> Chunk of runs or None
+
+    def __getstate__(self):
+        return ('\n'.join(self.types),
+                struct.pack('<%dQ' % len(self.counts), *self.counts),
+                self.chunks)
+
+    def __setstate__(self, state):
+        types, counts, self.chunks = state
+        self.types = types.split('\n') if types else []
+        self.counts = list(struct.unpack('<%dQ' % (len(counts) // 8), counts))
+
+    def kindOf(self, name):
+        """Return the number of that type, a new one if need be."""
+        if name not in self.types:
+            self.types = [*self.types, name]
+            self.counts = [*self.counts, 0]
+        return self.types.index(name)
+
+    def count(self, kinds):
+        """Count a head that spills: the *kinds* (numbers) in it."""
+        counts = list(self.counts)
+        for kind in kinds:
+            counts[kind] += 1
+        self.counts = counts
+
+
+class Births(Persistent):
+    """The runs born in a lane, in order of their serials (from 1)."""
+
+    def __init__(self):
+        self.next_serial = 1
+        self.tail = ()           # runs, the last of them next_serial - 1
+        self.kinds = b''         # of those in the tail, see Books, packed
+        self.last_at = 0.0       # created_at of the last run
+        self.books = Books()     # and the chunks: what is not in the tail
+
+    def __getstate__(self):
+        return (self.next_serial, self.tail, self.kinds, self.last_at,
+                self.books)
+
+    def __setstate__(self, state):
+        (self.next_serial, self.tail, self.kinds, self.last_at,
+         self.books) = state
+
+    @property
+    def chunks(self):
+        return self.books.chunks
+
+    @property
+    def counts(self):
+        """{type name: number of runs ever born}, a new dict."""
+        counts = list(self.books.counts)
+        for kind, in _KIND.iter_unpack(self.kinds):
+            counts[kind] += 1
+        return dict(zip(self.books.types, counts))
+
+    def timeOfNext(self, now):
+        """Return *now* as the creation of the next run.
+
+        Not before that of the last one, if the clock was set back: lists are
+        in the order of these times.  But a clock that was far ahead once does
+        not put all that follows into the future.
+        """
+        if clock.isAhead(self.last_at, now):
+            self.last_at = now
+            chunks.comeBack(self.chunks, int(now * 1000000))
+        return max(now, self.last_at)
+
+    def add(self, run):
+        """Add *run*, whose serial is `next_serial`.
+
+        Return whether the head spilled.
+        """
+        self.tail += (run,)
+        self.last_at = run.created_at
+        self.next_serial += 1
+        self.kinds += _KIND.pack(self.books.kindOf(run.type))
+        if len(self.tail) >= SPILL:
+            self.books.count(kind for kind, in _KIND.iter_unpack(self.kinds))
+            self.chunks[self.next_serial - SPILL] = Chunk(
+                self.tail, self.books.counts, momentOf(run))
+            self.tail, self.kinds = (), b''
+        return not self.tail
+
+    def get(self, serial):
+        """Return the run of that serial, or None."""
+        if not 0 < serial < self.next_serial:
+            return None
+        first = self.next_serial - len(self.tail)
+        if serial >= first:
+            return _unlessRemoved(self.tail[serial - first])
+        first = serial - (serial - 1) % SPILL
+        chunk = self.chunks.get(first)
+        if chunk is None or not chunk.entries:
+            return None
+        return _unlessRemoved(chunk.entries[serial - first])
+
+    def drop(self, serial, from_head=False):
+        """Forget the run *serial*, which is counted as born all the same.
+
+        Return whether that was possible: False while it stands in the head,
+        which is others' to write, unless *from_head*.  A chunk is emptied,
+        but keeps its place until `dropChunks`.
+        """
+        first = self.next_serial - len(self.tail)
+        if serial >= first:
+            if from_head:
+                self.tail = _without(self.tail, serial - first)
+            return from_head
+        first = serial - (serial - 1) % SPILL
+        chunk = self.chunks.get(first)
+        if chunk is not None and chunk.entries:
+            entries = _without(chunk.entries, serial - first)
+            chunk.entries = entries if any(entries) else ()
+        return True
+
+    def dependOn(self, serial):
+        """Let the transaction conflict if the run is dropped meanwhile.
+
+        Only from a chunk: from a head a run is dropped by whoever writes the
+        run as well.
+        """
+        chunk = self.chunks.get(serial - (serial - 1) % SPILL)
+        if chunk is not None and chunk._p_jar is not None:
+            chunk._p_activate()
+            chunk._p_jar.readCurrent(chunk)
+
+    def emptyChunk(self, serial):
+        """Return the key of the chunk of *serial* if it is empty, or None."""
+        first = serial - (serial - 1) % SPILL
+        chunk = self.chunks.get(first)
+        return first if chunk is not None and not chunk.entries else None
+
+    def walk(self, below=None, types=()):
+        """Yield the runs with a serial under *below*, newest first.
+
+        *types* (names): where there are any, at least the runs of these.
+        """
+        kinds = self._kinds(types)
+        if kinds == []:
+            return
+        if below is None or below > self.next_serial:
+            below = self.next_serial
+        first = self.next_serial - len(self.tail)
+        for run in reversed(self.tail[:max(0, below - first)]):
+            if _unlessRemoved(run) is not None:
+                yield run
+        for first, chunk in chunks.walkDown(self.chunks, below - 1, kinds):
+            _prefetch(chunk)
+            for run in reversed(chunk.entries[:below - first]):
+                if _unlessRemoved(run) is not None:
+                    yield run
+
+    def walkUp(self, begin=1, types=()):
+        """Yield the runs with a serial from *begin* on, oldest first."""
+        kinds = self._kinds(types)
+        if kinds == []:
+            return
+        lowest = begin - (begin - 1) % SPILL
+        for first, chunk in chunks.walkUp(self.chunks, lowest, kinds):
+            _prefetch(chunk)
+            for run in chunk.entries[max(0, begin - first):]:
+                if _unlessRemoved(run) is not None:
+                    yield run
+        first = self.next_serial - len(self.tail)
+        for run in self.tail[max(0, begin - first):]:
+            if _unlessRemoved(run) is not None:
+                yield run
+
+    def _kinds(self, types):
+        if not types:
+            return None
+        return [index for index, name in enumerate(self.books.types)
+                if name in types]
+
+    def serialAfter(self, moment):
+        """Return a serial that no run of *moment* or before reaches.
+
+        Close to the least: at most a chunk or so above it.  *moment* is as
+        `momentOf` gives it.
+        """
+        first = chunks.firstKey(
+            self.chunks, lambda chunk: chunk.moment > moment)
+        return self.next_serial if first is None else first + SPILL - 1
+
+    def serialFrom(self, moment):
+        """Return a serial that all runs of *moment* or after reach.
+
+        At most a chunk or so under the greatest such serial.
+        """
+        first = chunks.firstKey(
+            self.chunks, lambda chunk: chunk.moment >= moment)
+        return (self.next_serial - len(self.tail) if first is None
+                else first)
+
+
+def _unlessRemoved(run):
+    # A ghost is not loaded for that: whoever loads it has to look.
+    if run is None or run._p_changed is None:
+        return run
+    return None if run.is_removed else run
+
+
+def momentOf(run):
+    """Return when *run* was created, in whole microseconds."""
+    # Within what a page's key can say.
+    return int(max(0.0, min(_LAST, readNumber(run.created_at, 0.0))) * 1000000)
+
+
+class Emptied(Persistent):
+    """Keys of the chunks of a lane that are empty; written by pruners only.
+
+    The writer of the lane gives them up when its head spills.
+    """
+
+    def __init__(self):
+        self.births = self.finishes = ()
+
+    def __getstate__(self):
+        return self.births, self.finishes
+
+    def __setstate__(self, state):
+        self.births, self.finishes = state
+
+
+#: The writer of a lane gives up at most so many empty chunks at each spill.
+#: It makes one: so they do not heap up.
+DROPPED = 64
+
+
+class Lane(Persistent):
+    """One lane; never written after its birth, only its parts are."""
+
+    def __init__(self, number):
+        self.number = number
+        self.writer = Writer()
+        self.births = Births()
+        self.finishes = Finishes()
+        self.cursor = Cursor()
+        self.waiting = Waiting()
+        self.pruned = Pruned()
+        self.emptied = Emptied()
+
+    def bear(self, run):
+        """Add *run* to the births; give up empty chunks as they spill."""
+        if self.births.add(run):
+            chunks.drop(self.births.chunks, self.emptied.births[:DROPPED])
+
+    def finish(self, run):
+        """Add *run* to the finishes, likewise."""
+        if self.finishes.add(run):
+            chunks.drop(self.finishes.chunks, self.emptied.finishes[:DROPPED])
+
+    def tidy(self):
+        """Give up all empty chunks: for whoever checked this lane out.
+
+        Return whether there were any.
+        """
+        is_changed = False
+        for part, keys in ((self.births, self.emptied.births),
+                           (self.finishes, self.emptied.finishes)):
+            if chunks.drop(part.chunks, keys):
+                # So that the pool knows of a change of the lane.
+                part._p_changed = is_changed = True
+        return is_changed
+
+
+def _prefetch(chunk):
+    """Let a storage behind a network send the runs of *chunk* at once."""
+    jar = chunk._p_jar
+    if jar is not None:
+        jar.prefetch([run for run in chunk.entries
+                      if run is not None and run._p_changed is None])
+
+
+def _without(entries, index):
+    return entries[:index] + (None,) + entries[index + 1:]

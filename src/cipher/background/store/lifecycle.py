@@ -1,0 +1,136 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The rules of a run's life: pure functions, without clock, I/O or database.
+"""
+import random
+
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.interfaces import INTERRUPTED
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import STOPPED
+from cipher.background.interfaces import SUCCEEDED
+from cipher.background.interfaces import UNIQUE
+from cipher.background.interfaces import IllegalTransition
+from cipher.background.util.text import safeRepr
+
+
+#: After so many interruptions a run is failed: it may be what kills its
+#: process, and would do so for ever.
+MAX_INTERRUPTIONS = 3
+
+#: Seconds.  A loop that went on for so long did not end its process: the
+#: interruptions before that are forgotten.  Without it, any loop would be
+#: failed by the third crash of its long life.
+STEADY_AFTER = 600.0
+
+#: Seconds: ten years.  Whoever puts off for longer means something else.
+LONGEST_DELAY = 10 * 366 * 86400.0
+
+#: The greatest priority; the least is its negative.
+MAX_PRIORITY = 1000
+
+# state -> states that may follow.  A pending run succeeds or fails without
+# being stored as running when its work needs no claim.
+_FOLLOWING = {
+    PENDING: {RUNNING, SUCCEEDED, FAILED, STOPPED, INTERRUPTED},
+    RUNNING: {PENDING, SUCCEEDED, FAILED, STOPPED, INTERRUPTED},
+}
+
+
+def checkTransition(run_id, old, new):
+    """Raise `IllegalTransition` unless a run may go from *old* to *new*."""
+    if new not in _FOLLOWING.get(old, ()):
+        raise IllegalTransition(
+            'run %r: expected a state that may follow %r, got %r'
+            % (run_id, old, new))
+
+
+def isFinished(state):
+    """Return whether *state* is the end of a run."""
+    return state in FINISHED_STATES
+
+
+def countInterruption(interruptions, is_loop, ran_for):
+    """Return how many interruptions a run has, with the one right now.
+
+    *ran_for* are the seconds since it was begun, None if nobody knows.
+    """
+    if is_loop and ran_for is not None and ran_for >= STEADY_AFTER:
+        return 1
+    return interruptions + 1
+
+
+def afterInterruption(must_not_rerun, interruptions, stop_asked):
+    """Return the state of a run whose process ended while it ran.
+
+    *interruptions* counts this one.
+    """
+    if stop_asked or must_not_rerun:
+        return INTERRUPTED
+    if interruptions >= MAX_INTERRUPTIONS:
+        return FAILED
+    return PENDING
+
+
+def backOff(count, base=0.01, cap=30.0, rand=random.random):
+    """Return the seconds to wait after *count* (>= 1) failures in a row.
+
+    Doubles from *base* up to *cap*, with "full jitter" down to a half, so that
+    those who collided do not meet again.
+    """
+    delay = min(cap, base * 2 ** min(count - 1, 60))
+    return delay * (0.5 + 0.5 * rand())
+
+
+def cleanDelay(seconds):
+    """Return *seconds*, whatever number it is, as a delay that can be kept.
+    """
+    # Not a number is not greater than 0.
+    return min(float(seconds), LONGEST_DELAY) if seconds > 0 else 0.0
+
+
+def checkOptions(delay=0.0, unique=None, priority=None):
+    """Raise ``ValueError`` unless a run can be started with these.
+
+    None is what the worker type says.
+    """
+    if not _is_number(delay, (int, float)) or not 0 <= delay <= LONGEST_DELAY:
+        raise ValueError(
+            'delay: expected seconds, a number from 0 to %d, got %s; start it '
+            'at another time' % (LONGEST_DELAY, safeRepr(delay, 100)))
+    if unique is not None and unique not in UNIQUE:
+        raise ValueError(
+            'unique: expected one of %s, got %s; leave it out for what the '
+            'worker type says' % (', '.join(UNIQUE), safeRepr(unique, 100)))
+    if priority is not None and not (
+            _is_number(priority, int)
+            and -MAX_PRIORITY <= priority <= MAX_PRIORITY):
+        raise ValueError(
+            'priority: expected a whole number from %d to %d, got %s; leave '
+            'it out for what the worker type says' % (
+                -MAX_PRIORITY, MAX_PRIORITY, safeRepr(priority, 100)))
+
+
+def _is_number(value, kinds):
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def isSilent(silent_for, lease):
+    """Return whether a process counts as dead after *silent_for* seconds.
+
+    Both on the monotonic clock of whoever judges.
+    """
+    return silent_for > lease

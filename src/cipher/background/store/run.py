@@ -1,0 +1,296 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The persistent record of one execution.
+
+Pickles name the classes of this module: they stay here.
+"""
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple
+
+from persistent import Persistent
+from zope.interface import implementer
+
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import STATES
+from cipher.background.interfaces import IRetry
+from cipher.background.interfaces import IStopRequest
+from cipher.background.interfaces import IWorkerRun
+from cipher.background.store import lifecycle
+from cipher.background.store.process import getDirectory
+from cipher.background.util.plaindata import readAsked
+from cipher.background.util.reference import resolve
+
+
+@implementer(IStopRequest)
+class StopRequest(NamedTuple):
+    """See `~cipher.background.interfaces.IStopRequest`."""
+
+    principal: str = None
+    asked_at: float = None
+    reason: str = None
+
+
+@dataclass
+class Live:
+    """What only the process that carries a run out knows of it."""
+
+    owner: str              # host:pid
+    started_at: float
+    progress: tuple = None  # (done, total, message)
+    stop: StopRequest = None
+    log: str = ''           # of a run of another process the end
+    stack: str = None       # of a run of another process that is to stop
+    progressed_at: float = None   # when the work last told something new
+
+
+@implementer(IRetry)
+class Retry(NamedTuple):
+    """See `~cipher.background.interfaces.IRetry`."""
+
+    run_id: str
+    principal: str = None
+    asked_at: float = None
+    reason: str = None
+
+
+class _RunState:
+    """The attributes of a run with their defaults, in stored order.
+
+    The order is part of the stored form: append only.  What a run has from
+    its birth comes first, since trailing defaults are not stored.
+    """
+
+    lane = None
+    serial = None
+    stored_state = 0      # index into STATES
+    type = None
+    created_at = None
+    starter = None
+    reference = None      # what reference.refer gave, or None
+    input = None          # None stands for {}
+    permission = None     # asked again when the work begins
+    title = None
+    priority = 0          # the greater, the more urgent
+    due_at = None         # not before; None: at once
+    depth = 0             # of the chain of runs that started each other
+    touches = None        # Length: the starts that this run stands for
+    epoch = 0             # + 1 at each claim and rescue: the fence
+    attempts = 0
+    interruptions = 0
+    owner = None          # process id
+    started_at = None
+    finished_at = None
+    result = None
+    error = None          # (type name, short text)
+    progress = None       # (done, total, message)
+    stop_request = None   # (principal, asked_at, reason)
+    details = None        # RunDetails
+    must_not_rerun = False   # set at the claim
+    cursor = None         # of the last checkpoint, plain data
+    retry_of = None       # (lane, serial, principal, asked_at, reason)
+    retried = None        # (lane, serial) of what took its place
+    is_start_failure = False   # the start failed: there was no work
+    asker = None          # whose rights, too, the work needs; see IWorkerRun
+    is_removed = False    # by an administrator; the pruner drops it
+    origin = None         # (lane, serial) of the first of a chain of retries
+    waited = None         # seconds to its first begin; see `attempts.add`
+
+
+_FIELDS = tuple(name for name in vars(_RunState) if not name.startswith('__'))
+_values_of = attrgetter(*_FIELDS)
+_DEFAULTS = _values_of(_RunState)
+
+
+@implementer(IWorkerRun)
+class WorkerRun(Persistent, _RunState):
+    """See `~cipher.background.interfaces.IWorkerRun`."""
+
+    __name__ = property(lambda self: self.id)
+    # Set by whoever takes the run out of its registry; not stored.
+    _v_parent = None
+
+    def __init__(self, type, lane, serial, created_at, **values):
+        self.type = type
+        self.lane = lane
+        self.serial = serial
+        self.created_at = created_at
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    # Stored as a tuple without trailing defaults: half the size of a dict.
+    def __getstate__(self):
+        state = _values_of(self)
+        size = len(state)
+        while state[size - 1] == _DEFAULTS[size - 1]:
+            size -= 1
+        return state[:size]
+
+    def __setstate__(self, state):
+        self.__dict__.update(zip(_FIELDS, state))
+
+    def __repr__(self):
+        return '<WorkerRun %s of %r: %s>' % (self.id, self.type, self.state)
+
+    @property
+    def __parent__(self):
+        if self._v_parent is None and self._p_jar is not None:
+            # It was a ghost in between: an application kept it.
+            self._v_parent = self._find_registry()
+        return self._v_parent
+
+    def _find_registry(self):
+        directory = getDirectory(self._p_jar)
+        for registry in directory.listRegistries() if directory else ():
+            if registry.getRun(self.lane, self.serial) is self:
+                return registry
+        return None
+
+    @property
+    def id(self):
+        return formatId(self.lane, self.serial)
+
+    @property
+    def state(self):
+        index = self.stored_state
+        if type(index) is int and 0 <= index < len(STATES):
+            return STATES[index]
+        return FAILED
+
+    @property
+    def stop(self):
+        request = self.stop_request
+        if not request:
+            return None
+        return StopRequest(*readAsked(request))
+
+    @property
+    def retry(self):
+        try:
+            lane, serial, *asked = self.retry_of
+            run_id = formatId(lane, serial)
+        except (TypeError, ValueError):
+            return None
+        return Retry(run_id, *readAsked(asked))
+
+    @property
+    def origin_id(self):
+        """Id of the first run of the chain of retries; its own without one."""
+        try:
+            return self.id if self.origin is None else formatId(*self.origin)
+        except (TypeError, ValueError):
+            return self.id
+
+    @property
+    def retried_as(self):
+        if self.retried is None:
+            return None
+        registry = self.__parent__
+        try:
+            lane, serial = self.retried
+            if registry is not None and registry.getRun(lane, serial) is None:
+                return None
+            return formatId(lane, serial)
+        except (TypeError, ValueError):
+            return None
+
+    @property
+    def context(self):
+        jar = self._p_jar
+        if jar is None and self._v_parent is not None:
+            jar = self._v_parent._p_jar
+        return resolve(self.reference, jar)
+
+    def countTouches(self):
+        """Return how many starts this run stood for so far.
+
+        What the open transaction makes of the run then depends on it.
+        """
+        touches = self.touches
+        if touches is None:
+            return 0
+        touches._p_activate()   # of a ghost readCurrent takes no notice
+        if touches._p_jar is not None:
+            touches._p_jar.readCurrent(touches)
+        return touches()
+
+    def touch(self):
+        """Stand for one more start.
+
+        That conflicts with what anybody else makes of the run meanwhile, but
+        with no other such start: the counter resolves conflicts.
+        """
+        self._p_activate()
+        if self._p_jar is not None:
+            self._p_jar.readCurrent(self)
+        self.touches.change(1)
+
+    def isFinished(self):
+        """See `~cipher.background.interfaces.IWorkerRun`."""
+        return lifecycle.isFinished(self.state)
+
+    def change(self, state, **values):
+        """Go to *state* and set *values*; raise `IllegalTransition`."""
+        lifecycle.checkTransition(self.id, self.state, state)
+        self.stored_state = STATES.index(state)
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    def claim(self, owner, now, must_not_rerun):
+        """Give the run to the process *owner*; return the new epoch."""
+        self.change(RUNNING, owner=owner, started_at=now,
+                    epoch=self.epoch + 1, attempts=self.attempts + 1,
+                    must_not_rerun=must_not_rerun)
+        return self.epoch
+
+    def remove(self):
+        """Be gone for all that looks; keep nothing of what was in it."""
+        self.is_removed = True
+        self.input = self.reference = self.title = self.result = None
+        self.error = self.progress = self.details = self.cursor = None
+        self.stop_request = self.retry_of = self.starter = None
+
+    def putBack(self, **values):
+        """Make the run wait again; whoever worked on it has lost it."""
+        if self.state != PENDING:
+            self.change(PENDING)
+        self.epoch += 1
+        self.owner = self.started_at = None
+        for name, value in values.items():
+            setattr(self, name, value)
+
+
+def formatId(lane, serial):
+    """Return the id of the run at that place."""
+    return '%d-%d' % (lane, serial)
+
+
+class RunDetails(Persistent):
+    """What is big or rare, apart from the run."""
+
+    traceback = ''
+    log = ''       # of the attempt that is not in the history
+    history = ()   # rows of `attempts`, the first one first
+    left_out = 0   # rows that were behind the first one
+    masked = ()    # fields of the input whose secrets are masked in these
+
+    def __init__(self, traceback='', log='', masked=()):
+        if traceback:
+            self.traceback = traceback
+        if log:
+            self.log = log
+        if masked:
+            self.masked = masked

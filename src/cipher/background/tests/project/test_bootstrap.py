@@ -1,0 +1,146 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The checkout's own tools: bootstrap.py and the totals of the test run."""
+import importlib.util
+import os
+import tempfile
+import unittest
+from contextlib import redirect_stderr
+from contextlib import redirect_stdout
+from io import StringIO
+
+from cipher.background.tests.support.checkout import requireCheckout
+
+
+LAYER = '  Ran 2 tests with 0 failures, 0 errors and 1 skipped in 0.1 seconds.'
+TOTAL = 'Total: 9 tests, 1 failures, 2 errors and 1 skipped in 0.1 seconds.'
+NOT_IMPORTED = 'Test-modules with import problems:\n  a.tests.test_b'
+
+
+def load(*names):
+    """Import a script of the checkout that is no part of the package."""
+    path = requireCheckout(*names)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class StampTests(unittest.TestCase):
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = os.path.join(folder.name, 'stamp')
+        self.facts = ['one', 'two']
+        self.stamp = load('bootstrap.py').Stamp(self.path, lambda: self.facts)
+
+    def test_missing_stamp_does_not_hold(self):
+        self.assertFalse(self.stamp.holds())
+
+    def test_written_stamp_holds(self):
+        self.stamp.write()
+        self.assertTrue(self.stamp.holds())
+
+    def test_stamp_of_other_facts_does_not_hold(self):
+        self.stamp.write()
+        self.facts[1] = 'three'
+        self.assertFalse(self.stamp.holds())
+
+    def test_truncated_stamp_does_not_hold(self):
+        self.stamp.write()
+        os.truncate(self.path, 10)
+        self.assertFalse(self.stamp.holds())
+
+    def test_removed_stamp_does_not_hold(self):
+        self.stamp.write()
+        self.stamp.remove()
+        self.stamp.remove()
+        self.assertFalse(self.stamp.holds())
+
+
+class CommandTests(unittest.TestCase):
+
+    def setUp(self):
+        self.bootstrap = load('bootstrap.py')
+
+    def test_unknown_command_is_refused(self):
+        with self.assertRaisesRegex(
+                self.bootstrap.BootstrapError, "got 'demos'; see"):
+            self.bootstrap.main(['demos'])
+
+    def test_old_python_is_refused(self):
+        with self.assertRaisesRegex(
+                self.bootstrap.BootstrapError, 'or newer, got 3.9;'):
+            self.bootstrap.check_python((3, 9, 18))
+
+
+class TotalsTests(unittest.TestCase):
+
+    def parse(self, *lines):
+        return load('.ci', 'totals.py').parse('\n'.join(lines) + '\n')
+
+    def test_one_layer(self):
+        self.assertEqual(self.parse(LAYER), (1, 0, 1))
+
+    def test_total_goes_before_the_layers(self):
+        self.assertEqual(self.parse(LAYER, LAYER, TOTAL), (5, 3, 1))
+
+    def test_module_not_imported_is_failed_but_no_test(self):
+        self.assertEqual(self.parse(LAYER, TOTAL, NOT_IMPORTED), (6, 3, 1))
+
+    def test_colors_are_ignored(self):
+        self.assertEqual(
+            self.parse('\x1b[0m' + LAYER.replace('2', '\x1b[1;32m2\x1b[0m')),
+            (1, 0, 1))
+
+    def test_log_without_totals_gives_none(self):
+        self.assertIsNone(self.parse('Segmentation fault'))
+
+    def test_plain_line_counts_without_other_totals(self):
+        self.assertEqual(
+            self.parse('1 passed, 0 failed, 0 skipped', 'more',
+                       '7 passed, 2 failed, 1 skipped'), (7, 2, 1))
+        self.assertEqual(
+            self.parse('7 passed, 2 failed, 1 skipped', LAYER), (1, 0, 1))
+
+    def sum_up(self, *logs):
+        """Return (what is printed, exit code) for several logs."""
+        with tempfile.TemporaryDirectory() as folder:
+            paths = []
+            for n, text in enumerate(logs):
+                paths.append(os.path.join(folder, str(n)))
+                with open(paths[-1], 'w', encoding='utf-8') as file:
+                    file.write(text + '\n')
+            with redirect_stdout(StringIO()) as output, \
+                    redirect_stderr(StringIO()):
+                code = load('.ci', 'totals.py').main(*paths)
+        return output.getvalue(), code
+
+    def test_several_logs_are_summed_up(self):
+        self.assertEqual(
+            self.sum_up(LAYER, '2 passed, 0 failed, 3 skipped'),
+            ('3 passed, 0 failed, 4 skipped\n', 0))
+        self.assertEqual(
+            self.sum_up(LAYER, '2 passed, 1 failed, 3 skipped'),
+            ('3 passed, 1 failed, 4 skipped\n', 1))
+
+    def test_a_log_without_totals_is_a_failure(self):
+        self.assertEqual(
+            self.sum_up(LAYER, 'Killed'),
+            ('1 passed, 1 failed, 1 skipped\n', 1))
+
+    def test_a_log_of_which_nothing_passed_is_refused(self):
+        self.assertEqual(
+            self.sum_up(LAYER, '0 passed, 0 failed, 3 skipped')[1], 1)

@@ -1,0 +1,114 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""A process that the tests of endings start; it ends in one of many ways.
+
+Its folder holds the database; files in it are the barriers of `crashing`.
+"""
+import logging
+import os
+import sys
+import threading
+import time
+
+import transaction
+import zope.component.event  # noqa: F401  (it dispatches the events)
+from ZODB.DB import DB
+from ZODB.FileStorage import FileStorage
+from zope.component import hooks
+
+from cipher.background.runtime.runtime import RuntimeSettings
+from cipher.background.runtime.runtime import startRuntime
+from cipher.background.tests.support.crashing import declareWorkers
+from cipher.background.tests.support.live import declareWorker
+from cipher.background.tests.support.servers import touch
+from cipher.background.thread import BackgroundWorkerThread
+
+
+def _shut_down_meanwhile(db, runtime):
+    threading.Thread(target=runtime.shutdown, daemon=True).start()
+    while not runtime.is_draining:
+        time.sleep(0.01)
+    db.close()
+
+
+def _close_twice(db, runtime):
+    db.close()
+    db.close()
+
+
+def _close_and_shut_down(db, runtime):
+    db.close()
+    runtime.shutdown()
+    runtime.shutdown()
+
+
+def _interrupt(db, runtime):
+    raise KeyboardInterrupt
+
+
+#: How the main thread ends.
+WAYS = {
+    'nothing': lambda db, runtime: None,
+    'exit': lambda db, runtime: sys.exit(3),
+    'interrupt': _interrupt,
+    'close': lambda db, runtime: db.close(),
+    'close twice': _close_twice,
+    'close, shut down': _close_and_shut_down,
+    'close in the drain': _shut_down_meanwhile,
+    'close the storage': lambda db, runtime: db.storage.close()}
+
+
+def main(folder, way, drain, *names):
+    """Start a runtime and the runs of these names; end in that *way*."""
+    logging.basicConfig()
+    hooks.setHooks()
+    declareWorkers(folder)
+
+    def stubborn(worker):
+        while not os.path.exists(os.path.join(folder, 'go-on')):
+            touch(folder, 'inside')
+            time.sleep(0.01)
+        # To see, after the end, that its database is closed.
+        hooks.getSite()['counter'].value += 1
+
+    class Loop(BackgroundWorkerThread):
+
+        def scheduleNextWork(self):
+            return not self.wait(0.01)
+
+        def doWork(self):
+            hooks.getSite()['counter'].cleaned = True
+            touch(folder, 'inside')
+
+    declareWorker('stubborn', stubborn)
+    declareWorker('loop', factory=Loop, is_loop=True)
+    db = DB(FileStorage(os.path.join(folder, 'Data.fs')))
+    connection = db.open()
+    site = connection.root()['Application']
+    registry = site.getSiteManager()['background']
+    runtime = startRuntime(db, RuntimeSettings(
+        threads=2, drain=float(drain), poll=0.05))
+    ids = [registry.start(name).id for name in names]
+    transaction.commit()
+    while not (os.path.exists(os.path.join(folder, 'inside'))
+               if names else runtime.tickets.lanes()):
+        time.sleep(0.01)
+    transaction.abort()
+    connection.close()
+    touch(folder, 'started', ' '.join(ids))
+    WAYS[way](db, runtime)
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

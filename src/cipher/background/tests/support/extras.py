@@ -1,0 +1,117 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The extras: the part of the package that each is for, and its tests.
+
+In an environment where the package is installed with one extra and nothing
+else, ``python -m cipher.background.tests.support.extras EXTRA`` imports all
+modules of that part, then runs its tests.  So this module and those tests,
+``test`` aside, need nothing that the extra does not bring.
+"""
+import importlib
+import pkgutil
+import sys
+import traceback
+import unittest
+
+import cipher.background
+
+
+#: The extra without a name: what is always installed.
+CORE = 'core'
+
+#: The modules and packages that need an extra, below the package.
+PARTS = {
+    'ui': ('browser',),
+    'host': (),
+    'demo': ('demo',),
+    'celery': ('celery',),
+    'test': ('locales.update', 'tests'),
+}
+
+#: The modules of tests that are for a part, or some of their classes.
+TESTS = {
+    CORE: (
+        'docs.test_readme', 'docs.test_directives',
+        'project.test_without_extras'),
+    'ui': ('docs.test_readme', 'browser.test_plain_publication'),
+    'host': ('docs.test_hosting',),
+    'demo': ('demo.test_server:ServerTests',),
+    'celery': ('docs.test_celery_page',),
+    'test': (),
+}
+
+
+def getExtra(module):
+    """Return the extra that a module, named below the package, is for."""
+    for extra, parts in PARTS.items():
+        if any(module == part or module.startswith(part + '.')
+               for part in parts):
+            return extra
+    return CORE
+
+
+def findModules(extra):
+    """Return the names of all modules that *extra* is for."""
+    prefix = cipher.background.__name__ + '.'
+    for info in pkgutil.walk_packages(
+            cipher.background.__path__, prefix, onerror=lambda name: None):
+        if getExtra(info.name[len(prefix):]) == extra:
+            yield info.name
+
+
+def loadTests(extra):
+    """Return the tests of the part that *extra* is for."""
+    suite = unittest.TestSuite()
+    for name in TESTS[extra]:
+        module_name, _colon, class_name = name.partition(':')
+        module = importlib.import_module(
+            'cipher.background.tests.' + module_name)
+        if hasattr(module, 'test_suite'):
+            suite.addTest(module.test_suite())
+        else:
+            suite.addTest(unittest.defaultTestLoader.loadTestsFromName(
+                class_name or module.__name__, module if class_name else None))
+    return suite
+
+
+def importAll(extra):
+    """Import the modules of *extra*; return (how many could, could not)."""
+    failed = []
+    names = list(findModules(extra))
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+    return len(names) - len(failed), len(failed)
+
+
+def main(extra):
+    """Import and test the part of *extra*; return the exit code."""
+    passed, failed = importAll(extra)
+    print('%s: %d modules can be imported, %d cannot' % (
+        extra, passed, failed), flush=True)
+    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(
+        loadTests(extra))
+    # The imports are one test.
+    failed = bool(failed) + len(result.failures) + len(result.errors)
+    skipped = len(result.skipped)
+    passed = 1 + result.testsRun - failed - skipped
+    print('%d passed, %d failed, %d skipped' % (passed, failed, skipped))
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,390 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What the tests of live work share: a FileStorage, a runtime, waiting."""
+import gc
+import logging
+import os
+import tempfile
+import threading
+import time
+import traceback
+from contextlib import contextmanager
+from unittest import mock
+
+import transaction
+from persistent import Persistent
+from ZODB.DB import DB
+from ZODB.FileStorage import FileStorage
+from ZODB.POSException import ConflictError
+from zope.component import provideUtility
+from zope.security.management import queryInteraction
+
+from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.declarations.workertype import WorkerType
+from cipher.background.interfaces import FAIL
+from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.interfaces import IWorkerType
+from cipher.background.runtime.runtime import RuntimeSettings
+from cipher.background.runtime.runtime import startRuntime
+from cipher.background.testing import setUpLogging
+from cipher.background.testing import tearDownLogging
+from cipher.background.tests.support.sites import LIMIT
+from cipher.background.tests.support.sites import SiteTests
+from cipher.background.thread import BackgroundWorkerThread
+
+
+class Counter(Persistent):
+    """What work changes."""
+
+    value = 0
+
+
+def declareWorker(name, handler=None, **values):
+    """Declare a worker type, as ZCML does; return it."""
+    worker_type = WorkerType(name, handler=handler, **values)
+    provideUtility(worker_type, IWorkerType, name)
+    return worker_type
+
+
+def declareKinds():
+    """Declare ``rerun``, ``fail`` and ``loop``; return what they began."""
+    called = []
+
+    class Loop(BackgroundWorkerThread):
+        def scheduleNextWork(self):
+            called.append('loop')
+
+    declareWorker('rerun', called.append)
+    declareWorker('fail', called.append, on_interrupt=FAIL)
+    declareWorker('loop', factory=Loop, is_loop=True)
+    return called
+
+
+def waitUntil(condition, what='the condition', limit=LIMIT):
+    """Wait until *condition* holds; return what it gave."""
+    deadline = time.monotonic() + limit
+    pause = threading.Event()
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError('%s did not come true' % what)
+        pause.wait(0.005)
+
+
+def inFork(check):
+    """Return the exit status of a fork that calls *check*."""
+    pid = os.fork()
+    if pid == 0:   # pragma: no cover (coverage does not follow)
+        status = 1
+        try:
+            check()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    deadline = time.monotonic() + LIMIT
+    done = 0
+    while not done and time.monotonic() < deadline:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.01)
+    if not done:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        raise AssertionError('the child hangs')
+    return status
+
+
+@contextmanager
+def noThread(name):
+    """Let the machine have no thread of that name left."""
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with mock.patch('threading.Thread.start', refuse):
+        yield
+
+
+def waitForLanes(runtime):
+    """Wait until a runtime has lanes of its own."""
+    waitUntil(lambda: len(runtime.tickets.lanes()) > runtime.threads,
+              'the runtime')
+
+
+class Database(DB):
+    """May be closed twice."""
+
+    def close(self):
+        if hasattr(self, '_mvcc_storage'):
+            # Connections that could not be opened, since the server was
+            # away, cannot be closed either.
+            gc.collect()
+            super().close()
+
+
+class Gate:
+    """A place in a worker's code where it waits for the test."""
+
+    def __init__(self):
+        self._reached = threading.Event()
+        self._opened = threading.Event()
+
+    def stop(self):
+        """Called by the worker."""
+        self._reached.set()
+        if not self._opened.wait(LIMIT):
+            raise AssertionError('nobody opened the gate')
+
+    def waitReached(self):
+        """Wait until the worker is at the gate."""
+        if not self._reached.wait(LIMIT):
+            raise AssertionError('nobody came to the gate')
+
+    def open(self):
+        """Let the worker go on."""
+        self._opened.set()
+
+
+class FileSiteTests(SiteTests):
+    """A site with a registry and a counter in a real FileStorage."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        super().setUp()
+        self.logger = logging.getLogger('cipher.background')
+        self.logged = setUpLogging(self.logger, logging.INFO)
+        self.addCleanup(tearDownLogging, self.logger)
+        self.site['counter'] = self.counter = Counter()
+        transaction.commit()
+
+    def makeDatabase(self):
+        path = os.path.join(self.folder.name, 'Data.fs')
+        return Database(FileStorage(path), pool_size=30)
+
+    def begin(self):
+        """See what was committed meanwhile."""
+        transaction.begin()
+
+    def patch(self, target, value):
+        """Replace the attribute of that dotted name during the test."""
+        self._start(mock.patch(target, value))
+
+    def _start(self, patcher):
+        patcher.start()
+        self.addCleanup(patcher.stop)
+
+
+class LiveTests(FileSiteTests):
+    """With a runtime that is quick to look."""
+
+    def setUp(self):
+        super().setUp()
+        self.gate = Gate()
+        self.runtime = self.startRuntime()
+        self.addCleanup(self.gate.open)
+
+    settings = {'threads': 2, 'poll': 0.05, 'drain': 5.0}
+
+    def startRuntime(self, **settings):
+        """Start a runtime; it is shut down at the end of the test."""
+        runtime = startRuntime(
+            self.db, RuntimeSettings(**dict(self.settings, **settings)))
+        self.addCleanup(runtime.shutdown)
+        if runtime.threads:
+            waitForLanes(runtime)
+        return runtime
+
+    def spillNow(self):
+        """Let the runtime write its cursors now."""
+        keeper = self.runtime._keeper
+        while True:
+            try:
+                with ZodbConnection(self.db) as connection:
+                    return keeper.writeCursors(connection)
+            except ConflictError:
+                pass   # its own thread does so at this moment
+
+    @contextmanager
+    def nothingDue(self):
+        """Let nothing begin meanwhile that waits in memory."""
+        tickets = self.runtime.tickets
+        tickets.setQuiet(True)
+        try:
+            yield
+        finally:
+            tickets.setQuiet(False)
+
+    def waitTurn(self):
+        """Wait until the control thread has had a turn from its begin on."""
+        keeper = self.runtime._keeper
+        turn = keeper.turn
+        turns = []
+
+        def counted(*args):
+            result = turn(*args)
+            turns.append(result)
+            return result
+
+        keeper.turn = counted
+        waitUntil(lambda: len(turns) > 1, 'a turn of the runtime')
+        keeper.turn = turn
+
+    def start(self, name, context=None, **input):
+        """Start a run and commit; return its id."""
+        self.begin()
+        run = self.registry.start(name, context, **input)
+        transaction.commit()
+        return run.id
+
+    def status(self, run_id):
+        """Return the status of a run as it is now."""
+        self.begin()
+        return self.registry.getStatus(run_id)
+
+    def waitState(self, run_id, *states):
+        """Wait until a run is in one of *states*; return its status."""
+        def status():
+            status = self.status(run_id)
+            return status if status.state in states else None
+        try:
+            return waitUntil(status)
+        except AssertionError:
+            raise AssertionError('expected %r, got %r\n%s' % (
+                states, self.status(run_id), self.logged.getvalue())) from None
+
+    def waitFinished(self, run_id):
+        """Wait until a run is finished and left; return its status."""
+        status = self.waitState(run_id, *FINISHED_STATES)
+        waitUntil(lambda: self.runtime.findLive(
+            self.registry._p_oid, run_id) is None, 'the end of the run')
+        return status
+
+    def carryOut(self, name, context=None, **input):
+        """Start a run and wait for its end; return its status."""
+        return self.waitFinished(self.start(name, context, **input))
+
+    def requestStop(self, run_id, reason=None):
+        """Ask a run to stop and commit; return its state."""
+        return self.change(
+            lambda: self.registry.requestStop(run_id, reason))
+
+    def change(self, change):
+        """Commit what *change* does; return what it returns.
+
+        Once more where the runtime wrote the same at this moment.
+        """
+        while True:
+            self.begin()
+            try:
+                result = change()
+                transaction.commit()
+                return result
+            except ConflictError:
+                transaction.abort()
+
+    def value(self):
+        """Return the committed value of the counter."""
+        self.begin()
+        return self.counter.value
+
+    def patchFinish(self, finish):
+        """Let *finish* be the last step of each commit to a file."""
+        # Not by its dotted name: a module and its class are called alike.
+        self._start(mock.patch.object(FileStorage, 'tpc_finish', finish))
+
+
+class ProcessTests(LiveTests):
+    """The database is opened by one process at a time."""
+
+    def setUp(self):
+        super().setUp()
+        self.path = self.folder.name
+        self.close()
+
+    def close(self):
+        """Let another process have the database."""
+        self.runtime.shutdown()
+        transaction.abort()
+        self.connection.close()
+        self.db.close()
+
+    def open(self, **settings):
+        """Open it in this process, with a runtime."""
+        self.db = self.makeDatabase()
+        self.addCleanup(self.db.close)
+        self.connection = self.db.open()
+        self.addCleanup(self.connection.close)
+        self.addCleanup(transaction.abort)
+        self.site = self.connection.root()['Application']
+        self.counter = self.site['counter']
+        self.registry = self.site.getSiteManager()['background']
+        self.runtime = self.startRuntime(**settings)
+
+    def forget(self, *names):
+        for name in names:
+            if os.path.exists(os.path.join(self.path, name)):
+                os.remove(os.path.join(self.path, name))
+
+    def wait_for(self, name):
+        path = os.path.join(self.path, name)
+        waitUntil(lambda: os.path.exists(path), 'the file %r' % name)
+
+    def assertNothingRuns(self):
+        self.begin()
+        self.assertEqual(
+            self.registry.listRuns(states=['running']).items, [])
+        # The dead processes are forgotten.
+        self.assertEqual([p.id for p in self.registry.listProcesses()],
+                         [self.runtime.id])
+
+
+class FailingTests(LiveTests):
+    """A runtime that has to live through failures."""
+
+    def setUp(self):
+        super().setUp()
+        self.patch(
+            'cipher.background.runtime.executors.threads.RETRY_DELAY', 0.02)
+
+    def assertGoesOn(self):
+        """Assert that the runtime works, with each of its threads."""
+        barrier = threading.Barrier(self.runtime.threads)
+
+        def check(worker):
+            barrier.wait(LIMIT)
+            assert queryInteraction() is not None
+
+        declareWorker('check', check)
+        runs = [self.start('check') for _ in range(self.runtime.threads)]
+        for run_id in runs:
+            self.assertEqual(self.waitFinished(run_id).state, 'succeeded')
+
+    def failIn(self, work, name='work', error_type=None, **values):
+        """Carry out *work*, which fails; return status and details."""
+        declareWorker(name, work, **values)
+        status = self.carryOut(name)
+        self.assertEqual(status.state, 'failed')
+        if error_type is not None:
+            self.assertEqual(status.error_type, error_type,
+                             self.logged.getvalue())
+        self.assertGoesOn()
+        self.begin()
+        return status, self.registry.getDetails(status.id)

@@ -1,0 +1,395 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Several processes in one thread, whose every step the test decides.
+
+A `Cluster` has a database, clocks and processes: runtimes that nobody
+started, whose turns are taken one by one, over one ``DB``.  What they carry
+out works in threads of its own, but only one thread goes at a time: a worker
+stops at each `pause`, until it is told to go on, or dies there.
+"""
+import itertools
+import threading
+import weakref
+from contextlib import contextmanager
+from contextlib import suppress
+from unittest import mock
+
+import transaction
+from ZODB.POSException import ConflictError
+from zope.component import getGlobalSiteManager
+
+from cipher.background.contextmanagers import Door
+from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.declarations.settings import RuntimeSettings
+from cipher.background.declarations.workertype import queryWorkerType
+from cipher.background.interfaces import IWorkerType
+from cipher.background.runtime.executors.threads import CONFLICT_DELAY
+from cipher.background.runtime.maintenance.pruner import Pruner
+from cipher.background.runtime.runtime import Runtime
+from cipher.background.store import lanepool
+from cipher.background.store import leases
+from cipher.background.testing import SetClock
+from cipher.background.tests.support.flaky import Away
+from cipher.background.tests.support.flaky import Flaky
+from cipher.background.tests.support.sites import LIMIT
+from cipher.background.util import clock
+from cipher.background.util import switchboard
+
+
+#: Modules that ask for the time that passes; those that really wait are not
+#: among them.
+_TIMED = (
+    'runtime.running', 'queries.merging', 'runtime.maintenance.liveness',
+    'runtime.maintenance.unblocking', 'queries.paging',
+    'runtime.maintenance.pruner', 'work.recorder',
+    'runtime.maintenance.spill', 'runtime.maintenance.taker',
+    'runtime.queue.backlog', 'work.loop')
+
+NOW = 1800000000.0
+
+
+class Killed(BaseException):
+    """The process of the worker is gone."""
+
+
+class Actor:
+    """A thread that goes only while somebody waits for it."""
+
+    _local = threading.local()
+
+    def __init__(self, target, is_steady=False):
+        self._target = target
+        self.is_steady = is_steady   # no storage fails, no commit stands
+        self._go = threading.Semaphore(0)
+        self._back = threading.Semaphore(0)
+        self._is_killed = False
+        self._error = None
+        self.is_over = False
+        self._thread = threading.Thread(target=self._main, daemon=True)
+        self._thread.start()
+
+    def _main(self):
+        self._local.actor = self
+        self._go.acquire()
+        try:
+            if not self._is_killed:
+                self._target()
+        except BaseException as error:
+            if not isinstance(error, Killed):
+                self._error = error
+        finally:
+            transaction.abort()
+            self.is_over = True
+            self._back.release()
+
+    def resume(self):
+        """Let it go on to its next pause, or to its end."""
+        self._go.release()
+        if not self._back.acquire(timeout=3 * LIMIT):
+            raise AssertionError('an actor did not come back')
+        if self.is_over:
+            self._thread.join(LIMIT)
+            if self._error is not None:
+                raise self._error
+
+    def kill(self):
+        """Let it end where it stands."""
+        self._is_killed = True
+        self.resume()
+
+    @classmethod
+    def pause(cls):
+        """Stand still; called in its thread."""
+        actor = cls._local.actor
+        actor._back.release()
+        actor._go.acquire()
+        actor._check()
+
+    def _check(self):
+        if self._is_killed:
+            raise Killed
+
+    @classmethod
+    def current(cls):
+        """Return that whose thread this is; None if it is nobody's."""
+        actor = getattr(cls._local, 'actor', None)
+        if actor is not None:
+            actor._check()   # who was killed does nothing more
+        return actor
+
+
+class PassingTime:
+    """Stands for the module ``time``; sleeps for no time at all."""
+
+    def __init__(self):
+        self.seconds = 1000.0
+
+    def monotonic(self):
+        """See ``time``."""
+        return self.seconds
+
+    def sleep(self, seconds):
+        """See ``time``."""
+
+
+class Process:
+    """A process with a runtime, or without one."""
+
+    def __init__(self, cluster, runtime=None):
+        self._cluster = cluster
+        self._pools = {}
+        self._writer = leases._Process()
+        self.runtime = runtime
+        self.actors = []
+        self.unknown = set()   # names of types that it does not know
+        self._turning = None   # the actor that has a turn
+        self.beaten_at = cluster.time.seconds
+        if runtime is not None:
+            # By hand: its time for that never comes.
+            runtime._keeper._pruner = mock.Mock(**{'turn.return_value': False})
+            self._pruner = Pruner(runtime)
+
+    @contextmanager
+    def here(self):
+        """Be this process."""
+        db = self._cluster.db
+        old = (switchboard._runtimes.pop(id(db), None),
+               lanepool._pools.get(db, {}),
+               leases._processes.get(db, leases._Process()))
+        lanepool._pools[db] = self._pools
+        leases._processes[db] = self._writer
+        if self.runtime is not None:
+            switchboard._runtimes[id(db)] = self.runtime
+        types = {name: queryWorkerType(name) for name in self.unknown}
+        manager = getGlobalSiteManager()
+        for name, worker_type in types.items():
+            manager.unregisterUtility(worker_type, IWorkerType, name)
+        try:
+            yield
+        finally:
+            for name, worker_type in types.items():
+                manager.registerUtility(worker_type, IWorkerType, name)
+            switchboard._runtimes.pop(id(db), None)
+            if old[0] is not None:
+                switchboard._runtimes[id(db)] = old[0]
+            lanepool._pools[db] = old[1]
+            leases._processes[db] = old[2]
+
+    def turn(self):
+        """Have a turn of the control thread, or go on with one that stands.
+        """
+        cluster = self._cluster
+        cluster.had_loss |= any(
+            other is not self
+            and cluster.time.seconds - other.beaten_at > cluster.lease
+            for other in cluster.processes)
+        if not self.isTurning():
+            self._turning = Actor(self._have_turn)
+            self.actors.append(self._turning)
+        self.resume(self._turning)
+
+    def _have_turn(self):
+        # What the control thread does: after a conflict it has another one.
+        with suppress(ConflictError):
+            self.runtime._keeper.turn(True)
+
+    def isTurning(self):
+        """Return whether a turn stands at a commit."""
+        return self._turning is not None and not self._turning.is_over
+
+    def spill(self):
+        """Write cursors and waiting trees, as at the end."""
+        with self.here(), self._cluster.flaky(), suppress(ConflictError):
+            with ZodbConnection(self._cluster.db) as connection:
+                self.runtime._keeper.writeCursors(connection)
+
+    def beat(self):
+        """Beat, and tell what is live."""
+        with self.here(), self._cluster.flaky():
+            keeper = self.runtime._keeper
+            keeper.beat()
+            if not self.isTurning():
+                with ZodbConnection(self._cluster.db) as connection:
+                    keeper.tellLive(connection)
+                    keeper.writeCursors(connection)
+        self.beaten_at = self._cluster.time.seconds
+
+    def prune(self):
+        """Prune one batch."""
+        with self.here():
+            connection = self._cluster.db.open()
+            try:
+                self._pruner.prune(connection)
+            finally:
+                transaction.abort()
+                connection.close()
+
+    def hasFreeThread(self):
+        """Return whether another job may begin."""
+        return len(self.runtime.allLive()) < self.runtime.threads
+
+    def take(self):
+        """Let a thread take a run; return whether there was one."""
+        runtime = self.runtime
+        if runtime.is_draining or not self.hasFreeThread():
+            return False
+        found = []
+        actor = Actor(lambda: self._look_and_carry_out(found.append))
+        self.actors.append(actor)
+        self.resume(actor)
+        return found != [None]
+
+    def _look_and_carry_out(self, report):
+        # What a thread of the executor does.
+        executor = self.runtime.executor
+        door = Door(self.runtime.db)
+        ticket = self.runtime.looker.next(door)
+        report(ticket)
+        if ticket is None:
+            return
+        try:
+            executor.carryOut(ticket, door)
+        except (ConflictError, Away) as error:
+            executor._try_again(ticket, error, CONFLICT_DELAY)
+
+    def call(self, function):
+        """Let an actor begin to call *function* here."""
+        actor = Actor(function, is_steady=True)
+        self.actors.append(actor)
+        self.resume(actor)
+
+    def resume(self, actor):
+        """Let one of the actors go on."""
+        with self.here(), self._cluster.flaky():
+            try:
+                actor.resume()
+            finally:
+                if actor.is_over:
+                    self.actors.remove(actor)
+
+    def work(self):
+        """Let all actors go on to their ends, and all that waits."""
+        while self.actors or self.take():
+            for actor in list(self.actors):
+                self.resume(actor)
+
+    def drain(self):
+        """Begin to end, as at a shutdown."""
+        self.runtime._draining.set()
+        self.runtime.executor.stop()
+        self.runtime.stopAll()
+
+    def leave(self):
+        """End in good order, whatever still works."""
+        self.runtime._keeper.steps.end()
+        with self.here(), self._cluster.flaky():
+            self.runtime.abandonAll()
+            had_loss, self._cluster.had_loss = self._cluster.had_loss, True
+            self.runtime._control.leave()
+            self._cluster.had_loss = had_loss   # it got through
+        while self.actors:
+            self.resume(self.actors[0])
+
+    def die(self):
+        """End as by ``kill -9``."""
+        self._cluster.had_loss = True
+        if self.runtime is not None:
+            for live in self.runtime.allLive():
+                live.is_abandoned = True
+        with self.here():
+            while self.actors:
+                self.actors.pop().kill()
+
+
+class Cluster:
+    """Processes over one database *db*, and the clocks of their machine."""
+
+    lease = 30.0
+
+    def __init__(self, test, db):
+        self.db = db
+        self.processes = []
+        self.fail_in = None     # the storage fails at that call from now
+        self.stand_in = None    # an actor stands at that commit from now
+        self._is_flaky = False
+        self.had_loss = False   # a process died, or was taken for dead
+        self.time = PassingTime()
+        self.clock = SetClock(NOW)
+        self._numbers = itertools.count(1)
+        clock.setClock(self.clock)
+        test.addCleanup(clock.setClock)
+        for name in _TIMED:
+            test.patch('cipher.background.%s.time' % name, self.time)
+        test.patch(
+            'cipher.background.store.process.newProcessId', self._new_id)
+        test.patch(
+            'cipher.background.work.loop.backOff', lambda *args, **kw: 0)
+        test.patch('cipher.background.store.lanepool._pools',
+                   weakref.WeakKeyDictionary())
+        self.web = Process(self)   # starts, stops and shows only
+        flaky = Flaky(self.fails, with_ends=True)
+        flaky.__enter__()
+        test.addCleanup(flaky.__exit__)
+        test.addCleanup(self._end)
+
+    def _new_id(self, host, pid):
+        return 'host:%d:%d' % (pid, next(self._numbers))
+
+    def add(self, threads=2):
+        """Return a new process."""
+        process = Process(self, Runtime(self.db, RuntimeSettings(
+            threads=threads, lease=self.lease)))
+        self.processes.append(process)
+        return process
+
+    def remove(self, process):
+        """Forget a process that is no more."""
+        self.processes.remove(process)
+
+    def fails(self, name, number):
+        """Return whether that call of the storage is to fail: for `Flaky`."""
+        actor = Actor.current()
+        if not self._is_flaky or actor is not None and actor.is_steady:
+            return False
+        if name == 'tpc_begin' and actor is not None and self.stand_in:
+            self.stand_in -= 1
+            if not self.stand_in:
+                actor.pause()
+        if self.fail_in is None:
+            return False
+        self.fail_in -= 1
+        if self.fail_in > 0:
+            return False
+        self.fail_in = None
+        return True
+
+    @contextmanager
+    def flaky(self):
+        """What a process does here may meet a failure of the storage."""
+        was_flaky, self._is_flaky = self._is_flaky, True
+        try:
+            yield
+        except Away:
+            transaction.abort()   # as a thread does that goes on
+        finally:
+            self._is_flaky = was_flaky
+
+    def advance(self, seconds):
+        """Let time pass."""
+        self.time.seconds += seconds
+        self.clock.advance(seconds)
+
+    def _end(self):
+        for process in [self.web, *self.processes]:
+            process.die()

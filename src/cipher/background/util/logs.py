@@ -1,0 +1,136 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""What comes into the server's log: no secret, no control character.
+
+A record of ours with neither is logged as it is.  A formatter keeps texts of
+others from looking like records.
+"""
+import logging
+
+from cipher.background.util.text import CUT
+from cipher.background.util.text import SHOWS_ALL
+from cipher.background.util.text import clean
+from cipher.background.util.text import formatTraceback
+from cipher.background.util.text import indent
+from cipher.background.util.transient import isTransient
+
+
+#: Characters of one record of a run that has secrets.
+RECORD_LIMIT = 262144
+
+_PLAIN = logging.Formatter()
+
+
+class RecordFormatter(logging.Formatter):
+    """Formats a record so that no text in it can forge another.
+
+    Lines but the first are indented; control characters are replaced.
+    """
+
+    def format(self, record):
+        """See `logging.Formatter`."""
+        return fit(indent(super().format(record)))
+
+
+class _OwnRecords(logging.Filter):
+    """Replaces control characters in records, and lets them all through."""
+
+    def filter(self, record):
+        """See `logging.Filter`."""
+        text = changed(record, SHOWS_ALL)
+        if text is not None:
+            record.msg, record.args = text, ()
+            record.exc_info = record.exc_text = None
+        return True
+
+
+_own_records = _OwnRecords()
+
+
+def getLogger(name):
+    """Return a logger of this package: what it logs is cleaned."""
+    logger = logging.getLogger(name)
+    logger.addFilter(_own_records)
+    return logger
+
+
+def logError(logger, error, masker, msg, *args, level=logging.ERROR):
+    """Log *error* with its traceback, without what *masker* hides."""
+    if masker.hides_all:
+        logger.log(level, msg + '\n%s', *args,
+                   formatTraceback(error, masker).rstrip('\n'))
+        return
+    text = changed(logger.makeRecord(
+        logger.name, level, '', 0, msg, args,
+        (type(error), error, error.__traceback__)), masker)
+    if text is None:
+        logger.log(level, msg, *args, exc_info=error)
+    else:
+        logger.log(level, '%s', text)
+
+
+class MaskedError(Exception):
+    """Stands for an error that shows secrets; has its masked traceback."""
+
+
+class ErrorsMasked:
+    """Let the block raise no secret to a caller that logs its error.
+
+    *get_masker* is called for the masker after an error.  A transient error
+    of *db* is raised as it is: of such a one only the type is logged.
+    """
+
+    def __init__(self, db, get_masker):
+        self._db = db
+        self._get_masker = get_masker
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, type, error, traceback):
+        if error is None or isTransient(error, self._db):
+            return
+        masker = self._get_masker()
+        shown = formatTraceback(error, masker)
+        if masker is not SHOWS_ALL and shown != formatTraceback(error):
+            raise MaskedError('\n' + shown) from None
+
+
+def changed(record, masker):
+    """Return a text to log in the place of *record* and its traceback.
+
+    None where it may be logged as it is.
+    """
+    try:
+        text = record.getMessage()
+    except Exception:
+        if masker is SHOWS_ALL:
+            return None   # its handlers complain, and show the arguments
+        return 'a record that cannot be formatted: %s' % fit(
+            str(record.msg), masker)
+    trace = record.exc_text
+    if record.exc_info and not trace:
+        trace = _PLAIN.formatException(record.exc_info)
+    if trace:
+        text = '%s\n%s' % (text, trace)
+    shown = fit(text, masker)
+    return None if shown == text else shown
+
+
+def fit(text, masker=SHOWS_ALL):
+    """Return *text* without secrets and control characters."""
+    limit = len(text)
+    if masker is not SHOWS_ALL:
+        limit = min(limit, RECORD_LIMIT)
+    return clean(text, max(limit, len(CUT)), masker)

@@ -1,0 +1,437 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The loop of a worker: connection, site, interaction, transactions.
+
+What `Work.run` does::
+
+    scheduleNextWork -- False or a stop --> end
+      | True
+      v
+    connection, site, interaction
+      |
+      v
+    +-> begin, fence -> doWork -> done -> commit     conflict: wait, again
+    |                                       |            |
+    +---------------------------------------|------------+
+                                            v
+    begin -> doCleanup -> commit   (always, in a transaction of its own)
+      |
+      v
+    all closed; after an error: wait; then scheduleNextWork again
+"""
+import time
+
+from zope.component import queryAdapter
+
+from cipher.background.contextmanagers import ZopeInteraction
+from cipher.background.contextmanagers import ZopeSite
+from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.contextmanagers import abortQuietly
+from cipher.background.interfaces import IWorkObserver
+from cipher.background.interfaces import RunLost
+from cipher.background.interfaces import StopRequested
+from cipher.background.store.lifecycle import backOff
+from cipher.background.util.calling import callWork
+from cipher.background.util.calling import checkValue
+from cipher.background.util.calling import isUnfinished
+from cipher.background.util.logs import getLogger
+from cipher.background.util.plaindata import plainCopy
+from cipher.background.util.spoiled import CacheSpoiled
+from cipher.background.util.spoiled import noteServer
+from cipher.background.util.spoiled import spoils
+from cipher.background.util.text import NOTE_LIMIT
+from cipher.background.util.text import cleanLine
+from cipher.background.util.text import safeStr
+from cipher.background.util.transient import isClosed
+from cipher.background.util.transient import isTransient
+from cipher.background.work.observer import WorkObserver
+from cipher.background.work.worker import Worker
+from cipher.background.work.worker import hookOf
+from cipher.background.work.worker import stateOf
+
+
+log = getLogger('cipher.background.thread')
+
+#: Seconds: after a failed iteration a loop waits, at first this long, then
+#: twice as long, up to the cap.
+FAILURE_DELAY = 0.1
+FAILURE_DELAY_CAP = 60.0
+
+_MAX_TRIES = 50
+
+# What an author's code may find under these names was shown by a `WorkState`.
+_SHOWN = ('run_id', 'origin_id', 'context', 'input', 'cursor', 'progress')
+
+#: An iteration goes on without a pause so often though a cache was spoiled: a
+#: client of ZEO has at most 100 oids in stock.
+SPOILED_LIMIT = 200
+
+
+class WorkLoop(Worker):
+    """What a `BackgroundWorkerThread` is, whichever thread carries it out.
+
+    Authors override what upstream has, and `retryDelay` and `max_tries`.
+    """
+
+    work_transaction_note = "%(thread_name)s"
+    cleanup_transaction_note = "%(thread_name)s cleanup"
+    max_tries = _MAX_TRIES
+
+    log = log
+
+    def getSite(self, connection):
+        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+        return connection.get(self.site_oid)
+
+    def getTransactionNote(self):
+        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+        return _format(self, self.work_transaction_note)
+
+    def getCleanupNote(self):
+        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+        return _format(self, self.cleanup_transaction_note)
+
+    def scheduleNextWork(self):
+        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+        return False
+
+    def doWork(self):
+        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+
+    def doCleanup(self):
+        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+
+    def retryDelay(self, attempt, error):
+        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+        return None
+
+    def run(self):
+        """Main loop of the thread."""
+        Work(self).run()
+
+
+class OnePiece(WorkLoop):
+    """A worker that does one piece of work: one iteration, then the end."""
+
+    def scheduleNextWork(self):
+        """Return True once."""
+        state = stateOf(self)
+        is_first, state.is_scheduled = not state.is_scheduled, True
+        return is_first
+
+    def run(self):
+        """Do the work."""
+        PieceOfWork(self).run()
+
+
+def setUp(worker, site_db, site_oid, site_name, user_name):
+    """Let *worker* remember where to work, and for whom."""
+    worker.site_db = site_db
+    worker.site_oid = site_oid
+    worker.site_name = site_name
+    worker.user_name = user_name
+    stateOf(worker).is_set_up = True
+
+
+def _format(worker, note):
+    return note % {'thread_name': worker.name,
+                   'class_name': type(worker).__name__,
+                   'site_name': worker.site_name,
+                   'user_name': worker.user_name}
+
+
+class Work:
+    """Carries a worker out, in the calling thread.
+
+    Of the worker it reads and calls what upstream has; `WorkState` and
+    `hookOf` are for all else.
+    """
+
+    def __init__(self, worker):
+        self.worker = worker
+        self.state = stateOf(worker)
+        self._failures = 0       # iterations in a row
+        self._is_begun = False   # whether doWork was called this time
+
+    def run(self):
+        """Carry the worker out."""
+        worker, state = self.worker, self.state
+        if state.observer is None:
+            state.observer = queryAdapter(
+                worker, IWorkObserver, default=WorkObserver())
+        error = None
+        try:
+            state.observer.started(worker)
+            self._loop()
+        except (StopRequested, RunLost) as end:
+            error = end
+        except BaseException as end:
+            error = end
+            self._log_error("Exception in %s, thread terminated", end)
+        finally:
+            state.observer.ended(worker, error)
+
+    def _loop(self):
+        state = self.state
+        while not state.stop_requested and self._call('scheduleNextWork'):
+            if state.stop_requested:
+                break
+            if self._iterate():
+                self._failures = 0
+            else:
+                self._failures += 1
+                self._after_failure(self._failures)
+
+    def _after_failure(self, failures):
+        self.state.wait(backOff(failures, FAILURE_DELAY, FAILURE_DELAY_CAP))
+
+    def _iterate(self):
+        """Do one iteration; return whether all went well.
+
+        An error is logged and told, here.  Raise what has to end the thread.
+        """
+        failures = spoiled = 0
+        self._is_begun = False
+        while True:
+            try:
+                return self._iterate_once()
+            except CacheSpoiled as error:
+                self.state.observer.conflicted(self.worker, error)
+                spoiled += 1
+                if spoiled <= SPOILED_LIMIT:
+                    continue
+            except Exception as error:
+                if self._is_begun or not self._is_transient(error):
+                    raise
+                # The storage is away, perhaps for long: the work waits.
+                self.state.observer.conflicted(self.worker, error)
+            failures += 1
+            if self.state.wait(backOff(failures)):
+                return False
+
+    def _iterate_once(self):
+        observer = self.state.observer
+        with observer.connect(self.worker) as connection:
+            try:
+                with ZopeSite(self._call('getSite', connection)):
+                    participations = observer.participations(
+                        self.worker, connection)
+                    with ZopeInteraction(*participations):
+                        return self._work_and_clean_up(connection)
+            except BaseException as error:
+                abortQuietly()
+                if not isinstance(error, Exception) or not (
+                        self._is_begun) and self._is_transient(error):
+                    raise
+                # Still with the connection: the log may want the repr() of
+                # its objects.
+                self._tell(observer.failed, connection, error)
+                return False
+            finally:
+                self.state.context = None
+
+    def _work_and_clean_up(self, connection):
+        observer = self.state.observer
+        observer.opened(self.worker, connection)
+        went_well = True
+        try:
+            self._work(connection)
+        except CacheSpoiled:
+            raise
+        except BaseException as error:
+            went_well = False
+            self._tell(observer.failed, connection, error)
+        finally:
+            try:
+                if self._is_begun:
+                    self._clean_up(connection)
+            except Exception as error:
+                went_well = False
+                self._tell(observer.cleanupFailed, connection, error)
+        return went_well
+
+    def _tell(self, told, connection, error):
+        if isinstance(error, RunLost):
+            raise error
+        if isClosed(self.worker.site_db):
+            raise RunLost(
+                '%s: its database was closed during the work, which ended '
+                'with %s; nothing of it is kept' % (
+                    self.worker.name, type(error).__name__)) from error
+        if isinstance(error, Exception):
+            self._log_error("Exception in %s", error)
+        told(self.worker, connection, error)
+        if not isinstance(error, Exception):
+            raise error
+
+    def _work(self, connection):
+        state, observer = self.state, self.state.observer
+        max_tries = self._max_tries()
+        self._remember()
+        tries = 0      # that began
+        failures = 0   # in a row; of a storage that is away there may be many
+        while True:
+            cursor = state.cursor
+            is_begun = False
+            try:
+                with self._transaction(self._call('getTransactionNote')):
+                    if observer.began(self.worker, connection):
+                        return
+                    self._is_begun = is_begun = True
+                    self._begin_try()
+                    observer.done(self.worker, connection, callWork(
+                        self._name_of('doWork'), self.worker.doWork))
+                    state.maskNote()
+                return
+            except Exception as error:
+                if not self._is_transient(error):
+                    raise
+                if spoils(error):
+                    self._begin_try()
+                    self._is_begun = False   # no try: it begins anew
+                    raise CacheSpoiled(str(error)) from error
+                noteServer(self.worker.site_db)
+                tries += is_begun
+                failures += 1
+                if state.cursor != cursor:
+                    tries = failures = 1   # it went on since then
+                if tries >= max_tries:
+                    raise
+                observer.conflicted(self.worker, error)
+            self._pause(failures, 0.1 if is_begun else 1.0)
+
+    def _remember(self):
+        """Keep what the first try begins with: the input.
+
+        And the attributes in which an author keeps what of it can change.
+        """
+        own, input = vars(self.worker), self.state.input
+        self._input = _copy(input)
+        self._own_input = _copy(own['input']) if isinstance(
+            own.get('input'), dict) else None
+        self._places = {
+            name: key for key, given in input.items()
+            if not isinstance(given, _UNCHANGEABLE)
+            for name, value in own.items() if value is given}
+
+    def _begin_try(self):
+        """Let nothing of an earlier try be left in the worker."""
+        own = vars(self.worker)
+        self.state.input = _copy(self._input)
+        if self._own_input is not None:
+            own['input'] = _copy(self._own_input)
+        for name, key in self._places.items():
+            own[name] = self.state.input[key]
+
+    def _max_tries(self):
+        try:
+            number = hookOf(self.worker, 'max_tries')
+        except Exception:
+            return _MAX_TRIES   # an author's, for something else
+        return number if type(number) is int and number > 0 else _MAX_TRIES
+
+    def _clean_up(self, connection):
+        max_tries = self._max_tries()
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                with self._transaction(self._call('getCleanupNote')):
+                    self._call('doCleanup')
+                    self.state.maskNote()
+                    self.state.observer.cleaned(self.worker, connection)
+                return
+            except Exception as error:
+                if (tries >= max_tries or spoils(error)
+                        or not self._is_transient(error)):
+                    raise
+            self._pause(tries)
+
+    def _pause(self, failures, when_stopping=0.1):
+        # Not ended at once by a stop: the next try would follow at once.
+        if self.state.wait(backOff(failures)):
+            time.sleep(backOff(failures, cap=when_stopping))
+
+    def _transaction(self, note):
+        # An over-long or unfit note or name would fail the commit.
+        user_name = self.worker.user_name
+        return ZopeTransaction(
+            user=cleanLine(safeStr(user_name), NOTE_LIMIT) if user_name
+            else None,
+            note=cleanLine(safeStr(note), NOTE_LIMIT, self.state.masker))
+
+    def _call(self, name, *args):
+        """Return what the worker's method *name*, one of upstream's, gives."""
+        value = getattr(self.worker, name)(*args)
+        if isUnfinished(value):   # else its name is not needed
+            checkValue(self._name_of(name), value)
+        return value
+
+    def _name_of(self, name):
+        return '%s.%s' % (type(self.worker).__name__, name)
+
+    def _is_transient(self, error):
+        return isTransient(error, self.worker.site_db)
+
+    def _log_error(self, message, error):
+        # Each thread would say at length that the database was closed.
+        told = None if isClosed(self.worker.site_db) else error
+        try:
+            self.worker.log.error(message, self.worker.name, exc_info=told)
+        except Exception:
+            # The author has something else there.
+            log.error(message, self.worker.name, exc_info=told)
+
+
+class PieceOfWork(Work):
+    """Carries out a worker that does one piece of work."""
+
+    def _remember(self):
+        super()._remember()
+        own = vars(self.worker)
+        # What authors gave names of ours to before the work.
+        self._shown = {name: own[name] for name in _SHOWN if name in own}
+
+    def _begin_try(self):
+        own = vars(self.worker)
+        for name in _SHOWN:
+            own.pop(name, None)
+        own.update(self._shown)
+        super()._begin_try()
+
+    def _after_failure(self, failures):
+        """There is no further iteration to wait for."""
+
+    def _clean_up(self, connection):
+        # An empty transaction would cost 5 % of a small job.
+        if type(self.worker).doCleanup is not WorkLoop.doCleanup:
+            super()._clean_up(connection)
+
+
+# Of these no try can leave anything else behind.
+_UNCHANGEABLE = (type(None), bool, int, float, complex, str, bytes)
+
+
+def _copy(input):
+    """Return a copy of *input* that shares none of its plain data.
+
+    That of a worker made by hand may hold anything else, too.
+    """
+    copied = {}
+    for name, value in input.items():
+        try:
+            copied[name] = plainCopy(value)
+        except ValueError:
+            copied[name] = value
+    return copied

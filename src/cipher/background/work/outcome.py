@@ -1,0 +1,197 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""How a run ends, or is put off: what is written into it."""
+from zope.event import notify
+
+from cipher.background.interfaces import DRAINED
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import INTERRUPTED
+from cipher.background.interfaces import PUT_OFF
+from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import SHUT_DOWN
+from cipher.background.interfaces import STOPPED
+from cipher.background.interfaces import Cancel
+from cipher.background.interfaces import ContextGone
+from cipher.background.interfaces import InputOutdated
+from cipher.background.interfaces import RunFailedEvent
+from cipher.background.interfaces import RunInterruptedEvent
+from cipher.background.interfaces import RunRequeuedEvent
+from cipher.background.interfaces import RunStoppedEvent
+from cipher.background.interfaces import SiteGone
+from cipher.background.interfaces import Snooze
+from cipher.background.interfaces import StarterGone
+from cipher.background.interfaces import StopRequested
+from cipher.background.store import attempts
+from cipher.background.store.attempts import Attempt
+from cipher.background.store.lifecycle import cleanDelay
+from cipher.background.store.run import RunDetails
+from cipher.background.store.run import StopRequest
+from cipher.background.store.table import dependOnTree
+from cipher.background.util import clock
+from cipher.background.util.plaindata import readAsked
+from cipher.background.util.text import cleanLine
+from cipher.background.util.text import describeError
+from cipher.background.util.text import formatTraceback
+from cipher.background.work.unstorable import explain
+
+
+#: No second attempt would fare better, or was meant to be.
+_FINAL = (Cancel, ContextGone, InputOutdated, SiteGone, StarterGone,
+          SystemExit, KeyboardInterrupt, GeneratorExit)
+
+
+def finish(live, run, registry, state, event, **values):
+    """Finish *run*, with what *live* (a `liverun.LiveRun`) knows of it.
+
+    Joins the open transaction, as everything here.
+    """
+    if run.state != RUNNING:
+        # Without a claim nothing of this is stored yet.
+        values.update(owner=live.runtime.id, started_at=live.started_at,
+                      attempts=run.attempts + 1)
+    _keep_log(live, run)
+    registry.finish(
+        run, state, event, progress=live.progress,
+        stop_request=live.stop and tuple(live.stop), **values)
+
+
+def writeError(live, run, registry, error, retry_delay):
+    """Write that *error* ended the work, or an attempt of it.
+
+    *retry_delay* is a function of the number of attempts so far that gives
+    the seconds to the next one; None: there is none.
+    """
+    _read_stop(live, run, registry)
+    if isinstance(error, StopRequested) or (
+            isinstance(error, Snooze) and live.stop is not None):
+        return writeStop(live, run, registry)
+    if isinstance(error, Snooze):
+        _end_attempt(live, run, PUT_OFF, None,
+                     describeError(error, live.masker)[1])
+        return _put_off(live, run, registry, cleanDelay(error.seconds),
+                        attempts=run.attempts - (run.state == RUNNING))
+    number = run.attempts + (run.state != RUNNING)
+    _details(live, run).traceback = formatTraceback(error, live.masker)
+    described = _describe(error, live.masker)
+    delay = None
+    if live.stop is None and not isinstance(error, _FINAL):
+        delay = retry_delay(number)
+    if delay is None:
+        finish(live, run, registry, FAILED, RunFailedEvent, error=described)
+    else:
+        _end_attempt(live, run, FAILED, *described)
+        _put_off(live, run, registry, delay, attempts=number)
+
+
+def beginAgain(live, run, registry, error):
+    """Let *run* begin again at once, for *error* counts as no attempt."""
+    _end_attempt(live, run, FAILED, *_describe(error, live.masker))
+    _put_off(live, run, registry, 0.0)
+
+
+def _describe(error, masker):
+    kind, text = describeError(error, masker)
+    where = explain(error)
+    return kind, text if not where else cleanLine(
+        '%s (%s)' % (where, text), masker=masker)
+
+
+def _read_stop(live, run, registry):
+    """See the request of a person that nobody has told *live* of yet.
+
+    One that is committed meanwhile makes this transaction conflict.
+    """
+    if live.stop is None:
+        dependOnTree(registry.stops)
+        request = registry.stops.get(run.id)
+        if request is not None:
+            live.requestStop(StopRequest(*request))
+
+
+def writeStop(live, run, registry):
+    """Write that the work ended because it was asked to."""
+    _read_stop(live, run, registry)
+    if live.is_shutdown:
+        live.due_at = clock.now()   # there is more to do
+        writeInterruption(registry, run, live.must_not_rerun, live=live)
+    else:
+        finish(live, run, registry, STOPPED, RunStoppedEvent)
+
+
+def _put_off(live, run, registry, delay, **values):
+    """Let *run* wait *delay* seconds and begin again."""
+    live.due_at = clock.now() + delay
+    run.putBack(due_at=live.due_at, **values)
+    notify(RunRequeuedEvent(run, registry))
+
+
+def writeInterruption(registry, run, must_not_rerun, send=notify, live=None):
+    """Write that the process of *run* ended in good order while it ran.
+
+    It waits again, or is interrupted where it *must_not_rerun*; neither the
+    attempt nor an interruption is counted.  *send* sends the event.  *live*:
+    its work had begun.
+    """
+    if live is not None:
+        keepInterrupted(live, run)
+    if must_not_rerun:
+        registry.finish(run, INTERRUPTED, RunInterruptedEvent, send)
+    else:
+        if live is not None:
+            live.runtime.left_over.add(live.key)
+        run.putBack(attempts=run.attempts - (run.state == RUNNING))
+        send(RunRequeuedEvent(run, registry))
+
+
+def keepInterrupted(live, run):
+    """Keep that the end of the process of *live* ended an attempt of *run*.
+    """
+    asked = live.runtime.drain_asked
+    if asked is None:
+        _end_attempt(live, run, SHUT_DOWN)
+    else:
+        principal, _, reason = readAsked(asked)
+        _end_attempt(live, run, DRAINED, None, reason, principal)
+
+
+def _end_attempt(live, run, outcome, kind=None, text=None, principal=None):
+    _details(live, run)
+    attempts.add(run, Attempt(
+        live.started_at, max(live.started_at, clock.now()), live.runtime.id,
+        outcome, kind, text, principal), live.log.getText())
+
+
+def addCleanupTraceback(live, run, error):
+    """Keep the traceback of a cleanup, beside that of the work."""
+    details = _details(live, run)
+    details.traceback += 'In the cleanup:\n' + formatTraceback(
+        error, live.masker)
+
+
+def _keep_log(live, run):
+    log = live.log.getText()
+    if log:
+        _details(live, run).log = log
+
+
+def _details(live, run):
+    if run.details is None:
+        run.details = RunDetails()
+    details = run.details
+    if details.masked != live.masker.names:
+        # What former attempts left may show a secret of this one.
+        details.traceback = live.masker.text(details.traceback)
+        details.history = attempts.hide(details.history, live.masker)
+        details.masked = live.masker.names
+    return details

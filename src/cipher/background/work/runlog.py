@@ -1,0 +1,171 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The log of a run: what its worker logs, kept apart up to a limit.
+
+The worker's own logger writes into it whatever the handlers of the root logger
+are.  What other loggers log comes by way of the root logger: in the worker's
+thread, in tasks of asyncio that it begins, and in whatever runs in a copy of
+its context, as ``asyncio.to_thread`` does.
+"""
+import logging
+import sys
+from collections import deque
+from contextvars import ContextVar
+
+from cipher.background.store.attempts import LOG_LIMIT
+from cipher.background.util.forks import renewLock
+from cipher.background.util.logs import changed
+from cipher.background.util.text import CUT
+from cipher.background.util.text import SHOWS_ALL
+from cipher.background.util.text import clean
+from cipher.background.util.text import indent
+
+
+_FORMAT = logging.Formatter('%(asctime)s %(levelname)s %(name)s %(message)s')
+
+
+class LogBuffer:
+    """Lines of one run.  Any thread may write and read.
+
+    `masker` hides the secrets of the run's input.
+    """
+
+    masker = SHOWS_ALL
+
+    def __init__(self, limit=LOG_LIMIT):
+        self._half = limit // 2
+        self._head = []
+        self._head_size = 0
+        self._tail = deque()
+        self._tail_size = 0
+        self._is_cut = False
+        renewLock(self)
+
+    def add(self, line):
+        """Add *line*, the text of a record, cleaned and without secrets."""
+        line = clean(indent(clean(line, self._half, self.masker)), self._half)
+        with self._lock:
+            if not self._tail and self._head_size + len(line) <= self._half:
+                self._head.append(line)
+                self._head_size += len(line) + 1
+                return
+            self._tail.append(line)
+            self._tail_size += len(line) + 1
+            while self._tail_size > self._half and len(self._tail) > 1:
+                self._tail_size -= len(self._tail.popleft()) + 1
+                self._is_cut = True
+
+    def getText(self):
+        """Return the log so far; says where it is cut."""
+        with self._lock:
+            lines = self._head + ([CUT] if self._is_cut else [])
+            return '\n'.join([*lines, *self._tail])
+
+
+_current = ContextVar('cipher.background.work.runlog', default=None)
+
+
+class _Router(logging.Handler):
+    """Leads each record to the buffer of the run that logs."""
+
+    def handle(self, record):
+        # No lock of the handler: a buffer has its own.
+        self.emit(record)
+        return True
+
+    def emit(self, record):
+        buffer = _current.get()
+        if buffer is not None:
+            self.keep(buffer, record)
+
+    def keep(self, buffer, record):
+        """Add *record* to *buffer*; a bad one must not end its worker."""
+        try:
+            buffer.add(_FORMAT.format(record))
+        except Exception:
+            self.handleError(record)
+
+
+_router = _Router()
+
+
+class RunLogger(logging.LoggerAdapter):
+    """The worker's `log`: always kept in its run from INFO on.
+
+    Even where the logger it stands for is set to say less.  The secrets of
+    the run are masked in what that logger gets, too.
+    """
+
+    def __init__(self, logger, buffer):
+        super().__init__(logger, {})
+        self._buffer = buffer
+
+    def isEnabledFor(self, level):
+        """Return whether anybody listens."""
+        return level >= logging.INFO or self.logger.isEnabledFor(level)
+
+    def log(self, level, msg, *args, **kwargs):
+        """Log, and keep what would not come to the root logger."""
+        if not self.isEnabledFor(level):
+            return
+        record = self.logger.makeRecord(
+            self.logger.name, level, '', 0, msg, args,
+            _exc_info(kwargs.get('exc_info')))
+        masker = self._buffer.masker
+        # Without secrets, the buffer and the logger each clean what they get.
+        text = None if masker is SHOWS_ALL else changed(record, masker)
+        if text is not None:
+            msg, args, kwargs['exc_info'] = '%s', (text,), None
+            record.msg, record.args = text, ()
+            record.exc_info = record.exc_text = None
+        elif args and masker is not SHOWS_ALL:
+            # A handler may show what the format leaves out.
+            msg, args = '%s', (record.getMessage(),)
+        if kwargs.get('extra'):
+            kwargs['extra'] = masker.data(kwargs['extra'])
+        is_kept = level >= logging.INFO
+        if is_kept:
+            _router.keep(self._buffer, record)
+        if self.logger.isEnabledFor(level):
+            kwargs['stacklevel'] = kwargs.get('stacklevel', 1) + 1
+            # Not kept a second time.
+            token = _current.set(None) if is_kept else None
+            try:
+                self.logger.log(level, msg, *args, **kwargs)
+            finally:
+                if token is not None:
+                    _current.reset(token)
+
+
+def _exc_info(given):
+    # What loggers take: an exception, a tuple, or something true.
+    if isinstance(given, BaseException):
+        return type(given), given, given.__traceback__
+    return sys.exc_info() if given and not isinstance(
+        given, tuple) else given
+
+
+def capture(buffer):
+    """From now on, keep in *buffer* what the calling thread logs.
+
+    And what is begun in its context.  None: no longer.
+    """
+    _current.set(buffer)
+
+
+def install():
+    """Begin to listen to the root logger.  May be called twice."""
+    root = logging.getLogger()
+    if _router not in root.handlers:
+        root.addHandler(_router)

@@ -1,0 +1,102 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""Where a thread stands: a text for people, without any values."""
+import functools
+import os
+import signal
+import sys
+import threading
+import traceback
+from threading import __file__ as _THREADING
+
+from cipher.background import interfaces
+from cipher.background.util.text import CUT
+from cipher.background.util.text import clean
+
+
+#: Characters.  The innermost calls are kept.
+STACK_LIMIT = 4096
+
+#: Calls that are looked at, from the innermost on.
+_DEPTH = 60
+
+# Code of this package, but for what does work: the demo and the tests.
+_PACKAGE = os.path.join(
+    os.path.dirname(os.path.abspath(interfaces.__file__)), '')
+_WORKING = tuple(os.path.join(_PACKAGE, name, '')
+                 for name in ('demo', 'tests'))
+
+
+def getStack(thread_id):
+    """Return where the thread of this process stands, None if it is gone.
+
+    As in a traceback, the innermost call last.  What calls the work, which is
+    the same for all, is left out.
+    """
+    frame = sys._current_frames().get(thread_id)
+    if frame is None:
+        return None
+    # The innermost ones, the outermost of them first.
+    calls = traceback.extract_stack(frame, limit=_DEPTH)
+    del frame
+    begin = 0
+    while begin < len(calls) and _is_machinery(calls[begin].filename):
+        begin += 1
+    lines = traceback.format_list(calls[begin:] or calls)
+    text = clean(''.join(lines), sys.maxsize).rstrip()
+    if len(text) > STACK_LIMIT:
+        text = text[-STACK_LIMIT + len(CUT) + 1:]
+        text = '%s\n%s' % (CUT, text.partition('\n')[2])
+    return text
+
+
+def isInSignalHandler():
+    """Return whether the calling thread is inside of a signal handler.
+
+    As far as can be told: of one that is a function of Python and that still
+    has its arguments.  The interrupted code may hold any lock, so a handler
+    must not wait for other threads.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    codes = {_code(signal.getsignal(number))
+             for number in signal.valid_signals()} - {None}
+    frame = sys._getframe(1)
+    while frame is not None:
+        # The interpreter gave it the frame that it interrupted.
+        if frame.f_code in codes and any(
+                value is frame.f_back or isinstance(value, tuple)
+                and any(one is frame.f_back for one in value)
+                for value in frame.f_locals.values()):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _code(handler):
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    if not callable(handler):
+        return None
+    function = getattr(handler, '__func__', handler)
+    if not hasattr(function, '__code__'):
+        function = getattr(type(handler).__call__, '__func__',
+                           type(handler).__call__)
+    return getattr(function, '__code__', None)
+
+
+def _is_machinery(filename):
+    return filename == _THREADING or (
+        filename.startswith(_PACKAGE)
+        and not filename.startswith(_WORKING))
