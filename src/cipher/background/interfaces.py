@@ -49,9 +49,7 @@ times end in ``_at`` and are seconds since the epoch, UTC (float).
 """
 from zope.interface import Attribute
 from zope.interface import Interface
-from zope.interface import implementer
 from zope.interface.interfaces import IObjectEvent
-from zope.interface.interfaces import ObjectEvent
 from zope.schema import Bool
 from zope.schema import Choice
 from zope.schema import Dict
@@ -1927,47 +1925,3 @@ class IRunInterruptedEvent(IRunFinishedEvent):
 class IRunRequeuedEvent(IRunEvent):
     """The run waits again: after an error, a snooze or the end of its process.
     """
-
-
-@implementer(IRunEvent)
-class RunEvent(ObjectEvent):
-    """Base of the events about runs."""
-
-    def __init__(self, object, registry):
-        super().__init__(object)
-        self.registry = registry
-
-
-@implementer(IRunCreatedEvent)
-class RunCreatedEvent(RunEvent):
-    """See `IRunCreatedEvent`."""
-
-
-@implementer(IRunStartedEvent)
-class RunStartedEvent(RunEvent):
-    """See `IRunStartedEvent`."""
-
-
-@implementer(IRunSucceededEvent)
-class RunSucceededEvent(RunEvent):
-    """See `IRunSucceededEvent`."""
-
-
-@implementer(IRunFailedEvent)
-class RunFailedEvent(RunEvent):
-    """See `IRunFailedEvent`."""
-
-
-@implementer(IRunStoppedEvent)
-class RunStoppedEvent(RunEvent):
-    """See `IRunStoppedEvent`."""
-
-
-@implementer(IRunInterruptedEvent)
-class RunInterruptedEvent(RunEvent):
-    """See `IRunInterruptedEvent`."""
-
-
-@implementer(IRunRequeuedEvent)
-class RunRequeuedEvent(RunEvent):
-    """See `IRunRequeuedEvent`."""

@@ -23,6 +23,9 @@ from cipher.background.declarations.workertype import findPause
 from cipher.background.declarations.workertype import maskerOf
 from cipher.background.declarations.workertype import nameToday
 from cipher.background.declarations.workertype import queryWorkerType
+from cipher.background.events import RunInterruptedEvent
+from cipher.background.events import RunRequeuedEvent
+from cipher.background.events import RunStoppedEvent
 from cipher.background.interfaces import ALREADY_DUE
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import KEPT_BACK
@@ -35,13 +38,10 @@ from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import TYPE_PAUSED
 from cipher.background.interfaces import TYPE_UNDECLARED
 from cipher.background.interfaces import ProcessNotFound
-from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RunNotBeginnable
 from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotRetryable
 from cipher.background.interfaces import RunNotStoppable
-from cipher.background.interfaces import RunRequeuedEvent
-from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.queries import actions
 from cipher.background.queries import visibility

@@ -25,6 +25,8 @@ from zope.security.interfaces import Unauthorized
 from zope.security.management import checkPermission
 from zope.security.proxy import removeSecurityProxy
 
+from cipher.background.events import RunInterruptedEvent
+from cipher.background.events import RunStoppedEvent
 from cipher.background.interfaces import DISCARD
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import MANAGE_WORKERS
@@ -39,8 +41,6 @@ from cipher.background.interfaces import IRegistryInstaller
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import RegistryInUse
 from cipher.background.interfaces import RegistryNotFound
-from cipher.background.interfaces import RunInterruptedEvent
-from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.queries import visibility
 from cipher.background.queries.snapshot import Watch
 from cipher.background.registry.registry import WorkerRegistry

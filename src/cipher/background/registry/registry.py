@@ -31,10 +31,10 @@ from zope.security.management import queryInteraction
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.declarations.workertype import getWorkerType
+from cipher.background.events import RunCreatedEvent
 from cipher.background.interfaces import InvalidContext
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import RegistryNotFound
-from cipher.background.interfaces import RunCreatedEvent
 from cipher.background.queries.snapshot import Watch
 from cipher.background.registry import services
 from cipher.background.registry.administration import Administration

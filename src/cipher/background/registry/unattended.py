@@ -15,9 +15,9 @@
 import threading
 
 from cipher.background.declarations.workertype import queryWorkerType
+from cipher.background.events import RunFailedEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import MAX_DEPTH
-from cipher.background.interfaces import RunFailedEvent
 from cipher.background.store.run import RunDetails
 from cipher.background.util.calling import callHook
 from cipher.background.util.chain import deeper

@@ -23,11 +23,11 @@ from zope.interface import implementer
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.declarations.settings import RuntimeSettings
+from cipher.background.events import RunStartedEvent
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import IBackgroundWorkerThread
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkObserver
-from cipher.background.interfaces import RunStartedEvent
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store import process

@@ -34,12 +34,12 @@ from cipher.background.declaring import checkStart
 from cipher.background.declaring import makeSchedule
 from cipher.background.declaring import makeTrigger
 from cipher.background.declaring import makeWorkerType
+from cipher.background.events import RunFailedEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.interfaces import IWorkerType
-from cipher.background.interfaces import RunFailedEvent
 from cipher.background.job import ItemsJob
 from cipher.background.runtime.maintenance.pruner import Pruner
 from cipher.background.runtime.runtime import Runtime

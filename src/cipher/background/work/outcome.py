@@ -14,6 +14,10 @@
 """How a run ends, or is put off: what is written into it."""
 from zope.event import notify
 
+from cipher.background.events import RunFailedEvent
+from cipher.background.events import RunInterruptedEvent
+from cipher.background.events import RunRequeuedEvent
+from cipher.background.events import RunStoppedEvent
 from cipher.background.interfaces import DRAINED
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import INTERRUPTED
@@ -24,10 +28,6 @@ from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import Cancel
 from cipher.background.interfaces import ContextGone
 from cipher.background.interfaces import InputOutdated
-from cipher.background.interfaces import RunFailedEvent
-from cipher.background.interfaces import RunInterruptedEvent
-from cipher.background.interfaces import RunRequeuedEvent
-from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.interfaces import SiteGone
 from cipher.background.interfaces import Snooze
 from cipher.background.interfaces import StarterGone

@@ -22,6 +22,8 @@ from zope.event import notify
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.events import RunStartedEvent
+from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import SUCCEEDED
@@ -29,8 +31,6 @@ from cipher.background.interfaces import ContextGone
 from cipher.background.interfaces import IWorkerEnvironment
 from cipher.background.interfaces import NewerDatabase
 from cipher.background.interfaces import RunLost
-from cipher.background.interfaces import RunStartedEvent
-from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.interfaces import SiteGone
 from cipher.background.interfaces import Snooze
 from cipher.background.interfaces import StarterGone

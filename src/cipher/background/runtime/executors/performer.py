@@ -28,12 +28,12 @@ from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.declarations.workertype import nameOf
 from cipher.background.declarations.workertype import nameToday
 from cipher.background.declarations.workertype import queryWorkerType
+from cipher.background.events import RunStartedEvent
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import InputOutdated
 from cipher.background.interfaces import RegistryNotFound
-from cipher.background.interfaces import RunStartedEvent
 from cipher.background.job import makeWorker
 from cipher.background.store.conditions import limitOf
 from cipher.background.store.conditions import waitsFor

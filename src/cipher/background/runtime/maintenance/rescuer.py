@@ -18,6 +18,9 @@ Called by the control thread only.
 
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.declarations.workertype import queryWorkerType
+from cipher.background.events import RunFailedEvent
+from cipher.background.events import RunInterruptedEvent
+from cipher.background.events import RunRequeuedEvent
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FAILING_RESCUE
@@ -27,9 +30,6 @@ from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import SILENT
 from cipher.background.interfaces import UNRECORDED
-from cipher.background.interfaces import RunFailedEvent
-from cipher.background.interfaces import RunInterruptedEvent
-from cipher.background.interfaces import RunRequeuedEvent
 from cipher.background.runtime.queue.backlog import AWAY
 from cipher.background.runtime.queue.backlog import READY
 from cipher.background.runtime.queue.sorting import LOST

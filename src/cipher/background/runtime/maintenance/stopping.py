@@ -16,10 +16,10 @@
 Called by the control thread only.
 """
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.events import RunStoppedEvent
 from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import STOPPED
-from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.store import process
 from cipher.background.store.run import StopRequest
 

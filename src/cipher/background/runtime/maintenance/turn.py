@@ -21,6 +21,7 @@ from ZODB.POSException import ConflictError
 
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.events import RunInterruptedEvent
 from cipher.background.interfaces import DRAINED
 from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_STEP
@@ -28,7 +29,6 @@ from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import NEWER_DATABASE
 from cipher.background.interfaces import OLDER_PROCESS
 from cipher.background.interfaces import SHUT_DOWN
-from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.registry.installation import rememberRegistries
 from cipher.background.runtime.maintenance.caretaker import Caretaker

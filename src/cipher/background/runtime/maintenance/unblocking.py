@@ -24,11 +24,11 @@ from zope.component import getUtilitiesFor
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.declarations.workertype import findPause
 from cipher.background.declarations.workertype import queryWorkerType
+from cipher.background.events import RunFailedEvent
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import IWorkerType
-from cipher.background.interfaces import RunFailedEvent
 from cipher.background.runtime.maintenance.spill import ownLanes
 from cipher.background.runtime.queue.backlog import AWAY
 from cipher.background.runtime.queue.backlog import READY

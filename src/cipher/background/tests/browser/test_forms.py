@@ -18,8 +18,8 @@ import time
 import transaction
 
 from cipher.background.browser import csrf
+from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import SUCCEEDED
-from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.tests.support.browser import BASE
 from cipher.background.tests.support.browser import PATH
 from cipher.background.tests.support.browser import BrowserTests

@@ -23,6 +23,7 @@ from zope.component import provideUtility
 from zope.interface.verify import verifyObject
 from zope.principalregistry.principalregistry import PrincipalRegistry
 
+from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import NEWEST
@@ -36,7 +37,6 @@ from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import IRunPage
 from cipher.background.interfaces import IRunStatus
-from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.queries import paging
 from cipher.background.store.finishes import SPILL
 from cipher.background.tests.support.finished import NOW

@@ -25,6 +25,8 @@ from zope.site.site import LocalSiteManager
 from cipher.background.declarations.schedule import Schedule
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.declaring import makeWorkerType
+from cipher.background.events import RunFailedEvent
+from cipher.background.events import RunStoppedEvent
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import BUSY_THREADS
 from cipher.background.interfaces import CLOCK_JUMP
@@ -50,8 +52,6 @@ from cipher.background.interfaces import IProcessStatus
 from cipher.background.interfaces import IRunStatus
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import IWorkerType
-from cipher.background.interfaces import RunFailedEvent
-from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.queries import failures
 from cipher.background.queries.failures import failedLately
 from cipher.background.registry.installation import addRegistry

@@ -21,6 +21,7 @@ from zope.component import getGlobalSiteManager
 from zope.component import provideUtility
 
 from cipher.background.declaring import makeWorkerType
+from cipher.background.events import RunFailedEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import INTERRUPTED
@@ -28,7 +29,6 @@ from cipher.background.interfaces import ORDERS
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import IWorkerType
-from cipher.background.interfaces import RunFailedEvent
 from cipher.background.queries import resolving
 from cipher.background.tests.support.finished import LookTests
 

@@ -18,11 +18,11 @@ from zope.component import provideUtility
 
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.declaring import makeWorkerType
+from cipher.background.events import RunFailedEvent
+from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import IWorkerType
-from cipher.background.interfaces import RunFailedEvent
-from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.registry import services
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker

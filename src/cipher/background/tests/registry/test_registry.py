@@ -33,6 +33,7 @@ from zope.security.proxy import removeSecurityProxy
 from zope.security.simplepolicies import ParanoidSecurityPolicy
 
 from cipher.background.declarations.schedule import Schedule
+from cipher.background.events import RunFailedEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import STOPPED
@@ -47,7 +48,6 @@ from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkerRun
 from cipher.background.interfaces import RegistryNotFound
-from cipher.background.interfaces import RunFailedEvent
 from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import RunNotStoppable
 from cipher.background.interfaces import UnknownWorkerType

@@ -18,13 +18,13 @@ from unittest import mock
 import transaction
 from ZODB.POSException import ConflictError
 
+from cipher.background.events import RunStoppedEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import RunNotRemovable
-from cipher.background.interfaces import RunStoppedEvent
 from cipher.background.registry import services
 from cipher.background.runtime.maintenance import pruner
 from cipher.background.runtime.maintenance.pruner import Pruner

@@ -25,12 +25,12 @@ from zope.security.management import checkPermission
 from zope.security.management import endInteraction
 from zope.security.management import system_user
 
+from cipher.background.events import RunFailedEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import MANAGE_WORKERS
 from cipher.background.interfaces import NOT_UNIQUE
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import UNIQUE
-from cipher.background.interfaces import RunFailedEvent
 from cipher.background.interfaces import StarterGone
 from cipher.background.registry.installation import getRegistry
 from cipher.background.testing import runPending

@@ -24,11 +24,11 @@ from ZODB.POSException import ConflictError
 from zope.interface import Interface
 from zope.schema import Int
 
+from cipher.background.events import RunFailedEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
-from cipher.background.interfaces import RunFailedEvent
 from cipher.background.registry import services
 from cipher.background.testing import setUpLogging
 from cipher.background.testing import tearDownLogging

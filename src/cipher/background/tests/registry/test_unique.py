@@ -22,13 +22,13 @@ from zope.component.hooks import getSite
 from zope.interface import Interface
 from zope.schema import TextLine
 
+from cipher.background.events import RunInterruptedEvent
 from cipher.background.interfaces import BY_CONTEXT
 from cipher.background.interfaces import BY_INPUT
 from cipher.background.interfaces import BY_TYPE
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import NOT_UNIQUE
-from cipher.background.interfaces import RunInterruptedEvent
 from cipher.background.registry.uniqueness import STALE_FOR
 from cipher.background.registry.uniqueness import staleClaims
 from cipher.background.testing import runPending

@@ -31,6 +31,7 @@ from zope.site.site import LocalSiteManager
 
 import cipher.background.browser
 from cipher.background.declarations.schedule import Schedule
+from cipher.background.events import RunFailedEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import MANAGE_WORKERS
 from cipher.background.interfaces import START_WORKERS
@@ -40,7 +41,6 @@ from cipher.background.interfaces import VIEW_WORKERS
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import IVerbs
 from cipher.background.interfaces import IWorkerRegistry
-from cipher.background.interfaces import RunFailedEvent
 from cipher.background.interfaces import TooManyWaiting
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.registry import verbs

@@ -22,8 +22,8 @@ from unittest import mock
 import transaction
 
 from cipher.background.declarations.settings import RuntimeSettings
+from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import SUCCEEDED
-from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store import process
 from cipher.background.store.process import ProcessRecord

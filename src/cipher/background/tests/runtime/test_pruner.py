@@ -19,12 +19,12 @@ from unittest import mock
 import transaction
 from ZODB.POSException import ConflictError
 
+from cipher.background.events import RunFailedEvent
+from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import SUCCEEDED
-from cipher.background.interfaces import RunFailedEvent
-from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.registry.registry import CLAIM_BUCKETS
 from cipher.background.registry.uniqueness import BUCKETS
 from cipher.background.registry.uniqueness import STALE_FOR

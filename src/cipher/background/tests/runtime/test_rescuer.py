@@ -22,10 +22,10 @@ from zope.component import provideHandler
 from zope.interface import Interface
 from zope.schema import Password
 
+from cipher.background.events import RunFailedEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import IRunRequeuedEvent
-from cipher.background.interfaces import RunFailedEvent
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.store.process import ProcessRecord

@@ -25,6 +25,7 @@ from zope.component import provideUtility
 from zope.security.management import queryInteraction
 
 from cipher.background.declarations.schedule import Schedule
+from cipher.background.events import RunRequeuedEvent
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import FAILING_RESCUE
@@ -37,7 +38,6 @@ from cipher.background.interfaces import IRunInterruptedEvent
 from cipher.background.interfaces import IRunRequeuedEvent
 from cipher.background.interfaces import IRunStoppedEvent
 from cipher.background.interfaces import ISchedule
-from cipher.background.interfaces import RunRequeuedEvent
 from cipher.background.interfaces import Snooze
 from cipher.background.interfaces import StopRequested
 from cipher.background.job import BackgroundJob

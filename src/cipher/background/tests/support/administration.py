@@ -18,10 +18,10 @@ import transaction
 from ZODB.DB import DB
 from ZODB.DemoStorage import DemoStorage
 
+from cipher.background.events import RunFailedEvent
+from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import SUCCEEDED
-from cipher.background.interfaces import RunFailedEvent
-from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
 from cipher.background.tests.support.live import declareWorker

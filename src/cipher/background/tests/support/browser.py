@@ -26,9 +26,9 @@ from zope.site.folder import Folder
 from zope.site.site import LocalSiteManager
 
 import cipher.background.tests.support
+from cipher.background.events import RunFailedEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import RUNNING
-from cipher.background.interfaces import RunFailedEvent
 from cipher.background.registry.installation import addRegistry
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory

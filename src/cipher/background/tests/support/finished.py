@@ -16,11 +16,11 @@ from contextlib import contextmanager
 
 import transaction
 
+from cipher.background.events import RunFailedEvent
+from cipher.background.events import RunInterruptedEvent
+from cipher.background.events import RunStoppedEvent
+from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import SUCCEEDED
-from cipher.background.interfaces import RunFailedEvent
-from cipher.background.interfaces import RunInterruptedEvent
-from cipher.background.interfaces import RunStoppedEvent
-from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.sites import SiteTests
 

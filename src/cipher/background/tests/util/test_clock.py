@@ -19,12 +19,12 @@ import transaction
 from zope.component import provideUtility
 
 from cipher.background.declarations.schedule import Schedule
+from cipher.background.events import RunFailedEvent
+from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import CLOCK_JUMP
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import ISchedule
-from cipher.background.interfaces import RunFailedEvent
-from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.registry import schedules as timetable
 from cipher.background.registry import services
 from cipher.background.runtime.maintenance.clockwatch import DOUBT

@@ -21,10 +21,10 @@ import transaction
 from persistent import Persistent
 from zope.component.hooks import getSite
 
+from cipher.background.events import RunFailedEvent
+from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import SUCCEEDED
-from cipher.background.interfaces import RunFailedEvent
-from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.store import process
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory

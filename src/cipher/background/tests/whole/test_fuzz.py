@@ -54,13 +54,13 @@ from cipher.background.declarations.schedule import Schedule
 from cipher.background.declarations.schedule import checkCron
 from cipher.background.declarations.schedule import getZone
 from cipher.background.declarations.workertype import WorkerType
+from cipher.background.events import RunFailedEvent
+from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import ORDERS
 from cipher.background.interfaces import STATES
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import InvalidInput
-from cipher.background.interfaces import RunFailedEvent
-from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.tests.support.browser import BrowserTests
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.sites import SiteTests

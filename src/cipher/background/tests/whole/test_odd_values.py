@@ -18,12 +18,12 @@ from fractions import Fraction
 import transaction
 from zope.component.interfaces import ISite
 
+from cipher.background.events import RunFailedEvent
+from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkerRun
-from cipher.background.interfaces import RunFailedEvent
-from cipher.background.interfaces import RunSucceededEvent
 from cipher.background.store.run import _FIELDS
 from cipher.background.store.run import RunDetails
 from cipher.background.store.run import _RunState

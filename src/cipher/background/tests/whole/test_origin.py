@@ -14,7 +14,7 @@
 """The idempotency key that outlives retries: `worker.origin_id`."""
 import transaction
 
-from cipher.background.interfaces import RunFailedEvent
+from cipher.background.events import RunFailedEvent
 from cipher.background.testing import runPending
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker

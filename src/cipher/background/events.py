@@ -1,0 +1,72 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""The events about runs.
+
+When each is sent stands at its interface.
+"""
+from zope.interface import implementer
+from zope.interface.interfaces import ObjectEvent
+
+from cipher.background.interfaces import IRunCreatedEvent
+from cipher.background.interfaces import IRunEvent
+from cipher.background.interfaces import IRunFailedEvent
+from cipher.background.interfaces import IRunInterruptedEvent
+from cipher.background.interfaces import IRunRequeuedEvent
+from cipher.background.interfaces import IRunStartedEvent
+from cipher.background.interfaces import IRunStoppedEvent
+from cipher.background.interfaces import IRunSucceededEvent
+
+
+@implementer(IRunEvent)
+class RunEvent(ObjectEvent):
+    """Base of the events about runs."""
+
+    def __init__(self, object, registry):
+        super().__init__(object)
+        self.registry = registry
+
+
+@implementer(IRunCreatedEvent)
+class RunCreatedEvent(RunEvent):
+    """See `IRunCreatedEvent`."""
+
+
+@implementer(IRunStartedEvent)
+class RunStartedEvent(RunEvent):
+    """See `IRunStartedEvent`."""
+
+
+@implementer(IRunSucceededEvent)
+class RunSucceededEvent(RunEvent):
+    """See `IRunSucceededEvent`."""
+
+
+@implementer(IRunFailedEvent)
+class RunFailedEvent(RunEvent):
+    """See `IRunFailedEvent`."""
+
+
+@implementer(IRunStoppedEvent)
+class RunStoppedEvent(RunEvent):
+    """See `IRunStoppedEvent`."""
+
+
+@implementer(IRunInterruptedEvent)
+class RunInterruptedEvent(RunEvent):
+    """See `IRunInterruptedEvent`."""
+
+
+@implementer(IRunRequeuedEvent)
+class RunRequeuedEvent(RunEvent):
+    """See `IRunRequeuedEvent`."""
