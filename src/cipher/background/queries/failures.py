@@ -156,7 +156,7 @@ class Longest:
                     times = stats.times[stats.types.index(name)]
                     if times.timed:
                         found.append(times.longest)
-            found += [entry.took for entry in lane.finishes.inHead()
+            found += [entry.took for entry in lane.finishes.inRecent()
                       if entry.type in names and entry.took is not None]
         return max(found, default=None)
 

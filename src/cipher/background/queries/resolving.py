@@ -20,7 +20,7 @@ from cipher.background.declarations.workertype import nameToday
 from cipher.background.interfaces import BY_INPUT
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import UNSUCCESSFUL_STATES
-from cipher.background.store.uniquekeys import claimKey
+from cipher.background.store.uniquekeys import uniqueKey
 from cipher.background.util.plaindata import readNumber
 
 
@@ -69,7 +69,7 @@ class Unresolved:
 
     def _work(self, run):
         """Return what is equal for runs that do the same."""
-        return claimKey(
+        return uniqueKey(
             BY_INPUT, self._name(run.type), run.reference, run.input)
 
     def _read(self, finished_at):

@@ -74,7 +74,7 @@ class Watch:
         if self._is_alone:
             return True   # it came with a copy, or died
         return isKnownDead(record) or isSilent(
-            clock.now() - record.beat.beat_at, record.lease)
+            clock.now() - record.heartbeat.beat_at, record.lease)
 
     @cached_property
     def _is_alone(self):
@@ -201,7 +201,7 @@ class Watch:
                 count(name, PENDING, -number)
             for name, state, number in lane.pruned.getCounts():
                 count(name, state, -number)
-        for name, state, number in self.registry.removed.getCounts():
+        for name, state, number in self.registry.removed_by_hand.getCounts():
             count(name, state, -number)
         for run in self.running():
             count(run.type, RUNNING, 1)
@@ -229,10 +229,10 @@ class Watch:
                     looked_at = seen_at   # home of all lanes written here
             elif not self.isSilent(record):
                 number += sum(
-                    count for oid, name, count in record.beat.waiting
+                    count for oid, name, count in record.heartbeat.waiting
                     if (oid, name) == (self._oid, starter))
                 if record.isTaking():
-                    reported.append(record.beat.beat_at)
+                    reported.append(record.heartbeat.beat_at)
         if looked_at is None:
             looked_at = min(reported, default=0.0)
         return number, looked_at
@@ -247,7 +247,7 @@ class Watch:
             if self.isSilent(record):
                 continue
             troubles = (self._runtime.listTroubles() if self._isHere(record)
-                        else map(Trouble._make, record.beat.troubles))
+                        else map(Trouble._make, record.heartbeat.troubles))
             # A process of newer code may know of kinds that we do not.
             found += [(record.id, one) for one in troubles
                       if one.kind in PROBLEMS
@@ -365,14 +365,14 @@ class Watch:
 
     def _describe_process(self, record):
         is_here = self._isHere(record)
-        wish = record.wish
+        request = record.request
         return ProcessStatus(
             id=record.id, host=record.host, pid=record.pid,
             threads=record.threads, started_at=record.started_at,
-            beat_at=record.beat.beat_at, is_here=is_here,
+            beat_at=record.heartbeat.beat_at, is_here=is_here,
             is_silent=self.isSilent(record),
             busy=sum(1 for _ in self._seen_keys(record)),
             is_all_seen=self._is_all_seen,
-            is_quiet=record.isQuiet(), is_draining=wish.is_draining,
+            is_quiet=record.isQuiet(), is_draining=request.is_draining,
             is_copy=record.copied is not None,
-            asked_by=wish.asked and wish.asked[0])
+            asked_by=request.asked and request.asked[0])

@@ -76,7 +76,7 @@ def _times(registry):
         stats = lane.finishes.stats
         for name, times in zip(stats.types, stats.times):
             add(name, times)
-        for entry in lane.finishes.inHead():
+        for entry in lane.finishes.inRecent():
             add(entry.type, Times.of(entry))
     return found
 
@@ -97,7 +97,7 @@ def getHours(registry):
     hours = {number: Hour(number) for number in range(now - HOURS + 1,
                                                       now + 1)}
     for lane in registry.lanes.values():
-        heads = map(Hour.of, lane.finishes.inHead())
+        heads = map(Hour.of, lane.finishes.inRecent())
         for hour in (*lane.finishes.stats.hours(), *heads):
             # What seems to lie ahead was finished before the clock was set
             # back, or after, in a lane where times only grow.

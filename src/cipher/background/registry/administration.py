@@ -221,7 +221,7 @@ class Administration:
         # Nobody else writes a finished run.  Its places among births and
         # finishes go when the pruner finds them.
         self.lanes[run.lane].births.dependOn(run.serial)
-        self.removed.add(run)
+        self.removed_by_hand.add(run)
         services.forget(self, run)
         run.remove()
 
@@ -287,17 +287,17 @@ class Administration:
     def quietProcess(self, process_id, is_quiet=True, reason=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         directory = self._get_directory(process_id)
-        wish = directory.processes[process_id].wish
+        request = directory.processes[process_id].request
         if not is_quiet:
             self.adoptDatabase(process_id, reason)
-        if bool(is_quiet) == wish.is_quiet:
+        if bool(is_quiet) == request.is_quiet:
             return
         asked = askedNow(reason)
-        wish.is_quiet = bool(is_quiet)
+        request.is_quiet = bool(is_quiet)
         if is_quiet:
-            wish.asked = asked
-        elif not wish.is_draining:
-            wish.asked = None
+            request.asked = asked
+        elif not request.is_draining:
+            request.asked = None
         self._tell(directory, 'quiet process' if is_quiet
                    else 'unquiet process', process_id, asked)
 
@@ -320,12 +320,12 @@ class Administration:
     def drainProcess(self, process_id, reason=None):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         directory = self._get_directory(process_id)
-        wish = directory.processes[process_id].wish
-        if wish.is_draining:
+        request = directory.processes[process_id].request
+        if request.is_draining:
             return
-        wish.is_draining = True
-        wish.asked = askedNow(reason)
-        self._tell(directory, 'drain process', process_id, wish.asked)
+        request.is_draining = True
+        request.asked = askedNow(reason)
+        self._tell(directory, 'drain process', process_id, request.asked)
 
     def _get_directory(self, process_id):
         """Return the `Directory`, which knows that process."""

@@ -43,7 +43,7 @@ from cipher.background.registry.reader import Looking
 from cipher.background.registry.uniqueness import findPending
 from cipher.background.registry.uniqueness import findStarted
 from cipher.background.store import structure
-from cipher.background.store.finishes import Pruned
+from cipher.background.store.finishes import RemovedCounts
 from cipher.background.store.journal import Journal
 from cipher.background.store.lane import Lane
 from cipher.background.store.lanepool import getPool
@@ -52,9 +52,9 @@ from cipher.background.store.process import getDirectory
 from cipher.background.store.process import makeKnown
 from cipher.background.store.run import WorkerRun
 from cipher.background.store.table import Table
-from cipher.background.store.uniquekeys import claimKey
 from cipher.background.store.uniquekeys import onceKey
 from cipher.background.store.uniquekeys import rightsOf
+from cipher.background.store.uniquekeys import uniqueKey
 from cipher.background.util import clock
 from cipher.background.util.chain import deeper
 from cipher.background.util.chain import depthOfNext
@@ -65,7 +65,7 @@ from cipher.background.util.switchboard import wakeAfterCommit
 
 
 #: A start that makes a claim writes the claims of one bucket.
-CLAIM_BUCKETS = 256
+KEY_BUCKETS = 256
 
 
 @implementer(IWorkerRegistry)
@@ -88,9 +88,9 @@ class WorkerRegistry(Administration, Looking, structure.Structured, Contained,
         self.stops = OOBTree()    # run id -> (principal, asked_at, reason)
         self.schedules = OOBTree()   # name -> states.ScheduleState
         self.services = OOBTree()    # type name -> states.ServiceState
-        self.claims = Table(CLAIM_BUCKETS)   # claimKey -> (lane, serial)
+        self.unique_keys = Table(KEY_BUCKETS)   # uniqueKey -> (lane, serial)
         self.pauses = OOBTree()   # type name -> (principal, at, reason)
-        self.removed = Pruned()   # what administrators removed
+        self.removed_by_hand = RemovedCounts()   # what administrators removed
         self.journal = Journal()
         self.secret = os.urandom(32)
         self.lanes[1] = Lane(1)   # the others are made when they are leased
@@ -117,7 +117,7 @@ class WorkerRegistry(Administration, Looking, structure.Structured, Contained,
         if run is None:
             run = self._start(name, context, _given(input), permission)
             # Who does the same at this moment conflicts, and finds the run.
-            self.claims[key] = run.lane, run.serial
+            self.unique_keys[key] = run.lane, run.serial
         return run
 
     def mayStart(self, name, context=None):
@@ -158,9 +158,9 @@ class WorkerRegistry(Administration, Looking, structure.Structured, Contained,
             if run is not None:
                 return run
         starter, asker = currentPrincipals()
-        key = claimKey(unique or worker_type.unique, worker_type.name,
-                       reference, input,
-                       rightsOf(worker_type, starter, asker))
+        key = uniqueKey(
+            unique or worker_type.unique, worker_type.name, reference, input,
+            rightsOf(worker_type, starter, asker))
         if key is not None:
             watch = Watch(self)
             run = findPending(self, key, lambda run: watch.live(run))
@@ -174,7 +174,7 @@ class WorkerRegistry(Administration, Looking, structure.Structured, Contained,
             due_at=clock.now() + float(delay) if delay > 0 else None,
             priority=int(
                 worker_type.priority if priority is None else priority),
-            claim=key)
+            unique_key=key)
         if worker_type.autostart:
             services.adopt(self, worker_type, run)
         return run
@@ -195,11 +195,11 @@ class WorkerRegistry(Administration, Looking, structure.Structured, Contained,
                 'got one that is not; commit it first')
         return refer(context, self._p_jar)
 
-    def addRun(self, type, claim=None, **values):
+    def addRun(self, type, unique_key=None, **values):
         """Store a new run in the open transaction and return it.
 
-        *claim* is the `uniquekeys.claimKey` that it is to have, or None.  For
-        this package: nothing is checked.
+        *unique_key* is the `uniquekeys.uniqueKey` that it is to have, or None.
+        For this package: nothing is checked.
         """
         if self._p_jar is not None:
             # What works already may end, as newer code waits for it.
@@ -211,14 +211,14 @@ class WorkerRegistry(Administration, Looking, structure.Structured, Contained,
         run = WorkerRun(type, lane.number, lane.births.next_serial,
                         lane.births.timeOfNext(clock.now()),
                         depth=depthOfNext(), **values)
-        if claim is not None:
-            run.touches = Length()
+        if unique_key is not None:
+            run.merged_starts = Length()
         if lease is not None:
             lease.born += 1
         run._v_parent = self
         lane.bear(run)
-        if claim is not None:
-            self.claims[claim] = run.lane, run.serial
+        if unique_key is not None:
+            self.unique_keys[unique_key] = run.lane, run.serial
         with deeper():
             notify(RunCreatedEvent(run, self))
         return run

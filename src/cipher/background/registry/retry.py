@@ -21,8 +21,8 @@ from cipher.background.queries.retryable import findObstacle
 from cipher.background.queries.snapshot import Watch
 from cipher.background.registry.uniqueness import findPending
 from cipher.background.store import journal
-from cipher.background.store.uniquekeys import claimKey
 from cipher.background.store.uniquekeys import rightsOf
+from cipher.background.store.uniquekeys import uniqueKey
 from cipher.background.util.plaindata import readProgress
 from cipher.background.util.principal import SYSTEM
 
@@ -50,13 +50,14 @@ def retry(registry, old, reason, record, permission=None):
     asked = journal.askedNow(reason, old)
     asker = _asker(old, asked[0])
     name = worker_type.current or old.type
-    key = claimKey(worker_type.unique, name, old.reference, input,
-                   rightsOf(worker_type, old.starter, asker))
+    key = uniqueKey(
+        worker_type.unique, name, old.reference, input,
+        rightsOf(worker_type, old.starter, asker))
     if key is not None:
         run = findPending(registry, key, Watch(registry).live)
     if run is None:
         run = registry.addRun(
-            name, claim=key, reference=old.reference,
+            name, unique_key=key, reference=old.reference,
             # As it was: the run says itself what it leaves out of it.
             input=deepcopy(old.input),
             permission=permission or old.permission, starter=old.starter,

@@ -44,7 +44,7 @@ def findStarted(registry, key, since):
 
     None where there is none.
     """
-    place = registry.claims.get(key)
+    place = registry.unique_keys.get(key)
     run = place and registry.getRun(*place)
     return run if run is not None and run.created_at >= since else None
 
@@ -64,20 +64,20 @@ def findPending(registry, key, is_live):
 
 
 def _find_pending(registry, key, is_live):
-    place = registry.claims.get(key)
+    place = registry.unique_keys.get(key)
     run = place and registry.getRun(*place)
-    if run is None or run.touches is None or (
+    if run is None or run.merged_starts is None or (
             run.state != PENDING or is_live(run) or isKept(registry, run)):
         return None
     if run.cursor is not None:
         return None   # what is behind it will not be done again
     # Should it begin meanwhile, unseen: this makes its commit conflict, and
     # the work is done again with what the starter changed.
-    run.touch()
+    run.mergeStart()
     return run
 
 
-def staleClaims(registry, limit, begin, seen):
+def staleKeys(registry, limit, begin, seen):
     """Look at some *limit* claims, in the buckets from number *begin* on.
 
     Return the keys of those whose run is not pending any more, and the number
@@ -89,7 +89,7 @@ def staleClaims(registry, limit, begin, seen):
     now = clock.now()
     last = begin
     for looks, (number, key, place) in enumerate(
-            registry.claims.walk(begin, begin + BUCKETS)):
+            registry.unique_keys.walk(begin, begin + BUCKETS)):
         if looks >= limit and number != last:
             return stale, number
         last = number
@@ -106,4 +106,4 @@ def staleClaims(registry, limit, begin, seen):
             stale.append(key)
             del seen[key]
     end = begin + BUCKETS
-    return stale, end if end < registry.claims.size() else None
+    return stale, end if end < registry.unique_keys.size() else None

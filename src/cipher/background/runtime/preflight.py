@@ -32,8 +32,8 @@ log = getLogger(__name__)
 # here, or no database of before would be good any more.
 _NEEDED = {
     Directory: {'registries', 'processes', 'slots', 'offers'},
-    WorkerRegistry: {'lanes', 'stops', 'schedules', 'services', 'claims',
-                     'pauses', 'removed', 'journal', 'secret'},
+    WorkerRegistry: {'lanes', 'stops', 'schedules', 'services', 'unique_keys',
+                     'pauses', 'removed_by_hand', 'journal', 'secret'},
 }
 
 

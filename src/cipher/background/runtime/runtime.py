@@ -27,7 +27,7 @@ from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.runtime.control import ControlThread
 from cipher.background.runtime.executors.choice import makeExecutor
-from cipher.background.runtime.maintenance.heartbeat import Heartbeat
+from cipher.background.runtime.maintenance.heartbeat import HeartbeatThread
 from cipher.background.runtime.maintenance.invalidations import WakeUps
 from cipher.background.runtime.maintenance.troubles import Troubles
 from cipher.background.runtime.maintenance.turn import Keeper
@@ -74,7 +74,7 @@ class Obedience(AtWork):
         self.quiet_wish = None  # of this process; to be written by the keeper
         self._quiet_lock = threading.Lock()
         self._is_drain_asked = False
-        self.drain_asked = None   # of the `process.Wish` that drains it
+        self.drain_asked = None   # of the `process.ProcessRequest` that drains it
         self.left_over = set()    # keys of runs that its end put back
 
     @property
@@ -166,7 +166,7 @@ class Runtime(Obedience):
         self.troubles = Troubles(db, self.report)
         self._keeper = Keeper(self)
         self._control = ControlThread(self, self._keeper)
-        self._heartbeat = Heartbeat(self, self._keeper)
+        self._heartbeat = HeartbeatThread(self, self._keeper)
         self._wakeups = WakeUps(self)
         self._keeper.steps.add(self._wakeups.step)
         self._ender = None                   # the thread that shuts down

@@ -179,7 +179,7 @@ class _Deaths:
 
     def isDead(self, record):
         """Return whether the process is dead; depend on it."""
-        beat = record.beat
+        beat = record.heartbeat
         now = time.monotonic()
         count, since = self._beats.setdefault(record.id, (beat.count, now))
         if count != beat.count:

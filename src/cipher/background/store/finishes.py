@@ -29,7 +29,7 @@ from cipher.background.store.stats import Stats
 from cipher.background.util import clock
 
 
-class Pruned(Persistent):
+class RemovedCounts(Persistent):
     """What was removed, by whoever alone writes this object."""
 
     def __init__(self):
@@ -84,14 +84,14 @@ class Finishes(Persistent):
 
     def __init__(self):
         self.last_key = 0
-        self.tail = b''
+        self.recent = b''
         self.stats = Stats()   # and the chunks: what is not in the tail
 
     def __getstate__(self):
-        return self.last_key, self.tail, self.stats
+        return self.last_key, self.recent, self.stats
 
     def __setstate__(self, state):
-        self.last_key, self.tail, self.stats = state
+        self.last_key, self.recent, self.stats = state
 
     @property
     def chunks(self):
@@ -109,12 +109,12 @@ class Finishes(Persistent):
         took = -1.0
         if run.started_at is not None:
             took = max(0.0, run.finished_at - run.started_at)
-        self.tail += self._packing.pack(
+        self.recent += self._packing.pack(
             self.last_key, run.lane, run.serial,
             self.stats.kindOf(run.type, run.state), took)
-        if len(self.tail) >= SPILL * self._packing.size:
+        if len(self.recent) >= SPILL * self._packing.size:
             self.spill()
-        return not self.tail
+        return not self.recent
 
     def _come_back(self, now):
         """Give entries of a clock that was far ahead keys of the past.
@@ -160,17 +160,17 @@ class Finishes(Persistent):
 
     def spill(self):
         """Put what stands in the head into a chunk."""
-        entries = list(self._unpack(self.tail))
+        entries = list(self._unpack(self.recent))
         if not entries:
             return
         for entry in entries:
             self.stats.add(entry)
-        self.chunks[entries[0].key] = Chunk(self.tail, self.stats.counts)
-        self.tail = b''
+        self.chunks[entries[0].key] = Chunk(self.recent, self.stats.counts)
+        self.recent = b''
 
-    def inHead(self):
+    def inRecent(self):
         """Yield each `Entry` that stands in the head, oldest first."""
-        yield from self._unpack(self.tail)
+        yield from self._unpack(self.recent)
 
     def getCounts(self):
         """Yield (type name, state, number)."""
@@ -186,7 +186,7 @@ class Finishes(Persistent):
         """
         counts = list(self.stats.counts)
         if below is None or not self.chunks or below > self._end_of_chunks():
-            for key, _, _, kind, _ in self._packing.iter_unpack(self.tail):
+            for key, _, _, kind, _ in self._packing.iter_unpack(self.recent):
                 counts[kind] += below is None or key < below
             return tuple(counts)
         first = self.chunks.maxKey(max(below - 1, self.chunks.minKey()))
@@ -199,8 +199,8 @@ class Finishes(Persistent):
 
     def _end_of_chunks(self):
         """Return the least key that no entry of a chunk has or exceeds."""
-        if self.tail:
-            return self._packing.unpack_from(self.tail)[0]
+        if self.recent:
+            return self._packing.unpack_from(self.recent)[0]
         return self.last_key + 1
 
     def drop(self, keys):
@@ -234,7 +234,8 @@ class Finishes(Persistent):
         *types* and *states* restrict to these where they are not empty.
         """
         kinds = self._kinds(types, states)
-        yield from reversed(list(self._unpack(self.tail, None, below, kinds)))
+        yield from reversed(list(self._unpack(
+            self.recent, None, below, kinds)))
         upto = None if below is None else below - 1
         for _, chunk in walkDown(self.chunks, upto, kinds):
             yield from reversed(list(
@@ -244,7 +245,7 @@ class Finishes(Persistent):
         """Yield each `Entry` with a key from *begin* on, oldest first."""
         kinds = self._kinds(types, states)
         yield from self._walk_chunks_up(begin, kinds)
-        yield from self._unpack(self.tail, begin, None, kinds)
+        yield from self._unpack(self.recent, begin, None, kinds)
 
     def _walk_chunks_up(self, begin, kinds):
         try:

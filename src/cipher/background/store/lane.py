@@ -41,7 +41,7 @@ from cipher.background.store.chunks import Chunk
 from cipher.background.store.cursor import Cursor
 from cipher.background.store.cursor import Waiting
 from cipher.background.store.finishes import Finishes
-from cipher.background.store.finishes import Pruned
+from cipher.background.store.finishes import RemovedCounts
 from cipher.background.store.leases import Writer
 from cipher.background.util import clock
 from cipher.background.util.plaindata import readNumber
@@ -95,17 +95,17 @@ class Births(Persistent):
 
     def __init__(self):
         self.next_serial = 1
-        self.tail = ()           # runs, the last of them next_serial - 1
-        self.kinds = b''         # of those in the tail, see Books, packed
+        self.recent = ()         # runs, the last of them next_serial - 1
+        self.kinds = b''         # of those in recent, see Books, packed
         self.last_at = 0.0       # created_at of the last run
-        self.books = Books()     # and the chunks: what is not in the tail
+        self.books = Books()     # and the chunks: what is not in recent
 
     def __getstate__(self):
-        return (self.next_serial, self.tail, self.kinds, self.last_at,
+        return (self.next_serial, self.recent, self.kinds, self.last_at,
                 self.books)
 
     def __setstate__(self, state):
-        (self.next_serial, self.tail, self.kinds, self.last_at,
+        (self.next_serial, self.recent, self.kinds, self.last_at,
          self.books) = state
 
     @property
@@ -137,24 +137,24 @@ class Births(Persistent):
 
         Return whether the head spilled.
         """
-        self.tail += (run,)
+        self.recent += (run,)
         self.last_at = run.created_at
         self.next_serial += 1
         self.kinds += _KIND.pack(self.books.kindOf(run.type))
-        if len(self.tail) >= SPILL:
+        if len(self.recent) >= SPILL:
             self.books.count(kind for kind, in _KIND.iter_unpack(self.kinds))
             self.chunks[self.next_serial - SPILL] = Chunk(
-                self.tail, self.books.counts, momentOf(run))
-            self.tail, self.kinds = (), b''
-        return not self.tail
+                self.recent, self.books.counts, momentOf(run))
+            self.recent, self.kinds = (), b''
+        return not self.recent
 
     def get(self, serial):
         """Return the run of that serial, or None."""
         if not 0 < serial < self.next_serial:
             return None
-        first = self.next_serial - len(self.tail)
+        first = self.next_serial - len(self.recent)
         if serial >= first:
-            return _unlessRemoved(self.tail[serial - first])
+            return _unlessRemoved(self.recent[serial - first])
         first = serial - (serial - 1) % SPILL
         chunk = self.chunks.get(first)
         if chunk is None or not chunk.entries:
@@ -168,10 +168,10 @@ class Births(Persistent):
         which is others' to write, unless *from_head*.  A chunk is emptied,
         but keeps its place until `dropChunks`.
         """
-        first = self.next_serial - len(self.tail)
+        first = self.next_serial - len(self.recent)
         if serial >= first:
             if from_head:
-                self.tail = _without(self.tail, serial - first)
+                self.recent = _without(self.recent, serial - first)
             return from_head
         first = serial - (serial - 1) % SPILL
         chunk = self.chunks.get(first)
@@ -207,8 +207,8 @@ class Births(Persistent):
             return
         if below is None or below > self.next_serial:
             below = self.next_serial
-        first = self.next_serial - len(self.tail)
-        for run in reversed(self.tail[:max(0, below - first)]):
+        first = self.next_serial - len(self.recent)
+        for run in reversed(self.recent[:max(0, below - first)]):
             if _unlessRemoved(run) is not None:
                 yield run
         for first, chunk in chunks.walkDown(self.chunks, below - 1, kinds):
@@ -228,8 +228,8 @@ class Births(Persistent):
             for run in chunk.entries[max(0, begin - first):]:
                 if _unlessRemoved(run) is not None:
                     yield run
-        first = self.next_serial - len(self.tail)
-        for run in self.tail[max(0, begin - first):]:
+        first = self.next_serial - len(self.recent)
+        for run in self.recent[max(0, begin - first):]:
             if _unlessRemoved(run) is not None:
                 yield run
 
@@ -256,7 +256,7 @@ class Births(Persistent):
         """
         first = chunks.firstKey(
             self.chunks, lambda chunk: chunk.moment >= moment)
-        return (self.next_serial - len(self.tail) if first is None
+        return (self.next_serial - len(self.recent) if first is None
                 else first)
 
 
@@ -304,7 +304,7 @@ class Lane(Persistent):
         self.finishes = Finishes()
         self.cursor = Cursor()
         self.waiting = Waiting()
-        self.pruned = Pruned()
+        self.pruned = RemovedCounts()
         self.emptied = Emptied()
 
     def bear(self, run):

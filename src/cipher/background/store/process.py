@@ -47,7 +47,7 @@ class Trouble(NamedTuple):
     stack: str = None     # where the control thread stands
 
 
-class Beat(Persistent):
+class Heartbeat(Persistent):
     """The beat of a process; apart, so that a rescue can depend on it."""
 
     count = 0
@@ -65,7 +65,7 @@ class LiveRuns(Persistent):
         self.runs = {}
 
 
-class Wish(Persistent):
+class ProcessRequest(Persistent):
     """What is wanted of a process, by administrators or by itself.
 
     Apart, so that it conflicts with nothing else that is told of the process.
@@ -76,7 +76,7 @@ class Wish(Persistent):
     asked = None          # (principal, asked_at, reason)
 
 
-class Declared(Persistent):
+class DeclaredTypes(Persistent):
     """What a process knows; told when it changes."""
 
     types = ()   # names of worker types
@@ -109,11 +109,11 @@ class ProcessRecord(Persistent):
         self.threads = threads
         self.lease = lease              # seconds
         self.started_at = started_at
-        self.beat = Beat()
-        self.beat.beat_at = started_at
+        self.heartbeat = Heartbeat()
+        self.heartbeat.beat_at = started_at
         self.live = LiveRuns()
-        self.wish = Wish()
-        self.declared = Declared()
+        self.request = ProcessRequest()
+        self.declared = DeclaredTypes()
         self.structure_version = structure.VERSION
 
     @property
@@ -127,15 +127,16 @@ class ProcessRecord(Persistent):
         waits there.  What runs there goes on.
         """
         return bool(self.threads) and not (
-            self.isQuiet() or self.wish.is_draining or self.isStuck())
+            self.isQuiet() or self.request.is_draining or self.isStuck())
 
     def isQuiet(self):
         """Return whether it begins nothing new, for whatever reason."""
-        return self.wish.is_quiet or self.copied is not None
+        return self.request.is_quiet or self.copied is not None
 
     def isStuck(self):
         """Return whether its control thread makes no step."""
-        return any(kind == STUCK_PROCESS for kind, *_ in self.beat.troubles)
+        return any(
+            (kind == STUCK_PROCESS for kind, *_ in self.heartbeat.troubles))
 
 
 #: Seconds that an ended process is kept, and how many are at most.
@@ -151,7 +152,7 @@ class EndedProcess(Persistent):
         self.host = record.host
         self.pid = record.pid
         self.started_at = record.started_at
-        self.beat_at = record.beat.beat_at
+        self.beat_at = record.heartbeat.beat_at
         self.how = how           # one of PROCESS_ENDS
         self.ended_at = ended_at     # of one that died, when that was found
         self.asked = asked       # (principal, asked_at, reason) of a drain

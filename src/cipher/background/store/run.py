@@ -87,7 +87,7 @@ class _RunState:
     priority = 0          # the greater, the more urgent
     due_at = None         # not before; None: at once
     depth = 0             # of the chain of runs that started each other
-    touches = None        # Length: the starts that this run stands for
+    merged_starts = None        # Length: the starts that this run stands for
     epoch = 0             # + 1 at each claim and rescue: the fence
     attempts = 0
     interruptions = 0
@@ -214,20 +214,20 @@ class WorkerRun(Persistent, _RunState):
             jar = self._v_parent._p_jar
         return resolve(self.reference, jar)
 
-    def countTouches(self):
+    def countMergedStarts(self):
         """Return how many starts this run stood for so far.
 
         What the open transaction makes of the run then depends on it.
         """
-        touches = self.touches
-        if touches is None:
+        merged_starts = self.merged_starts
+        if merged_starts is None:
             return 0
-        touches._p_activate()   # of a ghost readCurrent takes no notice
-        if touches._p_jar is not None:
-            touches._p_jar.readCurrent(touches)
-        return touches()
+        merged_starts._p_activate()   # of a ghost readCurrent takes no notice
+        if merged_starts._p_jar is not None:
+            merged_starts._p_jar.readCurrent(merged_starts)
+        return merged_starts()
 
-    def touch(self):
+    def mergeStart(self):
         """Stand for one more start.
 
         That conflicts with what anybody else makes of the run meanwhile, but
@@ -236,7 +236,7 @@ class WorkerRun(Persistent, _RunState):
         self._p_activate()
         if self._p_jar is not None:
             self._p_jar.readCurrent(self)
-        self.touches.change(1)
+        self.merged_starts.change(1)
 
     def isFinished(self):
         """See `~cipher.background.interfaces.IWorkerRun`."""

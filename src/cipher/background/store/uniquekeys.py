@@ -32,7 +32,7 @@ NOWHERE = b'none'
 BY = b'by'
 
 
-def claimKey(unique, type_name, reference, input, rights=None):
+def uniqueKey(unique, type_name, reference, input, rights=None):
     """Return the key of the claim of such a run; None: it makes none.
 
     *rights* is what `rightsOf` gave: a run stands for no start whose work

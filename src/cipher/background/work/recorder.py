@@ -88,7 +88,7 @@ class RunRecorder(WorkObserver):
         self._epoch = epoch
         self._is_claimed = is_claimed
         self._is_done = False   # done() was called: perhaps committed
-        self._touched = None    # of the run, as the work sees it
+        self._merged_before = None    # of the run, as the work sees it
         self._found = (None, None, None)   # connection, registry, run
         self._passing = live.passing = Passing(live)
 
@@ -125,7 +125,7 @@ class RunRecorder(WorkObserver):
         state.checkStop()
         state.origin_id = run.origin_id
         state.cursor = plainCopy(run.cursor, 'cursor')
-        self._touched = run.countTouches()
+        self._merged_before = run.countMergedStarts()
         if run.cursor is not None:
             state.progress = readProgress(run.progress)
         self._give_context(state, registry, run)
@@ -161,7 +161,7 @@ class RunRecorder(WorkObserver):
         state.commitAndGoOn()
         state.cursor = plainCopy(cursor, 'cursor')
         self._check_fence(run)
-        if run.countTouches() != self._touched:
+        if run.countMergedStarts() != self._merged_before:
             raise ConflictError('run %r: started again meanwhile' % run.id)
         self._give_context(state, registry, run)
         connection.cacheGC()
@@ -274,7 +274,8 @@ class RunRecorder(WorkObserver):
         def retry_delay(attempts):
             return self._retry_delay(worker, attempts, error)
 
-        if (self._touched not in (None, run.countTouches()) and not isinstance(
+        if (self._merged_before not in (
+                None, run.countMergedStarts()) and not isinstance(
                 error, (StopRequested, Snooze)) and self.live.stop is None):
             # It failed on what it saw, which is not what the one saw and
             # changed for whom it stands since.

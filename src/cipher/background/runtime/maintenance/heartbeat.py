@@ -32,7 +32,7 @@ BEATS_PER_LEASE = 4
 SHORTEST_PAUSE = 1.0
 
 
-class Heartbeat(threading.Thread):
+class HeartbeatThread(threading.Thread):
     """Lets *keeper* beat."""
 
     def __init__(self, runtime, keeper):

@@ -141,7 +141,7 @@ class WakeUps:
                 watched[directory.belonging._p_oid] = None
             record = directory.processes.get(self._runtime.id)
             if record is not None:
-                watched[record.wish._p_oid] = None
+                watched[record.request._p_oid] = None
             for registry in directory.listRegistries():
                 trees += registry.lanes, registry.stops, registry.pauses
                 if registry.hastened is not None:

@@ -57,7 +57,7 @@ class Census:
         for record in directory.processes.values():
             if record.id == self._runtime.id:
                 continue
-            count = record.beat.count
+            count = record.heartbeat.count
             seen_count, seen_at = self._beats.get(record.id, (None, now))
             if count != seen_count:
                 seen_at = now

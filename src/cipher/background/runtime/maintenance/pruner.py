@@ -15,11 +15,11 @@
 
 Each runtime prunes what was finished in the lanes that it consumes, the
 oldest first, in small commits.  It must disturb nobody: it writes what only
-pruners write, which are the counts of what was removed (`finishes.Pruned`)
-and chunks, which nobody else writes once they are there.  Heads and trees
-belong to the writers of the lanes: those give up empty chunks when they
-spill (`lane.Lane.bear`).  A lane that nobody writes for the moment is checked
-out, and tidied up.
+pruners write, which are the counts of what was removed
+(`finishes.RemovedCounts`) and chunks, which nobody else writes once they are
+there.  Heads and trees belong to the writers of the lanes: those give up empty
+chunks when they spill (`lane.Lane.bear`).  A lane that nobody writes for the
+moment is checked out, and tidied up.
 
 It walks type by type, over chunks that hold something of the type, and begins
 where it ended before: it loads little more than what it removes.
@@ -31,7 +31,7 @@ from functools import partial
 
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.declarations.workertype import queryWorkerType
-from cipher.background.registry.uniqueness import staleClaims
+from cipher.background.registry.uniqueness import staleKeys
 from cipher.background.runtime.maintenance.spill import ownLanes
 from cipher.background.store.lanepool import getPool
 from cipher.background.store.process import getDirectory
@@ -111,9 +111,9 @@ class Pruner:
         begin, seen = self._claims.get(oid, (0, {}))
         with ZopeTransaction(note=self._runtime.note('prune claims')):
             registry = connection.get(oid)
-            stale, bucket = staleClaims(registry, BATCH, begin, seen)
+            stale, bucket = staleKeys(registry, BATCH, begin, seen)
             for key in stale:
-                del registry.claims[key]
+                del registry.unique_keys[key]
         self._claims[oid] = bucket or 0, seen
 
 
@@ -155,7 +155,7 @@ class _Removal:
 
     def tidy(self, lane, rules):
         """Tidy *lane* up if nobody writes it for the moment."""
-        entries = list(lane.finishes.inHead())
+        entries = list(lane.finishes.inRecent())
         is_over = (entries and _is_idle(entries[-1].key / 1000000)
                    and any(rules.isOver(entry) for entry in entries))
         emptied = lane.emptied
@@ -207,7 +207,7 @@ class _Removal:
             # All that is older than where the walk stopped is gone, but for
             # what stands in the head.
             first = min([stopped_at.key, *[
-                entry.key for entry in lane.finishes.inHead()]])
+                entry.key for entry in lane.finishes.inRecent()]])
         if first is None:
             self._oldest.pop(place, None)
             return
@@ -277,7 +277,7 @@ class _Rules:
         self._limits = {}   # type name -> key under which it is over
         self._excess = Counter()
         numbers = Counter()
-        for name, _, number in registry.removed.getCounts():
+        for name, _, number in registry.removed_by_hand.getCounts():
             numbers[name] -= number
         for lane in registry.lanes.values():
             for name, _, number in lane.finishes.getCounts():
@@ -286,7 +286,7 @@ class _Rules:
                 numbers[name] -= number
             # Two processes that remove from the same excess conflict.
             registry._p_jar.readCurrent(lane.pruned)
-        registry._p_jar.readCurrent(registry.removed)
+        registry._p_jar.readCurrent(registry.removed_by_hand)
         for name, number in numbers.items():
             days, keep = self._retention(name)
             excess = max(0, number - keep)

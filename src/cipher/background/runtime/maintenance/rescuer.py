@@ -74,7 +74,7 @@ class Rescuer:
             dead = self._census.findDead(directory)
             for record in dead:
                 # Fails when the process beats after all.
-                connection.readCurrent(record.beat)
+                connection.readCurrent(record.heartbeat)
                 ended = directory.end(
                     record, GONE if self._census.isGone(record) else SILENT)
                 for (oid, run_id), told in record.live.runs.items():

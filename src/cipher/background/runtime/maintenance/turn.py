@@ -258,13 +258,13 @@ class Keeper:
                     runtime.deployment, copied and tuple(copied)):
                 record.deployment = runtime.deployment
                 record.copied = copied and tuple(copied)
-            wish = record.wish
-            if runtime.is_draining and not wish.is_draining:
-                wish.is_draining = True   # so that nobody gives it anything
-                wish.asked = None         # nobody asked for that
-            if asked not in (None, wish.is_quiet):
-                wish.is_quiet = asked
-                wish.asked = None
+            request = record.request
+            if runtime.is_draining and not request.is_draining:
+                request.is_draining = True   # so that nobody gives it anything
+                request.asked = None         # nobody asked for that
+            if asked not in (None, request.is_quiet):
+                request.is_quiet = asked
+                request.asked = None
         is_news = runtime.copied != copied
         runtime.setCopied(copied, reason)
         if is_news and copied is None:
@@ -276,9 +276,9 @@ class Keeper:
         if not self._is_recorded or was_lost:
             self._is_recorded = True
             runtime.report()
-        if wish.is_draining:
-            runtime.drain_asked = wish.asked
-        runtime.obey(asked, wish.is_quiet, wish.is_draining)
+        if request.is_draining:
+            runtime.drain_asked = request.asked
+        runtime.obey(asked, request.is_quiet, request.is_draining)
 
     def _judge(self, directory):
         """Return (`deployment.Copied` or None, reason); see whose it is."""
@@ -296,7 +296,7 @@ class Keeper:
             runtime.id, runtime.host, runtime.pid, process.machineId(),
             process.pidStarted(runtime.pid), runtime.threads,
             runtime.settings.lease, clock.now())
-        record.wish.is_quiet = runtime.is_asked_quiet
+        record.request.is_quiet = runtime.is_asked_quiet
         return record
 
     # What others are told
@@ -316,11 +316,11 @@ class Keeper:
                 record = self._own_record(connection)
                 if record is None:
                     return False
-                record.beat.count += 1
-                record.beat.beat_at = clock.now()
-                record.beat.troubles = tuple(map(tuple, troubles))
-                if record.beat.waiting != waiting:
-                    record.beat.waiting = waiting
+                record.heartbeat.count += 1
+                record.heartbeat.beat_at = clock.now()
+                record.heartbeat.troubles = tuple(map(tuple, troubles))
+                if record.heartbeat.waiting != waiting:
+                    record.heartbeat.waiting = waiting
         self._census.noteBeat()
         return True
 

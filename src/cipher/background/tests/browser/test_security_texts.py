@@ -109,8 +109,8 @@ class PayloadTests(BrowserTests):
         """Note a process whose host is the payload; it carries out *run*."""
         record = ProcessRecord('%s:1:0123456789abcdef' % PAYLOAD, PAYLOAD, 1,
                                None, None, 4, 90.0, time.time())
-        record.wish.is_quiet = True
-        record.wish.asked = PAYLOAD, 1000.0, PAYLOAD
+        record.request.is_quiet = True
+        record.request.asked = PAYLOAD, 1000.0, PAYLOAD
         directory = getDirectory(self.registry._p_jar)
         directory.processes[record.id] = record
         silent = ProcessRecord('%s:2:0' % PAYLOAD, PAYLOAD, 2, None, None, 4,

@@ -185,7 +185,7 @@ class TestManagerOfOneSite(VerbTests):
                 name=self.process.id, **{verb: '1'})
             self.assertEqual(answer.status_int, 403)
         self.sync()
-        self.assertFalse(self.process.wish.is_draining)
+        self.assertFalse(self.process.request.is_draining)
         # What is theirs they may pause.
         answer = self.post(self.url + 'types.html', 'viewer',
                            csrf_token=token, name='plain', pause='1')
@@ -330,7 +330,7 @@ class TestJournal(VerbTests):
                 run_id if name == 'stops' else 'plain'] = (
                     'test.editor', 1000.0, None)
         process = self.addProcess()
-        process.wish.is_quiet, process.wish.asked = True, (
+        process.request.is_quiet, process.request.asked = True, (
             'test.editor', 1000.0, None)
         journal.record(self.registry, 'pause type', 'plain', (
             'test.editor', 1000.0, None))

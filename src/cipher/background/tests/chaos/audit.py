@@ -202,7 +202,7 @@ class Audit:
                     self._say('slot of %s: taken by run %s', name, run.id)
         for run_id in self._registry.stops:
             self._say('stop request of run %s: left', run_id)
-        for key in self._registry.claims:
+        for key in self._registry.unique_keys:
             self._say('claim %r: left', key)
         for number, lane in self._registry.lanes.items():
             cursor = lane.cursor

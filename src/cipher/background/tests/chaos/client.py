@@ -238,7 +238,7 @@ def describeRest(connection):
     due = sum(len(lane.waiting.places)
               for lane in registry.lanes.values())
     others = len(getDirectory(connection).processes) - 1
-    figures = (waiting, due, len(registry.stops), len(registry.claims),
+    figures = (waiting, due, len(registry.stops), len(registry.unique_keys),
                others)
     return '' if not any(figures) else (
         '%d runs, %d due entries, %d stop requests, %d claims, %d other '

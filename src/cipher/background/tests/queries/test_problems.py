@@ -90,7 +90,7 @@ class WatchTests(LookTests):
                                LEASE, self.clock.now)
         getDirectory(self.connection).processes[process_id] = record
         for key, value in wish.items():
-            setattr(record.wish, key, value)
+            setattr(record.request, key, value)
         transaction.commit()
         return record
 
@@ -220,7 +220,7 @@ class ProblemTests(WatchTests):
             self.registry.pauseType('parked')
             self.tell(record, self.claim(record))
             self.makeRuns(number // 2, state=FAILED)
-            record.beat.beat_at = self.clock.now
+            record.heartbeat.beat_at = self.clock.now
             with self.countLoads() as loaded:
                 found.append({problem[0] for problem in self.problems()})
             self.assertLess(len(loaded), 400)
@@ -251,7 +251,7 @@ class ThresholdTests(WatchTests):
         self.registry.changeThresholds(values)
 
     def keepAlive(self):
-        self.process.beat.beat_at = self.clock.now
+        self.process.heartbeat.beat_at = self.clock.now
 
     def advance(self, seconds):
         self.clock.advance(seconds)
@@ -613,7 +613,7 @@ class ThresholdTests(WatchTests):
     # What a process tells
 
     def trouble(self, *trouble):
-        self.process.beat.troubles = (tuple(Trouble(*trouble)),)
+        self.process.heartbeat.troubles = (tuple(Trouble(*trouble)),)
         transaction.commit()
 
     def test_jump_of_a_clock(self):

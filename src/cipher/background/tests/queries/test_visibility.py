@@ -238,7 +238,7 @@ class SightTests(AdministrationTests):
                 run.started_at, None, '', None)
             self.registry.stops[run.id] = ('admin', self.clock.now, None)
         self.clock.advance(61.0)
-        record.beat.beat_at = self.clock.now
+        record.heartbeat.beat_at = self.clock.now
         self.assertEqual([runs[0].id], self.subjects(UNRESPONSIVE_RUN))
         self.assertEqual(self.registry.getCounts(), {'work': {'running': 1}})
         login('auditor')

@@ -277,10 +277,10 @@ class BoundTests(BoundMixin, SiteTests):
         transaction.begin()
         record = ProcessRecord(
             'h:%d:x' % number, 'host', 1, None, None, 4, 90.0, clock.now())
-        record.beat.waiting = (
+        record.heartbeat.waiting = (
             (oid or self.registry._p_oid, 'bob', number),)
         if beat_at is not None:
-            record.beat.beat_at = beat_at
+            record.heartbeat.beat_at = beat_at
         getDirectory(self.connection).processes[record.id] = record
         transaction.commit()
         return record
@@ -309,7 +309,7 @@ class BoundTests(BoundMixin, SiteTests):
         self.startAs('bob', 2)
         self.makeWaiting(9)
         self.assertTrue(self.isRefused('bob'))
-        getDirectory(self.connection).processes['h:1:x'].beat.beat_at = (
+        getDirectory(self.connection).processes['h:1:x'].heartbeat.beat_at = (
             clock.now() + 1)
         transaction.commit()
         self.assertFalse(self.isRefused('bob'))
@@ -334,8 +334,8 @@ class LiveBoundTests(BoundMixin, LiveTests):
         self.runtime._keeper.beat()
         self.begin()
         record = getDirectory(self.connection).processes[self.runtime.id]
-        record.beat._p_activate()
-        return record.beat.__getstate__()
+        record.heartbeat._p_activate()
+        return record.heartbeat.__getstate__()
 
     def test_line_57_starter_waits_until_runs_are_done(self):
         self.startAs('bob', 3, 'gated')

@@ -197,8 +197,8 @@ class ProcessTests(AdministrationTests):
         self.record = getDirectory(self.connection).processes[PROCESS]
 
     def wish(self):
-        wish = self.record.wish
-        return wish.is_quiet, wish.is_draining, wish.asked
+        request = self.record.request
+        return request.is_quiet, request.is_draining, request.asked
 
     def test_quiet_and_again(self):
         self.assertEqual(self.wish(), (False, False, None))
@@ -224,8 +224,8 @@ class ProcessTests(AdministrationTests):
         # There is no way back.
         self.registry.quietProcess(PROCESS)
         self.registry.quietProcess(PROCESS, False)
-        self.assertTrue(self.record.wish.is_draining)
-        self.assertIsNotNone(self.record.wish.asked)
+        self.assertTrue(self.record.request.is_draining)
+        self.assertIsNotNone(self.record.request.asked)
 
     def test_unknown_process_is_refused(self):
         for name in 'host:1', '', None, 5:
@@ -239,9 +239,9 @@ class ProcessTests(AdministrationTests):
     def test_wish_conflicts_neither_with_beat_nor_with_live_runs(self):
         with another(self) as (manager, registry):
             record = getDirectory(registry._p_jar).processes[PROCESS]
-            record.beat.count += 1
+            record.heartbeat.count += 1
             record.live.runs = {('oid', '1-1'): (BEGIN, None)}
             self.registry.quietProcess(PROCESS)
             transaction.commit()
             manager.commit()
-            self.assertTrue(record.wish.is_quiet)
+            self.assertTrue(record.request.is_quiet)

@@ -53,7 +53,7 @@ from cipher.background.interfaces import RunNotStoppable
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.registry.registry import WorkerRegistry
 from cipher.background.registry.uniqueness import STALE_FOR
-from cipher.background.registry.uniqueness import staleClaims
+from cipher.background.registry.uniqueness import staleKeys
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
 from cipher.background.testing import SetClock
@@ -305,7 +305,7 @@ class PrincipalTests(RegistryCase):
         def stale():
             found, begin = [], 0
             while begin is not None:
-                keys, begin = staleClaims(self.registry, 100, begin, seen)
+                keys, begin = staleKeys(self.registry, 100, begin, seen)
                 found += keys
             return found
 
@@ -401,10 +401,11 @@ class PrincipalTests(RegistryCase):
         registry = ProxyFactory(self.registry)
         for permission in ('View', 'Start', 'Stop', 'Manage'):
             self.granted.add(PREFIX + permission + 'Workers')
-        for name in ('start', 'submit', 'secret', 'lanes', 'stops', 'addRun',
-                     'finish', 'checkOut', 'pauses', 'removed', 'journal',
-                     '_p_jar', 'retry', 'runSchedule', 'actOnRuns', 'permit',
-                     'quietProcess', 'drainProcess'):
+        for name in (
+                'start', 'submit', 'secret', 'lanes', 'stops', 'addRun',
+                'finish', 'checkOut', 'pauses', 'removed_by_hand', 'journal',
+                '_p_jar', 'retry', 'runSchedule', 'actOnRuns', 'permit',
+                'quietProcess', 'drainProcess'):
             with self.subTest(name=name):
                 # ForbiddenAttribute is an AttributeError.
                 with self.assertRaises(AttributeError):

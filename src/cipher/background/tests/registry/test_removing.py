@@ -94,7 +94,7 @@ class RemoveTests(AdministrationTests):
     def test_out_of_head_and_chunk(self):
         runs = self.makeMany(SPILL + 3)
         lane = self.registry.lanes[1]
-        self.assertEqual(len(lane.births.tail), 3)
+        self.assertEqual(len(lane.births.recent), 3)
         for run in runs[4], runs[-2]:
             self.remove(run)
             transaction.commit()

@@ -275,10 +275,10 @@ class RetryTests(AdministrationTests):
         pending = self.registry.start('work', document)
         without = self.registry.start('work')
         transaction.commit()
-        touched = pending.countTouches()
+        touched = pending.countMergedStarts()
         self.assertIs(self.retry(old), pending)
         # Should it have begun, unseen: that conflicts.
-        self.assertEqual(pending.countTouches(), touched + 1)
+        self.assertEqual(pending.countMergedStarts(), touched + 1)
         self.assertEqual(old.retried_as, pending.id)
         self.assertIsNone(pending.retry)
         self.assertIsNone(without.retry)

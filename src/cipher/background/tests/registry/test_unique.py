@@ -30,7 +30,7 @@ from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import NOT_UNIQUE
 from cipher.background.registry.uniqueness import STALE_FOR
-from cipher.background.registry.uniqueness import staleClaims
+from cipher.background.registry.uniqueness import staleKeys
 from cipher.background.testing import runPending
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
@@ -61,7 +61,7 @@ class UniqueTests(SiteTests):
     def test_not_unique(self):
         self.declare(NOT_UNIQUE)
         self.assertIsNot(self.start(), self.start())
-        self.assertEqual(len(self.registry.claims), 0)
+        self.assertEqual(len(self.registry.unique_keys), 0)
 
     def test_by_type(self):
         self.declare(BY_TYPE)
@@ -101,7 +101,7 @@ class UniqueTests(SiteTests):
         run = self.registry.start('work', title='one')
         self.assertIs(self.registry.start('work', title='two'), run)
         transaction.abort()
-        self.assertEqual(len(self.registry.claims), 0)
+        self.assertEqual(len(self.registry.unique_keys), 0)
         self.assertEqual(self.registry.getCounts(), {})
 
     def test_start_that_is_rolled_back_leaves_no_claim(self):
@@ -174,14 +174,14 @@ class UniqueTests(SiteTests):
         found, looks = self.findStale(seen)
         self.assertGreaterEqual(looks, 2)
         self.assertEqual(
-            {self.registry.claims[key] for key in found},
+            {self.registry.unique_keys[key] for key in found},
             {(run.lane, run.serial) for run in runs[1:]})
         self.assertEqual(seen, {})
 
     def findStale(self, seen):
         found, bucket, looks = [], 0, 0
         while bucket is not None:
-            stale, bucket = staleClaims(self.registry, 3, bucket, seen)
+            stale, bucket = staleKeys(self.registry, 3, bucket, seen)
             found += stale
             looks += 1
         return found, looks
@@ -375,7 +375,7 @@ class RaceTests(LiveTests):
 
         self.assertEqual(self.commitPairs(20, start), 0)
         self.begin()
-        self.assertEqual(self.registry.get(waiting).countTouches(), 40)
+        self.assertEqual(self.registry.get(waiting).countMergedStarts(), 40)
 
     def test_row_65_different_keys_do_not_conflict(self):
         declareWorker('work', lambda worker, **input: None, unique=BY_INPUT,
@@ -395,11 +395,11 @@ class RaceTests(LiveTests):
         self.runtime.shutdown()
         for number in range(60):
             self.start('work', title='old %d' % number)
-        keys = list(self.registry.claims)
+        keys = list(self.registry.unique_keys)
 
         def start(other, number):
             if number % 2:
-                del other.registry.claims[keys[number // 2]]
+                del other.registry.unique_keys[keys[number // 2]]
             else:
                 other.registry.start('work', title='%d' % number)
 

@@ -355,7 +355,7 @@ class ProcessVerbTests(SiteTests):
         for act in self.acts():
             with self.assertRaises(Unauthorized):
                 act(mine)
-        self.assertFalse(self.record.wish.is_draining)
+        self.assertFalse(self.record.request.is_draining)
 
     def test_line_51_rights_on_the_root_are(self):
         self.grant('bob', self.site, MANAGE_WORKERS)
@@ -365,7 +365,7 @@ class ProcessVerbTests(SiteTests):
             mine.quietProcess(PROCESS)
             mine.quietProcess(PROCESS, False)
         mine.drainProcess(PROCESS)
-        self.assertTrue(self.record.wish.is_draining)
+        self.assertTrue(self.record.request.is_draining)
 
     def test_line_51_rights_on_one_of_two_applications_are_not_enough(self):
         other = self.connection.root()['Other'] = rootFolder()

@@ -376,7 +376,7 @@ class ManyDueTests(FileSiteTests):
     def test_claims_are_looked_at_few_at_a_time(self):
         declareWorker('work', lambda worker: None, unique=BY_INPUT)
         for number in range(1000):
-            self.registry.claims['work', b'%d' % number] = 1, number + 1
+            self.registry.unique_keys['work', b'%d' % number] = 1, number + 1
         self.add(self.registry.lanes[1], 1000)
         self.keeper.turn(True)
         with ZodbConnection(self.db) as connection:

@@ -39,7 +39,7 @@ class CensusTests(unittest.TestCase):
             patcher.start()
             self.addCleanup(patcher.stop)
         self.other = SimpleNamespace(
-            id='other', lease=LEASE, beat=SimpleNamespace(count=0))
+            id='other', lease=LEASE, heartbeat=SimpleNamespace(count=0))
         self.directory = SimpleNamespace(processes={'other': self.other})
         self.census = self.make(None)
 
@@ -61,7 +61,7 @@ class CensusTests(unittest.TestCase):
                 continue
             dead += self.census.findDead(self.directory)
             self.census.noteBeat()
-            self.other.beat.count += beats
+            self.other.heartbeat.count += beats
         return dead
 
     def test_who_beats(self):

@@ -293,8 +293,8 @@ class BadDatabaseTests(FileSiteTests):
         self.assertInvalid('expected lanes in its attribute lanes')
 
     def test_registry_that_was_half_migrated(self):
-        del self.registry.claims
-        self.assertInvalid('its attribute claims')
+        del self.registry.unique_keys
+        self.assertInvalid('its attribute unique_keys')
 
     def test_attribute_that_was_added_later_is_not_asked_for(self):
         for kind in WorkerRegistry, Directory:

@@ -25,7 +25,7 @@ from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import SUCCEEDED
-from cipher.background.registry.registry import CLAIM_BUCKETS
+from cipher.background.registry.registry import KEY_BUCKETS
 from cipher.background.registry.uniqueness import BUCKETS
 from cipher.background.registry.uniqueness import STALE_FOR
 from cipher.background.runtime.maintenance import pruner
@@ -103,7 +103,7 @@ class PrunerTests(FileSiteTests):
 
     def pruneClaims(self):
         """Prune until each claim was looked at."""
-        for _ in range(CLAIM_BUCKETS // BUCKETS):
+        for _ in range(KEY_BUCKETS // BUCKETS):
             self.prune()
 
     def left(self, ids):
@@ -348,23 +348,23 @@ class BatchTests(PrunerTests):
                 'work', input=None, unique='type')
             self.registry.submit('other', unique='type')
         transaction.commit()
-        self.assertEqual(len(self.registry.claims), 2)
+        self.assertEqual(len(self.registry.unique_keys), 2)
         run, = [self.registry.get(status.id) for status
                 in self.registry.listRuns(types=['work']).items]
         self.registry.finish(run, SUCCEEDED, RunSucceededEvent)
         self.pruneClaims()
         # A start may claim the same at this very moment.
-        self.assertEqual(len(self.registry.claims), 2)
+        self.assertEqual(len(self.registry.unique_keys), 2)
         self.clock.advance(STALE_FOR)
         self.pruneClaims()
-        self.assertEqual(list(self.registry.claims), [('other', b'')])
+        self.assertEqual(list(self.registry.unique_keys), [('other', b'')])
 
     def test_claim_of_a_run_that_is_gone_is_dropped(self):
-        self.registry.claims['work', b''] = 1, 999
+        self.registry.unique_keys['work', b''] = 1, 999
         self.pruneClaims()
         self.clock.advance(STALE_FOR)
         self.pruneClaims()
-        self.assertEqual(len(self.registry.claims), 0)
+        self.assertEqual(len(self.registry.unique_keys), 0)
 
     def test_two_processes_do_not_remove_twice_the_excess(self):
         self.registry.keep = 3 * SPILL
@@ -437,7 +437,7 @@ class DisturbingTests(PrunerTests):
     def count(self):
         """Return (what is in the head of births, of finishes) of lane 1."""
         lane = self.registry.lanes[1]
-        return len(lane.births.tail), len(list(lane.finishes.inHead()))
+        return len(lane.births.recent), len(list(lane.finishes.inRecent()))
 
     def fill(self, births, finishes):
         """Let the heads of lane 1 hold so many."""

@@ -107,7 +107,7 @@ class Party:
             found = [directory.processes[id] for id in ids
                      if id in directory.processes]
             for record in found:
-                record.beat._p_activate()
+                record.heartbeat._p_activate()
             while calls:
                 calls.pop()()
             return found

@@ -189,12 +189,12 @@ class DeadProcessTests(RescueTests):
         def find_and_beat(directory):
             found = find(directory)
             for record in found:
-                record.beat._p_activate()
+                record.heartbeat._p_activate()
             while beats:
                 beats.pop()
                 manager = transaction.TransactionManager()
                 connection = self.db.open(manager)
-                connection.get(dead.beat._p_oid).count += 1
+                connection.get(dead.heartbeat._p_oid).count += 1
                 manager.commit()
                 connection.close()
             return found

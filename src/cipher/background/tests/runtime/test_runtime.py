@@ -332,7 +332,7 @@ class StartTests(LiveTests):
         def count():
             self.begin()
             record, = getDirectory(self.connection).processes.values()
-            return record.beat.count
+            return record.heartbeat.count
 
         seen = count()
         waitUntil(lambda: count() > seen + 1, 'a beat')

@@ -87,7 +87,7 @@ class TurnTests(LiveTests):
         self.begin()
         record, = getDirectory(self.connection).processes.values()
         return [(kind, subject, error) for kind, subject, _, error, *_
-                in record.beat.troubles]
+                in record.heartbeat.troubles]
 
     def lose(self, name, **values):
         """Leave a run as a dead process does; return its id."""
@@ -208,11 +208,11 @@ class StepTests(TurnTests):
         record, = getDirectory(self.connection).processes.values()
         self.assertFalse(record.isTaking())
         # It beats on, and what it works on goes on.
-        count = record.beat.count
+        count = record.heartbeat.count
 
         def has_beaten():
             self.begin()
-            return record.beat.count > count + 2
+            return record.heartbeat.count > count + 2
 
         waitUntil(has_beaten, 'a beat')
         goes_on.set()
@@ -504,9 +504,9 @@ class ProcessRecordTests(TurnTests):
         record, = getDirectory(self.connection).processes.values()
         self.assertTrue(record.isTaking())
         for name in 'is_quiet', 'is_draining':
-            setattr(record.wish, name, True)
+            setattr(record.request, name, True)
             self.assertFalse(record.isTaking())
-            setattr(record.wish, name, False)
+            setattr(record.request, name, False)
         record.threads = 0
         self.assertFalse(record.isTaking())
         transaction.abort()

@@ -167,7 +167,7 @@ class RefusedTests(FileSiteTests):
             'h:1:a', 'h', 1, None, None, 1, 30.0, 0.0)
         for where, owner, name in (
                 ('directory', directory, 'journal'),
-                ('process', directory.processes['h:1:a'], 'wish'),
+                ('process', directory.processes['h:1:a'], 'request'),
                 ('registry', self.registry, 'journal'),
                 ('lane', lane, 'cursor'), ('births', lane.births, 'books')):
             with self.subTest(where):
@@ -335,7 +335,7 @@ class EvolveTests(FileSiteTests):
                 connection = self.db.open(manager)
                 manager.begin()
                 getDirectory(connection).processes[
-                    record.id].beat.count += 1
+                    record.id].heartbeat.count += 1
                 manager.commit()
                 connection.close()
             return False
@@ -455,7 +455,7 @@ class RuntimeTests(LiveTests):
 
     def registry_unquiet(self):
         directory = getDirectory(self.connection)
-        directory.processes[self.runtime.id].wish.is_quiet = False
+        directory.processes[self.runtime.id].request.is_quiet = False
 
     def test_unusable_registry_does_not_stop_the_others(self):
         declareWorker('work', lambda worker: None)
@@ -532,7 +532,7 @@ class RuntimeTests(LiveTests):
         for number in range(2):
             record = ProcessRecord('new:%d:a' % number, 'new', number, None,
                                    None, 1, 300.0, 0.0)
-            record.beat.troubles = (
+            record.heartbeat.troubles = (
                 (OLDER_PROCESS, 'old:1:a', 1.0, '', None, None),)
             getDirectory(self.connection).processes[record.id] = record
         with mock.patch('cipher.background.queries.snapshot.Watch.isSilent',
@@ -546,7 +546,7 @@ class RuntimeTests(LiveTests):
         self.begin()
         record = ProcessRecord(
             'new:1:a', 'new', 1, None, None, 1, 300.0, 0.0)
-        record.beat.troubles = (
+        record.heartbeat.troubles = (
             ('of-tomorrow', 'what', 1.0, 'KeyError', None, None),)
         getDirectory(self.connection).processes[record.id] = record
         transaction.commit()

@@ -80,7 +80,7 @@ class BirthsTests(unittest.TestCase):
         births, runs = bearMany(3 * SPILL + 5)
         self.assertEqual(
             list(births.chunks), [1, SPILL + 1, 2 * SPILL + 1])
-        self.assertEqual(len(births.tail), 5)
+        self.assertEqual(len(births.recent), 5)
         self.assertEqual(births.chunks[1].entries, tuple(runs[:SPILL]))
         check(births.chunks)
 
@@ -309,7 +309,7 @@ class FinishesTests(unittest.TestCase):
         self.assertEqual(list(finishes.chunks), [int(NOW * 1000000)])
         self.assertEqual(
             len(finishes.chunks[int(NOW * 1000000)].entries),
-            SPILL * len(finishes.tail))
+            SPILL * len(finishes.recent))
         check(finishes.chunks)
 
     def test_counts_tell_the_runs_by_type_and_state(self):
@@ -349,7 +349,7 @@ class FinishesTests(unittest.TestCase):
             run.change(SUCCEEDED, finished_at=NOW, started_at=(
                 None if took is None else NOW - took))
             finishes.add(run)
-        self.assertEqual([entry.took for entry in finishes.inHead()],
+        self.assertEqual([entry.took for entry in finishes.inRecent()],
                          [None, 0.0, 2.5, 86400.0 * 365, 0.0])
 
     def test_spill_of_a_head_that_is_not_full_loses_nothing(self):
@@ -359,7 +359,7 @@ class FinishesTests(unittest.TestCase):
         keys, counts = self.keys(finishes), self.counts(finishes)
         finishes.spill()
         finishes.spill()
-        self.assertEqual(finishes.tail, b'')
+        self.assertEqual(finishes.recent, b'')
         self.assertEqual(self.keys(finishes), keys)
         self.assertEqual(self.counts(finishes), counts)
 
@@ -378,7 +378,7 @@ class FinishesTests(unittest.TestCase):
                 finish(finishes, NOW + len(model), state, len(model) + 1,
                        type=type)
                 model.append((int((NOW + len(model)) * 1000000), type, state))
-        in_chunks = len(model) - len(list(finishes.inHead()))
+        in_chunks = len(model) - len(list(finishes.inRecent()))
         gone = {model[n][0] for n in gone if n < in_chunks}
         finishes.drop(gone)
         bound = int((NOW + at) * 1000000)

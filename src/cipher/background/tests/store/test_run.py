@@ -39,7 +39,7 @@ NOW = 1800000000.25
 STORED = (
     'lane', 'serial', 'stored_state', 'type', 'created_at', 'starter',
     'reference', 'input', 'permission', 'title', 'priority', 'due_at',
-    'depth', 'touches', 'epoch', 'attempts', 'interruptions', 'owner',
+    'depth', 'merged_starts', 'epoch', 'attempts', 'interruptions', 'owner',
     'started_at', 'finished_at', 'result', 'error', 'progress',
     'stop_request', 'details', 'must_not_rerun')
 

@@ -261,7 +261,7 @@ class Scene:
         record = self.waitFor(
             lambda: getDirectory(registry._p_jar).processes.get(
                 self.runtime.id), 'the record')
-        self.waitFor(lambda: record.beat.troubles, 'the trouble')
+        self.waitFor(lambda: record.heartbeat.troubles, 'the trouble')
         self.waitFor(lambda: record.declared.types, 'the declared types')
         self.waitFor(lambda: len(record.live.runs) >= 3, 'what is live')
         transaction.begin()

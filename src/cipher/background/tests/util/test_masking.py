@@ -333,11 +333,11 @@ class LiveSecretTests(LiveTests):
         with mock.patch.object(Masker, '_find', side_effect=AssertionError):
             live, = self.runtime.allLive()
             self.assertIn(MASK, str(live.tell()))
-            beat_at = self.record().beat.beat_at
+            beat_at = self.record().heartbeat.beat_at
             self.runtime.wake()
             live.started_at -= 10   # long enough to be told of
             waitUntil(lambda: self.told(), 'the heartbeat')
-        self.assertGreaterEqual(self.record().beat.beat_at, beat_at)
+        self.assertGreaterEqual(self.record().heartbeat.beat_at, beat_at)
         self.gate.open()
         self.assertEqual(waitForRun(run, LIMIT), 'succeeded')
 

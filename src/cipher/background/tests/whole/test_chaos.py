@@ -322,7 +322,7 @@ class AuditTests(unittest.TestCase):
         self.assertSaid('stop request of run 1-1: left')
 
     def test_a_leaked_claim(self):
-        self.registry.claims['unique', b'x'] = (1, 1)
+        self.registry.unique_keys['unique', b'x'] = (1, 1)
         self.assertSaid("claim ('unique', b'x'): left")
 
 

@@ -157,8 +157,8 @@ class ClockTests(LiveTests):
             transaction.commit()
             for n in range(5):
                 self.begin()
-                other.beat.count += 1
-                other.beat.beat_at = time.time() + (3600, -3600)[n % 2]
+                other.heartbeat.count += 1
+                other.heartbeat.beat_at = time.time() + (3600, -3600)[n % 2]
                 transaction.commit()
                 before = self.beat()
                 waitUntil(lambda before=before: self.beat() > before)
@@ -182,7 +182,7 @@ class ClockTests(LiveTests):
         """Return the number of beats of our runtime."""
         self.begin()
         return getDirectory(self.connection).processes[
-            self.runtime.id].beat.count
+            self.runtime.id].heartbeat.count
 
 
 class BigTests(SiteTests):

@@ -77,11 +77,11 @@ from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotStoppable
 from cipher.background.interfaces import Snooze
 from cipher.background.queries.snapshot import Watch
-from cipher.background.registry.registry import CLAIM_BUCKETS
+from cipher.background.registry.registry import KEY_BUCKETS
 from cipher.background.registry.uniqueness import BUCKETS
 from cipher.background.registry.uniqueness import STALE_FOR
 from cipher.background.store.process import getDirectory
-from cipher.background.store.uniquekeys import claimKey
+from cipher.background.store.uniquekeys import uniqueKey
 from cipher.background.tests.support.flaky import Away
 from cipher.background.tests.support.live import Counter
 from cipher.background.tests.support.live import declareWorker
@@ -491,7 +491,7 @@ class Machine(RuleBasedStateMachine):
     def _key(self, name, unique, run):
         if unique is None and name.startswith('by-'):
             unique = name[3:]
-        return claimKey(unique, name, run.reference, run.input)
+        return uniqueKey(unique, name, run.reference, run.input)
 
     @precondition(lambda self: len(self.known) < MOST_RUNS // 2)
     @rule(number=st.sampled_from([2, 3, 4, 25]), index=_index, plan=_plans,
@@ -805,7 +805,7 @@ class Machine(RuleBasedStateMachine):
         record = directory and directory.processes.get(process.runtime.id)
         if record is None:
             return
-        if record.wish.is_quiet != is_quiet:
+        if record.request.is_quiet != is_quiet:
             self.actions.append(
                 ('quiet process' if is_quiet else 'unquiet process',
                  record.id))
@@ -1136,10 +1136,10 @@ class Machine(RuleBasedStateMachine):
             assert tickets.isIdle(), tickets.counts()
             assert not any(map(tickets.away, tickets.lanes()))
             assert not (tickets._taken or process.runtime._claims)
-            for _ in range(CLAIM_BUCKETS // BUCKETS):
+            for _ in range(KEY_BUCKETS // BUCKETS):
                 process.prune()   # it sees which claims are stale
             cluster.advance(STALE_FOR)
-            for _ in range(CLAIM_BUCKETS // BUCKETS):
+            for _ in range(KEY_BUCKETS // BUCKETS):
                 process.prune()
         for run_id in set(self.kept) - set(self._begin()):
             self.known[run_id].is_gone = True
@@ -1151,7 +1151,7 @@ class Machine(RuleBasedStateMachine):
                        for record in directory.processes.values())
         assert not directory.unknown
         assert not registry.stops, list(registry.stops.items())
-        assert not registry.claims, list(registry.claims.items())
+        assert not registry.unique_keys, list(registry.unique_keys.items())
         for lane in registry.lanes.values():
             assert lane.cursor.home in directory.processes
             assert not lane.waiting.places and not lane.waiting.trees

@@ -44,7 +44,8 @@ ODD = [
 
 #: Where a run is, what it is and what its process does with it: written by
 #: the framework, and never with a value of anybody else.
-PLACE = {'lane', 'serial', 'stored_state', 'type', 'is_removed', 'touches'}
+PLACE = {
+    'lane', 'serial', 'stored_state', 'type', 'is_removed', 'merged_starts'}
 
 #: What pages may be asked beside nothing, by name.
 _LISTS = ['q=nobody', 'order=slowest', 'order=oldest', 'state=failed',
