@@ -46,7 +46,7 @@ from cipher.background.util.reference import oidOf
 
 
 #: Seconds, for a run whose type no ZCML declares.
-STOP_TIMEOUT = 60.0
+UNDECLARED_STOP_TIMEOUT = 60.0
 
 
 @implementer(IWait)
@@ -310,7 +310,8 @@ def _retry_obstacle(run, state):
 
 def _is_overdue(stop, worker_type, now):
     """Return whether a run should have obeyed the request *stop* by *now*."""
-    timeout = STOP_TIMEOUT if worker_type is None else worker_type.stop_timeout
+    timeout = (UNDECLARED_STOP_TIMEOUT if worker_type is None
+               else worker_type.stop_timeout)
     return stop is not None and now - stop.asked_at > timeout
 
 

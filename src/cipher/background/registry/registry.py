@@ -224,7 +224,7 @@ class WorkerRegistry(Administration, Looking, structure.Structured, Contained,
         return run
 
     def checkOut(self):
-        """Return the `lanepool._Lease` of the open transaction."""
+        """Return the `lanepool._Checkout` of the open transaction."""
         structure.checkVersion(self)
         txn = self._p_jar.transaction_manager.get()
         return getPool(self._p_jar.db(), self._p_oid).checkOut(self, txn)

@@ -41,7 +41,7 @@ class ControlThread(threading.Thread):
         super().__init__(name='background-control', daemon=True)
         self._runtime = runtime
         self._keeper = keeper
-        self._wish = threading.Event()   # to have a turn at once
+        self._woken = threading.Event()   # to have a turn at once
         self._end = threading.Event()
 
     def findStuck(self):
@@ -59,22 +59,22 @@ class ControlThread(threading.Thread):
         return Trouble(STUCK_PROCESS, step, clock.now() - stood, '',
                        stack=getStack(self.ident))
 
-    def wish(self):
+    def wake(self):
         """Have a turn as soon as may be.  Any thread may call."""
-        self._wish.set()
+        self._woken.set()
 
     def end(self):
         """Have no further turn.  Any thread may call."""
         self._end.set()
         self._keeper.steps.end()
-        self._wish.set()
+        self._woken.set()
 
     def run(self):
         """See ``threading.Thread``."""
         runtime = self._runtime
         failures = 0
         while not self._end.is_set():
-            self._wish.clear()
+            self._woken.clear()
             pause = 0.0
             try:
                 if not self._turn():
@@ -91,7 +91,7 @@ class ControlThread(threading.Thread):
                 if isClosed(runtime.db):
                     return runtime.databaseClosed()
                 _log_failure(error, failures)
-            self._wish.wait(runtime.troubles.secondsToNext(pause))
+            self._woken.wait(runtime.troubles.secondsToNext(pause))
 
     def _turn(self):
         return self._keeper.turn()

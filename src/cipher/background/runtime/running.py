@@ -61,7 +61,7 @@ class AtWork:
     def hasFreeThread(self):
         """Return whether a thread waits for a job."""
         return self.threads > sum(
-            not live.isEndless() for live in self.allLive())
+            not live.isUnbounded() for live in self.allLive())
 
     def findLive(self, registry_oid, run_id):
         """Return the `LiveRun` of a run, or None."""
@@ -95,7 +95,7 @@ class AtWork:
     def stopAll(self, with_jobs=True):
         """Ask all to stop, because the process ends."""
         for live in self.allLive():
-            if with_jobs or live.isEndless():
+            if with_jobs or live.isUnbounded():
                 live.requestStop()
 
     def abandonAll(self):

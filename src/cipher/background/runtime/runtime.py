@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds of the drain, at the most half of it, that are left to jobs that
 #: were asked to stop.
-STOP_TIMEOUT = 5.0
+DRAIN_STOP_TIMEOUT = 5.0
 
 #: Seconds until a run is looked at again that a thread still works on.
 REFUSED_DELAY = 1.0
@@ -71,7 +71,7 @@ class Obedience(AtWork):
         super().__init__()
         self.is_asked_quiet = False
         self.copied = None      # deployment.Copied: the database is a copy
-        self.quiet_wish = None  # of this process; to be written by the keeper
+        self.requested_quiet = None   # of this process; to be written
         self._quiet_lock = threading.Lock()
         self._is_drain_asked = False
         self.drain_asked = None   # of the `process.ProcessRequest` that drains it
@@ -93,19 +93,19 @@ class Obedience(AtWork):
             _thread.start_new_thread(self.quiet, (is_quiet,))
             return
         with self._quiet_lock:
-            self.quiet_wish = is_quiet
+            self.requested_quiet = is_quiet
             self._set_quiet(is_quiet)
-        self._control.wish()
+        self._control.wake()
 
-    def obey(self, written, is_quiet, is_draining):
+    def applyRequest(self, written, is_quiet, is_draining):
         """Do what the record of the process asks for.
 
         *written* is our own wish that it tells, or None.
         """
         with self._quiet_lock:
-            if self.quiet_wish == written:
-                self.quiet_wish = None   # else it is one that came meanwhile
-            if self.quiet_wish is None and is_quiet != self.is_asked_quiet:
+            if self.requested_quiet == written:
+                self.requested_quiet = None   # else another one came
+            if self.requested_quiet is None and is_quiet != self.is_asked_quiet:
                 self._set_quiet(is_quiet)
         if is_draining and not (self.is_draining or self._is_drain_asked):
             # Not here: it waits for the control thread.
@@ -153,7 +153,7 @@ class Runtime(Obedience):
         self.pid = os.getpid()
         self.id = process.newProcessId(self.host, self.pid)
         self.name = process.processName(self.id)
-        self.tickets = Tickets(self._wish, self.report)
+        self.tickets = Tickets(self._wake_control, self.report)
         self.looker = Looker(self)
         self.unrecorded = set()   # tickets of runs whose end is not written
         self._claims = {}   # (registry oid, run id) -> epoch we gave it
@@ -220,7 +220,7 @@ class Runtime(Obedience):
 
     def report(self):
         """Let other processes know soon what is wrong.  Thread-safe."""
-        self._heartbeat.wish()
+        self._heartbeat.wake()
 
     def listTroubles(self):
         """Return a tuple of `process.Trouble`, the worst first."""
@@ -267,10 +267,10 @@ class Runtime(Obedience):
         self.executor = executor
         self.settings = settings
         self.threads = settings.threads
-        self._control.wish()
+        self._control.wake()
 
-    def _wish(self):
-        self._control.wish()
+    def _wake_control(self):
+        self._control.wake()
 
     def wake(self, places=()):
         """See `~cipher.background.interfaces.IRuntime`."""
@@ -280,16 +280,16 @@ class Runtime(Obedience):
             if self.threads:
                 self.tickets.mark(places)
         else:
-            self._control.wish()
+            self._control.wake()
 
     def countWaiting(self, registry_oid, starter):
         """See `~cipher.background.interfaces.IRuntime`."""
         number, seconds = self.tickets.countWaiting(registry_oid, starter)
         return number, clock.now() - seconds
 
-    def wishRescue(self):
+    def requestRescue(self):
         """Something was found whose process is dead."""
-        self._control.wish()
+        self._control.wake()
 
     def next(self, is_over, door):
         """Return a ticket to carry out, when there is one; None at the end.
@@ -311,7 +311,7 @@ class Runtime(Obedience):
         Any thread may call; it takes no lock that is held across a load.
         """
         self._keeper.steps.hasten()
-        self._control.wish()
+        self._control.wake()
 
     def lanesChanged(self, places):
         """Another process wrote births of lanes: (registry oid, number).
@@ -321,7 +321,7 @@ class Runtime(Obedience):
         if self.threads:
             self.tickets.mark(places, are_ours=False)
             if self.tickets.is_hungry or self.hasFreeThread():
-                self._control.wish()   # perhaps there is something to take
+                self._control.wake()   # perhaps there is something to take
 
     def refused(self, ticket):
         """`enter` said False for *ticket*."""
@@ -377,7 +377,7 @@ class Runtime(Obedience):
                 live.worker_type.max_running and not is_passed):
             self.tickets.unpark(nameOf(live.worker_type))
         if live.stop is not None:
-            self._control.wish()   # the request can be forgotten
+            self._control.wake()   # the request can be forgotten
 
     def takeNewId(self):
         """Be another process, as far as the database knows.
@@ -430,9 +430,9 @@ class Runtime(Obedience):
     def _drain(self, timeout):
         deadline = time.monotonic() + timeout
         self.executor.stop()
-        self._control.wish()   # it hands over what waits
+        self._control.wake()   # it hands over what waits
         self.stopAll(with_jobs=False)
-        self.waitIdle(deadline - min(timeout / 2, STOP_TIMEOUT))
+        self.waitIdle(deadline - min(timeout / 2, DRAIN_STOP_TIMEOUT))
         self.stopAll()
         self.waitIdle(deadline)
         self.executor.join(max(0.0, deadline - time.monotonic()))

@@ -141,7 +141,7 @@ def drop(chunks, keys):
     return len(keys)
 
 
-def comeBack(chunks, moment):
+def capMoments(chunks, moment):
     """Let no chunk be of a later moment: a clock was wrong for a while."""
     key = _floor(chunks, None)
     while key is not None and chunks[key].moment > moment:

@@ -104,7 +104,7 @@ class Finishes(Persistent):
         """
         now = int(run.finished_at * 1000000)
         if clock.isAhead(self.last_key / 1000000, run.finished_at):
-            self._come_back(now)
+            self._leave_future(now)
         self.last_key = max(self.last_key + 1, now)
         took = -1.0
         if run.started_at is not None:
@@ -116,7 +116,7 @@ class Finishes(Persistent):
             self.spill()
         return not self.recent
 
-    def _come_back(self, now):
+    def _leave_future(self, now):
         """Give entries of a clock that was far ahead keys of the past.
 
         Right before *now*, when the clock is right again: so they keep their
@@ -147,7 +147,7 @@ class Finishes(Persistent):
             del self.chunks[key]
             self.chunks[entries[0][0]] = chunk
         self.last_key = last
-        self.stats.comeBack(now)
+        self.stats.forgetFuture(now)
 
     def _drop_empty(self):
         # Rather than to give them new keys: a pruner knows the old ones.

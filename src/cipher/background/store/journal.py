@@ -174,7 +174,7 @@ def _add(owner, action):
     trees = [tree for tree in (journal.recent, journal.lasting) if tree]
     if any(clock.isAhead(tree.maxKey() / 1000000, action.at)
            for tree in trees):
-        _come_back(trees, number)
+        _leave_future(trees, number)
     number = max([number, *(tree.maxKey() + 1 for tree in trees if tree)])
     rows[number] = action.toRow()
     if action.verb in LASTING:
@@ -183,7 +183,7 @@ def _add(owner, action):
         _trim(rows)
 
 
-def _come_back(trees, now):
+def _leave_future(trees, now):
     """Give rows of a clock that was far ahead keys of the past.
 
     The rows keep the times that they state.

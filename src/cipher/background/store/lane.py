@@ -129,7 +129,7 @@ class Births(Persistent):
         """
         if clock.isAhead(self.last_at, now):
             self.last_at = now
-            chunks.comeBack(self.chunks, int(now * 1000000))
+            chunks.capMoments(self.chunks, int(now * 1000000))
         return max(now, self.last_at)
 
     def add(self, run):

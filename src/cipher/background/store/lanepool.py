@@ -62,7 +62,7 @@ def getPool(db, registry_oid):
         return pool
 
 
-class _Lease:
+class _Checkout:
     """A lane checked out by a transaction."""
 
     def __init__(self, lane):
@@ -139,7 +139,7 @@ class LanePool:
         txn.addAfterAbortHook(self._leased, (False, held))
         for _ in range(number - len(own)):
             lane = self._lease(registry, txn, me, former, alive, False)
-            held.append(_Lease(lane))
+            held.append(_Checkout(lane))
         return own + [lease.number for lease in held]
 
     def _leased(self, success, held):
@@ -207,7 +207,7 @@ class LanePool:
             return False
         if not self._hold(lane, txn):
             return False
-        lease = _Lease(lane)
+        lease = _Checkout(lane)
         txn.addAfterCommitHook(
             self._committed, (lease, registry._p_jar.db()))
         txn.addAfterAbortHook(self._aborted, (lease,))
@@ -216,7 +216,7 @@ class LanePool:
     # Checking out
 
     def checkOut(self, registry, txn):
-        """Return the `_Lease` of *txn*, made if need be."""
+        """Return the `_Checkout` of *txn*, made if need be."""
         try:
             lease = txn.data(self)
         except KeyError:
@@ -225,7 +225,7 @@ class LanePool:
             if lease.is_new:
                 self._lease_again(registry, lease)
             return lease
-        lease = _Lease(self._choose(registry, txn))
+        lease = _Checkout(self._choose(registry, txn))
         txn.set_data(self, lease)
         txn.addAfterCommitHook(
             self._committed, (lease, registry._p_jar.db()))

@@ -246,7 +246,7 @@ class Living:
             if record.id != own_id:
                 self._told.update(dict.fromkeys(record.live.runs, record.id))
 
-    def hold(self, registry_oid, run):
+    def isOwned(self, registry_oid, run):
         """Return whether another process that lives carries *run* out.
 
         It has claimed it, taken it, or says so.

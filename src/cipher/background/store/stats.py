@@ -197,7 +197,7 @@ class Stats(Persistent):
             self.hour = self.hour.plus(hour)
         self._p_changed = True
 
-    def comeBack(self, now):
+    def forgetFuture(self, now):
         """Forget times after *now* (microseconds): the clock was wrong."""
         number = now // (HOUR * 1000000)
         self.past.keepUntil(number)

@@ -125,7 +125,7 @@ class LiveRun:
                 self.getStack() if self.stop is not None else None,
                 self.progressed_at)
 
-    def isEndless(self):
+    def isUnbounded(self):
         """Return whether no time would be enough for it.
 
         So for a loop; and what has not begun need not begin.

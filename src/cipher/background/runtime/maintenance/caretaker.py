@@ -39,7 +39,7 @@ class Caretaker:
     def turn(self, connection):
         """Bury who is dead, and rescue what they worked on."""
         if self._is_needed(connection):
-            if self._rescuer.bury(connection):
+            if self._rescuer.removeDead(connection):
                 self._lost = None
             if self._lost is None:
                 self._lost = self._find_lost(connection)

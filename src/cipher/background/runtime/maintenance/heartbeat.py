@@ -39,24 +39,24 @@ class HeartbeatThread(threading.Thread):
         super().__init__(name='background-heartbeat', daemon=True)
         self._runtime = runtime
         self._keeper = keeper
-        self._wish = threading.Event()   # to beat soon
+        self._woken = threading.Event()   # to beat soon
         self._end = threading.Event()
 
-    def wish(self):
+    def wake(self):
         """Beat soon: there is something to report.  Any thread may call."""
-        self._wish.set()
+        self._woken.set()
 
     def end(self):
         """Beat no more.  Any thread may call."""
         self._end.set()
-        self._wish.set()
+        self._woken.set()
 
     def run(self):
         """See ``threading.Thread``."""
         failures = 0
         while not self._end.is_set():
             pause = self._runtime.settings.lease / BEATS_PER_LEASE
-            self._wish.clear()
+            self._woken.clear()
             shortest = SHORTEST_PAUSE
             try:
                 if not self._keeper.beat():
@@ -70,4 +70,4 @@ class HeartbeatThread(threading.Thread):
                 log.debug('Beat: %s; again', type(error).__name__,
                           exc_info=failures % 100 == 10)
             self._end.wait(min(pause, shortest))
-            self._wish.wait(max(0.0, pause - shortest))
+            self._woken.wait(max(0.0, pause - shortest))

@@ -63,7 +63,7 @@ class Rescuer:
 
     # Processes
 
-    def bury(self, connection):
+    def removeDead(self, connection):
         """Forget the processes that are dead.
 
         What they said they worked on is theirs from now on, by the same

@@ -64,7 +64,7 @@ class StopRequests:
             del registry.stops[run_id]
         elif (run.state == PENDING and (oid, run.lane) in lanes
               and self._runtime.findLive(oid, run_id) is None
-              and not living.hold(oid, run)):
+              and not living.isOwned(oid, run)):
             registry.finish(run, STOPPED, RunStoppedEvent,
                             self._runtime.announce, stop_request=request)
             del registry.stops[run_id]

@@ -267,7 +267,7 @@ class Taker:
                 for _ in range(min(number, len(runs)))]
 
     def _mayTake(self, living, registry, place, run):
-        if run.state != PENDING or run.owner is not None or living.hold(
+        if run.state != PENDING or run.owner is not None or living.isOwned(
                 place[0], run) or waitsFor(registry, run) is not None:
             return False
         return not queryWorkerType(run.type).is_loop
@@ -348,7 +348,7 @@ class Taker:
         for serial in range(front, min(top, front + FRONTIER)):
             run = births.get(serial)
             if run is not None and not (
-                    run.isFinished() or living.hold(place[0], run)
+                    run.isFinished() or living.isOwned(place[0], run)
                     or waitsFor(registry, run) is not None):
                 break
             front = serial + 1

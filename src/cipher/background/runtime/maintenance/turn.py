@@ -101,7 +101,7 @@ class Keeper:
             Step('clock', self.clock_watch.look),
             Step('registries', self._look_for_registries),
             Step('evolve', self._evolve, self._often),
-            Step('dead processes', self._bury,
+            Step('dead processes', self._remove_dead,
                  self._often),
             Step('homes', lambda c: self._homes.turn(c), self._often),
             Step('new runs', lambda c: runtime.looker.lookAtAll(c)),
@@ -217,12 +217,12 @@ class Keeper:
             self._runtime.report()
         return bool(newer)
 
-    def _bury(self, connection):
+    def _remove_dead(self, connection):
         runtime = self._runtime
         if not runtime.threads:
             self._caretaker.turn(connection)
         elif runtime.is_taking:
-            self._rescuer.bury(connection)
+            self._rescuer.removeDead(connection)
 
     def _prune(self, connection):
         runtime = self._runtime
@@ -235,7 +235,7 @@ class Keeper:
 
     def _write_record(self, connection):
         runtime = self._runtime
-        asked = runtime.quiet_wish
+        asked = runtime.requested_quiet
         with ZopeTransaction(note=runtime.note('begins')):
             directory = process.getDirectory(connection)
             copied, reason = self._judge(directory)
@@ -278,7 +278,7 @@ class Keeper:
             runtime.report()
         if request.is_draining:
             runtime.drain_asked = request.asked
-        runtime.obey(asked, request.is_quiet, request.is_draining)
+        runtime.applyRequest(asked, request.is_quiet, request.is_draining)
 
     def _judge(self, directory):
         """Return (`deployment.Copied` or None, reason); see whose it is."""

@@ -88,7 +88,7 @@ class Comeback:
                 looks -= looked
                 is_lost |= lost
         if is_lost:
-            self._runtime.wishRescue()
+            self._runtime.requestRescue()
         self._try_limited()
         return looks <= 0
 

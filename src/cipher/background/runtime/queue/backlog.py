@@ -124,9 +124,9 @@ class _Lane:
 class Tickets:
     """See the module.  Any thread may call; nothing loads under the lock."""
 
-    def __init__(self, wish=lambda: None, report=lambda: None):
+    def __init__(self, wake_control=lambda: None, report=lambda: None):
         self._changed = threading.Condition(threading.Lock())
-        self._wish = wish     # wakes the control thread
+        self._wake_control = wake_control  # wakes the control thread
         self._starters = Starters(report)   # of all that waits or works
         self._lanes = {}      # (registry oid, lane number) -> _Lane
         self._taken = {}      # (registry oid, run id) -> ticket, of others'
@@ -234,7 +234,7 @@ class Tickets:
             # Perhaps of a lane that was made just now, and is to be ours.
             self._unknown_at = now
             self._has_unknown = True
-            self._wish()
+            self._wake_control()
 
     def takeUnknown(self):
         """Return whether a lane was marked that is not known, and forget it.
@@ -505,7 +505,7 @@ class Tickets:
                     return ticket
                 if self.is_hungry:
                     self.is_hungry = False   # the next take says it again
-                    self._wish()
+                    self._wake_control()
                 self._changed.wait(self._pause(now))
             return None
 
@@ -536,7 +536,7 @@ class Tickets:
                 self._popped_at = now
                 if len(self._ready) < 2 and self.is_hungry or (
                         len(self._ready) == CAPACITY // 4 and self._beyond):
-                    self._wish()
+                    self._wake_control()
                 return ticket
         return None
 
@@ -655,7 +655,7 @@ class Tickets:
                 lane.parked.pop(ticket.serial, None)
                 if (LIMIT, type_name) in self._beyond and (
                         len(turns) <= PARKED // 4):
-                    self._wish()   # the others are to come back
+                    self._wake_control()   # the others are to come back
                 return ticket
         self._limited.pop(type_name, None)
         return None

@@ -133,5 +133,5 @@ class Looker:
             # What was found before an error stays found.
             runtime.tickets.seen(place, found)
         if is_lost:
-            runtime.wishRescue()
+            runtime.requestRescue()
         return len(serials) > BATCH

@@ -82,7 +82,7 @@ class Sorter:
             is_suspect = True
         elif run.owner == me and self._runtime.findLive(oid, run.id):
             return ticket, AWAY
-        elif is_inherited and self.living.hold(oid, run):
+        elif is_inherited and self.living.isOwned(oid, run):
             return ticket, AWAY
         if is_suspect:
             ticket = ticket._replace(must_claim=True)

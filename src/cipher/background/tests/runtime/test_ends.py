@@ -186,7 +186,7 @@ class SignalTests(LiveTests):
         locks = {
             'of what is live': runtime._lock,
             'of the log of the package': self.logger.handlers[0].lock,
-            'of the wish': runtime._control._wish._cond}
+            'of the wish': runtime._control._woken._cond}
         for what, lock in locks.items():
             with self.subTest(what):
                 with lock:

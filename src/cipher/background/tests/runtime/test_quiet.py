@@ -309,12 +309,12 @@ class ImplicitTests(FileSiteTests):
                 return turn()
 
         control._turn = locked
-        waitUntil(lambda: control.wish() or turns, 'a turn of the runtime')
+        waitUntil(lambda: control.wake() or turns, 'a turn of the runtime')
         transaction.abort()
         with lock:   # between two turns
             self.connection.close()
             self.db.close()
-        control.wish()
+        control.wake()
         control.join(LIMIT)
         self.assertFalse(control.is_alive())
         self.assertIsNone(switchboard.queryRuntime(self.db))
@@ -338,7 +338,7 @@ class ImplicitTests(FileSiteTests):
 
         with mock.patch('cipher.background.runtime.control.backOff', pause):
             control._turn = turn
-            control.wish()
+            control.wake()
             self.assertTrue(closing.wait(LIMIT))
             transaction.abort()
             self.connection.close()

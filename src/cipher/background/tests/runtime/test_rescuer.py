@@ -167,7 +167,7 @@ class DeadProcessTests(RescueTests):
     def test_its_run_is_counted_whoever_looks_after_it(self):
         run, other = self.registry.start('work'), self.registry.start('work')
         self.die(run)
-        self.rescuer.bury(self.connection)
+        self.rescuer.removeDead(self.connection)
         transaction.begin()
         self.assertNotIn('host:1:dead',
                          getDirectory(self.connection).processes)
@@ -201,7 +201,7 @@ class DeadProcessTests(RescueTests):
 
         self.rescuer._census.findDead = find_and_beat
         with self.assertRaises(ConflictError):
-            self.rescuer.bury(self.connection)
+            self.rescuer.removeDead(self.connection)
         transaction.begin()
         self.assertEqual((run.state, run.owner), ('pending', None))
         self.assertIn(dead.id, getDirectory(self.connection).processes)
