@@ -42,7 +42,7 @@ from cipher.background.declarations.workertype import WorkerType
 from cipher.background.interfaces import IWorkerType
 from cipher.background.runtime.maintenance import pruner
 from cipher.background.runtime.runtime import startRuntime
-from cipher.background.runtime.standalone import HandMadeRecorder
+from cipher.background.runtime.standalone import StandaloneRecorder
 from cipher.background.thread import BackgroundWorkerThread
 
 
@@ -193,7 +193,7 @@ def main():
     parser.add_argument('--retention', type=int, default=0)
     options = parser.parse_args()
     hooks.setHooks()
-    provideAdapter(HandMadeRecorder)
+    provideAdapter(StandaloneRecorder)
     has_grown = False
     for measure, number in ((cycles, options.cycles), (jobs, options.jobs),
                             (retention, options.retention)):

@@ -39,7 +39,7 @@ from cipher.background.interfaces import CELERY
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.runtime.executors.choice import registerExecutor
-from cipher.background.runtime.executors.performer import Carrier
+from cipher.background.runtime.executors.performer import Performer
 from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store.lifecycle import backOff
 from cipher.background.store.process import getDirectory
@@ -161,7 +161,7 @@ class Receiver:
         return runtime
 
 
-class TaskCarrier(Carrier):
+class TaskPerformer(Performer):
     """Carries out jobs in a thread of Celery; each one is claimed."""
 
     def _prepare_work(self, connection, live, registry, site, run,
@@ -203,7 +203,7 @@ def _look_for(db, ticket):
 
 
 def _carry_out(runtime, ticket):
-    carrier = TaskCarrier(runtime)
+    carrier = TaskPerformer(runtime)
     for tries in range(1, BEGIN_TRIES + 1):
         try:
             return carrier.carryOut(ticket)

@@ -29,7 +29,7 @@ from cipher.background.declarations.workertype import nameToday
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.runtime.executors.threads import ThreadsExecutor
-from cipher.background.runtime.queue.ranking import Turns
+from cipher.background.runtime.queue.ranking import Ranking
 from cipher.background.store.conditions import limitOf
 from cipher.background.util.logs import getLogger
 
@@ -125,7 +125,7 @@ class Sender(ThreadsExecutor):
         self._app = app
         self._resend = resend
         self._mutex = threading.Lock()
-        self._queue = Turns()
+        self._queue = Ranking()
         self._added = threading.Semaphore(0)   # to the queue
         self._sent = {}         # (registry oid, run id) -> _Sent
         self._out = Counter()   # type name -> number of those out

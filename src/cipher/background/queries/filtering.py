@@ -34,7 +34,7 @@ from cipher.background.util.text import safeRepr
 _FAR = 9e12
 
 
-class Search:
+class Filter:
     """The filters of `~cipher.background.interfaces.IWorkerRegistry.listRuns`.
 
     Raise ``ValueError`` for what makes no sense.

@@ -48,7 +48,7 @@ from cipher.background.util.plaindata import readNumber
 from cipher.background.util.reference import root
 
 
-class Watch:
+class Snapshot:
     """A look at a registry, for the length of one call."""
 
     def __init__(self, registry):

@@ -36,7 +36,7 @@ from cipher.background.util.plaindata import readNumber
 class Waits:
     """Says why runs wait, for the length of one look; it writes nothing.
 
-    *watch* is the `Watch` of the registry.
+    *watch* is the `Snapshot` of the registry.
     """
 
     def __init__(self, watch):

@@ -45,7 +45,7 @@ from cipher.background.interfaces import RunNotStoppable
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.queries import actions
 from cipher.background.queries import visibility
-from cipher.background.queries.snapshot import Watch
+from cipher.background.queries.snapshot import Snapshot
 from cipher.background.registry import retry
 from cipher.background.registry import schedules
 from cipher.background.registry import services
@@ -155,7 +155,7 @@ class Administration:
                 'that is %r; nothing is left to stop' % (run.id, run.state))
         asked = askedNow(reason, run)
         if kept.isKept(self, run) or (
-                run.state == PENDING == Watch(self).state(run)):
+                run.state == PENDING == Snapshot(self).state(run)):
             self.stops.pop(run.id, None)   # of the original
             self.finish(run, STOPPED, RunStoppedEvent, stop_request=asked)
             record('stop', run, asked)
@@ -171,7 +171,7 @@ class Administration:
         self._begin_now(self._get(run_id), reason, self._record)
 
     def _begin_now(self, run, reason, record):
-        obstacle = Watch(self).beginObstacle(run)
+        obstacle = Snapshot(self).beginObstacle(run)
         if obstacle is not None:
             raise RunNotBeginnable(
                 'run %r: expected a run that waits for its time, got one '
@@ -211,7 +211,7 @@ class Administration:
         if not run.isFinished():
             raise RunNotRemovable(
                 'run %r: expected a finished run to remove, got one that is '
-                '%r; stop it first' % (run.id, Watch(self).state(run)))
+                '%r; stop it first' % (run.id, Snapshot(self).state(run)))
         asked = askedNow(reason, run)   # masks secrets of the run
         self._forget(run)
         record('remove', run, asked)

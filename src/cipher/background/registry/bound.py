@@ -23,7 +23,7 @@ import weakref
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import TooManyOfStarter
-from cipher.background.queries.snapshot import Watch
+from cipher.background.queries.snapshot import Snapshot
 from cipher.background.util import clock
 from cipher.background.util.forks import renewLock
 from cipher.background.util.principal import SYSTEM
@@ -48,7 +48,7 @@ def checkStarter(registry, starter):
     key = registry._p_oid, starter
     starts = _starts.get(jar.db()) or _starts.setdefault(
         jar.db(), OwnStarts())
-    watch = Watch(registry)
+    watch = Snapshot(registry)
     number, since = watch.countWaiting(starter)
     number += starts.count(key, since)
     if number >= limit:

@@ -42,7 +42,7 @@ from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import RegistryInUse
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.queries import visibility
-from cipher.background.queries.snapshot import Watch
+from cipher.background.queries.snapshot import Snapshot
 from cipher.background.registry.registry import WorkerRegistry
 from cipher.background.store import journal
 from cipher.background.store import structure
@@ -168,7 +168,7 @@ def _ask_to_stop(registry, runs, asked):
 
 def _find_unfinished(registry):
     """Return (runs in work, runs that wait), whichever types may be seen."""
-    watch = Watch(registry)
+    watch = Snapshot(registry)
     working, waiting = [], []
     for lane in registry.lanes.values():
         # A removal conflicts with a start that it does not see.

@@ -24,8 +24,8 @@ from cipher.background.queries import problems
 from cipher.background.queries import summary
 from cipher.background.queries import timetable
 from cipher.background.queries import visibility
-from cipher.background.queries.filtering import Search
-from cipher.background.queries.snapshot import Watch
+from cipher.background.queries.filtering import Filter
+from cipher.background.queries.snapshot import Snapshot
 from cipher.background.queries.status import RunDetailsStatus
 from cipher.background.queries.status import RunPage
 from cipher.background.queries.waits import Waits
@@ -46,7 +46,7 @@ from cipher.background.util.text import safeRepr
 _RUN_ID = re.compile(r'([1-9][0-9]{0,8})-([1-9][0-9]{0,14})', re.ASCII)
 
 
-class Looking:
+class RegistryReader:
     """Mix-in of `registry.WorkerRegistry`; it writes nothing."""
 
     def get(self, run_id, default=None):
@@ -80,7 +80,7 @@ class Looking:
 
     def getStatus(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return self._describe(Watch(self), [self._get(run_id)])[0]
+        return self._describe(Snapshot(self), [self._get(run_id)])[0]
 
     def _describe(self, watch, runs):
         waits = Waits(watch)
@@ -92,7 +92,7 @@ class Looking:
     def getDetails(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         run = self._get(run_id)
-        live = Watch(self).live(run)
+        live = Snapshot(self).live(run)
         details = run.details
         if not isinstance(details, RunDetails):
             details = RunDetails()
@@ -116,7 +116,7 @@ class Looking:
 
     def getStack(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return Watch(self).stack(self._get(run_id))
+        return Snapshot(self).stack(self._get(run_id))
 
     def getContext(self, run_id):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
@@ -126,8 +126,8 @@ class Looking:
                  text=None, since=None, until=None, order=NEWEST, limit=50,
                  before=None, unresolved=False):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        watch = Watch(self)
-        search = Search(watch, states, visibility.visibleTypes(self, types),
+        watch = Snapshot(self)
+        search = Filter(watch, states, visibility.visibleTypes(self, types),
                         contexts, starters, text, since, until, order,
                         unresolved)
         found = paging.listRuns(
@@ -137,7 +137,7 @@ class Looking:
 
     def getCounts(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return self._count(Watch(self))
+        return self._count(Snapshot(self))
 
     def _count(self, watch):
         hidden = visibility.hiddenTypes(self)
@@ -150,7 +150,7 @@ class Looking:
 
     def listTypes(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return summary.listTypes(self, Watch(self))
+        return summary.listTypes(self, Snapshot(self))
 
     def getHours(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
@@ -158,7 +158,7 @@ class Looking:
 
     def listProblems(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        watch = Watch(self)
+        watch = Snapshot(self)
         return problems.listProblems(self, watch, self._count(watch))
 
     def getThresholds(self):
@@ -167,11 +167,11 @@ class Looking:
 
     def listProcesses(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return Watch(self).processes()
+        return Snapshot(self).processes()
 
     def listEndedProcesses(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        return Watch(self).endedProcesses()
+        return Snapshot(self).endedProcesses()
 
     def listSchedules(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""

@@ -35,11 +35,11 @@ from cipher.background.events import RunCreatedEvent
 from cipher.background.interfaces import InvalidContext
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import RegistryNotFound
-from cipher.background.queries.snapshot import Watch
+from cipher.background.queries.snapshot import Snapshot
 from cipher.background.registry import services
 from cipher.background.registry.administration import Administration
 from cipher.background.registry.bound import checkStarter
-from cipher.background.registry.reader import Looking
+from cipher.background.registry.reader import RegistryReader
 from cipher.background.registry.uniqueness import findPending
 from cipher.background.registry.uniqueness import findStarted
 from cipher.background.store import structure
@@ -69,7 +69,7 @@ KEY_BUCKETS = 256
 
 
 @implementer(IWorkerRegistry)
-class WorkerRegistry(Administration, Looking, structure.Structured, Contained,
+class WorkerRegistry(Administration, RegistryReader, structure.Structured, Contained,
                      Persistent):
     """See `~cipher.background.interfaces.IWorkerRegistry`."""
 
@@ -162,7 +162,7 @@ class WorkerRegistry(Administration, Looking, structure.Structured, Contained,
             unique or worker_type.unique, worker_type.name, reference, input,
             rightsOf(worker_type, starter, asker))
         if key is not None:
-            watch = Watch(self)
+            watch = Snapshot(self)
             run = findPending(self, key, lambda run: watch.live(run))
             if run is not None:
                 return run

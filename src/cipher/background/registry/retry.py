@@ -18,7 +18,7 @@ from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import RunNotRetryable
 from cipher.background.queries.retryable import findObstacle
-from cipher.background.queries.snapshot import Watch
+from cipher.background.queries.snapshot import Snapshot
 from cipher.background.registry.uniqueness import findPending
 from cipher.background.store import journal
 from cipher.background.store.uniquekeys import rightsOf
@@ -39,7 +39,7 @@ def retry(registry, old, reason, record, permission=None):
     if run is not None:
         return run
     site = registry.findSite()
-    obstacle = findObstacle(old, Watch(registry).state(old), site)
+    obstacle = findObstacle(old, Snapshot(registry).state(old), site)
     if obstacle is not None:
         cause, *texts = obstacle
         raise RunNotRetryable(
@@ -54,7 +54,7 @@ def retry(registry, old, reason, record, permission=None):
         worker_type.unique, name, old.reference, input,
         rightsOf(worker_type, old.starter, asker))
     if key is not None:
-        run = findPending(registry, key, Watch(registry).live)
+        run = findPending(registry, key, Snapshot(registry).live)
     if run is None:
         run = registry.addRun(
             name, unique_key=key, reference=old.reference,

@@ -18,7 +18,7 @@ import time
 from cipher.background.declarations.workertype import nameOf
 
 
-class AtWork:
+class RunningRuns:
     """The live runs of one runtime.  Any thread may call."""
 
     def __init__(self):

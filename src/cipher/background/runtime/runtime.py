@@ -28,15 +28,15 @@ from cipher.background.interfaces import RuntimeRefused
 from cipher.background.runtime.control import ControlThread
 from cipher.background.runtime.executors.choice import makeExecutor
 from cipher.background.runtime.maintenance.heartbeat import HeartbeatThread
-from cipher.background.runtime.maintenance.invalidations import WakeUps
+from cipher.background.runtime.maintenance.invalidations import Invalidations
 from cipher.background.runtime.maintenance.troubles import Troubles
-from cipher.background.runtime.maintenance.turn import Keeper
+from cipher.background.runtime.maintenance.turn import Maintenance
 from cipher.background.runtime.preflight import checkDatabase
 from cipher.background.runtime.preflight import lookAtDirectory
 from cipher.background.runtime.queue.backlog import LOOK
-from cipher.background.runtime.queue.backlog import Tickets
-from cipher.background.runtime.queue.poller import Looker
-from cipher.background.runtime.running import AtWork
+from cipher.background.runtime.queue.backlog import Backlog
+from cipher.background.runtime.queue.poller import Poller
+from cipher.background.runtime.running import RunningRuns
 from cipher.background.store import process
 from cipher.background.store.deployment import Origin
 from cipher.background.store.deployment import getDeployment
@@ -64,7 +64,7 @@ REFUSED_DELAY = 1.0
 LEAVE_TIMEOUT = 10.0
 
 
-class Obedience(AtWork):
+class RequestedStates(RunningRuns):
     """A runtime that does what it is asked for.  Any thread may call."""
 
     def __init__(self):
@@ -141,7 +141,7 @@ class Obedience(AtWork):
 
 
 @implementer(IRuntime)
-class Runtime(Obedience):
+class Runtime(RequestedStates):
     """See `~cipher.background.interfaces.IRuntime`."""
 
     def __init__(self, db, settings=None, is_implicit=False):
@@ -153,8 +153,8 @@ class Runtime(Obedience):
         self.pid = os.getpid()
         self.id = process.newProcessId(self.host, self.pid)
         self.name = process.processName(self.id)
-        self.tickets = Tickets(self._wake_control, self.report)
-        self.looker = Looker(self)
+        self.tickets = Backlog(self._wake_control, self.report)
+        self.looker = Poller(self)
         self.unrecorded = set()   # tickets of runs whose end is not written
         self._claims = {}   # (registry oid, run id) -> epoch we gave it
         self.doubtful = []  # tickets of claims whose reply may be lost
@@ -164,10 +164,10 @@ class Runtime(Obedience):
         self.deployment = None   # its id, where it knows one
         self.origin = Origin(db, None)
         self.troubles = Troubles(db, self.report)
-        self._keeper = Keeper(self)
+        self._keeper = Maintenance(self)
         self._control = ControlThread(self, self._keeper)
         self._heartbeat = HeartbeatThread(self, self._keeper)
-        self._wakeups = WakeUps(self)
+        self._wakeups = Invalidations(self)
         self._keeper.steps.add(self._wakeups.step)
         self._ender = None                   # the thread that shuts down
         self._gone = threading.Event()       # the shutdown is over

@@ -51,7 +51,7 @@ ENTRY_TRIES = 20
 
 @implementer(IWorkObserver)
 @adapter(IBackgroundWorkerThread)
-class HandMadeRecorder(LoopRecorder):
+class StandaloneRecorder(LoopRecorder):
     """Records a worker from its first iteration in a site with a registry.
 
     Without a registry it observes nothing.

@@ -58,7 +58,7 @@ from cipher.background.work.worker import stateOf
 log = getLogger(__name__)
 
 
-class Carrier:
+class Performer:
     """Carries out runs for a runtime; knows neither threads nor queues."""
 
     def __init__(self, runtime):

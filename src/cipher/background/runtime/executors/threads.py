@@ -21,7 +21,7 @@ from zope.interface import implementer
 from cipher.background.contextmanagers import Door
 from cipher.background.interfaces import IExecutor
 from cipher.background.runtime.executors.gate import Gate
-from cipher.background.runtime.executors.performer import Carrier
+from cipher.background.runtime.executors.performer import Performer
 from cipher.background.store.lifecycle import backOff
 from cipher.background.util.logs import getLogger
 from cipher.background.util.transient import isClosed
@@ -39,7 +39,7 @@ CONFLICT_DELAY = 0.02
 
 
 @implementer(IExecutor)
-class ThreadsExecutor(Carrier):
+class ThreadsExecutor(Performer):
     """See `~cipher.background.interfaces.IExecutor`.
 
     Jobs share a number of threads; a loop gets one of its own.

@@ -115,7 +115,7 @@ def unlisten(db):
             del _listeners[db]
 
 
-class WakeUps:
+class Invalidations:
     """Wakes one runtime when others commit what concerns it."""
 
     def __init__(self, runtime):

@@ -19,7 +19,7 @@ from cipher.background.store.deployment import isExclusive
 from cipher.background.store.lifecycle import isSilent
 
 
-class Census:
+class Liveness:
     """What one runtime knows of the others.  For its control thread."""
 
     def __init__(self, runtime):

@@ -28,7 +28,7 @@ from cipher.background.store import process
 from cipher.background.util.transient import isTransient
 
 
-class Chores:
+class Scheduler:
     """Starts what the clock or the end of a service asks for.
 
     Called by the control thread.  All runs go to the registry that is nearest

@@ -30,7 +30,7 @@ from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
-from cipher.background.runtime.queue.ranking import Turns
+from cipher.background.runtime.queue.ranking import Ranking
 from cipher.background.store.conditions import waitsFor
 from cipher.background.store.cursor import DUE
 from cipher.background.store.cursor import KEPT
@@ -251,7 +251,7 @@ class Taker:
 
     def _choose(self, living, registry, place, lane, number):
         """Return at most *number* runs of a lane, of the best rank."""
-        turns = Turns()
+        turns = Ranking()
         runs = {}
         candidates = itertools.chain(
             self._waiting(registry, lane, living),

@@ -13,7 +13,7 @@
 ##############################################################################
 """What a runtime writes into its database, step by step.
 
-Called by the control thread, but for `Keeper.beat`.
+Called by the control thread, but for `Maintenance.beat`.
 """
 import time
 
@@ -36,10 +36,10 @@ from cipher.background.runtime.maintenance.clockwatch import ClockWatch
 from cipher.background.runtime.maintenance.hastening import Hastening
 from cipher.background.runtime.maintenance.heartbeat import BEATS_PER_LEASE
 from cipher.background.runtime.maintenance.homes import Homes
-from cipher.background.runtime.maintenance.liveness import Census
+from cipher.background.runtime.maintenance.liveness import Liveness
 from cipher.background.runtime.maintenance.pruner import Pruner
 from cipher.background.runtime.maintenance.rescuer import Rescuer
-from cipher.background.runtime.maintenance.scheduler import Chores
+from cipher.background.runtime.maintenance.scheduler import Scheduler
 from cipher.background.runtime.maintenance.spill import Spill
 from cipher.background.runtime.maintenance.spill import ownLanes
 from cipher.background.runtime.maintenance.spill import writePosition
@@ -47,7 +47,7 @@ from cipher.background.runtime.maintenance.steps import Step
 from cipher.background.runtime.maintenance.steps import Steps
 from cipher.background.runtime.maintenance.stopping import StopRequests
 from cipher.background.runtime.maintenance.taker import Taker
-from cipher.background.runtime.maintenance.unblocking import Comeback
+from cipher.background.runtime.maintenance.unblocking import Unblocker
 from cipher.background.store import process
 from cipher.background.store import structure
 from cipher.background.store.evolve import Evolution
@@ -74,7 +74,7 @@ LEAVE_TRIES = 5
 TELL_INTERVAL = 3.0
 
 
-class Keeper:
+class Maintenance:
     """Keeps the records of one runtime."""
 
     def __init__(self, runtime):
@@ -85,15 +85,15 @@ class Keeper:
         self._look_at = 0.0     # monotonic; for unknown registries
         self._evolution = Evolution(runtime.id)
         self._newer = None      # (structure, since): others are newer than we
-        self._census = Census(runtime)
+        self._census = Liveness(runtime)
         self._rescuer = Rescuer(runtime, self._census)
         self._homes = Homes(runtime, self._tell)
         self._spill = Spill(runtime)
         self._hastening = Hastening(runtime)
-        self._comeback = Comeback(runtime)
+        self._comeback = Unblocker(runtime)
         self._taker = Taker(runtime)
         self._stops = StopRequests(runtime)
-        self._chores = Chores(runtime)
+        self._chores = Scheduler(runtime)
         self._pruner = Pruner(runtime)
         self.clock_watch = ClockWatch(runtime.db)
         self._caretaker = Caretaker(self._runtime, self._rescuer)

@@ -61,7 +61,7 @@ SWEEP_INTERVAL = 5.0
 WATCH = 300.0
 
 
-class Comeback:
+class Unblocker:
     """What waits in the lanes whose home is one runtime."""
 
     def __init__(self, runtime):

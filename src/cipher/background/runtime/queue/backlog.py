@@ -29,7 +29,7 @@ import threading
 import time
 from collections import deque
 
-from cipher.background.runtime.queue.ranking import Turns
+from cipher.background.runtime.queue.ranking import Ranking
 from cipher.background.runtime.queue.starters import Starters
 from cipher.background.store.cursor import FOR_TIME
 from cipher.background.store.cursor import KEPT
@@ -69,7 +69,7 @@ UNKNOWN_INTERVAL = 0.25
 #: Seconds that a thread waits when it knows of nothing to come.
 LONG = 60.0
 
-#: What `Tickets.next` returns: look into the lanes that are dirty.
+#: What `Backlog.next` returns: look into the lanes that are dirty.
 LOOK = object()
 
 #: What to `settle` a run as, besides a time and a key of `cursor.Waiting`.
@@ -121,7 +121,7 @@ class _Lane:
             self.stale.add(serial)
 
 
-class Tickets:
+class Backlog:
     """See the module.  Any thread may call; nothing loads under the lock."""
 
     def __init__(self, wake_control=lambda: None, report=lambda: None):
@@ -130,7 +130,7 @@ class Tickets:
         self._starters = Starters(report)   # of all that waits or works
         self._lanes = {}      # (registry oid, lane number) -> _Lane
         self._taken = {}      # (registry oid, run id) -> ticket, of others'
-        self._ready = Turns()
+        self._ready = Ranking()
         self._delayed = []    # heap of (monotonic time, n, ticket)
         self._limited = {}    # type name -> Turns of those that wait for room
         self._passed = deque()    # those that were given the slot of another
@@ -185,7 +185,7 @@ class Tickets:
             self.dropLane(place)
         with self._changed:
             self._taken.clear()
-            self._ready = Turns()
+            self._ready = Ranking()
             self._limited = {}
             self._delayed = []
             self._passed.clear()
@@ -383,7 +383,7 @@ class Tickets:
         place = key, orderOf(ticket.priority, serial)
         lane.parked[serial] = place
         if key[0] == LIMIT:
-            turns = self._limited.setdefault(key[1], Turns())
+            turns = self._limited.setdefault(key[1], Ranking())
             is_full = len(turns) >= PARKED
             if is_full or key in self._beyond and not has_entry:
                 # It is behind those that have no room here either.
@@ -600,7 +600,7 @@ class Tickets:
     def isNext(self, ticket, type_name):
         """Return whether no run of that type is to go before *ticket*."""
         with self._changed:
-            first = self._limited.get(type_name, Turns()).first()
+            first = self._limited.get(type_name, Ranking()).first()
             return first is None or (
                 (-ticket.priority, ticket.age) < (-first.priority, first.age))
 

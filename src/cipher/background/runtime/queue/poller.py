@@ -36,7 +36,7 @@ STEP = 'new runs'
 BATCH = 2000
 
 
-class Looker:
+class Poller:
     """Looks into the lanes whose home is one runtime."""
 
     def __init__(self, runtime):

@@ -16,7 +16,7 @@ import heapq
 from collections import deque
 
 
-class Turns:
+class Ranking:
     """Tickets in the order of their rank; not thread-safe.
 
     The most urgent go first.  Among equals the starters take turns, so that

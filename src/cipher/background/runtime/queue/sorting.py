@@ -29,7 +29,7 @@ from cipher.background.work.liverun import Ticket
 from cipher.background.work.liverun import ticketOf
 
 
-#: Besides what `Tickets.settle` takes: its process is dead, it is to be
+#: Besides what `Backlog.settle` takes: its process is dead, it is to be
 #: rescued by a commit.
 LOST = 'lost'
 
@@ -49,7 +49,7 @@ class Sorter:
     def sort(self, place, serial, births):
         """Return (ticket, what) for a run of the lane at *place*.
 
-        *what* is as for `Tickets.settle`, or `LOST`.  A run that cannot be
+        *what* is as for `Backlog.settle`, or `LOST`.  A run that cannot be
         loaded is `AWAY`: it is looked at again.
         """
         oid, number = place

@@ -17,7 +17,7 @@ from zope.component import provideAdapter
 from zope.component.hooks import getSite
 
 from cipher.background.interfaces import IWorkerRegistry
-from cipher.background.runtime.standalone import HandMadeRecorder
+from cipher.background.runtime.standalone import StandaloneRecorder
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.sites import LIMIT
 from cipher.background.tests.support.sites import Document
@@ -62,7 +62,7 @@ class OldReadmeTests(FileSiteTests):
 
     def setUp(self):
         super().setUp()
-        provideAdapter(HandMadeRecorder)
+        provideAdapter(StandaloneRecorder)
         self.addCleanup(self.shut_down)
         self.document = self.site['document'] = Document('A document')
         self.document.wf_state = 'DRAFT'

@@ -30,7 +30,7 @@ from cipher.background.runtime.queue import starters
 from cipher.background.runtime.queue.backlog import AWAY
 from cipher.background.runtime.queue.backlog import DONE
 from cipher.background.runtime.queue.backlog import READY
-from cipher.background.runtime.queue.backlog import Tickets
+from cipher.background.runtime.queue.backlog import Backlog
 from cipher.background.runtime.queue.starters import Starters
 from cipher.background.store.cursor import PAUSE
 from cipher.background.store.process import ProcessRecord
@@ -109,7 +109,7 @@ class TicketsTests(unittest.TestCase):
     place = b'oid', 1
 
     def setUp(self):
-        self.tickets = Tickets()
+        self.tickets = Backlog()
         self.tickets.addLane(self.place, 1, ())
 
     def settle(self, serial, what):

@@ -28,7 +28,7 @@ from cipher.background.interfaces import RunNotRemovable
 from cipher.background.registry import services
 from cipher.background.runtime.maintenance import pruner
 from cipher.background.runtime.maintenance.pruner import Pruner
-from cipher.background.runtime.queue.backlog import Tickets
+from cipher.background.runtime.queue.backlog import Backlog
 from cipher.background.store.finishes import SPILL
 from cipher.background.tests.support.administration import BEGIN
 from cipher.background.tests.support.administration import AdministrationTests
@@ -56,7 +56,7 @@ class RemoveTests(AdministrationTests):
         """Prune all lanes once, as a runtime would."""
         transaction.commit()
         runtime = SimpleNamespace(
-            tickets=Tickets(), note=lambda what: what, db=self.db, id='home')
+            tickets=Backlog(), note=lambda what: what, db=self.db, id='home')
         for lane in self.registry.lanes.values():
             runtime.tickets.addLane(
                 (self.registry._p_oid, lane.number), 1, ())
@@ -335,7 +335,7 @@ class LiveRemoveTests(LiveTests):
     def stopAndRemove(self, registry, run_id):
         # The only way to remove one that is about to begin.  It is not seen
         # as live, as if it was another process that carries it out.
-        with mock.patch('cipher.background.queries.snapshot.Watch.live',
+        with mock.patch('cipher.background.queries.snapshot.Snapshot.live',
                         lambda watch, run: None):
             self.assertEqual(registry.requestStop(run_id), STOPPED)
         registry.remove(run_id)

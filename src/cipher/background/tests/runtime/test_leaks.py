@@ -22,7 +22,7 @@ import transaction
 from zope.component import provideAdapter
 from zope.component.hooks import getSite
 
-from cipher.background.runtime.standalone import HandMadeRecorder
+from cipher.background.runtime.standalone import StandaloneRecorder
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.live import waitUntil
@@ -80,7 +80,7 @@ class LeakTests(LiveTests):
         for is_recorded in False, True:
             with self.subTest(is_recorded=is_recorded):
                 if is_recorded:
-                    provideAdapter(HandMadeRecorder)
+                    provideAdapter(StandaloneRecorder)
                 self.carry_out(Worker, 10)
                 waitUntil(lambda: self.facts()[2] == is_recorded,
                           'the record of its process')

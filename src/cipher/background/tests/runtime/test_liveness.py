@@ -18,7 +18,7 @@ from unittest import mock
 
 from ZODB.MappingStorage import MappingStorage
 
-from cipher.background.runtime.maintenance.liveness import Census
+from cipher.background.runtime.maintenance.liveness import Liveness
 
 
 LEASE = 90.0
@@ -44,7 +44,7 @@ class CensusTests(unittest.TestCase):
         self.census = self.make(None)
 
     def make(self, storage):
-        return Census(SimpleNamespace(
+        return Liveness(SimpleNamespace(
             id='me', db=SimpleNamespace(storage=storage),
             settings=SimpleNamespace(lease=LEASE)))
 

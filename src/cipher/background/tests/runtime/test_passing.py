@@ -28,8 +28,8 @@ from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import IRunStartedEvent
 from cipher.background.interfaces import RunLost
-from cipher.background.runtime.maintenance.unblocking import Comeback
-from cipher.background.runtime.queue.ranking import Turns
+from cipher.background.runtime.maintenance.unblocking import Unblocker
+from cipher.background.runtime.queue.ranking import Ranking
 from cipher.background.store.process import getDirectory
 from cipher.background.store.slots import Slot
 from cipher.background.store.slots import findSlot
@@ -63,7 +63,7 @@ class OrderTests(unittest.TestCase):
                    for starter in ('a', 'b', 'c')]
         for one in tickets:
             for others in tickets[::2], tickets[1::2], tickets[:3], []:
-                turns = Turns()
+                turns = Ranking()
                 for other in others:
                     if other != one:
                         turns.push(other)
@@ -272,7 +272,7 @@ class PassingTests(LiveTests):
         tickets = self.runtime.tickets
         tickets.setWanted(['work'])
         self.patch(
-            'cipher.background.runtime.maintenance.unblocking.Comeback'
+            'cipher.background.runtime.maintenance.unblocking.Unblocker'
             '._look_who_waits', lambda comeback, connection: None)
         self.assertEqual(self.checkFreed()['claim'], 2)
 
@@ -299,7 +299,7 @@ class PassingTests(LiveTests):
         for runtime_id, wanted in ((self.runtime.id, []),
                                    ('another', ['work'])):
             found = []
-            Comeback(SimpleNamespace(
+            Unblocker(SimpleNamespace(
                 id=runtime_id, tickets=SimpleNamespace(
                     setWanted=found.extend)))._look_who_waits(
                         self.connection)

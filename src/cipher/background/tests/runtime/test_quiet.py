@@ -27,7 +27,7 @@ from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.runtime.runtime import startRuntime
-from cipher.background.runtime.standalone import HandMadeRecorder
+from cipher.background.runtime.standalone import StandaloneRecorder
 from cipher.background.subscribers import startRuntimeOfDatabase
 from cipher.background.tests.support.cluster import LONG
 from cipher.background.tests.support.cluster import ZEOTests
@@ -242,7 +242,7 @@ class ImplicitTests(FileSiteTests):
 
     def setUp(self):
         super().setUp()
-        provideAdapter(HandMadeRecorder)
+        provideAdapter(StandaloneRecorder)
         self.stop = threading.Event()
         self.addCleanup(self.stop.set)
         stop = self.stop

@@ -25,7 +25,7 @@ from zope.interface.verify import verifyObject
 
 from cipher.background.interfaces import IRunCreatedEvent
 from cipher.background.interfaces import IWorkObserver
-from cipher.background.runtime.standalone import HandMadeRecorder
+from cipher.background.runtime.standalone import StandaloneRecorder
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import Gate
 from cipher.background.tests.support.live import LiveTests
@@ -77,10 +77,10 @@ class RecordedTests(HandMadeMixin, LiveTests):
 
     def setUp(self):
         super().setUp()
-        provideAdapter(HandMadeRecorder)
+        provideAdapter(StandaloneRecorder)
 
     def test_interface(self):
-        verifyObject(IWorkObserver, HandMadeRecorder(self.make()))
+        verifyObject(IWorkObserver, StandaloneRecorder(self.make()))
 
     def test_run_is_recorded(self):
         self.carry_out(self.make())
@@ -312,7 +312,7 @@ class WithoutRuntimeTests(HandMadeMixin, FileSiteTests):
 
     def setUp(self):
         super().setUp()
-        provideAdapter(HandMadeRecorder)
+        provideAdapter(StandaloneRecorder)
         self.addCleanup(self.shut_down)
 
     def shut_down(self):

@@ -22,7 +22,7 @@ from cipher.background.interfaces import Snooze
 from cipher.background.runtime.queue.backlog import DONE
 from cipher.background.runtime.queue.backlog import NEAR
 from cipher.background.runtime.queue.backlog import READY
-from cipher.background.runtime.queue.backlog import Tickets
+from cipher.background.runtime.queue.backlog import Backlog
 from cipher.background.store.cursor import FOR_TIME
 from cipher.background.store.cursor import LIMIT
 from cipher.background.store.cursor import PAUSE
@@ -95,7 +95,7 @@ class TicketsTests(unittest.TestCase):
     place = b'oid', 7
 
     def setUp(self):
-        self.tickets = Tickets()
+        self.tickets = Backlog()
         self.tickets.addLane(self.place, 1, ())
 
     def see(self, number, what=READY, starter=None, priority=0):

@@ -535,7 +535,7 @@ class RuntimeTests(LiveTests):
             record.heartbeat.troubles = (
                 (OLDER_PROCESS, 'old:1:a', 1.0, '', None, None),)
             getDirectory(self.connection).processes[record.id] = record
-        with mock.patch('cipher.background.queries.snapshot.Watch.isSilent',
+        with mock.patch('cipher.background.queries.snapshot.Snapshot.isSilent',
                         return_value=False):
             self.assertEqual([
                 problem.subject for problem in self.registry.listProblems()

@@ -76,7 +76,7 @@ from cipher.background.interfaces import RunNotBeginnable
 from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotStoppable
 from cipher.background.interfaces import Snooze
-from cipher.background.queries.snapshot import Watch
+from cipher.background.queries.snapshot import Snapshot
 from cipher.background.registry.registry import KEY_BUCKETS
 from cipher.background.registry.uniqueness import BUCKETS
 from cipher.background.registry.uniqueness import STALE_FOR
@@ -454,7 +454,7 @@ class Machine(RuleBasedStateMachine):
             runs = self._begin()
             before = set(runs)
             live = {run_id for run_id, run in runs.items()
-                    if Watch(self.registry).live(run) is not None}
+                    if Snapshot(self.registry).live(run) is not None}
             savepoint = transaction.savepoint()
             values = dict(input={'n': n}, context=self.documents[place],
                           delay=delay, unique=unique, priority=priority)
@@ -959,7 +959,7 @@ class Machine(RuleBasedStateMachine):
 
     def _check_counts(self):
         runs = self._begin()
-        watch = Watch(self.registry)
+        watch = Snapshot(self.registry)
         expected = {}
         for run in runs.values():
             state = self._counted(watch, run)
@@ -1007,7 +1007,7 @@ class Machine(RuleBasedStateMachine):
         self.journal(limit)
 
     def _expected(self, runs, order, states, types, context, text):
-        watch = Watch(self.registry)
+        watch = Snapshot(self.registry)
         by_finish = order == 'slowest' or bool(
             states and states <= set(FINISHED_STATES))
         if by_finish:
