@@ -147,7 +147,7 @@ def jobs(bench, number, what='jobs'):
     measure.print(0)
     for done in range(1, number + 1):
         if done % WAITING == 0:
-            _wait(lambda: runtime.tickets.isIdle())
+            _wait(lambda: runtime.backlog.isIdle())
         _start(bench, done)
         if done % max(1, number // REPORTS) == 0:
             _wait(lambda: _is_done(bench, done))

@@ -203,10 +203,10 @@ def _look_for(db, ticket):
 
 
 def _carry_out(runtime, ticket):
-    carrier = TaskPerformer(runtime)
+    performer = TaskPerformer(runtime)
     for tries in range(1, BEGIN_TRIES + 1):
         try:
-            return carrier.carryOut(ticket)
+            return performer.carryOut(ticket)
         except ConflictError as error:
             log.debug('Run %s: %s before the work began; trying again',
                       ticket.run_id, type(error).__name__)

@@ -151,7 +151,7 @@ class Sender(ThreadsExecutor):
                     or run.epoch != sent.epoch):
                 del self._sent[_key(ticket)]
             self._come_in(sent)
-        self._runtime.tickets.unpark(sent.type_name)
+        self._runtime.backlog.unpark(sent.type_name)
 
     def _come_in(self, sent):
         if sent.is_out:
@@ -219,7 +219,7 @@ class Sender(ThreadsExecutor):
             sent = self._sent.get(live.key)
             others = self._out[nameOf(worker_type)] - (
                 sent is not None and sent.is_out)
-        return others < limit and self._runtime.tickets.isNext(
+        return others < limit and self._runtime.backlog.isNext(
             live.ticket, nameOf(worker_type))
 
     def _send(self, live, type_name, epoch):
@@ -243,8 +243,8 @@ class Sender(ThreadsExecutor):
         """Look from time to time what becomes of the run of *live*."""
         runtime, ticket = self._runtime, live.ticket
         runtime.leave(live)
-        runtime.tickets.isAway(ticket)
-        if not runtime.tickets.isHome(ticket.place):
+        runtime.backlog.isAway(ticket)
+        if not runtime.backlog.isHome(ticket.place):
             # Its lane has another home by now: that one looks.
             with self._mutex:
                 sent = self._sent.get(live.key)
@@ -258,7 +258,7 @@ class Sender(ThreadsExecutor):
             self._is_away = True
             log.warning('Broker: expected it to take a message, got "%s"; '
                         'runs wait and are tried again', error)
-        self._runtime.tickets.later(ticket, delay)
+        self._runtime.backlog.later(ticket, delay)
 
 
 def _key(ticket):

@@ -40,15 +40,16 @@ class Filter:
     Raise ``ValueError`` for what makes no sense.
     """
 
-    def __init__(self, watch, states, types, contexts, starters, text, since,
-                 until, order, unresolved=False):
+    def __init__(self, snapshot, states, types, contexts, starters, text,
+                 since, until, order, unresolved=False):
         if order not in ORDERS:
             raise ValueError('order: expected one of %s, got %s'
                              % (', '.join(ORDERS), safeRepr(order, 50)))
-        self._watch = watch
+        self._snapshot = snapshot
         if unresolved:
             states = states or UNSUCCESSFUL_STATES
-        self._unresolved = Unresolved(watch.registry) if unresolved else None
+        self._unresolved = Unresolved(
+            snapshot.registry) if unresolved else None
         self.wanted = Wanted(
             frozenset(states), frozenset(types),
             _microseconds('since', since), _microseconds('until', until),
@@ -66,12 +67,12 @@ class Filter:
                 and self._starters.has(run.starter)
                 and (not self._oids or oidOf(run.reference) in self._oids)
                 and (not wanted.states
-                     or self._watch.state(run) in wanted.states)
+                     or self._snapshot.state(run) in wanted.states)
                 and (not self._text or self._has_text(run))
                 and (self._unresolved is None or self._unresolved.has(run)))
 
     def _has_text(self, run):
-        live = self._watch.live(run)
+        live = self._snapshot.live(run)
         progress = readProgress(live and live.progress or run.progress)
         texts = (run.type, titleOf(run, queryWorkerType(run.type)),
                  progress and progress[2], *readError(run.error))

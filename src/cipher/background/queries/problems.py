@@ -65,21 +65,21 @@ SERIALS = 2000
 COUNTED = 1000
 
 
-def listProblems(registry, watch, counts):
+def listProblems(registry, snapshot, counts):
     """Return a `Problem` for each, worst first.
 
     Of the types in *counts* {type name: {state: number}}.
     """
-    look = Look(registry, watch, counts)
+    look = Look(registry, snapshot, counts)
     return [problem for kind in _KINDS for problem in kind(look)]
 
 
 class Look:
     """What the kinds of problems look at."""
 
-    def __init__(self, registry, watch, counts):
+    def __init__(self, registry, snapshot, counts):
         self.registry = registry
-        self.watch = watch
+        self.watch = snapshot
         self.counts = counts   # of the types that the reader may see
         self.thresholds = Thresholds(registry.thresholds)
         self.now = clock.now()
@@ -139,7 +139,7 @@ def _kept(look):
 def _without_runtime(look):
     if look.copied:
         return
-    registry, watch, waiting = look.registry, look.watch, look.waiting
+    registry, snapshot, waiting = look.registry, look.watch, look.waiting
     if waiting and not any(
             process.threads and not (process.is_silent or process.is_quiet
                                      or process.is_draining)
@@ -148,7 +148,7 @@ def _without_runtime(look):
                         order=OLDEST)
         oldest = paging.listRuns(
             registry.lanes, wanted,
-            lambda run: run.type in waiting and watch.state(run) == PENDING,
+            lambda run: run.type in waiting and snapshot.state(run) == PENDING,
             1, None).runs
         yield Problem(NO_RUNTIME, number=sum(waiting.values()),
                       since=readNumber(oldest[0].created_at)

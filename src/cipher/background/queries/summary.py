@@ -32,12 +32,12 @@ from cipher.background.util.plaindata import readAsked
 HOURS = 24
 
 
-def listTypes(registry, watch):
+def listTypes(registry, snapshot):
     """Return a `TypeStatus` for each type declared or with runs, by name."""
     types = dict(getUtilitiesFor(IWorkerType))
     declared = {name for name in types if types[name].current is None}
     hidden = visibility.hiddenTypes(registry)
-    counts = watch.counts()
+    counts = snapshot.counts()
     times = _times(registry)
     finished = _finished(registry)
     return [

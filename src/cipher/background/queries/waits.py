@@ -39,13 +39,13 @@ class Waits:
     *watch* is the `Snapshot` of the registry.
     """
 
-    def __init__(self, watch):
-        self._watch = watch
+    def __init__(self, snapshot):
+        self._snapshot = snapshot
         self._limits = {}   # type name -> what _look_at_limit gave
 
     def reasonOf(self, run):
         """Return the `Wait` of *run*; None unless it is shown as pending."""
-        if self._watch.state(run) != PENDING:
+        if self._snapshot.state(run) != PENDING:
             return None
         for find in _REASONS:
             wait = find(self, run)
@@ -56,11 +56,11 @@ class Waits:
     # Each returns a Wait or None.
 
     def _kept(self, run):
-        if isKept(self._watch.registry, run):
+        if isKept(self._snapshot.registry, run):
             return Wait(WAITS_WHILE_KEPT)
 
     def _rescue(self, run):
-        if self._watch.isOrphaned(run):
+        if self._snapshot.isOrphaned(run):
             return Wait(WAITS_FOR_RESCUE)
 
     def _time(self, run):
@@ -69,19 +69,19 @@ class Waits:
             return Wait(WAITS_FOR_TIME, until=due_at)
 
     def _pause(self, run):
-        if findPause(self._watch.registry, run.type) is not None:
+        if findPause(self._snapshot.registry, run.type) is not None:
             return Wait(WAITS_WHILE_PAUSED)
 
     def _runtime(self, run):
-        if not self._watch.workers:
+        if not self._snapshot.workers:
             return Wait(WAITS_FOR_RUNTIME)
 
     def _quiet(self, run):
-        if not self._watch.takers:
+        if not self._snapshot.takers:
             return Wait(WAITS_WHILE_QUIET)
 
     def _undeclared(self, run):
-        if not self._watch.isKnown(run.type):
+        if not self._snapshot.isKnown(run.type):
             return Wait(WAITS_WHILE_UNDECLARED)
 
     def _limit(self, run):
@@ -94,18 +94,18 @@ class Waits:
         limit = worker_type and worker_type.max_running
         if not limit:
             return None
-        registry = self._watch.registry
+        registry = self._snapshot.registry
         taken = [(oid, formatId(lane, serial)) for oid, lane, serial
                  in listTaken(registry._p_jar, worker_type)]
         # Of runs of other sites nobody learns who may not see them.
-        if sum(self._watch.maySee(*key) for key in taken) < limit:
+        if sum(self._snapshot.maySee(*key) for key in taken) < limit:
             return None
         ahead = [run_id for oid, run_id in taken if oid == registry._p_oid]
         return Wait(WAITS_FOR_LIMIT, number=limit,
                     run_id=ahead[0] if ahead else None)
 
     def _thread(self, run):
-        if self._watch.is_full:
+        if self._snapshot.is_full:
             return Wait(WAITS_FOR_THREAD)
 
 

@@ -48,12 +48,12 @@ def checkStarter(registry, starter):
     key = registry._p_oid, starter
     starts = _starts.get(jar.db()) or _starts.setdefault(
         jar.db(), OwnStarts())
-    watch = Snapshot(registry)
-    number, since = watch.countWaiting(starter)
+    snapshot = Snapshot(registry)
+    number, since = snapshot.countWaiting(starter)
     number += starts.count(key, since)
     if number >= limit:
         # What was started since may be finished by now.
-        number = min(number, _count_unfinished(watch))
+        number = min(number, _count_unfinished(snapshot))
     if number >= limit:
         raise TooManyOfStarter(
             'starter %.100r: expected fewer than %d waiting runs to start '
@@ -62,9 +62,9 @@ def checkStarter(registry, starter):
     starts.add(key, limit, jar.transaction_manager.get())
 
 
-def _count_unfinished(watch):
+def _count_unfinished(snapshot):
     return sum(states.get(PENDING, 0) + states.get(RUNNING, 0)
-               for states in watch.counts().values())
+               for states in snapshot.counts().values())
 
 
 class OwnStarts:

@@ -168,7 +168,7 @@ def _ask_to_stop(registry, runs, asked):
 
 def _find_unfinished(registry):
     """Return (runs in work, runs that wait), whichever types may be seen."""
-    watch = Snapshot(registry)
+    snapshot = Snapshot(registry)
     working, waiting = [], []
     for lane in registry.lanes.values():
         # A removal conflicts with a start that it does not see.
@@ -178,7 +178,7 @@ def _find_unfinished(registry):
         for run in lane.births.walk():
             run._v_parent = registry
             if not run.isFinished():
-                (waiting if watch.state(run) == PENDING and (
+                (waiting if snapshot.state(run) == PENDING and (
                     run.state == PENDING) else working).append(run)
     return working, waiting
 

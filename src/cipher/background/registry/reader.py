@@ -82,9 +82,9 @@ class RegistryReader:
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._describe(Snapshot(self), [self._get(run_id)])[0]
 
-    def _describe(self, watch, runs):
-        waits = Waits(watch)
-        described = [watch.describe(run) for run in runs]
+    def _describe(self, snapshot, runs):
+        waits = Waits(snapshot)
+        described = [snapshot.describe(run) for run in runs]
         for status, run in zip(described, runs):
             status.wait = waits.reasonOf(run)
         return described
@@ -126,22 +126,22 @@ class RegistryReader:
                  text=None, since=None, until=None, order=NEWEST, limit=50,
                  before=None, unresolved=False):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        watch = Snapshot(self)
-        search = Filter(watch, states, visibility.visibleTypes(self, types),
+        snapshot = Snapshot(self)
+        search = Filter(snapshot, states, visibility.visibleTypes(self, types),
                         contexts, starters, text, since, until, order,
                         unresolved)
         found = paging.listRuns(
             self.lanes, search.wanted, search.matches, limit, before,
-            watch.running())
-        return RunPage(self._describe(watch, found.runs), *found[1:])
+            snapshot.running())
+        return RunPage(self._describe(snapshot, found.runs), *found[1:])
 
     def getCounts(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._count(Snapshot(self))
 
-    def _count(self, watch):
+    def _count(self, snapshot):
         hidden = visibility.hiddenTypes(self)
-        return {name: states for name, states in watch.counts().items()
+        return {name: states for name, states in snapshot.counts().items()
                 if name not in hidden}
 
     def getWorkerTypes(self):
@@ -158,8 +158,8 @@ class RegistryReader:
 
     def listProblems(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""
-        watch = Snapshot(self)
-        return problems.listProblems(self, watch, self._count(watch))
+        snapshot = Snapshot(self)
+        return problems.listProblems(self, snapshot, self._count(snapshot))
 
     def getThresholds(self):
         """See `~cipher.background.interfaces.IWorkerRegistry`."""

@@ -162,8 +162,8 @@ class WorkerRegistry(Administration, RegistryReader, structure.Structured, Conta
             unique or worker_type.unique, worker_type.name, reference, input,
             rightsOf(worker_type, starter, asker))
         if key is not None:
-            watch = Snapshot(self)
-            run = findPending(self, key, lambda run: watch.live(run))
+            snapshot = Snapshot(self)
+            run = findPending(self, key, lambda run: snapshot.live(run))
             if run is not None:
                 return run
         if permission is not None:

@@ -35,12 +35,12 @@ LEAVE_TRIES = 5
 
 
 class ControlThread(threading.Thread):
-    """Gives *keeper* its turns; ends with `end`, or with the database."""
+    """Gives *maintenance* its turns; ends with `end`, or with the database."""
 
-    def __init__(self, runtime, keeper):
+    def __init__(self, runtime, maintenance):
         super().__init__(name='background-control', daemon=True)
         self._runtime = runtime
-        self._keeper = keeper
+        self._maintenance = maintenance
         self._woken = threading.Event()   # to have a turn at once
         self._end = threading.Event()
 
@@ -49,7 +49,7 @@ class ControlThread(threading.Thread):
 
         Any thread may call.
         """
-        standing = self._keeper.steps.standing
+        standing = self._maintenance.steps.standing
         if standing is None:
             return None
         step, since = standing
@@ -66,7 +66,7 @@ class ControlThread(threading.Thread):
     def end(self):
         """Have no further turn.  Any thread may call."""
         self._end.set()
-        self._keeper.steps.end()
+        self._maintenance.steps.end()
         self._woken.set()
 
     def run(self):
@@ -94,7 +94,7 @@ class ControlThread(threading.Thread):
             self._woken.wait(runtime.troubles.secondsToNext(pause))
 
     def _turn(self):
-        return self._keeper.turn()
+        return self._maintenance.turn()
 
     def leave(self, given_up=()):
         """Write that the process ends in good order; not in this thread.
@@ -103,7 +103,7 @@ class ControlThread(threading.Thread):
         """
         for tries in range(1, LEAVE_TRIES + 1):
             try:
-                return self._keeper.leave(given_up)
+                return self._maintenance.leave(given_up)
             except Exception as error:
                 if isClosed(self._runtime.db):
                     log.warning('Process %s: its database was closed before '

@@ -117,7 +117,7 @@ class RequestedStates(RunningRuns):
         log.info('Process %s: %s', self.name, 'quiet, begins nothing new'
                  if is_quiet else 'not quiet any more')
         self.is_asked_quiet = is_quiet
-        self.tickets.setQuiet(self.is_quiet)
+        self.backlog.setQuiet(self.is_quiet)
 
     def setCopied(self, copied, reason):
         """Begin nothing as long as the database counts as *copied*.
@@ -137,7 +137,7 @@ class RequestedStates(RunningRuns):
                 log.info('Process %s: the database belongs here now',
                          self.name)
             self.copied = copied
-            self.tickets.setQuiet(self.is_quiet)
+            self.backlog.setQuiet(self.is_quiet)
 
 
 @implementer(IRuntime)
@@ -153,8 +153,8 @@ class Runtime(RequestedStates):
         self.pid = os.getpid()
         self.id = process.newProcessId(self.host, self.pid)
         self.name = process.processName(self.id)
-        self.tickets = Backlog(self._wake_control, self.report)
-        self.looker = Poller(self)
+        self.backlog = Backlog(self._wake_control, self.report)
+        self.poller = Poller(self)
         self.unrecorded = set()   # tickets of runs whose end is not written
         self._claims = {}   # (registry oid, run id) -> epoch we gave it
         self.doubtful = []  # tickets of claims whose reply may be lost
@@ -164,11 +164,11 @@ class Runtime(RequestedStates):
         self.deployment = None   # its id, where it knows one
         self.origin = Origin(db, None)
         self.troubles = Troubles(db, self.report)
-        self._keeper = Maintenance(self)
-        self._control = ControlThread(self, self._keeper)
-        self._heartbeat = HeartbeatThread(self, self._keeper)
-        self._wakeups = Invalidations(self)
-        self._keeper.steps.add(self._wakeups.step)
+        self._maintenance = Maintenance(self)
+        self._control = ControlThread(self, self._maintenance)
+        self._heartbeat = HeartbeatThread(self, self._maintenance)
+        self._invalidations = Invalidations(self)
+        self._maintenance.steps.add(self._invalidations.step)
         self._ender = None                   # the thread that shuts down
         self._gone = threading.Event()       # the shutdown is over
         self._gone_by = 0.0                  # monotonic; surely by then
@@ -208,7 +208,7 @@ class Runtime(RequestedStates):
             switchboard.disconnect(self.db, self)
             raise
         atexit.register(self.shutdown)
-        self._wakeups.begin()
+        self._invalidations.begin()
 
     def _look_where_it_belongs(self, settings):
         """See, before anything begins, whether the database is a copy."""
@@ -225,8 +225,8 @@ class Runtime(RequestedStates):
     def listTroubles(self):
         """Return a tuple of `process.Trouble`, the worst first."""
         return (*filter(None, (self._control.findStuck(),
-                               self._keeper.clock_watch.trouble())),
-                *self._keeper.listTroubles(),
+                               self._maintenance.clock_watch.trouble())),
+                *self._maintenance.listTroubles(),
                 *self.troubles.list())
 
     def announce(self, event):
@@ -240,7 +240,7 @@ class Runtime(RequestedStates):
     def forked(self):
         """In a child after a fork: threads are gone, refuse everything."""
         self._is_forked = True
-        self.tickets.forked()
+        self.backlog.forked()
 
     # Called by any thread
 
@@ -278,13 +278,13 @@ class Runtime(RequestedStates):
             return   # whoever held its locks is not here
         if places:
             if self.threads:
-                self.tickets.mark(places)
+                self.backlog.mark(places)
         else:
             self._control.wake()
 
     def countWaiting(self, registry_oid, starter):
         """See `~cipher.background.interfaces.IRuntime`."""
-        number, seconds = self.tickets.countWaiting(registry_oid, starter)
+        number, seconds = self.backlog.countWaiting(registry_oid, starter)
         return number, clock.now() - seconds
 
     def requestRescue(self):
@@ -298,9 +298,9 @@ class Runtime(RequestedStates):
         *door* (a `contextmanagers.Door`) may be open, to begin the ticket.
         """
         while True:
-            ticket = self.tickets.next(is_over)
+            ticket = self.backlog.next(is_over)
             if ticket is LOOK:
-                ticket = self.looker.next(door)
+                ticket = self.poller.next(door)
                 if ticket is None:
                     continue
             return ticket
@@ -310,7 +310,7 @@ class Runtime(RequestedStates):
 
         Any thread may call; it takes no lock that is held across a load.
         """
-        self._keeper.steps.hasten()
+        self._maintenance.steps.hasten()
         self._control.wake()
 
     def lanesChanged(self, places):
@@ -319,8 +319,8 @@ class Runtime(RequestedStates):
         Any thread may call; it takes no lock that is held across a load.
         """
         if self.threads:
-            self.tickets.mark(places, are_ours=False)
-            if self.tickets.is_hungry or self.hasFreeThread():
+            self.backlog.mark(places, are_ours=False)
+            if self.backlog.is_hungry or self.hasFreeThread():
                 self._control.wake()   # perhaps there is something to take
 
     def refused(self, ticket):
@@ -328,7 +328,7 @@ class Runtime(RequestedStates):
         if not self.is_draining:
             # Its lane had another home for a while; a thread still works
             # on it.
-            self.tickets.later(ticket, REFUSED_DELAY)
+            self.backlog.later(ticket, REFUSED_DELAY)
 
     def noteClaim(self, ticket, epoch):
         """Remember that *ticket* is ours, perhaps, with that epoch."""
@@ -340,7 +340,7 @@ class Runtime(RequestedStates):
 
     def doubt(self, ticket):
         """Nobody knows whether *ticket* was claimed as `noteClaim` says."""
-        self.tickets.isAway(ticket)
+        self.backlog.isAway(ticket)
         self.doubtful.append(ticket)
 
     def hasClaimed(self, registry_oid, run):
@@ -366,16 +366,16 @@ class Runtime(RequestedStates):
         if live.is_unrecorded:
             self.unrecorded.add(live.ticket)
         elif live.is_lost or live.is_abandoned:
-            self.tickets.isAway(live.ticket)
+            self.backlog.isAway(live.ticket)
         elif live.due_at is not None:
-            self.tickets.again(live.ticket, live.due_at)
+            self.backlog.again(live.ticket, live.due_at)
         elif not live.is_shutdown:
             # At a shutdown it may wait again: the cursor must not pass it.
-            self.tickets.done(live.ticket)
+            self.backlog.done(live.ticket)
         is_passed = live.passing is not None and live.passing.end()
         if live.worker_type is not None and (
                 live.worker_type.max_running and not is_passed):
-            self.tickets.unpark(nameOf(live.worker_type))
+            self.backlog.unpark(nameOf(live.worker_type))
         if live.stop is not None:
             self._control.wake()   # the request can be forgotten
 
@@ -393,7 +393,7 @@ class Runtime(RequestedStates):
                   'is taken over by others', self.name)
         self.abandonAll()
         self._claims.clear()
-        self.tickets.dropAll()
+        self.backlog.dropAll()
 
     # The end
 
@@ -440,7 +440,7 @@ class Runtime(RequestedStates):
         self._control.join(LEAVE_TIMEOUT)
         self._heartbeat.end()
         self._heartbeat.join(LEAVE_TIMEOUT)
-        self._wakeups.end()
+        self._invalidations.end()
         # A run that is given up records nothing itself any more: we do.
         self._given_up = self.abandonAll()   # even if nothing can be written
         leaving = threading.Thread(
@@ -481,7 +481,7 @@ class Runtime(RequestedStates):
         self.executor.stop()
         self._control.end()
         self._heartbeat.end()
-        self._wakeups.end()
+        self._invalidations.end()
         self.abandonAll()
         self.stopAll()
         self.waitIdle(time.monotonic() + timeout)

@@ -248,7 +248,7 @@ class KeepForEverTests(Tests):
     def prune(self):
         runtime = Runtime(self.db, RuntimeSettings(threads=0))
         for number, lane in self.registry.lanes.items():
-            runtime.tickets.addLane((self.registry._p_oid, number), 1, ())
+            runtime.backlog.addLane((self.registry._p_oid, number), 1, ())
             lane.cursor.home = runtime.id
         transaction.commit()
         Pruner(runtime).prune(self.connection)

@@ -62,14 +62,14 @@ class Passing:
         slot = findSlot(connection, name, live.ticket[:3])
         if slot is None:
             return
-        ticket = self._next = runtime.tickets.passOn(name)
+        ticket = self._next = runtime.backlog.passOn(name)
         if ticket is None:
             return
         run = self._find(connection, ticket)
         if run is None:
             # The look of a thread says what is with it.
             self._next = None
-            runtime.tickets.later(ticket, 0.0)
+            runtime.backlog.later(ticket, 0.0)
             return
         slot.place = ticket[:3]
         epoch = run.claim(runtime.id, clock.now(),
@@ -108,9 +108,9 @@ class Passing:
         """An earlier try of the end surely was not committed."""
         ticket, self._next = self._next, None
         if ticket is not None:
-            tickets = self._live.runtime.tickets
+            backlog = self._live.runtime.backlog
             self._live.runtime.forgetClaim(ticket)
-            tickets.park(ticket, (LIMIT, nameOf(self._live.worker_type)))
+            backlog.park(ticket, (LIMIT, nameOf(self._live.worker_type)))
 
     def end(self):
         """The run has ended; return whether its slot was passed on."""
@@ -121,7 +121,7 @@ class Passing:
         if live.is_lost or live.is_abandoned or live.is_unrecorded:
             runtime.doubt(ticket)
         else:
-            runtime.tickets.passed(ticket)
+            runtime.backlog.passed(ticket)
         return True
 
 

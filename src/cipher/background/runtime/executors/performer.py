@@ -242,29 +242,29 @@ class Performer:
     def _pass_by(self, live, run):
         """*run* is over; another one of its type may begin."""
         live.end()
-        self._runtime.tickets.unpark(nameToday(run.type))
+        self._runtime.backlog.unpark(nameToday(run.type))
 
     def _leave(self, live, run):
         """*run* is in work elsewhere, or is to be rescued."""
         live.is_lost = True
         live.end()
-        self._runtime.tickets.unpark(nameToday(run.type))
+        self._runtime.backlog.unpark(nameToday(run.type))
 
     def _park(self, live, key):
         """Let the run wait for what *key* says."""
         runtime, ticket = self._runtime, live.ticket
-        if not runtime.tickets.isHome(ticket.place):
+        if not runtime.backlog.isHome(ticket.place):
             self._give_back(live)
         runtime.forgetClaim(live)
         runtime.leave(live)
-        runtime.tickets.park(ticket, key)
+        runtime.backlog.park(ticket, key)
         if key[0] != LIMIT:
-            runtime.tickets.unpark(nameToday(key[1]))
+            runtime.backlog.unpark(nameToday(key[1]))
 
     def _park_in_turn(self, live, worker_type, run):
         """Let the run wait for room, or for those that go before it."""
         self._park(live, limitOf(run))
-        if not self._runtime.tickets.isNext(live.ticket, run.type):
+        if not self._runtime.backlog.isNext(live.ticket, run.type):
             self._try_next(worker_type)   # if it was in vain, by the first
 
     def _give_back(self, live):
@@ -281,13 +281,13 @@ class Performer:
         # As far as this process knows.  Nobody jumps the queue.
         return worker_type.max_running is None or (
             self._runtime.mayRun(worker_type, live)
-            and self._runtime.tickets.isNext(live.ticket, nameOf(worker_type)))
+            and self._runtime.backlog.isNext(live.ticket, nameOf(worker_type)))
 
     def _try_next(self, worker_type):
         # Another process may have made room for more than one.
         if worker_type.max_running is not None and self._runtime.mayRun(
                 worker_type, None):
-            self._runtime.tickets.unpark(nameOf(worker_type))
+            self._runtime.backlog.unpark(nameOf(worker_type))
 
 
 def _findSite(registry):

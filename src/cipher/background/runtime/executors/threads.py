@@ -63,7 +63,7 @@ class ThreadsExecutor(Performer):
     def stop(self):
         """Take nothing any more, as soon as each thread is free."""
         self._stopping.set()
-        self._runtime.tickets.wakeAll()
+        self._runtime.backlog.wakeAll()
 
     def join(self, timeout):
         """Wait up to *timeout* seconds (in all) for the threads."""
@@ -110,7 +110,7 @@ class ThreadsExecutor(Performer):
         else:
             log.error('Run %s: could not be begun; trying again',
                       ticket.run_id, exc_info=error)
-        self._runtime.tickets.later(ticket, delay)
+        self._runtime.backlog.later(ticket, delay)
 
     def isUnderway(self, ticket, run):
         """See `~cipher.background.interfaces.IExecutor`."""
@@ -135,4 +135,4 @@ class ThreadsExecutor(Performer):
 
     def _put_off(self, live):
         self._runtime.leave(live)
-        self._runtime.tickets.later(live.ticket, RETRY_DELAY)
+        self._runtime.backlog.later(live.ticket, RETRY_DELAY)

@@ -33,7 +33,7 @@ class Hastening:
     def turn(self, connection):
         """Let what was asked for wait no longer, in our lanes."""
         runtime = self._runtime
-        lanes = set(runtime.tickets.lanes())
+        lanes = set(runtime.backlog.lanes())
         asked = []   # (run id, registry oid)
         with ZopeTransaction():
             for oid in {oid for oid, _ in lanes}:
@@ -66,7 +66,7 @@ class Hastening:
             return live.due_at is None   # else it was put off, and ends
         if clock.isLater(run.due_at):
             return True   # it was put off again since
-        if not runtime.tickets.hasten(ticketOf(oid, run)):
+        if not runtime.backlog.hasten(ticketOf(oid, run)):
             return False
         key, _ = lane.waiting.places.get(run.serial, (None, None))
         if key == FOR_TIME:

@@ -33,12 +33,12 @@ SHORTEST_PAUSE = 1.0
 
 
 class HeartbeatThread(threading.Thread):
-    """Lets *keeper* beat."""
+    """Lets *maintenance* beat."""
 
-    def __init__(self, runtime, keeper):
+    def __init__(self, runtime, maintenance):
         super().__init__(name='background-heartbeat', daemon=True)
         self._runtime = runtime
-        self._keeper = keeper
+        self._maintenance = maintenance
         self._woken = threading.Event()   # to beat soon
         self._end = threading.Event()
 
@@ -59,7 +59,7 @@ class HeartbeatThread(threading.Thread):
             self._woken.clear()
             shortest = SHORTEST_PAUSE
             try:
-                if not self._keeper.beat():
+                if not self._maintenance.beat():
                     shortest = 0.0   # until there is a record
                 failures = 0
             except Exception as error:

@@ -63,12 +63,12 @@ class Homes:
 
     def _choose(self, connection):
         runtime = self._runtime
-        tickets = runtime.tickets
+        backlog = runtime.backlog
         added, left = [], []
         with ZopeTransaction(note=runtime.note('homes')):
             directory = getDirectory(connection)
             living = Living(directory, runtime.id, runtime.is_taking)
-            known = set(tickets.lanes())
+            known = set(backlog.lanes())
             found = set()
             for registry in directory.listRegistries():
                 oid = registry._p_oid
@@ -78,11 +78,11 @@ class Homes:
                     self._choose_home(
                         place, lane, living, place in known, added, left)
             for place in known - found:
-                tickets.dropLane(place)   # its registry is gone
+                backlog.dropLane(place)   # its registry is gone
             if left:
                 self._leave(connection, left)
         for lane in added:
-            tickets.addLane(*lane)
+            backlog.addLane(*lane)
         return bool(added)
 
     def _choose_home(self, place, lane, living, is_known, added, left):
@@ -97,7 +97,7 @@ class Homes:
                 added.append(self._arguments(place, lane, True))
         else:
             if is_known:
-                self._runtime.tickets.dropLane(place)
+                self._runtime.backlog.dropLane(place)
             if preferred == me and cursor.home not in living.ids:
                 added.append(self._arguments(
                     place, lane, cursor.home is not None))
@@ -111,8 +111,8 @@ class Homes:
     def _leave(self, connection, left):
         # In this order: what a thread is given afterwards is void.
         for place, lane in left:
-            position = self._runtime.tickets.position(place)
-            self._runtime.tickets.dropLane(place)
+            position = self._runtime.backlog.position(place)
+            self._runtime.backlog.dropLane(place)
             lane.cursor.home = None
             if position is not None:
                 lane.cursor.low, lane.cursor.stragglers = position

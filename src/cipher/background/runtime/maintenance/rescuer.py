@@ -56,9 +56,9 @@ BATCH = 500
 class Rescuer:
     """Sees what becomes of runs of the lanes whose home is one runtime."""
 
-    def __init__(self, runtime, census):
+    def __init__(self, runtime, liveness):
         self._runtime = runtime
-        self._census = census
+        self._liveness = liveness
         self._looked = {}   # place -> serial looked at last
 
     # Processes
@@ -71,12 +71,12 @@ class Rescuer:
         """
         with ZopeTransaction(note=self._runtime.note('dead processes')):
             directory = process.getDirectory(connection)
-            dead = self._census.findDead(directory)
+            dead = self._liveness.findDead(directory)
             for record in dead:
                 # Fails when the process beats after all.
                 connection.readCurrent(record.heartbeat)
                 ended = directory.end(
-                    record, GONE if self._census.isGone(record) else SILENT)
+                    record, GONE if self._liveness.isGone(record) else SILENT)
                 for (oid, run_id), told in record.live.runs.items():
                     self._claim_for(connection, ended, oid, run_id, told)
         for record in dead:
@@ -110,7 +110,7 @@ class Rescuer:
         lost, is_more = [], False
         with ZopeTransaction():
             sorter = Sorter(self._runtime, connection)
-            for place in self._runtime.tickets.lanes():
+            for place in self._runtime.backlog.lanes():
                 is_more |= self._look_at(connection, sorter, place, lost)
         done = self.rescueAll(connection, lost)
         # A run that cannot be rescued rests, and the next look goes by it.
@@ -121,7 +121,7 @@ class Rescuer:
 
     def _look_at(self, connection, sorter, place, lost):
         """Append to *lost*; return whether there is more to look at."""
-        away = self._runtime.tickets.away(place)
+        away = self._runtime.backlog.away(place)
         if not away:
             return False
         executor = self._runtime.executor
@@ -141,7 +141,7 @@ class Rescuer:
                 if run is None or run.state != PENDING or (
                         not executor.isUnderway(ticket, run)):
                     executor.returned(ticket, run)
-                    self._runtime.tickets.settle(*found)
+                    self._runtime.backlog.settle(*found)
         if len(rest) > BATCH:
             self._looked[place] = rest[BATCH - 1].serial
             return True
@@ -192,7 +192,7 @@ class Rescuer:
             sorter = Sorter(self._runtime, connection)
             for ticket in settled:
                 if is_unrecorded:
-                    self._runtime.tickets.isAway(ticket)   # not here
+                    self._runtime.backlog.isAway(ticket)   # not here
                 self._settle(connection, sorter, ticket)
         return settled
 
@@ -209,8 +209,8 @@ class Rescuer:
         if what == READY:
             # Who did not survive it is counted from now on.
             found = found._replace(must_claim=True)
-        if self._runtime.tickets.isHome(ticket.place):
-            self._runtime.tickets.settle(found, what)
+        if self._runtime.backlog.isHome(ticket.place):
+            self._runtime.backlog.settle(found, what)
 
     def _rescue_if_lost(self, connection, ticket, is_unrecorded):
         # By now it may be ended, removed or taken.

@@ -48,21 +48,21 @@ class Spill:
 
     def write(self, connection, least=1):
         """Write entries, and low marks that moved by *least* serials."""
-        tickets = self._runtime.tickets
+        backlog = self._runtime.backlog
         written = []
         with ZopeTransaction(note=self._runtime.note('cursors')):
             for place, lane in ownLanes(self._runtime, connection):
-                new, old = tickets.changes(place, BATCH)
+                new, old = backlog.changes(place, BATCH)
                 self._write(lane, new, old)
                 if new or old:
                     written.append((place, new, old))
                 # Behind the entries: the mark passes what they stand for
                 # when they are committed, so in a later turn.
-                position = tickets.position(place)
+                position = backlog.position(place)
                 if position is not None:
                     writePosition(lane, *position, least)
         for changes in written:
-            tickets.written(*changes)
+            backlog.written(*changes)
         return any(len(new) >= BATCH or len(old) >= BATCH
                    for _, new, old in written)
 
@@ -87,7 +87,7 @@ def ownLanes(runtime, connection):
 
     As the open transaction sees it: of others nothing is to be written.
     """
-    for place in runtime.tickets.lanes():
+    for place in runtime.backlog.lanes():
         oid, number = place
         registry = findRegistry(connection, oid)
         lane = registry and registry.lanes.get(number)

@@ -33,7 +33,7 @@ class StopRequests:
     def read(self, connection):
         """Ask what is live here to stop; stop what waits in our lanes."""
         runtime = self._runtime
-        lanes = set(runtime.tickets.lanes())
+        lanes = set(runtime.backlog.lanes())
         others = []   # (run id, registry oid) of what is not live here
         with ZopeTransaction():
             for oid in {oid for oid, _ in lanes} | runtime.liveRegistries():

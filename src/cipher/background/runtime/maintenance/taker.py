@@ -98,13 +98,13 @@ class Taker:
         Return whether there may be more.
         """
         runtime = self._runtime
-        tickets = runtime.tickets
+        backlog = runtime.backlog
         if runtime.doubtful:
             self._look_what_is_ours(connection)
-        if tickets.idleFor() >= STALE:
+        if backlog.idleFor() >= STALE:
             self._give_back(connection)
         number = self._room()
-        tickets.is_hungry = False
+        backlog.is_hungry = False
         if number <= 0:
             return False
         for tries in range(1, TRIES + 1):
@@ -122,9 +122,9 @@ class Taker:
                     runtime.doubtful.append(ticket)
                 raise
             self._widen(taken, 9, 10)
-            tickets.is_hungry = bool(taken)
+            backlog.is_hungry = bool(taken)
             return False
-        tickets.is_hungry = True
+        backlog.is_hungry = True
         return False
 
     def _room(self):
@@ -133,14 +133,14 @@ class Taker:
         if not (runtime.is_taking and runtime.threads
                 and runtime.executor.takes):
             return 0
-        ready = runtime.tickets.counts()[0]
+        ready = runtime.backlog.counts()[0]
         if ready >= max(2, runtime.threads // 2):
             return 0
         if runtime.hasFreeThread():
             return BATCH
         # All are at work, but not for long.
         return runtime.threads if (
-            runtime.tickets.idleFor() < SHORT) else 0
+            runtime.backlog.idleFor() < SHORT) else 0
 
     def _look_what_is_ours(self, connection):
         """See which takes got through whose reply was lost.
@@ -165,13 +165,13 @@ class Taker:
         for ticket in others:
             runtime.forgetClaim(ticket)
         for ticket in ours:
-            if not runtime.tickets.isHome(ticket.place):   # else it is known
-                runtime.tickets.take(ticket)
+            if not runtime.backlog.isHome(ticket.place):   # else it is known
+                runtime.backlog.take(ticket)
 
     def _give_back(self, connection):
         """Leave what was taken, and no thread came to, to others again."""
         runtime = self._runtime
-        waiting = runtime.tickets.givenBack()
+        waiting = runtime.backlog.givenBack()
         if not waiting:
             return
         try:
@@ -186,7 +186,7 @@ class Taker:
                             run.state == RUNNING))
         except BaseException:
             for ticket in waiting:
-                runtime.tickets.take(ticket)   # they wait here, as before
+                runtime.backlog.take(ticket)   # they wait here, as before
             raise
         for ticket in waiting:
             runtime.forgetClaim(ticket)
@@ -217,7 +217,7 @@ class Taker:
                         chosen.append((ticketOf(place[0], run), run.epoch))
         for ticket, epoch in chosen:
             runtime.noteClaim(ticket, epoch)
-            runtime.tickets.take(ticket)
+            runtime.backlog.take(ticket)
         return chosen
 
     def _take_run(self, connection, place, run):

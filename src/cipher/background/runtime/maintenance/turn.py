@@ -85,15 +85,15 @@ class Maintenance:
         self._look_at = 0.0     # monotonic; for unknown registries
         self._evolution = Evolution(runtime.id)
         self._newer = None      # (structure, since): others are newer than we
-        self._census = Liveness(runtime)
-        self._rescuer = Rescuer(runtime, self._census)
+        self._liveness = Liveness(runtime)
+        self._rescuer = Rescuer(runtime, self._liveness)
         self._homes = Homes(runtime, self._tell)
         self._spill = Spill(runtime)
         self._hastening = Hastening(runtime)
-        self._comeback = Unblocker(runtime)
+        self._unblocker = Unblocker(runtime)
         self._taker = Taker(runtime)
         self._stops = StopRequests(runtime)
-        self._chores = Scheduler(runtime)
+        self._scheduler = Scheduler(runtime)
         self._pruner = Pruner(runtime)
         self.clock_watch = ClockWatch(runtime.db)
         self._caretaker = Caretaker(self._runtime, self._rescuer)
@@ -104,20 +104,20 @@ class Maintenance:
             Step('dead processes', self._remove_dead,
                  self._often),
             Step('homes', lambda c: self._homes.turn(c), self._often),
-            Step('new runs', lambda c: runtime.looker.lookAtAll(c)),
+            Step('new runs', lambda c: runtime.poller.lookAtAll(c)),
             Step('runs elsewhere', lambda c: self._rescuer.turn(c)),
             Step('lost runs', lambda c: self._rescuer.abandonLost(c)),
             Step('cursors', lambda c: self._spill.turn(c)),
             Step('begin now', lambda c: self._hastening.turn(c)),
-            Step('what waits', lambda c: self._comeback.turn(c)),
-            Step('what waits for long', lambda c: self._comeback.sweep(c)),
+            Step('what waits', lambda c: self._unblocker.turn(c)),
+            Step('what waits for long', lambda c: self._unblocker.sweep(c)),
             Step('taking', lambda c: self._taker.turn(c)),
             # After that which finds out whose process is dead.
             Step('stop requests', lambda c: self._stops.read(c)),
             Step('unrecorded runs',
                  lambda c: self._rescuer.rescueUnrecorded(c), self._often),
-            Step('schedules', lambda c: self._chores.startSchedules(c)),
-            Step('services', lambda c: self._chores.startServices(c)),
+            Step('schedules', lambda c: self._scheduler.startSchedules(c)),
+            Step('services', lambda c: self._scheduler.startServices(c)),
             Step('prune', self._prune),
             Step('live runs', self.tellLive, lambda: TELL_INTERVAL)])
 
@@ -158,9 +158,9 @@ class Maintenance:
             return False
         with ZopeTransaction():
             is_newer = self._look_for_newer(directory)
-            tickets = self._runtime.tickets
-            known = {oid for oid, _ in tickets.lanes()}
-            if tickets.takeUnknown() or any(
+            backlog = self._runtime.backlog
+            known = {oid for oid, _ in backlog.lanes()}
+            if backlog.takeUnknown() or any(
                     r._p_oid not in known
                     for r in directory.listRegistries()):
                 self.steps.hasten('homes')
@@ -310,7 +310,7 @@ class Maintenance:
         if not self._is_recorded:
             return False
         troubles = self._runtime.listTroubles()
-        waiting = self._runtime.tickets.mostWaiting()
+        waiting = self._runtime.backlog.mostWaiting()
         with ZodbConnection(self._runtime.db) as connection:
             with ZopeTransaction(note=self._runtime.note('beat')):
                 record = self._own_record(connection)
@@ -321,7 +321,7 @@ class Maintenance:
                 record.heartbeat.troubles = tuple(map(tuple, troubles))
                 if record.heartbeat.waiting != waiting:
                     record.heartbeat.waiting = waiting
-        self._census.noteBeat()
+        self._liveness.noteBeat()
         return True
 
     def tellLive(self, connection):
@@ -410,7 +410,7 @@ class Maintenance:
         runtime = self._runtime
         with ZopeTransaction(note=note):
             for place, lane in ownLanes(runtime, connection):
-                writePosition(lane, *runtime.tickets.position(place))
+                writePosition(lane, *runtime.backlog.position(place))
                 lane.cursor.home = None
             directory = process.getDirectory(connection)
             record = directory.processes.get(runtime.id)

@@ -76,8 +76,8 @@ class Unblocker:
         """Take what may begin; return whether to look again at once."""
         if not self._runtime.threads:
             return False
-        tickets = self._runtime.tickets
-        if tickets.has_ended or tickets.parkedTypes():
+        backlog = self._runtime.backlog
+        if backlog.has_ended or backlog.parkedTypes():
             self._look_who_waits(connection)
         looks = BATCH
         is_lost = False
@@ -96,7 +96,7 @@ class Unblocker:
         """See of which types with a limit other homes have waiting runs."""
         runtime = self._runtime
         with ZopeTransaction():
-            runtime.tickets.setWanted(
+            runtime.backlog.setWanted(
                 key[1]
                 for registry in getDirectory(connection).listRegistries()
                 for lane in registry.lanes.values()
@@ -122,8 +122,8 @@ class Unblocker:
 
     def _take(self, sorter, key, lanes, most):
         """Return (how many were looked at, whether one is lost)."""
-        tickets = self._runtime.tickets
-        room = min(most, tickets.room(key))
+        backlog = self._runtime.backlog
+        room = min(most, backlog.room(key))
         if room <= 0:
             return 0, False
         looked, is_lost, is_more = 0, False, False
@@ -131,14 +131,14 @@ class Unblocker:
             *[self._candidates(place, lane, key) for place, lane in lanes],
             key=itemgetter(0))
         for _, place, lane, serial in candidates:
-            if tickets.isKnown(place, serial):
+            if backlog.isKnown(place, serial):
                 continue
             if looked >= room:
                 is_more = True
                 break
             looked += 1
             is_lost |= self._settle(sorter, place, lane, serial, key)
-        tickets.setBeyond(key, is_more)
+        backlog.setBeyond(key, is_more)
         return looked, is_lost
 
     def _candidates(self, place, lane, key):
@@ -167,16 +167,16 @@ class Unblocker:
             if run.state == PENDING and queryWorkerType(
                     run.type).max_running is not None:
                 what = limitOf(run)   # in its turn
-        self._runtime.tickets.settle(ticket, what, has_entry=True)
+        self._runtime.backlog.settle(ticket, what, has_entry=True)
         return is_lost
 
     def _try_limited(self):
         """Let one more of each type with a limit try: there may be room."""
-        tickets = self._runtime.tickets
-        for name in tickets.parkedTypes():
+        backlog = self._runtime.backlog
+        for name in backlog.parkedTypes():
             worker_type = queryWorkerType(name)
             if worker_type is None or self._runtime.mayRun(worker_type, None):
-                tickets.unpark(name)
+                backlog.unpark(name)
 
     # What does not come back
 
@@ -211,14 +211,14 @@ class Unblocker:
         failed = set(done)
         for place, serial in failing:
             if (formatId(place[1], serial), place[0]) in failed:
-                self._runtime.tickets.drop(place, serial)
+                self._runtime.backlog.drop(place, serial)
         if is_more:
             self._sweep_at = now
         return is_more
 
     def _sweep(self, sorter, place, lane, key, since, failing):
         """Return whether to look at the next batch at once."""
-        tickets = self._runtime.tickets
+        backlog = self._runtime.backlog
         looks = found = 0
         swept = place, key
         after = self._swept.pop(swept, None)
@@ -227,7 +227,7 @@ class Unblocker:
             if looks > BATCH:
                 return found > BATCH // 2
             self._swept[swept] = order
-            if tickets.isKnown(place, serial):
+            if backlog.isKnown(place, serial):
                 continue
             ticket, what = sorter.sort(place, serial, lane.births)
             if what == key:
@@ -236,7 +236,7 @@ class Unblocker:
                     continue
                 failing.append((place, serial))
             else:
-                tickets.settle(
+                backlog.settle(
                     ticket, AWAY if what == LOST else what, has_entry=True)
             found += 1
         self._swept.pop(swept, None)

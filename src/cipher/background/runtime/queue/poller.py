@@ -50,7 +50,7 @@ class Poller:
         """
         found = set()
         self._try(lambda left: self._look(door.open(), left, found))
-        ticket = self._runtime.tickets.poll()
+        ticket = self._runtime.backlog.poll()
         if ticket not in found:
             # It may be of a look that saw more: its run is not there yet in
             # this snapshot, and would be taken for one that was removed.
@@ -74,8 +74,8 @@ class Poller:
 
         Nothing that is dirty is forgotten before its tickets are there.
         """
-        tickets = self._runtime.tickets
-        dirty = tickets.beginLook(at_all)
+        backlog = self._runtime.backlog
+        dirty = backlog.beginLook(at_all)
         if dirty is None:
             return False
         left, pause = set(dirty), 0.0
@@ -91,7 +91,7 @@ class Poller:
             pause = backOff(self._failures, cap=FAILURE_PAUSE)
             self._runtime.troubles.note(error, FAILING_STEP, STEP)
         finally:
-            tickets.endLook(left, pause, is_worker=not at_all)
+            backlog.endLook(left, pause, is_worker=not at_all)
         return bool(left) and not pause
 
     def _look(self, connection, left, ready):
@@ -118,7 +118,7 @@ class Poller:
         if lane is None or lane.cursor.home != runtime.id:
             return False   # the control thread will notice
         births = lane.births
-        serials = runtime.tickets.toLook(place, births.next_serial)
+        serials = runtime.backlog.toLook(place, births.next_serial)
         found = []
         is_lost = False
         try:
@@ -131,7 +131,7 @@ class Poller:
                 found.append((serial, ticket, what))
         finally:
             # What was found before an error stays found.
-            runtime.tickets.seen(place, found)
+            runtime.backlog.seen(place, found)
         if is_lost:
             runtime.requestRescue()
         return len(serials) > BATCH

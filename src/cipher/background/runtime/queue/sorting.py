@@ -67,7 +67,7 @@ class Sorter:
         oid = place[0]
         if run.isFinished():
             return ticketOf(oid, run), DONE
-        is_inherited, is_suspect = self._runtime.tickets.inherited(
+        is_inherited, is_suspect = self._runtime.backlog.inherited(
             place, run.serial)
         me = self._runtime.id
         ticket = ticketOf(oid, run)

@@ -270,7 +270,7 @@ class DeathTests(FileSiteTests):
         declareWorker('work', self.work)
         declareWorker('once', self.work, on_interrupt=FAIL)
         self.runtime = Runtime(self.db, RuntimeSettings(threads=1))
-        self.runtime._keeper.turn(True)
+        self.runtime._maintenance.turn(True)
 
     def die(self, *runs, id='host:1:dead', log='said at last', **values):
         """Let a process die that worked on *runs*, as it said."""
@@ -281,7 +281,7 @@ class DeathTests(FileSiteTests):
         getDirectory(self.connection).processes[dead.id] = dead
         transaction.commit()
         for _ in range(3):
-            self.runtime._keeper.turn(True)
+            self.runtime._maintenance.turn(True)
         self.begin()
 
     def start(self, type='work', owner=None):
@@ -307,10 +307,10 @@ class DeathTests(FileSiteTests):
     def test_each_death_is_one_and_the_last_one_fails_the_run(self):
         run = self.start()
         for number in range(3):
-            ticket = self.runtime.tickets.poll()
+            ticket = self.runtime.backlog.poll()
             if ticket is not None:
                 # Others took it, as it seems.
-                self.runtime.tickets.isAway(ticket)
+                self.runtime.backlog.isAway(ticket)
             self.die(run, id='host:1:dead%d' % number, log='life %d' % number)
         self.assertEqual(run.state, 'failed')
         details = self.registry.getDetails(run.id)
@@ -335,20 +335,20 @@ class DeathTests(FileSiteTests):
             ('gone', 'host:1', run.started_at))
 
     def test_process_that_was_silent_is_not_said_to_be_gone(self):
-        census = self.runtime._keeper._census
-        self.addCleanup(setattr, census, '_is_exclusive', True)
+        liveness = self.runtime._maintenance._liveness
+        self.addCleanup(setattr, liveness, '_is_exclusive', True)
         run = self.start()
-        census.findDead = lambda directory: [
+        liveness.findDead = lambda directory: [
             record for record in directory.processes.values()
             if record.id.startswith('host')]
-        census._is_exclusive = False
+        liveness._is_exclusive = False
         dead = ProcessRecord('host:1:x', 'host', 1, None, None, 1, 90.0, 0.0)
         dead.live.runs = {(self.registry._p_oid, run.id): (
             time.time(), None, '', None)}
         getDirectory(self.connection).processes[dead.id] = dead
         transaction.commit()
         for _ in range(3):
-            self.runtime._keeper.turn(True)
+            self.runtime._maintenance.turn(True)
         self.begin()
         self.assertEqual(
             [one.outcome for one in
@@ -384,7 +384,7 @@ class DeathTests(FileSiteTests):
     def test_ended_processes_are_forgotten_after_a_day(self):
         clock = self.setClock()
         self.die()
-        pruner = self.runtime._keeper._pruner
+        pruner = self.runtime._maintenance._pruner
         clock.advance(86000.0)
         pruner.prune(self.connection)
         self.begin()

@@ -146,7 +146,7 @@ class WaitTests(LiveTests):
         other = addRegistry(sub)
         transaction.commit()
         waitUntil(lambda: any(
-            oid == other._p_oid for oid, _ in self.runtime.tickets.lanes()))
+            oid == other._p_oid for oid, _ in self.runtime.backlog.lanes()))
         self.begin()
         other.start('one')
         transaction.commit()

@@ -109,14 +109,14 @@ class TicketsTests(unittest.TestCase):
     place = b'oid', 1
 
     def setUp(self):
-        self.tickets = Backlog()
-        self.tickets.addLane(self.place, 1, ())
+        self.backlog = Backlog()
+        self.backlog.addLane(self.place, 1, ())
 
     def settle(self, serial, what):
-        self.tickets.settle(Ticket(*self.place, serial, starter='bob'), what)
+        self.backlog.settle(Ticket(*self.place, serial, starter='bob'), what)
 
     def count(self):
-        return self.tickets.countWaiting(b'oid', 'bob')[0]
+        return self.backlog.countWaiting(b'oid', 'bob')[0]
 
     def test_whatever_is_not_finished_is_counted(self):
         self.settle(1, READY)
@@ -127,11 +127,11 @@ class TicketsTests(unittest.TestCase):
         self.settle(2, DONE)
         self.settle(3, DONE)
         self.assertEqual(self.count(), 2)
-        ticket = self.tickets.poll()
+        ticket = self.backlog.poll()
         self.assertEqual(self.count(), 2)
-        self.tickets.done(ticket)
+        self.backlog.done(ticket)
         self.assertEqual(self.count(), 1)
-        self.tickets.dropLane(self.place)
+        self.backlog.dropLane(self.place)
         self.assertEqual(self.count(), 0)
 
     def test_what_waits_for_a_far_time_is_not(self):
@@ -139,9 +139,9 @@ class TicketsTests(unittest.TestCase):
         self.assertEqual(self.count(), 0)
         # It comes back from the waiting tree.
         self.settle(1, READY)
-        ticket = self.tickets.poll()
+        ticket = self.backlog.poll()
         self.assertEqual(self.count(), 1)
-        self.tickets.again(ticket, clock.now() + 3600)
+        self.backlog.again(ticket, clock.now() + 3600)
         self.assertEqual(self.count(), 0)
 
 
@@ -331,7 +331,7 @@ class LiveBoundTests(BoundMixin, LiveTests):
 
     def beat(self):
         """Let the runtime beat; return the state of its beat."""
-        self.runtime._keeper.beat()
+        self.runtime._maintenance.beat()
         self.begin()
         record = getDirectory(self.connection).processes[self.runtime.id]
         record.heartbeat._p_activate()

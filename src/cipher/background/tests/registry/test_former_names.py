@@ -146,7 +146,7 @@ class FormerLiveTests(LiveTests):
         old = self.start('old')
         self.gate.waitReached()
         more = self.start('old')
-        waitUntil(lambda: self.runtime.tickets.parkedTypes())
+        waitUntil(lambda: self.runtime.backlog.parkedTypes())
         rename('old', handler=lambda worker: None, max_running=1)
         new = self.start('new')
         for _ in range(3):

@@ -132,7 +132,7 @@ class ImportTests(FileSiteTests):
     def test_row_59_load_fails_once_while_it_is_looked_for(self):
         registry = self.importSite()
         runtime = Runtime(self.other, RuntimeSettings(threads=1))
-        look = runtime._keeper._look_for_registries
+        look = runtime._maintenance._look_for_registries
         for number in range(1, 60):
             self.other.cacheMinimize()
             with Flaky(lambda name, call: call == number) as flaky:
@@ -145,7 +145,7 @@ class ImportTests(FileSiteTests):
                 self.assertIn(registry._p_oid, directory.registries)
             if not flaky.failures:
                 return
-            runtime._keeper._look_at = 0.0
+            runtime._maintenance._look_at = 0.0
             with ZodbConnection(self.other) as connection:
                 del getDirectory(connection).registries[registry._p_oid]
                 transaction.commit()

@@ -56,9 +56,9 @@ class RemoveTests(AdministrationTests):
         """Prune all lanes once, as a runtime would."""
         transaction.commit()
         runtime = SimpleNamespace(
-            tickets=Backlog(), note=lambda what: what, db=self.db, id='home')
+            backlog=Backlog(), note=lambda what: what, db=self.db, id='home')
         for lane in self.registry.lanes.values():
-            runtime.tickets.addLane(
+            runtime.backlog.addLane(
                 (self.registry._p_oid, lane.number), 1, ())
             lane.cursor.home = 'home'
         transaction.commit()
@@ -336,7 +336,7 @@ class LiveRemoveTests(LiveTests):
         # The only way to remove one that is about to begin.  It is not seen
         # as live, as if it was another process that carries it out.
         with mock.patch('cipher.background.queries.snapshot.Snapshot.live',
-                        lambda watch, run: None):
+                        lambda snapshot, run: None):
             self.assertEqual(registry.requestStop(run_id), STOPPED)
         registry.remove(run_id)
 

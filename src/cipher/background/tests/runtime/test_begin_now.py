@@ -67,7 +67,7 @@ class LiveBeginTests(LiveTests):
             self.begin()
             waiting = self.registry.lanes[lane].waiting
             return serial in waiting.places and (
-                not self.runtime.tickets.isKnown(place, serial))
+                not self.runtime.backlog.isKnown(place, serial))
         waitUntil(is_stored, 'the entry of the run')
 
     def test_run_that_waits_in_the_database_begins(self):
@@ -81,14 +81,14 @@ class LiveBeginTests(LiveTests):
 
     def test_run_that_waits_in_memory_begins(self):
         run_id = self.submit(25.0)
-        waitUntil(lambda: self.runtime.tickets.counts()[1] == 1)
+        waitUntil(lambda: self.runtime.backlog.counts()[1] == 1)
         self.begin_now(run_id)
         self.assertEqual(self.waitFinished(run_id).state, 'succeeded')
         self.waitForgotten()
-        self.assertEqual(self.runtime.tickets.counts()[1], 0)
+        self.assertEqual(self.runtime.backlog.counts()[1], 0)
 
     def test_run_that_is_not_stored_yet_begins(self):
-        with mock.patch.object(self.runtime._keeper._spill, 'turn'):
+        with mock.patch.object(self.runtime._maintenance._spill, 'turn'):
             run_id = self.submit(DAY)
             self.waitTurn()
             self.begin_now(run_id)
@@ -173,11 +173,11 @@ class LiveBeginTests(LiveTests):
     def test_while_a_look_is_under_way_it_is_asked_again(self):
         run_id = self.submit(DAY)
         self.waitStored(run_id)
-        tickets = self.runtime.tickets
+        backlog = self.runtime.backlog
         run = self.registry.get(run_id)
-        with mock.patch.object(tickets, '_is_looking', True):
+        with mock.patch.object(backlog, '_is_looking', True):
             self.assertFalse(
-                tickets.hasten(ticketOf(self.registry._p_oid, run)))
+                backlog.hasten(ticketOf(self.registry._p_oid, run)))
 
 
 class ClusterBeginTests(ZEOTests):

@@ -96,17 +96,17 @@ class Elsewhere:
 
     def waitTurns(self):
         """Wait for some turns of the control thread."""
-        keeper = self.runtime._keeper
-        turn, turns = keeper.turn, []
+        maintenance = self.runtime._maintenance
+        turn, turns = maintenance.turn, []
 
         def counted(*args):
             result = turn(*args)
             turns.append(result)
             return result
 
-        keeper.turn = counted
+        maintenance.turn = counted
         waitUntil(lambda: len(turns) > TURNS, 'some turns')
-        keeper.turn = turn
+        maintenance.turn = turn
 
     def problems(self, kind=None):
         """Return the problems (of that kind)."""
@@ -705,7 +705,7 @@ class ForkTests(FileSiteTests):
         # A thread that is at the storage has its lock, and stays behind.
         idle = []
         waitUntil(lambda: idle.append(
-            runtime._keeper.steps.standing is None) or (
+            runtime._maintenance.steps.standing is None) or (
                 len(idle) > 100 and all(idle[-100:])), 'that it is idle')
         self.begin()
 

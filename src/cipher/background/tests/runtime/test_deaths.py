@@ -185,7 +185,7 @@ class CaretakerTests(FileSiteTests):
         runtime = self.startRuntime()
         waitUntil(lambda: runtime.id in self.known())
         for _ in range(5):
-            runtime._keeper.turn(True)
+            runtime._maintenance.turn(True)
         self.assertEqual(self.states(ids), {'running'})
 
     def patch(self, target, value):

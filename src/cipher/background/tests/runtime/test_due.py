@@ -72,7 +72,7 @@ class DueTests(LiveTests):
         run_id = self.submit(FAR)
         waitUntil(lambda: len(self.due()) == 1, 'the entry of the run')
         lane, serial = map(int, run_id.split('-'))
-        waitUntil(lambda: self.runtime.tickets.position(
+        waitUntil(lambda: self.runtime.backlog.position(
             (self.registry._p_oid, lane)) == (serial + 1, ()))
         return run_id
 
@@ -101,14 +101,14 @@ class DueTests(LiveTests):
 
     def test_near_waits_in_memory(self):
         run_id = self.submit(NEAR - 1.0)
-        waitUntil(lambda: self.runtime.tickets.counts()[1])
+        waitUntil(lambda: self.runtime.backlog.counts()[1])
         self.waitTurn()
         self.assertEqual(self.due(), {})
         self.assertEqual(self.status(run_id).state, 'pending')
 
     def test_far_waits_in_the_database_and_holds_no_cursor_back(self):
         run_id = self.submitFar()
-        self.assertEqual(sum(self.runtime.tickets.counts()), 0)
+        self.assertEqual(sum(self.runtime.backlog.counts()), 0)
         due_at, = self.due().values()
         self.assertAlmostEqual(due_at, self.status(run_id).due_at, 5)
         self.spillNow()   # it writes the cursor
@@ -197,7 +197,7 @@ class DueTests(LiveTests):
             self.registry.listRuns(states=['pending']).items, [])
         self.clock.advance(FAR)
         self.assertForgotten()
-        waitUntil(lambda: not sum(self.runtime.tickets.counts()))
+        waitUntil(lambda: not sum(self.runtime.backlog.counts()))
         self.assertEqual(self.calls, [])
         self.assertEqual(self.status(far).state, 'stopped')
 
@@ -297,7 +297,7 @@ class ManyDueTests(FileSiteTests):
     def setUp(self):
         super().setUp()
         self.runtime = Runtime(self.db, RuntimeSettings(threads=2))
-        self.keeper = self.runtime._keeper
+        self.maintenance = self.runtime._maintenance
         self.addCleanup(self.runtime._leave)
         self.clock = self.setClock(1000000.0)
         declareWorker('work', lambda worker: None)
@@ -329,7 +329,7 @@ class ManyDueTests(FileSiteTests):
         transaction.commit()
 
     def test_a_poll_costs_the_same_whatever_waits(self):
-        self.keeper.turn(True)
+        self.maintenance.turn(True)
         self.begin()
         lane = self.registry.lanes[1]
         costs, lists = [], []
@@ -337,14 +337,15 @@ class ManyDueTests(FileSiteTests):
         for size in 1000, 100000:
             self.add(lane, size - total)
             total = size
-            while self.keeper.turn(False) or not self.runtime.tickets.isIdle():
+            while self.maintenance.turn(
+                    False) or not self.runtime.backlog.isIdle():
                 pass
             self.spill()
             self.begin()
             self.assertEqual(lane.cursor.low, total + 1)
             self.assertEqual(len(lane.waiting.places), total)
-            self.assertEqual(sum(self.runtime.tickets.counts()), 0)
-            loaded = self.loads(self.keeper.turn, True)
+            self.assertEqual(sum(self.runtime.backlog.counts()), 0)
+            loaded = self.loads(self.maintenance.turn, True)
             self.assertFalse(
                 [obj for obj in loaded if isinstance(obj, WorkerRun)])
             costs.append(len(loaded))
@@ -360,13 +361,13 @@ class ManyDueTests(FileSiteTests):
         # What is due among them is found without the rest.
         self.clock.now = lane.waiting.trees[FOR_TIME].minKey() / 1000000
         due = sum(1 for _ in lane.waiting.upTo(self.clock.now))
-        loaded = self.loads(self.keeper.turn, True)
-        self.assertEqual(self.runtime.tickets.counts(), (due, 0, 0))
+        loaded = self.loads(self.maintenance.turn, True)
+        self.assertEqual(self.runtime.backlog.counts(), (due, 0, 0))
         self.assertLessEqual(len(loaded), costs[1] + 3 * due + 3)
 
     def spill(self):
         with ZodbConnection(self.db) as connection:
-            self.keeper.writeCursors(connection)
+            self.maintenance.writeCursors(connection)
 
     def list(self):
         page = self.registry.listRuns(states=['pending'])
@@ -378,19 +379,19 @@ class ManyDueTests(FileSiteTests):
         for number in range(1000):
             self.registry.unique_keys['work', b'%d' % number] = 1, number + 1
         self.add(self.registry.lanes[1], 1000)
-        self.keeper.turn(True)
+        self.maintenance.turn(True)
         with ZodbConnection(self.db) as connection:
-            loaded = self.loads(self.keeper._pruner.prune, connection)
+            loaded = self.loads(self.maintenance._pruner.prune, connection)
         self.assertLessEqual(sum(
             isinstance(obj, WorkerRun) for obj in loaded), 500)
 
     def test_written_in_small_commits_without_a_pause(self):
-        self.keeper.turn(True)
+        self.maintenance.turn(True)
         self.add(self.registry.lanes[1], 3 * spill.BATCH)
         lane = self.registry.lanes[1]
         for turn in range(3):
-            self.assertTrue(self.keeper.turn(False))
+            self.assertTrue(self.maintenance.turn(False))
             self.begin()
             self.assertEqual(len(lane.waiting.places),
                              (turn + 1) * spill.BATCH)
-        self.assertFalse(self.keeper.turn(False))
+        self.assertFalse(self.maintenance.turn(False))

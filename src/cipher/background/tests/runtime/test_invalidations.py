@@ -219,9 +219,9 @@ class WakeTests(ZEOTests):
                 if is_told:
                     live, = self.runtime.allLive()
                     live.started_at -= 60
-                    self.runtime._keeper.steps.hasten('live runs')
+                    self.runtime._maintenance.steps.hasten('live runs')
                     self.runtime.wake()
-                    waitUntil(lambda: self.runtime._keeper._told_live)
+                    waitUntil(lambda: self.runtime._maintenance._told_live)
                 else:
                     # Younger ones are at their end before that matters.
                     waitUntil(lambda: time.time() - self.runtime.allLive()[

@@ -41,7 +41,7 @@ class CensusTests(unittest.TestCase):
         self.other = SimpleNamespace(
             id='other', lease=LEASE, heartbeat=SimpleNamespace(count=0))
         self.directory = SimpleNamespace(processes={'other': self.other})
-        self.census = self.make(None)
+        self.liveness = self.make(None)
 
     def make(self, storage):
         return Liveness(SimpleNamespace(
@@ -59,8 +59,8 @@ class CensusTests(unittest.TestCase):
             self.now += 20
             if is_away:
                 continue
-            dead += self.census.findDead(self.directory)
-            self.census.noteBeat()
+            dead += self.liveness.findDead(self.directory)
+            self.liveness.noteBeat()
             self.other.heartbeat.count += beats
         return dead
 
@@ -95,15 +95,15 @@ class CensusTests(unittest.TestCase):
     def test_reads_alone_tell_nothing(self):
         # Our own beats do not get through, but a cache still answers.
         self.live(100)
-        self.census.noteBeat = lambda: None
+        self.liveness.noteBeat = lambda: None
         self.assertEqual(self.live(10 * LEASE, beats=False), [])
 
     def test_who_is_alone_has_the_database(self):
-        self.census = self.make(MappingStorage())
+        self.liveness = self.make(MappingStorage())
         self.assertEqual(self.live(20), [self.other])
 
     def test_who_is_gone_is_forgotten(self):
         self.live(100)
         del self.directory.processes['other']
         self.live(20)
-        self.assertEqual(self.census._beats, {})
+        self.assertEqual(self.liveness._beats, {})

@@ -122,7 +122,7 @@ class PassingTests(LiveTests):
 
     def waitParked(self, number):
         """Wait until the others wait for room."""
-        waitUntil(lambda: self.runtime.tickets.counts()[2] == number,
+        waitUntil(lambda: self.runtime.backlog.counts()[2] == number,
                   'those that wait for room')
 
     def commits(self, since):
@@ -217,9 +217,9 @@ class PassingTests(LiveTests):
         """Wait until so many runs are in memory."""
         def isKnown():
             with ZodbConnection(self.db) as connection:
-                self.runtime.looker.lookAtAll(connection)
+                self.runtime.poller.lookAtAll(connection)
             return sum(len(lane.tickets) for lane in
-                       self.runtime.tickets._lanes.values()) == number
+                       self.runtime.backlog._lanes.values()) == number
         waitUntil(isKnown, 'that they are known')
 
     def test_starters_take_turns(self):
@@ -269,8 +269,8 @@ class PassingTests(LiveTests):
 
     def test_slot_that_others_want_is_free(self):
         declareWorker('work', self.slow, max_running=1)
-        tickets = self.runtime.tickets
-        tickets.setWanted(['work'])
+        backlog = self.runtime.backlog
+        backlog.setWanted(['work'])
         self.patch(
             'cipher.background.runtime.maintenance.unblocking.Unblocker'
             '._look_who_waits', lambda comeback, connection: None)
@@ -280,15 +280,15 @@ class PassingTests(LiveTests):
         # None of them waits for room here: there are enough threads.
         declareWorker('work', self.work, max_running=5)
         self.waitAll(self.startMany(2))
-        tickets = self.runtime.tickets
-        self.assertEqual(tickets.parkedTypes(), {})
-        tickets.setWanted(['work'])
+        backlog = self.runtime.backlog
+        self.assertEqual(backlog.parkedTypes(), {})
+        backlog.setWanted(['work'])
         for _ in range(2):
             self.waitAll(self.startMany(1))
-            self.assertTrue(tickets.has_ended)
+            self.assertTrue(backlog.has_ended)
             self.runtime.wakeAll()
-            waitUntil(lambda: not tickets.has_ended, 'a look')
-            self.assertFalse(tickets._wanted)
+            waitUntil(lambda: not backlog.has_ended, 'a look')
+            self.assertFalse(backlog._wanted)
 
     def test_others_want_it_when_they_have_entries(self):
         declareWorker('work', self.slow, max_running=1)
@@ -300,7 +300,7 @@ class PassingTests(LiveTests):
                                    ('another', ['work'])):
             found = []
             Unblocker(SimpleNamespace(
-                id=runtime_id, tickets=SimpleNamespace(
+                id=runtime_id, backlog=SimpleNamespace(
                     setWanted=found.extend)))._look_who_waits(
                         self.connection)
             self.assertEqual(found, wanted)
@@ -476,7 +476,7 @@ class PassingTests(LiveTests):
         waitUntil(lambda: not self.runtime.allLive(), 'the end')
         self.assertFalse(self.runtime.claims())
         self.assertFalse(self.runtime.doubtful)
-        self.assertTrue(self.runtime.tickets.isIdle())
+        self.assertTrue(self.runtime.backlog.isIdle())
 
     def test_run_that_is_lost_in_its_end(self):
         for is_committed in True, False:
@@ -520,30 +520,30 @@ class PassingTests(LiveTests):
         waitUntil(lambda: not self.runtime.doubtful, 'what is doubtful')
 
     def test_process_that_becomes_quiet_gives_it_back(self):
-        self.checkGivenBack(lambda: self.runtime.tickets.setQuiet(True),
-                            lambda: self.runtime.tickets.setQuiet(False))
+        self.checkGivenBack(lambda: self.runtime.backlog.setQuiet(True),
+                            lambda: self.runtime.backlog.setQuiet(False))
 
     def test_home_that_is_left_at_that_moment(self):
         def leave():
-            for place in self.runtime.tickets.lanes():
-                self.runtime.tickets.dropLane(place)
-            self.runtime.tickets.setQuiet(True)
+            for place in self.runtime.backlog.lanes():
+                self.runtime.backlog.dropLane(place)
+            self.runtime.backlog.setQuiet(True)
 
         self.checkGivenBack(
-            leave, lambda: self.runtime.tickets.setQuiet(False))
+            leave, lambda: self.runtime.backlog.setQuiet(False))
 
     def checkGivenBack(self, disturb, end):
         """Something comes between the end of a run and the next one."""
         self.patch('cipher.background.runtime.maintenance.taker.STALE', 0.0)
         declareWorker('work', self.slow, max_running=1)
         ids = self.startSome()
-        passed = self.runtime.tickets.passed
+        passed = self.runtime.backlog.passed
 
         def disturbed(ticket):
             disturb()
             passed(ticket)
 
-        with mock.patch.object(self.runtime.tickets, 'passed', disturbed):
+        with mock.patch.object(self.runtime.backlog, 'passed', disturbed):
             self.gate.open()
             self.waitFinished(ids[0])
 
@@ -565,13 +565,13 @@ class PassingTests(LiveTests):
     def test_shutdown_leaves_it_to_others(self):
         declareWorker('work', self.slow, max_running=1)
         ids = self.startSome()
-        passed = self.runtime.tickets.passed
+        passed = self.runtime.backlog.passed
 
         def disturbed(ticket):
             self.runtime.executor.stop()
             passed(ticket)
 
-        with mock.patch.object(self.runtime.tickets, 'passed', disturbed):
+        with mock.patch.object(self.runtime.backlog, 'passed', disturbed):
             self.gate.open()
             self.waitFinished(ids[0])
             self.runtime.shutdown()

@@ -94,7 +94,7 @@ class PauseTests(LiveWaitingTests):
         runs = self.startMany('work', 300)
         urgent = self.startMany('work', 2, priority=5)
         self.waitWaiting(work=302)
-        self.assertEqual(sum(self.runtime.tickets.counts()), 0)
+        self.assertEqual(sum(self.runtime.backlog.counts()), 0)
         self.assertEqual(self.carryOut('other').state, 'succeeded')
         self.pause(False)
         self.waitCounts(succeeded=302)

@@ -60,7 +60,7 @@ class PrunerTests(FileSiteTests):
         """Return a pruner of a runtime that is the home of these lanes."""
         runtime = Runtime(self.db, RuntimeSettings(threads=0))
         for number in numbers:
-            runtime.tickets.addLane((self.registry._p_oid, number), 1, ())
+            runtime.backlog.addLane((self.registry._p_oid, number), 1, ())
             self.registry.lanes[number].cursor.home = runtime.id
         transaction.commit()
         return Pruner(runtime)

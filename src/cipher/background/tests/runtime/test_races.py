@@ -67,7 +67,7 @@ class Party:
         test.addCleanup(db.close)
         self._storage = db.storage
         self._runtime = Runtime(db, RuntimeSettings(threads=1, lease=3.0))
-        self._keeper = self._runtime._keeper
+        self._maintenance = self._runtime._maintenance
         self._errors = []   # of the steps of the turn
         note = self._runtime.troubles.note
 
@@ -83,17 +83,17 @@ class Party:
     def turn(self):
         """Have a turn, with a look at who is dead; raise what it met."""
         del self._errors[:]
-        self._call(self._keeper.turn, True)
+        self._call(self._maintenance.turn, True)
         if self._errors:
             raise self._errors[0]
 
     def beat(self):
         """Beat."""
-        self._call(self._keeper.beat)
+        self._call(self._maintenance.beat)
 
     def leave(self):
         """End in good order."""
-        self._call(self._keeper.leave)
+        self._call(self._maintenance.leave)
 
     def takeForDead(self, *others, meanwhile=None):
         """Take these others for dead from now on, and nobody else.
@@ -112,7 +112,7 @@ class Party:
                 calls.pop()()
             return found
 
-        self._keeper._census.findDead = dead
+        self._maintenance._liveness.findDead = dead
 
     def carryOut(self, run_id, must_claim=False):
         """Carry a run out."""
@@ -127,7 +127,7 @@ class Party:
 
     def lanes(self):
         """Return the numbers of the lanes whose home it is."""
-        return {number for _, number in self._runtime.tickets.lanes()}
+        return {number for _, number in self._runtime.backlog.lanes()}
 
 
 class RaceTests(ZEOTests):

@@ -42,8 +42,8 @@ class RescueTests(SiteTests):
         super().setUp()
         declareWorker('work', lambda worker: None)
         self.runtime = Runtime(self.db, RuntimeSettings(threads=1))
-        self.runtime._keeper.turn(True)
-        self.rescuer = self.runtime._keeper._rescuer
+        self.runtime._maintenance.turn(True)
+        self.rescuer = self.runtime._maintenance._rescuer
 
     def makeRunning(self, owner, **input):
         """Return a committed run that *owner* runs."""
@@ -73,11 +73,11 @@ class RescueTests(SiteTests):
     def test_lost_run_is_found_by_a_turn(self):
         lost = self.makeRunning('host:1:dead')
         for _ in range(2):
-            self.runtime._keeper.turn(True)
+            self.runtime._maintenance.turn(True)
         transaction.begin()
         self.assertEqual((lost.state, lost.interruptions), ('pending', 1))
         # Who does not survive it next is counted.
-        self.assertTrue(self.runtime.tickets.poll().must_claim)
+        self.assertTrue(self.runtime.backlog.poll().must_claim)
 
     def test_run_that_is_gone(self):
         run = self.makeRunning('host:1:dead')
@@ -175,7 +175,7 @@ class DeadProcessTests(RescueTests):
         self.assertEqual((run.state, run.owner), ('running', 'host:1:dead'))
         self.assertEqual((other.state, other.owner), ('pending', None))
         for _ in range(2):
-            self.runtime._keeper.turn(True)
+            self.runtime._maintenance.turn(True)
         transaction.begin()
         self.assertEqual((run.state, run.interruptions), ('pending', 1))
         self.assertEqual(other.interruptions, 0)
@@ -184,7 +184,7 @@ class DeadProcessTests(RescueTests):
         run = self.registry.start('work')
         dead = self.die(run)
         beats = [1]
-        find = self.rescuer._census.findDead
+        find = self.rescuer._liveness.findDead
 
         def find_and_beat(directory):
             found = find(directory)
@@ -199,7 +199,7 @@ class DeadProcessTests(RescueTests):
                 connection.close()
             return found
 
-        self.rescuer._census.findDead = find_and_beat
+        self.rescuer._liveness.findDead = find_and_beat
         with self.assertRaises(ConflictError):
             self.rescuer.removeDead(self.connection)
         transaction.begin()

@@ -327,7 +327,7 @@ class StartTests(LiveTests):
             10000)
         self.runtime.shutdown()
         self.runtime = self.startRuntime()
-        self.runtime._keeper.turn = turn
+        self.runtime._maintenance.turn = turn
 
         def count():
             self.begin()

@@ -247,16 +247,16 @@ class RecordedTests(HandMadeMixin, LiveTests):
 
     def test_executor_that_is_faster_to_look_at_the_run(self):
         # The commit tells the executor of the run; it looks and leaves.
-        tickets = self.runtime.tickets
-        mark = tickets.mark
+        backlog = self.runtime.backlog
+        mark = backlog.mark
         looked = []
 
         def mark_and_let_it_look(places):
             mark(places)
-            waitUntil(tickets.isIdle, 'the look')
+            waitUntil(backlog.isIdle, 'the look')
             looked.append(places)
 
-        tickets.mark = mark_and_let_it_look
+        backlog.mark = mark_and_let_it_look
         for _ in range(3):
             self.carry_out(self.make())
         self.assertEqual(len(looked), 3)

@@ -103,11 +103,11 @@ class TurnTests(LiveTests):
 class StepTests(TurnTests):
 
     def names(self):
-        return [step.name for step in self.runtime._keeper.steps._others]
+        return [step.name for step in self.runtime._maintenance.steps._others]
 
     def break_(self, name, error):
         """Let a step fail; return a function that mends it."""
-        step, = [step for step in self.runtime._keeper.steps._others
+        step, = [step for step in self.runtime._maintenance.steps._others
                  if step.name == name]
         do = step.do
         step.do = lambda connection: raise_(error)
@@ -128,7 +128,8 @@ class StepTests(TurnTests):
                 waitUntil(lambda: expected in self.problems(FAILING_STEP))
                 waitUntil(lambda: expected in self.stored())
                 done = set()
-                others = [step for step in self.runtime._keeper.steps._others
+                others = [step
+                          for step in self.runtime._maintenance.steps._others
                           if step.name != name]
                 for step in others:
                     step.next_at = 0.0
@@ -164,7 +165,7 @@ class StepTests(TurnTests):
             'cipher.background.runtime.maintenance.troubles.FAILURE_PAUSE',
             1000.0)
         calls = []
-        step, = [step for step in self.runtime._keeper.steps._others
+        step, = [step for step in self.runtime._maintenance.steps._others
                  if step.name == 'services']
 
         def fail(connection):

@@ -246,7 +246,7 @@ class StopTests(LiveTests):
         for other in busy:
             self.waitFinished(other)
         self.assertEqual(self.status(run_id).state, 'stopped')
-        waitUntil(lambda: not sum(self.runtime.tickets.counts()))
+        waitUntil(lambda: not sum(self.runtime.backlog.counts()))
         self.assertEqual(called, [])
 
     def test_row_12_request_that_comes_while_an_error_is_written(self):

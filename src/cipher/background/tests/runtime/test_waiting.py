@@ -95,42 +95,42 @@ class TicketsTests(unittest.TestCase):
     place = b'oid', 7
 
     def setUp(self):
-        self.tickets = Backlog()
-        self.tickets.addLane(self.place, 1, ())
+        self.backlog = Backlog()
+        self.backlog.addLane(self.place, 1, ())
 
     def see(self, number, what=READY, starter=None, priority=0):
         """Let a look find so many more births; return their tickets."""
-        first = self.tickets._lanes[self.place].seen
+        first = self.backlog._lanes[self.place].seen
         found = [Ticket(*self.place, serial, False, priority, float(serial),
                         starter) for serial in range(first, first + number)]
-        self.tickets.seen(self.place, [
+        self.backlog.seen(self.place, [
             (ticket.serial, ticket, what) for ticket in found])
         return found
 
     def take(self, number=1):
         """Return what so many threads are given."""
-        return [self.tickets.poll() for _ in range(number)]
+        return [self.backlog.poll() for _ in range(number)]
 
     def write(self):
         """Write all there is, as the home does; return it."""
-        new, old = self.tickets.changes(self.place, 100)
-        self.tickets.written(self.place, new, old)
+        new, old = self.backlog.changes(self.place, 100)
+        self.backlog.written(self.place, new, old)
         return [entry[:2] for entry in new], old
 
     def position(self):
-        return self.tickets.position(self.place)
+        return self.backlog.position(self.place)
 
     def test_cursor_stays_below_what_is_in_memory(self):
         self.see(3)
         self.assertEqual(self.position(), (1, ()))
         first, second, third = self.take(3)
-        self.tickets.done(second)
+        self.backlog.done(second)
         self.assertEqual(self.position(), (1, ()))
-        self.tickets.done(first)
+        self.backlog.done(first)
         self.assertEqual(self.position(), (3, ()))
-        self.tickets.isAway(third)
+        self.backlog.isAway(third)
         self.assertEqual(self.position(), (3, ()))
-        self.tickets.settle(third, DONE)
+        self.backlog.settle(third, DONE)
         self.assertEqual(self.position(), (4, ()))
 
     def test_few_that_keep_the_cursor_back_are_stragglers(self):
@@ -138,10 +138,10 @@ class TicketsTests(unittest.TestCase):
         tickets = self.take(500)
         for ticket in tickets:
             if ticket.serial not in (3, 200, 201):
-                self.tickets.done(ticket)
+                self.backlog.done(ticket)
         # Of those near to each other the first one is the low mark.
         self.assertEqual(self.position(), (200, (3,)))
-        self.tickets.done(tickets[199])
+        self.backlog.done(tickets[199])
         self.assertEqual(self.position(), (501, (3, 201)))
 
     def test_what_waits_for_room_keeps_no_others_away(self):
@@ -150,35 +150,35 @@ class TicketsTests(unittest.TestCase):
                 'cipher.background.runtime.queue.backlog.CAPACITY', 4):
             for name in 'abc':
                 self.see(2, (LIMIT, name))
-            self.assertEqual(self.tickets.toLook(self.place, 9), [7, 8])
-            self.assertGreater(self.tickets.room(), 0)
+            self.assertEqual(self.backlog.toLook(self.place, 9), [7, 8])
+            self.assertGreater(self.backlog.room(), 0)
             self.see(4)
             # Not even a look at nothing, again and again.
-            self.assertEqual(self.tickets.toLook(self.place, 13), [])
-            self.tickets.beginLook()
-            self.tickets.endLook()
-            self.assertIsNotNone(self.tickets.next(lambda: False))
+            self.assertEqual(self.backlog.toLook(self.place, 13), [])
+            self.backlog.beginLook()
+            self.backlog.endLook()
+            self.assertIsNotNone(self.backlog.next(lambda: False))
 
     def test_stragglers_are_looked_at_by_the_next_home(self):
-        self.tickets.dropLane(self.place)
-        self.tickets.addLane(self.place, 10, (3, 5))
-        self.assertEqual(self.tickets.toLook(self.place, 12), [3, 5, 10, 11])
+        self.backlog.dropLane(self.place)
+        self.backlog.addLane(self.place, 10, (3, 5))
+        self.assertEqual(self.backlog.toLook(self.place, 12), [3, 5, 10, 11])
         self.assertEqual(self.position(), (3, ()))
-        self.tickets.seen(self.place, [(3, None, DONE)])
-        self.assertEqual(self.tickets.toLook(self.place, 12), [5, 10, 11])
+        self.backlog.seen(self.place, [(3, None, DONE)])
+        self.assertEqual(self.backlog.toLook(self.place, 12), [5, 10, 11])
 
     def test_cursor_passes_what_has_an_entry(self):
         self.see(1, (PAUSE, 'a'))
         self.see(1)
-        self.tickets.done(*self.take())
+        self.backlog.done(*self.take())
         self.assertEqual(self.position(), (1, ()))
         self.assertEqual(self.write(), ([(1, (PAUSE, 'a'))], []))
         self.assertEqual(self.position(), (3, ()))
         # It comes back; its entry stands for it until its end.
         ticket = Ticket(*self.place, 1)
-        self.tickets.settle(ticket, READY, has_entry=True)
+        self.backlog.settle(ticket, READY, has_entry=True)
         self.assertEqual(self.position(), (3, ()))
-        self.tickets.done(*self.take())
+        self.backlog.done(*self.take())
         self.assertEqual(self.write(), ([], [1]))
         self.assertEqual(self.write(), ([], []))
 
@@ -186,17 +186,17 @@ class TicketsTests(unittest.TestCase):
         self.see(1, (PAUSE, 'a'))
         self.write()
         ticket = Ticket(*self.place, 1)
-        self.tickets.settle(ticket, READY, has_entry=True)
-        self.tickets.park(*self.take(), (LIMIT, 'a'))
+        self.backlog.settle(ticket, READY, has_entry=True)
+        self.backlog.park(*self.take(), (LIMIT, 'a'))
         self.assertEqual(self.position(), (2, ()))
         self.assertEqual(self.write(), ([(1, (LIMIT, 'a'))], []))
 
     def test_run_that_ends_while_its_entry_is_written(self):
         self.see(1, (LIMIT, 'a'))
-        new, _ = self.tickets.changes(self.place, 100)
-        self.tickets.unpark('a')
-        self.tickets.done(*self.take())
-        self.tickets.written(self.place, new, [])
+        new, _ = self.backlog.changes(self.place, 100)
+        self.backlog.unpark('a')
+        self.backlog.done(*self.take())
+        self.backlog.written(self.place, new, [])
         self.assertEqual(self.write(), ([], [1]))
 
     def test_entries_that_are_written_twice_at_a_time_stay(self):
@@ -204,30 +204,30 @@ class TicketsTests(unittest.TestCase):
         with unittest.mock.patch(
                 'cipher.background.runtime.queue.backlog.PARKED', 1):
             self.see(3, (LIMIT, 'a'))
-        first, _ = self.tickets.changes(self.place, 100)
-        second, _ = self.tickets.changes(self.place, 100)
+        first, _ = self.backlog.changes(self.place, 100)
+        second, _ = self.backlog.changes(self.place, 100)
         self.assertEqual(len(second), 3)
-        self.tickets.written(self.place, first, [])
-        self.tickets.written(self.place, second, [])
+        self.backlog.written(self.place, first, [])
+        self.backlog.written(self.place, second, [])
         self.assertEqual(self.write(), ([], []))
         self.assertEqual(self.position(), (4, ()))
 
     def test_run_that_ends_after_a_write_that_failed(self):
         self.see(1, (LIMIT, 'a'))
-        self.tickets.changes(self.place, 100)
-        self.tickets.unpark('a')
-        self.tickets.done(*self.take())
+        self.backlog.changes(self.place, 100)
+        self.backlog.unpark('a')
+        self.backlog.done(*self.take())
         # Its entry may be there all the same: the reply was lost.
         self.assertEqual(self.write(), ([], [1]))
 
     def test_void_ticket_is_not_begun(self):
         self.see(2)
         begun, = self.take()
-        self.tickets.dropLane(self.place)
+        self.backlog.dropLane(self.place)
         self.assertEqual(self.take(), [None])
-        self.tickets.done(begun)
-        self.tickets.park(begun, (PAUSE, 'a'))
-        self.assertEqual(self.tickets.counts(), (0, 0, 0))
+        self.backlog.done(begun)
+        self.backlog.park(begun, (PAUSE, 'a'))
+        self.assertEqual(self.backlog.counts(), (0, 0, 0))
 
     def test_line_57_starters_take_turns_and_the_urgent_go_first(self):
         self.see(4, starter='many')
@@ -239,53 +239,53 @@ class TicketsTests(unittest.TestCase):
     def test_line_57_starters_take_turns_for_room_as_well(self):
         self.see(3, (LIMIT, 'a'), 'many')
         self.see(1, (LIMIT, 'a'), 'few')
-        self.tickets.unpark('a', 9)
+        self.backlog.unpark('a', 9)
         self.assertEqual({ticket.serial for ticket in self.take(2)}, {1, 4})
 
     def test_dirt_comes_back(self):
-        self.assertEqual(self.tickets.beginLook(), {self.place})
-        self.assertIsNone(self.tickets.beginLook())   # one at a time
-        self.tickets.endLook([self.place])
-        self.tickets.mark([self.place, (b'oid', 8)])
-        self.assertEqual(self.tickets.beginLook(), {self.place})
+        self.assertEqual(self.backlog.beginLook(), {self.place})
+        self.assertIsNone(self.backlog.beginLook())   # one at a time
+        self.backlog.endLook([self.place])
+        self.backlog.mark([self.place, (b'oid', 8)])
+        self.assertEqual(self.backlog.beginLook(), {self.place})
         # A birth that comes during the look is looked at afterwards.
-        self.tickets.mark([self.place])
-        self.tickets.endLook()
-        self.assertEqual(self.tickets.beginLook(), {self.place})
+        self.backlog.mark([self.place])
+        self.backlog.endLook()
+        self.assertEqual(self.backlog.beginLook(), {self.place})
 
     def test_memory_has_bounds(self):
         with unittest.mock.patch(
                 'cipher.background.runtime.queue.backlog.CAPACITY', 100):
-            self.assertEqual(len(self.tickets.toLook(self.place, 500)), 100)
+            self.assertEqual(len(self.backlog.toLook(self.place, 500)), 100)
             self.see(100)
-            self.assertEqual(self.tickets.toLook(self.place, 500), [])
-            self.assertEqual(self.tickets.room(), 1)
+            self.assertEqual(self.backlog.toLook(self.place, 500), [])
+            self.assertEqual(self.backlog.room(), 1)
             for ticket in self.take(60):
-                self.tickets.done(ticket)
+                self.backlog.done(ticket)
             # Nobody has to say so.
-            self.tickets.endLook()
-            self.assertEqual(self.tickets.beginLook(), {self.place})
+            self.backlog.endLook()
+            self.assertEqual(self.backlog.beginLook(), {self.place})
 
     def test_what_is_to_be_written_has_a_bound(self):
         with unittest.mock.patch(
                 'cipher.background.runtime.queue.backlog.UNWRITTEN', 100):
             for what in (PAUSE, 'a'), (TYPE, 'b'), (LIMIT, 'c'), 9e9:
-                seen = self.tickets._lanes[self.place].seen
-                self.assertEqual(self.tickets.toLook(
+                seen = self.backlog._lanes[self.place].seen
+                self.assertEqual(self.backlog.toLook(
                     self.place, 9999), list(range(seen, seen + 100)))
                 self.see(100, what)
-                self.assertEqual(self.tickets.toLook(self.place, 9999), [])
+                self.assertEqual(self.backlog.toLook(self.place, 9999), [])
                 # Nor does a thread look again and again.
-                self.tickets.beginLook()
-                self.tickets.endLook()
-                self.assertFalse(self.tickets._mayGoOn())
-                self.assertGreater(self.tickets._pause(0.0), 1.0)
-                new, old = self.tickets.changes(self.place, 40)
-                self.tickets.written(self.place, new, old)
-                self.assertFalse(self.tickets._mayGoOn())
+                self.backlog.beginLook()
+                self.backlog.endLook()
+                self.assertFalse(self.backlog._mayGoOn())
+                self.assertGreater(self.backlog._pause(0.0), 1.0)
+                new, old = self.backlog.changes(self.place, 40)
+                self.backlog.written(self.place, new, old)
+                self.assertFalse(self.backlog._mayGoOn())
                 self.write()
-                self.assertEqual(self.tickets.beginLook(), {self.place})
-                self.tickets.endLook()
+                self.assertEqual(self.backlog.beginLook(), {self.place})
+                self.backlog.endLook()
 
     def test_what_threads_put_off_is_bound_by_what_is_in_memory(self):
         with unittest.mock.patch(
@@ -295,13 +295,13 @@ class TicketsTests(unittest.TestCase):
             self.see(20)
             while True:
                 # No entry is written: the storage refuses it.
-                ticket = self.tickets.poll()
+                ticket = self.backlog.poll()
                 if ticket is None:
                     break
-                self.tickets.again(ticket, 9e9)
-                self.see(len(self.tickets.toLook(self.place, 9999)))
+                self.backlog.again(ticket, 9e9)
+                self.see(len(self.backlog.toLook(self.place, 9999)))
             self.assertEqual(
-                len(self.tickets._lanes[self.place].parked), 20 + 9)
+                len(self.backlog._lanes[self.place].parked), 20 + 9)
 
 
 class LiveWaitingTests(LiveTests):
@@ -369,7 +369,7 @@ class LiveWaitingTests(LiveTests):
 
     def assertForgotten(self):
         """Assert that nothing is left over anywhere."""
-        waitUntil(self.runtime.tickets.isIdle, 'that nothing waits here')
+        waitUntil(self.runtime.backlog.isIdle, 'that nothing waits here')
         self.waitWaiting()
         self.begin()
         for lane in self.registry.lanes.values():
@@ -388,7 +388,7 @@ class LimitTests(LiveWaitingTests):
         self.gate.waitReached()
         self.waitWaiting(work=299)
         # But for one that just tries to begin.
-        waitUntil(lambda: sum(self.runtime.tickets.counts()) == 10)
+        waitUntil(lambda: sum(self.runtime.backlog.counts()) == 10)
         self.assertEqual(self.carryOut('other').state, 'succeeded')
         self.gate.open()
         self.waitCounts(succeeded=300)
@@ -400,7 +400,7 @@ class LimitTests(LiveWaitingTests):
         self.restart(poll=60.0)
         self.startMany('work', 50)
         self.gate.waitReached()
-        waitUntil(lambda: sum(self.runtime.tickets.counts()) == 10)
+        waitUntil(lambda: sum(self.runtime.backlog.counts()) == 10)
         self.runtime.wake()
         self.waitWaiting(work=49)
         self.gate.open()
@@ -460,7 +460,7 @@ class LimitTests(LiveWaitingTests):
         place = self.registry._p_oid, self.registry.get(runs[0]).lane
         self.waitWaiting(work=29)
         # But for the one that runs, which is a straggler.
-        waitUntil(lambda: self.runtime.tickets.position(place)[0] == 81,
+        waitUntil(lambda: self.runtime.backlog.position(place)[0] == 81,
                   'the cursor')
         self.spillNow()
         self.begin()
@@ -500,7 +500,7 @@ class LimitTests(LiveWaitingTests):
         self.restart(poll=60.0)
         runs = self.startMany('work', 9)
         self.gate.waitReached()
-        waitUntil(lambda: self.runtime.tickets.counts()[2] == 8)
+        waitUntil(lambda: self.runtime.backlog.counts()[2] == 8)
         runs.remove(self.order[0])
         for run_id in runs[:7]:
             self.requestStop(run_id)
@@ -518,10 +518,10 @@ class LimitTests(LiveWaitingTests):
         self.runtime.mayRun = lambda worker_type, live: (
             not others and may_run(worker_type, live))
         self.startMany('work', 3)
-        waitUntil(lambda: self.runtime.tickets.counts()[2] == 3)
+        waitUntil(lambda: self.runtime.backlog.counts()[2] == 3)
         del others[:]
         # Whatever turn the runtime may have: each that begins lets the next.
-        self.runtime.tickets.unpark('work')
+        self.runtime.backlog.unpark('work')
         self.waitCounts(succeeded=3)
 
 
@@ -553,13 +553,13 @@ class DueTests(LiveWaitingTests):
         self.patch('cipher.background.runtime.queue.backlog.UNWRITTEN', 20)
         self.patch('cipher.background.runtime.maintenance.spill.BATCH', 7)
         most = []
-        changes = self.runtime.tickets.changes
+        changes = self.runtime.backlog.changes
 
         def count(place, limit):
-            most.append(self.runtime.tickets._countUnwritten())
+            most.append(self.runtime.backlog._countUnwritten())
             return changes(place, limit)
 
-        self.runtime.tickets.changes = count
+        self.runtime.backlog.changes = count
         declareWorker('work', lambda worker: None)
         self.startMany('work', 300, delay=3600)
         # What is born behind them in the same lane is not held up for ever.
@@ -591,7 +591,7 @@ class DueTests(LiveWaitingTests):
         for _ in range(30):
             self.registry.start('other')   # in the same lane
         transaction.commit()
-        waitUntil(lambda: self.runtime.tickets.position(
+        waitUntil(lambda: self.runtime.backlog.position(
             (self.registry._p_oid, lane)) == (serial + 31, (serial,)),
             'the cursor')
         self.spillNow()

@@ -123,7 +123,7 @@ class LimitTests(LiveTests):
 
     def waitParked(self, number):
         """Wait until so many runs wait for room, and no thread is busy."""
-        waitUntil(lambda: self.runtime.tickets.counts()[2] == number,
+        waitUntil(lambda: self.runtime.backlog.counts()[2] == number,
                   'the parked runs')
 
     def restart(self, **settings):
@@ -215,7 +215,7 @@ class LimitTests(LiveTests):
         self.assertEqual(self.requestStop(second), 'stopped')
         self.gate.open()
         self.waitFinished(first)
-        waitUntil(lambda: not sum(self.runtime.tickets.counts()))
+        waitUntil(lambda: not sum(self.runtime.backlog.counts()))
         self.assertEqual(self.order, [first])
 
     def startSome(self):
@@ -272,7 +272,7 @@ class LimitTests(LiveTests):
             'cipher.background.runtime.executors.threads.ThreadsExecutor'
             '._main', later)
         self.runtime = self.startRuntime(threads=1)
-        waitUntil(lambda: sum(self.runtime.tickets.counts()) == 6)
+        waitUntil(lambda: sum(self.runtime.backlog.counts()) == 6)
         begun.set()
         for run_id in order:
             self.waitFinished(run_id)

@@ -102,7 +102,7 @@ def main(folder, way, drain, *names):
     ids = [registry.start(name).id for name in names]
     transaction.commit()
     while not (os.path.exists(os.path.join(folder, 'inside'))
-               if names else runtime.tickets.lanes()):
+               if names else runtime.backlog.lanes()):
         time.sleep(0.01)
     transaction.abort()
     connection.close()

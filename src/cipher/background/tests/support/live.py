@@ -124,7 +124,7 @@ def noThread(name):
 
 def waitForLanes(runtime):
     """Wait until a runtime has lanes of its own."""
-    waitUntil(lambda: len(runtime.tickets.lanes()) > runtime.threads,
+    waitUntil(lambda: len(runtime.backlog.lanes()) > runtime.threads,
               'the runtime')
 
 
@@ -214,28 +214,28 @@ class LiveTests(FileSiteTests):
 
     def spillNow(self):
         """Let the runtime write its cursors now."""
-        keeper = self.runtime._keeper
+        maintenance = self.runtime._maintenance
         while True:
             try:
                 with ZodbConnection(self.db) as connection:
-                    return keeper.writeCursors(connection)
+                    return maintenance.writeCursors(connection)
             except ConflictError:
                 pass   # its own thread does so at this moment
 
     @contextmanager
     def nothingDue(self):
         """Let nothing begin meanwhile that waits in memory."""
-        tickets = self.runtime.tickets
-        tickets.setQuiet(True)
+        backlog = self.runtime.backlog
+        backlog.setQuiet(True)
         try:
             yield
         finally:
-            tickets.setQuiet(False)
+            backlog.setQuiet(False)
 
     def waitTurn(self):
         """Wait until the control thread has had a turn from its begin on."""
-        keeper = self.runtime._keeper
-        turn = keeper.turn
+        maintenance = self.runtime._maintenance
+        turn = maintenance.turn
         turns = []
 
         def counted(*args):
@@ -243,9 +243,9 @@ class LiveTests(FileSiteTests):
             turns.append(result)
             return result
 
-        keeper.turn = counted
+        maintenance.turn = counted
         waitUntil(lambda: len(turns) > 1, 'a turn of the runtime')
-        keeper.turn = turn
+        maintenance.turn = turn
 
     def start(self, name, context=None, **input):
         """Start a run and commit; return its id."""

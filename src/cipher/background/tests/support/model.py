@@ -157,7 +157,8 @@ class Process:
         self.beaten_at = cluster.time.seconds
         if runtime is not None:
             # By hand: its time for that never comes.
-            runtime._keeper._pruner = mock.Mock(**{'turn.return_value': False})
+            runtime._maintenance._pruner = mock.Mock(**{
+                'turn.return_value': False})
             self._pruner = Pruner(runtime)
 
     @contextmanager
@@ -202,7 +203,7 @@ class Process:
     def _have_turn(self):
         # What the control thread does: after a conflict it has another one.
         with suppress(ConflictError):
-            self.runtime._keeper.turn(True)
+            self.runtime._maintenance.turn(True)
 
     def isTurning(self):
         """Return whether a turn stands at a commit."""
@@ -212,17 +213,17 @@ class Process:
         """Write cursors and waiting trees, as at the end."""
         with self.here(), self._cluster.flaky(), suppress(ConflictError):
             with ZodbConnection(self._cluster.db) as connection:
-                self.runtime._keeper.writeCursors(connection)
+                self.runtime._maintenance.writeCursors(connection)
 
     def beat(self):
         """Beat, and tell what is live."""
         with self.here(), self._cluster.flaky():
-            keeper = self.runtime._keeper
-            keeper.beat()
+            maintenance = self.runtime._maintenance
+            maintenance.beat()
             if not self.isTurning():
                 with ZodbConnection(self._cluster.db) as connection:
-                    keeper.tellLive(connection)
-                    keeper.writeCursors(connection)
+                    maintenance.tellLive(connection)
+                    maintenance.writeCursors(connection)
         self.beaten_at = self._cluster.time.seconds
 
     def prune(self):
@@ -254,7 +255,7 @@ class Process:
         # What a thread of the executor does.
         executor = self.runtime.executor
         door = Door(self.runtime.db)
-        ticket = self.runtime.looker.next(door)
+        ticket = self.runtime.poller.next(door)
         report(ticket)
         if ticket is None:
             return
@@ -292,7 +293,7 @@ class Process:
 
     def leave(self):
         """End in good order, whatever still works."""
-        self.runtime._keeper.steps.end()
+        self.runtime._maintenance.steps.end()
         with self.here(), self._cluster.flaky():
             self.runtime.abandonAll()
             had_loss, self._cluster.had_loss = self._cluster.had_loss, True

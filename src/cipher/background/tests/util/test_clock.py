@@ -231,28 +231,28 @@ class WatchTests(TestCase):
         self.clock = clock
 
     def test_clock_that_goes_its_way_is_believed(self):
-        watch = ClockWatch()
+        snapshot = ClockWatch()
         for _ in range(1000):
-            watch.look()
+            snapshot.look()
             self.clock.advance(30)   # it is corrected, little by little
-        self.assertTrue(watch.isSteady())
-        self.assertIsNone(watch.trouble())
+        self.assertTrue(snapshot.isSteady())
+        self.assertIsNone(snapshot.trouble())
 
     def test_jump_is_a_trouble_for_an_hour(self):
         for seconds in YEARS, -7200:
             with self.subTest(seconds):
-                watch = ClockWatch()
-                watch.look()
+                snapshot = ClockWatch()
+                snapshot.look()
                 self.clock.advance(seconds)
-                watch.look()
-                self.assertFalse(watch.isSteady())
-                trouble = watch.trouble()
+                snapshot.look()
+                self.assertFalse(snapshot.isSteady())
+                trouble = snapshot.trouble()
                 self.assertEqual(trouble.kind, CLOCK_JUMP)
                 self.assertAlmostEqual(int(trouble.subject), seconds, delta=9)
-                at, *rest = watch._jump
-                watch._jump = (at - DOUBT - 1, *rest)
-                self.assertTrue(watch.isSteady())
-                self.assertIsNone(watch.trouble())
+                at, *rest = snapshot._jump
+                snapshot._jump = (at - DOUBT - 1, *rest)
+                self.assertTrue(snapshot.isSteady())
+                self.assertIsNone(snapshot.trouble())
 
 
 class LiveClockTests(LiveTests):
@@ -264,7 +264,7 @@ class LiveClockTests(LiveTests):
         ids = [self.start('work') for _ in range(40)]
         for run_id in ids:
             self.waitFinished(run_id)
-        self.runtime._keeper._pruner._next = 0.0
+        self.runtime._maintenance._pruner._next = 0.0
         clock = self.setClock()
         self.waitTurn()
         clock.now = time.time() + YEARS
@@ -279,23 +279,23 @@ class LiveClockTests(LiveTests):
     def test_nothing_is_pruned_by_a_jump_within_the_turn(self):
         self.patch(
             'cipher.background.runtime.maintenance.pruner.INTERVAL', 0.0)
-        keeper = self.runtime._keeper
+        maintenance = self.runtime._maintenance
         clock = self.setClock()
         self.waitTurn()
         called = []
-        keeper._pruner.turn = called.append
+        maintenance._pruner.turn = called.append
         waitUntil(lambda: called)
         # Behind the step that looks at the clock, before the one that prunes.
-        schedules = keeper._chores.startSchedules
+        schedules = maintenance._scheduler.startSchedules
 
         def jump(connection):
-            keeper._chores.startSchedules = schedules
+            maintenance._scheduler.startSchedules = schedules
             clock.now = time.time() + YEARS
             del called[:]
             return schedules(connection)
 
-        keeper._chores.startSchedules = jump
-        waitUntil(lambda: keeper.clock_watch.trouble())
+        maintenance._scheduler.startSchedules = jump
+        waitUntil(lambda: maintenance.clock_watch.trouble())
         self.waitTurn()
         self.assertEqual(called, [])
 
@@ -315,11 +315,11 @@ class LiveClockTests(LiveTests):
         self.begin()
         self.assertEqual(len(self.registry.listRuns(limit=99).items), 40)
         # It may as well be right: nothing is reported.
-        self.assertIsNone(self.runtime._keeper.clock_watch.trouble())
+        self.assertIsNone(self.runtime._maintenance.clock_watch.trouble())
         # An hour later it is believed.
-        self.runtime._keeper.clock_watch._trusts_at = 0.0
-        waitUntil(lambda: self.runtime._keeper.clock_watch.isSteady())
-        self.runtime._keeper._pruner._next = 0.0
+        self.runtime._maintenance.clock_watch._trusts_at = 0.0
+        waitUntil(lambda: self.runtime._maintenance.clock_watch.isSteady())
+        self.runtime._maintenance._pruner._next = 0.0
 
         def left():
             self.begin()

@@ -94,7 +94,7 @@ class RestartTests:
     def test_row_17_storage_is_away_for_long(self):
         self.patch(
             'cipher.background.runtime.executors.threads.RETRY_DELAY', 0.5)
-        turns = self.count(self.runtime._keeper, 'turn')
+        turns = self.count(self.runtime._maintenance, 'turn')
         failures = self.count(self.runtime.troubles, 'note')
         begins = self.count(self.runtime.executor, 'carryOut', self.gate)
         ids = [self.start('add') for _ in range(40)]

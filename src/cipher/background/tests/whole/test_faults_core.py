@@ -184,8 +184,8 @@ class StrandedTests(LiveTests):
     def test_fault_08b_run_that_is_committed_during_a_look(self):
         self.restart(threads=1, poll=60.0)
         self.waitFinished(self.start('work'))
-        tickets = self.runtime.tickets
-        to_look = tickets.toLook
+        backlog = self.runtime.backlog
+        to_look = backlog.toLook
         reached, go_on = threading.Event(), threading.Event()
 
         def paused(*args):
@@ -195,7 +195,7 @@ class StrandedTests(LiveTests):
                 go_on.wait(LIMIT)
             return serials
 
-        tickets.toLook = paused
+        backlog.toLook = paused
         first = self.start('work')
         self.assertTrue(reached.wait(LIMIT))
         late = self.start('work')
@@ -297,8 +297,8 @@ class StrandedTests(LiveTests):
         def look():
             with ZodbConnection(self.db) as connection:
                 connection.cacheMinimize()
-                self.runtime.tickets.mark(self.runtime.tickets.lanes())
-                self.runtime.looker.next(Door(self.db))
+                self.runtime.backlog.mark(self.runtime.backlog.lanes())
+                self.runtime.poller.next(Door(self.db))
 
         with Flaky(stand):
             thread = threading.Thread(target=look, name='slow')
@@ -307,7 +307,7 @@ class StrandedTests(LiveTests):
                 ended = threading.Event()
 
                 def mark():
-                    self.runtime.wake(self.runtime.tickets.lanes())
+                    self.runtime.wake(self.runtime.backlog.lanes())
                     ended.set()
 
                 threading.Thread(target=mark, daemon=True).start()

@@ -148,9 +148,9 @@ class ClockTests(LiveTests):
 
     def test_row_33_other_process_is_not_dead_for_its_clock(self):
         # Neither an hour ahead nor behind: what counts is that it beats.
-        keeper = self.runtime._keeper
-        census = getattr(keeper, '_census', keeper)
-        with mock.patch.object(census, '_is_exclusive', False):
+        maintenance = self.runtime._maintenance
+        liveness = getattr(maintenance, '_liveness', maintenance)
+        with mock.patch.object(liveness, '_is_exclusive', False):
             other = self.addProcess()
             run = self.registry.start('work')
             run.claim(other.id, time.time(), must_not_rerun=False)

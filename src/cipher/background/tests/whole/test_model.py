@@ -872,7 +872,7 @@ class Machine(RuleBasedStateMachine):
             # In memory there is a ticket before its lane is clean.
             for process in self.cluster.processes:
                 place = self.registry._p_oid, run.lane
-                view = process.runtime.tickets._lanes.get(place)
+                view = process.runtime.backlog._lanes.get(place)
                 if view is not None and (
                         lane.cursor.home == process.runtime.id):
                     assert (run.serial >= view.seen
@@ -886,17 +886,17 @@ class Machine(RuleBasedStateMachine):
     def each_ticket_is_to_be_begun(self):
         for process in self.cluster.processes:
             runtime = process.runtime
-            tickets = runtime.tickets
+            backlog = runtime.backlog
             if runtime.is_draining:
                 continue
-            waiting = {id(ticket) for _, _, ticket in tickets._delayed}
-            for turns in (tickets._ready, tickets._passed,
-                          *tickets._limited.values()):
+            waiting = {id(ticket) for _, _, ticket in backlog._delayed}
+            for turns in (backlog._ready, backlog._passed,
+                          *backlog._limited.values()):
                 waiting.update(map(id, turns))
             for live in runtime.allLive():
                 if live.passing is not None:   # its commit is under way
                     waiting.add(id(live.passing._next))
-            for lane in tickets._lanes.values():
+            for lane in backlog._lanes.values():
                 for ticket in lane.tickets.values():
                     assert id(ticket) in waiting or runtime.findLive(
                         ticket.registry_oid, ticket.run_id), ticket
@@ -907,7 +907,7 @@ class Machine(RuleBasedStateMachine):
         for lane in self.registry.lanes.values():
             place = self.registry._p_oid, lane.number
             homes = [process for process in self.cluster.processes
-                     if process.runtime.tickets.isHome(place)
+                     if process.runtime.backlog.isHome(place)
                      and process.runtime.id == lane.cursor.home]
             assert len(homes) <= 1
             for serial, (key, order) in lane.waiting.places.items():
@@ -959,10 +959,10 @@ class Machine(RuleBasedStateMachine):
 
     def _check_counts(self):
         runs = self._begin()
-        watch = Snapshot(self.registry)
+        snapshot = Snapshot(self.registry)
         expected = {}
         for run in runs.values():
-            state = self._counted(watch, run)
+            state = self._counted(snapshot, run)
             counts = expected.setdefault(run.type, {})
             counts[state] = counts.get(state, 0) + 1
         assert self.registry.getCounts() == expected, (
@@ -973,10 +973,10 @@ class Machine(RuleBasedStateMachine):
         assert {name for name, status in types.items()
                 if status.is_paused} == set(self.registry.pauses)
 
-    def _counted(self, watch, run):
+    def _counted(self, snapshot, run):
         """Return the state that a run is counted by."""
-        state = watch.state(run)
-        if state == RUNNING and watch.live(run) is None:
+        state = snapshot.state(run)
+        if state == RUNNING and snapshot.live(run) is None:
             return PENDING   # claimed, but its process has not told so yet
         return state
 
@@ -1007,7 +1007,7 @@ class Machine(RuleBasedStateMachine):
         self.journal(limit)
 
     def _expected(self, runs, order, states, types, context, text):
-        watch = Snapshot(self.registry)
+        snapshot = Snapshot(self.registry)
         by_finish = order == 'slowest' or bool(
             states and states <= set(FINISHED_STATES))
         if by_finish:
@@ -1027,9 +1027,9 @@ class Machine(RuleBasedStateMachine):
                     key = [took, *key]
             else:
                 key = int(run.created_at * 1000000), run.lane, run.serial
-            if states and (watch.state(run) not in states or (
-                    watch.state(run) == RUNNING and states == {RUNNING}
-                    and watch.live(run) is None)):
+            if states and (snapshot.state(run) not in states or (
+                    snapshot.state(run) == RUNNING and states == {RUNNING}
+                    and snapshot.live(run) is None)):
                 continue
             if types and run.type not in types:
                 continue
@@ -1040,14 +1040,14 @@ class Machine(RuleBasedStateMachine):
             if text and not any(
                     text.casefold() in str(part).casefold() for part in (
                         run.type, *(run.error or ()),
-                        self._message(watch, run))):
+                        self._message(snapshot, run))):
                 continue
             ordered.append((tuple(key), run.id))
         ordered.sort(reverse=order != OLDEST)
         return [run_id for _, run_id in ordered]
 
-    def _message(self, watch, run):
-        live = watch.live(run)
+    def _message(self, snapshot, run):
+        live = snapshot.live(run)
         progress = live and live.progress or run.progress
         return progress and progress[2]
 
@@ -1131,11 +1131,11 @@ class Machine(RuleBasedStateMachine):
                     for lane in self.registry.lanes.values()):
                 break
         for process in cluster.processes:
-            tickets = process.runtime.tickets
+            backlog = process.runtime.backlog
             assert not process.runtime.allLive()
-            assert tickets.isIdle(), tickets.counts()
-            assert not any(map(tickets.away, tickets.lanes()))
-            assert not (tickets._taken or process.runtime._claims)
+            assert backlog.isIdle(), backlog.counts()
+            assert not any(map(backlog.away, backlog.lanes()))
+            assert not (backlog._taken or process.runtime._claims)
             for _ in range(KEY_BUCKETS // BUCKETS):
                 process.prune()   # it sees which claims are stale
             cluster.advance(STALE_FOR)
@@ -1208,7 +1208,7 @@ class ModelTests(unittest.TestCase):
         machine = Machine()
         process = machine.cluster.processes[0]
         runtime = process.runtime
-        end_look = runtime.tickets.endLook
+        end_look = runtime.backlog.endLook
         born = []
 
         def look_meanwhile():
@@ -1219,7 +1219,7 @@ class ModelTests(unittest.TestCase):
                         'plain', input={'n': n})
                     born.append(machine._born(run.id, 'plain', n, None))
             with ZodbConnection(runtime.db) as connection:
-                runtime.looker.lookAtAll(connection)
+                runtime.poller.lookAtAll(connection)
 
         def end_look_and_wait(*args, is_worker):
             end_look(*args, is_worker=is_worker)
@@ -1228,8 +1228,8 @@ class ModelTests(unittest.TestCase):
                 thread.start()
                 thread.join(LIMIT)
 
-        runtime.tickets.endLook = end_look_and_wait
-        runtime.tickets.mark(runtime.tickets.lanes())
+        runtime.backlog.endLook = end_look_and_wait
+        runtime.backlog.mark(runtime.backlog.lanes())
         self.assertTrue(process.take())
         self.assertTrue(born)
         machine.teardown()

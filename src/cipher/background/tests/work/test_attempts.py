@@ -290,9 +290,9 @@ class LiveRetryTests(LiveTests):
                               on_interrupt=on_interrupt)
                 run_id = self.start('work')
                 self.gate.waitReached()
-                read = self.runtime._keeper._stops.read
+                read = self.runtime._maintenance._stops.read
                 if not is_told:
-                    self.runtime._keeper._stops.read = (
+                    self.runtime._maintenance._stops.read = (
                         lambda connection: None)
                 self.requestStop(run_id, 'enough')
                 live, = self.runtime.allLive()
@@ -300,7 +300,7 @@ class LiveRetryTests(LiveTests):
                     waitUntil(lambda: live.stop is not None)
                 self.gate.open()
                 status = self.waitFinished(run_id)
-                self.runtime._keeper._stops.read = read
+                self.runtime._maintenance._stops.read = read
                 self.assertEqual(status.state, state)
                 self.assertEqual(status.stop.reason, 'enough')
                 self.assertEqual(calls, [False])

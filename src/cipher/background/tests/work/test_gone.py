@@ -208,7 +208,7 @@ class GoneTests(FailingTests):
         self.assertGoesOn()
         # A thread notices, or the control thread before that.
         waitUntil(lambda: 'was removed' in self.logged.getvalue()
-                  or not self.runtime.tickets.isHome(place))
+                  or not self.runtime.backlog.isHome(place))
         waitUntil(lambda: not self.runtime.allLive())
         self.assertNotIn('trying again', self.logged.getvalue())
 
