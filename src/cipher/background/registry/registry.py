@@ -69,8 +69,8 @@ KEY_BUCKETS = 256
 
 
 @implementer(IWorkerRegistry)
-class WorkerRegistry(Administration, RegistryReader, structure.Structured, Contained,
-                     Persistent):
+class WorkerRegistry(Administration, RegistryReader, structure.Structured,
+                     Contained, Persistent):
     """See `~cipher.background.interfaces.IWorkerRegistry`."""
 
     keep_days = 14.0

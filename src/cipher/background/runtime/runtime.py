@@ -74,7 +74,7 @@ class RequestedStates(RunningRuns):
         self.requested_quiet = None   # of this process; to be written
         self._quiet_lock = threading.Lock()
         self._is_drain_asked = False
-        self.drain_asked = None   # of the `process.ProcessRequest` that drains it
+        self.drain_asked = None   # of the `ProcessRequest` that drains it
         self.left_over = set()    # keys of runs that its end put back
 
     @property
@@ -105,7 +105,8 @@ class RequestedStates(RunningRuns):
         with self._quiet_lock:
             if self.requested_quiet == written:
                 self.requested_quiet = None   # else another one came
-            if self.requested_quiet is None and is_quiet != self.is_asked_quiet:
+            if (self.requested_quiet is None
+                    and is_quiet != self.is_asked_quiet):
                 self._set_quiet(is_quiet)
         if is_draining and not (self.is_draining or self._is_drain_asked):
             # Not here: it waits for the control thread.
