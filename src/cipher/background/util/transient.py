@@ -47,9 +47,11 @@ def isClosed(db):
     """Return whether *db*, a `ZODB.DB.DB`, or the storage below was closed."""
     if not isinstance(db, DB):
         return False   # somebody's double of one
-    # Its class has one for documentation.
-    storage = vars(db).get('storage')
-    return storage is None or _is_shut(storage)
+    own = vars(db)
+    # `DB.close` begins with a `close` of the instance, that does nothing, and
+    # ends without a storage.  The class has one for documentation.
+    return ('close' in own or own.get('storage') is None
+            or _is_shut(own['storage']))
 
 
 def _is_shut(storage):
