@@ -287,7 +287,31 @@ def web(_context, base_url=None, proxy_sets_scheme=False,
 _LAST = 1000000
 
 
-class ITriggerDirective(Interface):
+class IStartDirective(Interface):
+    """Base of the directives that start a worker."""
+
+    worker = TextLine(
+        title="Worker",
+        description="The name of the worker type to start.")
+
+    unique = Choice(
+        title="Unique",
+        description="Takes the place of what the worker type says.",
+        values=UNIQUE, required=False)
+
+    priority = Int(
+        title="Priority",
+        description="Takes the place of what the worker type says.",
+        min=-1000, max=1000, required=False)
+
+    enabled = Bool(
+        title="Enabled",
+        description="Whether it starts anything; with 'no' an override "
+                    "switches it off.  Default: yes.",
+        required=False, default=True)
+
+
+class ITriggerDirective(IStartDirective):
     """Start a worker when something happens."""
 
     for_ = Tokens(
@@ -296,10 +320,6 @@ class ITriggerDirective(Interface):
                     "of the event, as in <subscriber>.",
         # So that "*" is taken, for None, as by <subscriber>.
         value_type=GlobalObject(missing_value=object()))
-
-    worker = TextLine(
-        title="Worker",
-        description="The name of the worker type to start.")
 
     condition = GlobalObject(
         title="Condition",
@@ -313,32 +333,16 @@ class ITriggerDirective(Interface):
                     "no input.",
         required=False)
 
-    unique = Choice(
-        title="Unique",
-        description="Takes the place of what the worker type says.",
-        values=UNIQUE, required=False)
-
     delay = Float(
         title="Delay",
         description="Seconds that the run waits at least.  Default: 0.",
         min=0.0, max=LONGEST, required=False, default=0.0)
-
-    priority = Int(
-        title="Priority",
-        description="Takes the place of what the worker type says.",
-        min=-1000, max=1000, required=False)
 
     name = TextLine(
         title="Name",
         description="Of the trigger, unique, for overrides.  Default: the "
                     "worker and what it is for.",
         required=False)
-
-    enabled = Bool(
-        title="Enabled",
-        description="Whether it starts anything; with 'no' an override "
-                    "switches it off.  Default: yes.",
-        required=False, default=True)
 
 
 def trigger(_context, for_, worker, condition=None, input=None, unique=None,
@@ -363,12 +367,8 @@ def _say_interface(interface):
             interface.__module__, interface.__qualname__))
 
 
-class IScheduleDirective(Interface):
+class IScheduleDirective(IStartDirective):
     """Start a worker by the clock."""
-
-    worker = TextLine(
-        title="Worker",
-        description="The name of the worker type to start.")
 
     cron = TextLine(
         title="Cron expression",
@@ -406,16 +406,6 @@ class IScheduleDirective(Interface):
                     "object that the run is about.  Default: none.",
         required=False)
 
-    unique = Choice(
-        title="Unique",
-        description="Takes the place of what the worker type says.",
-        values=UNIQUE, required=False)
-
-    priority = Int(
-        title="Priority",
-        description="Takes the place of what the worker type says.",
-        min=-1000, max=1000, required=False)
-
     description = MessageID(
         title="Description",
         description="What it is for, for administrators.",
@@ -427,12 +417,6 @@ class IScheduleDirective(Interface):
                     "any process; what is later is left out.  Default: "
                     "however late it is, it starts, once.",
         required=False)
-
-    enabled = Bool(
-        title="Enabled",
-        description="Whether it starts anything; with 'no' an override "
-                    "switches it off.  Default: yes.",
-        required=False, default=True)
 
 
 def schedule(_context, worker, cron=None, every=None, timezone='UTC',
