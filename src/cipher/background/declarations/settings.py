@@ -49,7 +49,7 @@ class RuntimeSettings:
 
 @implementer(IWebSettings)
 class WebSettings:
-    """How browsers reach this process; the fields of `IWebSettings`.
+    """Settings for the URLs of pages; the fields of `IWebSettings`.
 
     Raise ``ValueError`` unless *base_url* is an origin.
     """

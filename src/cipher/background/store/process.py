@@ -207,7 +207,7 @@ class Directory(structure.Structured, Persistent):
         return self.ended.get(process_id) if self.ended else None
 
     def forgetEnded(self, most=ENDED_LIMIT):
-        """Remove processes that ended `ENDED_FOR` ago, and all but *most*."""
+        """Remove those that ended long ago, and the oldest beyond *most*."""
         now = clock.now()
         kept = sorted((self.ended or {}).values(),
                       key=lambda one: one.ended_at, reverse=True)

@@ -414,7 +414,7 @@ class ScheduleTests(DirectiveTests):
         for more in {'cron': '0 3 * * *'}, {'every': '60'}:
             self.assertIn(
                 "schedule 'work': timezone: expected the name of a time "
-                "zone as Europe/Vilnius, got 'Europe/Wilna'",
+                "zone such as Europe/Vilnius, got 'Europe/Wilna'",
                 self.refuseSchedule(timezone='Europe/Wilna', **more))
 
     def test_input_must_be_callable(self):
