@@ -197,4 +197,4 @@ class LookTests(FileSiteTests):
         transaction.commit()
         rememberRegistries(self.connection)
         self.assertEqual(directory.listRegistries(), [self.registry])
-        self.assertIn('Looking for registries', self.logged.getvalue())
+        self.assertIn('Search for registries', self.logged.getvalue())

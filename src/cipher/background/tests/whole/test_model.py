@@ -1160,7 +1160,7 @@ class Machine(RuleBasedStateMachine):
                 lane.number, lane.cursor.low, lane.births.next_serial)
         for process in [cluster.web, *cluster.processes]:
             for pool in process._pools.values():
-                assert not [number for number, txn in pool._leases.items()
+                assert not [number for number, txn in pool._checkouts.items()
                             if txn() is not None]
 
 
