@@ -13,19 +13,24 @@
 ##############################################################################
 r"""Contracts of background work, and a tour of the package.
 
-A developer declares **worker types** in ZCML (`zcml`, `declarations`).
-Application code, a **trigger** or a **schedule** (`registry`) **starts**
-them: `IWorkerRegistry.start` stores a **run** (`store`) in a lane of the
-site's persistent **registry**, in the caller's own transaction.  After the
-commit a hook wakes the **runtime** of the process (`runtime`), whose
-**executor** (`runtime.executors`) gives the run to a thread.  There the
-**worker** (`thread`, `job`) does its work in a transaction of its own
-(`work`), and an observer (`work.recorder`) writes the result into the run
-*in that very transaction*: the effect of the work and the word "succeeded"
-are one commit.  What a runtime finds in the database, at each poll or after
-a crash, is the matter of `runtime.maintenance`.  Administrators look on,
-start and stop through the views of `browser`, which see the rest through
-this module only.
+A developer declares **worker types** in ZCML (`zcml`, `declaring`,
+`declarations`).  Application code, a **trigger** or a **schedule**
+(`registry`) **starts** them.  `IWorkerRegistry.start` stores a **run**
+(`store`) in a lane of the site's persistent **registry**, in the caller's
+own transaction.  After the commit a hook wakes the **runtime** of the
+process (`runtime`).  A thread of its **executor** (`runtime.executors`)
+finds the run (`runtime.queue`) and carries it out.  The **worker**
+(`thread`, `job`) does its work in a transaction of its own (`work`).  An
+observer (`work.recorder`) writes the result into the run *in that very
+transaction*.  So the effect of the work and the word "succeeded" are one
+commit.
+
+The control thread of a runtime (`runtime.maintenance`) finds what was
+missed: at each poll, after a crash, and in other processes.  The views of
+`browser` let administrators see, start and stop runs.  They see the rest
+through this module only; `queries` has the answers.
+
+docs/design.rst draws these ways, and docs/glossary.rst defines the words.
 
 The states of a run::
 
@@ -40,12 +45,12 @@ The states of a run::
                  |                   |
                  +--> interrupted <--+
 
-A job whose type says ``on_interrupt="rerun"`` needs no commit to say that it
-runs: it goes from ``pending`` to ``succeeded`` in the one commit of its work,
-and shows as running through what its process tells (`IRunStatus`).
+A job whose type says ``on_interrupt="rerun"`` needs no commit to mark it as
+running.  It goes from ``pending`` to ``succeeded`` in the one commit of its
+work.  It is shown as running because its process reports it (`IRunStatus`).
 
-Units: durations are seconds (float) and are measured by a monotonic clock;
-times end in ``_at`` and are seconds since the epoch, UTC (float).
+Durations are seconds (float), measured by a monotonic clock.  Times end in
+``_at`` and are seconds since the epoch, UTC (float).
 """
 from zope.interface import Attribute
 from zope.interface import Interface
