@@ -133,7 +133,7 @@ class DayTests(DayTestCase):
         self.openTab('Journal')
         row = self.row(run_id)
         self.assertEqual(
-            ['Administrator (demo.admin)', 'stop asked for', run_id,
+            ['Administrator (demo.admin)', 'stop requested', run_id,
              'It seems stuck'],
             row.locator('td').all_inner_texts()[1:])
         row.get_by_role('link', name=run_id).click()
@@ -154,7 +154,7 @@ class DayTests(DayTestCase):
         self.assertIn('expected a run about a document',
                       self.row(ids[0]).inner_text())
 
-        self.page.get_by_role('group', name='All runs that match').get_by_role(
+        self.page.get_by_role('group', name='All matching runs').get_by_role(
             'button', name='Retry…').click()
         self.assertEqual('3 runs can be retried.',
                          self.page.locator('.cb-numbers').inner_text())
@@ -232,7 +232,7 @@ class DayTests(DayTestCase):
 
         other = self.page.context.new_page()
         other.goto(self.layer.demo.url + BASE + 'processes.html')
-        other.get_by_role('button', name='Let it begin again').click()
+        other.get_by_role('button', name='Resume').click()
         row.locator('.cb-state').get_by_text('succeeded').wait_for()
         self.assertNotReloaded()
 

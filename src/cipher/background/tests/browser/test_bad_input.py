@@ -208,7 +208,7 @@ class TestGone(BadInputTests):
         self.assertEqual(answer.status_int, 404)
         self.assertEqual(
             self.send('start.json', {'type': odd.name}).status_int, 404)
-        self.assertIn('not declared any more', self.get(run.id).text)
+        self.assertIn('no longer declared', self.get(run.id).text)
         for path in 'runs.html', 'types.html', 'index.html', 'runs.csv':
             self.assertEqual(self.get(path).status_int, 200)
         self.assertEqual(self.act(failed.id + '/retry.html',

@@ -435,7 +435,7 @@ class TestNumbers(ListTests):
                       'user=test.admin'):
             with self.subTest(query):
                 self.assertEqual(self.get('runs.json?' + query).json[
-                    'text']['all'], 'All runs that match')
+                    'text']['all'], 'All matching runs')
 
     def test_length_of_the_csv_is_told(self):
         self.assertRegex(
@@ -549,7 +549,7 @@ class TestBulk(ListTests):
         delayed = [self.makeDelayed().id for _n in range(2)]
         due = self.makeRun().id
         page = self.get('bulk.html?all=begin&state=pending').text
-        for text in ('Begin these runs now?', '>2 runs can be begun now.<',
+        for text in ('Run these runs now?', '>2 runs can be begun now.<',
                      '>1 run will be skipped, since it cannot change.<'):
             self.assertIn(text, page)
         answer = self.act(selected='begin', run=[delayed[0], due])
@@ -643,9 +643,9 @@ class TestBulk(ListTests):
             browser = self.browser()
             browser.open('%s/%s' % (BASE, query))
             self.assertIn('0 runs can be stopped', browser.contents)
-            browser.getLink('Search on from there').click()
+            browser.getLink('Continue the search').click()
             self.assertIn('1 run can be stopped', browser.contents)
-            self.assertNotIn('Search on from there', browser.contents)
+            self.assertNotIn('Continue the search', browser.contents)
             browser.getControl('Stop them').click()
             self.assertIn('1 run was stopped', browser.contents)
         self.assertEqual(self.state(run_id), 'stopped')

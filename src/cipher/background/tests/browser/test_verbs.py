@@ -85,7 +85,7 @@ class TestTypes(VerbTests):
                          'Too busy')
         self.assertTrue(self.status().is_paused)
         self.assertEqual(self.last(), ('pause type', 'plain', 'Too busy'))
-        self.assertIn('The worker type is paused: it waits.',
+        self.assertIn('Waits: its worker type is paused.',
                       self.get(run.id).text)
         data, = [item for item in self.get('types.json').json['items']
                  if item['name'] == 'plain']
@@ -251,7 +251,7 @@ class TestJournal(VerbTests):
         self.registry.requestStop(run_id, 'Enough')
         transaction.commit()
         browser = self.open('journal.html')
-        self.assertIn('stop asked for', browser.contents)
+        self.assertIn('stop requested', browser.contents)
         self.assertIn('the system', browser.contents)
         browser.getLink(run_id).click()
         self.assertEqual(browser.url, '%s/%s/index.html' % (BASE, run_id))
@@ -345,7 +345,7 @@ class TestJournal(VerbTests):
         self.assertEqual(presenter.getPrincipal(None), '')
 
     def test_empty(self):
-        self.assertIn('Nobody did anything yet.',
+        self.assertIn('The journal is empty.',
                       self.get('journal.html').text)
 
 
@@ -384,7 +384,7 @@ class TestRun(VerbTests):
         browser = self.open(run.id)
         browser.getLink('Begin now').click()
         browser.getControl('Reason').value = 'It is quiet now'
-        browser.getControl('Begin the run now').click()
+        browser.getControl('Run it now').click()
         self.assertEqual(browser.url, '%s/%s/index.html' % (BASE, run.id))
         self.assertEqual(self.last(), ('begin', run.id, 'It is quiet now'))
         self.assertLessEqual(run.due_at, time.time())

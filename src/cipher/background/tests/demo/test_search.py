@@ -94,4 +94,4 @@ class DocumentListTests(DemoPagesTestCase):
         self.assertNotIn('documents/b/index.html', browser.contents)
         browser.getLink('a <b>"').click()
         self.assertIn('PUBLISHED', browser.contents)
-        self.assertIn('Tell of a publication', browser.contents)
+        self.assertIn('Announce a publication', browser.contents)

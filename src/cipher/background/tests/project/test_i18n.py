@@ -91,8 +91,8 @@ class TestCatalogs(unittest.TestCase):
                 'succeeded',                    # Python
                 'Skip to the content',          # a template
                 'Breadcrumbs',                  # an attribute in a template
-                'This site has no registry of its own. Its work is recorded '
-                'in the one of the site at ${site}.',
+                'This site has no registry of its own. The registry of the '
+                'site at ${site} records its work.',
                 'Background: start workers',    # ZCML
                 'Background',                   # ZCML that a host chooses
                 'Publish a document'):          # ZCML of the demo
@@ -191,7 +191,7 @@ class TestUpdate(unittest.TestCase):
             'msgid "Nothing runs at this moment."\nmsgstr "Rien."\n')
         catalog = self.update()[path]
         self.assertEqual('réussi', catalog['succeeded'].string)
-        changed = catalog['Nothing runs at the moment.']
+        changed = catalog['Nothing is running.']
         self.assertEqual('Rien.', changed.string)
         self.assertTrue(changed.fuzzy)
         self.assertIn(changed, update.get_missing(catalog))
@@ -243,12 +243,12 @@ class TestFormatter(PlacelessSetup, unittest.TestCase):
     def test_plural_has_the_forms_of_the_language(self):
         def say(languages, number):
             text = self.format(languages).say(plural(
-                '${number} run waits, but no process carries it out.  Start '
-                'a process with <background:runtime />, or let a quiet one '
-                'begin again.',
-                '${number} runs wait, but no process carries them out.  '
-                'Start a process with <background:runtime />, or let a quiet '
-                'one begin again.', number))
+                '${number} run waits, but no process takes it.  Start a '
+                'process with <background:runtime />, or resume one that '
+                'takes no new runs.',
+                '${number} runs wait, but no process takes them.  Start a '
+                'process with <background:runtime />, or resume one that '
+                'takes no new runs.', number))
             return ' '.join(text.split()[:2])
 
         self.assertEqual(['1 run', '2 runs', '1,000 runs'], [
