@@ -219,11 +219,11 @@ class DayTests(DayTestCase):
         self.openTab('Processes')
         name = self.page.locator('[data-list=items] tr').get_attribute(
             'data-key')
-        self.ask(self.row('this process'), 'Quiet', 'The disk is full')
+        self.ask(self.row('this process'), 'Stop taking new runs', 'The disk is full')
         self.addCleanup(
             self.post, 'processes.html', unquiet='1', name=name)
         self.row('this process').get_by_text(
-            'quiet; asked by Administrator').wait_for()
+            'takes no new runs; requested by Administrator').wait_for()
         run_id = self.begin('flaky', chance='0')
         self.openTab('Runs')
         row = self.row(run_id)
@@ -283,7 +283,7 @@ class DayTests(DayTestCase):
         self.mark()
         legend = self.page.locator('.cb-bulk legend').last
         number = int(re.fullmatch(
-            r'All (\d+) runs that match', legend.inner_text())[1])
+            r'All (\d+) matching runs', legend.inner_text())[1])
         run_id = self.begin('flaky', chance='0')
         self.page.locator('.cb-bulk legend').filter(
             has_text='All %d runs' % (number + 1)).wait_for()

@@ -87,7 +87,7 @@ class TestFilters(BadInputTests):
     def test_keys_of_pages(self):
         for key in ('x', 'c', 'c1-1', 'c1-1-x', 'c%s-1-1' % ('9' * 40),
                     'f1-1-1', 'c-1-1-1', '%D9%A3', 'c1-1-1-1', '1e5'):
-            self.check('before=' + key, 'Begin again')
+            self.check('before=' + key, 'Start again')
         for key in ('x', '-1', '9' * 40, '1e5', '%D9%A3', '1.5'):
             self.assertEqual(
                 self.get('journal.html?before=' + key).status_int, 400)

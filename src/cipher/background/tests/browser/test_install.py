@@ -105,7 +105,7 @@ class TestRemoveRegistry(BrowserTests):
         browser = self.browser()
         browser.open(HOST + PATH + '/index.html')
         browser.getLink('Remove the registry').click()
-        self.assertIn('Runs in work: 0.  Runs that wait: 0.',
+        self.assertIn('Running: 0.  Waiting: 0.',
                       browser.contents)
         self.assertNotIn('name="unfinished"', browser.contents)
         browser.getControl(name='reason').value = 'moved'

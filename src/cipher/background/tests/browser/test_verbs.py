@@ -125,7 +125,7 @@ class TestProcesses(VerbTests):
         self.assertIn('host:1', browser.contents)
         self.act(browser, 'quiet', 'New release', self.process)
         self.assertEqual(browser.url, BASE + '/processes.html')
-        self.assertIn('quiet; asked by Administrator (test.admin)',
+        self.assertIn('takes no new runs; requested by Administrator (test.admin)',
                       browser.contents)
         self.assertTrue(self.status().is_quiet)
         self.assertEqual(
@@ -137,7 +137,7 @@ class TestProcesses(VerbTests):
     def test_drain_is_for_good(self):
         browser = self.open('processes.html')
         self.act(browser, 'drain', 'Broken disk', self.process)
-        self.assertIn('drains; asked by Administrator (test.admin)',
+        self.assertIn('finishes and stops; requested by Administrator (test.admin)',
                       browser.contents)
         self.assertTrue(self.status().is_draining)
         self.assertEqual(
@@ -293,7 +293,7 @@ class TestJournal(VerbTests):
         transaction.commit()
         page = self.get('journal.html').text
         self.assertEqual(page.count('<time'), 2)
-        self.assertEqual(page.count('3 times, the last one at'), 2)
+        self.assertEqual(page.count('3 times, last at'), 2)
         self.assertEqual([row['times'] for row in self.get(
             'journal.json').json['items']], [3, 3])
 
@@ -382,14 +382,14 @@ class TestRun(VerbTests):
     def test_delayed_run_is_begun_now(self):
         run = self.makeDelayed()
         browser = self.open(run.id)
-        browser.getLink('Begin now').click()
+        browser.getLink('Run now').click()
         browser.getControl('Reason').value = 'It is quiet now'
         browser.getControl('Run it now').click()
         self.assertEqual(browser.url, '%s/%s/index.html' % (BASE, run.id))
         self.assertEqual(self.last(), ('begin', run.id, 'It is quiet now'))
         self.assertLessEqual(run.due_at, time.time())
         page = self.get('journal.html').text
-        self.assertIn('>begun now<', page)
+        self.assertIn('>run now<', page)
         self.assertIn('/%s/index.html"' % run.id, page)
 
     def test_page_says_why_a_run_cannot_be_begun_now(self):

@@ -73,7 +73,7 @@ class DocumentListTests(DemoPagesTestCase):
         browser = self.login('viewer')
         browser.open(self.url)
         self.assertIn('Nothing was published yet', browser.contents)
-        self.assertIn('There is none yet', browser.contents)
+        self.assertIn('There is no report yet', browser.contents)
         for name in ('a', 'b'):
             self.addDocument(name, '%s <b>"' % name)
             with self.site() as site:
