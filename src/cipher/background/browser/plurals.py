@@ -79,7 +79,7 @@ def saySkipped(presenter, number):
 
 
 def sayFailed(presenter, number):
-    """Return how many runs stayed as they were because of an error."""
+    """Return how many runs were left unchanged because of an error."""
     return presenter.say(plural(
         '${number} run was left unchanged because of an error.',
         '${number} runs were left unchanged because of an error.', number))

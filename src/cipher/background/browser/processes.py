@@ -63,7 +63,7 @@ class ProcessesPage(Processes, AdministrationPage):
         self.poll_url = self.registry_url + '/processes.json'
 
     def act(self, verb, name, reason):
-        """Make that process quiet, let it begin again, or drain it."""
+        """Make that process quiet, resume it, or drain it."""
         try:
             if verb == 'drain':
                 self.checked.drainProcess(name, reason)

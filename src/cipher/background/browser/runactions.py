@@ -61,7 +61,7 @@ OBSTACLES = {
 }
 
 
-#: Why a run cannot be begun now.
+#: Why a run cannot run now.
 BEGIN_OBSTACLES = {
     NOT_WAITING: _('This run cannot run now: it does not wait.'),
     PROCESS_GONE: _('This run cannot run now: its process died.  It begins '

@@ -72,7 +72,7 @@ class DocumentListTests(DemoPagesTestCase):
     def test_news_and_the_nightly_report(self):
         browser = self.login('viewer')
         browser.open(self.url)
-        self.assertIn('Nothing was published yet', browser.contents)
+        self.assertIn('Nothing has been published yet', browser.contents)
         self.assertIn('There is no report yet', browser.contents)
         for name in ('a', 'b'):
             self.addDocument(name, '%s <b>"' % name)
