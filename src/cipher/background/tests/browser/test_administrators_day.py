@@ -219,7 +219,8 @@ class DayTests(DayTestCase):
         self.openTab('Processes')
         name = self.page.locator('[data-list=items] tr').get_attribute(
             'data-key')
-        self.ask(self.row('this process'), 'Stop taking new runs', 'The disk is full')
+        self.ask(self.row('this process'), 'Stop taking new runs',
+                 'The disk is full')
         self.addCleanup(
             self.post, 'processes.html', unquiet='1', name=name)
         self.row('this process').get_by_text(

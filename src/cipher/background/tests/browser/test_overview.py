@@ -96,19 +96,21 @@ class TestOverview(BrowserTests):
                  'process with &lt;background:runtime /&gt;, or let a quiet '
                  'one begin again.',
                  'runs.html?state=pending"'),
-                ('Process host:7 is silent: its last heartbeat was 3 min', 'processes.html'),
+                ('Process host:7 is silent: its last heartbeat was 3 min',
+                 'processes.html'),
                 ('Run 1-17 was asked to stop 3 min', '1-17/index.html'),
                 ('Schedule "nightly" is late by 3 min', 'schedules.html'),
                 ('2 runs of "gone &amp; lost" wait',
                  'runs.html?state=pending&amp;type=gone+%26+lost'),
-                ('Process host:8 has been stuck in the step "schedules" for 3 min',
+                ('Process host:8 has been stuck in the step "schedules" for '
+                 '3 min',
                  'processes.html'),
                 ('In process host:8, the step "schedule &lt;a&gt;" has been '
                  'failing for 3 min 0 s with KeyError', 'processes.html'),
-                ('The record of run 1-18 has been failing to load for 3 min 0 s: '
-                 'POSKeyError', '1-18/index.html'),
-                ('The rescue or the stop of run 1-19 has been failing for 3 min '
-                 '0 s: ValueError', '1-19/index.html'),
+                ('The record of run 1-18 has been failing to load for 3 min '
+                 '0 s: POSKeyError', '1-18/index.html'),
+                ('The rescue or the stop of run 1-19 has been failing for '
+                 '3 min 0 s: ValueError', '1-19/index.html'),
                 ('An event subscriber of run 1-20 failed 3 min 0 s '
                  'ago with SystemExit', '1-20/index.html'),
                 ('The clock of process host:8 jumped by +3600 seconds 3 min '
@@ -133,8 +135,8 @@ class TestOverview(BrowserTests):
                  'keeps starting it.', 'types.html'),
                 ('Process host:8 has an older release than the database, '
                  'which now has structure 2', 'processes.html'),
-                ('The database has been waiting for its upgrade for 3 min 0 s: '
-                 'process host:9 has an older release', 'processes.html'),
+                ('The database has been waiting for its upgrade for 3 min '
+                 '0 s: process host:9 has an older release', 'processes.html'),
                 ('it belongs to the deployment "live &lt;1&gt;".  Process '
                  'host:8 begins no runs', 'processes.html'),
                 ('its file was at another place.  Process host:8 begins '

@@ -125,8 +125,9 @@ class TestProcesses(VerbTests):
         self.assertIn('host:1', browser.contents)
         self.act(browser, 'quiet', 'New release', self.process)
         self.assertEqual(browser.url, BASE + '/processes.html')
-        self.assertIn('takes no new runs; requested by Administrator (test.admin)',
-                      browser.contents)
+        self.assertIn(
+            'takes no new runs; requested by Administrator (test.admin)',
+            browser.contents)
         self.assertTrue(self.status().is_quiet)
         self.assertEqual(
             self.last(), ('quiet process', self.process, 'New release'))
@@ -137,8 +138,9 @@ class TestProcesses(VerbTests):
     def test_drain_is_for_good(self):
         browser = self.open('processes.html')
         self.act(browser, 'drain', 'Broken disk', self.process)
-        self.assertIn('finishes and stops; requested by Administrator (test.admin)',
-                      browser.contents)
+        self.assertIn(
+            'finishes and stops; requested by Administrator (test.admin)',
+            browser.contents)
         self.assertTrue(self.status().is_draining)
         self.assertEqual(
             self.last(), ('drain process', self.process, 'Broken disk'))
