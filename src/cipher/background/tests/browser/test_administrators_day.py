@@ -199,7 +199,7 @@ class DayTests(DayTestCase):
         run_id = self.begin('flaky', chance='0')
         self.go(BASE + run_id + '/index.html')
         self.waitForState('pending')
-        self.page.get_by_text('The worker type is paused').wait_for()
+        self.page.get_by_text('its worker type is paused').wait_for()
         self.assertEqual([], self.listDurations())
         self.mark()
 
@@ -211,7 +211,7 @@ class DayTests(DayTestCase):
             'summary').filter(has_text='Pause').wait_for()
         self.waitForState('succeeded')
         self.assertFalse(
-            self.page.get_by_text('The worker type is paused').is_visible())
+            self.page.get_by_text('its worker type is paused').is_visible())
         self.assertEqual(['Took'], self.listDurations())
         self.assertNotReloaded()
 
@@ -287,7 +287,7 @@ class DayTests(DayTestCase):
             r'All (\d+) matching runs', legend.inner_text())[1])
         run_id = self.begin('flaky', chance='0')
         self.page.locator('.cb-bulk legend').filter(
-            has_text='All %d runs' % (number + 1)).wait_for()
+            has_text='All %d matching runs' % (number + 1)).wait_for()
         self.row(run_id).locator('.cb-state').get_by_text(
             'succeeded').wait_for()
         self.assertNotReloaded()

@@ -62,7 +62,7 @@ class TestFilters(BadInputTests):
         for query in ('until=9999-12-31', 'since=0000-00-00', 'since=1e99',
                       'until=99999-01-01', 'since=2026-02-30',
                       'since=-2026-01-01', 'until=%00'):
-            self.check(query, 'is no date')
+            self.check(query, 'is not a date')
         for query in ('since=0001-01-01T00:00%2B14:00', 'until=9999-12-30',
                       'since=9999-12-31T23:59:59-14:00'):
             self.assertEqual(self.get('runs.html?' + query).status_int, 200)
@@ -242,9 +242,9 @@ class TestGone(BadInputTests):
         for path, verbs, said in (
                 ('types.html', ('pause', 'resume'), 'no such worker type'),
                 ('schedules.html', ('pause', 'resume', 'run'),
-                 'does not exist any more'),
+                 'no longer exists'),
                 ('processes.html', ('quiet', 'unquiet', 'drain'),
-                 'does not exist any more')):
+                 'no longer exists')):
             for verb in verbs:
                 for name in ('gone', '', 'x' * 5000, '\0', '\u202e'):
                     answer = self.act(path, name=name, **{verb: '1'})

@@ -113,13 +113,13 @@ class TestSearch(ListTests):
         for query, said in (
                 ('q=state:nonsense', 'There is no state'),
                 ('q=' + 'x' * 201, 'too long'),
-                ('since=yesterday', 'is no date'),
+                ('since=yesterday', 'is not a date'),
                 ('order=random', 'cannot be sorted'),
-                ('context=nowhere', 'leads to no object'),
-                ('context=report/@@index.html', 'leads to no object'),
-                ('context=report/title', 'leads to no object'),
-                ('context=getSiteManager', 'leads to no object'),
-                ('context=items', 'leads to no object')):
+                ('context=nowhere', 'does not lead to an object'),
+                ('context=report/@@index.html', 'does not lead to an object'),
+                ('context=report/title', 'does not lead to an object'),
+                ('context=getSiteManager', 'does not lead to an object'),
+                ('context=items', 'does not lead to an object')):
             for page in ('runs.html', 'runs.csv', 'runs.json'):
                 with self.subTest(query, page=page):
                     answer = self.get('%s?%s' % (page, query))

@@ -445,9 +445,9 @@ class TestRun(VerbTests):
                 (again, 'it is not finished'),
                 (retried, 'it was retried as %s.' % again),
                 (self.makeFailed(type='gone').id,
-                 'declares the worker type "gone"'),
+                 'the worker type "gone" is not declared'),
                 (start, 'its start failed'),
-                (unfit, 'its input does not fit')):
+                (unfit, 'its input no longer fits')):
             with self.subTest(said):
                 path = run_id + '/retry.html'
                 page = self.get(path).text
