@@ -190,7 +190,7 @@ def _join(attempts, left_out, logs):
         number = index + 1 + (left_out if index else 0)
         if index == 1 and left_out:
             lines.append('%s %d begins' % (CUT, left_out))
-        lines.append('=== Begin %d%s%s ===' % (
+        lines.append('=== Execution %d%s%s ===' % (
             number, _say_begin(attempt.began_at),
             attempt.process and ', process %s' % attempt.process or ''))
         if log:

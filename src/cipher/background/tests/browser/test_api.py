@@ -70,13 +70,13 @@ class TestStart(ApiTests):
         for body, status, said in (
                 ({}, 404, 'no such worker type'),
                 ({'type': 'nonsense'}, 404, 'no such worker type'),
-                ({'type': 7}, 400, '"type" has to be a text'),
+                ({'type': 7}, 400, '"type" must be a string'),
                 ({'type': 'plain', 'when': 'now'}, 400, 'when'),
                 ({'type': 'plain', 'input': []}, 202, None),
-                ({'type': 'plain', 'input': [1]}, 400, 'has to be an object'),
+                ({'type': 'plain', 'input': [1]}, 400, 'must be an object'),
                 ({'type': 'plain', 'input': {'x': 1}}, 400, 'leave that out'),
-                ({'type': 'plain', 'context': 'nowhere'}, 400, 'no object'),
-                ({'type': 'plain', 'context': 'report/@@x'}, 400, 'no object'),
+                ({'type': 'plain', 'context': 'nowhere'}, 400, 'not lead to'),
+                ({'type': 'plain', 'context': 'report/@@x'}, 400, 'not lead to'),
                 ({'type': 'publish', 'input': {'title': 5}}, 400, 'title')):
             with self.subTest(body):
                 before = len(self.list())

@@ -115,7 +115,7 @@ class TestStart(BrowserTests):
                            form__widgets__title='')
         self.assertEqual(answer.status_int, 200)
         self.assertIn('Required input is missing.', answer.text)
-        self.assertIn('Please look at the fields', answer.text)
+        self.assertIn('Correct the marked fields', answer.text)
         self.assertIn('value="none"', answer.text)
         self.assertEqual(self.list(), [])
 
@@ -155,13 +155,13 @@ class TestStart(BrowserTests):
                     self.assertEqual(answer.status_int, 303)
                     continue
                 self.assertEqual(answer.status_int, 200)
-                self.assertIn('leads to no object', answer.text, path)
+                self.assertIn('does not lead to an object', answer.text, path)
         self.assertEqual(len(self.list()), 1)
 
     def test_context_that_is_no_object_is_told(self):
         answer = self.fill(form__widgets__context__path='report/title')
         self.assertEqual(answer.status_int, 200)
-        self.assertIn('leads to no object', answer.text)
+        self.assertIn('does not lead to an object', answer.text)
         self.assertEqual(self.list(), [])
 
     def test_unknown_type_is_not_found(self):
@@ -239,7 +239,7 @@ class TestStop(BrowserTests):
         transaction.commit()
         answer = self.post(self.path, stop='1', csrf_token=token)
         self.assertEqual(answer.status_int, 409)
-        self.assertIn('finished already', answer.text)
+        self.assertIn('is finished', answer.text)
         self.assertEqual(self.state(), 'succeeded')
 
     def test_line_14_get_with_the_button_does_nothing(self):

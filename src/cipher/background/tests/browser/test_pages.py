@@ -239,7 +239,7 @@ class TestRun(BrowserTests):
         self.assertNotIn('Nobody may know', answer.text)
         # Nor told by its name and its address.
         self.assertEqual(answer.json['context'], {
-            'title': 'An object without an address, or that you may not see',
+            'title': 'An object that has no address or that you may not see',
             'url': None, 'path': None})
         for path in run.id, 'runs.html', 'runs.json':
             self.assertNotIn('/secret', self.get(path, 'viewer').text)
@@ -309,7 +309,7 @@ class TestTypes(BrowserTests):
         self.registry.addRun('gone')
         transaction.commit()
         page = self.get('types.html').text
-        self.assertIn('not declared any more', page)
+        self.assertIn('no longer declared', page)
         self.assertNotIn('start.html?type=gone', page)
 
     def test_titles_of_types_are_in_the_language_of_the_reader(self):

@@ -162,7 +162,7 @@ class TestLimits(BrowserTests):
             self.assertEqual(self.start().status_int, 303)
             for answer in self.start(), self.startByJSON():
                 self.assertEqual(answer.status_int, 429)
-                self.assertIn('wait already', answer.text)
+                self.assertIn('are waiting', answer.text)
             # An application is not refused; nor is another type.
             self.makeRun()
         self.sync()
@@ -177,9 +177,9 @@ class TestLimits(BrowserTests):
         self.assertEqual(self.start().status_int, 303)
         self.assertEqual(self.startByJSON().status_int, 202)
         for language, text in (
-                ('en', 'Too many of your runs wait already.'),
-                ('de', 'Es warten schon zu viele Ihrer Läufe.'),
-                ('lt', 'Jau laukia per daug Jūsų vykdymų.')):
+                ('en', 'Too many of your runs are waiting.'),
+                ('de', 'Es warten zu viele Ihrer Läufe.'),
+                ('lt', 'Laukia per daug Jūsų vykdymų.')):
             for start in self.start, self.startByJSON:
                 with self.subTest(language, start=start):
                     answer = start(HTTP_ACCEPT_LANGUAGE=language)
