@@ -74,9 +74,9 @@ INSTALLED = (
     'project.test_api', 'project.test_architecture', 'project.test_bootstrap',
     'docs.test_celery_page', 'demo.test_importing', 'docs.test_directives',
     'project.test_extras', 'docs.test_hosting', 'project.test_i18n',
-    'docs.test_input_view', 'docs.test_readme', 'docs.test_reliability_table',
+    'docs.test_input_view', 'docs.test_promises', 'docs.test_readme',
     'project.test_requirements', 'util.test_restart', 'docs.test_rotterdam',
-    'docs.test_security_table', 'project.test_setup')
+    'project.test_setup')
 
 
 class Failure(Exception):

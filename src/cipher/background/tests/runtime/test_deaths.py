@@ -53,7 +53,7 @@ class KnownDeadTests(TestCase):
     def test_this_process_lives(self):
         self.assertFalse(process.isKnownDead(makeRecord(os.getpid())))
 
-    def test_row_68_what_cannot_be_read_is_no_death(self):
+    def test_what_cannot_be_read_is_no_death(self):
         record = makeRecord(os.getpid())
         real = builtins.open
         for number in (errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EIO,
@@ -68,7 +68,7 @@ class KnownDeadTests(TestCase):
                 self.assertFalse(process.isKnownDead(record))
                 self.assertIsNone(process.pidStarted(os.getpid()))
 
-    def test_row_68_process_of_another_user_lives(self):
+    def test_process_of_another_user_lives(self):
         # Hidden, as by hidepid: its folder in /proc is not there for us.
         def kill(pid, number):
             raise PermissionError(errno.EPERM, 'not yours')

@@ -214,7 +214,7 @@ class DueTests(LiveTests):
         self.assertNotIn('Turn of the runtime failed',
                          self.logged.getvalue())
 
-    def test_row_67_priority_that_is_none_is_refused(self):
+    def test_priority_that_is_none_is_refused(self):
         for priority in ('5', 5.0, True, 1001, -1001, 10 ** 5000, [], {},
                          float('nan'), b'5'):
             with self.assertRaisesRegex(
@@ -264,7 +264,7 @@ class DueTests(LiveTests):
                         LookupError, 'expected'):
                     call(odd)
 
-    def test_row_67_refused_options_store_nothing(self):
+    def test_refused_options_store_nothing(self):
         for options in ({'priority': '5'}, {'delay': 'soon'}, {'unique': 'x'},
                         {'input': []}):
             with self.assertRaises(ValueError):

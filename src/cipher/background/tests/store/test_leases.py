@@ -303,7 +303,7 @@ class ManyProcessesTests(ComponentTests):
     def lanes(self):
         return len(self.registry.lanes)
 
-    def test_row_65_no_request_conflicts_because_of_others(self):
+    def test_no_request_conflicts_because_of_others(self):
         conflicts, of_leases = self.start(4, 2, 125)
         self.assertEqual(self.registry.getCounts(),
                          {'work': {'pending': 1000}})
@@ -311,7 +311,7 @@ class ManyProcessesTests(ComponentTests):
         self.assertLessEqual(of_leases, 8)
         self.assertLessEqual(self.lanes(), 16)
 
-    def test_row_65_nor_with_many_more_threads(self):
+    def test_nor_with_many_more_threads(self):
         conflicts, of_leases = self.start(2, 8, 30)
         self.assertEqual(conflicts, 0)
         self.assertLessEqual(of_leases, 16)
