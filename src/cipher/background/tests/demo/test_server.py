@@ -31,6 +31,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 from urllib.parse import urlsplit
 
+from cipher.background.tests.support.layers import Live
+
 
 #: Seconds after which waiting for another process is given up.
 LIMIT = 60.0
@@ -177,6 +179,8 @@ class DemoTestCase(unittest.TestCase):
 
 
 class ServerTests(DemoTestCase):
+
+    layer = Live
 
     def test_start_look_and_end(self):
         demo = self.begin()

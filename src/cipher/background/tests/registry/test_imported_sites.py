@@ -33,6 +33,7 @@ from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store.process import getDirectory
 from cipher.background.tests.support.flaky import Away
 from cipher.background.tests.support.flaky import Flaky
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import Database
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import declareWorker
@@ -50,6 +51,8 @@ class Broken(Persistent):
 
 
 class ImportTests(FileSiteTests):
+
+    layer = Live
 
     def setUp(self):
         super().setUp()
@@ -160,6 +163,8 @@ class ImportTests(FileSiteTests):
 
 
 class CopyTests(FileSiteTests):
+
+    layer = Live
 
     def test_copy_in_the_same_database(self):
         declareWorker('work', lambda worker: None)

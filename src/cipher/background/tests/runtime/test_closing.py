@@ -32,6 +32,7 @@ from ZODB.POSException import ConflictError
 
 from cipher.background.tests.support.closing import WAYS
 from cipher.background.tests.support.crashing import declareWorkers
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import ProcessTests
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.live import waitUntil
@@ -208,6 +209,8 @@ class ClosingTests(ProcessTests):
 
 class IsClosedTests(unittest.TestCase):
     """Each kind of storage shows that it was closed."""
+
+    layer = Live
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()

@@ -44,6 +44,7 @@ from cipher.background.store.slots import takeSlot
 from cipher.background.testing import runPending
 from cipher.background.tests.support.cluster import LONG
 from cipher.background.tests.support.cluster import ZEOTests
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import Database
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import declareWorker
@@ -186,6 +187,8 @@ class OriginalTests(FileSiteTests):
 
 class FileCopyTests(OriginalTests):
     """No deployment has an id: the places of the files decide."""
+
+    layer = Live
 
     def test_copy_of_the_folder_begins_quiet(self):
         copy = self.copyFolder()
@@ -367,6 +370,8 @@ class FileCopyTests(OriginalTests):
 
 class DeploymentTests(OriginalTests):
 
+    layer = Live
+
     settings = {'deployment': 'production'}
 
     def test_other_deployment_begins_quiet(self):
@@ -413,6 +418,8 @@ class DeploymentTests(OriginalTests):
 
 class KeptTests(FileSiteTests):
     """Sites that come by a copy or an import."""
+
+    layer = Live
 
     def setUp(self):
         super().setUp()
@@ -662,6 +669,8 @@ class KeptTests(FileSiteTests):
 
 
 class ForkTests(FileSiteTests):
+
+    layer = Live
 
     def test_child_is_refused_the_storage_of_its_parent(self):
         declareWorker('work', lambda worker: None)

@@ -28,6 +28,7 @@ from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store import process
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
@@ -49,6 +50,8 @@ def makeRecord(pid, threads=0, name='x'):
 
 class KnownDeadTests(TestCase):
     """What the machine can tell of a pid."""
+
+    layer = Live
 
     def test_this_process_lives(self):
         self.assertFalse(process.isKnownDead(makeRecord(os.getpid())))
@@ -106,6 +109,8 @@ class KnownDeadTests(TestCase):
 
 class CaretakerTests(FileSiteTests):
     """Processes of hand-made threads alone, as upstream."""
+
+    layer = Live
 
     def startRuntime(self, **settings):
         runtime = startRuntime(self.db, RuntimeSettings(**{

@@ -28,6 +28,7 @@ from cipher.background.interfaces import RuntimeRefused
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store.lanepool import getPool
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
@@ -142,6 +143,8 @@ class GiveUpTests(LiveTests):
 
 class StartTests(FileSiteTests):
     """A start that fails, and what is to be done after it."""
+
+    layer = Live
 
     def test_failed_start_leaves_nothing(self):
         before = threading.enumerate()
@@ -261,6 +264,8 @@ class SignalTests(LiveTests):
 
 class ForkTests(FileSiteTests):
     """Another thread is inside of something when this one forks."""
+
+    layer = Live
 
     def assertGoesOn(self, lock, check):
         """Assert that *check* does not wait in a fork for *lock*."""

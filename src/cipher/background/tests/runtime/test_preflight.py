@@ -37,6 +37,7 @@ from cipher.background.store.lanepool import getPool
 from cipher.background.store.process import ROOT_KEY
 from cipher.background.store.process import Directory
 from cipher.background.subscribers import startRuntimeOfDatabase
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import Database
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import LiveTests
@@ -251,6 +252,8 @@ class ForkTests(LiveTests):
 
 
 class BadDatabaseTests(FileSiteTests):
+
+    layer = Live
 
     def assertInvalid(self, pattern):
         transaction.commit()
