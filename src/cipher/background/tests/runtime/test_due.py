@@ -30,6 +30,7 @@ from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.store.cursor import FOR_TIME
 from cipher.background.store.lifecycle import LONGEST_DELAY
 from cipher.background.store.run import WorkerRun
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
@@ -293,6 +294,8 @@ class DueTests(LiveTests):
 
 class ManyDueTests(FileSiteTests):
     """A great many wait; what that costs is counted in objects loaded."""
+
+    layer = Long
 
     def setUp(self):
         super().setUp()

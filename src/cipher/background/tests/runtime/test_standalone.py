@@ -26,6 +26,7 @@ from zope.interface.verify import verifyObject
 from cipher.background.interfaces import IRunCreatedEvent
 from cipher.background.interfaces import IWorkObserver
 from cipher.background.runtime.standalone import StandaloneRecorder
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import Gate
 from cipher.background.tests.support.live import LiveTests
@@ -309,6 +310,8 @@ class RecordedTests(HandMadeMixin, LiveTests):
 
 
 class WithoutRuntimeTests(HandMadeMixin, FileSiteTests):
+
+    layer = Live
 
     def setUp(self):
         super().setUp()

@@ -34,6 +34,8 @@ from cipher.background.store.lanepool import getPool
 from cipher.background.store.leases import Identity
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
+from cipher.background.tests.support.layers import Live
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.live import inFork
@@ -133,6 +135,8 @@ class RuleTests(SiteTests):
 
 
 class IdentityTests(SiteTests):
+
+    layer = Live
 
     def identity(self):
         return leases.identify(self.connection)[0]
@@ -258,6 +262,8 @@ class LeaseLanesTests(SiteTests):
 class ManyProcessesTests(ComponentTests):
     """Web processes start runs at a time, over ZEO."""
 
+    layer = Live
+
     def setUp(self):
         super().setUp()
         requireServer(self, ZEOServer.findMissing())
@@ -358,6 +364,8 @@ class SizeTests(FileSiteTests):
 
 class ShortLivedTests(SiteTests):
     """A thousand processes on other machines, in simulated time."""
+
+    layer = Long
 
     def makeDatabase(self):
         folder = tempfile.TemporaryDirectory()

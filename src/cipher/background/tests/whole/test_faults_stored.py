@@ -29,6 +29,7 @@ from cipher.background.store import process
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
 from cipher.background.testing import SetClock
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.live import FailingTests
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
@@ -187,6 +188,8 @@ class ClockTests(LiveTests):
 
 class BigTests(SiteTests):
     """What looks at runs loads so many objects, however many there are."""
+
+    layer = Long
 
     def grow(self, number):
         """Store so many finished runs."""

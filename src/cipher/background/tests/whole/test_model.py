@@ -83,6 +83,7 @@ from cipher.background.registry.uniqueness import STALE_FOR
 from cipher.background.store.process import getDirectory
 from cipher.background.store.uniquekeys import uniqueKey
 from cipher.background.tests.support.flaky import Away
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.live import Counter
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.model import Actor
@@ -1165,6 +1166,8 @@ class Machine(RuleBasedStateMachine):
 
 
 class ModelTests(unittest.TestCase):
+
+    layer = Long
 
     def test_process_that_comes_back_holds_nothing_of_before(self):
         machine = Machine()

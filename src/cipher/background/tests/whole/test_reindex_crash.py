@@ -16,6 +16,7 @@ import random
 import tempfile
 
 from cipher.background.tests.support import reindexing
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.sites import ComponentTests
 
 
@@ -25,6 +26,8 @@ BATCH = 50
 
 
 class ReindexTests(ComponentTests):
+
+    layer = Live
 
     def test_each_object_is_indexed_exactly_once_though_killed(self):
         seed = random.SystemRandom().randrange(1000000)

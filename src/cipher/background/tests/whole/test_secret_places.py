@@ -46,6 +46,7 @@ from cipher.background.declarations.workertype import WorkerType
 from cipher.background.interfaces import IWorkerType
 from cipher.background.registry import reader
 from cipher.background.tests.support.browser import BrowserTests
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.sites import SiteTests
 from cipher.background.tests.support.sites import login
 from cipher.background.thread import BackgroundJob
@@ -367,6 +368,8 @@ class Places:
 
 class PlaceTests(Places, SiteTests):
     """In the registry, the database and the server's log."""
+
+    layer = Long
 
     assertHidden = FormTests.assertHidden
     since = None
