@@ -46,6 +46,7 @@ from cipher.background.tests.support import golden
 from cipher.background.tests.support.evolving import STEP
 from cipher.background.tests.support.evolving import shapesOf
 from cipher.background.tests.support.evolving import structure2
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
@@ -63,6 +64,8 @@ class StepTests(unittest.TestCase):
 
 
 class NumberTests(FileSiteTests):
+
+    layer = Live
 
     def test_new_records_carry_the_number(self):
         with mock.patch.object(structure, 'VERSION', 7):
@@ -357,6 +360,8 @@ class EvolveTests(FileSiteTests):
 
 class KeptTests(ComponentTests):
     """The database of structure 1 that is kept."""
+
+    layer = Live
 
     def setUp(self):
         super().setUp()
