@@ -129,7 +129,6 @@ class VerbTests(SiteTests):
         declareWorker('later', lambda worker: None)
         provideUtility(Schedule('s', 'work', every=60.0), ISchedule, 's')
         self.waiting = self.registry.start('work').id
-        self.delayed = self.registry.submit('later', delay=60.0).id
         failed = self.registry.addRun('work')
         self.registry.finish(failed, FAILED, RunFailedEvent)
         self.failed = failed.id
@@ -138,6 +137,8 @@ class VerbTests(SiteTests):
             PROCESS, 'host', 1, None, None, 4, 90.0, 0.0)
         self.directory.processes[PROCESS].copied = 'place', None, None
         keepBack(self.registry)
+        # What is started from now on is not kept back.
+        self.delayed = self.registry.submit('later', delay=60.0).id
         transaction.commit()
         self.verbs = verbs.of(self.registry)
         login('bob')
