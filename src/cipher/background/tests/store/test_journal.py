@@ -30,6 +30,7 @@ from cipher.background.store import journal
 from cipher.background.tests.support.administration import BEGIN
 from cipher.background.tests.support.administration import AdministrationTests
 from cipher.background.tests.support.administration import another
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.sites import login
@@ -403,6 +404,8 @@ class JournalTests(AdministrationTests):
 
 class NoteTests(FileSiteTests):
     """Of a storage that refuses notes over 64 kB."""
+
+    layer = Long
 
     def setUp(self):
         super().setUp()

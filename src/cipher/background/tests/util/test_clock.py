@@ -32,6 +32,7 @@ from cipher.background.runtime.maintenance.clockwatch import DOUBT
 from cipher.background.runtime.maintenance.clockwatch import ClockWatch
 from cipher.background.runtime.maintenance.pruner import Pruner
 from cipher.background.testing import SetClock
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
@@ -46,6 +47,8 @@ YEARS = 10 * 366 * DAY
 
 class StoredTests(FileSiteTests):
     """Without a runtime: one lane, written by hand."""
+
+    layer = Long
 
     def setUp(self):
         super().setUp()
