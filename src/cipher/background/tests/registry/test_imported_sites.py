@@ -31,8 +31,8 @@ from cipher.background.registry.installation import rememberRegistries
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store.process import getDirectory
-from cipher.background.tests.support.flaky import Away
-from cipher.background.tests.support.flaky import Flaky
+from cipher.background.tests.support.flakystorage import Away
+from cipher.background.tests.support.flakystorage import Flaky
 from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import Database
 from cipher.background.tests.support.live import FileSiteTests

@@ -281,7 +281,8 @@ class ManyProcessesTests(ComponentTests):
 
     def begin(self, threads, number, seconds):
         starter = subprocess.Popen(
-            [sys.executable, '-m', 'cipher.background.tests.support.starting',
+            [sys.executable, '-m',
+             'cipher.background.tests.support.startingprocess',
              self.uri, str(threads), str(number), str(seconds)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=programEnvironment())

@@ -18,8 +18,8 @@ import subprocess
 import sys
 
 from cipher.background.store.lifecycle import MAX_INTERRUPTIONS
-from cipher.background.tests.support.crashing import declareWorkers
-from cipher.background.tests.support.crashing import touch
+from cipher.background.tests.support.crashingprocess import declareWorkers
+from cipher.background.tests.support.crashingprocess import touch
 from cipher.background.tests.support.live import ProcessTests
 from cipher.background.tests.support.live import waitUntil
 
@@ -37,7 +37,8 @@ class CrashTests(ProcessTests):
         """
         self.forget('started', 'inside')
         process = subprocess.Popen(
-            [sys.executable, '-m', 'cipher.background.tests.support.crashing',
+            [sys.executable, '-m',
+             'cipher.background.tests.support.crashingprocess',
              self.path, str(threads), str(drain), *names],
             env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
             stderr=subprocess.DEVNULL)

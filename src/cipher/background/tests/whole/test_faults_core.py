@@ -28,8 +28,8 @@ from cipher.background.contextmanagers import Door
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
-from cipher.background.tests.support.flaky import FailOnce
-from cipher.background.tests.support.flaky import Flaky
+from cipher.background.tests.support.flakystorage import FailOnce
+from cipher.background.tests.support.flakystorage import Flaky
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.live import waitUntil

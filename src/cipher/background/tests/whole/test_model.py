@@ -82,15 +82,15 @@ from cipher.background.registry.uniqueness import BUCKETS
 from cipher.background.registry.uniqueness import STALE_FOR
 from cipher.background.store.process import getDirectory
 from cipher.background.store.uniquekeys import uniqueKey
-from cipher.background.tests.support.flaky import Away
+from cipher.background.tests.support.flakystorage import Away
 from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.live import Counter
 from cipher.background.tests.support.live import declareWorker
-from cipher.background.tests.support.model import Actor
-from cipher.background.tests.support.model import Cluster
-from cipher.background.tests.support.model import Killed
 from cipher.background.tests.support.sites import LIMIT
 from cipher.background.tests.support.sites import SiteTests
+from cipher.background.tests.support.steppedprocesses import Actor
+from cipher.background.tests.support.steppedprocesses import Cluster
+from cipher.background.tests.support.steppedprocesses import Killed
 from cipher.background.thread import BackgroundWorkerThread
 
 
