@@ -197,7 +197,7 @@ class WorkTests(Tests):
                       text)
         makeWorkerType('work', Service, schema=INeeding)
 
-    def test_row_67_numbers_that_are_none_are_refused(self):
+    def test_numbers_that_are_none_are_refused(self):
         for name in 'retry_delay', 'stop_timeout', 'keep_days':
             for value in math.nan, -1.0, -math.inf:
                 self.assertIn(name, self.refuse(

@@ -351,13 +351,13 @@ class TestExport(ListTests):
         self.assertEqual(row['error_text'], 'wrong')
         self.assertEqual(row['starter'], 'test.admin')
 
-    def test_line_38_no_cell_is_a_formula(self):
+    def test_no_cell_is_a_formula(self):
         self.makeFailed(('=cmd()', '@SUM(1)\r\n=2'))
         row, = self.rows()
         self.assertEqual(row['error_type'], "'=cmd()")
         self.assertEqual(row['error_text'], "'@SUM(1) =2")
 
-    def test_line_38_cells(self):
+    def test_cells(self):
         for value, cell in (('=1', "'=1"), ('+1', "'+1"), ('-1', "'-1"),
                             ('@x', "'@x"), (-1.5, '-1.5'), (None, ''),
                             ('a=b', 'a=b'), ('\t=1', "' =1"),
@@ -366,7 +366,7 @@ class TestExport(ListTests):
                             (';', ';'), ('\u200b\uff1d1', "'\u200b\uff1d1")):
             self.assertEqual(escapeCell(value), cell)
 
-    def test_line_38_and_54_no_reader_finds_a_formula(self):
+    def test_no_reader_finds_a_formula(self):
         texts = [''.join(parts) for parts in itertools.product(
             ('', 'x', 'x;', ';', ';"', 'x;"";', 'x\t', 'x\r', 'x\n', 'x\r\n;',
              '",', '\\";'), SPACES, SIGNS, ('1+cmd|x!A0', '1";', '"'))]
@@ -387,7 +387,7 @@ class TestExport(ListTests):
             for cell in cells:
                 self.assertFalse(isFormula(cell), ascii(cell))
 
-    def test_line_54_reader_of_both_separators_finds_the_same_cells(self):
+    def test_reader_of_both_separators_finds_the_same_cells(self):
         values = ['a;b', 'a,b', 'say "a;b"', '"', ';', ',', "it's", '', 'ä']
         text = writeCSV([values])
         # As a spreadsheet splits at both: not within quotes.
@@ -594,7 +594,7 @@ class TestBulk(ListTests):
         self.assertIn('1 run was stopped or asked to stop.', browser.contents)
         self.assertEqual(self.state(run_id), 'stopped')
 
-    def test_line_35_limit_is_told(self):
+    def test_limit_is_told(self):
         for _n in range(3):
             self.makeRun()
         with mock.patch.object(bulk, 'BULK_LIMIT', 2):
@@ -669,7 +669,7 @@ class TestBulk(ListTests):
             self.assertNotIn('role="status"', self.get(
                 'runs.html?' + query).text)
 
-    def test_line_03_each_verb_asks_its_permission(self):
+    def test_each_verb_asks_its_permission(self):
         run_id = self.makeFailed().id
         for verb in ('begin', 'stop', 'retry', 'remove'):
             for user in ('editor', 'viewer'):
@@ -682,7 +682,7 @@ class TestBulk(ListTests):
                             'csrf_token']).status_int, 403)
         self.assertEqual(self.state(run_id), 'failed')
 
-    def test_line_15_without_a_token_nothing_happens(self):
+    def test_without_a_token_nothing_happens(self):
         run_id = self.makeRun().id
         self.assertEqual(
             self.act(all='stop', csrf_token='').status_int, 403)

@@ -174,7 +174,7 @@ class TestManagerOfOneSite(VerbTests):
         transaction.commit()
         self.url = '/other/++background++/'
 
-    def test_line_51_they_drain_no_process_of_all_sites(self):
+    def test_they_drain_no_process_of_all_sites(self):
         page = self.get(self.url + 'processes.html', 'viewer').text
         self.assertIn('host:1', page)
         self.assertNotIn('name="drain"', page)
@@ -193,7 +193,7 @@ class TestManagerOfOneSite(VerbTests):
                            csrf_token=token, name='plain', pause='1')
         self.assertEqual(answer.status_int, 303)
 
-    def test_line_51_runs_of_other_sites_are_not_counted(self):
+    def test_runs_of_other_sites_are_not_counted(self):
         process, = self.get(
             self.url + 'processes.json', 'viewer').json['items']
         # So far the viewer may see the runs of the root as well.
@@ -218,7 +218,7 @@ class TestManagerOfOneSite(VerbTests):
             'cipher.background.ViewWorkers', 'test.viewer')
         transaction.commit()
 
-    def test_line_51_drain_by_an_administrator_is_in_their_journal(self):
+    def test_drain_by_an_administrator_is_in_their_journal(self):
         token = self.token('processes.html')
         self.post('processes.html', csrf_token=token, drain='1',
                   name=self.process.id, reason='An update')
@@ -258,7 +258,7 @@ class TestJournal(VerbTests):
         browser.getLink(run_id).click()
         self.assertEqual(browser.url, '%s/%s/index.html' % (BASE, run_id))
 
-    def test_line_53_act_on_many_is_one_row_with_number_filter_and_ids(self):
+    def test_act_on_many_is_one_row_with_number_filter_and_ids(self):
         ids = [self.makeFailed().id for _ in range(3)]
         token = self.token('bulk.html?all=remove')
         self.post('bulk.html', csrf_token=token, all='remove',
@@ -288,7 +288,7 @@ class TestJournal(VerbTests):
                          (None, ids[:2]))
         self.assertIn('selected one by one', self.get('journal.html').text)
 
-    def test_line_53_repeated_act_is_counted(self):
+    def test_repeated_act_is_counted(self):
         for _ in range(3):
             self.registry.pauseType('plain', True, 'Again')
             self.registry.pauseType('plain', False)
@@ -312,7 +312,7 @@ class TestJournal(VerbTests):
         self.assertIsNone(second['older'])
         self.assertEqual(self.get('journal.json?before=x').status_int, 400)
 
-    def test_line_53_people_are_named_by_title_and_id(self):
+    def test_people_are_named_by_title_and_id(self):
         # Whoever is called Administrator is not taken for the one who is.
         editor = principalRegistry.getPrincipal('test.editor')
         patch = mock.patch.object(
