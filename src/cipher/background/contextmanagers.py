@@ -74,14 +74,20 @@ class ZodbConnection(ContextDecorator):
     def __exit__(self, type, error, traceback):
         if error is not None and spoils(error):
             forgetCaches(self._db)
-        self._connection.close()
+        self._close()
 
     def renew(self):
         """Abort, and return another connection with an empty cache."""
         abortQuietly()
         forgetCaches(self._db)
-        self._connection.close()
+        self._close()
         return self._open()
+
+    def _close(self):
+        # `DB.close` in another thread takes the storage away first and then
+        # closes the connection itself: a second close would disturb it.
+        if getattr(self._connection, '_storage', self) is not None:
+            self._connection.close()
 
     def _open(self):
         noteServer(self._db)

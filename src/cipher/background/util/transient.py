@@ -51,9 +51,11 @@ def isClosed(db):
     """Return whether *db*, a `ZODB.DB.DB`, or its storage was closed."""
     if not isinstance(db, DB):
         return False   # a double in somebody's tests
-    # close() deletes the attribute; the class has one for documentation.
-    storage = vars(db).get('storage')
-    return storage is None or _is_shut(storage)
+    own = vars(db)
+    # `DB.close` first sets a `close` on the instance, which does nothing, and
+    # finally deletes `storage`.  The class has one for documentation.
+    return ('close' in own or own.get('storage') is None
+            or _is_shut(own['storage']))
 
 
 def _is_shut(storage):
