@@ -75,22 +75,18 @@ class CeleryExecutor(ThreadsExecutor):
         self._sender.start()
 
     def stop(self):
-        """See `~cipher.background.interfaces.IExecutor`."""
         super().stop()
         self._sender.stop()
 
     def join(self, timeout):
-        """See `~cipher.background.interfaces.IExecutor`."""
         deadline = time.monotonic() + timeout
         super().join(timeout)
         self._sender.join(max(0.0, deadline - time.monotonic()))
 
     def isUnderway(self, ticket, run):
-        """See `~cipher.background.interfaces.IExecutor`."""
         return self._sender.isUnderway(ticket, run)
 
     def returned(self, ticket, run):
-        """See `~cipher.background.interfaces.IExecutor`."""
         self._sender.returned(ticket, run)
 
     def _prepare_work(self, connection, live, registry, site, run,
@@ -191,7 +187,6 @@ class Sender(ThreadsExecutor):
         self._added.release()
 
     def stop(self):
-        """See `~cipher.background.interfaces.IExecutor`."""
         self._stopping.set()
         self._added.release()
 

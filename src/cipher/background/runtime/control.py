@@ -70,7 +70,6 @@ class ControlThread(threading.Thread):
         self._woken.set()
 
     def run(self):
-        """See ``threading.Thread``."""
         runtime = self._runtime
         failures = 0
         while not self._end.is_set():

@@ -65,12 +65,11 @@ class StandaloneRecorder(LoopRecorder):
                                       type(worker).__qualname__)
 
     def started(self, worker):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
+        pass
 
     participations = WorkObserver.participations
 
     def opened(self, worker, connection):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         if self.live is None:
             registry = queryUtility(IWorkerRegistry)
             if registry is not None:
@@ -146,26 +145,21 @@ class StandaloneRecorder(LoopRecorder):
             live.runtime.leave(live)
 
     def began(self, worker, connection):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         return self.live is not None and super().began(worker, connection)
 
     def conflicted(self, worker, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         if self.live is not None:
             super().conflicted(worker, error)
 
     def done(self, worker, connection, result):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         if self.live is not None:
             super().done(worker, connection, result)
 
     def cleaned(self, worker, connection):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         if self.live is not None:
             super().cleaned(worker, connection)
 
     def ended(self, worker, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         if self.live is None and self._entering is not None:
             self._take_stock(worker)
         if self.live is not None:

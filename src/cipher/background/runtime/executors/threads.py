@@ -113,11 +113,10 @@ class ThreadsExecutor(Performer):
         self._runtime.backlog.later(ticket, delay)
 
     def isUnderway(self, ticket, run):
-        """See `~cipher.background.interfaces.IExecutor`."""
         return False   # what is carried out here is never elsewhere
 
     def returned(self, ticket, run):
-        """See `~cipher.background.interfaces.IExecutor`."""
+        pass
 
     # Loops
 

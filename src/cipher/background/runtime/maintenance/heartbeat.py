@@ -52,7 +52,6 @@ class HeartbeatThread(threading.Thread):
         self._woken.set()
 
     def run(self):
-        """See ``threading.Thread``."""
         failures = 0
         while not self._end.is_set():
             pause = self._runtime.settings.lease / BEATS_PER_LEASE

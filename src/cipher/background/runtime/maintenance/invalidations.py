@@ -52,13 +52,11 @@ class _Listener:
         return getattr(self._behind, name)
 
     def invalidate(self, transaction_id, oids):
-        """See ``ZODB.interfaces.IStorageDB``."""
         oids = list(oids)
         self._behind.invalidate(transaction_id, oids)
         self._call(oids)
 
     def invalidateCache(self):
-        """See ``ZODB.interfaces.IStorageDB``."""
         self._behind.invalidateCache()
         self._call(None)
 

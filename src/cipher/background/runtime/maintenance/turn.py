@@ -363,7 +363,7 @@ class Maintenance:
             # They stay told, young as they are: their lane has been left.
             self._left = set(lives)
         self._left.intersection_update(lives)
-        return {key: live.tell() for key, live in lives.items()
+        return {key: live.getReport() for key, live in lives.items()
                 if live.started_at <= limit or key in self._left}
 
     def _write_live(self, record, live):
