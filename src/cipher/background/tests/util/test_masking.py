@@ -297,7 +297,7 @@ class LiveSecretTests(LiveTests):
             transaction.commit()
             self.assertEqual(waitForRun(run, LIMIT), 'succeeded')
         logged = self.logged.getvalue()
-        self.assertIn('could not be begun', logged)
+        self.assertIn('it could not begin', logged)
         self.assertIn('in fail', logged)
         self.assertIn("ValueError: ('no', b'%s')" % MASK, logged)
         self.assertNotIn(SECRET, logged)
