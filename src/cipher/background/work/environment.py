@@ -56,7 +56,7 @@ class NamedPrincipal:
 
 @implementer(IWorkerEnvironment)
 class WorkerEnvironment:
-    """See `~cipher.background.interfaces.IWorkerEnvironment`."""
+    """The environment in an application of the Zope Toolkit."""
 
     def participations(self, user_name, run):
         if run is None:
