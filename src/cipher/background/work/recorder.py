@@ -338,8 +338,8 @@ class RunRecorder(WorkObserver):
                              self.live.run_id)
             time.sleep(backOff(tries, cap=20.0))
         self.live.is_unrecorded = True
-        log.critical('Run %s: its end could not be written in %d tries; it '
-                     'will become interrupted', self.live.run_id,
+        log.critical('Run %s: its end could not be written after %d tries; '
+                     'it will become interrupted', self.live.run_id,
                      RECORDING_TRIES)
 
 
