@@ -18,6 +18,25 @@
 `receiver`
     The Celery task that carries out the run of a message.
 
-Only these modules import Celery.  A message contains the ids of a registry
-and of a run, nothing else.  A "process of Celery" is one of its workers.
+Only these two import Celery, so the names in ``__all__`` are loaded at their
+first use.  A message contains the ids of a registry and of a run, nothing
+else.  A "process of Celery" is one of its workers.
 """
+from cipher.background import lazy
+
+
+__getattr__, __dir__ = lazy(__name__, {
+    'makeMessage': 'cipher.background.celery.sender',
+    'register': 'cipher.background.celery.receiver',
+})
+
+# As in `cipher.background`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cipher.background.celery.receiver import register
+    from cipher.background.celery.sender import makeMessage
+
+__all__ = [
+    'makeMessage',
+    'register',
+]

@@ -21,6 +21,7 @@ from ZODB.utils import z64
 from cipher.background.interfaces import CLOCK_JUMP
 from cipher.background.store.process import Trouble
 from cipher.background.util import clock
+from cipher.background.util.transient import isTransient
 
 
 #: Seconds between the wall clock and the time that has passed, from which on
@@ -82,6 +83,14 @@ class ClockWatch:
 
 
 def _last_written(db):
-    """Return the time of the last commit of *db*; infinity if unknown."""
-    tid = z64 if db is None else db.lastTransaction()
+    """Return the time of the last commit of *db*; infinity if there is none.
+
+    Return minus infinity if the storage is away, so the clock is in doubt.
+    """
+    try:
+        tid = z64 if db is None else db.lastTransaction()
+    except Exception as error:
+        if isTransient(error, db):
+            return -math.inf
+        raise
     return math.inf if tid == z64 else TimeStamp(tid).timeTime()
