@@ -63,10 +63,7 @@ def ticketOf(registry_oid, run, must_claim=False):
 
 
 class LiveRun:
-    """A run in work.
-
-    The worker's thread writes it; any thread may read it.
-    """
+    """A run in work.  Its worker's thread writes it, any thread reads it."""
 
     def __init__(self, runtime, ticket, must_not_rerun=False):
         self.runtime = runtime

@@ -36,7 +36,7 @@ _FORMAT = logging.Formatter('%(asctime)s %(levelname)s %(name)s %(message)s')
 
 
 class LogBuffer:
-    """The log lines of one run.  Thread-safe.
+    """Lines of one run.  Any thread may write and read.
 
     It keeps the first and the last lines, *limit* characters in all.
     `masker` hides the secrets of the run's input.

@@ -79,7 +79,7 @@ class _Probe:
         self._jar = jar
 
     def isFit(self, value):
-        """Return whether *value* and everything in it can be stored."""
+        """Return whether *value*, with what it contains, can be stored."""
         pickler = _Pickler(io.BytesIO(), 3)
         pickler.probe = self
         try:
