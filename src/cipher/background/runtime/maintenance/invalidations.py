@@ -167,8 +167,8 @@ class Invalidations:
             found = watched.values()
         else:
             found = [watched[oid] for oid in oids if oid in watched]
-            # A process that does not know that a run is live here may stop it
-            # like a waiting one.
+            # A process that does not know that a run is live here may stop
+            # it as one that waits.
             if not self._runtime.liveOids().isdisjoint(oids):
                 found.append(None)
         if found:
