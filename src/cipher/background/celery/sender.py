@@ -208,7 +208,7 @@ class Sender(ThreadsExecutor):
     def _prepare_work(self, connection, live, registry, site, run,
                       worker_type):
         if self.isUnderway(live.ticket, run):
-            return partial(self._keep, live)   # its lane had another home
+            return partial(self._watch, live)   # its lane had another home
         if not self._may_run(worker_type, live):
             return partial(self._park, live, limitOf(run))
         return partial(self._send, live, nameToday(run.type), run.epoch)
@@ -239,9 +239,9 @@ class Sender(ThreadsExecutor):
         if self._is_away:
             self._is_away = False
             log.info('Broker: it takes messages again')
-        self._keep(live)
+        self._watch(live)
 
-    def _keep(self, live):
+    def _watch(self, live):
         """Let the control thread watch the run of *live* from now on."""
         runtime, ticket = self._runtime, live.ticket
         runtime.leave(live)

@@ -97,7 +97,7 @@ class Performer:
         """
         ticket = live.ticket
         registry = findRegistry(connection, ticket.registry_oid)
-        site = registry and _findSite(registry)
+        site = registry and _find_site(registry)
         if site is None:
             log.warning('Run %s: its registry was removed', live.run_id)
             return live.end
@@ -106,7 +106,7 @@ class Performer:
             return live.end
         if run.isFinished():
             return partial(self._pass_by, live, run)
-        if not self._isOurs(live, run):
+        if not self._is_ours(live, run):
             return partial(self._leave, live, run)
         what = waitsFor(registry, run)
         if run.state == RUNNING:
@@ -126,7 +126,7 @@ class Performer:
         return self._prepare_work(
             connection, live, registry, site, run, worker_type)
 
-    def _isOurs(self, live, run):
+    def _is_ours(self, live, run):
         """Return whether this process may begin *run*, which is unfinished."""
         runtime = self._runtime
         if run.state == RUNNING:
@@ -297,7 +297,7 @@ class Performer:
             self._runtime.backlog.unpark(nameOf(worker_type))
 
 
-def _findSite(registry):
+def _find_site(registry):
     """Return the site of *registry*; None if the registry was removed.
 
     Raise any other error.

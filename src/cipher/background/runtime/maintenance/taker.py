@@ -263,14 +263,14 @@ class Taker:
         for run in candidates:
             if len(runs) >= CHOICE * number:
                 break
-            if run.serial not in runs and self._mayTake(
+            if run.serial not in runs and self._may_take(
                     living, registry, place, run):
                 runs[run.serial] = run
                 turns.push(ticketOf(place[0], run))
         return [runs[turns.pop().serial]
                 for _ in range(min(number, len(runs)))]
 
-    def _mayTake(self, living, registry, place, run):
+    def _may_take(self, living, registry, place, run):
         if run.state != PENDING or run.owner is not None or living.isOwned(
                 place[0], run) or waitsFor(registry, run) is not None:
             return False
@@ -336,7 +336,7 @@ class Taker:
         top = lane.births.next_serial
         for serial in range(front, min(top, front + FRONTIER)):
             run = lane.births.get(serial)
-            if run is not None and self._mayTake(
+            if run is not None and self._may_take(
                     living, registry, place, run):
                 margin -= 1
                 if not margin:

@@ -192,10 +192,10 @@ class Backlog:
             self._behind.discard(place)
             for turns in self._ready, *self._limited.values():
                 turns.discard(lambda ticket: ticket.place == place
-                              and not self._isTaken(ticket))
+                              and not self._is_taken(ticket))
             self._delayed = [
                 entry for entry in self._delayed
-                if entry[2].place != place or self._isTaken(entry[2])]
+                if entry[2].place != place or self._is_taken(entry[2])]
             heapq.heapify(self._delayed)
             for ticket in self._passed:
                 if ticket.place == place:
@@ -221,12 +221,12 @@ class Backlog:
         """Return whether the home of the lane at *place* is here."""
         return place in self._lanes
 
-    def _isTaken(self, ticket):
+    def _is_taken(self, ticket):
         return self._taken.get(
             (ticket.registry_oid, ticket.run_id)) is ticket
 
-    def _isHere(self, ticket):
-        if self._isTaken(ticket):
+    def _is_here(self, ticket):
+        if self._is_taken(ticket):
             return True
         lane = self._lanes.get(ticket.place)
         return lane is not None and lane.tickets.get(ticket.serial) is ticket
@@ -280,11 +280,11 @@ class Backlog:
                 self._dirty.update(self._lanes)
             if self._is_looking:
                 return None
-            return self._beginLook()
+            return self._begin_look()
 
-    def _beginLook(self):
+    def _begin_look(self):
         self._is_looking = True
-        if self._mayGoOn():
+        if self._has_room_again():
             self._dirty |= self._behind
             self._behind = set()
         dirty, self._dirty = self._dirty, set()
@@ -317,20 +317,20 @@ class Backlog:
             if lane is None:
                 return []
             room = max(0, min(CAPACITY - len(self._ready),
-                              UNWRITTEN - self._countUnwritten()))
+                              UNWRITTEN - self._count_unwritten()))
             end = min(next_serial, lane.seen + room)
             if end < next_serial:
                 self._behind.add(place)
             return [*lane.stragglers, *range(lane.seen, end)]
 
-    def _countUnwritten(self):
+    def _count_unwritten(self):
         return sum(len(lane.parked) for lane in self._lanes.values())
 
-    def _mayGoOn(self):
+    def _has_room_again(self):
         """Return whether there is room for the births left out before."""
         return bool(self._behind) and len(
             self._ready) < CAPACITY // 2 and (
-                self._countUnwritten() <= UNWRITTEN // 2)
+                self._count_unwritten() <= UNWRITTEN // 2)
 
     def _size(self):
         return (len(self._ready) + len(self._delayed) + len(self._passed)
@@ -403,7 +403,7 @@ class Backlog:
             if what[0] == KEPT:
                 # A kept run does not count for the limit of its starter.
                 self._starters.discard(ticket.place, serial)
-        elif self._isNear(what):
+        elif self._is_near(what):
             lane.tickets[serial] = ticket
             self._delay(ticket, what - clock.now())
         else:
@@ -434,7 +434,7 @@ class Backlog:
             lane.tickets[serial] = ticket
             turns.push(ticket)
 
-    def _isNear(self, due_at):
+    def _is_near(self, due_at):
         return (due_at - clock.now() <= NEAR
                 and len(self._delayed) < DELAYED)
 
@@ -514,16 +514,16 @@ class Backlog:
         """
         with self._changed:
             waiting = []
-            self._ready.discard(lambda ticket: self._isTaken(ticket)
+            self._ready.discard(lambda ticket: self._is_taken(ticket)
                                 and not waiting.append(ticket))
             while self._passed:
                 ticket = self._passed.popleft()
-                if self._isHere(ticket):
+                if self._is_here(ticket):
                     self._keep(ticket)
                     waiting.append(ticket)
             for ticket in waiting:
                 del self._taken[ticket.registry_oid, ticket.run_id]
-                if self._isHere(ticket):
+                if self._is_here(ticket):
                     self._settle(self._lanes[ticket.place], ticket, AWAY)
             return waiting
 
@@ -538,7 +538,7 @@ class Backlog:
         with self._changed:
             while not is_over():
                 now = time.monotonic()
-                if self._mayLook(now):
+                if self._may_look(now):
                     return LOOK
                 ticket = None if self._is_quiet else self._pop(now)
                 if ticket is not None:
@@ -554,25 +554,25 @@ class Backlog:
         with self._changed:
             return None if self._is_quiet else self._pop(time.monotonic())
 
-    def _mayLook(self, now):
+    def _may_look(self, now):
         return (not self._is_looking and now >= self._look_at
                 and (not self._ready
                      or now - self._looked_at >= LOOK_INTERVAL)
-                and bool(self._dirty or self._mayGoOn()))
+                and bool(self._dirty or self._has_room_again()))
 
     def _pop(self, now):
         while self._delayed and self._delayed[0][0] <= now:
             ticket = heapq.heappop(self._delayed)[2]
-            if self._isHere(ticket):
+            if self._is_here(ticket):
                 self._ready.push(ticket)
         while self._passed:
             ticket = self._passed.popleft()
-            if self._isHere(ticket):
+            if self._is_here(ticket):
                 self._popped_at = now
                 return ticket
         while self._ready:
             ticket = self._ready.pop()
-            if self._isHere(ticket):
+            if self._is_here(ticket):
                 self._popped_at = now
                 if len(self._ready) < 2 and self.is_hungry or (
                         len(self._ready) == CAPACITY // 4 and self._beyond):
@@ -584,7 +584,7 @@ class Backlog:
         pause = LONG
         if self._delayed:
             pause = min(pause, self._delayed[0][0] - now)
-        if self._dirty or self._mayGoOn():
+        if self._dirty or self._has_room_again():
             pause = min(pause, max(self._look_at - now, LOOK_INTERVAL))
         return max(0.0, pause)
 
@@ -624,15 +624,15 @@ class Backlog:
     def later(self, ticket, seconds):
         """Give *ticket* to a thread again after *seconds*."""
         with self._changed:
-            if self._isHere(ticket):
+            if self._is_here(ticket):
                 self._delay(ticket, seconds)
 
     def _hand_back(self, ticket, what):
         with self._changed:
-            if self._isTaken(ticket):
+            if self._is_taken(ticket):
                 # Its home looks at it again.
                 del self._taken[ticket.registry_oid, ticket.run_id]
-            elif self._isHere(ticket):
+            elif self._is_here(ticket):
                 self._settle(self._lanes[ticket.place], ticket, what)
 
     # Types with a limit of running runs
@@ -648,7 +648,7 @@ class Backlog:
         """Let the next *number* runs of that type try to begin."""
         with self._changed:
             for _ in range(number):
-                ticket = self._popLimited(type_name)
+                ticket = self._pop_limited(type_name)
                 if ticket is None:
                     return
                 self._ready.push(ticket)
@@ -672,26 +672,26 @@ class Backlog:
                 return None
             turns = self._limited.get(type_name)
             if turns and self._ready.wouldLead(turns.first()):
-                return self._popLimited(type_name)
+                return self._pop_limited(type_name)
             first = self._ready.first()
             if first is None or first.type != type_name or (
-                    self._isTaken(first) or not self._isHere(first)):
+                    self._is_taken(first) or not self._is_here(first)):
                 return None
             return self._ready.pop()
 
     def passed(self, ticket):
         """Let *ticket*, to which a commit gave a slot, begin before others."""
         with self._changed:
-            if not self._isHere(ticket):
+            if not self._is_here(ticket):
                 self._keep(ticket)   # its lane got another home meanwhile
             self._passed.append(ticket)
             self._changed.notify()
 
-    def _popLimited(self, type_name):
+    def _pop_limited(self, type_name):
         turns = self._limited.get(type_name, ())
         while turns:
             ticket = turns.pop()
-            if self._isHere(ticket):
+            if self._is_here(ticket):
                 lane = self._lanes[ticket.place]
                 lane.parked.pop(ticket.serial, None)
                 if (LIMIT, type_name) in self._beyond and (
@@ -759,7 +759,7 @@ class Backlog:
                     lane.written.add(serial)
                 else:
                     lane.written.discard(serial)
-            if self._mayGoOn():
+            if self._has_room_again():
                 self._changed.notify()
 
     def position(self, place):
