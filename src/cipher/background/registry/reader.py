@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a registry tells: the part of it that only reads."""
+"""The part of a registry that only reads."""
 import re
 
 from cipher.background.declarations.workertype import queryWorkerType
@@ -47,17 +47,16 @@ _RUN_ID = re.compile(r'([1-9][0-9]{0,8})-([1-9][0-9]{0,14})', re.ASCII)
 
 
 class RegistryReader:
-    """Mix-in of `registry.WorkerRegistry`; it writes nothing."""
+    """Mix-in of `registry.WorkerRegistry`: `IWorkerRegistry`'s questions."""
 
     def get(self, run_id, default=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         run = self.findRun(run_id)
         if run is None or not visibility.maySee(self, run.type):
             return default
         return run
 
     def findRun(self, run_id):
-        """Return the run of that id or None, whoever asks."""
+        """Return the run of that id or None, even if its type is hidden."""
         match = _RUN_ID.fullmatch(run_id) if isinstance(run_id, str) else None
         return match and self.getRun(int(match[1]), int(match[2]))
 
@@ -79,18 +78,13 @@ class RegistryReader:
         return run
 
     def getStatus(self, run_id):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._describe(Snapshot(self), [self._get(run_id)])[0]
 
     def _describe(self, snapshot, runs):
         waits = Waits(snapshot)
-        described = [snapshot.describe(run) for run in runs]
-        for status, run in zip(described, runs):
-            status.wait = waits.reasonOf(run)
-        return described
+        return [snapshot.describe(run, waits) for run in runs]
 
     def getDetails(self, run_id):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         run = self._get(run_id)
         live = Snapshot(self).live(run)
         details = run.details
@@ -101,7 +95,8 @@ class RegistryReader:
         input = readInput(run.input)
         masker = SHOWS_ALL
         if run.details is not None and not _is_masked(details, schema):
-            # They were no passwords when the run was carried out.
+            # The schema has passwords that it did not have when the run was
+            # carried out.
             masker = makeMasker(schema, input)
         attempts, left_out, log = listAttempts(run, live, masker)
         return RunDetailsStatus(
@@ -115,17 +110,14 @@ class RegistryReader:
                      if one.outcome == FAILED and None not in one[:2]])
 
     def getStack(self, run_id):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return Snapshot(self).stack(self._get(run_id))
 
     def getContext(self, run_id):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._get(run_id).context
 
     def listRuns(self, states=(), types=(), contexts=(), starters=(),
                  text=None, since=None, until=None, order=NEWEST, limit=50,
                  before=None, unresolved=False):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         snapshot = Snapshot(self)
         search = Filter(snapshot, states, visibility.visibleTypes(self, types),
                         contexts, starters, text, since, until, order,
@@ -136,7 +128,6 @@ class RegistryReader:
         return RunPage(self._describe(snapshot, found.runs), *found[1:])
 
     def getCounts(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._count(Snapshot(self))
 
     def _count(self, snapshot):
@@ -145,40 +136,31 @@ class RegistryReader:
                 if name not in hidden}
 
     def getWorkerTypes(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return visibility.declaredTypes(self)
 
     def listTypes(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return summary.listTypes(self, Snapshot(self))
 
     def getHours(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return [] if visibility.hiddenTypes(self) else summary.getHours(self)
 
     def listProblems(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         snapshot = Snapshot(self)
         return problems.listProblems(self, snapshot, self._count(snapshot))
 
     def getThresholds(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return Thresholds(self.thresholds)
 
     def listProcesses(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return Snapshot(self).processes()
 
     def listEndedProcesses(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return Snapshot(self).endedProcesses()
 
     def listSchedules(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return timetable.listSchedules(self)
 
     def getSite(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         for obj in lineage(self):
             if obj is not self and hasattr(obj, 'getSiteManager'):
                 return obj
@@ -189,6 +171,6 @@ class RegistryReader:
 
 
 def _is_masked(details, schema):
-    """Return whether *details* hide each password that *schema* has by now."""
+    """Return whether *details* mask each password of the present *schema*."""
     return type(details.masked) is tuple and all(
         name in details.masked for name in secretNames(schema))

@@ -11,10 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The registry: the runs of a site, in lanes.
-
-Pickles name `WorkerRegistry`: it stays here.
-"""
+"""The registry: the runs of a site, in lanes."""
 import os
 
 from BTrees.Length import Length
@@ -64,22 +61,23 @@ from cipher.background.util.reference import refer
 from cipher.background.util.switchboard import wakeAfterCommit
 
 
-#: A start that makes a claim writes the claims of one bucket.
+#: Buckets of the table of unique keys.  A start with a new key writes one
+#: bucket; starts in the same bucket may conflict, so there are many.
 KEY_BUCKETS = 256
 
 
 @implementer(IWorkerRegistry)
 class WorkerRegistry(Administration, RegistryReader, structure.Structured,
                      Contained, Persistent):
-    """See `~cipher.background.interfaces.IWorkerRegistry`."""
+    """The runs of a site, with their schedules, services and journal."""
 
     keep_days = 14.0
     keep = 10000
     waiting_per_starter = 1000
-    hastened = None   # OOBTree: run id -> when its begin was asked for
-    thresholds = ()   # {name: value} of those that are not as the default
+    hastened = None   # OOBTree: run id -> time of the call of beginNow
+    thresholds = ()   # {name: value} of the changed thresholds
 
-    place = None   # (mark of the database, oid), where it was known last
+    place = None   # (mark of the database, oid) where it was last known
     kept = None    # kept.Kept, after a copy
 
     def __init__(self):
@@ -90,23 +88,20 @@ class WorkerRegistry(Administration, RegistryReader, structure.Structured,
         self.services = OOBTree()    # type name -> states.ServiceState
         self.unique_keys = Table(KEY_BUCKETS)   # uniqueKey -> (lane, serial)
         self.pauses = OOBTree()   # type name -> (principal, at, reason)
-        self.removed_by_hand = RemovedCounts()   # what administrators removed
+        self.removed_by_hand = RemovedCounts()   # removals by administrators
         self.journal = Journal()
         self.secret = os.urandom(32)
-        self.lanes[1] = Lane(1)   # the others are made when they are leased
+        self.lanes[1] = Lane(1)   # other lanes are made when they are needed
 
     # Starting
 
     def start(self, name, /, context=None, **input):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._start(name, context, input, None)
 
     def startByPrincipal(self, name, /, context=None, **input):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._start(name, context, input, self.permit(name, context))
 
     def startOnce(self, since, name, context=None, input=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         permission = self.permit(name, context)
         worker_type = getWorkerType(name)
         key = onceKey(
@@ -116,21 +111,21 @@ class WorkerRegistry(Administration, RegistryReader, structure.Structured,
         run = findStarted(self, key, since)
         if run is None:
             run = self._start(name, context, _given(input), permission)
-            # Who does the same at this moment conflicts, and finds the run.
+            # A second click at the same time conflicts, and then finds it.
             self.unique_keys[key] = run.lane, run.serial
         return run
 
     def mayStart(self, name, context=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         if queryInteraction() is None:
             raise NoInteraction
         target = self.getSite() if context is None else context
         return checkPermission(getWorkerType(name).permission, target)
 
     def permit(self, name, context):
-        """Return the permission of the type; raise unless it is there.
+        """Return the permission of the worker type *name*.
 
-        For this package.
+        For this package.  Raise ``Unauthorized`` if the principal lacks the
+        permission on *context*, or on the site if that is None.
         """
         permission = getWorkerType(name).permission
         if not self.mayStart(name, context):
@@ -140,7 +135,6 @@ class WorkerRegistry(Administration, RegistryReader, structure.Structured,
 
     def submit(self, name, context=None, input=None, delay=0.0, unique=None,
                priority=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         checkOptions(delay, unique, priority)
         return self._start(name, context, _given(input), None, delay, unique,
                            priority)
@@ -149,7 +143,8 @@ class WorkerRegistry(Administration, RegistryReader, structure.Structured,
                priority=None):
         worker_type = getWorkerType(name)
         if self._p_jar is not None and makeKnown(self):
-            # It may be a copy: what came with it stands for no start.
+            # The registry may be a copy.  Its waiting runs are then kept
+            # back, so none of them may stand for this start.
             wakeAfterCommit(self._p_jar)
         input = worker_type.cleanInput(input, self.findSite()) or None
         reference = self._refer(removeSecurityProxy(context))
@@ -184,7 +179,7 @@ class WorkerRegistry(Administration, RegistryReader, structure.Structured,
         try:
             return self.getSite()
         except RegistryNotFound:
-            return None   # it is not in its place yet
+            return None   # it has no parent yet
 
     def _refer(self, context):
         if context is None:
@@ -198,11 +193,12 @@ class WorkerRegistry(Administration, RegistryReader, structure.Structured,
     def addRun(self, type, unique_key=None, **values):
         """Store a new run in the open transaction and return it.
 
-        *unique_key* is the `uniquekeys.uniqueKey` that it is to have, or None.
-        For this package: nothing is checked.
+        For this package: nothing is checked.  *unique_key* is a
+        `uniquekeys.uniqueKey` or None.  *values* are attributes of the run.
         """
         if self._p_jar is not None:
-            # What works already may end, as newer code waits for it.
+            # With a newer database no new run may begin.  Running work may
+            # still finish: the newer code waits for it.
             directory = getDirectory(self._p_jar)
             if directory is not None:
                 structure.checkVersion(directory)
@@ -230,10 +226,11 @@ class WorkerRegistry(Administration, RegistryReader, structure.Structured,
         return getPool(self._p_jar.db(), self._p_oid).checkOut(self, txn)
 
     def finish(self, run, state, event, send=notify, **values):
-        """Finish *run* in the open transaction; *send* an event of it.
+        """Finish *run* in the open transaction and send an event.
 
-        *event* makes the event.  For this package.  Raise
-        `IllegalTransition`.
+        For this package.  *state* is the new state, *values* are attributes
+        of the run.  *event* is the class of the event, *send* the function
+        that sends it.  Raise `IllegalTransition`.
         """
         run.change(state, finished_at=clock.now(), **values)
         self.checkOut().lane.finish(run)

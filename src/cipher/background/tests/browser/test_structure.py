@@ -73,12 +73,12 @@ class TestStructure(BrowserTests):
         self.registry.structure_version = 'x'
         self.addCleanup(self.restore, self.registry)
         self.assertRefused('The database cannot be used',
-                           'The log says which ones')
+                           'The log names them')
 
     def test_no_registry_in_its_place(self):
         manager = self.root.getSiteManager()
         manager.unregisterUtility(self.registry, IWorkerRegistry)
         manager.registerUtility(Other(), IWorkerRegistry)
         self.assertRefused('The database cannot be used',
-                           'The log says which ones')
+                           'The log names them')
         self.assertIsNotNone(getSiteManager())

@@ -203,7 +203,7 @@ class WakeTests(ZEOTests):
             run_id = '%d-1' % number
             waitUntil(lambda: run_id in called, 'the run in the new lane')
 
-    def test_row_14_run_hears_at_once_that_others_stop_it(self):
+    def test_run_hears_at_once_that_others_stop_it(self):
         def work(worker):
             self.gate.stop()
             while True:

@@ -163,7 +163,7 @@ class TellingTests(LiveTests):
             self.waitTurn()
         self.assertEqual(self.told(), before)
 
-    def test_row_13_work_that_ignores_the_stop(self):
+    def test_work_that_ignores_the_stop(self):
         def work(worker):
             self.gate.stop()
 

@@ -31,7 +31,7 @@ from cipher.background.runtime.maintenance import troubles
 from cipher.background.runtime.maintenance import turn
 from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.runtime.runtime import startRuntime
-from cipher.background.tests.support.crashing import declareWorkers
+from cipher.background.tests.support.crashingprocess import declareWorkers
 from cipher.background.tests.support.live import Counter
 from cipher.background.tests.support.live import waitForLanes
 from cipher.background.tests.support.servers import openDatabase

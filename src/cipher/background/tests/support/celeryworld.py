@@ -26,7 +26,7 @@ from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.runtime.maintenance import turn
 from cipher.background.tests.support import servers
-from cipher.background.tests.support.crashing import declareWorkers
+from cipher.background.tests.support.crashingprocess import declareWorkers
 from cipher.background.tests.support.servers import touch
 
 
