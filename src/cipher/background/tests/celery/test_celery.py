@@ -355,7 +355,7 @@ class SenderTests(ExecutorMixin, LiveTests):
         waitUntil(lambda: set(self.messages) == set(ids), 'all messages')
         log = self.logged.getvalue()
         self.assertEqual(log.count('Broker: expected'), 1)
-        self.assertIn('Broker: it is back', log)
+        self.assertIn('Broker: it takes messages again', log)
 
     def test_pending_run_that_was_sent_is_stopped(self):
         run_id = self.start('note')

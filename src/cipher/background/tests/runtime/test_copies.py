@@ -714,7 +714,7 @@ class ForkTests(FileSiteTests):
         # A thread that is at the storage has its lock, and stays behind.
         idle = []
         waitUntil(lambda: idle.append(
-            runtime._maintenance.steps.standing is None) or (
+            runtime._maintenance.steps.current is None) or (
                 len(idle) > 100 and all(idle[-100:])), 'that it is idle')
         self.begin()
 

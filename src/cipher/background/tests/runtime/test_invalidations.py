@@ -221,7 +221,7 @@ class WakeTests(ZEOTests):
                     live.started_at -= 60
                     self.runtime._maintenance.steps.hasten('live runs')
                     self.runtime.wake()
-                    waitUntil(lambda: self.runtime._maintenance._told_live)
+                    waitUntil(lambda: self.runtime._maintenance._reported)
                 else:
                     # Younger ones are at their end before that matters.
                     waitUntil(lambda: time.time() - self.runtime.allLive()[

@@ -278,11 +278,11 @@ class TicketsTests(unittest.TestCase):
                 # Nor does a thread look again and again.
                 self.backlog.beginLook()
                 self.backlog.endLook()
-                self.assertFalse(self.backlog._mayGoOn())
+                self.assertFalse(self.backlog._has_room_again())
                 self.assertGreater(self.backlog._pause(0.0), 1.0)
                 new, old = self.backlog.changes(self.place, 40)
                 self.backlog.written(self.place, new, old)
-                self.assertFalse(self.backlog._mayGoOn())
+                self.assertFalse(self.backlog._has_room_again())
                 self.write()
                 self.assertEqual(self.backlog.beginLook(), {self.place})
                 self.backlog.endLook()
@@ -556,7 +556,7 @@ class DueTests(LiveWaitingTests):
         changes = self.runtime.backlog.changes
 
         def count(place, limit):
-            most.append(self.runtime.backlog._countUnwritten())
+            most.append(self.runtime.backlog._count_unwritten())
             return changes(place, limit)
 
         self.runtime.backlog.changes = count

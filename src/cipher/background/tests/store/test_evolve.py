@@ -444,7 +444,7 @@ class RuntimeTests(LiveTests):
         waitUntil(lambda: self.runtime.is_quiet)
         waitUntil(lambda: NEWER_DATABASE in self.problems())
         self.assertEqual(self.problems()[NEWER_DATABASE], '2')
-        self.assertIn('it is of an older release than the database: directory '
+        self.assertIn('its release is older than the database: directory '
                       'has structure 2, this code knows 1; ',
                       self.logged.getvalue())
         # What works ends, and nothing begins.

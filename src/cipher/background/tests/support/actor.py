@@ -194,7 +194,7 @@ def main(uri, folder, play_class=Play):
     """Obey the commands on the standard input until it ends."""
     hooks.setHooks()
     # Seconds: tests are in a hurry, and their leases are short.
-    turn.TELL_INTERVAL = 0.2
+    turn.REPORT_INTERVAL = 0.2
     troubles.FAILURE_PAUSE = 1.0
     declareWorkers(folder)
     play = play_class(openDatabase(uri))

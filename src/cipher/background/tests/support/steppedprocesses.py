@@ -222,7 +222,7 @@ class Process:
             maintenance.beat()
             if not self.isTurning():
                 with ZodbConnection(self._cluster.db) as connection:
-                    maintenance.tellLive(connection)
+                    maintenance.reportLive(connection)
                     maintenance.writeCursors(connection)
         self.beaten_at = self._cluster.time.seconds
 

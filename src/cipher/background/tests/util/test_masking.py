@@ -222,7 +222,7 @@ class SecretTests(SiteTests):
             live = stateOf(worker).observer.live
             with mock.patch.object(
                     Masker, '_find', side_effect=AssertionError):
-                seen.append((live.tell(), live.getStatus()))
+                seen.append((live.getReport(), live.getStatus()))
 
         self.carry_out(work)
         self.assertIn(MASK, str(seen))
@@ -297,7 +297,7 @@ class LiveSecretTests(LiveTests):
             transaction.commit()
             self.assertEqual(waitForRun(run, LIMIT), 'succeeded')
         logged = self.logged.getvalue()
-        self.assertIn('could not be begun', logged)
+        self.assertIn('it could not begin', logged)
         self.assertIn('in fail', logged)
         self.assertIn("ValueError: ('no', b'%s')" % MASK, logged)
         self.assertNotIn(SECRET, logged)
@@ -332,7 +332,7 @@ class LiveSecretTests(LiveTests):
         self.gate.waitReached()
         with mock.patch.object(Masker, '_find', side_effect=AssertionError):
             live, = self.runtime.allLive()
-            self.assertIn(MASK, str(live.tell()))
+            self.assertIn(MASK, str(live.getReport()))
             beat_at = self.record().heartbeat.beat_at
             self.runtime.wake()
             live.started_at -= 10   # long enough to be told of

@@ -202,7 +202,7 @@ class UnrecordedTests(FailingTests):
         self.gate.waitReached()
         self.db.storage._quota = 1   # nothing fits any more
         self.gate.open()
-        waitUntil(lambda: 'it will count as interrupted'
+        waitUntil(lambda: 'it will become interrupted'
                   in self.logged.getvalue())
         self.assertIn('after 3 tries', self.logged.getvalue())
         waitUntil(lambda: not self.runtime.allLive())
@@ -233,7 +233,7 @@ class UnrecordedTests(FailingTests):
         self.gate.waitReached()
         self.db.storage._quota = 1
         self.gate.open()
-        waitUntil(lambda: 'it will count as interrupted'
+        waitUntil(lambda: 'it will become interrupted'
                   in self.logged.getvalue())
         waitUntil(lambda: not self.runtime.allLive())
         # Or this one might help it before its end.

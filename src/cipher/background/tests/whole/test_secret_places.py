@@ -331,7 +331,7 @@ class Places:
         logging.getLogger('elsewhere').info('In thoughts of %s', 'nothing')
         worker.setProgress(1, 2, text)
         live = stateOf(worker).observer.live
-        self.live.append(str((live.tell(), live.getStatus())))
+        self.live.append(str((live.getReport(), live.getStatus())))
         self.live.append(repr(live.progress))
         self.live.append(''.join(traceback.format_list(
             traceback.extract_stack(limit=2))) + live.log.getText())
