@@ -27,8 +27,8 @@ commit.
 
 The control thread of a runtime (`runtime.maintenance`) finds what was
 missed: at each poll, after a crash, and in other processes.  The views of
-`browser` let administrators see, start and stop runs.  They see the rest
-through this module only; `queries` has the answers.
+`browser` let administrators see, start and stop runs.  They reach the rest
+through the interfaces of this module; `queries` has the answers.
 
 docs/design.rst draws these ways, and docs/glossary.rst defines the words.
 
