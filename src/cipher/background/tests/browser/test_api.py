@@ -76,7 +76,8 @@ class TestStart(ApiTests):
                 ({'type': 'plain', 'input': [1]}, 400, 'must be an object'),
                 ({'type': 'plain', 'input': {'x': 1}}, 400, 'leave that out'),
                 ({'type': 'plain', 'context': 'nowhere'}, 400, 'not lead to'),
-                ({'type': 'plain', 'context': 'report/@@x'}, 400, 'not lead to'),
+                ({'type': 'plain', 'context': 'report/@@x'}, 400,
+                 'not lead to'),
                 ({'type': 'publish', 'input': {'title': 5}}, 400, 'title')):
             with self.subTest(body):
                 before = len(self.list())
