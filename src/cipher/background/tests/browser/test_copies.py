@@ -75,7 +75,7 @@ class CopyTests(ApiTests):
     def test_those_who_may_not_manage_see_the_problems_only(self):
         for user in 'editor', 'viewer':
             page = self.get('index.html', user)
-            self.assertIn('is held', page.text)
+            self.assertIn('with the copy of this registry and', page.text)
             self.assertEqual(
                 [element for element in page.html.select(
                     'ul.cb-problems > li [data-show^=can_]')

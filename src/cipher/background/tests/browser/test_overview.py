@@ -88,13 +88,13 @@ class TestOverview(BrowserTests):
             Problem(KEPT_RUNS, number=2), Problem(KEPT_RUNS, number=1)])
         page = self.get('index.html').text
         for text, address in (
-                ('3 runs wait, but no process carries them out.  Start a '
-                 'process with &lt;background:runtime /&gt;, or let a quiet '
-                 'one begin again.',
+                ('3 runs wait, but no process takes them.  Start a '
+                 'process with &lt;background:runtime /&gt;, or resume one '
+                 'that takes no new runs.',
                  'runs.html?state=pending"'),
-                ('1 run waits, but no process carries it out.  Start a '
-                 'process with &lt;background:runtime /&gt;, or let a quiet '
-                 'one begin again.',
+                ('1 run waits, but no process takes it.  Start a '
+                 'process with &lt;background:runtime /&gt;, or resume one '
+                 'that takes no new runs.',
                  'runs.html?state=pending"'),
                 ('Process host:7 is silent: its last heartbeat was 3 min',
                  'processes.html'),

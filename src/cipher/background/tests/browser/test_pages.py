@@ -76,7 +76,7 @@ class TestOverview(BrowserTests):
         self.makeRun()
         problems = self.get('index.json').json['problems']
         self.assertEqual([item['id'] for item in problems], ['no-runtime'])
-        self.assertIn('1 run waits, but no process carries it out.', self.get(
+        self.assertIn('1 run waits, but no process takes it.', self.get(
             'index.html').text)
 
     def test_waiting_runs_of_an_undeclared_type_are_a_problem(self):
@@ -135,7 +135,7 @@ class TestRuns(BrowserTests):
         self.assertIn('state=pending', browser.url)
         seen |= set(re.findall(r'/(\d+-\d+)/index.html', browser.contents))
         self.assertEqual(seen, ids)
-        browser.getLink('Begin').click()
+        browser.getLink('First').click()
         self.assertEqual(browser.url, BASE + '/runs.html?state=pending')
 
     def test_bad_filters_are_told(self):

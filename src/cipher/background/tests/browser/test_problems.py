@@ -67,7 +67,7 @@ class ProblemTests(BrowserTestCase):
         self.addCleanup(self.post, 'thresholds.html', busy_after='900')
         # Of other tests a run may wait for longer.
         self.seeText('.cb-problems li', 'All threads are busy: run [-0-9]+ '
-                     'has waited for ')
+                     'has waited ')
         self.post('types.html', pause='1', name='flaky')
         self.addCleanup(self.post, 'types.html', resume='1', name='flaky')
         self.seeText('.cb-problems li',

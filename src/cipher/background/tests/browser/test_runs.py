@@ -490,7 +490,7 @@ class TestBulk(ListTests):
         answer = self.act(all='stop', type='plain', reason='Enough')
         self.assertEqual(answer.status_int, 200)
         self.assertIn('2 runs were stopped', answer.text)
-        self.assertIn('2 runs stayed as they were', answer.text)
+        self.assertIn('2 runs were left unchanged', answer.text)
         for run_id in runs[1:3]:
             self.assertIn('%s: ValueError: &lt;b&gt;no&lt;/b&gt; %s'
                           % (run_id, run_id), answer.text)
@@ -508,16 +508,16 @@ class TestBulk(ListTests):
         page = self.get(urlsplit(answer.headers['Location'])._replace(
             scheme='', netloc='').geturl()).text
         self.assertIn(
-            '>1 run was stopped or asked to stop.  1 run was skipped, since '
-            'it could not change.<', page)
+            '>1 run was stopped or asked to stop.  1 run was skipped: it '
+            'could not be changed.<', page)
 
     def test_outcomes_are_sentences_with_their_number(self):
         for verb, said in (('stop', 'stopped or asked to stop'),
                            ('retry', 'retried'), ('remove', 'removed')):
             for numbers, text in (
                     ((1, 0), '>1 run was %s.<'), ((0, 0), '>0 runs were %s.<'),
-                    ((1200, 2), '>1200 runs were %s.  2 runs were skipped, '
-                                'since they could not change.<')):
+                    ((1200, 2), '>1200 runs were %s.  2 runs were skipped: '
+                                'they could not be changed.<')):
                 with self.subTest(verb, numbers=numbers):
                     self.assertIn(text % said, self.get(
                         'runs.html?did=%s&done=%d&skipped=%d' % (

@@ -209,7 +209,7 @@ class TestManagerOfOneSite(VerbTests):
         self.assertEqual(process['busy'], 1)
         self.assertFalse(process['is_all_seen'])
         page = self.get(self.url + 'processes.html', 'viewer').text
-        self.assertIn('4 in all, 1 busy with runs that you may see', page)
+        self.assertIn('4 in total, 1 busy with runs that you may see', page)
         self.assertNotIn('free', page)
 
     def undo(self, grants):
@@ -265,7 +265,7 @@ class TestJournal(VerbTests):
                   state='failed', reason='Space')
         page = self.get('journal.html').text
         self.assertEqual(page.count('<time'), 1)
-        for text in ('3 runs', 'all that match: state=failed', 'Space',
+        for text in ('3 runs', 'all that match state=failed', 'Space',
                      'Administrator (test.admin)', *ids):
             self.assertIn(text, page)
         row, = self.get('journal.json').json['items']

@@ -60,7 +60,7 @@ class SightTests(BrowserTests):
             self.assertEqual(counts['failed'], failed)
             data = self.get('runs.json?state=failed', user).json
             self.assertEqual(len(data['items']), failed)
-            self.assertIn('%d run' % failed, data['text']['all'])
+            self.assertIn('%d matching run' % failed, data['text']['all'])
             rows = self.get('runs.csv?state=failed', user).text.splitlines()
             self.assertEqual(len(rows), failed + 1)
         for query in 'type=audit', 'q=id:' + self.hidden[0]:
@@ -89,10 +89,10 @@ class SightTests(BrowserTests):
     def test_chart_counts_all_types_so_it_is_left_out(self):
         page = self.get('index.html').text
         self.assertIn('<svg', page)
-        self.assertNotIn('left out', page)
+        self.assertNotIn('chart of the last 24 hours is not shown', page)
         page = self.get('index.html', 'viewer').text
         self.assertNotIn('<svg', page)
-        self.assertIn('left out', page)
+        self.assertIn('chart of the last 24 hours is not shown', page)
 
     def test_its_runs_answer_as_unknown_ones(self):
         for view in ('', '/index.html', '/index.json', '/stop.html',

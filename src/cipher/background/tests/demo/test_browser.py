@@ -208,7 +208,7 @@ class BrowserTests(BrowserTestCase):
             '.some((state) => /pending|running/.test(state.textContent))')
         self.page.get_by_role('button', name='Publish').click()
         self.page.wait_for_selector(
-            'tr:has-text("Tell of") .cb-state:has-text("succeeded")')
+            'tr:has-text("Announce a") .cb-state:has-text("succeeded")')
         self.go('/')
         self.assertIn('was published', self.page.inner_text('.demo-news'))
         self.page.fill('[name=q]', 'version2')
