@@ -73,10 +73,10 @@ class PauseTests(LiveWaitingTests):
         about, go_on = threading.Event(), threading.Event()
         carry_out = self.runtime.executor.carryOut
 
-        def waiting(*arguments):
+        def waiting(ticket):
             about.set()
             go_on.wait(10)
-            carry_out(*arguments)
+            carry_out(ticket)
 
         self.runtime.executor.carryOut = waiting
         run_id = self.start('work')
