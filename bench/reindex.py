@@ -4,7 +4,7 @@
 
 Processes work on one run, one after the other; each but the last is ended by
 SIGKILL at a random moment.  At the end every object must have been indexed
-exactly once.  The exit code tells the audit's verdict.
+exactly once.  The exit code is the verdict of the audit.
 """
 import argparse
 import random
