@@ -13,19 +13,24 @@
 ##############################################################################
 r"""Contracts of background work, and a tour of the package.
 
-A developer declares **worker types** in ZCML (`zcml`, `declarations`).
-Application code, a **trigger** or a **schedule** (`registry`) **starts**
-them: `IWorkerRegistry.start` stores a **run** (`store`) in a lane of the
-site's persistent **registry**, in the caller's own transaction.  After the
-commit a hook wakes the **runtime** of the process (`runtime`), whose
-**executor** (`runtime.executors`) gives the run to a thread.  There the
-**worker** (`thread`, `job`) does its work in a transaction of its own
-(`work`), and an observer (`work.recorder`) writes the result into the run
-*in that very transaction*: the effect of the work and the word "succeeded"
-are one commit.  What a runtime finds in the database, at each poll or after
-a crash, is the matter of `runtime.maintenance`.  Administrators look on,
-start and stop through the views of `browser`, which see the rest through
-this module only.
+A developer declares **worker types** in ZCML (`zcml`, `declaring`,
+`declarations`).  Application code, a **trigger** or a **schedule**
+(`registry`) **starts** them.  `IWorkerRegistry.start` stores a **run**
+(`store`) in a lane of the site's persistent **registry**, in the caller's
+own transaction.  After the commit a hook wakes the **runtime** of the
+process (`runtime`).  A thread of its **executor** (`runtime.executors`)
+finds the run (`runtime.queue`) and carries it out.  The **worker**
+(`thread`, `job`) does its work in a transaction of its own (`work`).  An
+observer (`work.recorder`) writes the result into the run *in that very
+transaction*.  So the effect of the work and the word "succeeded" are one
+commit.
+
+The control thread of a runtime (`runtime.maintenance`) finds what was
+missed: at each poll, after a crash, and in other processes.  The views of
+`browser` let administrators see, start and stop runs.  They reach the rest
+through the interfaces of this module; `queries` has the answers.
+
+docs/design.rst draws these ways, and docs/glossary.rst defines the words.
 
 The states of a run::
 
@@ -40,12 +45,12 @@ The states of a run::
                  |                   |
                  +--> interrupted <--+
 
-A job whose type says ``on_interrupt="rerun"`` needs no commit to say that it
-runs: it goes from ``pending`` to ``succeeded`` in the one commit of its work,
-and shows as running through what its process tells (`IRunStatus`).
+A job whose type says ``on_interrupt="rerun"`` needs no commit to mark it as
+running.  It goes from ``pending`` to ``succeeded`` in the one commit of its
+work.  It is shown as running because its process reports it (`IRunStatus`).
 
-Units: durations are seconds (float) and are measured by a monotonic clock;
-times end in ``_at`` and are seconds since the epoch, UTC (float).
+Durations are seconds (float), measured by a monotonic clock.  Times end in
+``_at`` and are seconds since the epoch, UTC (float).
 """
 from zope.interface import Attribute
 from zope.interface import Interface
@@ -708,39 +713,39 @@ class IWorkerRun(Interface):
     Only the registry and the recorder change it.
     """
 
-    id = TextLine(title=_("Id"), readonly=True,
+    id = TextLine(title="Id", readonly=True,
                   description="LANE-SERIAL, unique within the registry")
-    type = TextLine(title=_("Worker type"), readonly=True,
+    type = TextLine(title="Worker type", readonly=True,
                     description="Its name; the type need not exist any more")
-    title = TextLine(title=_("Title"), readonly=True, required=False)
-    state = Choice(title=_("State"), values=STATES, readonly=True,
+    title = TextLine(title="Title", readonly=True, required=False)
+    state = Choice(title="State", values=STATES, readonly=True,
                    description="As stored.  `IRunStatus.state` is the state "
                                "that pages show.")
-    starter = TextLine(title=_("Started by"), required=False, readonly=True,
+    starter = TextLine(title="Started by", required=False, readonly=True,
                        description="Principal id; None for trusted code "
                                    "without an interaction")
-    asker = TextLine(title=_("Also needs the rights of"), required=False,
+    asker = TextLine(title="Also limited to the rights of", required=False,
                      readonly=True,
                      description="Id of the principal who retried it, if not "
                                  "the starter.  The work has only the "
                                  "permissions that both have.  The runs that "
                                  "it starts inherit this.")
-    created_at = Float(title=_("Created"), readonly=True)
-    started_at = Float(title=_("Began"), required=False, readonly=True)
-    finished_at = Float(title=_("Finished"), required=False, readonly=True)
-    attempts = Int(title=_("Attempts"), readonly=True)
-    priority = Int(title=_("Priority"), readonly=True)
-    due_at = Float(title=_("Due"), required=False, readonly=True,
+    created_at = Float(title="Created", readonly=True)
+    started_at = Float(title="Began", required=False, readonly=True)
+    finished_at = Float(title="Finished", required=False, readonly=True)
+    attempts = Int(title="Attempts", readonly=True)
+    priority = Int(title="Priority", readonly=True)
+    due_at = Float(title="Due", required=False, readonly=True,
                    description="It begins at this time or later; None: at "
                                "once")
-    depth = Int(title=_("Depth"), readonly=True,
+    depth = Int(title="Depth", readonly=True,
                 description="How many runs are before it in the chain of "
                             "runs that started each other")
     interruptions = Int(
-        title=_("Interruptions"), readonly=True,
+        title="Interruptions", readonly=True,
         description="How many times its process died while it ran since its "
                     "last checkpoint")
-    owner = TextLine(title=_("Process"), required=False, readonly=True,
+    owner = TextLine(title="Process", required=False, readonly=True,
                      description="The process that carries it out")
     result = Attribute("The work's result: a short text or plain data")
     error = Attribute("None or (type name, short text)")
@@ -748,7 +753,7 @@ class IWorkerRun(Interface):
     stop = Attribute("None or an `IStopRequest`")
     retry = Attribute("An `IRetry` if it is the retry of another run, or None")
     retried_as = TextLine(
-        title=_("Retried as"), required=False, readonly=True,
+        title="Retried as", required=False, readonly=True,
         description="Id of the run that took its place, or None")
     context = Attribute(
         "The object it is about, or None; it has no security proxy")
@@ -761,15 +766,15 @@ class IRunDetails(Interface):
     """The big or private data of a run; they need a permission of their own.
     """
 
-    input = Dict(title=_("Input"), readonly=True,
+    input = Dict(title="Input", readonly=True,
                  description="In the order of the form, passwords masked.  If "
                              "the type is not declared, every value is masked")
-    traceback = Text(title=_("Traceback"), readonly=True)
-    log = Text(title=_("Log"), readonly=True,
+    traceback = Text(title="Traceback", readonly=True)
+    log = Text(title="Log", readonly=True,
                description="The log of all attempts.  If there are several, "
                            "a line that names the attempt precedes each")
     attempts = List(
-        title=_("Attempts"), readonly=True,
+        title="Attempts", readonly=True,
         description="An `IAttempt` for each, the last one included.  If there "
                     "are very many: the first one and the last ones")
     left_out = Int(title="Left out", readonly=True,
@@ -789,20 +794,20 @@ class IAttempt(Interface):
     bounds.
     """
 
-    began_at = Float(title=_("Began"), required=False, readonly=True,
+    began_at = Float(title="Began", required=False, readonly=True,
                      description="None if unknown")
-    ended_at = Float(title=_("Ended"), required=False, readonly=True,
+    ended_at = Float(title="Ended", required=False, readonly=True,
                      description="None while it runs")
-    process = TextLine(title=_("Process"), required=False, readonly=True,
+    process = TextLine(title="Process", required=False, readonly=True,
                        description="host:pid")
     outcome = Choice(title="Outcome", values=OUTCOMES, required=False,
                      readonly=True, description="None while it runs")
-    error_type = TextLine(title=_("Error"), required=False, readonly=True)
+    error_type = TextLine(title="Error", required=False, readonly=True)
     error_text = TextLine(
-        title=_("Message of the error"), required=False, readonly=True,
+        title="Message of the error", required=False, readonly=True,
         description="The message; for a drain or a stop, the reason")
     principal = TextLine(
-        title=_("Asked by"), required=False, readonly=True,
+        title="Requested by", required=False, readonly=True,
         description="Id of the principal who drained its process or stopped "
                     "the run")
 
@@ -810,18 +815,18 @@ class IAttempt(Interface):
 class IStopRequest(Interface):
     """A request to stop a run: its principal, time and reason."""
 
-    principal = TextLine(title=_("Asked by"), required=False, readonly=True)
-    asked_at = Float(title=_("Asked at"), readonly=True)
-    reason = TextLine(title=_("Reason"), required=False, readonly=True)
+    principal = TextLine(title="Requested by", required=False, readonly=True)
+    asked_at = Float(title="Requested at", readonly=True)
+    reason = TextLine(title="Reason", required=False, readonly=True)
 
 
 class IRetry(Interface):
     """A retry of a finished run: its principal, time and reason."""
 
-    run_id = TextLine(title=_("Retry of"), readonly=True)
-    principal = TextLine(title=_("Retried by"), required=False, readonly=True)
-    asked_at = Float(title=_("Retried at"), readonly=True)
-    reason = TextLine(title=_("Reason"), required=False, readonly=True)
+    run_id = TextLine(title="Retry of", readonly=True)
+    principal = TextLine(title="Retried by", required=False, readonly=True)
+    asked_at = Float(title="Retried at", readonly=True)
+    reason = TextLine(title="Reason", required=False, readonly=True)
 
 
 class IWait(Interface):
@@ -838,7 +843,7 @@ class IWait(Interface):
                     "limit: max_running runs of the type run.  no-thread: "
                     "all threads are busy.  turn: other runs go first.  "
                     "Hidden runs count neither for limit nor for no-thread")
-    until = Float(title=_("Due"), required=False,
+    until = Float(title="Due", required=False,
                   description="For due: the time")
     number = Int(title="At a time", required=False,
                  description="For limit: the max_running of the type")
@@ -854,35 +859,35 @@ class IRunStatus(Interface):
     All attributes are plain data, safe to keep after the transaction.
     """
 
-    id = TextLine(title=_("Id"))
-    type = TextLine(title=_("Worker type"))
-    title = TextLine(title=_("Title"))
-    state = Choice(title=_("State"), values=STATES)
-    starter = TextLine(title=_("Started by"), required=False)
-    asker = TextLine(title=_("Also needs the rights of"), required=False)
-    created_at = Float(title=_("Created"))
-    started_at = Float(title=_("Began"), required=False)
-    finished_at = Float(title=_("Finished"), required=False)
-    attempts = Int(title=_("Attempts"))
-    interruptions = Int(title=_("Interruptions"))
-    due_at = Float(title=_("Due"), required=False)
-    progress_done = Float(title=_("Done"), required=False)
-    progress_total = Float(title=_("Of"), required=False)
-    message = TextLine(title=_("Message"), required=False)
-    stop = Object(title=_("Stop"), schema=IStopRequest, required=False)
-    owner = TextLine(title=_("Process"), required=False,
+    id = TextLine(title="Id")
+    type = TextLine(title="Worker type")
+    title = TextLine(title="Title")
+    state = Choice(title="State", values=STATES)
+    starter = TextLine(title="Started by", required=False)
+    asker = TextLine(title="Also limited to the rights of", required=False)
+    created_at = Float(title="Created")
+    started_at = Float(title="Began", required=False)
+    finished_at = Float(title="Finished", required=False)
+    attempts = Int(title="Attempts")
+    interruptions = Int(title="Interruptions")
+    due_at = Float(title="Due", required=False)
+    progress_done = Float(title="Done", required=False)
+    progress_total = Float(title="Of", required=False)
+    message = TextLine(title="Message", required=False)
+    stop = Object(title="Stop", schema=IStopRequest, required=False)
+    owner = TextLine(title="Process", required=False,
                      description="host:pid of the process that runs it")
     result = Attribute("The work's result, or None")
-    error_type = TextLine(title=_("Error"), required=False)
-    error_text = TextLine(title=_("Message of the error"), required=False)
-    is_declared = Bool(title=_("Declared"),
+    error_type = TextLine(title="Error", required=False)
+    error_text = TextLine(title="Message of the error", required=False)
+    is_declared = Bool(title="Declared",
                        description="False: no ZCML declares the type now")
-    is_stoppable = Bool(title=_("Can be stopped"),
+    is_stoppable = Bool(title="Can be stopped",
                         description="Not finished, and not asked to stop yet")
-    is_retryable = Bool(title=_("Can be retried"),
+    is_retryable = Bool(title="Can be retried",
                         description="True if retry_obstacle is None")
     retry_obstacle = Choice(
-        title=_("Why not retried"), values=RETRY_OBSTACLES, required=False,
+        title="Why not retried", values=RETRY_OBSTACLES, required=False,
         description="Why it cannot be retried; None if it can.  If it was "
                     "retried already, retry() returns that retry")
     is_beginnable = Bool(title="Can be begun now",
@@ -891,29 +896,29 @@ class IRunStatus(Interface):
         title="Why not begun now", values=BEGIN_OBSTACLES, required=False,
         description="Why it cannot be begun now; None if it waits for its "
                     "time")
-    is_removable = Bool(title=_("Can be removed"),
+    is_removable = Bool(title="Can be removed",
                         description="Finished")
     is_unresponsive = Bool(
-        title=_("Does not respond"),
+        title="Does not respond",
         description="Still runs, though it was asked to stop longer ago than "
                     "the stop_timeout of its type")
-    is_paused = Bool(title=_("Type paused"),
+    is_paused = Bool(title="Type paused",
                      description="Waits, and its type is paused")
     is_orphaned = Bool(
-        title=_("Process gone"),
+        title="Process gone",
         description="Stored as running, but its process is gone or silent.  "
                     "It is shown as pending until another process rescues it")
     is_kept = Bool(
-        title=_("Kept back"),
+        title="Held",
         description="Came with a copy of the registry.  It does not begin "
                     "until an administrator lets it")
-    retry = Object(title=_("Retry"), schema=IRetry, required=False)
-    retried_as = TextLine(title=_("Retried as"), required=False)
-    waited = Float(title=_("Waited"), required=False,
+    retry = Object(title="Retry", schema=IRetry, required=False)
+    retried_as = TextLine(title="Retried as", required=False)
+    waited = Float(title="Queue wait", required=False,
                    description="Queue wait: seconds from its due time (else "
                                "its creation) to its first begin; None "
                                "before that")
-    took = Float(title=_("Took"), required=False,
+    took = Float(title="Took", required=False,
                  description="Seconds from its begin to its end, or to now")
     progressed_at = Float(
         title="Last progress", required=False,
@@ -926,13 +931,13 @@ class IRunStatus(Interface):
 class IRunPage(Interface):
     """One page of a list of runs."""
 
-    items = List(title=_("Runs"), value_type=Object(schema=IRunStatus))
-    older = TextLine(title=_("Key of the next page"), required=False,
+    items = List(title="Runs", value_type=Object(schema=IRunStatus))
+    older = TextLine(title="Key of the next page", required=False,
                      description="None on the last page")
-    looked_at = Int(title=_("Looked at"),
+    looked_at = Int(title="Searched",
                     description="How many runs or entries were read for this "
                                 "page")
-    is_cut = Bool(title=_("Cut"),
+    is_cut = Bool(title="Cut",
                   description="The search ended at its limit before the page "
                               "was full; `older` goes on from there")
 
@@ -940,35 +945,35 @@ class IRunPage(Interface):
 class IProcessStatus(Interface):
     """A process that carries out runs, as its records show it."""
 
-    id = TextLine(title=_("Process id"),
+    id = TextLine(title="Process id",
                   description="HOST:PID:RANDOM; new for each runtime, and "
                               "after others counted it as dead")
-    host = TextLine(title=_("Host"))
-    pid = Int(title=_("Pid"))
-    threads = Int(title=_("Threads"))
-    started_at = Float(title=_("Since"))
-    beat_at = Float(title=_("Last beat"))
-    is_here = Bool(title=_("This process"))
-    is_silent = Bool(title=_("Silent"),
+    host = TextLine(title="Host")
+    pid = Int(title="Pid")
+    threads = Int(title="Threads")
+    started_at = Float(title="Started")
+    beat_at = Float(title="Last heartbeat")
+    is_here = Bool(title="This process")
+    is_silent = Bool(title="Silent",
                      description="No heartbeat for longer than its lease")
-    busy = Int(title=_("Busy"),
+    busy = Int(title="Busy",
                description="Number of runs that it carries out now.  Only "
                            "runs that it has reported and that the reader may "
                            "see count")
     is_all_seen = Bool(
-        title=_("All is seen"),
+        title="All is seen",
         description="True if the reader may see every run of the process: "
                     "they have the permission to see runs on the root object "
                     "of the application, and no worker type is hidden")
-    is_quiet = Bool(title=_("Quiet"),
+    is_quiet = Bool(title="Takes no new runs",
                     description="It begins nothing new: it was asked to be "
                                 "quiet, or its database is a copy")
-    is_draining = Bool(title=_("Drains"),
+    is_draining = Bool(title="Finishes and stops",
                        description="It was asked to end all work and its "
                                    "runtime")
-    is_copy = Bool(title=_("Copy"),
+    is_copy = Bool(title="Copy",
                    description="It regards its database as a copy")
-    asked_by = TextLine(title=_("Asked by"), required=False,
+    asked_by = TextLine(title="Requested by", required=False,
                         description="Id of the principal who made it quiet "
                                     "or drained it")
 
@@ -976,67 +981,67 @@ class IProcessStatus(Interface):
 class IEndedProcess(Interface):
     """A process that ended or died within the last day."""
 
-    id = TextLine(title=_("Process id"))
-    host = TextLine(title=_("Host"))
-    pid = Int(title=_("Pid"))
-    started_at = Float(title=_("Since"))
-    beat_at = Float(title=_("Last beat"))
-    ended_at = Float(title=_("Ended"),
+    id = TextLine(title="Process id")
+    host = TextLine(title="Host")
+    pid = Int(title="Pid")
+    started_at = Float(title="Started")
+    beat_at = Float(title="Last heartbeat")
+    ended_at = Float(title="Ended",
                      description="If it died: when another process noticed")
     how = Choice(title="How", values=PROCESS_ENDS)
-    asked_by = TextLine(title=_("Asked by"), required=False,
+    asked_by = TextLine(title="Requested by", required=False,
                         description="Id of the principal who drained it")
-    reason = TextLine(title=_("Reason"), required=False)
-    taken_over = Int(title=_("Runs taken over"),
+    reason = TextLine(title="Reason", required=False)
+    taken_over = Int(title="Rescued runs",
                      description="Number of runs that it worked on at its end "
                                  "and that others took over.  Only runs that "
                                  "the reader may see count")
-    run_ids = List(title=_("Ids"), value_type=TextLine(),
+    run_ids = List(title="Ids", value_type=TextLine(),
                    description="Ids of the ones in this registry")
 
 
 class ITypeStatus(Interface):
     """A worker type in a registry, a snapshot; declared or not."""
 
-    name = TextLine(title=_("Worker type"))
-    is_declared = Bool(title=_("Declared"))
+    name = TextLine(title="Worker type")
+    is_declared = Bool(title="Declared")
     counts = Attribute("{state: number of runs}, without zeros")
-    is_paused = Bool(title=_("Paused"))
-    paused_by = TextLine(title=_("Paused by"), required=False)
-    paused_at = Float(title=_("Paused at"), required=False)
-    pause_reason = TextLine(title=_("Reason"), required=False)
-    timed = Int(title=_("Measured"),
+    is_paused = Bool(title="Paused")
+    paused_by = TextLine(title="Paused by", required=False)
+    paused_at = Float(title="Paused at", required=False)
+    pause_reason = TextLine(title="Reason", required=False)
+    timed = Int(title="Measured",
                 description="Number of finished runs that ever began; the "
                             "basis of mean and maximum")
-    mean = Float(title=_("Mean duration"), required=False,
+    mean = Float(title="Mean duration", required=False,
                  description="Seconds; None if nothing was measured")
-    maximum = Float(title=_("Longest duration"), required=False,
+    maximum = Float(title="Longest duration", required=False,
                     description="Seconds")
-    failure_rate = Float(title=_("Failure rate"), required=False,
+    failure_rate = Float(title="Failure rate", required=False,
                          description="Share of failed runs among all that "
                                      "ever finished, 0.0 to 1.0; None if none "
                                      "did")
-    last_run = TextLine(title=_("Last run"), required=False,
+    last_run = TextLine(title="Last run", required=False,
                         description="Id of the run that finished last")
-    last_at = Float(title=_("Last finished"), required=False)
-    last_state = Choice(title=_("Last state"), values=STATES, required=False)
+    last_at = Float(title="Last finished", required=False)
+    last_state = Choice(title="Last state", values=STATES, required=False)
 
 
 class IHour(Interface):
     """The runs that finished within one hour."""
 
-    begins_at = Float(title=_("Hour"), description="A multiple of 3600")
+    begins_at = Float(title="Hour", description="A multiple of 3600")
     counts = Attribute("{finished state: number of runs}, without zeros")
-    mean = Float(title=_("Mean duration"), required=False,
+    mean = Float(title="Mean duration", required=False,
                  description="Seconds; None if nothing was measured")
 
 
 class IProblem(Interface):
     """A problem that an administrator should look at."""
 
-    kind = Choice(title=_("Kind"), values=PROBLEMS)
+    kind = Choice(title="Kind", values=PROBLEMS)
     subject = TextLine(
-        title=_("Subject"), required=False,
+        title="Subject", required=False,
         description="Process id, schedule name, type name or run id, as fits "
                     "the kind; None for no-runtime.  For failing-step and "
                     "stuck-process the name of the step; for clock-jump the "
@@ -1044,17 +1049,17 @@ class IProblem(Interface):
                     "for busy-threads the run that waits longest; for "
                     "copied-database the deployment that owns the database, "
                     "if known")
-    since = Float(title=_("Since"), required=False)
-    number = Int(title=_("Runs"), description="Runs that wait because of it, "
+    since = Float(title="Since", required=False)
+    number = Int(title="Runs", description="Runs that wait because of it, "
                  "or 0; for failing-type, runs that failed in the last hour")
     process = TextLine(
-        title=_("Process"), required=False,
+        title="Process", required=False,
         description="Id of the process that reported it, if any")
-    error = TextLine(title=_("Error"), required=False,
+    error = TextLine(title="Error", required=False,
                      description="The name of the error's type")
-    stack = Text(title=_("Stack"), required=False,
+    stack = Text(title="Stack", required=False,
                  description="The stack of the thread of a stuck-process")
-    total = Int(title=_("Of"), description="For failing-type: runs that "
+    total = Int(title="Of", description="For failing-type: runs that "
                 "finished in the last hour")
     usual = Float(
         title="Usual", required=False,
@@ -1070,81 +1075,83 @@ class IThresholds(Interface):
     """
 
     stalled_after = Float(
-        title=_("No progress: seconds"),
-        description=_("A run is reported that has told no progress and made "
-                      "no checkpoint for longer.  Loops are not.  Default: "
-                      "600."),
+        title=_("No progress, in seconds"),
+        description=_("A run is reported when it has shown no progress and "
+                      "made no checkpoint for longer.  Loops are left "
+                      "out.  Default: 600."),
         min=1.0, max=1e9, default=600.0, required=False)
     stalled_factor = Float(
-        title=_("No progress: times the usual"),
-        description=_("It must also have run for longer than so many times "
-                      "the longest run of its type of the last 24 hours; if "
-                      "there was none, the longest ever.  Default: 3."),
+        title=_("No progress, as a multiple of the usual"),
+        description=_("The run must also have taken longer than this "
+                      "multiple of the longest run of its type in the last "
+                      "24 hours, or of the longest ever if there was "
+                      "none.  Default: 3."),
         min=0.0, max=1e6, default=3.0)
     busy_after = Float(
-        title=_("All threads busy: seconds"),
-        description=_("Reported if a run has waited for longer, for a thread "
-                      "and for nothing else.  Default: 900."),
+        title=_("All threads busy, in seconds"),
+        description=_("Reported when a run has waited longer for a thread "
+                      "alone.  Default: 900."),
         min=1.0, max=1e9, default=900.0, required=False)
     failing_number = Int(
-        title=_("Failures of a worker type: runs"),
-        description=_("Reported if at least so many of its runs failed in "
-                      "the last hour.  Default: 5."),
+        title=_("Failures of a worker type, in runs"),
+        description=_("Reported when at least this many of its runs failed "
+                      "in the last hour.  Default: 5."),
         min=1, max=10 ** 9, default=5, required=False)
     failing_percent = Float(
-        title=_("Failures of a worker type: percent"),
-        description=_("They must also be at least so many percent of those "
-                      "that were finished.  Default: 50."),
+        title=_("Failures of a worker type, in percent"),
+        description=_("They must also be at least this percentage of all "
+                      "that finished.  Default: 50."),
         min=0.0, max=100.0, default=50.0)
     failing_factor = Float(
-        title=_("Failures of a worker type: times the usual"),
-        description=_("And at least so many times the percentage of the 23 "
-                      "hours before.  Default: 3."),
+        title=_("Failures of a worker type, as a multiple of the usual"),
+        description=_("The percentage must also be at least this multiple "
+                      "of the one in the 23 hours before.  Default: 3."),
         min=0.0, max=1e6, default=3.0)
     paused_waiting = Int(
-        title=_("Paused worker type: runs that wait"),
-        description=_("Reported if at least so many of its runs wait, or a "
-                      "schedule goes on starting them.  Default: 1."),
+        title=_("Paused worker type, in waiting runs"),
+        description=_("Reported when at least this many of its runs wait, "
+                      "or when a schedule keeps starting them.  Default: 1."),
         min=1, max=10 ** 9, default=1, required=False)
     late_after = Float(
-        title=_("Late schedule: seconds"),
-        description=_("Reported if its time is over for longer.  Default: "
+        title=_("Late schedule, in seconds"),
+        description=_("Reported when it has been due for longer.  Default: "
                       "60."),
         min=1.0, max=1e9, default=60.0, required=False)
     elsewhere_after = Float(
-        title=_("Schedule that does not run here: seconds"),
-        description=_("Reported if nothing starts it here, though a process "
-                      "has carried out runs for longer.  Default: 60."),
+        title=_("Schedule that does not run here, in seconds"),
+        description=_("Reported when nothing starts it here, although a "
+                      "process has carried out runs for longer.  Default: "
+                      "60."),
         min=1.0, max=1e9, default=60.0, required=False)
     jump_above = Float(
-        title=_("Jump of a clock: seconds"),
-        description=_("Reported if the clock of a process was set on or back "
-                      "by at least so much.  Default: 60, and no process "
-                      "notes less."),
+        title=_("Clock jump, in seconds"),
+        description=_("Reported when the clock of a process was set "
+                      "forward or back by at least this much.  Default: "
+                      "60; processes do not record smaller jumps."),
         min=60.0, max=1e9, default=60.0, required=False)
 
 
 class IAction(Interface):
     """One act of an administrator, as the journal keeps it."""
 
-    at = Float(title=_("When"))
-    principal = TextLine(title=_("Who"), required=False)
-    verb = Choice(title=_("What"), values=ACTIONS)
-    subject = TextLine(title=_("To what"), required=False,
+    at = Float(title="When")
+    principal = TextLine(title="Who", required=False)
+    verb = Choice(title="Action", values=ACTIONS)
+    subject = TextLine(title="Subject", required=False,
                        description="Run id, type name, schedule name or "
                                    "process id; None for an act on many runs")
-    reason = TextLine(title=_("Reason"), required=False)
-    times = Int(title=_("Times"),
+    reason = TextLine(title="Reason", required=False)
+    times = Int(title="Times",
                 description="How many times the same person did it to the "
                             "same subject within an hour; one row for all")
-    last_at = Float(title=_("Last time"), required=False,
+    last_at = Float(title="Last time", required=False,
                     description="None if it was done once")
-    number = Int(title=_("Runs"),
+    number = Int(title="Runs",
                  description="Number of runs of an act on many; else 1")
-    filter = TextLine(title=_("Found by"), required=False,
+    filter = TextLine(title="Found by", required=False,
                       description="The filter that found them; None if they "
                                   "were selected")
-    run_ids = List(title=_("Ids"), value_type=TextLine(),
+    run_ids = List(title="Ids", value_type=TextLine(),
                    description="Ids of an act on many; else empty")
 
 
@@ -1186,20 +1193,20 @@ class ISchedule(Interface):
 class IScheduleStatus(Interface):
     """A schedule in a registry, a snapshot."""
 
-    name = TextLine(title=_("Schedule"))
-    worker = TextLine(title=_("Worker type"))
-    expression = TextLine(title=_("When"))
-    description = TextLine(title=_("Description"))
-    next_at = Float(title=_("Next"), required=False,
+    name = TextLine(title="Schedule")
+    worker = TextLine(title="Worker type")
+    expression = TextLine(title="When")
+    description = TextLine(title="Description")
+    next_at = Float(title="Next", required=False,
                     description="None until a runtime has seen the schedule")
-    last_at = Float(title=_("Last"), required=False)
-    last_run = TextLine(title=_("Last run"), required=False,
+    last_at = Float(title="Last", required=False)
+    last_run = TextLine(title="Last run", required=False,
                         description="Its id; None if the run is gone")
-    is_paused = Bool(title=_("Paused"))
-    paused_by = TextLine(title=_("Paused by"), required=False)
-    paused_at = Float(title=_("Paused at"), required=False)
-    pause_reason = TextLine(title=_("Reason"), required=False)
-    is_late = Bool(title=_("Late"),
+    is_paused = Bool(title="Paused")
+    paused_by = TextLine(title="Paused by", required=False)
+    paused_at = Float(title="Paused at", required=False)
+    pause_reason = TextLine(title="Reason", required=False)
+    is_late = Bool(title="Late",
                    description="It is not paused, and its tick has been due "
                                "for more than `IThresholds.late_after`")
 

@@ -156,8 +156,8 @@ class Converter(BaseDataConverter):
 class NumberConverter(Converter):
     """Base of the numbers."""
 
-    expected = _('"${value}" is not a number as it is written here.  Write '
-                 'it like ${example}.')
+    expected = _('"${value}" is not a number in the format of this page.  '
+                 'Write it like ${example}.')
 
     @property
     def example(self):
@@ -220,7 +220,7 @@ class TimeConverter(MomentConverter):
     """Times of the day, without an offset: those would not compare."""
 
     type = time
-    expected = _('"${value}" is not a time of the day.  Write it like 17:00.')
+    expected = _('"${value}" is not a time of day.  Write it like 17:00.')
 
     def read(self, text):
         moment = super().read(text)

@@ -121,7 +121,7 @@ class Published(BrowserPage):
     def refuseMethod(self, allowed):
         """Refuse the method of the request; *allowed* is a list of methods."""
         self.request.response.setHeader('Allow', ', '.join(allowed))
-        raise Refused(405, _('This address does not answer to that method.'))
+        raise Refused(405, _('This address does not support that method.'))
 
     def checkForgery(self):
         """Refuse a form that did not come from our page."""

@@ -11,10 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Stop requests: the worker of the run hears of them, or it is stopped.
-
-Called by the control thread only.
-"""
+"""Carry out stop requests: ask the worker of a run, or stop a waiting run."""
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.events import RunStoppedEvent
 from cipher.background.interfaces import FAILING_RESCUE
@@ -25,16 +22,16 @@ from cipher.background.store.run import StopRequest
 
 
 class StopRequests:
-    """The requests in the registries that concern one runtime."""
+    """Carries out the requests that concern one runtime."""
 
     def __init__(self, runtime):
         self._runtime = runtime
 
     def read(self, connection):
-        """Ask what is live here to stop; stop what waits in our lanes."""
+        """Ask live runs to stop; stop the runs that wait in our lanes."""
         runtime = self._runtime
         lanes = set(runtime.backlog.lanes())
-        others = []   # (run id, registry oid) of what is not live here
+        others = []   # (run id, registry oid) of runs that are not live here
         with ZopeTransaction():
             for oid in {oid for oid, _ in lanes} | runtime.liveRegistries():
                 registry = process.findRegistry(connection, oid)
@@ -52,7 +49,7 @@ class StopRequests:
             runtime.note('stop requests'))
 
     def _settle(self, connection, lanes, run_id, oid):
-        """Stop a run that waits here; forget the request where it is over."""
+        """Stop a run that waits here; remove the request of a finished one."""
         registry = process.findRegistry(connection, oid)
         request = registry and registry.stops.get(run_id)
         if request is None:
