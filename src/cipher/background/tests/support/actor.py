@@ -15,7 +15,7 @@
 
 The test has an `Actor`.  It sends the program below one command at a time and
 waits for the answer.  The workers of the process are those of
-`crashing`: files in the folder are the barriers.
+`crashingprocess`: files in the folder are the barriers.
 """
 import json
 import os
