@@ -284,6 +284,8 @@ class Scene:
                      'the unknown type')
         self.commit(lambda: registry.drainProcess(
             self.runtime.id, reason='over'))
+        # What it puts back knows then who asked for that.
+        self.waitFor(lambda: self.runtime.is_draining, 'the drain')
         self.runtime.shutdown()
         # As after a copy; what the tests carry out was let begin.
         self.commit(lambda: keepBack(registry))
