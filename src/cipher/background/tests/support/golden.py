@@ -271,7 +271,7 @@ class Scene:
                        if registry.getStatus(run_id).state == RUNNING)
         self.commit(lambda: registry.requestStop(running, 'enough'))
         self.waitFor(lambda: any(
-            stack for *_, stack in record.live.runs.values()), 'a stack')
+            report[3] for report in record.live.runs.values()), 'a stack')
         self.is_told.set()
         self.finished(*long)
         bulk = [self.commit(lambda: registry.submit(
