@@ -49,6 +49,7 @@ from cipher.background.queries.snapshot import Snapshot
 from cipher.background.registry import retry
 from cipher.background.registry import schedules
 from cipher.background.registry import services
+from cipher.background.registry.reader import RegistryReader
 from cipher.background.store import journal
 from cipher.background.store import kept
 from cipher.background.store import thresholds
@@ -139,8 +140,8 @@ class _Acts:
             self.done.failed[run_id] = describeError(error, masker)
 
 
-class Administration:
-    """Mix-in of `registry.WorkerRegistry`; never commits."""
+class Administration(RegistryReader):
+    """What administrators do to a registry; never commits."""
 
     # Runs
 
@@ -242,7 +243,8 @@ class Administration:
             for run_id in run_ids:
                 acts.tryToDo(run_id)
         if len(acts.recorded) == 1 and filter is None:
-            journal.record(self, verb, *acts.recorded, askedNow(acts.reason),
+            run_id, = acts.recorded
+            journal.record(self, verb, run_id, askedNow(acts.reason),
                            acts.types)
         elif acts.recorded:
             journal.recordMany(self, verb, acts.recorded,
