@@ -155,8 +155,9 @@ def _unfit(who, expected, got):
                                             safeRepr(got, 200)))))
 
 
-def makeWorker(worker_type, input, *place):
-    """Return a worker of that type; *place* as `BackgroundWorkerThread`."""
+def makeWorker(worker_type, input, site_db, site_oid, site_name, user_name):
+    """Return a worker of that type; the rest as `BackgroundWorkerThread`."""
+    place = site_db, site_oid, site_name, user_name
     if worker_type.handler is not None:
         return HandlerJob(
             worker_type.name, worker_type.handler, *place, input)

@@ -161,6 +161,10 @@ class RunAction(Run, JSONAction):
 
     impossible = None
 
+    def do(self, reason):
+        """Do it; return the answer."""
+        raise NotImplementedError
+
     def act(self, body):
         reason = self.getText(body, 'reason')
         try:
@@ -226,6 +230,10 @@ class CopyAction(JSONAction):
     """Base: lets something of a copy begin, or removes it."""
 
     takes = {'reason'}
+
+    def do(self, reason):
+        """Do it; return how many runs it was about."""
+        raise NotImplementedError
 
     def act(self, body):
         _refuse_unknown(set(body) - self.takes)

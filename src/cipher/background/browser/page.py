@@ -274,8 +274,8 @@ class Page(Published):
         return self.tokens.make()
 
 
-class RunView:
-    """Mix-in of what is published of one run."""
+class RunView(Published):
+    """Base of what is published of one run."""
 
     @property
     def registry(self):

@@ -60,12 +60,13 @@ def of(registry):
     return Verbs(registry)
 
 
-def _asks(permission, where=None):
-    """Let a method ask for *permission* first, and say so.
+#: Name of a verb -> (permission, the method that gives the objects it is
+#: asked on; None: that is the registry).
+RIGHTS = {}
 
-    *where*: a method that gives the objects it is asked on; by default it is
-    the registry.
-    """
+
+def _asks(permission, where=None):
+    """Let a method ask for *permission* first, on *where*: see `RIGHTS`."""
     def decorate(method):
         @wraps(method)
         def ask(self, /, *arguments, **options):
@@ -73,8 +74,7 @@ def _asks(permission, where=None):
                 _check(permission, target, method.__name__)
             return method(self, *arguments, **options)
 
-        ask.permission = permission
-        ask.where = where
+        RIGHTS[method.__name__] = permission, where
         return ask
     return decorate
 
@@ -109,9 +109,9 @@ class Verbs:
 
     def may(self, name):
         """See `~cipher.background.interfaces.IVerbs`."""
-        verb = getattr(type(self), name)
-        targets = verb.where(self) if verb.where else (self._registry,)
-        return all(checkPermission(verb.permission, target)
+        permission, where = RIGHTS[name]
+        targets = where(self) if where else (self._registry,)
+        return all(checkPermission(permission, target)
                    for target in targets)
 
     def _get_roots(self):
@@ -152,7 +152,6 @@ class Verbs:
     def getSite(self):
         """See `~cipher.background.interfaces.IVerbs`."""
         return ProxyFactory(self._registry.getSite())
-    getSite.permission = None
 
     # Starting
 
@@ -167,7 +166,6 @@ class Verbs:
                 and name in self._registry.getWorkerTypes()
                 and self._registry.mayStart(
                     name, removeSecurityProxy(context)))
-    mayStart.permission = None
 
     @_asks(START_WORKERS)
     def startByPrincipal(self, name, /, context=None, **input):
@@ -208,13 +206,11 @@ class Verbs:
     def mayRetry(self, run_id):
         """See `~cipher.background.interfaces.IVerbs`."""
         return self.may('retry') and self._registry.mayRetry(run_id)
-    mayRetry.permission = None
 
     def actOnRuns(self, verb, run_ids, reason=None, filter=None):
         """See `~cipher.background.interfaces.IVerbs`."""
         _check(ON_RUNS[verb], self._registry, verb)
         return self._registry.actOnRuns(verb, run_ids, reason, filter)
-    actOnRuns.permission = None
 
     # Administration
 
@@ -234,7 +230,6 @@ class Verbs:
         """See `~cipher.background.interfaces.IVerbs`."""
         return (self.may('runSchedule')
                 and self._registry.mayRunSchedule(name))
-    mayRunSchedule.permission = None
 
     @_asks(MANAGE_WORKERS, where=_get_roots)
     def quietProcess(self, process_id, is_quiet=True, reason=None):

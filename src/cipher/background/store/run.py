@@ -17,6 +17,7 @@ Pickles name the classes of this module: they stay here.
 """
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Any
 from typing import NamedTuple
 
 from persistent import Persistent
@@ -87,7 +88,7 @@ class _RunState:
     priority = 0          # the greater, the more urgent
     due_at = None         # not before; None: at once
     depth = 0             # of the chain of runs that started each other
-    merged_starts = None        # Length: the starts that this run stands for
+    merged_starts: Any = None   # Length: the starts that this run stands for
     epoch = 0             # + 1 at each claim and rescue: the fence
     attempts = 0
     interruptions = 0

@@ -26,6 +26,17 @@ from cipher.background.interfaces import IThresholds
 class Thresholds:
     """See `~cipher.background.interfaces.IThresholds`."""
 
+    stalled_after: float | None
+    stalled_factor: float
+    busy_after: float | None
+    failing_number: int | None
+    failing_percent: float
+    failing_factor: float
+    paused_waiting: int | None
+    late_after: float | None
+    elsewhere_after: float | None
+    jump_above: float | None
+
     def __init__(self, stored=()):
         stored = stored if type(stored) is dict else {}
         for name, field in FIELDS.items():

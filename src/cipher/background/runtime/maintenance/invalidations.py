@@ -161,7 +161,7 @@ class Invalidations:
         """Wake the runtime.  Called by a thread of the storage."""
         watched = self._watched   # one dict is never changed
         if oids is None:
-            found = watched.values()
+            found = list(watched.values())
         else:
             found = [watched[oid] for oid in oids if oid in watched]
             # Another process that does not know that a run is live here stops

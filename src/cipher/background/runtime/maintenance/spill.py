@@ -60,7 +60,8 @@ class Spill:
                 # when they are committed, so in a later turn.
                 position = backlog.position(place)
                 if position is not None:
-                    writePosition(lane, *position, least)
+                    low, stragglers = position
+                    writePosition(lane, low, stragglers, least)
         for changes in written:
             backlog.written(*changes)
         return any(len(new) >= BATCH or len(old) >= BATCH
