@@ -14,7 +14,7 @@
 """Background work for applications that keep their objects in the ZODB.
 
 What an application imports is here, in `__all__`, and in `.interfaces`,
-`.testing`, `.browser` and, for Celery, `.celeryworker`.  A name is loaded when
+`.testing`, `.browser` and, for Celery, `.celery`.  A name is loaded when
 it is asked for: ``import cipher.background`` loads no other module.
 """
 

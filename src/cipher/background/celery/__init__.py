@@ -12,3 +12,21 @@
 #
 ##############################################################################
 """Runs that processes of Celery carry out: all that needs Celery."""
+from cipher.background import lazy
+
+
+__getattr__, __dir__ = lazy(__name__, {
+    'makeMessage': 'cipher.background.celery.sender',
+    'register': 'cipher.background.celery.receiver',
+})
+
+# As in `cipher.background`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cipher.background.celery.receiver import register
+    from cipher.background.celery.sender import makeMessage
+
+__all__ = [
+    'makeMessage',
+    'register',
+]

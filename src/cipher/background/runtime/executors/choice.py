@@ -39,6 +39,6 @@ def makeExecutor(runtime, settings):
         raise RuntimeRefused(
             'runtime: expected a registered Celery application for '
             'executor="celery", got none; call '
-            'cipher.background.celery.receiver'
-            '.register before the database is opened') from None
+            'cipher.background.celery.register before the database is '
+            'opened') from None
     return factory(runtime, settings.threads)

@@ -21,6 +21,7 @@ from ZODB.utils import z64
 from cipher.background.interfaces import CLOCK_JUMP
 from cipher.background.store.process import Trouble
 from cipher.background.util import clock
+from cipher.background.util.transient import isTransient
 
 
 #: Seconds.  By so much more than time has passed the clock went on, or back.
@@ -80,6 +81,14 @@ class ClockWatch:
 
 
 def _last_written(db):
-    """Return the time of the last commit of *db*; infinity: not known."""
-    tid = z64 if db is None else db.lastTransaction()
+    """Return the time of the last commit of *db*; infinity: there is none.
+
+    Minus infinity if the storage is away: then the clock is in doubt.
+    """
+    try:
+        tid = z64 if db is None else db.lastTransaction()
+    except Exception as error:
+        if isTransient(error, db):
+            return -math.inf
+        raise
     return math.inf if tid == z64 else TimeStamp(tid).timeTime()

@@ -34,8 +34,7 @@ FACES = {
     'cipher.background.testing',
     # What needs an extra.
     'cipher.background.browser',
-    'cipher.background.celery.receiver',
-    'cipher.background.celery.sender',
+    'cipher.background.celery',
 }
 
 PACKAGE = Path(cipher.background.__file__).parent
@@ -72,7 +71,8 @@ class ImportTests(unittest.TestCase):
             with self.subTest(where, module=module):
                 self.assertIn(module, FACES)
                 if module in ('cipher.background',
-                              'cipher.background.browser'):
+                              'cipher.background.browser',
+                              'cipher.background.celery'):
                     face = importlib.import_module(module)
                     self.assertLessEqual(set(names), set(face.__all__))
         return len(found)

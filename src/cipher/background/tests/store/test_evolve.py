@@ -39,6 +39,7 @@ from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store import evolve
 from cipher.background.store import structure
 from cipher.background.store.evolve import evolveDatabase
+from cipher.background.store.process import Belonging
 from cipher.background.store.process import Directory
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
@@ -399,6 +400,10 @@ class KeptTests(ComponentTests):
             self.connection.cacheMinimize()
             self.assertEqual(self.look(), before)
             self.assertEqual(shapesOf(self.db, self.registry), {dict})
+            # It is a copy at another place: here it may begin all the same.
+            transaction.begin()
+            getDirectory(self.connection).belonging = Belonging()
+            transaction.commit()
             runtime = startRuntime(
                 self.db, RuntimeSettings(threads=2, poll=0.05))
             self.addCleanup(runtime.shutdown)

@@ -21,7 +21,7 @@ from celery import Celery
 from zope.component import hooks
 from zope.component import provideUtility
 
-from cipher.background.celery.receiver import register
+from cipher.background.celery import register
 from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.runtime.maintenance import turn

@@ -62,6 +62,8 @@ from cipher.background.interfaces import ISchedule
 from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store import structure
+from cipher.background.store.kept import keepBack
+from cipher.background.store.kept import release
 from cipher.background.store.process import Trouble
 from cipher.background.store.process import getDirectory
 from cipher.background.tests.support.live import declareWorker
@@ -283,6 +285,9 @@ class Scene:
         self.commit(lambda: registry.drainProcess(
             self.runtime.id, reason='over'))
         self.runtime.shutdown()
+        # As after a copy; what the tests carry out was let begin.
+        self.commit(lambda: keepBack(registry))
+        self.commit(lambda: release(registry, ['good', 'held']))
 
     def finished(self, *run_ids):
         """Wait for the end of these runs."""

@@ -14,8 +14,10 @@
 """What a clock that was wrong for a while leaves behind: nothing."""
 import time
 from unittest import TestCase
+from unittest import mock
 
 import transaction
+from ZEO.Exceptions import ClientDisconnected
 from zope.component import provideUtility
 
 from cipher.background.declarations.schedule import Schedule
@@ -231,28 +233,35 @@ class WatchTests(TestCase):
         self.clock = clock
 
     def test_clock_that_goes_its_way_is_believed(self):
-        snapshot = ClockWatch()
+        watch = ClockWatch()
         for _ in range(1000):
-            snapshot.look()
+            watch.look()
             self.clock.advance(30)   # it is corrected, little by little
-        self.assertTrue(snapshot.isSteady())
-        self.assertIsNone(snapshot.trouble())
+        self.assertTrue(watch.isSteady())
+        self.assertIsNone(watch.trouble())
 
     def test_jump_is_a_trouble_for_an_hour(self):
         for seconds in YEARS, -7200:
             with self.subTest(seconds):
-                snapshot = ClockWatch()
-                snapshot.look()
+                watch = ClockWatch()
+                watch.look()
                 self.clock.advance(seconds)
-                snapshot.look()
-                self.assertFalse(snapshot.isSteady())
-                trouble = snapshot.trouble()
+                watch.look()
+                self.assertFalse(watch.isSteady())
+                trouble = watch.trouble()
                 self.assertEqual(trouble.kind, CLOCK_JUMP)
                 self.assertAlmostEqual(int(trouble.subject), seconds, delta=9)
-                at, *rest = snapshot._jump
-                snapshot._jump = (at - DOUBT - 1, *rest)
-                self.assertTrue(snapshot.isSteady())
-                self.assertIsNone(snapshot.trouble())
+                at, *rest = watch._jump
+                watch._jump = (at - DOUBT - 1, *rest)
+                self.assertTrue(watch.isSteady())
+                self.assertIsNone(watch.trouble())
+
+    def test_storage_that_is_away_leaves_it_in_doubt(self):
+        db = mock.Mock()
+        db.lastTransaction.side_effect = ClientDisconnected('no server')
+        watch = ClockWatch(db)
+        self.assertFalse(watch.isSteady())
+        self.assertIsNone(watch.trouble())
 
 
 class LiveClockTests(LiveTests):

@@ -79,11 +79,14 @@ class StrandedTests(LiveTests):
                     more = self.startMany(3)
                     ids += more
                     self.waitAll(ids)
-                self.assertTrue(flaky.failures)
                 self.runtime.shutdown()
+                if not flaky.failures:
+                    break   # so many loads there were not
+
                 waiting = self.startMany(2)
                 ids += waiting
                 self.db.cacheMinimize()
+        self.assertGreater(number, 80)
 
     def test_row_59_fault_26_any_load_fails_once_after_a_pause(self):
         ids = []

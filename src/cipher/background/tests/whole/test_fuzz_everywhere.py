@@ -176,8 +176,8 @@ class EverywhereTests(BrowserTests):
         patcher = mock.patch('logging.raiseExceptions', False)
         patcher.start()
         self.addCleanup(patcher.stop)
-        for limit in ('verbs.WAITING_LIMIT',
-                      'registry.WorkerRegistry.waiting_per_starter'):
+        for limit in ('registry.verbs.WAITING_LIMIT',
+                      'registry.registry.WorkerRegistry.waiting_per_starter'):
             patcher = mock.patch('cipher.background.' + limit, 10 ** 9)
             patcher.start()
             self.addCleanup(patcher.stop)
