@@ -157,7 +157,7 @@ def writeInterruption(registry, run, must_not_rerun, send=notify, live=None):
 def keepInterrupted(live, run):
     """Keep that the end of the process of *live* ended an attempt of *run*.
     """
-    asked = live.runtime.drain_asked
+    asked = live.runtime.admission.drain_asked
     if asked is None:
         _end_attempt(live, run, SHUT_DOWN)
     else:

@@ -166,7 +166,7 @@ class Invalidations:
             found = [watched[oid] for oid in oids if oid in watched]
             # Another process that does not know that a run is live here stops
             # it as one that waits.
-            if not self._runtime.liveOids().isdisjoint(oids):
+            if not self._runtime.running.liveOids().isdisjoint(oids):
                 found.append(None)
         if found:
             places = [place for place in found if place is not None]

@@ -36,7 +36,8 @@ class StopRequests:
         lanes = set(runtime.backlog.lanes())
         others = []   # (run id, registry oid) of what is not live here
         with ZopeTransaction():
-            for oid in {oid for oid, _ in lanes} | runtime.liveRegistries():
+            oids = {oid for oid, _ in lanes}
+            for oid in oids | runtime.running.liveRegistries():
                 registry = process.findRegistry(connection, oid)
                 if registry is None:
                     continue

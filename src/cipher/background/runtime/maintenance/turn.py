@@ -235,7 +235,7 @@ class Maintenance:
 
     def _write_record(self, connection):
         runtime = self._runtime
-        asked = runtime.requested_quiet
+        asked = runtime.admission.requested_quiet
         with ZopeTransaction(note=runtime.note('begins')):
             directory = process.getDirectory(connection)
             copied, reason = self._judge(directory)
@@ -266,7 +266,7 @@ class Maintenance:
                 request.is_quiet = asked
                 request.asked = None
         is_news = runtime.copied != copied
-        runtime.setCopied(copied, reason)
+        runtime.admission.setCopied(copied, reason)
         if is_news and copied is None:
             self.steps.hasten()
         if was_lost:
@@ -277,8 +277,9 @@ class Maintenance:
             self._is_recorded = True
             runtime.report()
         if request.is_draining:
-            runtime.drain_asked = request.asked
-        runtime.applyRequest(asked, request.is_quiet, request.is_draining)
+            runtime.admission.drain_asked = request.asked
+        runtime.admission.applyRequest(
+            asked, request.is_quiet, request.is_draining)
 
     def _judge(self, directory):
         """Return (`deployment.Copied` or None, reason); see whose it is."""
@@ -296,7 +297,7 @@ class Maintenance:
             runtime.id, runtime.host, runtime.pid, process.machineId(),
             process.pidStarted(runtime.pid), runtime.threads,
             runtime.settings.lease, clock.now())
-        record.request.is_quiet = runtime.is_asked_quiet
+        record.request.is_quiet = runtime.admission.is_asked_quiet
         return record
 
     # What others are told
@@ -416,7 +417,7 @@ class Maintenance:
             record = directory.processes.get(runtime.id)
             if record is None:
                 return   # others took it for dead
-            asked = runtime.drain_asked
+            asked = runtime.admission.drain_asked
             ended = directory.end(
                 record, SHUT_DOWN if asked is None else DRAINED, asked)
             for key in sorted(runtime.left_over):
