@@ -32,13 +32,13 @@ from cipher.background.runtime.maintenance.heartbeat import HeartbeatThread
 from cipher.background.runtime.maintenance.invalidations import Invalidations
 from cipher.background.runtime.maintenance.troubles import Troubles
 from cipher.background.runtime.maintenance.turn import Maintenance
+from cipher.background.runtime.ownprocess import OwnProcess
 from cipher.background.runtime.preflight import checkDatabase
 from cipher.background.runtime.preflight import lookAtDirectory
 from cipher.background.runtime.queue.backlog import LOOK
 from cipher.background.runtime.queue.backlog import Backlog
 from cipher.background.runtime.queue.poller import Poller
 from cipher.background.runtime.running import RunningRuns
-from cipher.background.store import process
 from cipher.background.store.deployment import Origin
 from cipher.background.store.deployment import getDeployment
 from cipher.background.util import clock
@@ -71,12 +71,7 @@ class Runtime:
 
     def __init__(self, db, settings=None, is_implicit=False):
         self.db = db
-        self.settings = settings or RuntimeSettings()
-        self.threads = self.settings.threads
-        self.host = process.hostName()
-        self.pid = os.getpid()
-        self.id = process.newProcessId(self.host, self.pid)
-        self.name = process.processName(self.id)
+        self.own = OwnProcess(settings or RuntimeSettings())
         self.backlog = Backlog(self._wake_control, self.report)
         self.running = RunningRuns()
         self.admission = Admission(self.name, self.running, self.backlog,
@@ -94,7 +89,8 @@ class Runtime:
         self.troubles = Troubles(db, self.report)
         self._maintenance = Maintenance(self)
         self._control = ControlThread(self, self._maintenance)
-        self._heartbeat = HeartbeatThread(self, self._maintenance)
+        self._heartbeat = HeartbeatThread(
+            self.own, db, self._maintenance)
         self._invalidations = Invalidations(self)
         self._maintenance.steps.add(self._invalidations.step)
         self._lock = threading.Lock()
@@ -162,14 +158,35 @@ class Runtime:
         """Send *event* of the control thread: see `announcing.announce`."""
         announce(event, self.troubles)
 
-    def note(self, what):
-        """Return the note of a transaction of the control thread."""
-        return 'background process %s: %s' % (self.name, what)
-
     def forked(self):
         """In a child after a fork: threads are gone, refuse everything."""
         self._is_forked = True
         self.backlog.forked()
+
+    # What it is: see `OwnProcess`
+
+    @property
+    def id(self):
+        return self.own.id
+
+    @property
+    def name(self):
+        return self.own.name
+
+    @property
+    def pid(self):
+        return self.own.pid
+
+    @property
+    def settings(self):
+        return self.own.settings
+
+    @property
+    def threads(self):
+        return self.own.threads
+
+    def note(self, what):
+        return self.own.note(what)
 
     # What is in work: see `RunningRuns`
 
@@ -250,8 +267,7 @@ class Runtime:
         if deployment != self.deployment:
             self._look_where_it_belongs(settings)
         self.executor = executor
-        self.settings = settings
-        self.threads = settings.threads
+        self.own.settings = settings
         self._control.wake()
 
     def _wake_control(self):
@@ -363,14 +379,6 @@ class Runtime:
             self.backlog.unpark(nameOf(live.worker_type))
         if live.stop is not None:
             self._control.wake()   # the request can be forgotten
-
-    def takeNewId(self):
-        """Be another process, as far as the database knows.
-
-        What the old one had claimed and nobody has rescued yet would else
-        count as carried out for ever.
-        """
-        self.id = process.newProcessId(self.host, self.pid)
 
     def lostLease(self):
         """Others took this process for dead, and its lanes."""

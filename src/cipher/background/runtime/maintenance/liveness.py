@@ -22,9 +22,9 @@ from cipher.background.store.lifecycle import isSilent
 class Liveness:
     """What one runtime knows of the others.  For its control thread."""
 
-    def __init__(self, runtime):
-        self._runtime = runtime
-        self._is_exclusive = isExclusive(runtime.db)
+    def __init__(self, own, db):
+        self._own = own
+        self._is_exclusive = isExclusive(db)
         self._beats = {}        # process id -> (count, monotonic time seen)
         self._beaten_at = None  # monotonic; our own last beat that got through
         self._steady_at = None  # the first of those without a gap since then
@@ -40,7 +40,7 @@ class Liveness:
         # Where we were paused, or the storage was away, others may have been
         # as silent as we are.
         return (self._beaten_at is not None and
-                now - self._beaten_at <= self._runtime.settings.lease / 2)
+                now - self._beaten_at <= self._own.settings.lease / 2)
 
     def isGone(self, record):
         """Return whether a process surely does not exist any more."""
@@ -55,7 +55,7 @@ class Liveness:
         is_steady = self._is_steady(now)
         dead = []
         for record in directory.processes.values():
-            if record.id == self._runtime.id:
+            if record.id == self._own.id:
                 continue
             count = record.heartbeat.count
             seen_count, seen_at = self._beats.get(record.id, (None, now))

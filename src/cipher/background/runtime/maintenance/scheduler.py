@@ -35,8 +35,10 @@ class Scheduler:
     to the root of the database.
     """
 
-    def __init__(self, runtime):
-        self._runtime = runtime
+    def __init__(self, own, admission, troubles):
+        self._own = own
+        self._admission = admission
+        self._troubles = troubles
 
     def startSchedules(self, connection):
         """Start what is due; each start is a transaction of its own."""
@@ -61,7 +63,7 @@ class Scheduler:
 
     def _find(self, connection, look):
         """Return (registry, item) for each item that *look* finds there."""
-        if not (self._runtime.threads and self._runtime.is_taking):
+        if not (self._own.threads and self._admission.is_taking):
             return []
         with ZopeTransaction():
             registries = process.getDirectory(connection).listRegistries()
@@ -74,11 +76,11 @@ class Scheduler:
         # A failure, whatever the code of the application does, is no reason
         # not to start the others.
         name = '%s %s' % (what, declared.name)
-        troubles = self._runtime.troubles
+        troubles = self._troubles
         if troubles.isResting(FAILING_STEP, name):
             return
         with troubles.guard(FAILING_STEP, name):
-            with ZopeTransaction(note=self._runtime.note(name)):
+            with ZopeTransaction(note=self._own.note(name)):
                 with ZopeSite(home.getSite()):
                     start(home, declared, *arguments)
 

@@ -33,8 +33,9 @@ INTERVAL = 10.0
 class Spill:
     """Writes for the lanes whose home is one runtime."""
 
-    def __init__(self, runtime):
-        self._runtime = runtime
+    def __init__(self, own, backlog):
+        self._own = own
+        self._backlog = backlog
         self._written_at = time.monotonic()   # all of them
 
     def turn(self, connection):
@@ -48,10 +49,10 @@ class Spill:
 
     def write(self, connection, least=1):
         """Write entries, and low marks that moved by *least* serials."""
-        backlog = self._runtime.backlog
+        backlog = self._backlog
         written = []
-        with ZopeTransaction(note=self._runtime.note('cursors')):
-            for place, lane in ownLanes(self._runtime, connection):
+        with ZopeTransaction(note=self._own.note('cursors')):
+            for place, lane in ownLanes(self._own, backlog, connection):
                 new, old = backlog.changes(place, BATCH)
                 self._write(lane, new, old)
                 if new or old:
@@ -83,14 +84,14 @@ def writePosition(lane, low, stragglers, least=1):
         cursor.low, cursor.stragglers = low, stragglers
 
 
-def ownLanes(runtime, connection):
-    """Yield (place, lane) of the lanes whose home is *runtime*.
+def ownLanes(own, backlog, connection):
+    """Yield (place, lane) of the lanes of *backlog* whose home is *own*.
 
     As the open transaction sees it: of others nothing is to be written.
     """
-    for place in runtime.backlog.lanes():
+    for place in backlog.lanes():
         oid, number = place
         registry = findRegistry(connection, oid)
         lane = registry and registry.lanes.get(number)
-        if lane is not None and lane.cursor.home == runtime.id:
+        if lane is not None and lane.cursor.home == own.id:
             yield place, lane

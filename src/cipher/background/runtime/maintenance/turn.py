@@ -85,18 +85,23 @@ class Maintenance:
         self._look_at = 0.0     # monotonic; for unknown registries
         self._evolution = Evolution(runtime.id)
         self._newer = None      # (structure, since): others are newer than we
-        self._liveness = Liveness(runtime)
+        self._liveness = Liveness(runtime.own, runtime.db)
         self._rescuer = Rescuer(runtime, self._liveness)
         self._homes = Homes(runtime, self._tell)
-        self._spill = Spill(runtime)
-        self._hastening = Hastening(runtime)
+        self._spill = Spill(runtime.own, runtime.backlog)
+        self._hastening = Hastening(
+            runtime.own, runtime.backlog, runtime.running,
+            runtime.troubles)
         self._unblocker = Unblocker(runtime)
         self._taker = Taker(runtime)
-        self._stops = StopRequests(runtime)
-        self._scheduler = Scheduler(runtime)
+        self._stops = StopRequests(
+            runtime.own, runtime.backlog, runtime.running,
+            runtime.troubles)
+        self._scheduler = Scheduler(
+            runtime.own, runtime.admission, runtime.troubles)
         self._pruner = Pruner(runtime)
         self.clock_watch = ClockWatch(runtime.db)
-        self._caretaker = Caretaker(self._runtime, self._rescuer)
+        self._caretaker = Caretaker(runtime, self._rescuer)
         self.steps = Steps(runtime, Step('record', self._keep_record), [
             Step('clock', self.clock_watch.look),
             Step('registries', self._look_for_registries),
@@ -248,7 +253,7 @@ class Maintenance:
                 structure.checkVersion(directory)
                 connection.readCurrent(directory)
                 if was_lost:
-                    runtime.takeNewId()
+                    runtime.own.takeNewId()
                 record = self._make_record()
                 processes[runtime.id] = record
             threads, lease = runtime.threads, runtime.settings.lease
@@ -294,7 +299,7 @@ class Maintenance:
     def _make_record(self):
         runtime = self._runtime
         record = process.ProcessRecord(
-            runtime.id, runtime.host, runtime.pid, process.machineId(),
+            runtime.id, runtime.own.host, runtime.pid, process.machineId(),
             process.pidStarted(runtime.pid), runtime.threads,
             runtime.settings.lease, clock.now())
         record.request.is_quiet = runtime.admission.is_asked_quiet
@@ -410,7 +415,8 @@ class Maintenance:
     def _write_end(self, connection, note):
         runtime = self._runtime
         with ZopeTransaction(note=note):
-            for place, lane in ownLanes(runtime, connection):
+            for place, lane in ownLanes(
+                    runtime.own, runtime.backlog, connection):
                 writePosition(lane, *runtime.backlog.position(place))
                 lane.cursor.home = None
             directory = process.getDirectory(connection)
