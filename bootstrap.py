@@ -19,6 +19,7 @@ commands:
   (none)          build .venv and bin/, unless they are there and up to date
   demo [args]     do so, then run bin/demo with the arguments
   test [args]     do so, then run bin/test with the arguments
+  test -u         likewise, only the unit tests: they take less than a minute
   -h, --help      show this text
 
 Works from any folder, needs Python 3.10 or newer and only its standard

@@ -71,12 +71,13 @@ NOT_THE_CHECKOUT = (
 
 #: The tests that look for files, so depend on how the package is installed.
 INSTALLED = (
-    'project.test_api', 'project.test_architecture', 'project.test_bootstrap',
+    'project.test_api', 'project.test_architecture',
+    'project.test_attributes', 'project.test_bootstrap',
     'docs.test_celery_page', 'demo.test_importing', 'docs.test_directives',
     'project.test_extras', 'docs.test_hosting', 'project.test_i18n',
-    'docs.test_input_view', 'docs.test_readme', 'docs.test_reliability_table',
+    'docs.test_input_view', 'docs.test_promises', 'docs.test_readme',
     'project.test_requirements', 'util.test_restart', 'docs.test_rotterdam',
-    'docs.test_security_table', 'project.test_setup')
+    'project.test_setup')
 
 
 class Failure(Exception):
@@ -252,8 +253,20 @@ def find_site(environment):
 
 def find_lowest_python():
     """Return the path of the lowest Python; raise `Failure` without one."""
-    name = 'python%d.%d' % LOWEST
     named = os.environ.get(LOWEST_VARIABLE)
+    python = find_python(LOWEST, named)
+    if python is None:
+        raise Failure('expected python%d.%d on the PATH or in %s, got %s' % (
+            *LOWEST, LOWEST_VARIABLE, repr(named) if named else 'none'))
+    return python
+
+
+def find_python(version, named=None):
+    """Return the path of the Python of *version*; None where none is found.
+
+    It is *named*, or else on the PATH or one of pyenv.
+    """
+    name = 'python%d.%d' % version
     candidates = [(named, {})] if named else [(name, {})]
     if not named and shutil.which('pyenv'):
         versions, code = run_any(['pyenv', 'whence', name], CHECKOUT)
@@ -263,12 +276,11 @@ def find_lowest_python():
         if shutil.which(python):
             output, code = run_any(
                 [python, '-c', 'import sys; print(sys.executable); '
-                 'sys.exit(sys.version_info[:2] != %r)' % (LOWEST,)],
+                 'sys.exit(sys.version_info[:2] != %r)' % (version,)],
                 CHECKOUT, **variables)
             if not code:
                 return output.strip()
-    raise Failure('expected %s on the PATH or in %s, got %s' % (
-        name, LOWEST_VARIABLE, repr(named) if named else 'none'))
+    return None
 
 
 def read_build_requirements(folder):
@@ -321,7 +333,7 @@ def run_any(command, cwd, **variables):
 
 
 def say(text):
-    print('wheels: ' + text, flush=True)
+    print('%s: %s' % (Path(sys.argv[0]).stem, text), flush=True)
 
 
 def read_arguments():

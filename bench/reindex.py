@@ -15,7 +15,7 @@ import time
 
 from zope.component import hooks
 
-from cipher.background.tests.support import reindexing
+from cipher.background.tests.support import reindexprocess
 
 
 def main():
@@ -31,15 +31,15 @@ def main():
     folder = tempfile.mkdtemp()
     try:
         begin = time.monotonic()
-        reindexing.prepare(folder, options.objects)
+        reindexprocess.prepare(folder, options.objects)
         print('seed %d; %d objects made in %.1f s' % (
             options.seed, options.objects, time.monotonic() - begin),
             flush=True)
-        figures = reindexing.carryOut(
+        figures = reindexprocess.carryOut(
             folder, options.objects, options.kills, options.seed,
             options.batch)
-        verdict = reindexing.audit(folder)
-        commits = reindexing.countCommits(folder)
+        verdict = reindexprocess.audit(folder)
+        commits = reindexprocess.countCommits(folder)
     finally:
         shutil.rmtree(folder)
     report(options, figures, verdict, commits)

@@ -75,7 +75,7 @@ HOUR = 3600.0
 TYPES = {
     'reindex': ('Index a document', 60, 0.01, 0.12, 0.0, True),
     'publish': ('Publish a document', 20, 2.0, 60.0, 0.02, True),
-    'notify': ('Tell of a publication', 10, 0.1, 1.0, 0.04, True),
+    'notify': ('Announce a publication', 10, 0.1, 1.0, 0.04, True),
     'import': ('Import texts', 4, 5.0, 60.0, 0.05, False),
     'flaky': ('Flaky', 6, 0.1, 2.0, 0.3, False),
 }

@@ -13,16 +13,16 @@
 ##############################################################################
 """Background work for applications that keep their objects in the ZODB.
 
-What an application imports is here, in `__all__`, and in `.interfaces`,
-`.testing`, `.browser` and, for Celery, `.celery`.  A name is loaded when
-it is asked for: ``import cipher.background`` loads no other module.
+The public API is `__all__` here and in `.interfaces`, `.testing`, `.browser`
+and, for Celery, `.celery`.  A name is loaded when it is first used: ``import
+cipher.background`` loads no other module.
 """
 
 
 def lazy(package, homes):
-    """Return the ``__getattr__`` and ``__dir__`` of *package* (PEP 562).
+    """Return ``__getattr__`` and ``__dir__`` for *package* (PEP 562).
 
-    *homes* is {name: dotted name of the module that has it}.
+    *homes* is {name: dotted name of the module that defines it}.
     """
     def __getattr__(name):
         if name not in homes:
@@ -63,7 +63,7 @@ __getattr__, __dir__ = lazy(__name__, {
     'startRuntime': 'cipher.background.runtime.runtime',
 })
 
-# Checkers of types, which do not follow that, take this for true.
+# Type checkers do not follow `lazy`; they take this name for true.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cipher.background.contextmanagers import ZodbConnection

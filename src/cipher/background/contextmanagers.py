@@ -11,9 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Context managers for a thread that enters the world of an application.
+"""Context managers for work in the environment of an application.
 
-Classes rather than generators: they are entered for each iteration.
+They set up an interaction, a connection, a site and a transaction for the
+calling thread.  A worker enters them anew for each iteration: they are
+classes, because a generator could be entered only once.
 """
 import logging
 from contextlib import ContextDecorator
@@ -32,10 +34,10 @@ log = logging.getLogger(__name__)
 
 
 def abortQuietly():
-    """Abort the thread's transaction because of an error that goes on.
+    """Abort the thread's transaction while another error is handled.
 
-    A storage that is away may make that fail as well, but only behind the
-    abort proper: the error to tell of is the first one.
+    If the storage is away, the abort may raise as well, after it has taken
+    effect.  That error is logged only: the first one is to be reported.
     """
     try:
         transaction.abort()
@@ -44,10 +46,10 @@ def abortQuietly():
 
 
 class ZopeInteraction(ContextDecorator):
-    """Work within an interaction of these participations.
+    """Work in an interaction with these participations.
 
-    Raise ``ExistingInteraction`` where the thread already has one.  Beware:
-    an interaction without any participation is allowed everything.
+    Raise ``ExistingInteraction`` if the thread already has an interaction.
+    Beware: an interaction without participations is allowed everything.
     """
 
     def __init__(self, *participations):
@@ -61,7 +63,7 @@ class ZopeInteraction(ContextDecorator):
 
 
 class ZodbConnection(ContextDecorator):
-    """Work with a connection of *db*, closed at the end whatever happens."""
+    """Work with a connection of *db*, which is closed at the end."""
 
     def __init__(self, db):
         self._db = db
@@ -72,14 +74,20 @@ class ZodbConnection(ContextDecorator):
     def __exit__(self, type, error, traceback):
         if error is not None and spoils(error):
             forgetCaches(self._db)
-        self._connection.close()
+        self._close()
 
     def renew(self):
-        """Return another connection, with an empty cache, for another try."""
+        """Abort, and return another connection with an empty cache."""
         abortQuietly()
         forgetCaches(self._db)
-        self._connection.close()
+        self._close()
         return self._open()
+
+    def _close(self):
+        # `DB.close` in another thread takes the storage away first and then
+        # closes the connection itself: a second close would disturb it.
+        if getattr(self._connection, '_storage', self) is not None:
+            self._connection.close()
 
     def _open(self):
         noteServer(self._db)
@@ -88,10 +96,10 @@ class ZodbConnection(ContextDecorator):
 
 
 class Door(ZodbConnection):
-    """A connection for a look and for what that leads to.
+    """A connection to look at the database, and to work with at once.
 
-    `open` it, then go on with it as a context manager, which closes it at the
-    end.  Only what was not opened before is opened there.
+    Call `open` to look.  To work, enter it as a context manager: it goes on
+    with the open connection, or opens one, and closes it at the end.
     """
 
     _connection = None
@@ -106,12 +114,12 @@ class Door(ZodbConnection):
             self._connection = None
 
     def open(self):
-        """Return a connection that sees what was committed before."""
+        """Return a new connection, which shows all that is committed now."""
         self.close()
         return self._open()
 
     def close(self):
-        """Close it, if it is open."""
+        """Close the connection if it is open."""
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
@@ -121,7 +129,7 @@ class Door(ZodbConnection):
 
 
 class ZopeSite(ContextDecorator):
-    """Work with *site* as the current site; the one before comes back."""
+    """Work with *site* as the current site; restore the previous one."""
 
     def __init__(self, site):
         self._site = site
@@ -140,10 +148,10 @@ class ZopeSite(ContextDecorator):
 
 
 class ZopeTransaction(ContextDecorator):
-    """Work within a fresh transaction of the thread.
+    """Work in a new transaction of the thread.
 
-    It is committed at the end, and aborted on any exception, which goes on.
-    Beware: what was pending in the thread before is aborted, not committed.
+    Commit it at the end; on an exception, abort it and let the exception go
+    on.  Beware: changes that were pending in the thread before are aborted.
     """
 
     def __init__(self, user=None, note=None, path="/"):
@@ -167,8 +175,8 @@ class ZopeTransaction(ContextDecorator):
         if type is not None:
             abortQuietly()
             return
-        # Not the one of __enter__: the work may have ended that one and
-        # begun another.
+        # Commit the current transaction: the work may have ended the one of
+        # __enter__ and begun another.
         try:
             transaction.commit()
         except BaseException:

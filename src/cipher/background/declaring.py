@@ -11,10 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What is declared, checked: what cannot work is refused at once.
+"""Make worker types, triggers and schedules from checked declarations.
 
-ZCML calls these functions, and whatever else declares something may.  Each
-raises `InvalidDeclaration`, with nothing registered.
+ZCML calls these functions, and other code that declares something may call
+them.  They raise `InvalidDeclaration` for a declaration that cannot work.
+They register nothing.
 """
 import inspect
 import logging
@@ -52,13 +53,14 @@ from cipher.background.util.text import safeRepr
 
 log = logging.getLogger(__name__)
 
-#: Seconds, a hundred years: what is longer no clock can tell.
+#: Seconds: a hundred years.  A longer delay or interval is a mistake, and its
+#: times may be out of the range of `datetime`.
 LONGEST = 100 * 366 * 86400.0
 
-# Had by people who are not meant to have the rights of somebody else.
+# Permissions that do not suffice to start work with the rights of another.
 _GENERAL = (VIEW_WORKERS, VIEW_DETAILS, START_WORKERS, STOP_WORKERS)
 
-# Methods that have to be over when they return.
+# Methods that must have done their work when they return.
 _PLAIN = ('scheduleNextWork', 'doCleanup', 'getSite', 'getTransactionNote',
           'getCleanupNote', 'retryDelay')
 _PLAIN_OF_ITEMS = ('processItem', 'countItems', 'getResult')
@@ -67,10 +69,11 @@ _PLAIN_OF_ITEMS = ('processItem', 'countItems', 'getResult')
 # Worker types
 
 def makeWorkerType(name, class_=None, handler=None, former=(), **values):
-    """Return the worker types of a declaration: its own, the former ones.
+    """Return the worker types of a declaration, a list.
 
-    *former* are names that it had before: a run that was started under one of
-    them goes on as this type says.  *values* are attributes of `WorkerType`.
+    The first is called *name*.  The others have the names in *former*: runs
+    that were started under one of them are carried out by this type.
+    *values* are other attributes of `WorkerType`.
     """
     who = 'worker %r' % name
     if (class_ is None) == (handler is None):
@@ -79,7 +82,7 @@ def makeWorkerType(name, class_=None, handler=None, former=(), **values):
                     'neither' if class_ is None else 'both'))
     for attribute in 'permission', 'view_permission':
         if values.get(attribute) == 'zope.Public':
-            _refuse(who, 'a %s that not everybody has, got \'zope.Public\'; '
+            _refuse(who, 'a %s that some people lack, got \'zope.Public\'; '
                     'leave it out for %s' % (attribute, (
                         repr(START_WORKERS) if attribute == 'permission'
                         else 'no restriction')))
@@ -113,7 +116,7 @@ def _check_class(who, class_):
     if issubclass(class_, ItemsJob):
         for name in 'items', 'processItem':
             if getattr(class_, name) is getattr(ItemsJob, name):
-                _refuse(who, '%s to override %s, got the one of ItemsJob; '
+                _refuse(who, '%s to override %s, got the method of ItemsJob; '
                         'write one' % (class_.__name__, name))
         _check_method(who, class_, 'items', COROUTINE, ASYNC_GENERATOR)
         names += _PLAIN_OF_ITEMS
@@ -142,8 +145,9 @@ def _check_keywords(who, class_, handler, schema):
     """Refuse a schema whose fields the worker cannot take."""
     names = getFieldNamesInOrder(schema) if schema is not None else ()
     if 'context' in names:
-        _refuse(who, "a schema without a field 'context', got %s; that is "
-                'what the run is about' % schema.__identifier__)
+        _refuse(who, "a schema without a field 'context', got %s; that name "
+                'is for the object that the run is about'
+                % schema.__identifier__)
     target, positional = ((handler, 1) if handler is not None
                           else (class_, 4))
     _check_call(who, target, positional, dict.fromkeys(names),
@@ -152,7 +156,11 @@ def _check_keywords(who, class_, handler, schema):
 
 
 def _check_call(who, target, number, keywords, what):
-    """Refuse *target* unless it can be called like that."""
+    """Refuse *target* unless it can be called with these arguments.
+
+    *number* is the number of positional ones.  *what* names them in the
+    message.
+    """
     try:
         signature = inspect.signature(target)
     except (TypeError, ValueError):
@@ -172,16 +180,16 @@ def _check_values(who, worker_type):
                 name, getattr(worker_type, name)))
     days = worker_type.keep_days
     if days is not None and not days >= 0:
-        _refuse(who, 'keep_days as a number of days, or inf for ever, got %r; '
-                'give one of these' % days)
+        _refuse(who, 'keep_days to be a number of days, or inf for ever, got '
+                '%r; give one of these' % days)
 
 
 def _check_use(who, worker_type, former):
-    """Refuse what does nothing for that kind of worker."""
+    """Refuse options that have no effect for this kind of worker."""
     if worker_type.autostart and not worker_type.is_loop:
         raise InvalidDeclaration(
             '%s: autostart must be for a loop, a subclass of '
-            'BackgroundWorkerThread that is no BackgroundJob, got %r'
+            'BackgroundWorkerThread but not of BackgroundJob, got %r'
             % (who, worker_type.factory or worker_type.handler))
     if worker_type.autostart:
         _check_needed(who, worker_type, 'a service that needs no input',
@@ -197,11 +205,11 @@ def _check_use(who, worker_type, former):
     if worker_type.run_as != AS_STARTER and (
             worker_type.permission in _GENERAL):
         _refuse(who, 'a permission of its own for run_as="%s", got %r; give '
-                'one that only those have who may do all the worker does'
+                'one for people who may do all that the worker does'
                 % (worker_type.run_as, worker_type.permission))
     if worker_type.name in former or len(set(former)) != len(former):
-        _refuse(who, 'other names than its own as former ones, each once, got '
-                '%s; leave that out' % ', '.join(map(repr, former)))
+        _refuse(who, 'former names other than its own, each once, got %s; '
+                'leave the others out' % ', '.join(map(repr, former)))
 
 
 # Triggers
@@ -215,7 +223,8 @@ def makeTrigger(worker, interfaces, condition=None, input=None, unique=None,
                 'and an event, got %d' % len(interfaces))
     _check_hooks(who, len(interfaces), condition=condition, input=input)
     if not 0 <= delay <= LONGEST:
-        _refuse(who, 'a delay in seconds, got %r' % delay)
+        _refuse(who, 'a delay in seconds from 0 to a hundred years, got %r; '
+                'give a number' % delay)
     _check_interfaces(who, interfaces)
     return Trigger(worker, condition, input, unique, delay, priority)
 
@@ -235,9 +244,9 @@ def _check_interfaces(who, interfaces):
                     'an event interface' if len(interfaces) == 1
                     else 'an event interface as the second', _name(event)))
     if _is_bare(event):
-        log.warning('%s: expected an event interface, got %s, which tells '
-                    'nothing of what happened; it starts nothing unless an '
-                    'event provides that', who, _name(event))
+        log.warning('%s: expected an event interface, got %s, which has no '
+                    'attributes; it starts nothing unless an event provides '
+                    'that', who, _name(event))
 
 
 def _is_event(interface):
@@ -247,10 +256,10 @@ def _is_event(interface):
 
 
 def _is_thing(interface):
-    """Return whether *interface* is one of things, and of no event.
+    """Return whether *interface* is clearly one of objects, not of events.
 
-    Nobody knows that of each: of an event it says what happened, by
-    attributes; of a thing it has fields, or says where that is.
+    An interface of objects has fields, or says where they are located.  One
+    of events has attributes.  Other interfaces may be of either kind.
     """
     if not IInterface.providedBy(interface) or interface is Interface or (
             _is_event(interface)):
@@ -260,7 +269,8 @@ def _is_thing(interface):
 
 
 def _is_bare(interface):
-    """Return whether *interface* may be that of an event, but hardly is."""
+    """Return whether *interface* has no attributes, so hardly is of events.
+    """
     return (IInterface.providedBy(interface) and interface is not Interface
             and not _is_event(interface)
             and all(isinstance(interface[name], Method)
@@ -289,24 +299,26 @@ def makeSchedule(name, worker, cron=None, every=None, timezone='UTC',
             checkCron(cron)
         elif not 0 < every <= LONGEST:
             raise ValueError(
-                'every: expected seconds greater than 0, a hundred years at '
-                'the most, got %r' % every)
+                'every: expected seconds greater than 0, at most a hundred '
+                'years, got %r' % every)
         if misfire is not None and not 0 < misfire <= LONGEST:
             raise ValueError(
-                'misfire: expected seconds greater than 0, got %r; leave it '
-                'out for a late start, however late' % misfire)
+                'misfire: expected seconds greater than 0, at most a hundred '
+                'years, got %r; leave it out to start however late'
+                % misfire)
     except ValueError as error:
         raise InvalidDeclaration('%s: %s' % (who, error)) from None
     return Schedule(name, worker, cron, every, timezone, input,
                     context=context, **values)
 
 
-# What is known only when all is declared
+# Checks that need the worker type, which may be declared last
 
 def checkStart(who, worker_type, input):
-    """Refuse to start *worker_type* without an input that it needs.
+    """Refuse a start of *worker_type* without the input that it needs.
 
-    *input* is the function that makes one, or None.
+    *who* names the trigger or schedule.  *input* is the function that makes
+    the input, or None.
     """
     if input is None:
         _check_needed(who, worker_type, 'input= for the worker type %r'

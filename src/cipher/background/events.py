@@ -13,7 +13,7 @@
 ##############################################################################
 """The events about runs.
 
-When each is sent stands at its interface.
+Each interface says when its event is sent, and in which transaction.
 """
 from zope.interface import implementer
 from zope.interface.interfaces import ObjectEvent
@@ -39,34 +39,34 @@ class RunEvent(ObjectEvent):
 
 @implementer(IRunCreatedEvent)
 class RunCreatedEvent(RunEvent):
-    """See `IRunCreatedEvent`."""
+    """A run was created."""
 
 
 @implementer(IRunStartedEvent)
 class RunStartedEvent(RunEvent):
-    """See `IRunStartedEvent`."""
+    """The work of a run begins."""
 
 
 @implementer(IRunSucceededEvent)
 class RunSucceededEvent(RunEvent):
-    """See `IRunSucceededEvent`."""
+    """A run has succeeded."""
 
 
 @implementer(IRunFailedEvent)
 class RunFailedEvent(RunEvent):
-    """See `IRunFailedEvent`."""
+    """A run has failed."""
 
 
 @implementer(IRunStoppedEvent)
 class RunStoppedEvent(RunEvent):
-    """See `IRunStoppedEvent`."""
+    """A run was stopped."""
 
 
 @implementer(IRunInterruptedEvent)
 class RunInterruptedEvent(RunEvent):
-    """See `IRunInterruptedEvent`."""
+    """A run was interrupted: its process ended, and it is not run again."""
 
 
 @implementer(IRunRequeuedEvent)
 class RunRequeuedEvent(RunEvent):
-    """See `IRunRequeuedEvent`."""
+    """A run is pending again."""

@@ -13,19 +13,24 @@
 ##############################################################################
 r"""Contracts of background work, and a tour of the package.
 
-A developer declares **worker types** in ZCML (`zcml`, `declarations`).
-Application code, a **trigger** or a **schedule** (`registry`) **starts**
-them: `IWorkerRegistry.start` stores a **run** (`store`) in a lane of the
-site's persistent **registry**, in the caller's own transaction.  After the
-commit a hook wakes the **runtime** of the process (`runtime`), whose
-**executor** (`runtime.executors`) gives the run to a thread.  There the
-**worker** (`thread`, `job`) does its work in a transaction of its own
-(`work`), and an observer (`work.recorder`) writes the result into the run
-*in that very transaction*: the effect of the work and the word "succeeded"
-are one commit.  What a runtime finds in the database, at each poll or after
-a crash, is the matter of `runtime.maintenance`.  Administrators look on,
-start and stop through the views of `browser`, which see the rest through
-this module only.
+A developer declares **worker types** in ZCML (`zcml`, `declaring`,
+`declarations`).  Application code, a **trigger** or a **schedule**
+(`registry`) **starts** them.  `IWorkerRegistry.start` stores a **run**
+(`store`) in a lane of the site's persistent **registry**, in the caller's
+own transaction.  After the commit a hook wakes the **runtime** of the
+process (`runtime`).  A thread of its **executor** (`runtime.executors`)
+finds the run (`runtime.queue`) and carries it out.  The **worker**
+(`thread`, `job`) does its work in a transaction of its own (`work`).  An
+observer (`work.recorder`) writes the result into the run *in that very
+transaction*.  So the effect of the work and the word "succeeded" are one
+commit.
+
+The control thread of a runtime (`runtime.maintenance`) finds what was
+missed: at each poll, after a crash, and in other processes.  The views of
+`browser` let administrators see, start and stop runs.  They reach the rest
+through the interfaces of this module; `queries` has the answers.
+
+docs/design.rst draws these ways, and docs/glossary.rst defines the words.
 
 The states of a run::
 
@@ -40,12 +45,12 @@ The states of a run::
                  |                   |
                  +--> interrupted <--+
 
-A job whose type says ``on_interrupt="rerun"`` needs no commit to say that it
-runs: it goes from ``pending`` to ``succeeded`` in the one commit of its work,
-and shows as running through what its process tells (`IRunStatus`).
+A job whose type says ``on_interrupt="rerun"`` needs no commit to mark it as
+running.  It goes from ``pending`` to ``succeeded`` in the one commit of its
+work.  It is shown as running because its process reports it (`IRunStatus`).
 
-Units: durations are seconds (float) and are measured by a monotonic clock;
-times end in ``_at`` and are seconds since the epoch, UTC (float).
+Durations are seconds (float), measured by a monotonic clock.  Times end in
+``_at`` and are seconds since the epoch, UTC (float).
 """
 from zope.interface import Attribute
 from zope.interface import Interface
@@ -74,7 +79,7 @@ INTERRUPTED = 'interrupted'
 #: Every state, in the order in which pages show them.
 STATES = (PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED, INTERRUPTED)
 FINISHED_STATES = STATES[2:]
-#: Finished, and not as it should be.
+#: Finished states that pages count as failures.
 UNSUCCESSFUL_STATES = (FAILED, INTERRUPTED)
 
 NOT_FINISHED = 'not finished'
@@ -87,17 +92,18 @@ INPUT_UNFIT = 'input unfit'
 RETRY_OBSTACLES = (NOT_FINISHED, RETRIED, TYPE_UNDECLARED, IS_SERVICE,
                    START_FAILED, INPUT_UNFIT)
 
-#: How an attempt ended that another one follows, or that nobody ended: an
-#: error, a `Snooze`, the end of its process (one of `PROCESS_ENDS`), or an end
-#: that could not be written.  Else it is the state of the run.
+#: How an attempt ended, if the run went on.  `PUT_OFF`: by a `Snooze`.
+#: `UNRECORDED`: its end could not be written.  It can also be `FAILED`, or one
+#: of `PROCESS_ENDS`.  The outcome of the last attempt is the state of the run.
 PUT_OFF = 'put off'
 UNRECORDED = 'unrecorded'
 SHUT_DOWN = 'shut down'
 DRAINED = 'drained'
 GONE = 'gone'
 SILENT = 'silent'
-#: How a process ended: by itself, because an administrator had it drained; or
-#: it died: its pid is gone, or it sent no heartbeat for longer than its lease.
+#: How a process ended.  `SHUT_DOWN`: by itself.  `DRAINED`: an administrator
+#: drained it.  `GONE`: it died, its pid does not exist any more.  `SILENT`: it
+#: sent no heartbeat for longer than its lease and counts as dead.
 PROCESS_ENDS = (SHUT_DOWN, DRAINED, GONE, SILENT)
 OUTCOMES = (SUCCEEDED, FAILED, STOPPED, INTERRUPTED, PUT_OFF, UNRECORDED,
             *PROCESS_ENDS)
@@ -108,7 +114,7 @@ TYPE_PAUSED = 'type paused'
 LIMIT_REACHED = 'limit reached'
 ALREADY_DUE = 'already due'
 KEPT_BACK = 'kept back'
-#: Why a run cannot be begun now: only what waits for its time can.
+#: Why a run cannot be begun now.  Only a run that waits for its time can.
 BEGIN_OBSTACLES = (NOT_WAITING, PROCESS_GONE, TYPE_UNDECLARED, TYPE_PAUSED,
                    LIMIT_REACHED, ALREADY_DUE, KEPT_BACK)
 
@@ -122,7 +128,7 @@ WAITS_FOR_THREAD = 'no-thread'
 WAITS_FOR_RESCUE = 'rescue'
 WAITS_FOR_TURN = 'turn'
 WAITS_WHILE_KEPT = 'kept'
-#: What `IWait.kind` may say.
+#: Values of `IWait.kind`.
 WAITS = (WAITS_FOR_TIME, WAITS_WHILE_PAUSED, WAITS_FOR_RUNTIME,
          WAITS_WHILE_QUIET, WAITS_WHILE_UNDECLARED, WAITS_FOR_LIMIT,
          WAITS_FOR_THREAD, WAITS_FOR_RESCUE, WAITS_FOR_TURN,
@@ -130,24 +136,24 @@ WAITS = (WAITS_FOR_TIME, WAITS_WHILE_PAUSED, WAITS_FOR_RUNTIME,
 
 RERUN = 'rerun'
 FAIL = 'fail'
-#: What ``on_interrupt`` may say.
+#: Values of ``on_interrupt``.
 ON_INTERRUPT = (RERUN, FAIL)
 
 NOT_UNIQUE = 'no'
 BY_TYPE = 'type'
 BY_CONTEXT = 'context'
 BY_INPUT = 'input'
-#: What ``unique`` may say.
+#: Values of ``unique``.
 UNIQUE = (NOT_UNIQUE, BY_TYPE, BY_CONTEXT, BY_INPUT)
 
 THREADS = 'threads'
 CELERY = 'celery'
-#: What ``executor`` may say.
+#: Values of ``executor``.
 EXECUTORS = (THREADS, CELERY)
 
+#: Values of ``run_as``; any other value is a principal id.
 AS_STARTER = 'starter'
 AS_SYSTEM = 'system'
-#: What ``run_as`` may say, but a principal id.
 
 NEWEST = 'newest'
 OLDEST = 'oldest'
@@ -155,7 +161,7 @@ SLOWEST = 'slowest'
 #: Orders of a list of runs.
 ORDERS = (NEWEST, OLDEST, SLOWEST)
 
-#: What `IProblem.kind` may say.
+#: Values of `IProblem.kind`.
 NO_RUNTIME = 'no-runtime'
 SILENT_PROCESS = 'silent-process'
 LATE_SCHEDULE = 'late-schedule'
@@ -182,7 +188,7 @@ PROBLEMS = (COPIED_DATABASE, KEPT_RUNS, NO_RUNTIME, NEWER_DATABASE,
             UNRESPONSIVE_RUN, STALLED_RUN, BUSY_THREADS, FAILING_TYPE,
             LATE_SCHEDULE, SCHEDULE_ELSEWHERE, PAUSED_TYPE, UNDECLARED_TYPE)
 
-#: What `IAction.verb` may say.
+#: Values of `IAction.verb`.
 ACTIONS = ('begin', 'stop', 'retry', 'remove', 'pause type', 'resume type',
            'pause schedule', 'resume schedule', 'run schedule',
            'quiet process', 'unquiet process', 'drain process',
@@ -192,11 +198,11 @@ ACTIONS = ('begin', 'stop', 'retry', 'remove', 'pause type', 'resume type',
 REFUSE = 'refuse'
 STOP = 'stop'
 DISCARD = 'discard'
-#: What `installation.removeRegistry` does with runs that are not finished.
+#: What `installation.removeRegistry` does with unfinished runs.
 UNFINISHED = (REFUSE, STOP, DISCARD)
 
-#: A run that was started by a run that was started … by a run, so often, is
-#: no chain any more but a loop.
+#: Runs.  Longest chain of runs that each start the next.  A longer chain is
+#: taken for an endless loop, and the next start is refused.
 MAX_DEPTH = 10
 
 VIEW_WORKERS = 'cipher.background.ViewWorkers'
@@ -211,7 +217,7 @@ class BackgroundError(Exception):
 
 
 class InvalidDeclaration(BackgroundError, ValueError):
-    """What is declared cannot work."""
+    """A declaration cannot work."""
 
 
 class UnknownWorkerType(BackgroundError, LookupError):
@@ -221,12 +227,14 @@ class UnknownWorkerType(BackgroundError, LookupError):
 class InvalidInput(BackgroundError, ValueError):
     """The input does not fit the schema of the worker type.
 
-    The text is for the one who gave the input: it names unknown fields and
-    repeats what an invariant or a constraint of the schema says, without
-    passwords.  `public` is for everybody else and quotes nothing of the
-    input.  *errors* is {name of a field: text}, with None as the name for
-    what belongs to no one field; *causes* likewise has the exceptions of
-    zope.schema, whose messages can be translated.
+    The text is for the person who gave the input.  It names unknown fields
+    and repeats the messages of the schema's invariants and constraints,
+    without passwords.  `public` is for everybody else and quotes nothing of
+    the input.
+
+    *errors* is {field name: text}; the name None stands for errors that
+    belong to no single field.  *causes* is {field name: exception} with the
+    exceptions of zope.schema, whose messages can be translated.
     """
 
     errors = causes = {}
@@ -237,7 +245,7 @@ class InvalidInput(BackgroundError, ValueError):
 
 
 class InputOutdated(InvalidInput):
-    """What a run was started with does not fit its type any more."""
+    """The stored input of a run does not fit its type any more."""
 
 
 class InvalidContext(BackgroundError, ValueError):
@@ -269,7 +277,7 @@ class RunNotStoppable(BackgroundError, ValueError):
 
 
 class RunNotRetryable(BackgroundError, ValueError):
-    """The run is not finished, or there is no way to do it again.
+    """The run is not finished, or it cannot be done again.
 
     *cause* is one of `RETRY_OBSTACLES`.
     """
@@ -295,11 +303,11 @@ class RunNotRemovable(BackgroundError, ValueError):
 
 
 class TooManyWaiting(BackgroundError, ValueError):
-    """So many runs of the worker type wait that people start no more."""
+    """Too many runs of the worker type wait, so people may start no more."""
 
 
 class TooManyOfStarter(TooManyWaiting):
-    """So many runs of the starter wait that they start no more."""
+    """Too many runs of the starter wait, so they may start no more."""
 
 
 class ProcessNotFound(BackgroundError, LookupError):
@@ -307,7 +315,7 @@ class ProcessNotFound(BackgroundError, LookupError):
 
 
 class InvalidThreshold(BackgroundError, ValueError):
-    """The value is none that the threshold *name* can have."""
+    """The threshold *name* cannot have this value."""
 
     def __init__(self, name, message):
         super().__init__(message)
@@ -315,14 +323,15 @@ class InvalidThreshold(BackgroundError, ValueError):
 
 
 class IllegalTransition(BackgroundError, ValueError):
-    """The states of a run do not follow each other like that."""
+    """A run cannot go from its state to the new one."""
 
 
 class RuntimeRefused(BackgroundError, RuntimeError):
-    """A runtime cannot begin here, or not any more.
+    """A runtime cannot begin here.
 
-    After a fork or a shutdown, beside another runtime, with a database that
-    is read-only, or with an application of Celery that takes more than JSON.
+    Reasons: the process was forked or is shutting down, another runtime
+    serves the database, the database is read-only, or the Celery application
+    accepts more than JSON.
     """
 
 
@@ -343,7 +352,7 @@ class StarterGone(BackgroundError, LookupError):
 
 
 class InvalidDatabase(BackgroundError, ValueError):
-    """The database holds something else where records of ours should be."""
+    """The database holds a foreign object in place of a record of ours."""
 
 
 class NewerDatabase(InvalidDatabase):
@@ -362,17 +371,17 @@ class OlderProcess(BackgroundError):
 
 
 class RunLost(BackgroundError):
-    """The worker no longer owns its run: it leaves without a commit."""
+    """The worker does not own its run any more: it ends without a commit."""
 
 
 class Cancel(BackgroundError):
-    """Raised by a worker: the run fails, and is not tried again."""
+    """Raised by a worker: the run fails and is not tried again."""
 
 
 class Snooze(BackgroundError):
-    """Raised by a worker: do all of it later, and count no attempt.
+    """Raised by a worker: do all of the work later, and count no attempt.
 
-    What the work changed is aborted.  *seconds* is a float >= 0.
+    The changes of the work are aborted.  *seconds* is a float >= 0.
     """
 
     def __init__(self, seconds, reason=None):
@@ -383,100 +392,102 @@ class Snooze(BackgroundError):
 class StopRequested(BaseException):
     """Raised by `IWorker.checkStop` when a stop was asked for.
 
-    Not an ``Exception``: a worker that catches those for each of its items
-    must not swallow the wish of an administrator.
+    Not an ``Exception``: a worker that catches exceptions for each of its
+    items must not swallow a stop request.
     """
 
 
 class IWorker(Interface):
-    """What a worker's code may use: ``self``, or the handler's argument.
+    """The worker as its code sees it: ``self``, or the handler's argument.
 
-    Everything here is called in the worker's own thread, but `requestStop`
-    and `stop_requested`, which any thread may use.
+    Any thread may use `requestStop` and `stop_requested`.  Everything else is
+    for the worker's own thread.
     """
 
     run_id = TextLine(
         title="Run id",
-        description="Stable over conflicts and reruns, so that it serves as "
-                    "idempotency key outside.  None when nothing records.",
+        description="Stable over conflicts and reruns, so it can serve as an "
+                    "idempotency key outside.  None if nothing is recorded.",
         required=False, readonly=True)
 
     origin_id = TextLine(
         title="Origin id",
         description="Id of the first run of a chain of retries by people, "
-                    "also where that one was removed; the run's own id where "
-                    "it is no retry.  An idempotency key that outlives a "
-                    "retry.  None before the work and when nothing records.",
+                    "even if that run was removed; the run's own id if it is "
+                    "not a retry.  An idempotency key that outlives a retry.  "
+                    "None before the work and if nothing is recorded.",
         required=False, readonly=True)
 
     context = Attribute(
         "The object that the run is about, loaded in the worker's own "
-        "connection; None where the run has none.  Bare: no security proxy. "
+        "connection; None if the run has none.  It has no security proxy.  "
         "Only during doWork and doCleanup; a new object at each attempt.")
 
     input = Dict(
         title="Input",
-        description="What the run was started with, a fresh copy.",
+        description="The input of the run, a fresh copy.",
         readonly=True)
 
     stop_requested = Bool(
         title="Stop requested",
-        description="True as soon as somebody asked the worker to stop.",
+        description="True as soon as the worker was asked to stop.",
         readonly=True)
 
-    log = Attribute("A logger; what it is told from INFO on is kept in the "
-                    "run's log.")
+    log = Attribute("A logger.  Its records of level INFO or above are kept "
+                    "in the run's log.")
 
     def requestStop():
-        """Ask the worker to stop, soon; return at once.
+        """Ask the worker to stop soon; return at once.
 
         A `wait` of the worker ends, its next `checkStop` raises, and a loop
-        begins no further iteration.  May be called twice, and from any thread.
+        begins no further iteration.  May be called twice.  Thread-safe.
         """
 
     def wait(seconds):
-        """Sleep up to *seconds* (float); return whether to stop.
+        """Sleep at most *seconds* (float); return whether to stop.
 
-        A request to stop ends the sleep at once.
+        A stop request ends the sleep at once.
         """
 
     def checkStop():
-        """Raise `StopRequested` when a stop was asked for, else do nothing.
+        """Raise `StopRequested` if a stop was asked for, else do nothing.
 
         The open transaction is then aborted and the run is ``stopped``.
         """
 
     cursor = Attribute(
-        "What the last `checkpoint` of this run was given, None at first.  A "
-        "worker that makes checkpoints begins there.")
+        "The cursor of the last `checkpoint` of this run; None before the "
+        "first.  A worker that makes checkpoints begins there.")
 
     def checkpoint(cursor=None):
         """Commit the work so far; go on in a new transaction.
 
         *cursor* (plain data) and the progress are part of that commit.  After
-        a conflict, an error or the end of the process the work begins anew,
-        with `cursor` as it was given last: each effect happens once.  Raise
-        `StopRequested` where a stop was asked for, after the commit.  For
-        jobs and handlers that are recorded.
+        a conflict, an error or the end of the process, the work begins again
+        with the last committed `cursor`.  So each effect happens once.
+
+        For jobs and handlers that are recorded.  After the commit, raise
+        `StopRequested` if a stop was asked for.
         """
 
     def setProgress(done, total=None, message=None):
-        """Tell how far the work is: *done* of *total* units (numbers).
+        """Report the progress of the work: *done* of *total* units (numbers).
 
-        Cheap: it writes to memory, whatever the number of calls.  Never
+        Cheap, however often it is called: it writes to memory only.  Never
         commits and never touches the transaction.  The *message* is cut to
-        `text.MESSAGE_LIMIT` characters.  What is None stays as it was.
+        `text.MESSAGE_LIMIT` characters.  None leaves a value as it was.
         """
 
 
 class IBackgroundWorkerThread(IWorker):
     """A thread that works with a connection, a site and a transaction.
 
-    Upstream's contract.  The thread asks `scheduleNextWork`; for each True it
-    opens one connection, sets the site, begins an interaction, and calls
-    `doWork` and then `doCleanup`, each in a transaction of its own.  It leaves
-    nothing behind: whatever happened, the transaction is ended, the site is
-    reset, the connection is closed and the interaction is over.
+    Upstream's contract.  The thread calls `scheduleNextWork`.  For each True
+    it opens one connection, sets the site and begins an interaction.  Then it
+    calls `doWork` and `doCleanup`, each in a transaction of its own.
+
+    It leaves nothing behind: in any case it ends the transaction, resets the
+    site, closes the connection and ends the interaction.
     """
 
     description = Attribute("Name of the thread, with %(class_name)s, "
@@ -485,8 +496,8 @@ class IBackgroundWorkerThread(IWorker):
                                       "%(thread_name)s as well")
     cleanup_transaction_note = Attribute("Note of the cleanup's transaction")
     max_tries = Attribute(
-        "How many times one iteration's work is tried when a transient error "
-        "(a conflict) ends its transaction.  The last error is then raised.")
+        "How many times one iteration's work is tried if a transient error "
+        "(a conflict) ends its transaction.  Then the last error is raised.")
 
     def getSite(connection):
         """Return the site, loaded from *connection*."""
@@ -498,44 +509,44 @@ class IBackgroundWorkerThread(IWorker):
         """Return the note for the cleanup's transaction record (text)."""
 
     def scheduleNextWork():
-        """Return True when there is work, False to end the thread.
+        """Return True if there is work, False to end the thread.
 
-        May sleep, best with `wait`.  There is no connection and no
-        transaction.  Returns False unless overridden.
+        May sleep, preferably with `wait`.  Called without a connection and
+        without a transaction.  Returns False unless overridden.
         """
 
     def doWork():
         """Do one iteration's work.  Committed afterwards, aborted on error.
 
-        Called again from the start when the commit conflicts.
+        Called again from the start if the commit conflicts.
         """
 
     def retryDelay(attempt, error):
-        """Return the seconds (float) before the next attempt.
+        """Return the seconds (float) before the next attempt, or None.
 
-        *attempt* attempts ended so far, the last one with *error*.  None: as
-        the worker type says.  Asked only where there is a next attempt.
+        *attempt* attempts ended so far, the last one with *error*.  None means
+        the delay of the worker type.  Called only if there is a next attempt.
         """
 
     def doCleanup():
-        """Clean up after `doWork`, also when that failed.
+        """Clean up after `doWork`, even if that failed.
 
-        In a transaction of its own.  Should bear being called twice: nothing
-        remembers that it was done when the process dies meanwhile.
+        Called in a transaction of its own.  May be called twice: if the
+        process dies meanwhile, nothing records that the cleanup was done.
         """
 
 
 class IWorkObserver(Interface):
-    """Is told what a worker does; every method is called in its thread.
+    """Receives the events of a worker; each method is called in its thread.
 
-    A worker that no registry started asks for an adapter to this.
+    A worker that no registry started looks up an adapter to this interface.
     """
 
     def started(worker):
-        """The worker is at its begin, before its first iteration."""
+        """The worker has begun; its first iteration follows."""
 
     def connect(worker):
-        """Return a context manager that gives an iteration its connection."""
+        """Return a context manager for the connection of an iteration."""
 
     def participations(worker, connection):
         """Return the participations of the iteration's interaction.
@@ -544,55 +555,55 @@ class IWorkObserver(Interface):
         """
 
     def opened(worker, connection):
-        """Connection, site and interaction are there; the work is to begin.
+        """Connection, site and interaction are ready; the work follows.
 
-        May run transactions of its own.  Raise `RunLost` to call it off.
+        May run transactions of its own.  Raise `RunLost` to cancel the work.
         """
 
     def began(worker, connection):
-        """A transaction of the work has begun: check the claim (the fence).
+        """Check the claim at the start of each transaction (the fence).
 
-        Called anew at each try.  Return True when an earlier try turns out to
-        be committed, so that there is nothing left to do.  Raise `RunLost`
-        when the run belongs to somebody else by now.
+        Called again at each try.  Return True if an earlier try was committed
+        after all, so that nothing is left to do.  Raise `RunLost` if another
+        process owns the run by now.
         """
 
     def done(worker, connection, result):
-        """The work returned *result*; its transaction is about to commit.
+        """The work returned *result*; its transaction commits next.
 
-        What is written here is committed together with the work.
+        Changes made here are committed together with the work.
         """
 
     def checkpoint(worker, cursor):
         """Commit the work so far with *cursor*; see `IWorker.checkpoint`.
 
-        Raise ``RuntimeError`` where there is nowhere to keep the cursor.
+        Raise ``RuntimeError`` if the cursor cannot be stored.
         """
 
     def conflicted(worker, error):
-        """A transient *error* ended a try; there will be another."""
+        """A transient *error* ended a try; another try follows."""
 
     def failed(worker, connection, error):
         """The iteration ended with *error*; its transaction is aborted.
 
-        Called while the connection and the site are still there.
+        Called while the connection is open and the site is set.
         """
 
     def cleaned(worker, connection):
-        """The cleanup is done; its transaction is about to commit.
+        """The cleanup is done; its transaction commits next.
 
-        Raise `RunLost` to have it aborted.
+        Raise `RunLost` to abort it.
         """
 
     def cleanupFailed(worker, connection, error):
         """The cleanup ended with *error*; its transaction is aborted."""
 
     def ended(worker, error):
-        """The worker is at its end; *error* is what ended it, or None."""
+        """The worker has ended: by *error*, or normally if that is None."""
 
 
 class IWorkerType(Interface):
-    """What ``<background:worker>`` declared; immutable, a named utility."""
+    """A worker type of ``<background:worker>``; immutable, a named utility."""
 
     name = TextLine(title="Name", readonly=True)
     title = TextLine(title="Title", readonly=True)
@@ -603,93 +614,96 @@ class IWorkerType(Interface):
         required=False, readonly=True)
     permission = TextLine(
         title="Permission to start it", readonly=True,
-        description="Asked of whoever starts it in the browser; application "
-                    "code that calls `IWorkerRegistry.start` is trusted.")
+        description="Needed to start it in the browser.  Application code "
+                    "that calls `IWorkerRegistry.start` is trusted.")
     view_permission = TextLine(
         title="Permission to see it", required=False, readonly=True,
-        description="Who has it not on the registry sees neither the type nor "
-                    "its runs, in no list and no count; None: whoever sees "
-                    "the registry sees them.")
+        description="Without this permission on the registry, the type and "
+                    "its runs are hidden in every list and count.  None: the "
+                    "permission to see the registry is enough.")
     on_interrupt = Choice(
         title="When its process dies", values=ON_INTERRUPT, readonly=True,
-        description="'rerun', or 'fail' for work outside the ZODB that must "
-                    "not happen twice.")
+        description="'rerun'; or 'fail' for effects outside the ZODB that "
+                    "must not happen twice.")
     factory = Attribute("The class of the worker, or None")
     handler = Attribute("The function that does the work, or None")
     max_attempts = Int(
         title="Attempts", min=1, readonly=True,
-        description="How many times the work is begun before an error fails "
-                    "the run.  Conflicts and stops do not count.")
+        description="How many times the work is begun before an error makes "
+                    "the run fail.  Conflicts and stops do not count.")
     retry_delay = Float(
         title="Retry delay", min=0.0, readonly=True,
-        description="Seconds before the second attempt; doubled, up to an "
-                    "hour, at each further one, less up to a half by chance.")
+        description="Seconds before the second attempt.  Doubled before each "
+                    "further one, to an hour at most.  Chance shortens each "
+                    "delay, by half at most.")
     max_running = Int(
         title="At a time", min=1, required=False, readonly=True,
-        description="How many runs of the type run at a time in the whole "
-                    "database; None: as many as there are threads.")
+        description="How many runs of the type may run at a time in the "
+                    "whole database.  None: as many as there are threads.")
     unique = Choice(
         title="Unique", values=UNIQUE, readonly=True,
-        description="While such a run is pending a second start gives that "
-                    "one: of the same type, type and context, or type, "
-                    "context and input; of the same starter, too, where the "
-                    "work runs as the starter.")
+        description="While such a run is pending, a second start returns that "
+                    "run.  It has the same type; the same type and context; "
+                    "or the same type, context and input.  If the work runs "
+                    "as the starter, the starter must be the same as well.")
     priority = Int(
         title="Priority", readonly=True,
-        description="Of those that wait the greater goes first.")
+        description="Of the runs that wait, the greater number goes first.")
     run_as = TextLine(
         title="Run as", readonly=True,
-        description="Whose permissions the work has: 'starter', 'system' or "
-                    "a principal id.  A retry that somebody else asked for "
-                    "has what both the starter and they may do.")
+        description="The principal whose permissions the work has: 'starter', "
+                    "'system' or a principal id.  A retry asked for by "
+                    "another person has only the permissions that both have.")
     stop_timeout = Float(
         title="Stop timeout", min=0.0, readonly=True,
-        description="Seconds that a run may take to obey a stop request; "
-                    "then pages say that it does not respond.  Nothing is "
-                    "killed: a thread cannot be.")
+        description="Seconds that a run may take to obey a stop request.  "
+                    "Then pages show that it does not respond.  Its thread is "
+                    "not killed: Python threads cannot be.")
     autostart = Bool(
         title="Service", readonly=True,
-        description="Kept running while a runtime lives: one in the "
-                    "database, or as many as max_running says")
+        description="Kept running while a runtime lives: one run in the "
+                    "database, or max_running of them")
     keep_days = Float(
         title="Keep for", required=False, readonly=True,
-        description="Days that a finished run is kept; None: as the registry "
-                    "says")
+        description="Days that a finished run is kept.  None: the number of "
+                    "the registry")
     current = TextLine(
         title="Current name", required=False, readonly=True,
-        description="None; where the name is a former one, that of today: "
-                    "what is started under the former name is started under "
-                    "this one.")
+        description="For a former name, the name of today: a start under the "
+                    "former name starts this type.  Else None.")
     keep = Int(
-        title="Keep at the most", required=False, readonly=True,
-        description="Finished runs that are kept; None: as the registry says")
+        title="Keep at most", required=False, readonly=True,
+        description="Finished runs that are kept.  None: the number of the "
+                    "registry")
     is_loop = Bool(
         title="Loops", readonly=True,
         description="True for a class that is a `BackgroundWorkerThread` "
-                    "but no `BackgroundJob`: it has a thread of its own.")
+                    "but not a `BackgroundJob`: it has a thread of its own.")
 
     def cleanInput(input, site=None):
         """Return *input* (a dict) as a plain deep copy that fits the schema.
 
         Missing fields get the field's default.  Vocabularies are those of
-        *site*.  Security proxies are taken off, at any depth, and what JSON
-        cannot say is converted; see `fitting.fit`.  Raise `InvalidInput`,
-        naming the type and each field, for what is unknown, missing, of a
-        wrong type or too big, and for numbers that are not finite.
+        *site*.  Security proxies are removed at any depth.  Values that JSON
+        does not have are converted; see `fitting.fit`.
+
+        Raise `InvalidInput`, which names the type and each field, for values
+        that are unknown, missing, of a wrong type or too big, and for numbers
+        that are not finite.
         """
 
     def fitInput(input, site=None):
         """Return (input, names left out) for a run that begins.
 
-        *input* is what the run was started with, perhaps under an older
-        schema: new fields get their default, those that are gone are left
+        *input* is the stored input of the run, perhaps of an older schema.
+        New fields get their default.  Fields that the schema lost are left
         out.  Raise `InputOutdated`, which quotes nothing of the input.
         """
 
     def hide(text, input):
         """Return *text* with the passwords of *input* masked.
 
-        *input* is a dict, which need not fit the schema.
+        *input* is a dict that need not fit the schema.
         """
 
 
@@ -699,213 +713,217 @@ class IWorkerRun(Interface):
     Only the registry and the recorder change it.
     """
 
-    id = TextLine(title=_("Id"), readonly=True,
+    id = TextLine(title="Id", readonly=True,
                   description="LANE-SERIAL, unique within the registry")
-    type = TextLine(title=_("Worker type"), readonly=True,
+    type = TextLine(title="Worker type", readonly=True,
                     description="Its name; the type need not exist any more")
-    title = TextLine(title=_("Title"), readonly=True, required=False)
-    state = Choice(title=_("State"), values=STATES, readonly=True,
-                   description="As stored.  See `IRunStatus.state` for what "
-                               "an administrator wants to know.")
-    starter = TextLine(title=_("Started by"), required=False, readonly=True,
+    title = TextLine(title="Title", readonly=True, required=False)
+    state = Choice(title="State", values=STATES, readonly=True,
+                   description="As stored.  `IRunStatus.state` is the state "
+                               "that pages show.")
+    starter = TextLine(title="Started by", required=False, readonly=True,
                        description="Principal id; None for trusted code "
                                    "without an interaction")
-    asker = TextLine(title=_("Also needs the rights of"), required=False,
+    asker = TextLine(title="Also limited to the rights of", required=False,
                      readonly=True,
-                     description="Principal id of who had it done again, "
-                                 "where that is not the starter: the work "
-                                 "may do what both may.  Runs that it starts "
-                                 "inherit it.")
-    created_at = Float(title=_("Created"), readonly=True)
-    started_at = Float(title=_("Began"), required=False, readonly=True)
-    finished_at = Float(title=_("Finished"), required=False, readonly=True)
-    attempts = Int(title=_("Attempts"), readonly=True)
-    priority = Int(title=_("Priority"), readonly=True)
-    due_at = Float(title=_("Due"), required=False, readonly=True,
-                   description="Not before; None: at once")
-    depth = Int(title=_("Depth"), readonly=True,
-                description="How many runs led to it, each by a start")
+                     description="Id of the principal who retried it, if not "
+                                 "the starter.  The work has only the "
+                                 "permissions that both have.  The runs that "
+                                 "it starts inherit this.")
+    created_at = Float(title="Created", readonly=True)
+    started_at = Float(title="Began", required=False, readonly=True)
+    finished_at = Float(title="Finished", required=False, readonly=True)
+    attempts = Int(title="Attempts", readonly=True)
+    priority = Int(title="Priority", readonly=True)
+    due_at = Float(title="Due", required=False, readonly=True,
+                   description="It begins at this time or later; None: at "
+                               "once")
+    depth = Int(title="Depth", readonly=True,
+                description="How many runs are before it in the chain of "
+                            "runs that started each other")
     interruptions = Int(
-        title=_("Interruptions"), readonly=True,
-        description="How many times its process died while it ran, since "
-                    "its last checkpoint")
-    owner = TextLine(title=_("Process"), required=False, readonly=True,
+        title="Interruptions", readonly=True,
+        description="How many times its process died while it ran since its "
+                    "last checkpoint")
+    owner = TextLine(title="Process", required=False, readonly=True,
                      description="The process that carries it out")
-    result = Attribute("What the work returned: a short text or plain data")
+    result = Attribute("The work's result: a short text or plain data")
     error = Attribute("None or (type name, short text)")
     progress = Attribute("None or (done, total, message)")
     stop = Attribute("None or an `IStopRequest`")
-    retry = Attribute("None or an `IRetry`: it is the retry of another run")
+    retry = Attribute("An `IRetry` if it is the retry of another run, or None")
     retried_as = TextLine(
-        title=_("Retried as"), required=False, readonly=True,
+        title="Retried as", required=False, readonly=True,
         description="Id of the run that took its place, or None")
-    context = Attribute("The object it is about, or None; bare")
+    context = Attribute(
+        "The object it is about, or None; it has no security proxy")
 
     def isFinished():
-        """Return whether nothing will happen to the run any more."""
+        """Return whether the state of the run is final."""
 
 
 class IRunDetails(Interface):
-    """What is big or private about a run; needs a permission of its own."""
+    """The big or private data of a run; they need a permission of their own.
+    """
 
-    input = Dict(title=_("Input"), readonly=True,
-                 description="In the order of the form, passwords masked; all "
-                             "of it where the type is not declared")
-    traceback = Text(title=_("Traceback"), readonly=True)
-    log = Text(title=_("Log"), readonly=True,
-               description="Of all attempts, each below a line that names "
-                           "it; of one attempt just its lines")
+    input = Dict(title="Input", readonly=True,
+                 description="In the order of the form, passwords masked.  If "
+                             "the type is not declared, every value is masked")
+    traceback = Text(title="Traceback", readonly=True)
+    log = Text(title="Log", readonly=True,
+               description="The log of all attempts.  If there are several, "
+                           "a line that names the attempt precedes each")
     attempts = List(
-        title=_("Attempts"), readonly=True,
-        description="Each as an `IAttempt`, the last one included; of very "
-                    "many the first one and the last")
+        title="Attempts", readonly=True,
+        description="An `IAttempt` for each, the last one included.  If there "
+                    "are very many: the first one and the last ones")
     left_out = Int(title="Left out", readonly=True,
-                   description="Attempts behind the first one that are not "
-                               "kept any more")
+                   description="Number of attempts after the first one that "
+                               "are not kept any more")
     history = List(
         title="Failed attempts", readonly=True,
-        description="Of those that failed: (began at, seconds, type of the "
-                    "error, text)")
+        description="(began at, seconds, type of the error, text) for each "
+                    "attempt that failed")
 
 
 class IAttempt(Interface):
-    """A begin of a run, and how that ended.
+    """One attempt of a run, and how it ended.
 
-    Deaths, snoozes and shutdowns end one as well: there are more of these
-    than the `attempts` of a run, which ``max_attempts`` bounds.
+    Deaths of a process, snoozes and shutdowns end an attempt as well.  So
+    there can be more than `IWorkerRun.attempts`, which ``max_attempts``
+    bounds.
     """
 
-    began_at = Float(title=_("Began"), required=False, readonly=True,
-                     description="None where nobody knows")
-    ended_at = Float(title=_("Ended"), required=False, readonly=True,
-                     description="None while it goes on")
-    process = TextLine(title=_("Process"), required=False, readonly=True,
+    began_at = Float(title="Began", required=False, readonly=True,
+                     description="None if unknown")
+    ended_at = Float(title="Ended", required=False, readonly=True,
+                     description="None while it runs")
+    process = TextLine(title="Process", required=False, readonly=True,
                        description="host:pid")
     outcome = Choice(title="Outcome", values=OUTCOMES, required=False,
-                     readonly=True, description="None while it goes on")
-    error_type = TextLine(title=_("Error"), required=False, readonly=True)
+                     readonly=True, description="None while it runs")
+    error_type = TextLine(title="Error", required=False, readonly=True)
     error_text = TextLine(
-        title=_("Message of the error"), required=False, readonly=True,
-        description="Of a drain or a stop the reason")
+        title="Message of the error", required=False, readonly=True,
+        description="The message; for a drain or a stop, the reason")
     principal = TextLine(
-        title=_("Asked by"), required=False, readonly=True,
-        description="Who had its process drained, or the run stopped")
+        title="Requested by", required=False, readonly=True,
+        description="Id of the principal who drained its process or stopped "
+                    "the run")
 
 
 class IStopRequest(Interface):
-    """Who wants a run to stop, since when and why."""
+    """A request to stop a run: its principal, time and reason."""
 
-    principal = TextLine(title=_("Asked by"), required=False, readonly=True)
-    asked_at = Float(title=_("Asked at"), readonly=True)
-    reason = TextLine(title=_("Reason"), required=False, readonly=True)
+    principal = TextLine(title="Requested by", required=False, readonly=True)
+    asked_at = Float(title="Requested at", readonly=True)
+    reason = TextLine(title="Reason", required=False, readonly=True)
 
 
 class IRetry(Interface):
-    """Who had a finished run done again, when and why."""
+    """A retry of a finished run: its principal, time and reason."""
 
-    run_id = TextLine(title=_("Retry of"), readonly=True)
-    principal = TextLine(title=_("Retried by"), required=False, readonly=True)
-    asked_at = Float(title=_("Retried at"), readonly=True)
-    reason = TextLine(title=_("Reason"), required=False, readonly=True)
+    run_id = TextLine(title="Retry of", readonly=True)
+    principal = TextLine(title="Retried by", required=False, readonly=True)
+    asked_at = Float(title="Retried at", readonly=True)
+    reason = TextLine(title="Reason", required=False, readonly=True)
 
 
 class IWait(Interface):
-    """Why a run waits, a snapshot."""
+    """The reason why a run waits, a snapshot."""
 
     kind = Choice(
         title="Why it waits", values=WAITS,
-        description="The first in this order that holds.  rescue: the "
-                    "process of the run is gone, and another one will see to "
-                    "it.  due: its time.  paused: its type is paused.  "
-                    "no-runtime: no process carries out runs.  quiet: none "
-                    "of those begins anything.  undeclared: none of those "
-                    "knows the type.  limit: as many runs of the type run as "
-                    "may.  no-thread: all threads are at work.  Of these "
-                    "two nothing is said because of runs that the reader "
-                    "may not see.  turn: nothing is in its way but runs "
-                    "that go first")
-    until = Float(title=_("Due"), required=False, description="Of due")
+        description="The first of these that holds.  kept: it came with a "
+                    "copy of the registry.  rescue: its process is gone, and "
+                    "another one will rescue it.  due: its time has not "
+                    "come.  paused: its type is paused.  no-runtime: no "
+                    "process carries out runs.  quiet: each such process is "
+                    "quiet.  undeclared: no such process knows the type.  "
+                    "limit: max_running runs of the type run.  no-thread: "
+                    "all threads are busy.  turn: other runs go first.  "
+                    "Hidden runs count neither for limit nor for no-thread")
+    until = Float(title="Due", required=False,
+                  description="For due: the time")
     number = Int(title="At a time", required=False,
-                 description="Of limit: so many run at a time")
+                 description="For limit: the max_running of the type")
     run_id = TextLine(
         title="Goes first", required=False,
-        description="Of limit: id of the run that took its place first; None "
-                    "if that is in another registry")
+        description="For limit: id of the run that took its slot first; None "
+                    "if that run is in another registry")
 
 
 class IRunStatus(Interface):
-    """A run as it is now, a snapshot: what is stored and what is live.
+    """A run as it is now, a snapshot: stored and live data together.
 
     All attributes are plain data, safe to keep after the transaction.
     """
 
-    id = TextLine(title=_("Id"))
-    type = TextLine(title=_("Worker type"))
-    title = TextLine(title=_("Title"))
-    state = Choice(title=_("State"), values=STATES)
-    starter = TextLine(title=_("Started by"), required=False)
-    asker = TextLine(title=_("Also needs the rights of"), required=False)
-    created_at = Float(title=_("Created"))
-    started_at = Float(title=_("Began"), required=False)
-    finished_at = Float(title=_("Finished"), required=False)
-    attempts = Int(title=_("Attempts"))
-    interruptions = Int(title=_("Interruptions"))
-    due_at = Float(title=_("Due"), required=False)
-    progress_done = Float(title=_("Done"), required=False)
-    progress_total = Float(title=_("Of"), required=False)
-    message = TextLine(title=_("Message"), required=False)
-    stop = Object(title=_("Stop"), schema=IStopRequest, required=False)
-    owner = TextLine(title=_("Process"), required=False,
+    id = TextLine(title="Id")
+    type = TextLine(title="Worker type")
+    title = TextLine(title="Title")
+    state = Choice(title="State", values=STATES)
+    starter = TextLine(title="Started by", required=False)
+    asker = TextLine(title="Also limited to the rights of", required=False)
+    created_at = Float(title="Created")
+    started_at = Float(title="Began", required=False)
+    finished_at = Float(title="Finished", required=False)
+    attempts = Int(title="Attempts")
+    interruptions = Int(title="Interruptions")
+    due_at = Float(title="Due", required=False)
+    progress_done = Float(title="Done", required=False)
+    progress_total = Float(title="Of", required=False)
+    message = TextLine(title="Message", required=False)
+    stop = Object(title="Stop", schema=IStopRequest, required=False)
+    owner = TextLine(title="Process", required=False,
                      description="host:pid of the process that runs it")
-    result = Attribute("What the work returned, or None")
-    error_type = TextLine(title=_("Error"), required=False)
-    error_text = TextLine(title=_("Message of the error"), required=False)
-    is_declared = Bool(title=_("Declared"),
+    result = Attribute("The work's result, or None")
+    error_type = TextLine(title="Error", required=False)
+    error_text = TextLine(title="Message of the error", required=False)
+    is_declared = Bool(title="Declared",
                        description="False: no ZCML declares the type now")
-    is_stoppable = Bool(title=_("Can be stopped"),
-                        description="Not finished, and nobody has asked for "
-                                    "it yet")
-    is_retryable = Bool(title=_("Can be retried"),
-                        description="There is no retry_obstacle")
+    is_stoppable = Bool(title="Can be stopped",
+                        description="Not finished, and not asked to stop yet")
+    is_retryable = Bool(title="Can be retried",
+                        description="True if retry_obstacle is None")
     retry_obstacle = Choice(
-        title=_("Why not retried"), values=RETRY_OBSTACLES, required=False,
-        description="Why it cannot be retried; None where it can.  Of what "
-                    "was retried already, retry() returns the retry")
+        title="Why not retried", values=RETRY_OBSTACLES, required=False,
+        description="Why it cannot be retried; None if it can.  If it was "
+                    "retried already, retry() returns that retry")
     is_beginnable = Bool(title="Can be begun now",
-                         description="There is no begin_obstacle")
+                         description="True if begin_obstacle is None")
     begin_obstacle = Choice(
         title="Why not begun now", values=BEGIN_OBSTACLES, required=False,
-        description="Why it cannot be begun now; None where it waits for "
-                    "nothing but its time")
-    is_removable = Bool(title=_("Can be removed"),
+        description="Why it cannot be begun now; None if it waits for its "
+                    "time")
+    is_removable = Bool(title="Can be removed",
                         description="Finished")
     is_unresponsive = Bool(
-        title=_("Does not respond"),
-        description="Runs on though a stop was asked for longer ago than the "
-                    "stop_timeout of its type")
-    is_paused = Bool(title=_("Type paused"),
+        title="Does not respond",
+        description="Still runs, though it was asked to stop longer ago than "
+                    "the stop_timeout of its type")
+    is_paused = Bool(title="Type paused",
                      description="Waits, and its type is paused")
     is_orphaned = Bool(
-        title=_("Process gone"),
-        description="Stored as running, but its process is gone or silent: "
-                    "it is shown as pending, until another process has "
-                    "looked after it")
+        title="Process gone",
+        description="Stored as running, but its process is gone or silent.  "
+                    "It is shown as pending until another process rescues it")
     is_kept = Bool(
-        title=_("Kept back"),
-        description="Came with a copy of the registry and is not begun, "
-                    "until an administrator says so")
-    retry = Object(title=_("Retry"), schema=IRetry, required=False)
-    retried_as = TextLine(title=_("Retried as"), required=False)
-    waited = Float(title=_("Waited"), required=False,
-                   description="Seconds from when it was due, else from the "
-                               "creation, to its first begin; None before "
-                               "that")
-    took = Float(title=_("Took"), required=False,
-                 description="Seconds from the begin to the end, or to now")
+        title="Held",
+        description="Came with a copy of the registry.  It does not begin "
+                    "until an administrator lets it")
+    retry = Object(title="Retry", schema=IRetry, required=False)
+    retried_as = TextLine(title="Retried as", required=False)
+    waited = Float(title="Queue wait", required=False,
+                   description="Queue wait: seconds from its due time (else "
+                               "its creation) to its first begin; None "
+                               "before that")
+    took = Float(title="Took", required=False,
+                 description="Seconds from its begin to its end, or to now")
     progressed_at = Float(
         title="Last progress", required=False,
-        description="While it runs: when the progress changed last, or the "
-                    "work made a checkpoint; None if it never did")
+        description="While it runs: time of the last change of the progress "
+                    "or of the last checkpoint; None before the first")
     wait = Object(title="Why it waits", schema=IWait, required=False,
                   description="None unless it is pending")
 
@@ -913,225 +931,232 @@ class IRunStatus(Interface):
 class IRunPage(Interface):
     """One page of a list of runs."""
 
-    items = List(title=_("Runs"), value_type=Object(schema=IRunStatus))
-    older = TextLine(title=_("Key of the next page"), required=False,
+    items = List(title="Runs", value_type=Object(schema=IRunStatus))
+    older = TextLine(title="Key of the next page", required=False,
                      description="None on the last page")
-    looked_at = Int(title=_("Looked at"),
-                    description="How many runs or entries this page cost")
-    is_cut = Bool(title=_("Cut"),
-                  description="The search ended at its limit, not because "
-                              "the page was full: `older` goes on from there")
+    looked_at = Int(title="Searched",
+                    description="How many runs or entries were read for this "
+                                "page")
+    is_cut = Bool(title="Cut",
+                  description="The search ended at its limit before the page "
+                              "was full; `older` goes on from there")
 
 
 class IProcessStatus(Interface):
-    """A process that carries out runs, as its records tell."""
+    """A process that carries out runs, as its records show it."""
 
-    id = TextLine(title=_("Process id"),
-                  description="HOST:PID:RANDOM, new for each runtime, and "
-                              "when others had taken it for dead")
-    host = TextLine(title=_("Host"))
-    pid = Int(title=_("Pid"))
-    threads = Int(title=_("Threads"))
-    started_at = Float(title=_("Since"))
-    beat_at = Float(title=_("Last beat"))
-    is_here = Bool(title=_("This process"))
-    is_silent = Bool(title=_("Silent"),
-                     description="No beat for longer than its lease")
-    busy = Int(title=_("Busy"),
-               description="Runs that it carries out now, as far as it has "
-                           "reported, and as far as the reader may see them")
+    id = TextLine(title="Process id",
+                  description="HOST:PID:RANDOM; new for each runtime, and "
+                              "after others counted it as dead")
+    host = TextLine(title="Host")
+    pid = Int(title="Pid")
+    threads = Int(title="Threads")
+    started_at = Float(title="Started")
+    beat_at = Float(title="Last heartbeat")
+    is_here = Bool(title="This process")
+    is_silent = Bool(title="Silent",
+                     description="No heartbeat for longer than its lease")
+    busy = Int(title="Busy",
+               description="Number of runs that it carries out now.  Only "
+                           "runs that it has reported and that the reader may "
+                           "see count")
     is_all_seen = Bool(
-        title=_("All is seen"),
+        title="All is seen",
         description="True if the reader may see every run of the process: "
-                    "the permission to see runs on the root object of the "
-                    "application, and no worker type hidden")
-    is_quiet = Bool(title=_("Quiet"),
-                    description="It begins nothing new: it was asked to, or "
-                                "its database is a copy")
-    is_draining = Bool(title=_("Drains"),
+                    "they have the permission to see runs on the root object "
+                    "of the application, and no worker type is hidden")
+    is_quiet = Bool(title="Takes no new runs",
+                    description="It begins nothing new: it was asked to be "
+                                "quiet, or its database is a copy")
+    is_draining = Bool(title="Finishes and stops",
                        description="It was asked to end all work and its "
                                    "runtime")
-    is_copy = Bool(title=_("Copy"),
-                   description="It takes its database for a copy")
-    asked_by = TextLine(title=_("Asked by"), required=False,
-                        description="Who asked for that")
+    is_copy = Bool(title="Copy",
+                   description="It regards its database as a copy")
+    asked_by = TextLine(title="Requested by", required=False,
+                        description="Id of the principal who made it quiet "
+                                    "or drained it")
 
 
 class IEndedProcess(Interface):
     """A process that ended or died within the last day."""
 
-    id = TextLine(title=_("Process id"))
-    host = TextLine(title=_("Host"))
-    pid = Int(title=_("Pid"))
-    started_at = Float(title=_("Since"))
-    beat_at = Float(title=_("Last beat"))
-    ended_at = Float(title=_("Ended"),
-                     description="Of one that died: when that was found out")
+    id = TextLine(title="Process id")
+    host = TextLine(title="Host")
+    pid = Int(title="Pid")
+    started_at = Float(title="Started")
+    beat_at = Float(title="Last heartbeat")
+    ended_at = Float(title="Ended",
+                     description="If it died: when another process noticed")
     how = Choice(title="How", values=PROCESS_ENDS)
-    asked_by = TextLine(title=_("Asked by"), required=False,
-                        description="Who had it drained")
-    reason = TextLine(title=_("Reason"), required=False)
-    taken_over = Int(title=_("Runs taken over"),
-                     description="Runs that it worked on when it ended and "
-                                 "that others took over, as far as the "
-                                 "reader may see them")
-    run_ids = List(title=_("Ids"), value_type=TextLine(),
-                   description="Of those of this registry")
+    asked_by = TextLine(title="Requested by", required=False,
+                        description="Id of the principal who drained it")
+    reason = TextLine(title="Reason", required=False)
+    taken_over = Int(title="Rescued runs",
+                     description="Number of runs that it worked on at its end "
+                                 "and that others took over.  Only runs that "
+                                 "the reader may see count")
+    run_ids = List(title="Ids", value_type=TextLine(),
+                   description="Ids of the ones in this registry")
 
 
 class ITypeStatus(Interface):
     """A worker type in a registry, a snapshot; declared or not."""
 
-    name = TextLine(title=_("Worker type"))
-    is_declared = Bool(title=_("Declared"))
+    name = TextLine(title="Worker type")
+    is_declared = Bool(title="Declared")
     counts = Attribute("{state: number of runs}, without zeros")
-    is_paused = Bool(title=_("Paused"))
-    paused_by = TextLine(title=_("Paused by"), required=False)
-    paused_at = Float(title=_("Paused at"), required=False)
-    pause_reason = TextLine(title=_("Reason"), required=False)
-    timed = Int(title=_("Measured"),
-                description="Finished runs that began, ever; what mean and "
-                            "maximum are of")
-    mean = Float(title=_("Mean duration"), required=False,
-                 description="Seconds; None where nothing was measured")
-    maximum = Float(title=_("Longest duration"), required=False,
+    is_paused = Bool(title="Paused")
+    paused_by = TextLine(title="Paused by", required=False)
+    paused_at = Float(title="Paused at", required=False)
+    pause_reason = TextLine(title="Reason", required=False)
+    timed = Int(title="Measured",
+                description="Number of finished runs that ever began; the "
+                            "basis of mean and maximum")
+    mean = Float(title="Mean duration", required=False,
+                 description="Seconds; None if nothing was measured")
+    maximum = Float(title="Longest duration", required=False,
                     description="Seconds")
-    failure_rate = Float(title=_("Failure rate"), required=False,
-                         description="Failed of all that were finished, ever; "
-                                     "0.0 to 1.0, None where none was")
-    last_run = TextLine(title=_("Last run"), required=False,
+    failure_rate = Float(title="Failure rate", required=False,
+                         description="Share of failed runs among all that "
+                                     "ever finished, 0.0 to 1.0; None if none "
+                                     "did")
+    last_run = TextLine(title="Last run", required=False,
                         description="Id of the run that finished last")
-    last_at = Float(title=_("Last finished"), required=False)
-    last_state = Choice(title=_("Last state"), values=STATES, required=False)
+    last_at = Float(title="Last finished", required=False)
+    last_state = Choice(title="Last state", values=STATES, required=False)
 
 
 class IHour(Interface):
-    """What was finished within one hour."""
+    """The runs that finished within one hour."""
 
-    begins_at = Float(title=_("Hour"), description="A multiple of 3600")
+    begins_at = Float(title="Hour", description="A multiple of 3600")
     counts = Attribute("{finished state: number of runs}, without zeros")
-    mean = Float(title=_("Mean duration"), required=False,
-                 description="Seconds; None where nothing was measured")
+    mean = Float(title="Mean duration", required=False,
+                 description="Seconds; None if nothing was measured")
 
 
 class IProblem(Interface):
-    """Something that wants the attention of an administrator."""
+    """A problem that an administrator should look at."""
 
-    kind = Choice(title=_("Kind"), values=PROBLEMS)
+    kind = Choice(title="Kind", values=PROBLEMS)
     subject = TextLine(
-        title=_("Subject"), required=False,
-        description="Process id, schedule name, type name or run id, as the "
-                    "kind wants; None for no-runtime.  Of failing-step and "
-                    "stuck-process it is the name of the step, of clock-jump "
-                    "the seconds, of newer-database the number of the "
-                    "structure that was found, of busy-threads the run that "
-                    "waits longest, "
-                    "of copied-database the deployment that the database "
-                    "belongs to, if that is known")
-    since = Float(title=_("Since"), required=False)
-    number = Int(title=_("Runs"), description="Runs that wait for it, or 0; "
-                 "of failing-type, those that failed in the last hour")
+        title="Subject", required=False,
+        description="Process id, schedule name, type name or run id, as fits "
+                    "the kind; None for no-runtime.  For failing-step and "
+                    "stuck-process the name of the step; for clock-jump the "
+                    "seconds; for newer-database the structure number found; "
+                    "for busy-threads the run that waits longest; for "
+                    "copied-database the deployment that owns the database, "
+                    "if known")
+    since = Float(title="Since", required=False)
+    number = Int(title="Runs", description="Runs that wait because of it, "
+                 "or 0; for failing-type, runs that failed in the last hour")
     process = TextLine(
-        title=_("Process"), required=False,
-        description="Id of the process that met it, if one did")
-    error = TextLine(title=_("Error"), required=False,
+        title="Process", required=False,
+        description="Id of the process that reported it, if any")
+    error = TextLine(title="Error", required=False,
                      description="The name of the error's type")
-    stack = Text(title=_("Stack"), required=False,
-                 description="Where the thread of a stuck-process stands")
-    total = Int(title=_("Of"), description="Of failing-type: runs finished "
-                "in the last hour")
+    stack = Text(title="Stack", required=False,
+                 description="The stack of the thread of a stuck-process")
+    total = Int(title="Of", description="For failing-type: runs that "
+                "finished in the last hour")
     usual = Float(
         title="Usual", required=False,
-        description="Of stalled-run: seconds of the longest run of the type, "
-                    "of failing-type: what part failed in the day before; "
-                    "None where that is not known")
+        description="For stalled-run: seconds of the longest run of the "
+                    "type.  For failing-type: share of runs that failed in "
+                    "the day before.  None if unknown")
 
 
 class IThresholds(Interface):
-    """From when on something in a registry is a problem.
+    """The values from which on a registry reports its problems.
 
-    None: that is never reported.
+    None: the problem is never reported.
     """
 
     stalled_after = Float(
-        title=_("No progress: seconds"),
-        description=_("A run is reported that has told no progress and made "
-                      "no checkpoint for longer.  Loops are not.  Default: "
-                      "600."),
+        title=_("No progress, in seconds"),
+        description=_("A run is reported when it has shown no progress and "
+                      "made no checkpoint for longer.  Loops are left "
+                      "out.  Default: 600."),
         min=1.0, max=1e9, default=600.0, required=False)
     stalled_factor = Float(
-        title=_("No progress: times the usual"),
-        description=_("It must also have run for longer than so many times "
-                      "the longest run of its type of the last 24 hours; if "
-                      "there was none, the longest ever.  Default: 3."),
+        title=_("No progress, as a multiple of the usual"),
+        description=_("The run must also have taken longer than this "
+                      "multiple of the longest run of its type in the last "
+                      "24 hours, or of the longest ever if there was "
+                      "none.  Default: 3."),
         min=0.0, max=1e6, default=3.0)
     busy_after = Float(
-        title=_("All threads busy: seconds"),
-        description=_("Reported if a run has waited for longer, for a thread "
-                      "and for nothing else.  Default: 900."),
+        title=_("All threads busy, in seconds"),
+        description=_("Reported when a run has waited longer for a thread "
+                      "alone.  Default: 900."),
         min=1.0, max=1e9, default=900.0, required=False)
     failing_number = Int(
-        title=_("Failures of a worker type: runs"),
-        description=_("Reported if at least so many of its runs failed in "
-                      "the last hour.  Default: 5."),
+        title=_("Failures of a worker type, in runs"),
+        description=_("Reported when at least this many of its runs failed "
+                      "in the last hour.  Default: 5."),
         min=1, max=10 ** 9, default=5, required=False)
     failing_percent = Float(
-        title=_("Failures of a worker type: percent"),
-        description=_("They must also be at least so many percent of those "
-                      "that were finished.  Default: 50."),
+        title=_("Failures of a worker type, in percent"),
+        description=_("They must also be at least this percentage of all "
+                      "that finished.  Default: 50."),
         min=0.0, max=100.0, default=50.0)
     failing_factor = Float(
-        title=_("Failures of a worker type: times the usual"),
-        description=_("And at least so many times the percentage of the 23 "
-                      "hours before.  Default: 3."),
+        title=_("Failures of a worker type, as a multiple of the usual"),
+        description=_("The percentage must also be at least this multiple "
+                      "of the one in the 23 hours before.  Default: 3."),
         min=0.0, max=1e6, default=3.0)
     paused_waiting = Int(
-        title=_("Paused worker type: runs that wait"),
-        description=_("Reported if at least so many of its runs wait, or a "
-                      "schedule goes on starting them.  Default: 1."),
+        title=_("Paused worker type, in waiting runs"),
+        description=_("Reported when at least this many of its runs wait, "
+                      "or when a schedule keeps starting them.  Default: 1."),
         min=1, max=10 ** 9, default=1, required=False)
     late_after = Float(
-        title=_("Late schedule: seconds"),
-        description=_("Reported if its time is over for longer.  Default: "
+        title=_("Late schedule, in seconds"),
+        description=_("Reported when it has been due for longer.  Default: "
                       "60."),
         min=1.0, max=1e9, default=60.0, required=False)
     elsewhere_after = Float(
-        title=_("Schedule that does not run here: seconds"),
-        description=_("Reported if nothing starts it here, though a process "
-                      "has carried out runs for longer.  Default: 60."),
+        title=_("Schedule that does not run here, in seconds"),
+        description=_("Reported when nothing starts it here, although a "
+                      "process has carried out runs for longer.  Default: "
+                      "60."),
         min=1.0, max=1e9, default=60.0, required=False)
     jump_above = Float(
-        title=_("Jump of a clock: seconds"),
-        description=_("Reported if the clock of a process was set on or back "
-                      "by at least so much.  Default: 60, and no process "
-                      "notes less."),
+        title=_("Clock jump, in seconds"),
+        description=_("Reported when the clock of a process was set "
+                      "forward or back by at least this much.  Default: "
+                      "60; processes do not record smaller jumps."),
         min=60.0, max=1e9, default=60.0, required=False)
 
 
 class IAction(Interface):
-    """Something that an administrator did."""
+    """One act of an administrator, as the journal keeps it."""
 
-    at = Float(title=_("When"))
-    principal = TextLine(title=_("Who"), required=False)
-    verb = Choice(title=_("What"), values=ACTIONS)
-    subject = TextLine(title=_("To what"), required=False,
+    at = Float(title="When")
+    principal = TextLine(title="Who", required=False)
+    verb = Choice(title="Action", values=ACTIONS)
+    subject = TextLine(title="Subject", required=False,
                        description="Run id, type name, schedule name or "
                                    "process id; None for an act on many runs")
-    reason = TextLine(title=_("Reason"), required=False)
-    times = Int(title=_("Times"),
+    reason = TextLine(title="Reason", required=False)
+    times = Int(title="Times",
                 description="How many times the same person did it to the "
-                            "same thing, within an hour; one row for all")
-    last_at = Float(title=_("Last time"), required=False,
-                    description="None if it was once")
-    number = Int(title=_("Runs"), description="Of an act on many; else 1")
-    filter = TextLine(title=_("Found by"), required=False,
-                      description="What found them; None for a selection")
-    run_ids = List(title=_("Ids"), description="Of an act on many; else empty",
-                   value_type=TextLine())
+                            "same subject within an hour; one row for all")
+    last_at = Float(title="Last time", required=False,
+                    description="None if it was done once")
+    number = Int(title="Runs",
+                 description="Number of runs of an act on many; else 1")
+    filter = TextLine(title="Found by", required=False,
+                      description="The filter that found them; None if they "
+                                  "were selected")
+    run_ids = List(title="Ids", value_type=TextLine(),
+                   description="Ids of an act on many; else empty")
 
 
 class ISchedule(Interface):
-    """What ``<background:schedule>`` declared; immutable, a named utility."""
+    """A schedule of ``<background:schedule>``; immutable, a named utility."""
 
     name = TextLine(title="Name", readonly=True)
     worker = TextLine(title="Worker type", readonly=True)
@@ -1140,117 +1165,121 @@ class ISchedule(Interface):
                   description="Seconds from tick to tick")
     timezone = TextLine(title="Time zone of the cron expression",
                         readonly=True)
-    input = Attribute("A callable without arguments that gives the input, or "
-                      "None")
-    context = Attribute("A callable without arguments that gives the object "
+    input = Attribute("A callable without arguments that returns the input, "
+                      "or None")
+    context = Attribute("A callable without arguments that returns the object "
                         "that the run is about, or None")
     unique = Choice(title="Unique", values=UNIQUE, required=False,
-                    readonly=True, description="None: as the type says")
+                    readonly=True, description="None: that of the type")
     priority = Int(title="Priority", required=False, readonly=True,
-                   description="None: as the type says")
+                   description="None: that of the type")
     description = TextLine(title="Description", readonly=True)
     misfire = Float(
         title="Misfire", required=False, readonly=True,
-        description="Seconds that a tick may be late and still start a run; "
-                    "None: however late, once")
+        description="Seconds that a tick may be late and still start a run.  "
+                    "None: any number of seconds")
     expression = TextLine(title="When, for people", readonly=True)
 
     def isMissed(due_at, now):
-        """Return whether the ticks from *due_at* to *now* are all too late.
+        """Return whether all ticks from *due_at* to *now* are too late.
+
+        Both are times.
         """
 
     def nextTick(after):
-        """Return the first tick after the time *after* (both as times)."""
+        """Return the time of the first tick after the time *after*."""
 
 
 class IScheduleStatus(Interface):
     """A schedule in a registry, a snapshot."""
 
-    name = TextLine(title=_("Schedule"))
-    worker = TextLine(title=_("Worker type"))
-    expression = TextLine(title=_("When"))
-    description = TextLine(title=_("Description"))
-    next_at = Float(title=_("Next"), required=False,
-                    description="None before a runtime has seen it")
-    last_at = Float(title=_("Last"), required=False)
-    last_run = TextLine(title=_("Last run"), required=False,
-                        description="Its id; None if it is gone")
-    is_paused = Bool(title=_("Paused"))
-    paused_by = TextLine(title=_("Paused by"), required=False)
-    paused_at = Float(title=_("Paused at"), required=False)
-    pause_reason = TextLine(title=_("Reason"), required=False)
-    is_late = Bool(title=_("Late"),
-                   description="Its tick is over for more than "
-                               "`IThresholds.late_after`, and it is not "
-                               "paused")
+    name = TextLine(title="Schedule")
+    worker = TextLine(title="Worker type")
+    expression = TextLine(title="When")
+    description = TextLine(title="Description")
+    next_at = Float(title="Next", required=False,
+                    description="None until a runtime has seen the schedule")
+    last_at = Float(title="Last", required=False)
+    last_run = TextLine(title="Last run", required=False,
+                        description="Its id; None if the run is gone")
+    is_paused = Bool(title="Paused")
+    paused_by = TextLine(title="Paused by", required=False)
+    paused_at = Float(title="Paused at", required=False)
+    pause_reason = TextLine(title="Reason", required=False)
+    is_late = Bool(title="Late",
+                   description="It is not paused, and its tick has been due "
+                               "for more than `IThresholds.late_after`")
 
 
 class IWorkerRegistry(Interface):
     """The runs of a site: a persistent local utility.
 
-    Add one with `installation.addRegistry`.  Of a worker type that the
-    principal of the interaction may not see (`IWorkerType.view_permission`),
-    nothing is listed, counted or found by its id; without an interaction all
-    is.
+    Add one with `installation.addRegistry`.  Methods neither list, count nor
+    find runs of a worker type that the principal of the interaction may not
+    see (`IWorkerType.view_permission`).  Without an interaction nothing is
+    hidden.
+
+    No method commits.  Methods that change something join the transaction of
+    the registry's connection.
     """
 
     def start(name, context=None, **input):
         """Store a run of worker type *name* and return it (`IWorkerRun`).
 
-        Joins the transaction of the registry's connection and never commits:
-        an abort or a savepoint rollback takes the run back, a commit lets a
-        runtime carry it out.  The id of the run is known at once.  The
+        Joins the transaction of the registry's connection and never commits.
+        An abort or a savepoint rollback takes the run back; after a commit a
+        runtime carries it out.  The id of the run is known at once.  The
         starter is the principal of the current interaction, if there is one.
 
-        *context* is a persistent object of the same database, stored or about
-        to be stored by this transaction; it is referred to weakly.  *input*
-        is checked against the schema of the type and copied.
+        *context* is a persistent object of the same database, stored already
+        or by this transaction.  The run refers to it weakly.  *input* is
+        checked against the schema of the type and copied.
 
-        For trusted code: no permission is asked.  Raise `UnknownWorkerType`,
-        `InvalidInput` or `InvalidContext`, each with nothing stored.
+        For trusted code: no permission is checked.  Raise
+        `UnknownWorkerType`, `InvalidInput` or `InvalidContext`, each with
+        nothing stored.
         """
 
     def submit(name, context=None, input=None, delay=0.0, unique=None,
                priority=None):
         """`start` with options; *input* is a dict or None.
 
-        *delay*: seconds that the run waits at least, up to ten years.
+        *delay*: seconds that the run waits at least; ten years at most.
         *unique* (one of `UNIQUE`) and *priority* (an int from -1000 to 1000)
-        take the place of what the type says.  Raise ``ValueError`` for
-        anything else, with nothing stored.  Where it is unique and such a run
-        is pending, return that one.
+        override the values of the type.  Raise ``ValueError`` for any other
+        value, with nothing stored.  If the start is unique and such a run is
+        pending, return that run.
         """
 
     def startByPrincipal(name, context=None, **input):
         """`start` for untrusted callers: the browser, proxied code.
 
         Raise ``Unauthorized`` unless the principal of the interaction has the
-        permission of the worker type on *context* (the site without one), and
-        ``NoInteraction`` without an interaction.  The permission is asked
-        again when the run begins.
+        permission of the worker type on *context*, or on the site if that is
+        None.  Raise ``NoInteraction`` without an interaction.  The permission
+        is checked again when the run begins.
 
-        Raise `TooManyOfStarter` where about `waiting_per_starter` runs of the
-        principal wait already.  No other method that starts a run, but for
-        `startOnce`, raises that.
+        Raise `TooManyOfStarter` if about `waiting_per_starter` runs of the
+        principal wait already.  Of the methods that start a run, only this
+        one and `startOnce` raise that.
         """
 
     def mayStart(name, context=None):
         """Return whether the principal may start that worker type.
 
-        As `startByPrincipal` asks: by the permission of the type on *context*
-        or the site.
+        Checks the same permission as `startByPrincipal`.
         """
 
     def startOnce(since, name, context=None, input=None):
         """`startByPrincipal` for a form: a second click starts nothing.
 
-        Where the principal has started the same in this way, the same type,
-        context and input, at the time *since* or later, return that run.
-        *since*: when the form was shown.
+        *since* is the time when the form was shown.  If the principal called
+        this with the same type, context and input at that time or later,
+        return the run of that call.
         """
 
     def get(run_id, default=None):
-        """Return the run of that id, *default* for anything else."""
+        """Return the run of that id, or *default*."""
 
     def getStatus(run_id):
         """Return the `IRunStatus` of a run; raise `RunNotFound`."""
@@ -1258,14 +1287,14 @@ class IWorkerRegistry(Interface):
     def getDetails(run_id):
         """Return the `IRunDetails` of a run; raise `RunNotFound`.
 
-        While the run is live, its log so far; the end of it, as far as that
-        told, if another process carries it out.
+        While the run is live, they have its log so far.  If another process
+        carries it out, they have the part that this process last reported.
         """
 
     def getContext(run_id):
-        """Return the object a run is about; None if it has none, or is gone.
+        """Return the object that a run is about.
 
-        Raise `RunNotFound`.
+        None if it has none, or if the object is gone.  Raise `RunNotFound`.
         """
 
     def listRuns(states=(), types=(), contexts=(), starters=(), text=None,
@@ -1274,70 +1303,72 @@ class IWorkerRegistry(Interface):
         """Return one `IRunPage` of statuses.
 
         *states*, *types*, *starters* and *contexts* (objects) restrict the
-        list where they are not empty.  *starters* are ids of principals; what
-        is the id of none that the authentication knows is sought in their
-        titles as well.  *text* (a text) has to stand in the title, the
-        message, the error or the id of the worker type, in whatever case.
-        Texts are compared as Unicode says: composed or not is the same.
+        list unless they are empty.  *starters* are ids of principals.  An
+        entry that is not the id of a known principal is also searched for in
+        the principals' titles.
 
-        *unresolved* restricts it to runs that failed or were interrupted and
-        were not retried, and whose type has not succeeded with the same
-        context and input since.  Those of which that could not be found out
-        within `resolving.TIME_LIMIT` are listed.
+        *text* must be part of the title, the message, the error or the name
+        of the worker type.  Case does not matter, nor does it matter whether
+        characters are composed.
 
-        *since* and *until* (times) bound what the list is ordered by: from
-        the one on, before the other.
+        *unresolved* restricts the list to runs that failed or were
+        interrupted, were not retried, and whose type has not succeeded with
+        the same context and input since.  A run is listed as well if its
+        successes were not read within `resolving.TIME_LIMIT` seconds.
 
-        *order*: ``newest`` or ``oldest`` first, by the finish where *states*
-        are finished states only, by the creation else; or ``slowest``, of
-        finished runs, the `paging.SCAN_LIMIT` that finished last within
-        *since* and *until*.
+        *order* is ``newest`` or ``oldest`` first: by the finish if *states*
+        are finished states only, else by the creation.  Or it is ``slowest``
+        first: of the `paging.SCAN_LIMIT` runs that finished last.
 
-        *before* is the key that the page before gave as `IRunPage.older`;
-        raise ``ValueError`` for any other, as for an unknown *order*.  Never
-        scans the registry: what is looked at is bounded
-        (`paging.SCAN_LIMIT`, and a time for what has to be loaded), and
-        `IRunPage.is_cut` tells where the bound was met.
+        *since* and *until* (times) bound the time by which the list is
+        ordered: *since* included, *until* excluded.
+
+        *before* is the `IRunPage.older` of the page before.  Raise
+        ``ValueError`` for any other key and for an unknown *order*.
+
+        Never scans the registry.  At most `paging.SCAN_LIMIT` runs or entries
+        are read, for about `paging.TIME_LIMIT` seconds.  `IRunPage.is_cut`
+        reports that one of these limits ended the search.
         """
 
     def getCounts():
-        """Return {type name: {state: number of runs}}; zeros are left out."""
+        """Return {type name: {state: number of runs}}, without zeros."""
 
     def getWorkerTypes():
         """Return {name: `IWorkerType`} of the declared worker types."""
 
     def listProcesses():
-        """Return an `IProcessStatus` for each process known, oldest first."""
+        """Return an `IProcessStatus` for each known process, oldest first."""
 
     def listEndedProcesses():
         """Return an `IEndedProcess` for each that ended within a day.
 
-        The last one first; some 200 at most.
+        The last one comes first; about 200 at most.
         """
 
     def listTypes():
-        """Return an `ITypeStatus` for each type declared or with runs kept.
+        """Return an `ITypeStatus` for each worker type, sorted by name.
 
-        And for each that is paused.  By name.  Costs nothing that grows with
-        the number of runs.
+        These are the types that are declared, have runs or are paused.  The
+        cost does not grow with the number of runs.
         """
 
     def getHours():
         """Return an `IHour` for each of the last 24 hours, oldest first.
 
-        The last one is the hour that goes on; hours in which nothing was
-        finished are there, too.  Empty for whoever may not see every worker
-        type: an hour does not tell them apart.
+        The last one is the current hour.  Hours without a finish are
+        included.  Empty if a worker type is hidden from the principal: the
+        hours do not separate the types.
         """
 
     def listProblems():
-        """Return an `IProblem` for each thing that is wrong, worst first.
+        """Return an `IProblem` for each problem, worst first.
 
-        Costs nothing that grows with the number of runs.
+        The cost does not grow with the number of runs.
         """
 
     def getThresholds():
-        """Return the `IThresholds`: from when on something is a problem."""
+        """Return the `IThresholds` of the registry."""
 
     def changeThresholds(values, reason=None):
         """Change some of the `IThresholds`: *values* is {name: value}.
@@ -1347,47 +1378,47 @@ class IWorkerRegistry(Interface):
         """
 
     def listActions(limit=50, before=None):
-        """Return (actions, key): what administrators did, newest first.
+        """Return ([`IAction`], key): acts of administrators, newest first.
 
         *key* is *before* of the next page, or None.  Removals and drains are
-        kept for 90 days at least, of the others the last 1,000; of these, the
-        act that one person did most often goes first.  What was done to
-        processes is in the journal of every registry.
+        kept for 90 days at least, of the other acts the last 1,000.  If there
+        are more, the most frequent act of a person is dropped first.  Each
+        registry's journal has the acts on processes.
         """
 
     def getStack(run_id):
-        """Return where the thread of a running run stands, or None.
+        """Return the stack of the thread of a running run, or None.
 
-        A text like a traceback, innermost call last, without any values.
-        For a run of another process what that told last, which it does when
-        a stop has been asked for.  Raise `RunNotFound`.
+        A text like a traceback, innermost call last, without any values.  For
+        a run of another process it is the stack that this process last
+        reported; it reports one after a stop request.  Raise `RunNotFound`.
         """
 
-    # What administrators do.  Each joins the caller's transaction, keeps who
-    # did it, when and why (`listActions`), and never commits.
+    # Acts of administrators.  Each joins the caller's transaction, records
+    # its principal, time and reason (`listActions`), and never commits.
 
     def retry(run_id, reason=None):
-        """Do a finished run again, as a new run; return that one.
+        """Do a finished run again as a new run; return the new run.
 
-        For trusted code: no permission is asked.  If somebody else than the
-        starter asks for it, the work may do what both may do
-        (`IWorkerRun.asker`).
+        The new run has the type, context, input, starter, permission and
+        priority of the old one.  It continues after the last checkpoint of
+        the old one unless that succeeded.
 
-        It has the type, context, input, starter, permission and priority of
-        the old one, and goes on behind its last checkpoint, unless it had
-        succeeded.  The old one is kept as it is, and knows its retry: a
-        second retry returns the same run as long as that is kept.  Where the
-        type is unique and such a run is pending, that one is returned, and
-        takes the place of the old one.  Raise `RunNotFound`,
-        `RunNotRetryable`.
+        The old run is kept unchanged and records its retry.  A second retry
+        returns the same run as long as that is kept.  If the type is unique
+        and such a run is pending, return that run as the retry.
+
+        For trusted code: no permission is checked.  If the principal is not
+        the starter, the work has only the permissions that both have
+        (`IWorkerRun.asker`).  Raise `RunNotFound` or `RunNotRetryable`.
         """
 
     def retryByPrincipal(run_id, reason=None):
-        """`retry` for untrusted callers, as `startByPrincipal` is `start`.
+        """`retry` for untrusted callers.
 
         Raise ``Unauthorized`` unless the principal of the interaction has the
         permission of the worker type on the context of the run, or on the
-        site where that is gone or there is none.
+        site if there is no context or it is gone.
         """
 
     def mayRetry(run_id):
@@ -1397,93 +1428,100 @@ class IWorkerRegistry(Interface):
         """
 
     def actOnRuns(verb, run_ids, reason=None, filter=None):
-        """Stop, retry or remove many runs; return the ids of those it did.
+        """Stop, retry or remove many runs; return the ids of those changed.
 
-        The list has an attribute `failed`, {run id: (type, text)} of the
-        errors of subscribers: such a run stays as it was, the others go on.
+        *verb* is ``begin``, ``stop``, ``retry`` or ``remove``.  A run is left
+        out if it is gone, cannot change, or was asked to stop or retried
+        before.  ``retry`` leaves out a run that `retryByPrincipal` would
+        refuse.
 
-        *verb* is ``stop``, ``retry`` or ``remove``.  Left out is what is not
-        there or cannot change, what was asked to stop or retried before, and
-        on ``retry`` what `retryByPrincipal` would refuse.  The journal has
-        one row for all; *filter* is a text for it that says how they were
-        found.
+        The returned list has an attribute `failed`, {run id: (type, text)}
+        of the errors of subscribers.  Such a run stays as it was; the others
+        are still changed.
+
+        The journal gets one row for all.  *filter* is the text for this row
+        that describes how the runs were found.
         """
 
     def remove(run_id, reason=None):
-        """Forget a finished run.  Raise `RunNotFound`, `RunNotRemovable`."""
+        """Remove a finished run.  Raise `RunNotFound`, `RunNotRemovable`."""
 
     def pauseType(name, is_paused=True, reason=None):
-        """Let no run of a worker type begin from now on; or again.
+        """Pause a worker type, or resume it if *is_paused* is false.
 
-        What runs goes on, what is started waits.  A second pause changes
-        nothing.  Raise `UnknownWorkerType` for a type that is not declared
-        and has no runs.
+        While it is paused, no run of it begins: running runs go on, and new
+        runs wait.  A second pause changes nothing.  Raise
+        `UnknownWorkerType` for a type that is not declared and has no runs.
         """
 
     def quietProcess(process_id, is_quiet=True, reason=None):
-        """Let a process begin nothing new; or again.
+        """Make a process quiet, or resume it if *is_quiet* is false.
 
-        What it carries out goes on; what waits in it is taken by others.
-        Where it is quiet because its database is a copy, the end of that is
-        an `adoptDatabase`.  Raise `ProcessNotFound`.
+        A quiet process begins nothing new.  Its running runs go on; other
+        processes take its waiting runs.  If it is quiet because its database
+        is a copy, only `adoptDatabase` resumes it.  Raise `ProcessNotFound`.
         """
 
     def adoptDatabase(process_id, reason=None, keep_back=False):
-        """Let a process begin that takes its database for a copy.
+        """Let a process begin runs though it regards its database as a copy.
 
-        The database belongs to the deployment of that process, and to the
-        place where its file is, from the commit on: all processes of that
-        deployment begin, those of another one begin nothing new.  With
-        *keep_back* what waits in any registry is kept back, as after a copy
-        of the registry.  Return whether there was anything to do.  Raise
+        From the commit on, the database belongs to the deployment of that
+        process and to the place of its file.  All processes of that
+        deployment begin runs; processes of another one begin nothing new.
+
+        With *keep_back*, waiting runs of all registries are kept back, as
+        after a copy of the registry.  Return whether anything changed.  Raise
         `ProcessNotFound`.
         """
 
     def beginKept(reason=None):
-        """Let begin what came with a copy of the registry and is kept back.
+        """Release the runs that came with a copy and are kept back.
 
-        What was running in the original begins anew, or is ``interrupted``
-        where its type says ``on_interrupt="fail"``; so is the run of a
-        service, of which there is another one by now.  Only of types that the
-        caller may see.  Return how many runs it were.
+        A run that was running in the original begins again.  It is
+        ``interrupted`` instead if its type says ``on_interrupt="fail"`` or is
+        a service: another run of the service exists by now.
+
+        Only for types that the caller may see.  Return the number of runs.
         """
 
     def removeKept(reason=None, limit=1000):
-        """Stop and remove what came with a copy and is kept back.
+        """Stop and remove runs that came with a copy and are kept back.
 
-        At most *limit* runs, of types that the caller may see.  Return how
-        many it were.
+        At most *limit* runs, of types that the caller may see.  Return the
+        number of runs.
         """
 
     def drainProcess(process_id, reason=None):
-        """Let a process end its runtime as at a shutdown.
+        """Make a process end its runtime as at a shutdown.
 
-        The process itself goes on; only its restart makes it carry out runs
-        again.  Raise `ProcessNotFound`.
+        The process itself goes on.  It carries out runs again only after a
+        restart.  Raise `ProcessNotFound`.
         """
 
     keep_days = Attribute(
-        "Days that finished runs are kept whose type does not say otherwise")
+        "Days that finished runs are kept, unless their type has a keep_days")
     keep = Attribute(
-        "How many finished runs of a type are kept at the most, likewise")
+        "How many finished runs of a type are kept at most, unless the type "
+        "has a keep")
     waiting_per_starter = Attribute(
-        "A principal of whom so many runs wait is refused another start by "
-        "`startByPrincipal` and `startOnce`; approximate.  Default: 1,000")
+        "Number of waiting runs of a principal from which on "
+        "`startByPrincipal` and `startOnce` refuse another start; "
+        "approximate.  Default: 1,000")
 
     def listSchedules():
         """Return an `IScheduleStatus` for each declared schedule, by name."""
 
     def pauseSchedule(name, is_paused=True, reason=None):
-        """Let a schedule start nothing from now on; or again.
+        """Pause a schedule, or resume it if *is_paused* is false.
 
-        Raise `ScheduleNotFound`.
+        A paused schedule starts nothing.  Raise `ScheduleNotFound`.
         """
 
     def runSchedule(name):
         """Start the run of a schedule now and return it.
 
-        None when it cannot be started, for want of its input perhaps, which
-        is then kept as a failed run.  Raise `ScheduleNotFound`.
+        Return None if it cannot be started, for example if its input cannot
+        be made.  That is recorded as a failed run.  Raise `ScheduleNotFound`.
         """
 
     def mayRunSchedule(name):
@@ -1502,44 +1540,48 @@ class IWorkerRegistry(Interface):
     def requestStop(run_id, reason=None):
         """Ask a run to stop; return its state: ``stopped`` or ``running``.
 
-        A run that waits is ``stopped`` with the caller's commit.  For a run
-        that runs, the request is stored and its worker told after the commit;
-        who asked is the principal of the interaction.  A second request
-        changes nothing.  Never commits.  Raise `RunNotFound`,
-        `RunNotStoppable`.
+        A pending run is ``stopped`` by the caller's commit.  For a running
+        run the request is stored, and the worker receives it after the
+        commit.  The request records the principal of the interaction.  A
+        second request changes nothing.  Never commits.  Raise `RunNotFound`
+        or `RunNotStoppable`.
         """
 
     def beginNow(run_id, reason=None):
-        """Let a run be due now that waits for its time.
+        """Make a run due now that waits for its time.
 
-        Whatever put it off: its start, an error, its worker, a clock that was
-        wrong.  It begins after the commit, as soon as a thread is free.  Never
-        commits.  Raise `RunNotFound`, and `RunNotBeginnable` for a run that
-        waits for something else.
+        It does not matter what set that time: its start, a retry delay, a
+        `Snooze` or a wrong clock.  The run begins after the commit, as soon
+        as a thread is free.  Never commits.  Raise `RunNotFound`, and
+        `RunNotBeginnable` for a run that waits for anything else.
         """
 
     def getSite():
         """Return the site that holds the registry."""
 
     secret = Attribute(
-        "32 random bytes, made with the registry; what tokens against forged "
-        "requests are made from.  For trusted code only.")
+        "32 random bytes, made with the registry.  The tokens against forged "
+        "requests are made from it.  For trusted code only.")
 
 
 class IVerbs(Interface):
-    """What the principal of the interaction may do to a registry.
+    """A registry for the principal of the interaction, permissions checked.
 
-    An adapter of the registry (`verbs.of`).  Each verb asks for its permission
-    and raises ``Unauthorized`` without it, ``NoInteraction`` if nobody asks;
-    what it does is said by the method of that name of `IWorkerRegistry`.
-    Nothing depends on security proxies.  What it returns is plain data or
-    bare, but for objects of the application: these have a security proxy.
+    `verbs.of` returns it for a registry.  Each verb checks its permission.
+    It raises ``Unauthorized`` without the permission and ``NoInteraction``
+    without an interaction.  Then it calls the `IWorkerRegistry` method of the
+    same name.
+
+    Nothing depends on security proxies.  Objects of the application are
+    returned with a security proxy.  Everything else is returned as plain data
+    or without a proxy.
     """
 
     def may(name):
         """Return whether the principal has the permission of the verb *name*.
 
-        For the verbs that ask on the registry or the root of the application.
+        For the verbs that check it on the registry or on the root object of
+        the application.
         """
 
     # Need the permission to see runs.
@@ -1601,10 +1643,10 @@ class IVerbs(Interface):
     # Need the permission to start workers and that of the worker type.
 
     def queryWorkerType(name):
-        """Return the declared `IWorkerType`, None without one.
+        """Return the declared `IWorkerType` of that name, or None.
 
-        One that the principal may not see counts as none.  The permission of
-        the type is not asked.
+        None also for a type that the principal may not see.  The permission
+        of the type is not checked.
         """
 
     def mayStart(name, context=None):
@@ -1613,13 +1655,12 @@ class IVerbs(Interface):
     def startByPrincipal(name, context=None, **input):
         """See `IWorkerRegistry.startByPrincipal`.
 
-        Raise `UnknownWorkerType` for one that the principal may not see, and
-        `TooManyWaiting` for one of which too many runs wait, or if too many
-        runs of the principal do (`TooManyOfStarter`).
+        Also raise `UnknownWorkerType` for a type that the principal may not
+        see, and `TooManyWaiting` if too many runs of the type wait.
         """
 
     def startOnce(since, name, context=None, input=None):
-        """See `IWorkerRegistry.startOnce`; raise as `startByPrincipal`."""
+        """See `IWorkerRegistry.startOnce`; raises like `startByPrincipal`."""
 
     # Needs the permission to stop runs.
 
@@ -1681,39 +1722,38 @@ class IVerbs(Interface):
 
 
 class IRegistryInstaller(Interface):
-    """Adapter of a site: lets the principal give it a registry, or take it.
-    """
+    """Adapter of a site: lets the principal add or remove its registry."""
 
     def mayInstall():
-        """Return whether the principal has the permission to manage there."""
+        """Return whether the principal may manage workers on the site."""
 
     def install():
-        """Add a registry to the site and return it; return the one it has.
+        """Add a registry to the site, if it has none; return its registry.
 
         Joins the caller's transaction.  Raise ``Unauthorized`` without the
-        permission to manage on the site, and `InvalidSite` when the site is
-        in no database yet, or has no site manager.  Trusted code calls
-        `installation.addRegistry`.
+        permission to manage on the site.  Raise `InvalidSite` if the site is
+        not stored in a database yet or has no site manager.  Trusted code
+        calls `installation.addRegistry`.
         """
 
     def queryRegistry():
         """Return the registry that the site itself has, or None."""
 
     def countUnfinished():
-        """Return (runs in work, runs that wait) of the site's registry."""
+        """Return (running runs, waiting runs) of the site's registry."""
 
     def mayUninstall():
         """Return whether the principal may remove the site's registry.
 
-        False where there is none, and where the principal may not see each
-        worker type: what is hidden is not removed.
+        False if there is none, and if a worker type is hidden from the
+        principal: hidden runs are not removed.
         """
 
     def uninstall(unfinished, reason=None):
-        """Call `installation.removeRegistry`, and return what that does.
+        """Call `installation.removeRegistry` and return its result.
 
-        Raise ``Unauthorized`` where the principal may not; runs that are not
-        finished need the permission to stop as well.
+        Raise ``Unauthorized`` if the principal may not.  If there are
+        unfinished runs, the permission to stop is needed as well.
         """
 
 
@@ -1723,14 +1763,14 @@ class IWorkerEnvironment(Interface):
     def participations(user_name, run):
         """Return a sequence of IParticipation for the thread's interaction.
 
-        *run* is the `IWorkerRun` or None for a bare thread.  Called with the
-        site set.  Raise `StarterGone` when the principal of the run does not
-        exist any more, or lost the permission it was checked for.
+        *run* is the `IWorkerRun`, or None for a bare thread.  Called with the
+        site set.  Raise `StarterGone` if the principal of the run does not
+        exist any more or lost the permission that was checked at the start.
         """
 
 
 class IExecutor(Interface):
-    """A strategy that carries runs out."""
+    """A strategy that carries out runs."""
 
     def start():
         """Begin to take runs."""
@@ -1741,17 +1781,17 @@ class IExecutor(Interface):
         """Take no more runs; return at once."""
 
     def join(timeout):
-        """After `stop`: wait up to *timeout* seconds for what is in work."""
+        """After `stop`, wait at most *timeout* seconds for the work to end."""
 
     def isUnderway(ticket, run):
-        """Return whether the pending *run* may still be begun elsewhere.
+        """Return whether another process may still begin the pending *run*.
 
-        Asked of what was given to another process, by a message or whatever
-        it may be.
+        Called for runs that were given to another process, by a message for
+        example.
         """
 
     def returned(ticket, run):
-        """*run* (or None) is not in work elsewhere any more."""
+        """Note that no other process works on *run* (or None) any more."""
 
 
 def _is_printable(text):
@@ -1759,12 +1799,12 @@ def _is_printable(text):
 
 
 def _is_duration(seconds):
-    # Neither "not a number" nor more than a wait can take.
+    # Excludes NaN, and durations that are too long for the wait of a thread.
     return 0 <= seconds <= 366 * 86400
 
 
 class IRuntimeSettings(Interface):
-    """What ``<background:runtime>`` says; a global utility."""
+    """The settings of ``<background:runtime>``; a global utility."""
 
     threads = Int(
         title="Threads", min=0, default=4,
@@ -1774,117 +1814,118 @@ class IRuntimeSettings(Interface):
         title="Drain", min=0.0, default=15.0,
         constraint=_is_duration,
         description="Seconds that work may still take when the process is "
-                    "asked to end; what remains is interrupted, with 0 at "
-                    "once.  Default: 15.")
+                    "asked to end.  Then the remaining work is interrupted; "
+                    "with 0, at once.  Default: 15.")
     poll = Float(
         title="Poll", min=0.05, default=1.0,
         constraint=_is_duration,
-        description="Seconds until this process sees what another process "
-                    "started or asked to stop.  Default: 1.")
+        description="Seconds until this process notices runs that another "
+                    "process started or asked to stop.  Default: 1.")
     lease = Float(
         title="Lease", min=3.0, default=90.0,
         constraint=_is_duration,
-        description="Seconds a process may be silent before its runs are "
-                    "rescued by another.  Default: 90.")
+        description="Seconds that a process may send no heartbeat before "
+                    "others rescue its runs.  Default: 90.")
     grace = Float(
         title="Grace", min=0.0, default=86400.0,
         constraint=_is_duration,
-        description="Seconds that a run waits whose worker type no process "
-                    "declares; then it fails.  Default: 86400.")
+        description="Seconds that a run waits while no process declares its "
+                    "worker type.  Then it fails.  Default: 86400.")
     executor = Choice(
         title="Executor", values=EXECUTORS, default=THREADS,
-        description="Who carries jobs out: 'threads' of this process, or "
-                    "'celery', processes of Celery that are told by "
-                    "messages.  Default: threads.")
+        description="'threads': threads of this process carry out jobs.  "
+                    "'celery': Celery's worker processes do, and messages "
+                    "name the runs.  Default: threads.")
     deployment = TextLine(
         title="Deployment", required=False, default=None,
         min_length=1, max_length=100, constraint=_is_printable,
-        description="The id of this deployment, as production or staging, "
-                    "for the variable CIPHER_BACKGROUND_DEPLOYMENT of the "
-                    "environment where that is not set.  In a database that "
-                    "belongs to another one the runtime begins quiet.  "
-                    "Default: none, nothing is compared.")
+        description="The id of this deployment, like production or staging.  "
+                    "The environment variable CIPHER_BACKGROUND_DEPLOYMENT "
+                    "overrides it.  If the database belongs to another "
+                    "deployment, the runtime begins quiet.  Default: none; "
+                    "nothing is compared.")
 
 
 class IWebSettings(Interface):
-    """What ``<background:web>`` says; a global utility.
+    """The settings of ``<background:web>``; a global utility.
 
-    How browsers reach this process.  It matters to every process that serves
-    the pages, whether it carries out runs or not.
+    They say how browsers reach this process.  Each process that serves the
+    pages needs them, whether it carries out runs or not.
     """
 
     base_url = TextLine(
         title="Base URL", required=False, default=None,
-        description="How the application is reached from outside: scheme, "
-                    "host and port, as in https://example.org.  A form that "
-                    "comes from anywhere else is refused.  Default: the "
-                    "scheme of the request and its header Host.")
+        description="The outside address of the application: scheme, host "
+                    "and port, as in https://example.org.  A form from any "
+                    "other address is refused.  Default: the scheme and the "
+                    "Host header of the request.")
     proxy_sets_scheme = Bool(
         title="Proxy sets the scheme", default=False,
-        description="Whether a proxy sets X-Forwarded-Proto in each request, "
-                    "so that it may be believed.  Default: no.")
+        description="Whether a proxy sets X-Forwarded-Proto in each request.  "
+                    "If so, the header is trusted.  Default: no.")
     trusts_virtual_hosts = Bool(
         title="Trusts virtual hosts", default=False,
-        description="Whether only a proxy can put ++vh++ into a path, so that "
-                    "the address in it is that of the application.  Default: "
-                    "no.")
+        description="Whether only a proxy can put ++vh++ into a path.  If so, "
+                    "the address in it is trusted.  Default: no.")
 
 
 class IRuntime(Interface):
-    """The one owner, per process and database, of live workers."""
+    """The owner of the live workers: one per process and database."""
 
     id = TextLine(title="Process id", description="HOST:PID:RANDOM")
 
     def wake(places=()):
-        """Tell that there is something to look at; never blocks, never fails.
+        """Wake the control thread.  Thread-safe; never blocks, never fails.
 
-        *places* names lanes that have new runs: (registry oid, number).
+        *places* names the lanes that have new runs: (registry oid, number).
         """
 
     def countWaiting(registry_oid, starter):
         """Return (number, time): how many runs of *starter* wait here.
 
-        Those whose lane has its home in this process, as it knew at that
-        time.  Runs in work count as well; what waits for a time does not,
-        unless it comes soon.
+        It counts the lanes whose home is this process, as known at that time.
+        Running runs count as well.  Runs that wait for a time count only if
+        the time is near.
         """
 
     def quiet(is_quiet=True):
-        """Begin nothing new; or again.  Returns at once.
+        """Begin nothing new, or begin runs again if *is_quiet* is false.
 
-        In a signal handler it happens a moment later.
-        What runs goes on; what waits is begun by other processes, where
-        there are any.  As `IWorkerRegistry.quietProcess`, for the process
-        itself: what is asked last counts.
+        Returns at once.  In a signal handler it takes effect a moment later.
+        Running runs go on; other processes begin the waiting ones.  It is the
+        same as `IWorkerRegistry.quietProcess` for this process: the last call
+        counts.
         """
 
     def shutdown(timeout=None):
-        """Take nothing new, let work end, wait up to *timeout* seconds.
+        """Take nothing new, let work end, wait at most *timeout* seconds.
 
-        None: the drain of the settings; what is to be written in the end may
-        take some seconds more.
-        Loops are asked to stop at once, jobs when five seconds are left, or
-        half of the time.  What still works in the end is interrupted, and its
-        transaction will not commit.  The database may be closed afterwards.
-        May be called twice: then it waits for the end of the first.
+        None means the drain of the settings.  The last writes may take some
+        seconds more.
 
-        In a signal handler it only begins that and returns at once: what the
-        handler interrupted may hold a lock.  Call it again before the
+        Loops are asked to stop at once.  Jobs are asked to stop when five
+        seconds are left, or half of the time if that is less.  Work that is
+        not done in time is interrupted, and its transaction does not commit.
+
+        The database may be closed afterwards.  May be called twice: the
+        second call waits for the end of the first.
+
+        In a signal handler it only begins the shutdown and returns at once:
+        the interrupted code may hold a lock.  Call it again before the
         database is closed.
         """
 
 
 class IRunEvent(IObjectEvent):
-    """Something happened to a run (`object`), in the transaction of that.
+    """A run (`object`) changed; sent in the transaction of the change.
 
-    So what a subscriber changes is committed together with it, and an error
-    of a subscriber fails it.  Where a worker or a runtime sends the event, the
-    site of the registry is set.
+    Changes of a subscriber are committed together with that change, and an
+    error of a subscriber makes it fail.  If a worker or a runtime sends the
+    event, the site of the registry is set.
 
-    What a runtime itself does to a run, as a rescue or the stop of a run that
-    waits, happens in spite of an error of a subscriber: what the subscribers
-    changed is taken back, and the error is a problem that pages show.  There
-    is no interaction then.
+    Changes by the runtime itself, like a rescue or the stop of a waiting run,
+    survive an error of a subscriber.  The subscribers' changes are then taken
+    back, and pages show the error as a problem.  There is no interaction.
     """
 
     registry = Attribute("The registry of the run")
@@ -1897,13 +1938,13 @@ class IRunCreatedEvent(IRunEvent):
 class IRunStartedEvent(IRunEvent):
     """The work begins.
 
-    In the transaction of the work where there is no commit of its own for
-    the begin, so once for each try.
+    If the begin has no commit of its own, the event is sent in the
+    transaction of the work, so once for each try.
     """
 
 
 class IRunFinishedEvent(IRunEvent):
-    """Nothing more will happen to the run."""
+    """The state of the run is final."""
 
 
 class IRunSucceededEvent(IRunFinishedEvent):
@@ -1915,11 +1956,11 @@ class IRunFailedEvent(IRunFinishedEvent):
 
 
 class IRunStoppedEvent(IRunFinishedEvent):
-    """Somebody stopped the run."""
+    """The run was stopped."""
 
 
 class IRunInterruptedEvent(IRunFinishedEvent):
-    """The process of the run ended and the run must not be rerun."""
+    """The process of the run ended, and the run must not be rerun."""
 
 
 class IRunRequeuedEvent(IRunEvent):

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Jobs that the framework makes something of: functions, many items."""
+"""Jobs for functions and for many items, and the making of workers."""
 import copy
 import time
 import types
@@ -31,7 +31,7 @@ from cipher.background.work.worker import stateOf
 class HandlerJob(OnePiece):
     """The job of a plain function, ``handler(worker, **input)``.
 
-    Carried out by a thread of the executor; no thread of its own.
+    It is not a thread: a thread of the executor carries it out.
     """
 
     def __init__(self, name, handler, site_db, site_oid, site_name, user_name,
@@ -43,43 +43,42 @@ class HandlerJob(OnePiece):
         stateOf(self).input = input
 
     def doWork(self):
-        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
         input = stateOf(self).input
-        # A copy: the worker's own is as it was given.
+        # The handler gets a copy, so that worker.input stays unchanged.
         return callWork(self._who, self._handler, self,
                         **(copy.deepcopy(input) if input else {}))
 
 
 class ItemsJob(BackgroundJob):
-    """A job over many items, in many commits; each item's effect once.
+    """A job over many items, in many commits; each item takes effect once.
 
-    Override `items` and `processItem`.  After a conflict only the batch that
-    conflicted is done again; after an error, a crash or a deploy the work
-    goes on behind the last batch that was committed.
+    Override `items` and `processItem`.  After a conflict only the batch in
+    conflict is done again.  After an error, a crash or a deploy the work goes
+    on behind the last committed batch.
     """
 
-    #: A batch is committed after so many items, or so many seconds.  As all
-    #: hooks, these are looked up on the class (a property will do, too).
+    #: Items, and seconds, after which a batch is committed.  Like all hooks,
+    #: these are looked up on the class; a property works, too.
     batch_size = 100
     batch_seconds = 5.0
 
     def items(self, cursor):
         """Yield (cursor, item) for each item behind *cursor*, in order.
 
-        *cursor* is None at first, later one of those yielded: plain data, to
-        begin behind it without walking there, as a key of a BTree.  Called
-        anew for each batch.
+        *cursor* is None at first, later one that was yielded before.  A
+        cursor is plain data from which the next item can be found at once,
+        such as a key of a BTree.  This is called for each batch.
         """
         raise NotImplementedError(
             '%s: override items(cursor)' % type(self).__name__)
 
     def processItem(self, item):
-        """Do the work for one item; its effect is committed with its batch."""
+        """Do the work for *item*; the effect is committed with its batch."""
         raise NotImplementedError(
             '%s: override processItem(item)' % type(self).__name__)
 
     def countItems(self):
-        """Return how many items there are in all; None if that costs much."""
+        """Return the number of all items; None if counting costs too much."""
         return None
 
     def getResult(self, done):
@@ -87,7 +86,6 @@ class ItemsJob(BackgroundJob):
         return '%d items' % done
 
     def doWork(self):
-        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
         state = stateOf(self)
         done = 0
         if state.cursor is not None and state.progress is not None:
@@ -103,7 +101,10 @@ class ItemsJob(BackgroundJob):
 
 
 def _batch(job, state):
-    """Return (cursor to go on behind, None at the end; items done)."""
+    """Process one batch; return (cursor, number of items processed).
+
+    The next batch goes on behind the cursor.  It is None at the end.
+    """
     size = _number(job, 'batch_size')
     deadline = time.monotonic() + _number(job, 'batch_seconds')
     count = 0
@@ -117,7 +118,7 @@ def _batch(job, state):
 
 
 def _items(job, cursor):
-    """Yield what `ItemsJob.items` of *job* gives: pairs."""
+    """Yield the checked pairs of the hook ``items`` of *job*."""
     who = _name(job, 'items')
     items = hookOf(job, 'items')(cursor)
     if not isinstance(items, types.GeneratorType):
@@ -130,7 +131,7 @@ def _items(job, cursor):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise _unfit(who, 'pairs (cursor, item)', pair)
         if pair[0] is None:
-            raise _unfit(who, 'a cursor to go on behind', None)
+            raise _unfit(who, 'a cursor from which to go on', None)
         yield pair
 
 
@@ -156,7 +157,12 @@ def _unfit(who, expected, got):
 
 
 def makeWorker(worker_type, input, site_db, site_oid, site_name, user_name):
-    """Return a worker of that type; the rest as `BackgroundWorkerThread`."""
+    """Return a worker of *worker_type* with *input*.
+
+    The others are the arguments of `BackgroundWorkerThread`.  Raise
+    ``TypeError`` if a constructor of the application does not call that of
+    its base.
+    """
     place = site_db, site_oid, site_name, user_name
     if worker_type.handler is not None:
         return HandlerJob(
@@ -166,7 +172,7 @@ def makeWorker(worker_type, input, site_db, site_oid, site_name, user_name):
     if not state.is_set_up:
         raise TypeError(
             'worker %r: expected %s.__init__ to call super().__init__(), got '
-            'one that does not; call it with site_db, site_oid, site_name '
-            'and user_name' % (worker_type.name, type(worker).__name__))
+            'no such call; call it with site_db, site_oid, site_name and '
+            'user_name' % (worker_type.name, type(worker).__name__))
     state.input = input
     return worker

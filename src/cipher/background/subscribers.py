@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Event handlers: what the world does to us."""
+"""Event handlers for databases that are opened and registries that appear."""
 
 import zope.component.event  # noqa: F401 (it dispatches the events)
 from zope.component import adapter
@@ -37,7 +37,7 @@ log = getLogger(__name__)
 
 @adapter(IDatabaseOpenedWithRoot)
 def startRuntimeOfDatabase(event):
-    """Begin the runtime that ``<background:runtime>`` declared."""
+    """Start the runtime that ``<background:runtime>`` declared."""
     noteDatabase(event.database)
     settings = queryUtility(IRuntimeSettings)
     runtime = switchboard.queryRuntime(event.database)
@@ -45,15 +45,15 @@ def startRuntimeOfDatabase(event):
         try:
             startRuntime(event.database, settings)
         except RuntimeRefused as refused:
-            # The application, and the pages that only read, can do without.
+            # The application, and pages that only read, work without it.
             log.error('%s', refused)
 
 
 @adapter(IDatabaseOpenedWithRoot)
 def addRegistryToRoot(event):
-    """Give every root site of the database a registry.
+    """Add a registry to every site in the root of the database.
 
-    An offer: no ZCML of ours subscribes it.
+    An application may subscribe this handler; our ZCML does not.
     """
     with ZodbConnection(event.database) as connection:
         with ZopeTransaction(note='add background registry'):
@@ -64,7 +64,7 @@ def addRegistryToRoot(event):
 
 @adapter(IRegistered)
 def registryRegistered(event):
-    """Let the runtimes know of a registry that was registered by hand."""
+    """Make a registry known to runtimes when an application registers it."""
     registration = event.object
     if getattr(registration, 'provided', None) is IWorkerRegistry:
         rememberRegistry(registration.component)

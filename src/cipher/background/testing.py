@@ -55,9 +55,9 @@ class _Diversion(logging.StreamHandler):
 
 
 def setUpLogging(logger, level=logging.DEBUG):
-    """Divert what *logger* logs from *level* on; return where it goes to.
+    """Divert records of *logger* from *level* on; return a text buffer.
 
-    That is a text buffer; nothing is propagated until `tearDownLogging`.
+    The buffer gets the records.  None are propagated until `tearDownLogging`.
     """
     buffer = StringIO()
     handler = _Diversion(buffer, logger)
@@ -68,7 +68,7 @@ def setUpLogging(logger, level=logging.DEBUG):
 
 
 def tearDownLogging(logger):
-    """Undo `setUpLogging`; do nothing where there is nothing to undo."""
+    """Undo `setUpLogging`; do nothing if it was not called."""
     for handler in logger.handlers:
         if isinstance(handler, _Diversion):
             logger.removeHandler(handler)
@@ -80,9 +80,9 @@ def tearDownLogging(logger):
 def waitForRun(run, timeout=10.0):
     """Wait until *run* is finished; return its state.
 
-    Begins transactions of the run's connection: what is not committed there
-    is lost.  Raise ``AssertionError`` after *timeout* seconds, and
-    ``ValueError`` for a run that is not stored.
+    Begin transactions of the run's connection: uncommitted changes are lost.
+    Raise ``AssertionError`` after *timeout* seconds.  Raise ``ValueError`` if
+    the start of the run is not committed.
     """
     run_id = run.id
     if run._p_jar is None:
@@ -92,7 +92,7 @@ def waitForRun(run, timeout=10.0):
     while True:
         manager.begin()
         if run._p_jar is None or run._p_serial == z64:
-            raise _uncommitted(run_id)   # it stood in a savepoint
+            raise _uncommitted(run_id)   # it was in a savepoint only
         try:
             if run.isFinished():
                 return run.state
@@ -100,21 +100,22 @@ def waitForRun(run, timeout=10.0):
             raise _uncommitted(run_id) from None
         if time.monotonic() > deadline:
             raise AssertionError(
-                'run %r: expected it to be finished within %s s, got one that '
-                'is %r' % (run.id, timeout, run.state))
+                'run %r: expected it to be finished within %s s, got state %r'
+                % (run.id, timeout, run.state))
         time.sleep(0.005)
 
 
 def _uncommitted(run_id):
     return ValueError(
-        'run %r: expected one that is stored, got one whose start is not '
-        'committed; call transaction.commit() before' % run_id)
+        'run %r: expected a stored run, got one whose start is not '
+        'committed; call transaction.commit() first' % run_id)
 
 
 class SetClock:
-    """The clock of the package, set by hand.
+    """A context manager that sets the clock of the package.
 
-    A context manager; begins at *now*, by default at the real time.
+    The clock stands still at *now*, by default the real time, until `advance`
+    is called.
     """
 
     def __init__(self, now=None):
@@ -124,7 +125,7 @@ class SetClock:
         return self.now
 
     def advance(self, seconds):
-        """Let so many seconds pass."""
+        """Let *seconds* pass."""
         self.now += seconds
 
     def __enter__(self):
@@ -136,7 +137,7 @@ class SetClock:
 
 
 class _InlineRuntime(Runtime):
-    """Carries runs out in the calling thread, one after the other."""
+    """Carries runs out in the calling thread, one after another."""
 
     def __init__(self, db):
         super().__init__(db, RuntimeSettings(threads=0))
@@ -148,14 +149,15 @@ class _InlineRuntime(Runtime):
 
 
 def runPending(site=None, limit=1000):
-    """Carry out what waits and is due, in this thread, now.
+    """Carry out pending runs that are due, now, in this thread; return them.
 
-    Those with the greater priority first, then the oldest; what they start in
-    turn as well, *limit* runs at the most.  *site* is a site with a registry,
-    by default the current one.  Commit first: what is not committed is lost.
-    Loops are left out, they would go on for ever.  Return the runs.
+    The greatest priority goes first, then the oldest run.  Runs that these
+    start are carried out as well, *limit* runs at most.  Loops are left out:
+    they would go on for ever.
 
-    The error of a run that failed is raised, after it was recorded.
+    *site* is a site with a registry, by default the current site.  Commit
+    before: uncommitted changes are lost.  If a run fails, its error is
+    recorded and then raised here.
     """
     registry = getRegistry(site)
     runtime = _InlineRuntime(registry._p_jar.db())
@@ -176,27 +178,27 @@ def runPending(site=None, limit=1000):
                 raise runtime.error
             if run.state == PENDING and run.epoch == epoch:
                 raise AssertionError('run %r: expected it to be carried out, '
-                                     'it still waits' % run.id)
+                                     'got one that is still pending' % run.id)
             waiting.add(run)
     return runs
 
 
 class _Waiting:
-    """The runs of a registry that wait; each is looked at once."""
+    """The pending runs of a registry, sorted; each birth is read once."""
 
     def __init__(self, registry):
         self._registry = registry
-        self._begins = {}   # lane number -> the serial to look at next
+        self._begins = {}   # lane number -> the next serial to read
         self._ready = []    # heap of (rank, run)
         self._later = []    # heap of (due_at, rank, run)
-        self._held = []     # of types that are paused or not declared
+        self._held = []     # runs of types that are paused or not declared
 
     def take(self):
-        """Return the run that is next, or None."""
+        """Return the next run that can begin, or None."""
         self._find_new()
         run = self._pop()
         if run is None:
-            # A worker may have declared or resumed a type meanwhile.
+            # A worker may have declared or resumed a type since then.
             held, self._held = self._held, []
             for run in held:
                 self.add(run)
@@ -210,7 +212,7 @@ class _Waiting:
             self._begins[number] = lane.births.next_serial
 
     def add(self, run):
-        """Look at *run*, which may wait."""
+        """Sort *run* in if it is pending and can be carried out here."""
         if run.state != PENDING or isKept(self._registry, run):
             return
         worker_type = queryWorkerType(run.type)
@@ -248,17 +250,17 @@ def _without_interaction():
         yield
     finally:
         if interaction is not None:
-            # That of the last worker would be restored.
+            # Otherwise the interaction of the last worker would be restored.
             thread_local.previous_interaction = interaction
             restoreInteraction()
 
 
 class BackgroundLayer:
-    """A layer for zope.testrunner: ZCML, and for each test a new database.
+    """A layer for zope.testrunner with ZCML and a new database for each test.
 
-    *package* and *zcml* name a file that includes what the tests need.  Tests
-    have `site`, a root site with a registry, which is the current one.  Only
-    the layer needs ``zope.testing``: install it beside zope.testrunner.
+    *zcml* is the name of a file in *package* that includes all that the tests
+    need.  `site` is a root site with a registry; it is the current site.  The
+    layer needs ``zope.testing``, which the rest of this module does not.
     """
 
     __bases__ = ()
@@ -277,12 +279,12 @@ class BackgroundLayer:
         xmlconfig.file(self._zcml, self._package)
 
     def tearDown(self):
-        """Forget the ZCML."""
+        """Unload the ZCML."""
         from zope.testing import cleanup
         cleanup.tearDown()
 
     def testSetUp(self):
-        """Make the database."""
+        """Make the database and its site."""
         self.db = DB(DemoStorage())
         self.connection = self.db.open()
         self.site = self.connection.root()['Application'] = rootFolder()
@@ -293,7 +295,7 @@ class BackgroundLayer:
         hooks.setSite(self.site)
 
     def testTearDown(self):
-        """Forget the database."""
+        """Drop the database."""
         hooks.setSite(None)
         endInteraction()
         clock.setClock()

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Workers: threads with a connection, a site and a transaction."""
+"""Base classes of workers: threads that work in a site of an application."""
 import threading
 
 from zope.interface import implementer
@@ -29,7 +29,11 @@ __all__ = ['BackgroundJob', 'BackgroundWorkerThread', 'log']
 
 @implementer(IBackgroundWorkerThread)
 class BackgroundWorkerThread(WorkLoop, threading.Thread):
-    """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+    """A worker that loops until it is stopped; each iteration calls `doWork`.
+
+    *site_db*, *site_oid* and *site_name* name the site.  *user_name* is
+    recorded in the transactions.
+    """
 
     description = "background worker thread (%(class_name)s) for %(site_name)s"
 
@@ -43,16 +47,16 @@ class BackgroundWorkerThread(WorkLoop, threading.Thread):
 
     @classmethod
     def forSite(cls, site, user_name, daemon=True):
-        """Return a thread that works in *site*, a stored object."""
+        """Return a thread for *site*, which must be stored."""
         return cls(site._p_jar.db(), site._p_oid, site.__name__, user_name,
                    daemon=daemon)
 
 
 class BackgroundJob(OnePiece, BackgroundWorkerThread):
-    """A worker that does one piece of work: one iteration, then the end.
+    """A worker that does one piece of work: it ends after one iteration.
 
-    Override `doWork`; what it returns is the result of the run.  Further
-    keywords of the constructor are its `input`.
+    Override `doWork`; its return value is the result of the run.  Further
+    keywords of the constructor are the `input`.
     """
 
     def __init__(self, site_db, site_oid, site_name, user_name, daemon=True,

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The ZCML directives: schema and handler side by side."""
+"""The ZCML directives: the schema and the handler of each side by side."""
 import logging
 
 from zope.component import provideHandler
@@ -56,34 +56,34 @@ log = logging.getLogger(__name__)
 
 
 class IWorkerDirective(Interface):
-    """Declare a worker type: something that can be started."""
+    """Declare a worker type, which can be started by its name."""
 
     name = TextLine(
         title="Name",
-        description="What the worker type is started by; unique.",
+        description="The unique name by which the worker type is started.",
         min_length=1)
 
     class_ = GlobalObject(
         title="Class",
         description="A subclass of BackgroundJob (one piece of work) or of "
-                    "BackgroundWorkerThread (a loop).  Either this or "
+                    "BackgroundWorkerThread (a loop).  Give this or "
                     "'handler'.",
         required=False)
 
     handler = GlobalObject(
         title="Handler",
         description="A function that does the work, called with the worker "
-                    "and the input as keywords.  Either this or 'class'.",
+                    "and the input as keywords.  Give this or 'class'.",
         required=False)
 
     title = MessageID(
         title="Title",
-        description="What administrators see.  Default: the name.",
+        description="The name that administrators see.  Default: the name.",
         required=False)
 
     description = MessageID(
         title="Description",
-        description="What the worker does, for administrators.",
+        description="A text for administrators about the work.",
         required=False)
 
     schema = GlobalInterface(
@@ -93,97 +93,97 @@ class IWorkerDirective(Interface):
 
     permission = Permission(
         title="Permission",
-        description="Needed to start it in the browser; never zope.Public.  "
-                    "Default: cipher.background.StartWorkers.",
+        description="The permission to start it in the browser; never "
+                    "zope.Public.  Default: cipher.background.StartWorkers.",
         required=False)
 
     view_permission = Permission(
         title="View permission",
-        description="Needed on the registry to see the type and its runs, "
-                    "beside cipher.background.ViewWorkers; never zope.Public."
-                    "  Default: none.",
+        description="The permission on the registry to see the type and its "
+                    "runs, beside cipher.background.ViewWorkers; never "
+                    "zope.Public.  Default: none.",
         required=False)
 
     on_interrupt = Choice(
         title="On interrupt",
-        description="What becomes of a run whose process dies while it runs: "
-                    "'rerun', or 'fail' for what touches the world outside "
-                    "the database and must not happen twice.  Default: "
-                    "rerun.",
+        description="The fate of a run whose process dies while it runs: "
+                    "'rerun', or 'fail' for work with effects outside the "
+                    "database that must not happen twice.  Default: rerun.",
         values=ON_INTERRUPT, required=False, default=RERUN)
 
     max_attempts = Int(
         title="Attempts",
-        description="How many times the work is begun before an error fails "
-                    "the run; conflicts do not count.  Default: 1.",
+        description="The number of times that the work is tried before an "
+                    "error fails the run; conflicts do not count.  Default: "
+                    "1.",
         min=1, required=False, default=1)
 
     retry_delay = Float(
         title="Retry delay",
-        description="Seconds before the second attempt; doubled, up to an "
-                    "hour, at each further one, less up to a half by chance."
-                    "  Default: 10.",
+        description="Seconds before the second attempt; doubled at each "
+                    "further one, up to an hour.  A random part of up to a "
+                    "half is taken off.  Default: 10.",
         min=0.0, required=False, default=10.0)
 
     max_running = Int(
         title="At a time",
-        description="How many runs of the type run at a time in the whole "
-                    "database.  Default: as many as there are threads.",
+        description="The number of runs of the type that run at a time in "
+                    "the whole database, at most.  Default: as many as there "
+                    "are threads.",
         min=1, required=False)
 
     unique = Choice(
         title="Unique",
-        description="While such a run is pending a second start gives that "
-                    "one: of the same 'type', type and 'context', or type, "
-                    "context and 'input'; or 'no'.  Where the work runs as "
-                    "the starter, only a run of the same starter counts.  "
-                    "Default: no.",
+        description="A second start returns the pending run of the same "
+                    "'type', of the same type and 'context', or of the same "
+                    "type, context and 'input'; 'no' makes a new run.  If the "
+                    "work runs as the starter, only a run of the same starter "
+                    "counts.  Default: no.",
         values=UNIQUE, required=False, default=NOT_UNIQUE)
 
     priority = Int(
         title="Priority",
-        description="Of those that wait the greater goes first.  Default: 0.",
+        description="Pending runs with a greater priority begin first.  "
+                    "Default: 0.",
         min=-1000, max=1000, required=False, default=0)
 
     run_as = TextLine(
         title="Run as",
-        description="Whose permissions the work has: 'starter', 'system', or "
-                    "a principal id.  All but 'starter' need a permission of "
-                    "their own to start it.  Default: starter.",
+        description="The principal whose rights the work has: 'starter', "
+                    "'system', or a principal id.  All but 'starter' need a "
+                    "'permission' of their own.  Default: starter.",
         required=False, default=AS_STARTER)
 
     stop_timeout = Float(
         title="Stop timeout",
-        description="Seconds that a run may take to obey a stop request; "
-                    "then pages say that it does not respond.  Nothing is "
+        description="Seconds that a run may take to stop on request; then "
+                    "pages show that it does not respond.  Nothing is "
                     "killed.  Default: 60.",
         min=0.0, required=False, default=60.0)
 
     autostart = Bool(
         title="Service",
-        description="Whether a loop is kept running while a runtime lives: "
-                    "one in the database, or as many as max_running says.  "
-                    "Default: no.",
+        description="Keep a loop running while a runtime lives: one in the "
+                    "whole database, or max_running of them.  Default: no.",
         required=False, default=False)
 
     keep_days = Float(
         title="Keep for",
         description="Days that a finished run is kept; 'inf' for ever.  "
-                    "Default: as the registry says, 14.",
+                    "Default: the setting of the registry, 14.",
         min=0.0, required=False)
 
     keep = Int(
-        title="Keep at the most",
-        description="Finished runs that are kept.  Default: as the registry "
-                    "says, 10000.",
+        title="Keep at most",
+        description="Number of finished runs that are kept.  Default: the "
+                    "setting of the registry, 10000.",
         min=0, required=False)
 
     former = Tokens(
         title="Former names",
-        description="Names that it had before: runs that were started under "
-                    "one of them go on as this type says, and what is "
-                    "started under it is started under the new name.  "
-                    "Default: none.",
+        description="Earlier names of the worker type.  It carries out runs "
+                    "that were started under them; a start under one of them "
+                    "uses the new name.  Default: none.",
         value_type=TextLine(), required=False)
 
 
@@ -206,7 +206,7 @@ def worker(_context, name, class_=None, handler=None, title=None,
     except InvalidDeclaration as error:
         raise ConfigurationError(str(error)) from None
     for worker_type in worker_types:
-        # Our own discriminator, so that a conflict names the worker.
+        # A discriminator of our own, so that a conflict names the worker.
         _context.action(
             discriminator=('cipher.background.worker', worker_type.name),
             callable=provideUtility,
@@ -248,7 +248,7 @@ class IRuntimeDirective(Interface):
 
 def runtime(_context, threads=4, drain=15.0, poll=1.0, lease=90.0,
             grace=86400.0, executor=THREADS, deployment=None):
-    """Register the settings; the runtime begins when a database opens."""
+    """Register the settings; a runtime starts when a database is opened."""
     settings = RuntimeSettings(
         threads=threads, drain=drain, poll=poll, lease=lease, grace=grace,
         executor=executor, deployment=deployment)
@@ -274,7 +274,7 @@ class IWebDirective(Interface):
 
 def web(_context, base_url=None, proxy_sets_scheme=False,
         trusts_virtual_hosts=False):
-    """Register the settings."""
+    """Register the settings of URLs."""
     try:
         settings = WebSettings(
             base_url, proxy_sets_scheme, trusts_virtual_hosts)
@@ -283,62 +283,69 @@ def web(_context, base_url=None, proxy_sets_scheme=False,
     utility(_context, IWebSettings, component=settings)
 
 
-# After all that registers anything.
+# The order of an action that runs after all registrations.
 _LAST = 1000000
 
 
-class ITriggerDirective(Interface):
+class IStartDirective(Interface):
+    """Base of the directives that start a worker."""
+
+    worker = TextLine(
+        title="Worker",
+        description="The name of the worker type to start.")
+
+    unique = Choice(
+        title="Unique",
+        description="Overrides 'unique' of the worker type.  Default: as the "
+                    "worker type says.",
+        values=UNIQUE, required=False)
+
+    priority = Int(
+        title="Priority",
+        description="Overrides 'priority' of the worker type.  Default: as "
+                    "the worker type says.",
+        min=-1000, max=1000, required=False)
+
+    enabled = Bool(
+        title="Enabled",
+        description="Start the worker; an override with 'no' switches this "
+                    "directive off.  Default: yes.",
+        required=False, default=True)
+
+
+class ITriggerDirective(IStartDirective):
     """Start a worker when something happens."""
 
     for_ = Tokens(
         title="For",
         description="An event interface, or the interfaces of an object and "
                     "of the event, as in <subscriber>.",
-        # So that "*" is taken, for None, as by <subscriber>.
+        # The missing_value allows "*" for None, as in <subscriber>.
         value_type=GlobalObject(missing_value=object()))
-
-    worker = TextLine(
-        title="Worker",
-        description="The name of the worker type to start.")
 
     condition = GlobalObject(
         title="Condition",
-        description="Called with the object and the event, or the event; "
-                    "nothing is started unless it returns something true.",
+        description="A function, called with the object and the event, or "
+                    "with the event alone; the worker is started only if it "
+                    "returns a true value.  Default: always.",
         required=False)
 
     input = GlobalObject(
         title="Input",
-        description="Called likewise; returns the input, a dict.  Default: "
-                    "no input.",
+        description="A function, called as 'condition' is; returns the "
+                    "input, a dict.  Default: no input.",
         required=False)
-
-    unique = Choice(
-        title="Unique",
-        description="Takes the place of what the worker type says.",
-        values=UNIQUE, required=False)
 
     delay = Float(
         title="Delay",
-        description="Seconds that the run waits at least.  Default: 0.",
+        description="Seconds that the run waits, at least.  Default: 0.",
         min=0.0, max=LONGEST, required=False, default=0.0)
-
-    priority = Int(
-        title="Priority",
-        description="Takes the place of what the worker type says.",
-        min=-1000, max=1000, required=False)
 
     name = TextLine(
         title="Name",
-        description="Of the trigger, unique, for overrides.  Default: the "
-                    "worker and what it is for.",
+        description="The unique name of the trigger, for overrides.  "
+                    "Default: made of 'worker' and 'for'.",
         required=False)
-
-    enabled = Bool(
-        title="Enabled",
-        description="Whether it starts anything; with 'no' an override "
-                    "switches it off.  Default: yes.",
-        required=False, default=True)
 
 
 def trigger(_context, for_, worker, condition=None, input=None, unique=None,
@@ -348,7 +355,7 @@ def trigger(_context, for_, worker, condition=None, input=None, unique=None,
     made = _checked(makeTrigger, worker, for_, condition, input, unique,
                     delay, priority)
     if name is None:
-        # Without a name of its own it is known by what it is for.
+        # Two triggers for the same then conflict; the name says the remedy.
         name = '%s: %s (give each a name="…" of its own)' % (
             worker, ' '.join(map(_say_interface, for_)))
     _context.action(
@@ -363,76 +370,58 @@ def _say_interface(interface):
             interface.__module__, interface.__qualname__))
 
 
-class IScheduleDirective(Interface):
-    """Start a worker by the clock."""
-
-    worker = TextLine(
-        title="Worker",
-        description="The name of the worker type to start.")
+class IScheduleDirective(IStartDirective):
+    """Start a worker at certain times."""
 
     cron = TextLine(
         title="Cron expression",
         description="Minute, hour, day of the month, month, day of the week; "
-                    "or @hourly, @daily, @weekly, @monthly, @yearly.  Either "
+                    "or @hourly, @daily, @weekly, @monthly, @yearly.  Give "
                     "this or 'every'.",
         required=False)
 
     every = Float(
         title="Every",
-        description="Seconds from one start to the next.  Either this or "
+        description="Seconds from one start to the next.  Give this or "
                     "'cron'.",
         required=False)
 
     timezone = TextLine(
         title="Time zone",
-        description="Of the cron expression, as Europe/Vilnius.  Default: "
-                    "UTC.",
+        description="The time zone of the cron expression, such as "
+                    "Europe/Vilnius.  Default: UTC.",
         required=False, default='UTC')
 
     input = GlobalObject(
         title="Input",
-        description="Called without arguments; returns the input, a dict.  "
-                    "Default: no input.",
+        description="A function without arguments; returns the input, a "
+                    "dict.  Default: no input.",
         required=False)
 
     name = TextLine(
         title="Name",
-        description="Of the schedule, unique.  Default: that of the worker.",
+        description="The unique name of the schedule.  Default: the name of "
+                    "the worker.",
         required=False)
 
     context = GlobalObject(
         title="Context",
-        description="Called without arguments, in the site; returns the "
-                    "object that the run is about.  Default: none.",
+        description="A function without arguments, called in the site; "
+                    "returns the object that the run is about.  Default: "
+                    "none.",
         required=False)
-
-    unique = Choice(
-        title="Unique",
-        description="Takes the place of what the worker type says.",
-        values=UNIQUE, required=False)
-
-    priority = Int(
-        title="Priority",
-        description="Takes the place of what the worker type says.",
-        min=-1000, max=1000, required=False)
 
     description = MessageID(
         title="Description",
-        description="What it is for, for administrators.",
+        description="A text for administrators about the purpose.",
         required=False)
 
     misfire = Float(
         title="Misfire",
         description="Seconds that a start may be late, after a time without "
-                    "any process; what is later is left out.  Default: "
-                    "however late it is, it starts, once.",
+                    "any process; a later one is skipped.  Default: it starts "
+                    "once, however late.",
         required=False)
-
-    enabled = Bool(
-        title="Enabled",
-        description="Whether it starts anything; with 'no' an override "
-                    "switches it off.  Default: yes.",
-        required=False, default=True)
 
 
 def schedule(_context, worker, cron=None, every=None, timezone='UTC',
@@ -460,8 +449,8 @@ def _checked(make, *args, **kwargs):
 
 
 def _check_at_the_end(_context, kind, name, who, worker, input, enabled):
-    # Known by the name of what it checks, so that an override of that is one
-    # of this, too.
+    # The discriminator has the name of the trigger or schedule, so that an
+    # override of that overrides the check as well.
     _context.action(
         discriminator=('cipher.background.check', kind, name),
         callable=_check if enabled else None, order=_LAST,
@@ -471,8 +460,8 @@ def _check_at_the_end(_context, kind, name, who, worker, input, enabled):
 def _check(who, worker, input, info):
     worker_type = queryWorkerType(worker)
     if worker_type is None:
-        log.warning('%s: expected the name of a declared worker type, got %r, '
-                    'which nobody declares; nothing will be started (%s)',
-                    who, worker, info)
+        log.warning('%s: expected the name of a declared worker type, got %r; '
+                    'declare it with <background:worker />: until then each '
+                    'start fails (%s)', who, worker, info)
     else:
         _checked(checkStart, who, worker_type, input)

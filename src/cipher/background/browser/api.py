@@ -67,8 +67,7 @@ class JSONAction(JSONView):
         content_type = self.request.getHeader('Content-Type') or ''
         if content_type.partition(';')[0].strip().lower() != (
                 'application/json'):
-            raise Refused(415, _('Expected a body of the type '
-                                 'application/json.'))
+            raise Refused(415, _('Expected a body of type application/json.'))
         try:
             csrf.checkOrigin(self.request)
             self.tokens.check(self.request.getHeader(TOKEN_HEADER) or '')
@@ -99,7 +98,7 @@ class JSONAction(JSONView):
         except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
-            raise Refused(400, _('Expected a body that is a JSON object.'))
+            raise Refused(400, _('Expected a JSON object as the body.'))
         return body
 
     def getText(self, body, name, limit=REASON_LIMIT):
@@ -108,7 +107,7 @@ class JSONAction(JSONView):
         if value is None:
             return None
         if not isinstance(value, str):
-            raise Refused(400, _('"${name}" has to be a text.',
+            raise Refused(400, _('"${name}" must be a string.',
                                  mapping={'name': name}))
         return cleanLine(value, limit) or None
 
@@ -133,7 +132,7 @@ class StartJSON(JSONAction):
             raise Refused(404, _('There is no such worker type.'))
         given = body.get('input') or {}
         if not isinstance(given, dict):
-            raise Refused(400, _('"${name}" has to be an object.',
+            raise Refused(400, _('"${name}" must be an object.',
                                  mapping={'name': 'input'}))
         # No schema has such a field; as a name of an argument it is taken.
         _refuse_unknown(set(given) & {'context'})
@@ -152,8 +151,8 @@ class StartJSON(JSONAction):
             return findObject(self.checked.getSite(),
                               self.getText(body, 'context', 1000))
         except NoSuchObject:
-            raise Refused(400, _('The path of the context leads to no object '
-                                 'that you may see.'))
+            raise Refused(400, _('The context path does not lead to an '
+                                 'object that you may see.'))
 
 
 class RunAction(Run, JSONAction):
@@ -263,7 +262,7 @@ class AdoptJSON(JSONAction):
         _refuse_unknown(set(body) - {'process', 'keep_back', 'reason'})
         keep_back = body.get('keep_back', False)
         if not isinstance(keep_back, bool):
-            raise Refused(400, _('"${name}" has to be true or false.',
+            raise Refused(400, _('"${name}" must be true or false.',
                                  mapping={'name': 'keep_back'}))
         try:
             is_news = self.checked.adoptDatabase(
@@ -281,5 +280,5 @@ def _refuse_constant(name):
 
 def _refuse_unknown(names):
     if names:
-        raise Refused(400, _('Not understood: ${names}.', mapping={
+        raise Refused(400, _('Unknown names: ${names}.', mapping={
             'names': cleanLine(', '.join(sorted(names)), 200)}))

@@ -50,13 +50,13 @@ SHOWN = 20
 ALL = '*'
 
 QUESTIONS = {
-    'begin': _('Begin these runs now?'),
+    'begin': _('Run these runs now?'),
     'stop': _('Stop these runs?'),
     'retry': _('Retry these runs?'),
     'remove': _('Remove these runs?'),
 }
 BUTTONS = {
-    'begin': _('Begin them now'),
+    'begin': _('Run them now'),
     'stop': _('Stop them'),
     'retry': _('Retry them'),
     'remove': _('Remove them'),
@@ -129,7 +129,8 @@ class BulkPage(Runs, Page):
     def _find_selected(self):
         selected = getParameters(self.request, 'run')
         if len(selected) > BULK_LIMIT:
-            raise Refused(400, _('Too many runs are selected.'))
+            raise Refused(400, _('Too many runs are selected.  Select '
+                                 'fewer.'))
         self.selected = list(dict.fromkeys(selected))
         for run_id in self.selected:
             try:

@@ -35,7 +35,7 @@ def describeContext(checked, run_id, presenter, request):
     if ob is None:
         return None
     unknown = {'title': presenter.say(
-        _('An object without an address, or that you may not see')),
+        _('An object that has no address or that you may not see')),
         'url': None, 'path': None}
     try:
         url = str(queryMultiAdapter((ob, request), IAbsoluteURL))

@@ -162,8 +162,8 @@ class NumberConverter(Converter):
     """Base of the numbers."""
 
     type: type   # makes such a number of one that was read
-    expected = _('"${value}" is not a number as it is written here.  Write '
-                 'it like ${example}.')
+    expected = _('"${value}" is not a number in the format of this page.  '
+                 'Write it like ${example}.')
 
     @property
     def example(self):
@@ -226,7 +226,7 @@ class TimeConverter(MomentConverter):
     """Times of the day; with an offset they would not compare."""
 
     type = time
-    expected = _('"${value}" is not a time of the day.  Write it like 17:00.')
+    expected = _('"${value}" is not a time of day.  Write it like 17:00.')
 
     def read(self, text):
         moment = super().read(text)

@@ -55,12 +55,12 @@ def checkToken(token, secret, principal_id, now=None):
     """Raise `Forged` unless `makeToken` gave that token, within a day."""
     hour, _dot, signature = token.partition('.')
     if not (hour.isascii() and hour.isdigit() and len(hour) < 12):
-        raise Forged(_('The form has no valid token.  Open it anew and try '
-                       'again.'))
+        raise Forged(_('The form has no valid token.  Open it again and '
+                       'retry.'))
     hour = int(hour)
     if not _same(signature, _sign(secret, principal_id, hour)):
-        raise Forged(_('The form has no valid token.  Open it anew and try '
-                       'again.'))
+        raise Forged(_('The form has no valid token.  Open it again and '
+                       'retry.'))
     age = int((time.time() if now is None else now) // _HOUR) - hour
     if not -1 <= age <= VALID_HOURS:
         raise Forged(_('The form was open for too long.  Reload it and try '
@@ -117,8 +117,8 @@ class CookieTokens:
         """Raise `Forged` unless the cookie is there and the same."""
         cookie = self.request.getCookies().get(COOKIE) or ''
         if len(cookie) != 64 or not _same(token, cookie):
-            raise Forged(_('The form has no valid token.  Open it anew and '
-                           'try again.'))
+            raise Forged(_('The form has no valid token.  Open it again '
+                           'and retry.'))
 
 
 def _sign(secret, principal_id, hour):

@@ -53,8 +53,8 @@ from cipher.background.interfaces import IWorkerType
 
 #: What an administrator did, said of a subject.
 VERBS = {
-    'begin': _('begun now'),
-    'stop': _('stop asked for'),
+    'begin': _('run now'),
+    'stop': _('stop requested'),
     'retry': _('retried'),
     'remove': _('removed'),
     'pause type': _('type paused'),
@@ -62,14 +62,14 @@ VERBS = {
     'pause schedule': _('schedule paused'),
     'resume schedule': _('schedule resumed'),
     'run schedule': _('schedule run now'),
-    'quiet process': _('process made quiet'),
-    'unquiet process': _('process let begin again'),
-    'drain process': _('process drained'),
-    'change thresholds': _('thresholds of problems changed'),
+    'quiet process': _('process: stop taking new runs'),
+    'unquiet process': _('process: resume'),
+    'drain process': _('process: finish and stop'),
+    'change thresholds': _('problem thresholds changed'),
     'remove registry': _('registry removed'),
-    'adopt database': _('copy of a database let begin'),
-    'begin kept': _('begun, came with a copy'),
-    'remove kept': _('removed, came with a copy'),
+    'adopt database': _('copy of a database activated'),
+    'begin kept': _('released from a copy'),
+    'remove kept': _('removed from a copy'),
 }
 
 
@@ -108,10 +108,10 @@ def describeProcess(presenter, process):
 
 #: How a process ended.
 ENDS = {
-    SHUT_DOWN: _('ended'),
-    DRAINED: _('drained'),
+    SHUT_DOWN: _('shut down'),
+    DRAINED: _('finished and stopped'),
     GONE: _('died'),
-    SILENT: _('died: it fell silent'),
+    SILENT: _('died: no heartbeat'),
 }
 
 
@@ -154,11 +154,13 @@ def _say_wish(presenter, process):
     who = presenter.getPrincipal(process.asked_by) or presenter.say(
         _('the system'))
     if process.is_draining:
-        return presenter.say(_('drains; asked by ${who}'), who=who)
+        return presenter.say(
+            _('finishes and stops; requested by ${who}'), who=who)
     if process.is_copy:
-        return presenter.say(_('quiet: the database is a copy'))
+        return presenter.say(_('takes no new runs: the database is a copy'))
     if process.is_quiet:
-        return presenter.say(_('quiet; asked by ${who}'), who=who)
+        return presenter.say(
+            _('takes no new runs; requested by ${who}'), who=who)
     return ''
 
 
@@ -167,7 +169,7 @@ def _say_threads(presenter, process):
     if not process.is_all_seen:
         # Nothing can be said of how many are free.
         return presenter.say(
-            _('${threads} in all, ${busy} busy with runs that you may see'),
+            _('${threads} in total, ${busy} busy with runs that you may see'),
             threads=number(process.threads), busy=number(process.busy))
     # A loop has a thread of its own: there may be more busy than counted.
     return presenter.say(_('${busy} busy, ${free} free'),
@@ -211,13 +213,12 @@ def _ago(presenter, problem):
 
 def _say_no_runtime(presenter, problem):
     return (presenter.say(plural(
-        '${number} run waits, but no process carries it out.  Start a '
-        'process with <background:runtime />, or let a quiet one begin '
-        'again.',
-        '${number} runs wait, but no process carries them out.  Start a '
-        'process with <background:runtime />, or let a quiet one begin '
-        'again.', problem.number)),
-        'runs.html?state=' + PENDING, _('Show them'))
+        '${number} run waits, but no process takes it.  Start a process '
+        'with <background:runtime />, or resume one that takes no new runs.',
+        '${number} runs wait, but no process takes them.  Start a process '
+        'with <background:runtime />, or resume one that takes no new runs.',
+        problem.number)),
+        'runs.html?state=' + PENDING, _('Show the runs'))
 
 
 def _say_copied(presenter, problem):
@@ -225,29 +226,29 @@ def _say_copied(presenter, problem):
     if problem.subject:
         text = presenter.say(
             _('This database is a copy: it belongs to the deployment '
-              '"${original}".  Process ${name} begins nothing: no run, no '
-              'schedule, no service.  What is started waits.'),
+              '"${original}".  Process ${name} begins no runs, schedules '
+              'or services.  New runs wait.'),
             original=cleanLine(problem.subject), name=name)
     else:
         text = presenter.say(
-            _('This database is a copy, or was moved: its file was at '
-              'another place.  Process ${name} begins nothing: no run, no '
-              'schedule, no service.  What is started waits.'), name=name)
+            _('This database is a copy or was moved: its file was at '
+              'another place.  Process ${name} begins no runs, schedules '
+              'or services.  New runs wait.'), name=name)
     return text, 'processes.html', _('Processes')
 
 
 def _say_kept(presenter, problem):
     return (presenter.say(plural(
-        '${number} run came with the copy of this registry and is kept back.  '
-        'Let it begin, or remove it.',
-        '${number} runs came with the copy of this registry and are kept '
-        'back.  Let them begin, or remove them.', problem.number)),
-        'runs.html?state=' + PENDING, _('Show them'))
+        '${number} run came with the copy of this registry and is held.  '
+        'Release it, or remove it.',
+        '${number} runs came with the copy of this registry and are held.  '
+        'Release them, or remove them.', problem.number)),
+        'runs.html?state=' + PENDING, _('Show the runs'))
 
 
 def _say_silent(presenter, problem):
     return (presenter.say(
-        _('Process ${name} is silent for ${ago}.'),
+        _('Process ${name} is silent: its last heartbeat was ${ago} ago.'),
         name=cleanLine(problem.subject.rpartition(':')[0]),
         ago=_ago(presenter, problem)),
         'processes.html', _('Processes'))
@@ -278,8 +279,8 @@ def _say_step(problem):
 
 def _say_stuck(presenter, problem):
     return (presenter.say(
-        _('Process ${name} hangs in the step "${step}" for ${ago}.  What '
-          'runs there goes on; it begins nothing new.'),
+        _('Process ${name} has been stuck in the step "${step}" for '
+          '${ago}.  Its runs continue; it takes no new ones.'),
         name=_say_process(problem), step=_say_step(problem),
         ago=_ago(presenter, problem)),
         'processes.html', _('Processes'))
@@ -287,8 +288,9 @@ def _say_stuck(presenter, problem):
 
 def _say_failing_step(presenter, problem):
     return (presenter.say(
-        _('Process ${name}: the step "${step}" fails for ${ago} with '
-          '${error}.  All else goes on; the log says more.'),
+        _('In process ${name}, the step "${step}" has been failing for '
+          '${ago} with ${error}.  Everything else continues; the log has '
+          'the details.'),
         name=_say_process(problem), step=_say_step(problem),
         ago=_ago(presenter, problem), error=cleanLine(problem.error)),
         'processes.html', _('Processes'))
@@ -296,8 +298,8 @@ def _say_failing_step(presenter, problem):
 
 def _say_broken(presenter, problem):
     return (presenter.say(
-        _('The record of run ${id} cannot be loaded for ${ago}: ${error}.  '
-          'All other runs go on; the log says more.'),
+        _('The record of run ${id} has been failing to load for ${ago}: '
+          '${error}.  All other runs continue; the log has the details.'),
         id=cleanLine(problem.subject), ago=_ago(presenter, problem),
         error=cleanLine(problem.error)),
         cleanLine(problem.subject) + '/index.html', _('Show the run'))
@@ -305,8 +307,9 @@ def _say_broken(presenter, problem):
 
 def _say_rescue(presenter, problem):
     return (presenter.say(
-        _('Run ${id} cannot be rescued or stopped for ${ago}: ${error}.  '
-          'All other runs go on; the log says more.'),
+        _('The rescue or the stop of run ${id} has been failing for '
+          '${ago}: ${error}.  All other runs continue; the log has the '
+          'details.'),
         id=cleanLine(problem.subject), ago=_ago(presenter, problem),
         error=cleanLine(problem.error)),
         cleanLine(problem.subject) + '/index.html', _('Show the run'))
@@ -314,8 +317,8 @@ def _say_rescue(presenter, problem):
 
 def _say_subscriber(presenter, problem):
     return (presenter.say(
-        _('A subscriber of an event of run ${id} failed ${ago} ago with '
-          '${error}.  What it changed was taken back; the log says more.'),
+        _('An event subscriber of run ${id} failed ${ago} ago with '
+          '${error}.  Its changes were undone; the log has the details.'),
         id=cleanLine(problem.subject), ago=_ago(presenter, problem),
         error=cleanLine(problem.error)),
         cleanLine(problem.subject) + '/index.html', _('Show the run'))
@@ -323,8 +326,8 @@ def _say_subscriber(presenter, problem):
 
 def _say_jump(presenter, problem):
     return (presenter.say(
-        _('The clock of process ${name} jumped by ${seconds} seconds ${ago} '
-          'ago.  For an hour nothing is removed for its age.'),
+        _('The clock of process ${name} jumped by ${seconds} seconds '
+          '${ago} ago.  Old runs are not pruned for an hour.'),
         name=_say_process(problem), seconds=cleanLine(problem.subject),
         ago=_ago(presenter, problem)),
         'processes.html', _('Processes'))
@@ -332,18 +335,18 @@ def _say_jump(presenter, problem):
 
 def _say_newer(presenter, problem):
     return (presenter.say(
-        _('Process ${name} is of an older release than the database, which '
-          'has structure ${number} by now.  It begins nothing new; start it '
-          'again with the newer release.'),
+        _('Process ${name} has an older release than the database, which '
+          'now has structure ${number}.  It takes no new runs; restart it '
+          'with the newer release.'),
         name=_say_process(problem), number=cleanLine(problem.subject)),
         'processes.html', _('Processes'))
 
 
 def _say_older(presenter, problem):
     return (presenter.say(
-        _('The database cannot be brought up to date for ${ago}: process '
-          '${name} is of an older release.  End it, or start it again with '
-          'the newer release.'),
+        _('The database has been waiting for its upgrade for ${ago}: '
+          'process ${name} has an older release.  End it, or restart it '
+          'with the newer release.'),
         name=cleanLine(problem.subject.rpartition(':')[0]),
         ago=_ago(presenter, problem)),
         'processes.html', _('Processes'))
@@ -353,11 +356,11 @@ def _say_undeclared(presenter, problem):
     query = urlencode({'state': PENDING, 'type': problem.subject},
                       errors='replace')
     return (presenter.say(plural(
-        '${number} run of "${type}" waits, but no ZCML declares that worker '
-        'type.',
-        '${number} runs of "${type}" wait, but no ZCML declares that worker '
-        'type.', problem.number, type=cleanLine(problem.subject))),
-        'runs.html?' + query, _('Show them'))
+        '${number} run of "${type}" waits, but no process declares that '
+        'worker type.',
+        '${number} runs of "${type}" wait, but no process declares that '
+        'worker type.', problem.number, type=cleanLine(problem.subject))),
+        'runs.html?' + query, _('Show the runs'))
 
 
 def _say_stalled(presenter, problem):
@@ -376,10 +379,10 @@ def _say_stalled(presenter, problem):
 
 def _say_busy(presenter, problem):
     return (presenter.say(
-        _('All threads are busy: run ${id} has waited for ${ago}, and '
-          'nothing else is in its way.'),
+        _('All threads are busy: run ${id} has waited ${ago} for a free '
+          'one.'),
         id=cleanLine(problem.subject), ago=_ago(presenter, problem)),
-        'runs.html?state=' + RUNNING, _('Show what runs'))
+        'runs.html?state=' + RUNNING, _('Show the running ones'))
 
 
 def _say_failing(presenter, problem):
@@ -388,22 +391,23 @@ def _say_failing(presenter, problem):
     percent = presenter.format.percent
     said = presenter.say(plural(
         '${number} run of "${type}" failed in the last hour: ${percent} of '
-        'those finished.',
-        '${number} runs of "${type}" failed in the last hour: ${percent} of '
-        'those finished.', problem.number, type=cleanLine(problem.subject),
+        'all that finished.',
+        '${number} runs of "${type}" failed in the last hour: ${percent} '
+        'of all that finished.', problem.number,
+        type=cleanLine(problem.subject),
         percent=percent(problem.number / max(1, problem.total))))
     if problem.usual is not None:
         said += '  ' + presenter.say(
-            _('In the day before: ${percent}.'),
+            _('In the 23 hours before: ${percent}.'),
             percent=percent(problem.usual))
-    return said, 'runs.html?' + query, _('Show them')
+    return said, 'runs.html?' + query, _('Show the runs')
 
 
 def _say_elsewhere(presenter, problem):
     return (presenter.say(
-        _('Schedule "${name}" does not run here.  Schedules run in the site '
-          'nearest to the root of the database, if a process that carries '
-          'out runs declares them.'), name=cleanLine(problem.subject)),
+        _('Schedule "${name}" does not run here.  Schedules run in the '
+          'site nearest to the root of the database, and only if a process '
+          'with threads declares them.'), name=cleanLine(problem.subject)),
         'schedules.html', _('Schedules'))
 
 
@@ -411,7 +415,7 @@ def _say_paused(presenter, problem):
     name = cleanLine(problem.subject)
     if not problem.number:
         said = presenter.say(
-            _('"${type}" has been paused for ${ago}, and a schedule goes on '
+            _('"${type}" has been paused for ${ago}, but a schedule keeps '
               'starting it.'), type=name, ago=_ago(presenter, problem))
     else:
         said = presenter.say(plural(
@@ -505,7 +509,7 @@ def _say_limits(presenter, worker_type):
         return ''
     said = []
     if worker_type.max_running is not None:
-        said.append(presenter.say(_('At a time: ${number}'),
+        said.append(presenter.say(_('At most ${number} at once'),
                                   number=presenter.format.number(
                                       worker_type.max_running)))
     if worker_type.max_attempts > 1:
@@ -561,8 +565,8 @@ def _say_times(presenter, action):
     if action.times == 1:
         return ''
     return presenter.say(plural(
-        '${number} time, the last one at ${when}',
-        '${number} times, the last one at ${when}', action.times,
+        '${number} time, last at ${when}',
+        '${number} times, last at ${when}', action.times,
         when=presenter.format.dateTime(action.last_at)))
 
 
@@ -578,7 +582,7 @@ def _say_filter(presenter, action):
         return ''
     if action.filter is None:
         return presenter.say(_('selected one by one'))
-    return presenter.say(_('all that match: ${filter}'),
+    return presenter.say(_('all that match ${filter}'),
                          filter=cleanLine(action.filter))
 
 

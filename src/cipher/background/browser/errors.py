@@ -96,7 +96,7 @@ class NotFoundPage(ErrorPage):
     status = 404
     title = _('Not found')
     explanation = _('There is nothing at this address.  It may have been '
-                    'removed, or the address is not right.')
+                    'removed, or the address is wrong.')
 
     @property
     def registry(self):
@@ -137,16 +137,16 @@ class SystemErrorPage(ErrorPage):
         if isinstance(error, NewerDatabase):
             self.title = _('The database is newer than this server')
             self.explanation = _(
-                'A newer release has used this database, which has structure '
-                '${number} by now.  Install that release on this server, or '
-                'restore a backup.  Nothing was changed.',
+                'A newer release has used this database, which now has '
+                'structure ${number}.  Install that release on this '
+                'server, or restore a backup.  Nothing was changed.',
                 mapping={'number': error.version})
         else:
             self.title = _('The database cannot be used')
             self.explanation = _(
-                'The records of the background work are damaged, or of '
-                'another release than this server.  The log says which ones. '
-                ' Nothing was changed.')
+                'The records of the background work are damaged, or belong '
+                'to another release than this server.  The log names '
+                'them.  Nothing was changed.')
 
     def isSystemError(self):
         """Return whether the publication shall log the error.

@@ -134,7 +134,8 @@ class RemoveRegistry(SitePage):
         except ValueError:
             self.request.response.setStatus(409)
             self.problem = self.say(_(
-                'Runs wait or are in work.  Choose what becomes of them.'))
+                'Some runs wait or are running.  Choose what happens to '
+                'them.'))
             return
         if not left:
             transaction.get().note('Remove the registry of background workers')
@@ -147,7 +148,7 @@ class RemoveRegistry(SitePage):
         """How many runs are in work and how many wait."""
         format = Formatter(self.request)
         return self.say(
-            _('Runs in work: ${working}.  Runs that wait: ${waiting}.'),
+            _('Running: ${working}.  Waiting: ${waiting}.'),
             working=format.number(self.working),
             waiting=format.number(self.waiting))
 

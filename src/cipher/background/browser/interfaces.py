@@ -65,7 +65,8 @@ class IStartContext(Interface):
     path = TextLine(
         title=_('Context'),
         description=_('Path of the object that the work is about, from the '
-                      'site: folder/document.  Leave it empty for none.'),
+                      'site: folder/document.  Leave it empty if there is '
+                      'none.'),
         required=False, max_length=1000)
 
 

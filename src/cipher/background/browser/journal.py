@@ -39,7 +39,7 @@ class Journal(Published):
                 limit=PAGE_SIZE, before=before)
         except ValueError:
             raise Refused(400, _('The address of this page is not valid.  '
-                                 'Begin again with the newest.'))
+                                 'Start again from the newest entries.'))
         return [descriptions.describeAction(self.presenter, action)
                 for action in actions], older
 

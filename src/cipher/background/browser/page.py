@@ -120,7 +120,7 @@ class Published(BrowserPage):
     def refuseMethod(self, allowed):
         """Refuse the request's method; *allowed* are the right ones."""
         self.request.response.setHeader('Allow', ', '.join(allowed))
-        raise Refused(405, _('This address does not answer to that method.'))
+        raise Refused(405, _('This address does not support that method.'))
 
     def checkForgery(self):
         """Refuse a form that is not ours."""

@@ -32,7 +32,7 @@ OUTCOMES = {
 #: What can be done, by verb.
 POSSIBLE = {
     'begin': lambda number: plural(
-        '${number} run can be begun now.', '${number} runs can be begun now.',
+        '${number} run can run now.', '${number} runs can run now.',
         number),
     'stop': lambda number: plural(
         '${number} run can be stopped.', '${number} runs can be stopped.',
@@ -58,8 +58,8 @@ def readOutcome(request, presenter):
     said = presenter.say(make(done))
     if skipped:
         said += '  ' + presenter.say(plural(
-            '${number} run was skipped, since it could not change.',
-            '${number} runs were skipped, since they could not change.',
+            '${number} run was skipped: it could not be changed.',
+            '${number} runs were skipped: they could not be changed.',
             skipped))
     return said
 
@@ -74,33 +74,32 @@ def saySkipped(presenter, number):
     if not number:
         return ''
     return presenter.say(plural(
-        '${number} run will be skipped, since it cannot change.',
-        '${number} runs will be skipped, since they cannot change.', number))
+        '${number} run will be skipped: it cannot be changed.',
+        '${number} runs will be skipped: they cannot be changed.', number))
 
 
 def sayFailed(presenter, number):
-    """Return how many runs stayed as they were because of an error."""
+    """Return how many runs were left unchanged because of an error."""
     return presenter.say(plural(
-        '${number} run stayed as it was because of an error.',
-        '${number} runs stayed as they were because of an error.', number))
+        '${number} run was left unchanged because of an error.',
+        '${number} runs were left unchanged because of an error.', number))
 
 
 def sayMatching(presenter, number):
     """Return the words for all runs of a filter; *number* may be None."""
     if number is None:
-        return presenter.say(_('All runs that match'))
+        return presenter.say(_('All matching runs'))
     return presenter.say(plural(
-        '${number} run that matches', 'All ${number} runs that match',
+        '${number} matching run', 'All ${number} matching runs',
         number))
 
 
 def sayLookedAt(presenter, number):
     """Return where a search stopped that became too long."""
     return presenter.say(plural(
-        'This search looked at ${number} run and stopped there.  '
-        '“Older” goes on.',
-        'This search looked at ${number} runs and stopped there.  '
-        '“Older” goes on.', number))
+        'This search stopped after ${number} run.  “Older” continues it.',
+        'This search stopped after ${number} runs.  “Older” continues it.',
+        number))
 
 
 def sayRows(presenter, number):

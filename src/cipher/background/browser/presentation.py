@@ -58,17 +58,16 @@ STATE_TITLES = {
 }
 
 _WAITS = {
-    WAITS_FOR_TIME: _('It waits for its time: ${when}.'),
-    WAITS_WHILE_PAUSED: _('The worker type is paused: it waits.'),
-    WAITS_FOR_RUNTIME: _('It waits: no process carries out runs.'),
-    WAITS_WHILE_QUIET: _('It waits: no process begins anything new; each is '
-                         'quiet, drains or hangs.'),
-    WAITS_WHILE_UNDECLARED: _('It waits: no process knows its worker type.'),
-    WAITS_FOR_THREAD: _('It waits: all threads are busy.'),
-    WAITS_FOR_RESCUE: _('Its process is gone; another one will see to it.'),
-    WAITS_FOR_TURN: _('It waits for its turn.'),
-    WAITS_WHILE_KEPT: _('It came with a copy of the registry and is kept '
-                        'back: see the overview.'),
+    WAITS_FOR_TIME: _('Waits until ${when}.'),
+    WAITS_WHILE_PAUSED: _('Waits: its worker type is paused.'),
+    WAITS_FOR_RUNTIME: _('Waits: no process carries out runs.'),
+    WAITS_WHILE_QUIET: _('Waits: no process takes new runs.'),
+    WAITS_WHILE_UNDECLARED: _('Waits: no process declares its worker type.'),
+    WAITS_FOR_THREAD: _('Waits: all threads are busy.'),
+    WAITS_FOR_RESCUE: _('Its process died; another one will rescue the run.'),
+    WAITS_FOR_TURN: _('Waits for its turn.'),
+    WAITS_WHILE_KEPT: _('Held: it came with a copy of the registry.  '
+                        'Release or remove it on the overview.'),
 }
 
 #: Characters of the title and of the id of a principal.
@@ -182,8 +181,8 @@ class Presenter:
             return ''
         if wait.kind == WAITS_FOR_LIMIT:
             return self.say(plural(
-                'It waits: at most ${number} run of its type runs at a time.',
-                'It waits: at most ${number} runs of its type run at a time.',
+                'Waits: at most ${number} run of its type at once.',
+                'Waits: at most ${number} runs of its type at once.',
                 wait.number))
         return self.say(_WAITS[wait.kind],
                         when=self.format.dateTime(wait.until) or '')
@@ -231,7 +230,7 @@ class Presenter:
                         else ''),
             'retry_asked': say_time(status.retry and status.retry.asked_at),
             'wait': self._say_wait(status.wait),
-            'wait_run': (self.say(_('Goes first')) if status.wait
+            'wait_run': (self.say(_('Ahead of it:')) if status.wait
                          and status.wait.run_id else ''),
             'error': self._get_error(status),
             'note': (self._get_error(status) or self._get_stop(status)

@@ -23,7 +23,7 @@ from cipher.background.i18n import _
 from cipher.background.interfaces import ProcessNotFound
 
 
-GONE = _('This process does not exist any more.')
+GONE = _('This process no longer exists.')
 
 
 class Processes(Published):
@@ -49,13 +49,13 @@ class ProcessesPage(Processes, AdministrationPage):
     verbs = ('quiet', 'unquiet', 'drain')
     asks = 'drainProcess'
     words = {
-        'quiet': _('Quiet'),
-        'about_quiet': _('It begins nothing new; what it carries out goes on, '
-                         'what waits is left to others.'),
-        'unquiet': _('Let it begin again'),
-        'drain': _('Drain'),
-        'about_drain': _('It asks all its runs to stop and carries out no '
-                         'more, until the process is restarted.'),
+        'quiet': _('Stop taking new runs'),
+        'about_quiet': _('Its runs continue.  Other processes take the '
+                         'runs that wait in it.'),
+        'unquiet': _('Resume'),
+        'drain': _('Finish and stop'),
+        'about_drain': _('It ends its work as at a shutdown.  Only a '
+                         'restart makes it carry out runs again.'),
     }
 
     def collect(self):
@@ -64,7 +64,7 @@ class ProcessesPage(Processes, AdministrationPage):
         self.poll_url = self.registry_url + '/processes.json'
 
     def act(self, verb, name, reason):
-        """Make that process quiet, let it begin again, or drain it."""
+        """Make that process quiet, resume it, or drain it."""
         try:
             if verb == 'drain':
                 self.checked.drainProcess(name, reason)

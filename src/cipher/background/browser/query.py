@@ -114,8 +114,8 @@ class RunQuery:
                             phrase is not None else match.group())
             elif kind.lower() not in KEYS:
                 raise BadFilter(_(
-                    'There is no filter "${key}:".  There are ${keys}.  Put '
-                    'a text with a colon into quotes.', mapping={
+                    'Unknown filter "${key}:".  The filters are ${keys}.  '
+                    'Put a text with a colon in quotes.', mapping={
                         'key': cleanLine(kind, 40),
                         'keys': ' '.join(key + ':' for key in KEYS)}))
             else:
@@ -145,7 +145,7 @@ class RunQuery:
             return inZone(moment, self._zone).timestamp()
         except (ValueError, OverflowError, OSError):
             raise BadFilter(_(
-                '"${value}" is no date: expected one like 2026-01-31 or '
+                '"${value}" is not a date.  Write it like 2026-01-31 or '
                 '2026-01-31T17:00.', mapping={'value': cleanLine(text, 40)}))
 
     def _check(self):
@@ -163,8 +163,8 @@ class RunQuery:
         """
         if (self.text or self.context_path or self.since is not None
                 or self.until is not None or self.unresolved):
-            raise BadFilter(_('“id:” goes together with state, type and user '
-                              'only.'))
+            raise BadFilter(_('“id:” can be combined with state, type and '
+                              'user only.'))
         return ((not self.states or status.state in self.states)
                 and (not self.types or status.type in self.types)
                 and (not self.starters or status.starter in self.starters))
@@ -209,7 +209,7 @@ class RunQuery:
                     traversePath(self._site, self.context_path),)
             except NoSuchObject:
                 raise BadFilter(_(
-                    'The path of the context leads to no object that you '
+                    'The context path does not lead to an object that you '
                     'may see.'))
         return arguments
 

@@ -48,34 +48,34 @@ from cipher.background.interfaces import RunNotStoppable
 OBSTACLES = {
     NOT_FINISHED: _('This run cannot be retried: it is not finished.  Wait '
                     'for its end, or stop it.'),
-    RETRIED: _('This run cannot be retried again: it was retried as ${run}.  '
-               'Retry that one, should it fail.'),
-    TYPE_UNDECLARED: _('This run cannot be retried: no ZCML declares the '
-                       'worker type "${type}" now.'),
+    RETRIED: _('This run cannot be retried again: it was retried as '
+               '${run}.  If that one fails, retry it.'),
+    TYPE_UNDECLARED: _('This run cannot be retried: the worker type '
+                       '"${type}" is not declared.'),
     IS_SERVICE: _('This run cannot be retried: it belongs to a service.  '
                   'Start the service instead.'),
-    START_FAILED: _('This run cannot be retried: its start failed, so there '
-                    'is nothing to do again.  Start it anew.'),
-    INPUT_UNFIT: _('This run cannot be retried: its input does not fit the '
-                   'form of its worker type any more.  Start it anew.'),
+    START_FAILED: _('This run cannot be retried: its start failed, so '
+                    'there is nothing to retry.  Start a new run.'),
+    INPUT_UNFIT: _('This run cannot be retried: its input no longer fits '
+                   'the form of its worker type.  Start a new run.'),
 }
 
 
-#: Why a run cannot be begun now.
+#: Why a run cannot run now.
 BEGIN_OBSTACLES = {
-    NOT_WAITING: _('This run cannot be begun now: it does not wait.'),
-    PROCESS_GONE: _('This run cannot be begun now: its process is gone.  It '
-                    'begins as soon as another process has looked after it.'),
-    TYPE_UNDECLARED: _('This run cannot be begun now: no ZCML declares the '
-                       'worker type "${type}" now.'),
-    TYPE_PAUSED: _('This run cannot be begun now: the worker type "${type}" '
-                   'is paused.  Resume that type.'),
-    LIMIT_REACHED: _('This run is due already: it begins when a run of '
-                     '"${type}" has finished.  No more of them may run at a '
-                     'time.'),
-    KEPT_BACK: _('This run cannot be begun now: it came with a copy of the '
-                 'registry and is kept back.  See the overview.'),
-    ALREADY_DUE: _('This run is due already: it begins as soon as a thread '
+    NOT_WAITING: _('This run cannot run now: it does not wait.'),
+    PROCESS_GONE: _('This run cannot run now: its process died.  It begins '
+                    'as soon as another process has rescued it.'),
+    TYPE_UNDECLARED: _('This run cannot run now: the worker type "${type}" '
+                       'is not declared.'),
+    TYPE_PAUSED: _('This run cannot run now: the worker type "${type}" is '
+                   'paused.  Resume that type.'),
+    LIMIT_REACHED: _('This run is already due: it begins when a run of '
+                     '"${type}" has finished.  No more of them may run at '
+                     'once.'),
+    KEPT_BACK: _('This run cannot run now: it came with a copy of the '
+                 'registry and is held.  Release it on the overview.'),
+    ALREADY_DUE: _('This run is already due: it begins as soon as a thread '
                    'is free.'),
 }
 
@@ -155,10 +155,10 @@ class BeginPage(ConfirmPage):
     verb = 'begin'
     impossible = RunNotBeginnable
     is_dangerous = False
-    question = _('Begin run ${id} now?')
-    explanation = _('The run does not wait for its time any more: it begins '
+    question = _('Run ${id}: run it now?')
+    explanation = _('The run no longer waits for its due time: it begins '
                     'as soon as a thread is free.')
-    button = _('Begin the run now')
+    button = _('Run it now')
     too_late = BEGIN_OBSTACLES[NOT_WAITING]
 
     def say_why(self):
@@ -178,11 +178,11 @@ class StopPage(ConfirmPage):
     impossible = RunNotStoppable
     is_dangerous = True
     question = _('Stop run ${id}?')
-    explanation = _('A run that waits is stopped at once.  A worker that '
-                    'runs is asked to stop; what it did since its last '
-                    'commit is undone.')
+    explanation = _('A waiting run is stopped at once.  A running one is '
+                    'asked to stop; its changes since its last commit are '
+                    'undone.')
     button = _('Stop the run')
-    too_late = _('The run is finished already, or was asked to stop: there '
+    too_late = _('The run is finished or was already asked to stop: there '
                  'is nothing to stop.')
 
     def act(self):
@@ -197,11 +197,11 @@ class RetryPage(ConfirmPage):
     impossible = RunNotRetryable
     is_dangerous = False
     question = _('Retry run ${id}?')
-    explanation = _('A new run with the same input, context and starter '
-                    'begins, behind the last checkpoint unless this run '
-                    'succeeded.  Where the work has the rights of its '
-                    'starter, it may do what both the starter and you may '
-                    'do.  This run is kept as it is.')
+    explanation = _('A new run starts with the same input, context and '
+                    'starter.  It continues after the last checkpoint, '
+                    'unless this run succeeded.  If the work has the '
+                    'rights of its starter, it may do only what both the '
+                    'starter and you may do.  This run is kept as it is.')
     button = _('Retry the run')
     too_late = _('This run cannot be retried.')
 
@@ -213,8 +213,8 @@ class RetryPage(ConfirmPage):
         obstacle = self.getStatus()['retry_obstacle']
         if obstacle is None and not self.checked.mayRetry(self.run_id):
             return self.say(_(
-                'This run cannot be retried by you: you may not start its '
-                'worker type.'))
+                'You cannot retry this run: you may not start its worker '
+                'type.'))
         return self.say(OBSTACLES.get(obstacle, self.too_late),
                         type=self.data['type'],
                         run=self.data['retried_as'] or '')
@@ -232,7 +232,7 @@ class RemovePage(ConfirmPage):
     is_dangerous = True
     question = _('Remove run ${id}?')
     explanation = _('The run disappears from all lists, with its input, '
-                    'result and log.  What its work did stays.')
+                    'result and log.  The effects of its work stay.')
     button = _('Remove the run')
     too_late = _('Only a finished run can be removed.  Stop it first.')
 

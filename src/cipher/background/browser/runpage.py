@@ -48,7 +48,7 @@ LOG_LIMIT = 100000
 #: Characters of a log that is downloaded.
 DOWNLOAD_LIMIT = 10000000
 
-GONE = _('This run does not exist any more.')
+GONE = _('This run no longer exists.')
 
 
 class Run(RunView):

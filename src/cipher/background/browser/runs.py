@@ -101,7 +101,7 @@ class Runs(Published):
                 limit=limit, **{**self.query.getArguments(), **changes})
         except ValueError:
             raise BadFilter(_('The address of this page is not valid.  '
-                              'Begin again with the newest runs.'))
+                              'Start again from the newest runs.'))
 
     def _get_by_id(self):
         found = [self.checked.getStatus(run_id)

@@ -38,7 +38,7 @@ class SchedulesPage(AdministrationPage):
     words = {
         'run': _('Run now'),
         'pause': _('Pause'),
-        'about_pause': _('It starts nothing until it is resumed.'),
+        'about_pause': _('It starts no runs until it is resumed.'),
         'resume': _('Resume'),
     }
 
@@ -55,7 +55,7 @@ class SchedulesPage(AdministrationPage):
                 return None
             run = self.checked.runSchedule(name)
         except ScheduleNotFound:
-            raise Refused(404, _('This schedule does not exist any more.'))
+            raise Refused(404, _('This schedule no longer exists.'))
         return run and '%s/index.html' % run.id
 
     def _describe(self, status):

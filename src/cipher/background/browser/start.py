@@ -205,10 +205,10 @@ class StartPage(Page, Form):
         """Says which fields the form cannot show; '' if there are none."""
         if not self.unshown:
             return ''
-        message = (_('The form shows all fields but these, which get their '
+        message = (_('The form leaves out these fields; they get their '
                      'default: ${fields}.') if self.can_start else
-                   _('This worker can be started by code only: the form '
-                     'cannot show ${fields}.'))
+                   _('Only code can start this worker: the form cannot '
+                     'show ${fields}.'))
         return self.say(message, fields=', '.join(
             cleanLine(self.say(one.title)) or one.__name__
             for one in self.unshown))
@@ -248,12 +248,12 @@ class StartPage(Page, Form):
             self.problem = _('The form is not valid.')
             return
         if errors:
-            self.problem = _('Please look at the fields that are marked.')
+            self.problem = _('Correct the marked fields.')
             return
         try:
             run = self._start(data)
         except NoSuchObject:
-            self.problem = _('The path of the context leads to no object '
+            self.problem = _('The context path does not lead to an object '
                              'that you may see.')
         except UnknownWorkerType:
             raise Refused(404, _('There is no such worker type.'))

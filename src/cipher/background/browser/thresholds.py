@@ -38,7 +38,7 @@ class ThresholdsPage(Page):
     """Shows the thresholds; a POST changes them."""
 
     template = ViewPageTemplateFile('templates/thresholds.pt')
-    title = _('Problems: from when on')
+    title = _('Problem thresholds')
     tab = 'index.html'
     methods = FORM
     reason_limit = REASON_LIMIT
@@ -80,7 +80,8 @@ class ThresholdsPage(Page):
         number = self.presenter.format.number
         message = (
             _('Write a number from ${least} to ${most}.') if field.required
-            else _('Write a number from ${least} to ${most}, or nothing.'))
+            else _('Write a number from ${least} to ${most}, or leave the '
+                   'field empty.'))
         return self.say(message, least=number(field.min),
                         most=number(field.max))
 

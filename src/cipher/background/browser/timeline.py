@@ -27,12 +27,12 @@ from cipher.background.interfaces import UNRECORDED
 #: What ended an attempt; not where the run ended with it in good order.
 OUTCOMES = {
     FAILED: _('An attempt failed'),
-    PUT_OFF: _('Put off by its worker'),
+    PUT_OFF: _('Snoozed by its worker'),
     UNRECORDED: _('Its end could not be recorded'),
     SHUT_DOWN: _('Interrupted: its process was shut down'),
-    DRAINED: _('Interrupted: its process was drained'),
+    DRAINED: _('Interrupted: its process finished and stopped'),
     GONE: _('Its process died'),
-    SILENT: _('Its process fell silent'),
+    SILENT: _('Its process sent no more heartbeats'),
 }
 
 
@@ -87,8 +87,8 @@ def describeTimeline(presenter, data, attempts):
         left_out = attempt['number'] - before - 1
         if left_out:
             entries.append(_entry('left-out', say(plural(
-                '${number} begin is not kept any more',
-                '${number} begins are not kept any more', left_out)),
+                '${number} execution is no longer kept',
+                '${number} executions are no longer kept', left_out)),
                 None, ''))
         entries += _list_entries(presenter, data, attempt)
         before = attempt['number']
@@ -110,7 +110,7 @@ def _list_entries(presenter, data, attempt):
     say, text, number = presenter.say, attempt['text'], attempt['number']
     notes = [attempt['process']]
     if number > 1:
-        notes.insert(0, say(_('begin ${number}'),
+        notes.insert(0, say(_('execution ${number}'),
                             number=presenter.format.number(number)))
     elif data['text']['waited']:
         notes.insert(0, _say_wait(presenter, data))

@@ -33,10 +33,10 @@ from cipher.background.interfaces import UnknownWorkerType
 def refuseFlood(error):
     """Refuse a start by people where too much waits: a `TooManyWaiting`."""
     if isinstance(error, TooManyOfStarter):
-        raise Refused(429, _('Too many of your runs wait already.  Try again '
-                             'when some of them are done.'))
-    raise Refused(429, _('Too many runs of this worker type wait already.'
-                         '  Try again later.'))
+        raise Refused(429, _('Too many of your runs are waiting.  Try '
+                             'again when some of them are finished.'))
+    raise Refused(429, _('Too many runs of this worker type are waiting.  '
+                         'Try again later.'))
 
 
 def noteStart(name, run_id):
@@ -83,7 +83,7 @@ class TypesPage(Types, AdministrationPage):
     words = {
         'pause': _('Pause'),
         'about_pause': _('No run of this type begins until it is resumed.  '
-                         'What runs goes on, what is started waits.'),
+                         'Running ones continue, new ones wait.'),
         'resume': _('Resume'),
     }
 

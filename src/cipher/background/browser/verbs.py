@@ -41,7 +41,7 @@ CHANGEABLE = {
 }
 TITLES = {
     'stop': _('Stop…'),
-    'begin': _('Begin now…'),
+    'begin': _('Run now…'),
     'retry': _('Retry…'),
     'remove': _('Remove…'),
 }

@@ -11,7 +11,17 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Runs that processes of Celery carry out: all that needs Celery."""
+"""Runs that processes of Celery carry out.
+
+`sender`
+    The executor that sends a message for each job.
+`receiver`
+    The Celery task that carries out the run of a message.
+
+Only these two import Celery, so the names in ``__all__`` are loaded at their
+first use.  A message contains the ids of a registry and of a run, nothing
+else.  A "process of Celery" is one of its workers.
+"""
 from cipher.background import lazy
 
 

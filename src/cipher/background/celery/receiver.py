@@ -11,9 +11,9 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Lets the processes of Celery carry out what ``executor="celery"`` sends.
+"""Carry out the runs of ``executor="celery"`` in the processes of Celery.
 
-The module of an application's Celery says::
+The module with the application's Celery contains::
 
     app = Celery('shop', broker='redis://127.0.0.1:6379/0')
     register(app, openDatabase)
@@ -52,11 +52,12 @@ from cipher.background.work.liverun import Ticket
 
 log = getLogger(__name__)
 
-#: How often a run is looked for that a message names: its commit may not
-#: have come here yet.
+#: Tries to find the run of a message, within about a second: the message may
+#: be faster than the commit of the run.
 LOOK_TRIES = 6
 
-#: How often a run is tried to be begun that others touch at the same time.
+#: Tries to begin a run, each after a conflict.  After that the run waits until
+#: it is sent again.
 BEGIN_TRIES = 10
 
 _REGISTRY = re.compile(r'[0-9a-f]{16}')
@@ -64,18 +65,20 @@ _RUN = re.compile(r'([0-9]{1,9})-([0-9]{1,18})')
 
 
 def register(app, openDatabase, resend=30.0):
-    """Let *app*, a ``celery.Celery``, carry out runs; return its task.
+    """Register *app*, a ``celery.Celery``, as executor; return its task.
 
-    Call it after *app* is configured, in the module that both sides import:
-    the processes of Celery, and those whose ``<background:runtime>`` says
-    ``executor="celery"``.
+    Call it after *app* is configured, in a module that both sides import:
+    the processes of Celery, and those with ``executor="celery"`` in their
+    ``<background:runtime>``.
 
-    *openDatabase* is called without arguments in a process of Celery, once,
-    when the first message comes (so after a fork); it loads the ZCML of the
-    application and returns the ``ZODB.DB``.  *resend*: seconds until a run
-    that nobody began is sent again, doubled each time up to an hour.
+    *openDatabase* loads the ZCML of the application and returns its
+    ``ZODB.DB``.  Each process of Celery calls it once, without arguments, at
+    its first message and so after a fork.
 
-    Raise `RuntimeRefused` for an application that takes more than JSON.
+    *resend* is the number of seconds until a run that has not begun is sent
+    again.  It doubles each time, up to an hour.
+
+    Raise `RuntimeRefused` if *app* accepts more than JSON.
     """
     checkSettings(app)
     registerExecutor(CELERY, partial(CeleryExecutor, app=app, resend=resend))
@@ -92,7 +95,7 @@ def register(app, openDatabase, resend=30.0):
 
 
 class Receiver:
-    """What a process of Celery does with a message."""
+    """Carries out the messages that a process of Celery receives."""
 
     def __init__(self, app, open_database):
         self._app = app
@@ -101,37 +104,41 @@ class Receiver:
         self._opened = None   # (pid, runtime)
 
     def receive(self, registry, run):
-        """Carry out the run of these ids, if it still is to be carried out.
+        """Carry out the run with the id *run* in *registry*, both texts.
 
-        Otherwise do nothing: who sent the message looks after the run.
+        Do nothing if the run cannot begin any more or does not exist: the
+        sender watches its runs.  Raise errors that are not transient, which
+        Celery logs.
+
+        Raise `RuntimeRefused` if *app* accepts more than JSON.
         """
         checkSettings(self._app)
         ticket = readMessage(registry, run)
         if ticket is None:
             log.error('Message: expected the ids of a registry and of a run, '
-                      'got something else; it is ignored')
+                      'got something else; the message is ignored')
             return
         db = None
         try:
             runtime = self._runtime()
             db = runtime.db
             if runtime.copied is not None:
-                log.warning('Run %s: the database is a copy, for which '
-                            'nothing is carried out; the message is ignored',
+                log.warning('Run %s: the database is a copy, whose runs are '
+                            'not carried out; the message is ignored',
                             ticket.run_id)
             elif _look_for(db, ticket):
                 _carry_out(runtime, ticket)
             else:
-                log.info('Message: there is no run %s in the registry %s; it '
-                         'is ignored', run, registry)
+                log.info('Message: there is no run %s in the registry %s; '
+                         'the message is ignored', run, registry)
         except Exception as error:
             if not isTransient(error, db):
-                raise   # which Celery tells of
-            log.warning('Run %s: %s before the work began; it will be sent '
-                        'again', ticket.run_id, type(error).__name__)
+                raise
+            log.warning('Run %s: %s before the work began; the run will be '
+                        'sent again', ticket.run_id, type(error).__name__)
 
     def close(self, **kwargs):
-        """End the runtime of this process, in good order."""
+        """Shut down the runtime of this process; close its database."""
         with self._lock:
             opened, self._opened = self._opened, None
         if opened is not None and opened[0] == os.getpid():
@@ -139,9 +146,12 @@ class Receiver:
             opened[1].db.close()
 
     def _runtime(self):
-        """Return the runtime that keeps the record of this process."""
+        """Return the runtime that keeps the record of this process.
+
+        Start it at the first call.
+        """
         with self._lock:
-            # What a fork inherits is not its own.
+            # A runtime inherited by a fork belongs to the parent.
             if self._opened is None or self._opened[0] != os.getpid():
                 self._opened = os.getpid(), self._start()
             return self._opened[1]
@@ -158,42 +168,42 @@ class Receiver:
         if runtime.threads:
             raise RuntimeRefused(
                 'celery: expected a database without a runtime, got one with '
-                '%d threads; let openDatabase not notify of its opening, or '
+                '%d threads; do not notify of its opening in openDatabase, or '
                 'declare threads="0" there' % runtime.threads)
         return runtime
 
 
 class TaskPerformer(Performer):
-    """Carries out jobs in a thread of Celery; each one is claimed."""
+    """Carries out jobs in a thread of Celery."""
 
     def _prepare_work(self, connection, live, registry, site, run,
                       worker_type):
         if worker_type.is_loop:
-            log.warning('Run %s: it is a loop, for threads of a runtime; the '
-                        'message is ignored', run.id)
+            log.warning('Run %s: it is a loop, which only threads of a '
+                        'runtime carry out; the message is ignored', run.id)
             return live.end
         return super()._prepare_work(
             connection, live, registry, site, run, worker_type)
 
 
 def readMessage(registry, run):
-    """Return the `Ticket` of what a message says; None if it is none."""
+    """Return the `Ticket` of a message; None unless both are valid ids."""
     if not (isinstance(registry, str) and isinstance(run, str)):
         return None
     place = _RUN.fullmatch(run)
     if place is None or not _REGISTRY.fullmatch(registry):
         return None
-    # Others may have begun it, so it is claimed by a commit.
+    # The run is claimed by a commit, as another process may have begun it.
     return Ticket(bytes.fromhex(registry), int(place[1]), int(place[2]),
                   must_claim=True)
 
 
 def _look_for(db, ticket):
-    """Return whether *db* has the run, or has it soon."""
+    """Return whether *db* has the run; wait a moment for its commit."""
     for tries in range(1, LOOK_TRIES + 1):
         with ZodbConnection(db) as connection, ZopeTransaction():
             directory = getDirectory(connection)
-            # Nothing else that has an oid is asked anything.
+            # The oid comes from a message: only registries are used.
             if (directory is not None
                     and ticket.registry_oid in directory.registries):
                 registry = directory.registries[ticket.registry_oid]()
@@ -213,5 +223,5 @@ def _carry_out(runtime, ticket):
             log.debug('Run %s: %s before the work began; trying again',
                       ticket.run_id, type(error).__name__)
         time.sleep(backOff(tries))
-    log.warning('Run %s: too many conflicts before the work began; it will '
-                'be sent again', ticket.run_id)
+    log.warning('Run %s: too many conflicts before the work began; the run '
+                'will be sent again', ticket.run_id)

@@ -11,11 +11,12 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Jobs by messages to the processes of Celery; loops in threads of this one.
+"""The executor that sends jobs to Celery and runs loops in own threads.
 
-A message names a run and tells nothing of it: who receives it asks the
-database.  So it does not matter when it comes, how often, or whether.  This
-process keeps what it has sent among its tickets, and sends it again.
+A message contains only the ids of a run.  Its receiver reads the state of the
+run from the database.  So a late, repeated or lost message does no harm.
+This process keeps the tickets of the runs that it has sent, and sends a run
+again if it does not begin.
 """
 import threading
 import time
@@ -36,28 +37,30 @@ from cipher.background.util.logs import getLogger
 
 log = getLogger(__name__)
 
-#: What the task is called in Celery.
+#: The name of the task in Celery.
 TASK = 'cipher.background.carryOut'
 
-#: So many runs are with the broker, or in work there, at the most.
+#: Runs that are with the broker or in work in Celery at most.  The others wait
+#: here, so an urgent run overtakes them.
 WINDOW = 500
 
-#: Seconds between two looks whether there is room among them.
+#: Seconds between two checks whether the window has room again.
 ROOM_PAUSE = 0.05
 
-#: Seconds.  The pause before the same run is sent again grows up to this.
+#: Seconds.  The pause before the same run is sent again doubles up to this.
+#: So a run that waits for long in a full broker does not fill it further.
 RESEND_CAP = 3600.0
 
 _JSON = {'json', 'application/json'}
 
 
 class CeleryExecutor(ThreadsExecutor):
-    """See `~cipher.background.interfaces.IExecutor`.
+    """An `IExecutor`: it sends jobs to Celery.
 
-    Its own threads begin loops, and let jobs wait for their message.
+    Its own threads begin loops, and pass jobs to the sender.
     """
 
-    # What a message names is for the home to begin.
+    # Only the home of a lane sends its runs.
     takes = False
 
     def __init__(self, runtime, threads, app, resend):
@@ -66,31 +69,28 @@ class CeleryExecutor(ThreadsExecutor):
         self._sender = Sender(runtime, app, resend)
 
     def start(self):
-        """See `~cipher.background.interfaces.IExecutor`.
+        """Start the threads and the sender.
 
-        Raise `RuntimeRefused` for an application that takes more than JSON.
+        Raise `RuntimeRefused` if the Celery application accepts more than
+        JSON.
         """
         checkSettings(self._app)
         super().start()
         self._sender.start()
 
     def stop(self):
-        """See `~cipher.background.interfaces.IExecutor`."""
         super().stop()
         self._sender.stop()
 
     def join(self, timeout):
-        """See `~cipher.background.interfaces.IExecutor`."""
         deadline = time.monotonic() + timeout
         super().join(timeout)
         self._sender.join(max(0.0, deadline - time.monotonic()))
 
     def isUnderway(self, ticket, run):
-        """See `~cipher.background.interfaces.IExecutor`."""
         return self._sender.isUnderway(ticket, run)
 
     def returned(self, ticket, run):
-        """See `~cipher.background.interfaces.IExecutor`."""
         self._sender.returned(ticket, run)
 
     def _prepare_work(self, connection, live, registry, site, run,
@@ -106,18 +106,18 @@ class CeleryExecutor(ThreadsExecutor):
 
 
 class _Sent:
-    """A run that was sent and is pending still, as far as is known."""
+    """A run that was sent and, as far as is known, is still pending."""
 
     def __init__(self, epoch, type_name):
         self.epoch = epoch         # of the run
         self.type_name = type_name
-        self.count = 0             # of messages
-        self.until = 0.0           # monotonic; when to send it again
-        self.is_out = False        # with the broker, or in work there
+        self.count = 0             # number of messages sent
+        self.until = 0.0           # monotonic; it may be sent again then
+        self.is_out = False        # with the broker, or in work in Celery
 
 
 class Sender(ThreadsExecutor):
-    """The one thread that sends; the most urgent first, a few at a time."""
+    """The thread that sends messages, those of the most urgent runs first."""
 
     def __init__(self, runtime, app, resend):
         super().__init__(runtime, 1)
@@ -126,23 +126,25 @@ class Sender(ThreadsExecutor):
         self._resend = resend
         self._mutex = threading.Lock()
         self._queue = Ranking()
-        self._added = threading.Semaphore(0)   # to the queue
+        self._added = threading.Semaphore(0)   # tickets in the queue
         self._sent = {}         # (registry oid, run id) -> _Sent
-        self._out = Counter()   # type name -> number of those out
-        self._is_away = False   # the broker
+        self._out = Counter()   # type name -> number of runs that are out
+        self._is_away = False   # the broker does not take messages
 
-    # What was sent
+    # Runs that were sent
 
     def isUnderway(self, ticket, run):
-        """Return whether *run* was sent, and it is too early to do so again.
-        """
+        """Return whether *run* was sent and must not be sent again yet."""
         with self._mutex:
             sent = self._sent.get(_key(ticket))
             return (sent is not None and sent.epoch == run.epoch
                     and time.monotonic() < sent.until)
 
     def returned(self, ticket, run):
-        """*run* (or None) is not out any more."""
+        """Record that the run of *ticket* is not out any more.
+
+        *run* is None if it was removed.
+        """
         with self._mutex:
             sent = self._sent.get(_key(ticket))
             if sent is None:
@@ -176,7 +178,8 @@ class Sender(ThreadsExecutor):
         return sent
 
     def _forget_old(self):
-        # Of lanes that are others' by now nobody tells what became.
+        # If a lane has another home now, this process does not notice what
+        # becomes of its runs.
         if len(self._sent) >= 4 * WINDOW:
             now = time.monotonic()
             self._sent = {key: sent for key, sent in self._sent.items()
@@ -185,13 +188,12 @@ class Sender(ThreadsExecutor):
     # Sending
 
     def submit(self, ticket):
-        """Let *ticket* be sent."""
+        """Add *ticket* to the queue of those to send."""
         with self._mutex:
             self._queue.push(ticket)
         self._added.release()
 
     def stop(self):
-        """See `~cipher.background.interfaces.IExecutor`."""
         self._stopping.set()
         self._added.release()
 
@@ -206,7 +208,7 @@ class Sender(ThreadsExecutor):
     def _prepare_work(self, connection, live, registry, site, run,
                       worker_type):
         if self.isUnderway(live.ticket, run):
-            return partial(self._keep, live)   # it was another's for a while
+            return partial(self._watch, live)   # its lane had another home
         if not self._may_run(worker_type, live):
             return partial(self._park, live, limitOf(run))
         return partial(self._send, live, nameToday(run.type), run.epoch)
@@ -236,16 +238,16 @@ class Sender(ThreadsExecutor):
             raise
         if self._is_away:
             self._is_away = False
-            log.info('Broker: it is back')
-        self._keep(live)
+            log.info('Broker: it takes messages again')
+        self._watch(live)
 
-    def _keep(self, live):
-        """Look from time to time what becomes of the run of *live*."""
+    def _watch(self, live):
+        """Let the control thread watch the run of *live* from now on."""
         runtime, ticket = self._runtime, live.ticket
         runtime.leave(live)
         runtime.backlog.isAway(ticket)
         if not runtime.backlog.isHome(ticket.place):
-            # Its lane has another home by now: that one looks.
+            # Its lane has another home now, which watches the run.
             with self._mutex:
                 sent = self._sent.get(live.key)
                 if sent is not None:
@@ -257,7 +259,7 @@ class Sender(ThreadsExecutor):
         if not self._is_away:
             self._is_away = True
             log.warning('Broker: expected it to take a message, got "%s"; '
-                        'runs wait and are tried again', error)
+                        'runs wait and are sent when it is back', error)
         self._runtime.backlog.later(ticket, delay)
 
 
@@ -266,12 +268,12 @@ def _key(ticket):
 
 
 def makeMessage(registry_oid, run_id):
-    """Return what a message says: two texts, and nothing else."""
+    """Return the arguments of a message: the ids of registry and run."""
     return [registry_oid.hex(), run_id]
 
 
 def checkSettings(app):
-    """Raise `RuntimeRefused` unless *app*, of Celery, takes JSON alone."""
+    """Raise `RuntimeRefused` unless *app*, of Celery, accepts only JSON."""
     for name in 'task_serializer', 'result_serializer':
         _check(name, [getattr(app.conf, name)])
     _check('accept_content', app.conf.accept_content)
@@ -281,6 +283,6 @@ def checkSettings(app):
 def _check(name, values):
     if not _JSON.issuperset(values):
         raise RuntimeRefused(
-            "celery: expected %s to allow 'json' alone, got %s; whoever "
-            'reaches the broker could make this process do anything'
+            "celery: expected %s to allow 'json' alone, got %s; with other "
+            'formats, anyone who reaches the broker can run code here'
             % (name, ', '.join(sorted(map(repr, values)))))

@@ -11,4 +11,4 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The command line."""
+"""The command line; `main` has the command ``cipher-background``."""

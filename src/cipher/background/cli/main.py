@@ -13,8 +13,8 @@
 ##############################################################################
 """The command ``cipher-background``.
 
-Whatever is wrong with what a person gave is told in one line on stderr: exit
-code 2 for the arguments themselves, 1 for what they lead to.
+An error is one line on stderr.  The exit code is 2 if the arguments are wrong,
+1 if the command fails.
 """
 import argparse
 import re
@@ -25,7 +25,7 @@ PROGRAM = 'cipher-background'
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells what is wrong in the words of the other errors."""
+    """A parser whose errors have the form of the other errors."""
 
     def error(self, message):
         self.exit(2, '%s: %s; see "%s --help"\n' % (
@@ -33,7 +33,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv=None):
-    """Do what the command line says; return the exit code."""
+    """Carry out the command of *argv*; return the exit code.
+
+    None: take the arguments of the process.
+    """
     parser = make_parser()
     options = parser.parse_args(argv)
     try:
@@ -43,7 +46,7 @@ def main(argv=None):
 
 
 def make_parser():
-    """Return the parser of all commands."""
+    """Return the parser for all commands."""
     parser = Parser(
         prog=PROGRAM, description='Background work for the ZODB.',
         allow_abbrev=False)
@@ -63,7 +66,7 @@ def make_parser():
              'machine only)')
     demo.add_argument(
         '--allow-host', metavar='NAME', action='append', default=[],
-        help='name of a host that the demo is reached by, beside its '
+        help='host name by which browsers reach the demo, besides its '
              'addresses and localhost; may be given several times')
     demo.add_argument(
         '--port', type=integer(0, 65535, 'a port'), default=8080,
@@ -92,9 +95,13 @@ def make_parser():
 
 
 def integer(least, most, what):
-    """Return a function that makes an int of an argument, or complains."""
+    """Return a function that converts an argument to an int.
+
+    The function raises ``argparse.ArgumentTypeError`` unless the number is
+    from *least* to *most*.  *what* is its name in the message.
+    """
     def convert(text):
-        # Not what int() takes beyond digits: blanks, underscores, signs.
+        # Only digits: int() also accepts blanks, underscores and signs.
         if (re.fullmatch('[0-9]{1,9}', text)
                 and least <= int(text) <= most):
             return int(text)
@@ -107,7 +114,7 @@ def integer(least, most, what):
 def run_demo(options):
     """Serve the demo until a signal ends it; return the exit code."""
     try:
-        # The only command that needs the extra.
+        # Only this command needs the extra, so it is imported here.
         from cipher.background.demo import server
     except ImportError as error:
         return complain(
@@ -121,7 +128,7 @@ def run_demo(options):
 
 
 def complain(command, message):
-    """Write one line about what went wrong; return the exit code."""
+    """Print *message* as one line on stderr; return the exit code 1."""
     line = ' '.join(message.split())
     print('%s %s: %s' % (PROGRAM, command, line), file=sys.stderr, flush=True)
     return 1

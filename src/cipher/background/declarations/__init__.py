@@ -11,4 +11,12 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What ZCML or Python declared: immutable, in memory only."""
+"""Declarations of ZCML or Python: worker types, schedules, settings.
+
+The objects are immutable and live in memory only.  Modules here import
+`interfaces` and `util`, and no other package of ours.
+
+A worker type may have *former names*.  Runs keep the name that they were
+started under.  All that runs of a type share, such as limits, services and
+unique keys, goes by the name of today; see `workertype.nameToday`.
+"""

@@ -11,10 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Input made to fit its schema: the one way in, wherever it comes from.
+"""Check the input of a run against its schema, and convert it.
 
-A form, JSON, a call of `IWorkerRegistry.start`, a trigger, a schedule and a
-retry end in `fit`; so does what a run was started with when it begins.
+Every input comes through here, from a form, JSON, `IWorkerRegistry.start`, a
+trigger, a schedule or a retry.  Stored input is checked once more when the
+run begins: the schema may have changed.
 """
 import cmath
 import datetime
@@ -50,30 +51,31 @@ from cipher.background.util.text import shortRepr
 from cipher.background.util.transient import isTransient
 
 
-#: Bytes, pickled.  What is larger belongs into an object of the application.
+#: Bytes of a pickled input.  It is stored in the run, and lists of runs load
+#: it.  Larger data belong in an object of the application.
 INPUT_LIMIT = 65536
 
 _ISO = ((IDatetime, datetime.datetime), (IDate, datetime.date),
         (ITime, datetime.time))
 _KINDS = (list, tuple, set, frozenset)
 
-# As str() writes it.
+# A timedelta as str() writes it.
 _SPAN = re.compile(r'(?:(-?[0-9]{1,9}) days?, )?([0-9]{1,2}):([0-5][0-9])'
                    r':([0-5][0-9](?:[.][0-9]{1,6})?)')
 
-# An exponent that makes a number of more digits than can be worked with: a
-# fraction would be computed for ever.
+# An exponent of four digits or more: computing such a fraction would not end.
 _ENDLESS = re.compile(r'[eE][+-]?[0-9_]{4}')
-_MOST_DIGITS = 4300   # as Python says of the digits of an int
+# Digits of a number: the limit of Python for converting an int to text.
+_MOST_DIGITS = 4300
 
 
 class Unfit(ValueError):
-    """The values do not fit; *errors* is {name of the field: text}.
+    """The values do not fit the schema.
 
-    The name is None for what belongs to no one field.  *public* likewise,
-    with texts that quote nothing of the values: those of *errors* may repeat
-    what a constraint says, and name keys.  *causes* has the exceptions, whose
-    messages pages translate.
+    *errors* is {name of the field: text}; the name is None for an error of
+    several fields.  These texts may quote a constraint and name keys.
+    *public* is like *errors*, with texts that quote nothing of the values.
+    *causes* is {name: exception}; pages translate the exceptions' messages.
     """
 
     def __init__(self, errors, public=None, causes=None):
@@ -86,19 +88,21 @@ class Unfit(ValueError):
 def fit(schema, values, site=None):
     """Return *values* (a dict) as a plain deep copy that fits *schema*.
 
-    What is missing gets its default.  Vocabularies and defaults are those of
-    *site*, a bare object or None.  What JSON cannot say is converted, at any
-    depth: whole numbers to floats and decimals, ISO texts to dates and times,
-    seconds to spans, tokens to the values of their terms, lists to tuples and
-    sets, keys of dicts.  Raise `Unfit` with each error.
+    Missing values get their defaults.  Vocabularies and defaults are bound to
+    *site*, an object without a proxy, or None.  Convert, at any depth, what
+    JSON cannot express: whole numbers to floats and decimals, ISO texts to
+    dates and times, seconds to timedeltas, tokens to the values of their
+    terms, lists to tuples and sets, keys of dicts.  Raise `Unfit` with all
+    errors.
     """
     return _fit(schema, values, site, is_stored=False)
 
 
 def fitAgain(schema, values, site=None):
-    """Return (input, names left out) of what was stored by an older schema.
+    """Return (input, names left out) for *values* of an older schema.
 
-    Fields that are new get their default, those that are gone are left out.
+    New fields get their defaults.  Values of removed fields are left out.
+    Raise `Unfit` as `fit` does.
     """
     fields = dict(getFieldsInOrder(schema)) if schema is not None else {}
     kept = {name: value for name, value in values.items() if name in fields}
@@ -131,7 +135,7 @@ def _fit(schema, values, site, is_stored):
 
 
 class _Fitter:
-    """Fits the values of one input, and gathers what is wrong with them."""
+    """Fits the values of one input, and collects the errors."""
 
     def __init__(self, site, is_stored):
         self._site = site
@@ -143,14 +147,14 @@ class _Fitter:
         self.causes = {}
 
     def field(self, field, name, values):
-        """Return the value of *field*; None where there is an error."""
+        """Return the value of *field*; None if there is an error."""
         given = name in values
         value = values.get(name)
         begin = 'input %r: expected a %s, %s ' % (
             name, type(field).__name__, 'got none' if not given
             else 'got a %s' % type(removeSecurityProxy(value)).__name__)
         try:
-            # Of the site: a vocabulary may be made of what is in there.
+            # A vocabulary may be made from the contents of the site.
             bound = field.bind(self._site)
             if given and value is not None and value is field.missing_value:
                 given = False
@@ -158,7 +162,7 @@ class _Fitter:
             _check_numbers(value, name)
             if given:
                 value = self._convert(value, bound)
-                # A text may have become any number.
+                # Again: a text may have become any number.
                 _check_numbers(value, name)
             bound.validate(value)
             return value
@@ -167,12 +171,12 @@ class _Fitter:
         except Exception as error:
             if isTransient(error, self._db):
                 raise
-            # Of the schema, or of a constraint, a vocabulary or a default.
+            # The schema, a constraint, a vocabulary or a default raised it.
             self._note(name, error, begin, *_explain(error))
         return None
 
     def invariants(self, schema, fitted):
-        """Raise `Unfit` unless *fitted* is as its invariants want it."""
+        """Raise `Unfit` unless *fitted* meets the invariants of *schema*."""
         try:
             schema.validateInvariants(SimpleNamespace(**fitted))
         except Exception as error:
@@ -188,11 +192,12 @@ class _Fitter:
         self.causes[name] = error
 
     def check(self):
-        """Raise `Unfit` if there is anything wrong."""
+        """Raise `Unfit` if there was any error."""
         if self.errors:
             raise Unfit(self.errors, self.public, self.causes) from None
 
-    # Conversion: of what is left as it is the validation tells
+    # Conversion.  A value that cannot be converted stays as it is: the
+    # validation reports it.
 
     def _convert(self, value, field):
         if field is None or value is None:
@@ -208,7 +213,7 @@ class _Fitter:
         if isinstance(value, _KINDS) and ICollection.providedBy(field):
             items = [self._convert(item, field.value_type) for item in value]
             kind = getattr(field, '_type', None)
-            # A list is all that JSON has of them.
+            # JSON has only lists; of other kinds the validation decides.
             if kind not in _KINDS or not isinstance(value, (list, tuple)):
                 kind = type(value)
             return kind(items)
@@ -226,7 +231,10 @@ class _Fitter:
 
 
 class _Odd(ValueError):
-    """The value *name* is not what was expected."""
+    """The value *name* is not as *expected*.
+
+    *text* may quote the value; without it the public text is used.
+    """
 
     def __init__(self, name, expected, text=None):
         self.public = '%r: expected %s, got another' % (name, expected)
@@ -244,7 +252,7 @@ def _from_text(text, field):
     for kind, made in _ISO:
         if kind.providedBy(field):
             try:
-                # Python 3.10 does not know the Z.
+                # Python 3.10 cannot read a Z at the end.
                 return made.fromisoformat(
                     text[:-1] + '+00:00' if text.endswith('Z') else text)
             except ValueError:
@@ -268,7 +276,8 @@ def _read(text, field):
 
 
 def _read_span(text):
-    """Return the span that Python writes as *text*; else *text* itself."""
+    """Return the timedelta that Python writes as *text*; else *text* itself.
+    """
     match = _SPAN.fullmatch(text)
     if match is None:
         return text
@@ -282,7 +291,8 @@ def _read_span(text):
 
 
 def _key(text, field):
-    """Return a key of a dict; in JSON all of them are texts."""
+    """Return the key *text* of a dict converted: JSON has only texts as keys.
+    """
     if INumber.providedBy(field):
         return _read(text, field)
     if IChoice.providedBy(field):
@@ -295,14 +305,14 @@ def _from_number(number, field):
         made = float(number) if abs(number) < 2 ** 1000 else number
         return made if made == number else number
     if IBool.providedBy(field):
-        if number not in (0, 1):   # zope.schema takes any
+        if number not in (0, 1):   # zope.schema accepts any number
             raise _Odd(field.__name__ or 'an item', 'a Bool')
         return bool(number)
     if IDecimal.providedBy(field):
         return decimal.Decimal(repr(number))
     if IRational.providedBy(field) and not IIntegral.providedBy(field) and (
             type(number) is float and cmath.isfinite(number)):
-        # As it was written: 0.1 is a tenth.
+        # From the decimal text, so that 0.1 is a tenth.
         return fractions.Fraction(repr(number))
     if ITimedelta.providedBy(field):
         return datetime.timedelta(seconds=number)
@@ -310,7 +320,7 @@ def _from_number(number, field):
 
 
 def _value_of(value, field):
-    """Return the value of the term whose token *value* is; else itself."""
+    """Return the value of the term with the token *value*; else *value*."""
     vocabulary = field.vocabulary
     if not isinstance(value, str) or not IVocabularyTokenized.providedBy(
             vocabulary) or value in vocabulary:
@@ -323,7 +333,7 @@ def _value_of(value, field):
 
 
 def _check_numbers(value, name):
-    """Raise unless each number in *value* is one that can be worked with."""
+    """Raise `_Odd` unless each number in *value* is finite and short."""
     if isinstance(value, dict):
         for key, item in value.items():
             _check_numbers(key, name)
@@ -363,16 +373,17 @@ def _limited(input):
 
 
 def _names(names):
-    # What cannot be the name of a field may be anything.
+    # A name that cannot be the name of a field may be a secret.
     shown = [shortRepr(name, 60) if safeStr(name).isidentifier() else '…'
              for name in list(names)[:10]]
     return ', '.join(shown + ['…'] * (len(names) > 10))
 
 
 def _explain(error):
-    """Return what *error* says to who gave the value, and to everybody.
+    """Return (text, public text) of *error*.
 
-    Its own text may quote the value.
+    The first is for the person who gave the value and may quote it.  The
+    public one quotes nothing.
     """
     docs = (error.doc(), type(error).__doc__) if isinstance(
         error, ValidationError) else (error, '')

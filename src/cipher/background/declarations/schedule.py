@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Schedules: when a worker is started by the clock.  Pure arithmetic."""
+"""Schedules: the times at which a worker is started.  Pure arithmetic."""
 from dataclasses import dataclass
 from datetime import datetime
 from datetime import timezone as utc_offset
@@ -28,7 +28,7 @@ from cipher.background.interfaces import ISchedule
 @implementer(ISchedule)
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """See `~cipher.background.interfaces.ISchedule`."""
+    """A declared schedule, by a cron expression or an interval."""
 
     name: str
     worker: str
@@ -43,45 +43,43 @@ class Schedule:
     misfire: float = None
 
     def nextTick(self, after):
-        """See `~cipher.background.interfaces.ISchedule`."""
         if self.every is not None:
             return after + self.every
         begin = datetime.fromtimestamp(after, getZone(self.timezone))
-        # In an hour that comes twice the first may lie before *after*.
+        # In an hour that comes twice, when daylight saving time ends, the
+        # first tick of CronSim may be before *after*.
         return next(tick for tick in map(
             datetime.timestamp, CronSim(_fields(self.cron), begin))
             if tick > after)
 
     def isMissed(self, due_at, now):
-        """See `~cipher.background.interfaces.ISchedule`."""
         if self.misfire is None or now - due_at <= self.misfire:
             return False
         if self.every is not None:
             return (now - due_at) % self.every > self.misfire
-        # One that is late by just so much is none.
+        # A tick that is late by exactly *misfire* seconds is not missed.
         return self.nextTick(now - self.misfire - 0.001) > now
 
     @property
     def expression(self):
-        """See `~cipher.background.interfaces.ISchedule`."""
         if self.every is not None:
             return 'every %.15g s' % self.every
         return '%s %s' % (self.cron, self.timezone)
 
 
 def getZone(name):
-    """Return the tzinfo of that name; raise ``ValueError``."""
+    """Return the tzinfo called *name*; raise ``ValueError`` if none is."""
     if name == 'UTC':
         return utc_offset.utc
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError, RecursionError):
         raise ValueError(
-            'timezone: expected the name of a time zone as Europe/Vilnius, '
-            'got %.200r' % name) from None
+            'timezone: expected the name of a time zone such as '
+            'Europe/Vilnius, got %.200r' % name) from None
 
 
-#: Words for expressions that are used often.
+#: Words for common cron expressions, as in crontab(5).
 WORDS = {
     '@hourly': '0 * * * *',
     '@daily': '0 0 * * *',
@@ -98,14 +96,15 @@ def _fields(expression):
 
 
 def checkCron(expression):
-    """Raise ``ValueError`` unless *expression* is one that comes to pass."""
+    """Raise ``ValueError`` unless *expression* is valid and has a next tick.
+    """
     try:
         fields = _fields(expression)
         if len(fields.split()) != 5:
-            raise CronSimError('neither five fields nor a word as @daily')
+            raise CronSimError('neither five fields nor a word like @daily')
         next(CronSim(fields, datetime(2024, 1, 1)))
     except (CronSimError, StopIteration) as error:
         raise ValueError(
             'cron: expected minute, hour, day of the month, month, day of '
-            'the week, as "0 3 * * *", or one of %s, got %r (%s)'
+            'the week, such as "0 3 * * *", or one of %s, got %r (%s)'
             % (', '.join(WORDS), expression, error or 'never')) from None

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The settings of a process: of its runtime, and of how browsers reach it."""
+"""Settings of a process: for its runtime, and for URLs of its pages."""
 import re
 
 from zope.interface import implementer
@@ -31,7 +31,11 @@ _KINDS = {Int: 'number', Float: 'number of seconds'}
 
 @implementer(IRuntimeSettings)
 class RuntimeSettings:
-    """See `~cipher.background.interfaces.IRuntimeSettings`."""
+    """Settings of a runtime; the fields of `IRuntimeSettings` as keywords.
+
+    Raise ``ValueError`` for a value that does not fit its field, and
+    ``TypeError`` for an unknown keyword.
+    """
 
     def __init__(self, **settings):
         for name, field in getFields(IRuntimeSettings).items():
@@ -45,7 +49,10 @@ class RuntimeSettings:
 
 @implementer(IWebSettings)
 class WebSettings:
-    """See `~cipher.background.interfaces.IWebSettings`."""
+    """Settings for the URLs of pages; the fields of `IWebSettings`.
+
+    Raise ``ValueError`` unless *base_url* is an origin.
+    """
 
     def __init__(self, base_url=None, proxy_sets_scheme=False,
                  trusts_virtual_hosts=False):
@@ -62,9 +69,12 @@ _DEFAULT_PORTS = {'http': 80, 'https': 443}
 
 
 def _make_origin(url):
-    """Return *url* as browsers write an origin; raise ``ValueError``."""
+    """Return *url* as browsers write an origin.
+
+    Raise ``ValueError`` unless it is a scheme, a host and maybe a port.
+    """
     try:
-        # As browsers do with a name that is not ASCII.
+        # Browsers encode a host name that is not ASCII by IDNA.
         given = url.strip().lower()
         ascii = given if given.isascii() else '://'.join(
             part.encode('idna').decode('ascii')
@@ -76,7 +86,8 @@ def _make_origin(url):
     if match is None or port > 65535:
         raise ValueError(
             'web: expected base_url to be a scheme, a host and maybe a port, '
-            'as https://example.org:8443, got %r; leave out the rest' % url)
+            'such as https://example.org:8443, got %r; leave out the rest'
+            % url)
     origin = '%s://%s' % (match['scheme'], match['host'])
     if port in (0, _DEFAULT_PORTS[match['scheme']]):
         return origin

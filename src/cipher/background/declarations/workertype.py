@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Worker types: what ZCML declared."""
+"""Worker types, which ZCML or Python declares, and their names."""
 from dataclasses import dataclass
 from typing import Callable
 
@@ -42,7 +42,7 @@ from cipher.background.util.text import safeRepr
 @implementer(IWorkerType)
 @dataclass(frozen=True, eq=False, repr=False)
 class WorkerType:
-    """See `~cipher.background.interfaces.IWorkerType`."""
+    """A declared worker type, registered as a named utility."""
 
     name: str
     factory: type = None
@@ -74,7 +74,6 @@ class WorkerType:
         return '<WorkerType %r>' % self.name
 
     def cleanInput(self, input, site=None):
-        """See `~cipher.background.interfaces.IWorkerType`."""
         input = removeSecurityProxy(input)
         try:
             return fit(self.schema, input, site)
@@ -83,16 +82,14 @@ class WorkerType:
                 InvalidInput, unfit, unfit.errors, input) from None
 
     def fitInput(self, input, site=None):
-        """See `~cipher.background.interfaces.IWorkerType`."""
         try:
             return fitAgain(self.schema, readInput(input), site)
         except Unfit as unfit:
-            # Its reader may not be the one who gave the input.
+            # Only the public text: its reader may not know the input.
             raise self._refusal(
                 InputOutdated, unfit, unfit.public, {}) from None
 
     def hide(self, text, input):
-        """See `~cipher.background.interfaces.IWorkerType`."""
         return makeMasker(self.schema, input).text(text)
 
     def _refusal(self, kind, unfit, errors, input):
@@ -108,9 +105,10 @@ class WorkerType:
 
 
 def getWorkerType(name):
-    """Return the worker type of that name; raise `UnknownWorkerType`.
+    """Return the worker type called *name*, now or formerly.
 
-    For a former name, that of today.
+    Raise `UnknownWorkerType` if there is none.  For a former name return the
+    type of today.
     """
     try:
         worker_type = getUtility(IWorkerType, name)
@@ -125,18 +123,17 @@ def getWorkerType(name):
 
 
 def queryWorkerType(name):
-    """Return the worker type of that name, or None.
+    """Return the worker type registered under *name*, or None.
 
-    For a former name, what its runs go on as.
+    For a former name return the type that carries out runs of that name.
     """
     return queryUtility(IWorkerType, name)
 
 
 def nameToday(name):
-    """Return the name that the type *name* has today.
+    """Return the name of today of the type called *name*, now or formerly.
 
-    Runs keep the name that they were started under; whatever they share with
-    others of their type goes by this one: limits, services, claims.
+    Return *name* itself if no such type is declared.
     """
     worker_type = queryWorkerType(name)
     return name if worker_type is None else nameOf(worker_type)
@@ -148,7 +145,7 @@ def nameOf(worker_type):
 
 
 def allNames(name):
-    """Return the names of the type *name*: that of today, the former ones."""
+    """Return all names of the type *name*: the one of today first."""
     today = nameToday(name)
     return [today, *sorted(
         other for other, worker_type in getUtilitiesFor(IWorkerType)
@@ -156,9 +153,10 @@ def allNames(name):
 
 
 def findPause(registry, name):
-    """Return what *registry* keeps of the pause of the type, or None.
+    """Return the pause of the type *name* in *registry*, or None.
 
-    A type that was paused under one of its names is so under each.
+    A pause is (principal, asked_at, reason).  A type that was paused under
+    one of its names is paused under all of them.
     """
     if not registry.pauses:
         return None
@@ -167,6 +165,6 @@ def findPause(registry, name):
 
 
 def maskerOf(run):
-    """Return what hides the secrets of the input of *run*."""
+    """Return the masker for the secrets in the input of *run*."""
     worker_type = queryWorkerType(run.type)
     return makeMasker(worker_type and worker_type.schema, run.input)

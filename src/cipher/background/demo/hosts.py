@@ -44,10 +44,10 @@ def refuseForeignHosts(application, names):
             'refused a request for the host %s: if that is this machine, '
             'start the demo with --allow-host', cleanLine(name, 80))
         return makePage(
-            environ, start_response, 403, _('Not by this name'),
-            _('The demo does not answer to this name of a host, as another '
-              'site may have made it up.  Use its address, or start it with '
-              '--allow-host and the name.'))
+            environ, start_response, 403, _('Unknown host name'),
+            _('The demo does not answer to this host name: another site '
+              'could have made it up.  Use the address of the demo, or '
+              'start the demo with --allow-host and this name.'))
 
     return answer
 

@@ -56,12 +56,12 @@ class IDocument(IDocumentContent, IContained):
 
     containers('cipher.background.demo.interfaces.IDocuments')
 
-    wf_state = Choice(title=_("State"), values=(DRAFT, PUBLISHED),
+    wf_state = Choice(title="State", values=(DRAFT, PUBLISHED),
                       readonly=True, default=DRAFT)
     html = Attribute("The text as rendered when it was published, safe to "
                      "show; '' for none.  Stale in a draft.")
-    modified_at = Float(title=_("Modified"), readonly=True)
-    published_at = Float(title=_("Published"), required=False, readonly=True)
+    modified_at = Float(title="Modified", readonly=True)
+    published_at = Float(title="Published", required=False, readonly=True)
 
     def update(title, body):
         """Change what is written; return whether that changes anything.
@@ -129,8 +129,8 @@ class IPublishInput(Interface):
 
     pause = Float(
         title=_("Pause"), min=0.0, max=60.0, default=0.2,
-        description=_("Seconds to rest after each section, so that there is "
-                      "something to watch."))
+        description=_("Seconds to pause after each section, so that you "
+                      "can watch."))
 
 
 class IImportInput(Interface):
@@ -138,19 +138,19 @@ class IImportInput(Interface):
 
     folder = TextLine(
         title=_("Folder"), max_length=500, defaultFactory=default_folder,
-        description=_("Where the .rst and .txt files are, within the import "
-                      "folder of this server."))
+        description=_("Folder with the .rst and .txt files, inside the "
+                      "import folder of this server."))
     pause = Float(
         title=_("Pause"), min=0.0, max=60.0, default=0.5,
-        description=_("Seconds to rest after each document, so that there "
-                      "is something to watch."))
+        description=_("Seconds to pause after each document, so that you "
+                      "can watch."))
 
 
 class IUnindexInput(Interface):
     """Input of the worker type *unindex*."""
 
     name = TextLine(title=_("Name"), max_length=1000,
-                    description=_("Of the document that was removed."))
+                    description=_("Name of the removed document."))
 
 
 class IHousekeepingInput(Interface):
@@ -158,14 +158,14 @@ class IHousekeepingInput(Interface):
 
     interval = Float(
         title=_("Interval"), min=0.5, max=3600.0, default=5.0,
-        description=_("Seconds from one look at the documents to the next."))
+        description=_("Seconds between two passes over the documents."))
 
 
 class IFlakyInput(Interface):
     """Input of the worker type *flaky*."""
 
     chance = Float(
-        title=_("Chance of failing"), min=0.0, max=1.0, default=0.5,
+        title=_("Probability of failure"), min=0.0, max=1.0, default=0.5,
         description=_("0 never fails, 1 always does."))
 
 
@@ -174,4 +174,4 @@ class IStubbornInput(Interface):
 
     seconds = Float(
         title=_("Seconds"), min=0.0, max=600.0, default=10.0,
-        description=_("How long it goes on after it was asked to stop."))
+        description=_("How long the worker continues after a stop request."))

@@ -11,4 +11,13 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Answers to questions about a registry; nothing is written."""
+"""Answers to questions about a registry, for pages and the JSON.
+
+`snapshot` joins stored and live data; `status` has the plain data that it
+returns.  `paging`, `merging`, `filtering` and `resolving` make lists of runs.
+`problems`, `failures`, `summary`, `timetable` and `actions` make the other
+lists.  `waits` and `retryable` give reasons, `visibility` hides worker types.
+
+Nothing here writes to the database or commits.  An object that is "valid for
+one call" keeps what it read: make a new one for each call.
+"""

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What administrators did: the lists of it, newest first."""
+"""The lists of administrators' acts, newest first."""
 import heapq
 
 from cipher.background.queries import visibility
@@ -21,8 +21,8 @@ from cipher.background.store.journal import Action
 def listActions(owners, registry, limit, before):
     """Return (actions, key of the next page or None), newest first.
 
-    *owners* have the journals.  Left out is what is about worker types that
-    may not be seen in *registry*.
+    *owners* have the journals.  Acts on worker types that the reader may not
+    see in *registry* are left out.
     """
     key = _parse(before)
     trees = [rows for owner in owners
@@ -42,7 +42,7 @@ def listActions(owners, registry, limit, before):
 
 
 def _newest(rows, index, step, before):
-    """Yield (place in the order of all trees, row), the greatest first."""
+    """Yield (position in the order of all trees, row), greatest first."""
     last = None if before is None else (before - index - 1) // step
     for number in reversed(rows.keys(max=last)):
         yield number * step + index, rows[number]

@@ -11,11 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""How often runs of a type failed of late, and how long they took.
+"""Recent failures of worker types, and their longest durations.
 
-Chunks of finishes know how many there were of each kind so far, so what was
-finished within a time is the difference of two of them: nothing here grows
-with the number of runs.
+Each chunk of finishes stores the totals up to it.  So the numbers for a time
+span are the difference of two chunks, and their cost does not grow with the
+number of runs.
 """
 import heapq
 import time
@@ -34,8 +34,9 @@ from cipher.background.store.stats import STATE_NUMBER
 
 DAY = 24 * HOUR
 
-#: Finishes that one look for the longest run looks at: of more, the last ones
-#: count.  And seconds that it may take: beyond, the longest ever counts.
+#: Finishes that one search for the longest run reads, newest first; older ones
+#: do not count.  And seconds that it may take: after that it uses the longest
+#: duration ever.
 LOOKS = 500
 TIME_LIMIT = 0.1
 
@@ -44,29 +45,29 @@ _FAILED = FINISHED_STATES.index(FAILED)
 
 
 class Lately:
-    """What was finished of one type."""
+    """The numbers of one type's runs that finished in the last day."""
 
     def __init__(self):
         self.failed = self.total = 0   # in the last hour
-        self.failed_before = self.total_before = 0   # in the 23 before
+        self.failed_before = self.total_before = 0   # 23 hours before that
 
     @property
     def rate(self):
-        """What part failed in the last hour."""
+        """The share of failed runs in the last hour, 0.0 to 1.0."""
         return self.failed / self.total if self.total else 0.0
 
     @property
     def usual(self):
-        """What part failed before, None where nothing was finished."""
+        """The share of failed runs before that; None if none finished."""
         if not self.total_before:
             return None
         return self.failed_before / self.total_before
 
 
 def failedLately(registry, now):
-    """Return {type name: `Lately`} of the types that failed in the last hour.
+    """Return {current type name: `Lately`}.
 
-    The names are those of today.
+    Only types of which a run failed in the last hour.
     """
     found = {}
     hour_ago = int((now - HOUR) * _MICROSECONDS)
@@ -82,7 +83,7 @@ def failedLately(registry, now):
                 if counts[kind] > before[kind]:
                     found.setdefault(
                         nameToday(finishes.stats.typeOf(kind)), Lately())
-    current = {}   # type name -> that of today
+    current = {}   # type name -> current name
     for lane in registry.lanes.values() if found else ():
         for name in lane.finishes.stats.types:
             if name not in current:
@@ -111,7 +112,7 @@ def _add(found, current, finishes, hour_ago, day_ago):
 
 
 class Longest:
-    """How long the runs of types took at most, for the length of one look."""
+    """The longest durations of worker types; valid for one call."""
 
     def __init__(self, registry, now):
         self._registry = registry
@@ -121,18 +122,18 @@ class Longest:
 
     @cached_property
     def _names(self):
-        # Name of today -> names under which runs are stored.
+        # {current name: names under which runs are stored}
         names = {}
         for name, worker_type in getUtilitiesFor(IWorkerType):
             names.setdefault(worker_type.current or name, []).append(name)
         return names
 
     def usual(self, name, enough):
-        """Return the seconds of the longest run of a type, or None.
+        """Return the seconds of the longest run of the type *name*, or None.
 
-        Of the last 24 hours; where nothing was finished then, or nothing
-        ever took so long as *enough*, of all.  The look ends at the first
-        one that took so long.
+        It is the longest of the last 24 hours.  It is the longest ever if no
+        run finished in this time, or if no run ever took *enough* seconds.
+        The search ends at the first run that took *enough* seconds.
         """
         names = self._names.get(nameToday(name), [name])
         ever = self._longest_ever(names)
@@ -161,9 +162,9 @@ class Longest:
         return max(found, default=None)
 
     def _lately(self, names):
-        """Yield what the last ones took, the last one first.
+        """Yield the seconds of the last finishes, newest first.
 
-        Beyond the time limit, None: nothing is to be made of that.
+        Yield None at the time limit: the durations so far are too few.
         """
         if self._deadline is None:
             self._deadline = time.monotonic() + TIME_LIMIT

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a list of runs has to match: filters that look at each run."""
+"""The filters of a list of runs that have to load each run."""
 import math
 
 from zope.security.proxy import removeSecurityProxy
@@ -30,14 +30,15 @@ from cipher.background.util.text import fold
 from cipher.background.util.text import safeRepr
 
 
-#: Seconds: before and after this there is nothing; trees take it.
+#: Seconds.  No time is further from the epoch than this.  In microseconds it
+#: fits into the 64 bits of a tree's keys.
 _FAR = 9e12
 
 
 class Filter:
     """The filters of `~cipher.background.interfaces.IWorkerRegistry.listRuns`.
 
-    Raise ``ValueError`` for what makes no sense.
+    Raise ``ValueError`` for an unknown order and for an invalid time.
     """
 
     def __init__(self, snapshot, states, types, contexts, starters, text,
@@ -54,14 +55,14 @@ class Filter:
             frozenset(states), frozenset(types),
             _microseconds('since', since), _microseconds('until', until),
             order)
-        # None is the oid of what is not stored: no run is about that.
+        # An object that is not stored has no oid; no run is about it.
         self._oids = {removeSecurityProxy(context)._p_oid or b''
                       for context in contexts}
         self._starters = Starters(starters)
         self._text = fold((text or '').strip())
 
     def matches(self, run):
-        """Return whether *run* belongs into the list."""
+        """Return whether *run* belongs in the list."""
         wanted = self.wanted
         return ((not wanted.types or run.type in wanted.types)
                 and self._starters.has(run.starter)
@@ -82,7 +83,7 @@ class Filter:
 def _microseconds(name, at):
     if at is None:
         return None
-    # Unlike isfinite() good for any integer.
+    # math.isfinite() raises OverflowError for big integers.
     if not -math.inf < at < math.inf:
         raise ValueError('%s: expected a time in seconds, got %r'
                          % (name, at))

@@ -11,7 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Candidates of a list of runs: merged from many lanes, in order."""
+"""The candidates of a list of runs, merged from many lanes in order.
+
+An *order* is a tuple of numbers that sorts the candidates of a list.  *after*
+is the order of the last candidate of the page before, or None.
+"""
 import heapq
 import itertools
 import struct
@@ -33,36 +37,36 @@ _BITS = struct.Struct('>I')
 
 
 class Wanted(NamedTuple):
-    """What can be told of the runs of a list without a look at them."""
+    """The filters of a list that need not load the runs."""
 
     states: frozenset = frozenset()
     types: frozenset = frozenset()   # names
-    since: int = None                # microseconds: from then on
-    until: int = None                # before then
+    since: int = None                # microseconds, included
+    until: int = None                # microseconds, excluded
     order: str = NEWEST
 
     @property
     def is_finished(self):
-        """Whether it is ordered by the finish."""
+        """Whether the list is ordered by the finish."""
         return self.order == SLOWEST or bool(
             self.states and self.states <= set(FINISHED_STATES))
 
     def hasMoment(self, moment):
-        """Return whether a time is within the bounds."""
+        """Return whether *moment* (microseconds) is within the bounds."""
         return ((self.since is None or moment >= self.since)
                 and (self.until is None or moment < self.until))
 
 
 class Candidate(NamedTuple):
-    """What may be on a page."""
+    """A run that may be on a page."""
 
-    order: tuple    # numbers; the list is in the order of these
-    run: Any        # a WorkerRun or None
-    is_new: bool    # it was not loaded before
+    order: tuple    # numbers; they sort the list
+    run: Any        # a WorkerRun, or None if it is gone
+    is_new: bool    # True if it was not in the cache of the connection
 
 
 def _bounds(after, moment):
-    """Return the moments that there are of an order and a moment."""
+    """Return the moments of *after* and *moment* that are not None."""
     return [number for number in (after and after[0], moment)
             if number is not None]
 
@@ -93,9 +97,10 @@ def _lane_newest(lane, wanted, after):
 
 
 def _newest_waiting(lane, below, types):
-    """Yield at least what is not finished.
+    """Yield at least the unfinished runs, newest first.
 
-    That is at or above the low mark, a straggler, or waiting.
+    An unfinished run is at or above the low mark, a straggler, or in the
+    waiting tree.
     """
     position = lane.cursor.low
     for run in lane.births.walk(below, types):
@@ -151,7 +156,7 @@ def _candidate(run):
 
 
 def ofRunning(running, wanted, after):
-    """Yield the candidates among the runs that are *running*: few."""
+    """Yield the candidates among the runs in *running*, of which few exist."""
     is_oldest = wanted.order == OLDEST
     candidates = sorted(map(_candidate, running), key=_ORDER,
                         reverse=not is_oldest)
@@ -170,7 +175,7 @@ def byFinish(lanes, wanted, after):
 
 
 def _finished(lanes, wanted, after):
-    """Yield (order, entry) of the finishes that are wanted, in order."""
+    """Yield (order, entry) of the wanted finishes in order."""
     is_oldest = wanted.order == OLDEST
     walk = _finished_up if is_oldest else _finished_down
     entries = heapq.merge(
@@ -203,8 +208,8 @@ def _finished_up(finishes, wanted, after):
 def slowest(lanes, wanted, limit, deadline):
     """Return (entries, number looked at, whether there are more).
 
-    The slowest first, of the *limit* that finished last, or of those that
-    were found before the *deadline* (monotonic).
+    The slowest entries come first.  They are those of the *limit* last
+    finishes, or of those that were read before the *deadline* (monotonic).
     """
     states = wanted.states & set(FINISHED_STATES)
     if wanted.states and not states:
@@ -224,13 +229,14 @@ def slowest(lanes, wanted, limit, deadline):
 
 
 def byDuration(lanes, slow, after):
-    """Yield the candidates of what `slowest` gave, behind *after*."""
+    """Yield the candidates of the entries of `slowest` behind *after*."""
     return _of_entries(lanes, _ordered(slow, after))
 
 
 def _ordered(slow, after):
     for entry in slow:
-        # As they are stored, in 32 bits, which grow as the number does.
+        # The seconds are stored as a 32-bit float.  The bits of a positive
+        # float grow with its value.
         bits = _BITS.unpack(_FLOAT.pack(entry.took))[0]
         order = (bits, *entry[:3])
         if after is None or order < after:
@@ -257,6 +263,6 @@ def _candidate_of(lanes, order, entry):
 
 
 def _prefetch(runs):
-    """Let a storage behind a network send these *runs* at once."""
+    """Ask a storage behind a network for all *runs* at once."""
     if runs and runs[0]._p_jar is not None:
         runs[0]._p_jar.prefetch(runs)

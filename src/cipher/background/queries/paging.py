@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Lists over many lanes: merged, in order, without a scan."""
+"""Pages of a list of runs over many lanes, without a scan of the registry."""
 import time
 from typing import NamedTuple
 
@@ -23,19 +23,19 @@ from cipher.background.queries import merging
 from cipher.background.util.text import safeRepr
 
 
-#: What one list looks at, at the most: runs, or entries of finished ones.
+#: Runs, or entries of finished runs, that one list reads at most.
 SCAN_LIMIT = 100000
 
-#: Seconds that one list may take, about; whatever has to be loaded.
+#: Seconds that one list may take, approximately: a person waits for the page.
 TIME_LIMIT = 2.0
 
-# The first letter of a key: what its list is ordered by, and which way.
+# The first letter of a key stands for the order of its list.
 _KINDS = {(False, NEWEST): 'c', (False, OLDEST): 'C',
           (True, NEWEST): 'f', (True, OLDEST): 'F', (True, SLOWEST): 's'}
 
 
 class Found(NamedTuple):
-    """A page: what `~cipher.background.interfaces.IRunPage` says of it."""
+    """One page; the fields are those of `IRunPage`."""
 
     runs: list
     older: str
@@ -46,9 +46,10 @@ class Found(NamedTuple):
 def listRuns(lanes, wanted, matches, limit, before, running=()):
     """Return the `Found` of one page.
 
-    *lanes* are all lanes of a registry (number -> Lane), *wanted* is a
-    `merging.Wanted`, *matches* a function of a run, *before* a key or None.
-    *running* are the runs that are running.
+    *lanes* is {number: Lane} of all lanes of a registry.  *wanted* is a
+    `merging.Wanted`, *matches* a function of a run, *limit* the number of runs
+    on a page, *before* a key or None.  *running* are the runs that are
+    running.
     """
     kind = _KINDS[wanted.is_finished, wanted.order]
     after = _parse(before, kind)
@@ -71,10 +72,10 @@ def listRuns(lanes, wanted, matches, limit, before, running=()):
 
 
 def _collect(sought, types, matches, limit, kind, deadline):
-    """Return the `Found` of the first *limit* that match.
+    """Return the `Found` of the first *limit* candidates that match.
 
-    Of neighbours of other types than *types* it tells nothing, be it a number
-    or a key: who asks may not know of them.
+    Runs of other types than *types* may be hidden from the reader.  So they
+    are neither counted nor named by a key.
     """
     found = []
     looked_at = 0
@@ -85,7 +86,8 @@ def _collect(sought, types, matches, limit, kind, deadline):
         is_full = len(found) == limit
         if not is_other and (is_full or looked_at >= SCAN_LIMIT) or (
                 passed and time.monotonic() >= deadline):
-            # The one passed only where nothing else leads forward.
+            # A candidate of another type names the key only if there is no
+            # other way to go on.
             key = kind + '-'.join('%d' % number for number in last or passed)
             return Found(found, key, looked_at, not is_full)
         passed = candidate.order
@@ -101,7 +103,7 @@ def _collect(sought, types, matches, limit, kind, deadline):
 
 
 def _parse(key, kind):
-    """Return the numbers of a key, None for None; raise ``ValueError``."""
+    """Return the numbers of *key*, or None; raise ``ValueError``."""
     if key is None:
         return None
     is_ours = isinstance(key, str) and key[:1] == kind

@@ -11,10 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What is wrong in a registry and wants an administrator.
+"""The problems of a registry that an administrator should look at.
 
-Each kind has a function of `Look` that yields its problems; `_KINDS` names
-them all.
+Each kind has a function of a `Look` that yields its problems.  `_KINDS` lists
+these functions.
 """
 from functools import cached_property
 from itertools import islice
@@ -57,29 +57,31 @@ from cipher.background.util.plaindata import readAsked
 from cipher.background.util.plaindata import readNumber
 
 
-#: Waiting runs that one look loads to find one that waits for a thread, and
-#: serials that it passes by for that in each lane.
+#: Waiting runs that one call loads to find one that waits for a thread.  And
+#: serials that it reads for that in each lane.
 LOOKS = 200
 SERIALS = 2000
-#: Runs that came with a copy are counted up to this.
+#: Runs.  The count of the runs that are kept back ends here.
 COUNTED = 1000
 
 
 def listProblems(registry, snapshot, counts):
-    """Return a `Problem` for each, worst first.
+    """Return a `Problem` for each problem of *registry*, worst first.
 
-    Of the types in *counts* {type name: {state: number}}.
+    *counts* is {type name: {state: number}} of the types that the reader may
+    see.
     """
     look = Look(registry, snapshot, counts)
     return [problem for kind in _KINDS for problem in kind(look)]
 
 
 class Look:
-    """What the kinds of problems look at."""
+    """The data that the kinds of problems share; valid for one call."""
 
     def __init__(self, registry, snapshot, counts):
         self.registry = registry
-        self.watch = snapshot
+        self.snapshot = snapshot
+        self.waits = Waits(snapshot)
         self.counts = counts   # of the types that the reader may see
         self.thresholds = Thresholds(registry.thresholds)
         self.now = clock.now()
@@ -90,18 +92,18 @@ class Look:
 
     @cached_property
     def processes(self):
-        return self.watch.processes()
+        return self.snapshot.processes()
 
     @cached_property
     def copied(self):
-        return self.watch.copied()
+        return self.snapshot.copied()
 
     @cached_property
     def running(self):
-        """The statuses of the runs that run and the reader may see."""
-        return [status for status in map(
-                    self.watch.describe, self.watch.running())
-                if visibility.maySee(self.registry, status.type)]
+        """The statuses of the running runs that the reader may see."""
+        return [self.snapshot.describe(run, self.waits)
+                for run in self.snapshot.running()
+                if visibility.maySee(self.registry, run.type)]
 
     @cached_property
     def schedules(self):
@@ -109,7 +111,7 @@ class Look:
 
     @cached_property
     def runs_schedules(self):
-        """Whether schedules are started in this registry."""
+        """Whether this registry is the one that schedules start runs in."""
         jar = self.registry._p_jar
         directory = jar and getDirectory(jar)
         return not directory or timetable.homeOf(
@@ -117,7 +119,7 @@ class Look:
 
 
 def _copied(look):
-    """Yield a `Problem` for each reason why processes take it for a copy."""
+    """Yield a `Problem` for each reason to regard the database as a copy."""
     found = {}
     for record in look.copied:
         found.setdefault(record.copied, []).append(record)
@@ -139,7 +141,7 @@ def _kept(look):
 def _without_runtime(look):
     if look.copied:
         return
-    registry, snapshot, waiting = look.registry, look.watch, look.waiting
+    registry, snapshot, waiting = look.registry, look.snapshot, look.waiting
     if waiting and not any(
             process.threads and not (process.is_silent or process.is_quiet
                                      or process.is_draining)
@@ -156,7 +158,7 @@ def _without_runtime(look):
 
 
 def _silent(look):
-    # Those of an original are not here.
+    # In a copy, the processes of the original are silent, and rightly so.
     for process in () if look.copied else look.processes:
         if process.is_silent:
             yield Problem(SILENT_PROCESS, process.id, process.beat_at,
@@ -166,11 +168,11 @@ def _silent(look):
 def _troubles(look):
     found = [
         (PROBLEMS.index(one.kind), one.since, process, one)
-        for process, one in look.watch.troubles() if _is_shown(look, one)]
+        for process, one in look.snapshot.troubles() if _is_shown(look, one)]
     older = set()
     for _, _, process, one in sorted(found, key=lambda item: item[:3]):
         if one.kind == OLDER_PROCESS:
-            # Each newer process says so.
+            # Each newer process reports the same older one.
             if one.subject in older:
                 continue
             older.add(one.subject)
@@ -192,7 +194,7 @@ def _may_see(registry, run_id):
         run = registry.findRun(run_id)
         return run is None or visibility.maySee(registry, run.type)
     except Exception:
-        return True   # that is what is wrong with it
+        return True   # the problem is that it cannot be read
 
 
 def _unresponsive(look):
@@ -210,7 +212,7 @@ def _stalled(look):
     for status in sorted(look.running, key=lambda status: (
             _last_sign(status), status.id)):
         if look.now - _last_sign(status) <= after:
-            return   # nor is any of the others
+            return   # the others progressed later than this one
         worker_type = queryWorkerType(status.type)
         if status.took is None or status.stop is not None or (
                 worker_type is not None and worker_type.is_loop):
@@ -229,22 +231,21 @@ def _last_sign(status):
 
 def _busy(look):
     after = look.thresholds.busy_after
-    if after is None or not look.watch.is_full or not look.waiting:
+    if after is None or not look.snapshot.is_full or not look.waiting:
         return
-    waits = Waits(look.watch)
     since, run_id = min((
         found for found in (
-            _longest_waiting(look, waits, lane, look.now - after)
+            _longest_waiting(look, lane, look.now - after)
             for lane in look.registry.lanes.values())
         if found is not None), default=(None, None))
     if run_id is not None:
         yield Problem(BUSY_THREADS, run_id, since)
 
 
-def _longest_waiting(look, waits, lane, before):
-    """Return (since when, id) of a run that waits for nothing but a thread.
+def _longest_waiting(look, lane, before):
+    """Return (since, id) of the run of *lane* that waits longest for a thread.
 
-    None if no run of *lane* has waited since *before*.
+    None if no run has waited for a thread since the time *before*.
     """
     looks = max(10, LOOKS // len(look.registry.lanes))
     for serial in _serials(lane):
@@ -259,14 +260,14 @@ def _longest_waiting(look, waits, lane, before):
         if (run.type in look.waiting and since < before
                 and not run.isFinished()):
             run._v_parent = look.registry
-            wait = waits.reasonOf(run)
+            wait = look.waits.reasonOf(run)
             if wait is not None and wait.kind == WAITS_FOR_THREAD:
                 return since, run.id
     return None
 
 
 def _serials(lane):
-    """Yield the serials that may wait for a thread, the oldest first."""
+    """Yield the serials of runs that may wait for a thread, oldest first."""
     cursor, parked = lane.cursor, lane.waiting.places
     for serial in cursor.stragglers:
         if serial < cursor.low and serial not in parked:
@@ -301,7 +302,7 @@ def _late(look):
 
 def _elsewhere(look):
     after = look.thresholds.elsewhere_after
-    takers = look.watch.takers
+    takers = look.snapshot.takers
     if after is None or not takers:
         return
     since = min(record.started_at for record in takers)
@@ -334,11 +335,11 @@ def _paused(look):
 
 def _undeclared(look):
     for name, number in sorted(look.waiting.items()):
-        if not look.watch.isKnown(name):
+        if not look.snapshot.isKnown(name):
             yield Problem(UNDECLARED_TYPE, name, None, number)
 
 
-#: In this order they are shown: worst first.
+#: The order in which problems are shown: worst first.
 _KINDS = (_copied, _kept, _without_runtime, _silent, _troubles,
           _unresponsive, _stalled, _busy, _failing, _late, _elsewhere,
           _paused, _undeclared)

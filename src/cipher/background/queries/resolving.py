@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Which failed runs are not resolved: neither retried nor succeeded since."""
+"""Unresolved failures: neither retried nor followed by a success."""
 import heapq
 import time
 from operator import itemgetter
@@ -24,17 +24,16 @@ from cipher.background.store.uniquekeys import uniqueKey
 from cipher.background.util.plaindata import readNumber
 
 
-#: Seconds that one list may look for successes.  What is not found until then
-#: counts as not resolved.
+#: Seconds that one list may search for successes.  After that, remaining
+#: failures count as unresolved, within the time limit of `paging`.
 TIME_LIMIT = 1.0
 
 
 class Unresolved:
-    """Looks at failed runs of a registry, for the length of one list.
+    """Finds unresolved runs of a registry; valid for one list.
 
-    Successes are looked at from the newest one on, each once, as far as the
-    runs that are asked for go back.  A type that got another name is the
-    same type.
+    Each success is read once, newest first, back to the oldest run that was
+    asked for.  A type and its former names count as the same type.
     """
 
     def __init__(self, registry):
@@ -44,14 +43,14 @@ class Unresolved:
               for lane in registry.lanes.values()],
             key=itemgetter(0), reverse=True)
         self._next = None
-        self._waiting = {}   # type name -> entries, newer than what was asked
-        self._names = {}     # type name -> that of today
-        self._done = {}      # what a run does -> when it succeeded last
+        self._waiting = {}   # current type name -> entries read, not noted yet
+        self._names = {}     # type name -> current name
+        self._done = {}      # work of a run -> microseconds of last success
         self._deadline = None
 
     def has(self, run):
         """Return whether *run* failed and is not resolved."""
-        run._v_parent = self._registry   # to know whether its retry is kept
+        run._v_parent = self._registry   # retried_as looks for the retry here
         if run.state not in UNSUCCESSFUL_STATES or run.retried_as is not None:
             return False
         if self._deadline is None:
@@ -68,12 +67,12 @@ class Unresolved:
         return self._names[stored]
 
     def _work(self, run):
-        """Return what is equal for runs that do the same."""
+        """Return a key that is equal for runs that do the same work."""
         return uniqueKey(
             BY_INPUT, self._name(run.type), run.reference, run.input)
 
     def _read(self, finished_at):
-        """Read the entries that are newer than that."""
+        """Read the entries that are newer than *finished_at*."""
         while True:
             if self._next is None:
                 self._next = next(self._entries, None)
@@ -90,7 +89,7 @@ class Unresolved:
         run = self._registry.getRun(entry.lane, entry.serial)
         if run is not None:
             is_new = run._p_changed is None
-            # A key is later than that where the clock was set back.
+            # If the clock was set back, the key is later than the finish.
             finished_at = min(entry.key, _finished_at(run))
             work = self._work(run)
             self._done[work] = max(finished_at, self._done.get(work, 0))

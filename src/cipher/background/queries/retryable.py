@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Whether a finished run can be done again, and why not."""
+"""Whether a finished run can be retried, and why not."""
 from typing import NamedTuple
 
 from cipher.background.declarations.workertype import queryWorkerType
@@ -24,7 +24,10 @@ from cipher.background.interfaces import InvalidInput
 
 
 class Obstacle(NamedTuple):
-    """Why a run cannot be done again; see `IRunStatus.retry_obstacle`."""
+    """Why a run cannot be retried; see `IRunStatus.retry_obstacle`.
+
+    *expected*, *got* and *advice* are parts of the message of an error.
+    """
 
     cause: str
     expected: str
@@ -33,11 +36,11 @@ class Obstacle(NamedTuple):
 
 
 def findObstacle(run, state, site):
-    """Return why *run* cannot be done again, None where it can.
+    """Return the `Obstacle` to a retry of *run*, or None.
 
-    *state* is the one that an administrator sees, *site* that of the registry,
-    a bare object or None, to which vocabularies are bound.  Nothing is said of
-    the rights of who asks, and of a retry that exists already.
+    *state* is the state that an administrator sees.  *site* is the site of the
+    registry without a security proxy, or None; vocabularies are bound to it.
+    Neither the reader's permissions nor an existing retry are checked.
     """
     if not run.isFinished():
         return Obstacle(NOT_FINISHED, 'finished run', 'one that is %r' % state,
@@ -48,15 +51,15 @@ def findObstacle(run, state, site):
                         'one of %r' % run.type,
                         'declare that with <background:worker … />')
     if worker_type.autostart:
-        return Obstacle(IS_SERVICE, 'run that is no service',
+        return Obstacle(IS_SERVICE, 'run that is not a service',
                         'one of %r' % run.type, 'start the service')
     if run.is_start_failure:
         return Obstacle(START_FAILED, 'run that could be started',
-                        'one whose start failed', 'start it anew')
+                        'one whose start failed', 'start a new one')
     try:
         worker_type.fitInput(run.input, site)
     except InvalidInput as error:
-        # For those, too, who may not see the input.
+        # Readers who may not see the input see this as well.
         return Obstacle(INPUT_UNFIT, 'input that fits its type',
-                        'another (%s)' % error.public, 'start it anew')
+                        'another (%s)' % error.public, 'start a new one')
     return None

@@ -11,23 +11,20 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What is going on in a registry: the stored, joined with the live."""
+"""The present state of a registry: stored and live data together.
+
+Silence is judged by the wall clocks of two hosts.  So a page may show a
+process as silent, but nothing is decided by it.
+"""
 from functools import cached_property
 
 from ZODB.POSException import POSKeyError
 
 from cipher.background.declarations.workertype import findPause
 from cipher.background.declarations.workertype import queryWorkerType
-from cipher.background.interfaces import ALREADY_DUE
-from cipher.background.interfaces import KEPT_BACK
-from cipher.background.interfaces import LIMIT_REACHED
-from cipher.background.interfaces import NOT_WAITING
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import PROBLEMS
-from cipher.background.interfaces import PROCESS_GONE
 from cipher.background.interfaces import RUNNING
-from cipher.background.interfaces import TYPE_PAUSED
-from cipher.background.interfaces import TYPE_UNDECLARED
 from cipher.background.queries import visibility
 from cipher.background.queries.status import EndedProcessStatus
 from cipher.background.queries.status import ProcessStatus
@@ -40,16 +37,14 @@ from cipher.background.store.process import getDirectory
 from cipher.background.store.process import isKnownDead
 from cipher.background.store.run import Live
 from cipher.background.store.run import StopRequest
-from cipher.background.store.slots import listTaken
 from cipher.background.util import clock
 from cipher.background.util import switchboard
 from cipher.background.util.plaindata import readAsked
-from cipher.background.util.plaindata import readNumber
 from cipher.background.util.reference import root
 
 
 class Snapshot:
-    """A look at a registry, for the length of one call."""
+    """A view of *registry*, valid for one call."""
 
     def __init__(self, registry):
         self.registry = registry
@@ -58,39 +53,33 @@ class Snapshot:
         self._runtime = jar and switchboard.queryRuntime(jar.db())
         directory = jar and getDirectory(jar)
         self._records = list(directory.processes.values()) if directory else []
-        # oid -> (registry or None, whether some of its types are hidden), of
-        # what the reader may see.
+        # oid -> (registry, or None if hidden; whether it has hidden types)
         self._seen = {}
-        self._full = {}   # type name -> whether it has no room
 
     def isSilent(self, record):
-        """Return whether to show a process as silent.
-
-        By the wall clocks of two hosts, so for the eye only: nothing is
-        decided on it.
-        """
-        if self._isHere(record):
+        """Return whether to show the process of *record* as silent."""
+        if self._is_here(record):
             return False
         if self._is_alone:
-            return True   # it came with a copy, or died
+            return True   # its record came with a copy, or it died
         return isKnownDead(record) or isSilent(
             clock.now() - record.heartbeat.beat_at, record.lease)
 
     @cached_property
     def _is_alone(self):
-        # Whether no other process can have the database open.
+        # True if no other process can have the database open.
         return self._runtime is not None and isExclusive(self._runtime.db)
 
-    def _isHere(self, record):
+    def _is_here(self, record):
         return self._runtime is not None and self._runtime.id == record.id
 
     @cached_property
     def _elsewhere(self):
-        # run id -> Live.  A silent process has nothing live.
+        # {run id: Live}.  A silent process has no live runs.
         return {run_id: Live(record.name, started_at, progress, log=log,
                              stack=stack, progressed_at=(*rest, None)[0])
                 for record in self._records
-                if not self._isHere(record) and not self.isSilent(record)
+                if not self._is_here(record) and not self.isSilent(record)
                 for (oid, run_id), (started_at, progress, log, stack, *rest)
                 in record.live.runs.items() if oid == self._oid}
 
@@ -102,7 +91,7 @@ class Snapshot:
         return here or self._elsewhere.get(run.id)
 
     def stack(self, run):
-        """Return where the thread of *run* stands, or None."""
+        """Return the stack of the thread of *run*, or None."""
         here = self._runtime and self._runtime.getStack(self._oid, run.id)
         if here:
             return here
@@ -111,15 +100,14 @@ class Snapshot:
 
     @cached_property
     def _alive(self):
-        # Process ids, as far as records tell.
+        # Ids of the processes that are not silent.
         return {record.id for record in self._records
                 if not self.isSilent(record)}
 
     def isOrphaned(self, run):
-        """Return whether *run* is stored as running, but nobody runs it.
+        """Return whether *run* is stored as running, but not carried out.
 
-        Its process is gone or silent; another one will look after it.  For
-        the eye, as `isSilent`.
+        Its process is gone or silent; another process will rescue it.
         """
         return run.state == RUNNING and self.live(run) is None and (
             run.owner not in self._alive or isKept(self.registry, run))
@@ -127,43 +115,14 @@ class Snapshot:
     def state(self, run):
         """Return the state of *run* as an administrator sees it.
 
-        What nobody carries out is not shown as running, whatever is stored.
+        A stored "running" is shown as pending if no process carries it out.
         """
         if run.state == PENDING and self.live(run) is not None:
             return RUNNING
         return PENDING if self.isOrphaned(run) else run.state
 
-    def isFull(self, worker_type):
-        """Return whether as many runs of the type run as may at a time."""
-        if worker_type.max_running is None:
-            return False
-        if worker_type.name not in self._full:
-            self._full[worker_type.name] = worker_type.max_running <= len(
-                listTaken(self.registry._p_jar, worker_type))
-        return self._full[worker_type.name]
-
-    def beginObstacle(self, run):
-        """Return why *run* cannot be begun now, one of `BEGIN_OBSTACLES`.
-
-        None where it waits for nothing but its time.
-        """
-        if not run.isFinished() and isKept(self.registry, run):
-            return KEPT_BACK
-        if self.isOrphaned(run):
-            return PROCESS_GONE
-        if run.isFinished() or self.state(run) != PENDING:
-            return NOT_WAITING
-        worker_type = queryWorkerType(run.type)
-        if worker_type is None:
-            return TYPE_UNDECLARED
-        if findPause(self.registry, run.type) is not None:
-            return TYPE_PAUSED
-        if clock.isLater(readNumber(run.due_at)):
-            return None
-        return LIMIT_REACHED if self.isFull(worker_type) else ALREADY_DUE
-
-    def describe(self, run):
-        """Return the `RunStatus` of *run*."""
+    def describe(self, run, waits):
+        """Return the `RunStatus` of *run*; *waits* is the `Waits` of this."""
         run._v_parent = self.registry
         stop = self.registry.stops.get(run.id)
         if stop is not None:
@@ -172,11 +131,11 @@ class Snapshot:
             run, self.live(run), stop, clock.now(),
             is_orphaned=self.isOrphaned(run),
             is_paused=findPause(self.registry, run.type) is not None,
-            begin_obstacle=self.beginObstacle(run),
+            wait=waits.reasonOf(run), begin_obstacle=waits.obstacleOf(run),
             is_kept=not run.isFinished() and isKept(self.registry, run))
 
     def running(self):
-        """Yield the runs that are running now, as far as is known."""
+        """Yield the runs that are known to be running now."""
         ids = set(self._elsewhere)
         if self._runtime is not None:
             ids.update(self._runtime.listLive(self._oid))
@@ -206,8 +165,8 @@ class Snapshot:
         for run in self.running():
             count(run.type, RUNNING, 1)
             count(run.type, PENDING, -1)
-        # Never below zero: what is live is told by memory, not by the
-        # snapshot that this transaction sees.
+        # Live runs come from memory and may be newer than the stored numbers
+        # that this transaction sees.  So a number may be below zero.
         counts = {name: {state: number for state, number in states.items()
                          if number > 0} for name, states in counts.items()}
         return {name: states for name, states in counts.items() if states}
@@ -215,18 +174,20 @@ class Snapshot:
     def countWaiting(self, starter):
         """Return (number, time): how many runs of *starter* wait.
 
-        As far as memory knows what has its home here, and as the others
-        reported last.  What this process started after the time may not be
-        counted yet; 0.0 if no process reports.
+        Lanes with their home in this process are counted in memory.  For the
+        others the last report of their process counts.  Runs that this
+        process started after the time may be missing from the number.  The
+        time is 0.0 if no process reports.
         """
         number, reported = 0, []
         looked_at = None
         for record in self._records:
-            if self._isHere(record):
+            if self._is_here(record):
                 here, seen_at = self._runtime.countWaiting(self._oid, starter)
                 number += here
                 if record.isTaking():
-                    looked_at = seen_at   # home of all lanes written here
+                    # Lanes that this process writes have their home in it.
+                    looked_at = seen_at
             elif not self.isSilent(record):
                 number += sum(
                     count for oid, name, count in record.heartbeat.waiting
@@ -238,24 +199,25 @@ class Snapshot:
         return number, looked_at
 
     def troubles(self):
-        """Return [(process id, `Trouble`)] of the processes that live.
+        """Return [(process id, `Trouble`)] of the living processes.
 
-        Those that concern the registry or no registry.
+        Only troubles of this registry or of no registry.
         """
         found = []
         for record in self._records:
             if self.isSilent(record):
                 continue
-            troubles = (self._runtime.listTroubles() if self._isHere(record)
+            troubles = (self._runtime.listTroubles() if self._is_here(record)
                         else map(Trouble._make, record.heartbeat.troubles))
-            # A process of newer code may know of kinds that we do not.
+            # A process of newer code may report unknown kinds.
             found += [(record.id, one) for one in troubles
                       if one.kind in PROBLEMS
                       and one.registry_oid in (None, self._oid)]
         return found
 
     def copied(self):
-        """Return the records of those that take the database for a copy."""
+        """Return the records of processes that regard the database as a copy.
+        """
         return [record for record in self._records
                 if record.copied is not None and not self.isSilent(record)]
 
@@ -288,32 +250,36 @@ class Snapshot:
 
     @cached_property
     def takers(self):
-        """The records of the processes that begin what waits."""
+        """The records of the processes that begin waiting runs."""
         return [record for record in self._records
                 if record.isTaking() and not self.isSilent(record)]
 
     @cached_property
     def workers(self):
-        """The records of the processes that live and have threads."""
+        """The records of the living processes that have threads."""
         return [record for record in self._records
                 if record.threads and not self.isSilent(record)]
 
     def isKnown(self, name):
-        """Return whether a process that begins runs declares that type."""
+        """Return whether a process that begins runs declares the type *name*.
+
+        Without such a process, the declarations of this process count.
+        """
         is_declared = queryWorkerType(name) is not None
         if not self.takers:
             return is_declared
-        # Of one that has not yet told, what is declared here counts.
-        return any(is_declared if self._isHere(record)
+        # A process that has not reported its types yet is taken to declare
+        # the same ones as this process.
+        return any(is_declared if self._is_here(record)
                    or not record.declared.types
                    else name in record.declared.types
                    for record in self.takers)
 
     @cached_property
     def is_full(self):
-        """Whether all threads are at work on runs that the reader may see.
+        """Whether all threads work on runs that the reader may see.
 
-        Whatever else there is, hidden runs show in nothing.
+        Hidden runs do not count: they must not show in anything.
         """
         return bool(self.takers) and all(
             self._count_jobs(record) >= record.threads
@@ -331,15 +297,18 @@ class Snapshot:
         return worker_type is not None and worker_type.is_loop
 
     def _seen_keys(self, record):
-        """Yield the keys of the runs of that process, as far as seen."""
+        """Yield the keys of the process's runs that the reader may see."""
         keys = ([live.key for live in self._runtime.allLive()]
-                if self._isHere(record) else record.live.runs)
+                if self._is_here(record) else record.live.runs)
         for oid, run_id in keys:
             if self.maySee(oid, run_id):
                 yield oid, run_id
 
     def maySee(self, oid, run_id):
-        """Return whether the reader may see that run of whatever registry."""
+        """Return whether the reader may see the run of any registry.
+
+        *oid* is that of the registry.
+        """
         if oid not in self._seen:
             self._seen[oid] = self._look_at(oid)
         registry, has_hidden_types = self._seen[oid]
@@ -364,7 +333,7 @@ class Snapshot:
             root(self.registry))
 
     def _describe_process(self, record):
-        is_here = self._isHere(record)
+        is_here = self._is_here(record)
         request = record.request
         return ProcessStatus(
             id=record.id, host=record.host, pid=record.pid,

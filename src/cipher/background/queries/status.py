@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Snapshots for pages: plain data, of what is stored and what is live."""
+"""Plain data for pages, made from stored and live data."""
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,15 +45,13 @@ from cipher.background.util.plaindata import readText
 from cipher.background.util.reference import oidOf
 
 
-#: Seconds, for a run whose type no ZCML declares.
+#: Seconds.  The stop timeout of a run whose type no ZCML declares.
 UNDECLARED_STOP_TIMEOUT = 60.0
 
 
 @implementer(IWait)
 @dataclass
 class Wait:
-    """See `~cipher.background.interfaces.IWait`."""
-
     kind: str
     until: float = None
     number: int = None
@@ -63,8 +61,6 @@ class Wait:
 @implementer(IRunStatus)
 @dataclass
 class RunStatus:
-    """See `~cipher.background.interfaces.IRunStatus`."""
-
     id: str
     type: str
     title: str
@@ -102,14 +98,12 @@ class RunStatus:
     waited: float
     took: float
     progressed_at: float
-    wait: Wait = None
+    wait: Wait
 
 
 @implementer(IRunDetails)
 @dataclass
 class RunDetailsStatus:
-    """See `~cipher.background.interfaces.IRunDetails`."""
-
     input: dict
     traceback: str
     log: str
@@ -121,8 +115,6 @@ class RunDetailsStatus:
 @implementer(IRunPage)
 @dataclass
 class RunPage:
-    """See `~cipher.background.interfaces.IRunPage`."""
-
     items: list
     older: str
     looked_at: int
@@ -132,8 +124,6 @@ class RunPage:
 @implementer(IProcessStatus)
 @dataclass
 class ProcessStatus:
-    """See `~cipher.background.interfaces.IProcessStatus`."""
-
     id: str
     host: str
     pid: int
@@ -153,8 +143,6 @@ class ProcessStatus:
 @implementer(IEndedProcess)
 @dataclass
 class EndedProcessStatus:
-    """See `~cipher.background.interfaces.IEndedProcess`."""
-
     id: str
     host: str
     pid: int
@@ -171,8 +159,6 @@ class EndedProcessStatus:
 @implementer(ITypeStatus)
 @dataclass
 class TypeStatus:
-    """See `~cipher.background.interfaces.ITypeStatus`."""
-
     name: str
     is_declared: bool
     counts: dict
@@ -192,8 +178,6 @@ class TypeStatus:
 @implementer(IHour)
 @dataclass
 class HourStatus:
-    """See `~cipher.background.interfaces.IHour`."""
-
     begins_at: float
     counts: dict
     mean: float
@@ -202,8 +186,6 @@ class HourStatus:
 @implementer(IProblem)
 @dataclass
 class Problem:
-    """See `~cipher.background.interfaces.IProblem`."""
-
     kind: str
     subject: str = None
     since: float = None
@@ -218,8 +200,6 @@ class Problem:
 @implementer(IScheduleStatus)
 @dataclass
 class ScheduleStatus:
-    """See `~cipher.background.interfaces.IScheduleStatus`."""
-
     name: str
     worker: str
     expression: str
@@ -235,12 +215,13 @@ class ScheduleStatus:
 
 
 def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False,
-                is_kept=False, begin_obstacle=NOT_WAITING):
-    """Return the `RunStatus` of *run*.
+                is_kept=False, wait=None, begin_obstacle=NOT_WAITING):
+    """Return the `RunStatus` of *run* at the time *now*.
 
-    *live* is a `Live` or None, *stop* an outstanding stop request or None.
-    *is_orphaned*: it is stored as running, but its process is gone.
-    *is_paused*: that of its type.  *is_kept*: it came with a copy.
+    *live* is its `Live` or None; *stop* is a `StopRequest` that it has not
+    obeyed yet, or None.  *is_orphaned*: it is stored as running, but its
+    process is gone.  *is_paused*: its type is paused.  *is_kept*: it came
+    with a copy and is kept back.  *wait* is its `Wait` or None.
     *begin_obstacle*: why it cannot be begun now, or None.
     """
     state = PENDING if is_orphaned else run.state
@@ -289,11 +270,12 @@ def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False,
         took=_span(started_at, finished_at or (
             None if is_orphaned else now)),
         progressed_at=None if live is None else readNumber(
-            live.progressed_at))
+            live.progressed_at),
+        wait=wait)
 
 
 def titleOf(run, worker_type):
-    """Return the title of *run*, whose type is *worker_type* or unknown."""
+    """Return the title of *run*; its *worker_type* is None if undeclared."""
     if run.title:
         return readText(run.title)
     return worker_type.title if worker_type else run.type
@@ -309,12 +291,12 @@ def _retry_obstacle(run, state):
 
 
 def _is_overdue(stop, worker_type, now):
-    """Return whether a run should have obeyed the request *stop* by *now*."""
+    """Return whether the stop timeout of a run is over."""
     timeout = (UNDECLARED_STOP_TIMEOUT if worker_type is None
                else worker_type.stop_timeout)
     return stop is not None and now - stop.asked_at > timeout
 
 
 def _span(begin, end):
-    # The clock may have been set back in between.
+    # Not negative, even if the clock was set back in between.
     return None if begin is None or end is None else max(0.0, end - begin)

@@ -28,12 +28,15 @@ from cipher.background.util import clock
 from cipher.background.util.plaindata import readAsked
 
 
-#: Hours that `getHours` tells.
+#: Number of hours that `getHours` returns.
 HOURS = 24
 
 
 def listTypes(registry, snapshot):
-    """Return a `TypeStatus` for each type declared or with runs, by name."""
+    """Return a `TypeStatus` for each worker type, sorted by name.
+
+    These are the types that are declared, have runs or are paused.
+    """
     types = dict(getUtilitiesFor(IWorkerType))
     declared = {name for name in types if types[name].current is None}
     hidden = visibility.hiddenTypes(registry)
@@ -66,7 +69,7 @@ def _describe_type(registry, name, is_declared, counts, times, finished):
 
 
 def _times(registry):
-    """Return {type name: Times} of all that was ever finished."""
+    """Return {type name: Times} of all runs that ever finished."""
     found = {}
 
     def add(name, times):
@@ -99,8 +102,8 @@ def getHours(registry):
     for lane in registry.lanes.values():
         heads = map(Hour.of, lane.finishes.inRecent())
         for hour in (*lane.finishes.stats.hours(), *heads):
-            # What seems to lie ahead was finished before the clock was set
-            # back, or after, in a lane where times only grow.
+            # A clock that was set back leaves finishes in the future.  They
+            # count for the current hour.
             number = min(hour.number, now)
             if number in hours:
                 hours[number] = hours[number].plus(hour)

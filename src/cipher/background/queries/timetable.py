@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The list of schedules: when each is due, and which run was its last."""
+"""The list of schedules: the next tick and the last run of each."""
 import math
 
 from zope.component import getUtilitiesFor
@@ -28,7 +28,7 @@ from cipher.background.util.reference import lineage
 
 
 def listSchedules(registry):
-    """Return a `ScheduleStatus` for each schedule, by name."""
+    """Return a `ScheduleStatus` for each schedule, sorted by name."""
     found = []
     now = clock.now()
     late_after = Thresholds(registry.thresholds).late_after
@@ -40,7 +40,7 @@ def listSchedules(registry):
         state = registry.schedules.get(name, ScheduleState)
         run = _run_at(registry, state.last_run)
         if run and not visibility.maySee(registry, run.type):
-            run = None   # it was declared for another type then
+            run = None   # the schedule had another, hidden type then
         paused_by = paused_at = reason = None
         if state.pause is not None:
             paused_by, paused_at, reason = readAsked(state.pause)
@@ -61,7 +61,7 @@ def listSchedules(registry):
 def homeOf(registries):
     """Return the one of *registries* that schedules and services start in.
 
-    That which is nearest to the root of the database.
+    It is the one nearest to the root of the database; None if there is none.
     """
     return min(registries, key=lambda registry: len(list(lineage(registry))),
                default=None)

@@ -11,10 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Whose runs whoever asks may see: the view permissions of worker types.
+"""Which runs the reader may see: the view permissions of worker types.
 
-Who asks is the principal of the interaction.  Without one, as in the control
-thread or a script, nothing is hidden.
+The reader is the principal of the interaction.  Without an interaction, as in
+the control thread or a script, nothing is hidden.
 """
 from zope.component import getUtilitiesFor
 from zope.security.management import checkPermission
@@ -25,17 +25,19 @@ from cipher.background.interfaces import VIEW_WORKERS
 from cipher.background.interfaces import IWorkerType
 
 
-#: Stands for names of types where none is left to list: no type has it.
+#: Names of types that match no type.  An empty set would match every type.
 NOTHING = frozenset([None])
 
 
 def maySee(registry, name):
-    """Return whether who asks may see the runs of the worker type *name*."""
+    """Return whether the reader may see runs of the worker type *name*."""
     return _may_see(registry, queryWorkerType(name))
 
 
 def maySeeRegistry(ob):
-    """Return whether who asks may see runs of the registry, or below, *ob*.
+    """Return whether the reader may see runs at the object *ob*.
+
+    That is a registry or the root object of an application.
     """
     return queryInteraction() is None or checkPermission(VIEW_WORKERS, ob)
 
@@ -47,7 +49,7 @@ def _may_see(registry, worker_type):
 
 
 def declaredTypes(registry):
-    """Return {name: worker type} of those that who asks may see."""
+    """Return {name: worker type} of the types that the reader may see."""
     return {name: worker_type
             for name, worker_type in getUtilitiesFor(IWorkerType)
             if worker_type.current is None
@@ -55,15 +57,16 @@ def declaredTypes(registry):
 
 
 def hiddenTypes(registry):
-    """Return the names of the declared types that who asks may not see."""
+    """Return the names of the declared types that the reader may not see."""
     return {name for name, worker_type in getUtilitiesFor(IWorkerType)
             if not _may_see(registry, worker_type)}
 
 
 def visibleTypes(registry, names):
-    """Return the names of types to list: of *names*, or of all if empty.
+    """Return those of the type *names* that the reader may see.
 
-    `NOTHING` where none is left; empty where all are to be listed.
+    Empty *names* stand for all types.  Return an empty collection if all
+    types may be listed, and `NOTHING` if none may.
     """
     hidden = hiddenTypes(registry)
     if not hidden:

@@ -11,10 +11,17 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Why a run waits."""
+"""Why a run waits, and why it cannot be begun now."""
 from cipher.background.declarations.workertype import findPause
 from cipher.background.declarations.workertype import queryWorkerType
+from cipher.background.interfaces import ALREADY_DUE
+from cipher.background.interfaces import KEPT_BACK
+from cipher.background.interfaces import LIMIT_REACHED
+from cipher.background.interfaces import NOT_WAITING
 from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import PROCESS_GONE
+from cipher.background.interfaces import TYPE_PAUSED
+from cipher.background.interfaces import TYPE_UNDECLARED
 from cipher.background.interfaces import WAITS_FOR_LIMIT
 from cipher.background.interfaces import WAITS_FOR_RESCUE
 from cipher.background.interfaces import WAITS_FOR_RUNTIME
@@ -34,14 +41,14 @@ from cipher.background.util.plaindata import readNumber
 
 
 class Waits:
-    """Says why runs wait, for the length of one look; it writes nothing.
+    """Find the reasons why runs of a registry wait; valid for one call.
 
-    *watch* is the `Snapshot` of the registry.
+    *snapshot* is the `Snapshot` of the registry.
     """
 
     def __init__(self, snapshot):
         self._snapshot = snapshot
-        self._limits = {}   # type name -> what _look_at_limit gave
+        self._limits = {}   # type name -> result of _look_at_limit
 
     def reasonOf(self, run):
         """Return the `Wait` of *run*; None unless it is shown as pending."""
@@ -53,7 +60,19 @@ class Waits:
                 return wait
         return Wait(WAITS_FOR_TURN)
 
-    # Each returns a Wait or None.
+    def obstacleOf(self, run):
+        """Return why *run* cannot be begun now, one of `BEGIN_OBSTACLES`.
+
+        None if it waits for its time.
+        """
+        if self._snapshot.state(run) != PENDING:
+            return NOT_WAITING
+        for find, obstacle in _OBSTACLES:
+            if find(self, run) is not None:
+                return obstacle
+        return ALREADY_DUE
+
+    # Each of these returns a Wait or None.
 
     def _kept(self, run):
         if isKept(self._snapshot.registry, run):
@@ -97,7 +116,7 @@ class Waits:
         registry = self._snapshot.registry
         taken = [(oid, formatId(lane, serial)) for oid, lane, serial
                  in listTaken(registry._p_jar, worker_type)]
-        # Of runs of other sites nobody learns who may not see them.
+        # Hidden runs of other sites do not count: they must stay hidden.
         if sum(self._snapshot.maySee(*key) for key in taken) < limit:
             return None
         ahead = [run_id for oid, run_id in taken if oid == registry._p_oid]
@@ -109,7 +128,13 @@ class Waits:
             return Wait(WAITS_FOR_THREAD)
 
 
-#: In this order: the first one that holds is shown.
+#: The first reason that holds is shown.
 _REASONS = (Waits._kept, Waits._rescue, Waits._time, Waits._pause,
             Waits._runtime, Waits._quiet, Waits._undeclared, Waits._limit,
             Waits._thread)
+
+#: The first obstacle that holds is shown.  Before its time, a limit is none.
+_OBSTACLES = ((Waits._kept, KEPT_BACK), (Waits._rescue, PROCESS_GONE),
+              (Waits._undeclared, TYPE_UNDECLARED),
+              (Waits._pause, TYPE_PAUSED), (Waits._time, None),
+              (Waits._limit, LIMIT_REACHED))

@@ -11,7 +11,14 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The registry: what joins the transaction of the caller.
+"""The registry of a site, and everything that changes it for a caller.
 
-Nothing here commits.  Pickles name `registry.WorkerRegistry`.
+`registry` has the persistent class `WorkerRegistry`; `reader` and
+`administration` are its mix-ins.  `installation` adds, finds and removes
+registries.  `verbs` is the registry for a person, with permission checks.
+`triggers`, `schedules`, `services` and `unattended` start runs without a
+person.  `retry`, `uniqueness` and `bound` are the rules of a start.
+
+All of this joins the transaction of the caller.  Nothing here commits.
+Pickles name `registry.WorkerRegistry`, so it keeps its dotted name.
 """

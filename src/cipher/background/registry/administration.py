@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What administrators do to a registry."""
+"""The part of a registry that carries out acts of administrators."""
 from itertools import islice
 
 import transaction
@@ -46,6 +46,7 @@ from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.queries import actions
 from cipher.background.queries import visibility
 from cipher.background.queries.snapshot import Snapshot
+from cipher.background.queries.waits import Waits
 from cipher.background.registry import retry
 from cipher.background.registry import schedules
 from cipher.background.registry import services
@@ -66,23 +67,23 @@ from cipher.background.util.transient import isTransient
 log = getLogger(__name__)
 
 _BEGIN_OBSTACLES = {
-    NOT_WAITING: 'that is %(state)r; only what waits can begin',
+    NOT_WAITING: 'that is %(state)r; only a waiting run can begin',
     PROCESS_GONE: 'whose process is gone; it begins as soon as another '
-                  'process has looked after it',
+                  'process has rescued it',
     TYPE_UNDECLARED: 'of %(type)r; declare that with <background:worker … />',
     TYPE_PAUSED: 'of %(type)r, which is paused; resume that type',
     LIMIT_REACHED: 'that is due; it begins when a run of %(type)r has '
-                   'finished, for no more may run at a time',
-    KEPT_BACK: 'that came with a copy of the registry; begin or remove what '
-               'is kept back',
+                   'finished, because its max_running is reached',
+    KEPT_BACK: 'that came with a copy of the registry; begin or remove the '
+               'runs that are kept back',
     ALREADY_DUE: 'that is due; it begins as soon as a thread is free',
 }
 
 
 class Acted(list):
-    """The ids of the runs that `Administration.actOnRuns` acted upon.
+    """The ids of the runs that `Administration.actOnRuns` changed.
 
-    `failed` is {run id: (type of the error, text)} of those that it could not.
+    `failed` is {run id: (type of the error, text)} of the runs that failed.
     """
 
     def __init__(self):
@@ -91,7 +92,7 @@ class Acted(list):
 
 
 class _Acts:
-    """Acts on many runs of one registry."""
+    """One act on many runs of a registry."""
 
     def __init__(self, registry, verb, reason):
         self._registry = registry
@@ -106,7 +107,7 @@ class _Acts:
         self.types = set()
 
     def do(self, run_id):
-        """Act on that run, if it is there and can change."""
+        """Act on the run of that id, if it exists and can change."""
         run = self._registry.get(run_id)
         if run is None or self._verb == 'retry' and not (
                 self._registry.mayRetry(run_id)):
@@ -118,15 +119,15 @@ class _Acts:
         except (RunNotBeginnable, RunNotStoppable, RunNotRetryable,
                 RunNotRemovable):
             return
-        for other, asked in recorded:   # else somebody did it before
+        for other, asked in recorded:   # empty if nothing had to change
             self.recorded.append(other.id)
             self.types.add(other.type)
-            self.reason = asked[-1]   # the secrets of this run are masked
+            self.reason = asked[-1]   # without the secrets of this run
         if recorded:
             self.done.append(run_id)
 
     def tryToDo(self, run_id):
-        """Likewise; an error of its subscribers is its own."""
+        """`do` that confines an error of a subscriber to this run."""
         savepoint = transaction.savepoint(optimistic=True)
         try:
             self.do(run_id)
@@ -141,12 +142,11 @@ class _Acts:
 
 
 class Administration(RegistryReader):
-    """What administrators do to a registry; never commits."""
+    """Base of `registry.WorkerRegistry`: `IWorkerRegistry`'s acts."""
 
     # Runs
 
     def requestStop(self, run_id, reason=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._stop(self._get(run_id), reason, self._record)
 
     def _stop(self, run, reason, record):
@@ -168,11 +168,10 @@ class Administration(RegistryReader):
         return RUNNING
 
     def beginNow(self, run_id, reason=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         self._begin_now(self._get(run_id), reason, self._record)
 
     def _begin_now(self, run, reason, record):
-        obstacle = Snapshot(self).beginObstacle(run)
+        obstacle = Waits(Snapshot(self)).obstacleOf(run)
         if obstacle is not None:
             raise RunNotBeginnable(
                 'run %r: expected a run that waits for its time, got one '
@@ -182,19 +181,17 @@ class Administration(RegistryReader):
         run.due_at = asked[1]
         if self.hastened is None:
             self.hastened = OOBTree()
-        # Its home knows it by the old time, and looks here.
+        # Its home process knows the old time and looks for changes here.
         self.hastened[run.id] = asked[1]
         record('begin', run, asked)
         if self._p_jar is not None:
             wakeAfterCommit(self._p_jar)
 
     def retry(self, run_id, reason=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return retry.retry(
             self, self._get(run_id), reason, self._record)
 
     def retryByPrincipal(self, run_id, reason=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._retry_by_principal(
             self._get(run_id), reason, self._record)
 
@@ -205,7 +202,6 @@ class Administration(RegistryReader):
         return retry.retry(self, run, reason, record, permission)
 
     def remove(self, run_id, reason=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         self._remove(self._get(run_id), reason, self._record)
 
     def _remove(self, run, reason, record):
@@ -219,15 +215,14 @@ class Administration(RegistryReader):
 
     def _forget(self, run):
         """Remove the finished *run*."""
-        # Nobody else writes a finished run.  Its places among births and
-        # finishes go when the pruner finds them.
+        # Nothing else writes a finished run.  The pruner removes its entries
+        # in births and finishes later.
         self.lanes[run.lane].births.dependOn(run.serial)
         self.removed_by_hand.add(run)
         services.forget(self, run)
         run.remove()
 
     def actOnRuns(self, verb, run_ids, reason=None, filter=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         run_ids = list(run_ids)
         savepoint = transaction.savepoint(optimistic=True)
         try:
@@ -237,7 +232,8 @@ class Administration(RegistryReader):
         except Exception as error:
             if self._is_transient(error):
                 raise
-            # All again, each by itself: a savepoint for each costs.
+            # Again, with a savepoint for each run.  This is slower, so it is
+            # done only after an error.
             savepoint.rollback()
             acts = _Acts(self, verb, reason)
             for run_id in run_ids:
@@ -255,7 +251,6 @@ class Administration(RegistryReader):
         return isTransient(error, self._p_jar and self._p_jar.db())
 
     def mayRetry(self, run_id):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         run = self._get(run_id)
         return (queryWorkerType(run.type) is None
                 or self.mayStart(run.type, run.context))
@@ -263,7 +258,6 @@ class Administration(RegistryReader):
     # Worker types
 
     def pauseType(self, name, is_paused=True, reason=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         was_paused = isinstance(name, str) and findPause(
             self, name) is not None
         is_known = was_paused or isinstance(name, str) and (
@@ -287,7 +281,6 @@ class Administration(RegistryReader):
     # Processes
 
     def quietProcess(self, process_id, is_quiet=True, reason=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         directory = self._get_directory(process_id)
         request = directory.processes[process_id].request
         if not is_quiet:
@@ -304,7 +297,6 @@ class Administration(RegistryReader):
                    else 'unquiet process', process_id, asked)
 
     def adoptDatabase(self, process_id, reason=None, keep_back=False):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         directory = self._get_directory(process_id)
         record = directory.processes[process_id]
         if record.copied is None:
@@ -312,7 +304,7 @@ class Administration(RegistryReader):
         belonging = directory.belonging
         if record.deployment is not None:
             belonging.deployment = record.deployment
-        belonging.place = None   # the process writes where its file is
+        belonging.place = None   # the process fills in the place of its file
         if keep_back:
             for registry in directory.listRegistries():
                 kept.keepBack(registry)
@@ -320,7 +312,6 @@ class Administration(RegistryReader):
         return True
 
     def drainProcess(self, process_id, reason=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         directory = self._get_directory(process_id)
         request = directory.processes[process_id].request
         if request.is_draining:
@@ -330,7 +321,7 @@ class Administration(RegistryReader):
         self._tell(directory, 'drain process', process_id, request.asked)
 
     def _get_directory(self, process_id):
-        """Return the `Directory`, which knows that process."""
+        """Return the `Directory` with the process; raise `ProcessNotFound`."""
         directory = self._p_jar and getDirectory(self._p_jar)
         if not (directory and isinstance(process_id, str)
                 and process_id in directory.processes):
@@ -342,7 +333,6 @@ class Administration(RegistryReader):
     # What came with a copy
 
     def beginKept(self, reason=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         runs = self._list_kept()
         if not runs:
             return 0
@@ -354,7 +344,7 @@ class Administration(RegistryReader):
         return len(runs)
 
     def _let_go(self, run):
-        """Take *run* from whoever had it in the original."""
+        """Release *run* from its owner in the original database."""
         worker_type = queryWorkerType(run.type)
         if worker_type is not None and worker_type.autostart or (
                 run.state == RUNNING and run.must_not_rerun
@@ -365,12 +355,11 @@ class Administration(RegistryReader):
             notify(RunRequeuedEvent(run, self))
 
     def _end_kept(self, run, state, event):
-        # Somebody may have asked the original to stop.
+        # The run may have been asked to stop in the original.
         self.finish(run, state, event, stop_request=self.stops.get(run.id))
         self.stops.pop(run.id, None)
 
     def removeKept(self, reason=None, limit=1000):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         runs = self._list_kept(limit)
         if not runs:
             return 0
@@ -400,7 +389,6 @@ class Administration(RegistryReader):
     # Schedules
 
     def pauseSchedule(self, name, is_paused=True, reason=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         asked = askedNow(reason)
         if schedules.pause(self, name, asked if is_paused else None):
             self._tell(self, 'pause schedule' if is_paused
@@ -408,16 +396,13 @@ class Administration(RegistryReader):
                        (schedules.getWorker(self, name),))
 
     def runSchedule(self, name):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._run_schedule(name, None)
 
     def mayRunSchedule(self, name):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         worker = schedules.getWorker(self, name)
         return queryWorkerType(worker) is None or self.mayStart(worker)
 
     def runScheduleByPrincipal(self, name):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         worker = schedules.getWorker(self, name)
         return self._run_schedule(
             name, None if queryWorkerType(worker) is None
@@ -426,7 +411,7 @@ class Administration(RegistryReader):
     def _run_schedule(self, name, permission):
         run = schedules.runNow(self, name)
         if run is not None and run.state == PENDING and permission:
-            run.permission = permission   # asked again when it begins
+            run.permission = permission   # checked again when it begins
         self._tell(self, 'run schedule', name, askedNow(None),
                    (schedules.getWorker(self, name),))
         return run
@@ -434,7 +419,6 @@ class Administration(RegistryReader):
     # Problems
 
     def changeThresholds(self, values, reason=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         stored, news = thresholds.change(self.thresholds, values)
         if not news:
             return
@@ -446,7 +430,6 @@ class Administration(RegistryReader):
     # The journal
 
     def listActions(self, limit=50, before=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         directory = self._p_jar and getDirectory(self._p_jar)
         owners = [self, directory] if directory else [self]
         return actions.listActions(owners, self, limit, before)

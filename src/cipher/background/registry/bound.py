@@ -11,11 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The bound on what waits of one starter.
+"""The limit on the waiting runs of one starter.
 
-It is approximate: it knows what the homes of the lanes reported with their
-last heartbeat, and what this process started since.  So a start asks no other
-process, and writes nothing more.
+The limit is approximate.  The count is the sum of what the homes of the lanes
+reported with their last heartbeats and of what this process started since.
+So a start neither asks another process nor writes anything more.
 """
 import itertools
 import weakref
@@ -29,8 +29,8 @@ from cipher.background.util.forks import Locked
 from cipher.background.util.principal import SYSTEM
 
 
-#: A process remembers its starts for so many starters; of more, it forgets
-#: those who have not started anything for the longest time.
+#: Number of starters whose starts a process remembers.  If there are more, it
+#: forgets the ones whose last start is oldest.
 STARTERS = 1000
 
 _starts = weakref.WeakKeyDictionary()   # DB -> OwnStarts
@@ -39,7 +39,7 @@ _starts = weakref.WeakKeyDictionary()   # DB -> OwnStarts
 def checkStarter(registry, starter):
     """Raise `TooManyOfStarter` if too many runs of *starter* wait.
 
-    Else count one more, unless the open transaction is aborted.
+    Else count one more.  An abort of the open transaction takes it back.
     """
     jar = registry._p_jar
     if jar is None or starter in SYSTEM:
@@ -52,7 +52,7 @@ def checkStarter(registry, starter):
     number, since = snapshot.countWaiting(starter)
     number += starts.count(key, since)
     if number >= limit:
-        # What was started since may be finished by now.
+        # Runs that were started since may have finished by now.
         number = min(number, _count_unfinished(snapshot))
     if number >= limit:
         raise TooManyOfStarter(
@@ -68,7 +68,7 @@ def _count_unfinished(snapshot):
 
 
 class OwnStarts(Locked):
-    """When this process started runs by principals, for each of these."""
+    """The times at which this process started runs, for each starter."""
 
     def __init__(self):
         super().__init__()
@@ -76,7 +76,7 @@ class OwnStarts(Locked):
         self._starts = {}   # (registry oid, starter) -> {number: time}
 
     def count(self, key, since):
-        """Return how many starts there were after *since*; forget others."""
+        """Return the number of starts after *since*; forget earlier ones."""
         with self._lock:
             starts = self._starts.get(key, {})
             for number in [number for number, started_at in starts.items()
@@ -85,11 +85,12 @@ class OwnStarts(Locked):
             return len(starts)
 
     def add(self, key, limit, txn):
-        """Add a start by *txn*; of each starter the last *limit* are kept."""
+        """Add a start by *txn*; keep the last *limit* starts of the starter.
+        """
         number = next(self._numbers)
         with self._lock:
             starts = self._starts.pop(key, {})
-            self._starts[key] = starts   # the last one now
+            self._starts[key] = starts   # moved to the end
             starts[number] = clock.now()
             if len(starts) > limit:
                 del starts[min(starts)]

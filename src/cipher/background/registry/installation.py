@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""A registry for a site, and where to find it."""
+"""Add a registry to a site, find it and remove it."""
 import itertools
 from collections import Counter
 
@@ -64,16 +64,17 @@ log = getLogger(__name__)
 #: Name of the registry in its site manager.
 NAME = 'background'
 
-#: Objects that a look for unknown registries looks at, at most.
+#: Objects that a search for unknown registries reads at most.  It bounds the
+#: time of the transaction in a big site.
 LOOKED_AT = 1000
 
 
 def addRegistry(site):
-    """Give *site* a registry and return it; the one it has if there is one.
+    """Add a registry to *site*, if it has none; return its registry.
 
-    Joins the open transaction.  Raise `InvalidSite` where the object has no
-    site manager or is in no database yet; `NewerDatabase` or
-    `InvalidDatabase` where this code cannot use what is stored.
+    Joins the open transaction.  Raise `InvalidSite` if the object has no site
+    manager or is not stored in a database yet.  Raise `NewerDatabase` or
+    `InvalidDatabase` if this code cannot use the database.
     """
     try:
         manager = site.getSiteManager()
@@ -81,7 +82,7 @@ def addRegistry(site):
         raise InvalidSite(
             'registry: expected a site, got a %s without a site manager; make '
             'it a site first' % type(site).__name__) from None
-    # A manager need not be a persistent object itself.
+    # A site manager need not be persistent.
     connection = findConnection(manager) or findConnection(site)
     directory = connection and getDirectory(connection)
     if directory:
@@ -101,7 +102,7 @@ def addRegistry(site):
     if hasattr(type(manager), '__setitem__'):
         manager[NAME] = registry
     else:
-        # A site manager that is no folder, as Pyramid's.
+        # The site manager is not a folder, for example in Pyramid.
         registry.__name__ = '++background++'
         registry.__parent__ = site
     manager.registerUtility(registry, IWorkerRegistry)
@@ -110,17 +111,17 @@ def addRegistry(site):
 
 
 def removeRegistry(site, unfinished=REFUSE, reason=None):
-    """Take the registry away that *site* itself has, with all it recorded.
+    """Remove the registry of *site* itself, with all its runs.
 
-    *unfinished* says what becomes of runs that wait or are in work.  REFUSE
-    raises `RegistryInUse` where there are any.  STOP stops what waits and
-    asks the others to stop; the registry stays until a later call finds them
-    ended.  DISCARD ends them all at once: what waits is stopped, and what is
-    in work is interrupted and cannot commit.
+    *unfinished* is one of `UNFINISHED`.  REFUSE raises `RegistryInUse` if
+    there are unfinished runs.  STOP stops waiting runs and asks running ones
+    to stop; the registry stays until a later call finds them finished.
+    DISCARD finishes all at once: waiting runs are stopped, and running ones
+    are interrupted and cannot commit.
 
-    Return the number of runs that are asked to stop: the registry is removed
-    if that is 0.  Joins the open transaction, whose undo brings the registry
-    back.  Raise `RegistryNotFound` where the site has none.
+    Return the number of runs that are asked to stop; if it is 0, the registry
+    is removed.  Joins the open transaction; undoing that brings the registry
+    back.  Raise `RegistryNotFound` if the site has none.
     """
     if unfinished not in UNFINISHED:
         raise ValueError(
@@ -149,7 +150,8 @@ def removeRegistry(site, unfinished=REFUSE, reason=None):
         _ask_to_stop(registry, working, asked)
         return len(working)
     for run in working:
-        # Whoever works on it wrote nothing yet, or conflicts.
+        # A worker of this run has written nothing yet, or its commit
+        # conflicts.
         registry.finish(
             run, INTERRUPTED, RunInterruptedEvent, stop_request=asked)
     _take_away(site.getSiteManager(), registry, asked)
@@ -167,11 +169,11 @@ def _ask_to_stop(registry, runs, asked):
 
 
 def _find_unfinished(registry):
-    """Return (runs in work, runs that wait), whichever types may be seen."""
+    """Return (running runs, waiting runs), including those of hidden types."""
     snapshot = Snapshot(registry)
     working, waiting = [], []
     for lane in registry.lanes.values():
-        # A removal conflicts with a start that it does not see.
+        # So a removal conflicts with a start that it does not see.
         if lane.births._p_jar is not None:
             lane.births._p_activate()
             lane.births._p_jar.readCurrent(lane.births)
@@ -202,7 +204,7 @@ def _take_away(manager, registry, asked):
     registry.__parent__ = registry.__name__ = None
     directory = getDirectory(connection)
     del directory.registries[registry._p_oid]
-    # Not its site: others read this who may not see that one.
+    # The row does not name the site: some readers may not see it.
     journal.record(directory, 'remove registry',
                    '0x%x' % u64(registry._p_oid), asked)
     wakeAfterCommit(connection)
@@ -217,7 +219,10 @@ def ownRegistry(site):
 
 
 def rememberRegistry(registry):
-    """Let the runtimes of the database know of *registry*."""
+    """Make *registry* known to the runtimes of the database.
+
+    Joins the open transaction.
+    """
     connection = findConnection(registry)
     if connection is None:
         return
@@ -228,10 +233,10 @@ def rememberRegistry(registry):
 
 
 def rememberRegistries(connection):
-    """Let the runtimes know of registries that came with an import or a copy.
+    """Make registries known that came with an import or a copy.
 
-    Joins the open transaction.  Looks at the sites in the root of the
-    database, and at sites that these hold: at `LOOKED_AT` objects at most.
+    Joins the open transaction.  Searches the sites in the root of the
+    database and the sites in them.  At most `LOOKED_AT` objects are read.
     """
     sites = [obj for obj in connection.root().values()
              if ISite.providedBy(obj)]
@@ -250,14 +255,14 @@ def rememberRegistries(connection):
         except Exception as error:
             if isTransient(error, connection.db()):
                 raise
-            # What is no site of ours must not keep us from the others.
-            log.exception('Looking for registries in %r failed', site)
+            # A broken site must not hide the other sites.
+            log.exception('Search for registries in %r failed', site)
 
 
 def getRegistry(context=None):
     """Return the nearest registry at or above *context*.
 
-    By default the current site.  Raise `RegistryNotFound`.
+    *context* is by default the current site.  Raise `RegistryNotFound`.
     """
     registry = nearestRegistry(context)
     if registry is None:
@@ -269,53 +274,46 @@ def getRegistry(context=None):
 
 
 def nearestRegistry(context=None):
-    """Return the registry at or next above *context*, or None.
+    """Return the nearest registry at or above *context*, or None.
 
-    By default that of the current site.
+    *context* is by default the current site.
     """
     for obj in lineage(getSite() if context is None else context):
         try:
             return obj.getSiteManager().queryUtility(IWorkerRegistry)
         except (AttributeError, ComponentLookupError):
-            continue   # no site; the next one above
+            continue   # not a site
     return None
 
 
 @implementer(IRegistryInstaller)
 @adapter(ISite)
 class RegistryInstaller:
-    """See `~cipher.background.interfaces.IRegistryInstaller`."""
 
     def __init__(self, site):
         self.site = removeSecurityProxy(site)
 
     def mayInstall(self):
-        """See `~cipher.background.interfaces.IRegistryInstaller`."""
         return checkPermission(MANAGE_WORKERS, self.site)
 
     def install(self):
-        """See `~cipher.background.interfaces.IRegistryInstaller`."""
         if not self.mayInstall():
             raise Unauthorized(self.site, 'install', MANAGE_WORKERS)
         return addRegistry(self.site)
 
     def queryRegistry(self):
-        """See `~cipher.background.interfaces.IRegistryInstaller`."""
         return ownRegistry(self.site)
 
     def countUnfinished(self):
-        """See `~cipher.background.interfaces.IRegistryInstaller`."""
         return tuple(map(len, _find_unfinished(self.queryRegistry())))
 
     def mayUninstall(self):
-        """See `~cipher.background.interfaces.IRegistryInstaller`."""
         registry = self.queryRegistry()
         return (registry is not None and self.mayInstall()
                 and checkPermission(MANAGE_WORKERS, registry)
                 and not visibility.hiddenTypes(registry))
 
     def uninstall(self, unfinished, reason=None):
-        """See `~cipher.background.interfaces.IRegistryInstaller`."""
         if self.queryRegistry() is not None:
             if not self.mayUninstall():
                 raise Unauthorized(self.site, 'uninstall', MANAGE_WORKERS)

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a registry tells: the part of it that only reads."""
+"""The part of a registry that only reads."""
 from zope.security.interfaces import NoInteraction
 from zope.security.interfaces import Unauthorized
 from zope.security.management import checkPermission
@@ -49,10 +49,9 @@ from cipher.background.util.text import safeRepr
 
 
 class RegistryReader(RunStore):
-    """What a registry answers; it writes nothing."""
+    """Base of `registry.WorkerRegistry`: `IWorkerRegistry`'s questions."""
 
     def get(self, run_id, default=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         run = self.findRun(run_id)
         if run is None or not visibility.maySee(self, run.type):
             return default
@@ -67,18 +66,13 @@ class RegistryReader(RunStore):
         return run
 
     def getStatus(self, run_id):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._describe(Snapshot(self), [self._get(run_id)])[0]
 
     def _describe(self, snapshot, runs):
         waits = Waits(snapshot)
-        described = [snapshot.describe(run) for run in runs]
-        for status, run in zip(described, runs):
-            status.wait = waits.reasonOf(run)
-        return described
+        return [snapshot.describe(run, waits) for run in runs]
 
     def getDetails(self, run_id):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         run = self._get(run_id)
         live = Snapshot(self).live(run)
         details = run.details
@@ -89,7 +83,8 @@ class RegistryReader(RunStore):
         input = readInput(run.input)
         masker = SHOWS_ALL
         if run.details is not None and not _is_masked(details, schema):
-            # They were no passwords when the run was carried out.
+            # The schema has passwords that it did not have when the run was
+            # carried out.
             masker = makeMasker(schema, input)
         attempts, left_out, log = listAttempts(run, live, masker)
         return RunDetailsStatus(
@@ -103,17 +98,14 @@ class RegistryReader(RunStore):
                      if one.outcome == FAILED and None not in one[:2]])
 
     def getStack(self, run_id):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return Snapshot(self).stack(self._get(run_id))
 
     def getContext(self, run_id):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._get(run_id).context
 
     def listRuns(self, states=(), types=(), contexts=(), starters=(),
                  text=None, since=None, until=None, order=NEWEST, limit=50,
                  before=None, unresolved=False):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         snapshot = Snapshot(self)
         search = Filter(snapshot, states, visibility.visibleTypes(self, types),
                         contexts, starters, text, since, until, order,
@@ -124,7 +116,6 @@ class RegistryReader(RunStore):
         return RunPage(self._describe(snapshot, found.runs), *found[1:])
 
     def getCounts(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._count(Snapshot(self))
 
     def _count(self, snapshot):
@@ -133,40 +124,31 @@ class RegistryReader(RunStore):
                 if name not in hidden}
 
     def getWorkerTypes(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return visibility.declaredTypes(self)
 
     def listTypes(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return summary.listTypes(self, Snapshot(self))
 
     def getHours(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return [] if visibility.hiddenTypes(self) else summary.getHours(self)
 
     def listProblems(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         snapshot = Snapshot(self)
         return problems.listProblems(self, snapshot, self._count(snapshot))
 
     def getThresholds(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return Thresholds(self.thresholds)
 
     def listProcesses(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return Snapshot(self).processes()
 
     def listEndedProcesses(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return Snapshot(self).endedProcesses()
 
     def listSchedules(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return timetable.listSchedules(self)
 
     def getSite(self):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         for obj in lineage(self):
             if obj is not self and hasattr(obj, 'getSiteManager'):
                 return obj
@@ -180,21 +162,21 @@ class RegistryReader(RunStore):
         try:
             return self.getSite()
         except RegistryNotFound:
-            return None   # it is not in its place yet
+            return None   # it has no parent yet
 
     # Who may start
 
     def mayStart(self, name, context=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         if queryInteraction() is None:
             raise NoInteraction
         target = self.getSite() if context is None else context
         return checkPermission(getWorkerType(name).permission, target)
 
     def permit(self, name, context):
-        """Return the permission of the type; raise unless it is there.
+        """Return the permission of the worker type *name*.
 
-        For this package.
+        For this package.  Raise ``Unauthorized`` if the principal lacks the
+        permission on *context*, or on the site if that is None.
         """
         permission = getWorkerType(name).permission
         if not self.mayStart(name, context):
@@ -204,6 +186,6 @@ class RegistryReader(RunStore):
 
 
 def _is_masked(details, schema):
-    """Return whether *details* hide each password that *schema* has by now."""
+    """Return whether *details* mask each password of the present *schema*."""
     return type(details.masked) is tuple and all(
         name in details.masked for name in secretNames(schema))

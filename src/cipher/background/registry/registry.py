@@ -11,10 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The registry: the runs of a site, in lanes.
-
-Pickles name `WorkerRegistry`: it stays here.
-"""
+"""The registry: the runs of a site, in lanes."""
 from persistent import Persistent
 from zope.container.contained import Contained
 from zope.interface import implementer
@@ -43,20 +40,17 @@ from cipher.background.util.switchboard import wakeAfterCommit
 
 @implementer(IWorkerRegistry)
 class WorkerRegistry(Administration, Contained, Persistent):
-    """See `~cipher.background.interfaces.IWorkerRegistry`."""
+    """The runs of a site, with their schedules, services and journal."""
 
     # Starting
 
     def start(self, name, /, context=None, **input):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._start(name, context, input, None)
 
     def startByPrincipal(self, name, /, context=None, **input):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         return self._start(name, context, input, self.permit(name, context))
 
     def startOnce(self, since, name, context=None, input=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         permission = self.permit(name, context)
         worker_type = getWorkerType(name)
         key = onceKey(
@@ -66,13 +60,12 @@ class WorkerRegistry(Administration, Contained, Persistent):
         run = findStarted(self, key, since)
         if run is None:
             run = self._start(name, context, _given(input), permission)
-            # Who does the same at this moment conflicts, and finds the run.
+            # A second click at the same time conflicts, and then finds it.
             self.unique_keys[key] = run.lane, run.serial
         return run
 
     def submit(self, name, context=None, input=None, delay=0.0, unique=None,
                priority=None):
-        """See `~cipher.background.interfaces.IWorkerRegistry`."""
         checkOptions(delay, unique, priority)
         return self._start(name, context, _given(input), None, delay, unique,
                            priority)
@@ -81,7 +74,8 @@ class WorkerRegistry(Administration, Contained, Persistent):
                priority=None):
         worker_type = getWorkerType(name)
         if self._p_jar is not None and makeKnown(self):
-            # It may be a copy: what came with it stands for no start.
+            # The registry may be a copy.  Its waiting runs are then kept
+            # back, so none of them may stand for this start.
             wakeAfterCommit(self._p_jar)
         input = worker_type.cleanInput(input, self.findSite()) or None
         reference = self._refer(removeSecurityProxy(context))

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""A finished run is done again, as a new run."""
+"""Retry a finished run as a new run."""
 from copy import deepcopy
 
 from cipher.background.declarations.workertype import queryWorkerType
@@ -28,12 +28,14 @@ from cipher.background.util.principal import SYSTEM
 
 
 def retry(registry, old, reason, record, permission=None):
-    """Return the run that does *old* again, stored in the open transaction.
+    """Retry *old* in the open transaction; return the new run.
 
-    *record* is called with the verb, *old* and what `journal.askedNow` gave.
-    *permission* is asked again when the new run begins; None: that of *old*.
-    Each retry writes *old*, so of two at a time one conflicts, and then finds
-    the run of the other.  Raise `RunNotRetryable`.
+    *record* is called with the verb, *old* and the result of
+    `journal.askedNow`.  *permission* is checked again when the new run begins;
+    None means the permission of *old*.  Raise `RunNotRetryable`.
+
+    Each retry writes *old*.  So of two retries at a time one conflicts, and
+    then finds the run of the other.
     """
     run = old.retried and registry.getRun(*old.retried)
     if run is not None:
@@ -58,7 +60,7 @@ def retry(registry, old, reason, record, permission=None):
     if run is None:
         run = registry.addRun(
             name, unique_key=key, reference=old.reference,
-            # As it was: the run says itself what it leaves out of it.
+            # Unchanged: the new run logs the fields that it leaves out.
             input=deepcopy(old.input),
             permission=permission or old.permission, starter=old.starter,
             asker=asker, title=old.title, priority=old.priority,
@@ -71,14 +73,14 @@ def retry(registry, old, reason, record, permission=None):
 
 
 def _asker(old, principal):
-    """Return whose rights the retry needs beside those of the starter."""
+    """Return the principal whose permissions the retry needs as well."""
     if principal in SYSTEM:
         return old.asker
     return None if principal == old.starter else principal
 
 
 def _place(old):
-    """Return how far *old* came; nowhere, if it was all done."""
+    """Return the cursor and progress to continue at; {} to begin anew."""
     if old.state == SUCCEEDED or old.cursor is None:
         return {}
     return {'cursor': deepcopy(old.cursor),

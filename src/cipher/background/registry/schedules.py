@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What schedules do to a registry: their ticks, runs and pauses."""
+"""The ticks, runs and pauses of schedules in a registry."""
 import logging
 
 from zope.component import queryUtility
@@ -27,18 +27,18 @@ from cipher.background.util.text import safeRepr
 
 log = logging.getLogger(__name__)
 
-#: Expressions of one schedule that are kept, of processes that declare it
-#: differently, and the seconds after whose tick one counts as gone.
+#: Other expressions of one schedule that are kept.  During a deploy, processes
+#: may declare it differently.
 OTHERS_LIMIT = 3
+#: Seconds after its tick until such an expression counts as gone.
 STALE_AFTER = 3600.0
 
 
 def tick(registry, schedule):
-    """Start the run of *schedule* if it is due, in the open transaction.
+    """Start the run of *schedule* in the open transaction, if it is due.
 
-    Two processes that do so for one tick conflict, and the one that comes
-    second finds the next tick in the future.  Return whether anything was
-    written.
+    Return whether anything was written.  Two processes that do this for one
+    tick conflict, and the second one then finds the next tick in the future.
     """
     now = clock.now()
     state = _state(registry, schedule)
@@ -49,13 +49,13 @@ def tick(registry, schedule):
     if due_at > now:
         return False
     next_at = schedule.nextTick(due_at)
-    # Ticks that were missed are one.
+    # Several missed ticks start one run.
     _set_next(state, schedule,
               next_at if next_at > now else schedule.nextTick(now))
     if state.pause is None:
         if schedule.isMissed(due_at, now):
-            log.warning('Schedule %r: a tick was missed by %d s, which is '
-                        'more than its misfire of %s s; nothing is started',
+            log.warning('Schedule %r: a tick is late by %d s, which is more '
+                        'than its misfire of %s s; nothing is started',
                         schedule.name, now - due_at, schedule.misfire)
         else:
             _start(registry, schedule, state, now)
@@ -73,18 +73,19 @@ def isDue(registry, schedule):
 def _next_at(state, schedule, now):
     """Return the next tick of *schedule* as declared here, None if unknown.
 
-    During a deploy two processes may declare it differently: each keeps its
-    own ticks, so that neither begins those of the other anew.
+    During a deploy two processes may declare it differently.  Each keeps ticks
+    of its own, so neither resets those of the other.
     """
     if state.expression == schedule.expression:
         due_at = state.next_at
     else:
         due_at = dict(state.others).get(schedule.expression)
-        # One that nobody declared for long has missed nothing.
+        # An expression that no process declared for long has missed nothing.
         if due_at is not None and now - due_at > STALE_AFTER:
             return None
-    # Never far beyond the schedule's own: the clock was ahead once.  After
-    # less than that, the ticks that come a second time start nothing.
+    # A tick far beyond the schedule's next one means that the clock was ahead:
+    # compute it again.  After a small jump of the clock the stored tick stays,
+    # so that ticks that come a second time start nothing.
     if due_at is not None and due_at > now and clock.isAhead(
             due_at, schedule.nextTick(now)):
         return None
@@ -102,7 +103,10 @@ def _set_next(state, schedule, next_at):
 
 
 def runNow(registry, name):
-    """Start the run of that schedule now; return it, None if that failed."""
+    """Start the run of the schedule *name* now; return it, or None.
+
+    None if the start failed.  Raise `ScheduleNotFound`.
+    """
     schedule = _schedule(registry, name)
     return _start(registry, schedule, _state(registry, schedule), clock.now())
 
@@ -113,10 +117,11 @@ def getWorker(registry, name):
 
 
 def pause(registry, name, asked):
-    """Let the schedule of that name start nothing; again, if *asked* is None.
+    """Pause the schedule *name*, or resume it if *asked* is None.
 
-    *asked* is what `journal.askedNow` gave.  Return whether that is news; who
-    paused it first stays known.
+    *asked* is a result of `journal.askedNow`.  Return whether anything
+    changed: a second pause keeps the principal of the first.  Raise
+    `ScheduleNotFound`.
     """
     schedule = _schedule(registry, name)
     state = registry.schedules.get(name, ScheduleState)

@@ -11,7 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Services: loops that a runtime keeps running."""
+"""Services: loops that a runtime keeps running.
+
+A service has one or more instances.  During a deploy, processes that know
+different names of a service share its instances.
+"""
 from zope.component import getUtilitiesFor
 
 from cipher.background.declarations.workertype import allNames
@@ -25,12 +29,13 @@ from cipher.background.util import clock
 from cipher.background.util.plaindata import readNumber
 
 
-#: Seconds.  After a death a service waits, at first this long, then twice as
-#: long each time, up to the cap.
+#: Seconds.  The restart delay of a service after its first death.  Each
+#: further death doubles it, up to the cap.
 DELAY = 1.0
 DELAY_CAP = 300.0
 
-#: Seconds.  Who lived that long did not die at once: the delay is short.
+#: Seconds.  A service that ran this long counts as healthy; its restart delay
+#: resets.
 WELL_AFTER = 600.0
 
 
@@ -41,7 +46,7 @@ def listServices():
 
 
 def instances(worker_type):
-    """Return the numbers of the instances that are kept running."""
+    """Return the instance numbers of the service *worker_type*."""
     return range(worker_type.max_running or 1)
 
 
@@ -63,9 +68,9 @@ def isMissing(registry, worker_type, instance=0):
 
 
 def keepRunning(registry, worker_type, instance=0):
-    """Start the service in the open transaction, where it is missing.
+    """Start the service in the open transaction, if it is missing.
 
-    Two processes that do so at a time conflict.
+    Two processes that do this at a time conflict.
     """
     if not isMissing(registry, worker_type, instance):
         return
@@ -75,7 +80,8 @@ def keepRunning(registry, worker_type, instance=0):
     run = startAutomatically(
         registry, 'the runtime', worker_type.name, None, None)
     if run is not None:
-        # Not as if a person had started it, though it may be adopted by now.
+        # submit() may have adopted the run as if a person had started it,
+        # which clears the deaths.
         state.run = run.lane, run.serial
         state.deaths = deaths
     else:
@@ -84,9 +90,9 @@ def keepRunning(registry, worker_type, instance=0):
 
 
 def findLiving(registry, worker_type):
-    """Return the instance that stands for a start by hand, or None.
+    """Return the run that a start by hand returns instead of a new one.
 
-    None where an instance is missing, which is then to be started.
+    None if an instance is missing: then a run has to be started.
     """
     run = None
     for instance in instances(worker_type):
@@ -98,7 +104,7 @@ def findLiving(registry, worker_type):
 
 
 def adopt(registry, worker_type, run):
-    """Keep *run*, just started, in place of an instance that is over."""
+    """Make the new *run* the instance in place of one that has finished."""
     for instance in instances(worker_type):
         state = _state(registry, _key(registry, worker_type, instance))
         old = _run_of(registry, state)
@@ -111,7 +117,7 @@ def adopt(registry, worker_type, run):
 
 
 def forget(registry, run):
-    """Keep what *run*, which is removed now, tells of its service, if any."""
+    """Keep the deaths and the stop of *run*'s service, before its removal."""
     for state in registry.services.values():
         if state.run == (run.lane, run.serial):
             state.is_stopped = _is_stopped(run)
@@ -121,14 +127,15 @@ def forget(registry, run):
 
 
 def _is_stopped(run):
-    # By a person; so it stays until a person starts it again.
+    # A person stopped it, so only a person starts it again.
     return run.stop is not None or run.state == STOPPED
 
 
 def _key(registry, worker_type, instance):
-    """Return the key of an instance, maybe one under a former name.
+    """Return the key of an instance, possibly one with a former name.
 
-    It is kept: during a deploy processes with the former name share it.
+    A key with a former name stays in use, because processes that know only
+    the former name use it as well.
     """
     keys = [name + (' %d' % instance if instance else '')
             for name in allNames(worker_type.name)]
@@ -138,7 +145,7 @@ def _key(registry, worker_type, instance):
 def _run_of(registry, state):
     """Return the run that is the instance, or None.
 
-    One that is kept back is none: the service of the copy is another run.
+    A run that is kept back does not count: a copy starts a run of its own.
     """
     run = state.run and registry.getRun(*state.run)
     if run and not run.isFinished() and isKept(registry, run):
@@ -160,7 +167,7 @@ def _deaths(state, run):
 
 
 def _isToWait(moment):
-    # No delay is longer than the cap: else the clock was ahead once.
+    # A moment beyond the cap was stored while the clock was ahead: ignore it.
     return 0.0 < moment - clock.now() <= DELAY_CAP
 
 

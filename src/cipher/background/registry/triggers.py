@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Triggers: event handlers that start a worker."""
+"""Triggers: event handlers that start runs."""
 import logging
 
 from zope.lifecycleevent.interfaces import IObjectRemovedEvent
@@ -73,10 +73,10 @@ class Trigger:
 def _place(event, subject):
     """Return (registry or None, context) of a run that *event* starts."""
     if IRunEvent.providedBy(event):
-        # A chain: about what the first run was about.
+        # A chain: the next run has the context of the first.
         return event.registry, event.object.context
     if IObjectRemovedEvent.providedBy(event):
-        # There will be nothing left of it, nor of what is in it, when the
-        # work begins.
+        # The removed object will be gone when the work begins, so the run is
+        # about its former container.
         subject = removeSecurityProxy(event.oldParent)
     return nearestRegistry(subject), subject

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Starts that nobody watches: by triggers, schedules, for services."""
+"""Unattended starts: by triggers, by schedules and for services."""
 import threading
 
 from cipher.background.declarations.workertype import queryWorkerType
@@ -37,20 +37,22 @@ log = getLogger(__name__)
 
 _local = threading.local()
 
-# Stands for an input that could not be made.
+# Marks an input that could not be made.
 _UNKNOWN = object()
 
 
 def startAutomatically(registry, source, worker, context, make_input,
                        *arguments, make_context=None, **options):
-    """Start *worker* in *registry*; return the run, or None.
+    """Start *worker* in *registry*; return the run, or None if that fails.
 
-    *make_input* is called with *arguments* for the input, unless it is None;
-    *make_context* without, for the context, unless it is None;
-    *options* are those of `IWorkerRegistry.submit`.  What fails is logged and
-    kept as a failed run, for it must not fail the transaction of a user who
-    knows nothing of it.  Transient errors are raised: the transaction has to
-    be done again.
+    *source* names the trigger, schedule or service in logs and titles.
+    *make_input*, unless None, is called with *arguments* and returns the
+    input.  *make_context*, unless None, is called without arguments and
+    returns the context.  *options* are those of `IWorkerRegistry.submit`.
+
+    A failure is logged and recorded as a failed run: it must not fail the
+    transaction of a user who knows nothing of the start.  Transient errors are
+    raised, so that the transaction is done again.
     """
     if depthOfNext() > MAX_DEPTH:
         log.error('%s: expected a chain of at most %d runs that start each '
@@ -74,12 +76,14 @@ def startAutomatically(registry, source, worker, context, make_input,
 def recordFailure(registry, source, worker, error,
                   message='%s: worker %r could not be started',
                   input=_UNKNOWN):
-    """Keep *error* as a run of *worker* that failed before it began.
+    """Record *error* as a run of *worker* that failed before it began.
 
-    Not if that comes of such a failure: triggers that fail at the events of
-    runs would fail for ever.  The log gets *message*, a format for *source*
-    and *worker*.  Both hide the secrets of *input*; where that is not known,
-    they hide the text of *error* if the type has a password.
+    *message* is a log format for *source* and *worker*.  The log and the run
+    hide the secrets of *input*.  If the input is unknown and the type has
+    passwords, they hide the text of *error*.
+
+    While a failure is recorded, a second one is only logged.  Otherwise
+    triggers that fail at the events of runs would fail for ever.
     """
     masker = _make_masker(worker, input)
     logError(log, error, masker, message, source, worker)

@@ -11,19 +11,21 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Which pending run stands for a second start: types that are unique.
+"""Unique starts: the pending run that a second start returns.
 
-A claim is an entry in a table of the registry, key -> (lane, serial).  Only
-the first start of a key writes it: two at a time conflict, and the second one
-then finds the run of the first.  Starts of different keys never conflict, nor
-do starts that get a run which waits already: they count in an object beside
-it that resolves conflicts, and depend on the run.  The work writes the run and
-depends on the counter.  So of such a start and the end of the work at the
-same time one conflicts.
+The registry has a table of unique keys: key -> (lane, serial).  Only the first
+start of a key writes its entry.  Of two first starts at a time one conflicts,
+and then finds the run of the other.
 
-A claim is believed only while its run is pending, so it never outlives the
-run, whatever crashes.  The pruner removes it later.  The claims of forms are
-kept for a day.
+A start that finds a pending run is merged into it.  It adds to a counter
+beside the run, which resolves conflicts, and depends on the run.  The work
+writes the run and depends on the counter.  So of a merged start and the end of
+the work at the same time one conflicts; merged starts never conflict with each
+other.
+
+An entry counts only while its run is pending, so it cannot outlive the run,
+even after a crash.  The pruner removes it later.  Entries of forms are kept
+for a day.
 """
 from cipher.background.declarations.workertype import allNames
 from cipher.background.interfaces import PENDING
@@ -32,17 +34,22 @@ from cipher.background.store.uniquekeys import ONCE
 from cipher.background.util import clock
 
 
-KEPT_FOR = 86400.0   # seconds
-STALE_FOR = 30.0     # seconds
+#: Seconds that the entry of a form is kept: a second click may come late.
+KEPT_FOR = 86400.0
 
-#: Of the table of claims so many buckets are looked at, and loaded, at once.
+#: Seconds that an entry must be stale before it is removed.  A start with the
+#: same key at the moment of the removal, which would conflict, is then
+#: unlikely.
+STALE_FOR = 30.0
+
+#: Buckets of the table that one call reads.  It bounds the loads of one step.
 BUCKETS = 32
 
 
 def findStarted(registry, key, since):
-    """Return the run of *key*, an `onceKey`, that began not before *since*.
+    """Return the run of *key*, an `onceKey`, if created at *since* or later.
 
-    None where there is none.
+    Else return None.
     """
     place = registry.unique_keys.get(key)
     run = place and registry.getRun(*place)
@@ -50,11 +57,11 @@ def findStarted(registry, key, since):
 
 
 def findPending(registry, key, is_live):
-    """Return the run that stands for another start of *key*, or None.
+    """Return the pending run that another start of *key* returns, or None.
 
-    One that was started under a former name of the type does so, too.
-    *is_live* is a function of a run: one that has begun already does not see
-    what its starter just changed, so it stands for nothing.
+    Runs that were started under a former name of the type count as well.
+    *is_live* is a function of a run.  A run that has begun does not count: it
+    does not see the changes of the present transaction.
     """
     for name in allNames(key[0]):
         run = _find_pending(registry, (name, *key[1:]), is_live)
@@ -70,20 +77,20 @@ def _find_pending(registry, key, is_live):
             run.state != PENDING or is_live(run) or isKept(registry, run)):
         return None
     if run.cursor is not None:
-        return None   # what is behind it will not be done again
-    # Should it begin meanwhile, unseen: this makes its commit conflict, and
-    # the work is done again with what the starter changed.
+        return None   # the work before its cursor will not be done again
+    # If the run begins meanwhile, this makes its commit conflict.  Then the
+    # work is done again and sees the changes of this transaction.
     run.mergeStart()
     return run
 
 
 def staleKeys(registry, limit, begin, seen):
-    """Look at some *limit* claims, in the buckets from number *begin* on.
+    """Return (stale keys, number of the next bucket or None at the end).
 
-    Return the keys of those whose run is not pending any more, and the number
-    of the bucket to go on with, None at the end.  A key is returned when it
-    was *seen* like that (key -> (place, time), kept by the caller) for
-    `STALE_FOR`: a start of the same key at this very moment is unlikely then.
+    About *limit* entries are read, in the buckets from number *begin* on.  An
+    entry is stale if its run has not been pending for `STALE_FOR` seconds.
+    *seen* is {key: (place, time)} of entries found like that before; the
+    caller keeps it from call to call.
     """
     stale = []
     now = clock.now()

@@ -11,13 +11,13 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a person may do to a registry: every verb with its permission.
+"""The registry for a person: every verb checks its permission.
 
-The methods of a registry are for trusted code and ask for little.  Pages, the
-JSON and whatever else acts for a person use the object that `of` gives, and
-nothing else.  It asks for each permission itself, so it needs no security
-proxy around the registry; security.zcml is a second wall for hosts that make
-such proxies.
+The methods of a registry are for trusted code and check few permissions.
+Pages, the JSON and other code that acts for a person use only the object that
+`of` returns.  It checks each permission itself, so the registry needs no
+security proxy.  For hosts that make such proxies, security.zcml is a second
+wall.
 """
 from functools import wraps
 
@@ -43,30 +43,33 @@ from cipher.background.store.process import getDirectory
 from cipher.background.util.reference import root
 
 
-#: So many runs of a type may wait until people start no more of it; an
-#: application may.
+#: Waiting runs of a type at which people may start no more of it.  Application
+#: code still may.
 WAITING_LIMIT = 10000
 
-#: The permission that each act on many runs needs.
+#: {verb: permission} of the acts on many runs.
 ON_RUNS = {'begin': MANAGE_WORKERS, 'stop': STOP_WORKERS,
            'retry': MANAGE_WORKERS, 'remove': MANAGE_WORKERS}
 
 
 def of(registry):
-    """Return the `IVerbs` of *registry*, for the principal who asks.
+    """Return the `IVerbs` of *registry*.
 
-    That is the one of the interaction, at each call.
+    Each call of a verb checks the principal of the interaction at that time.
     """
     return Verbs(registry)
 
 
-#: Name of a verb -> (permission, the method that gives the objects it is
-#: asked on; None: that is the registry).
+#: Name of a verb -> (permission, the method that returns the objects to check
+#: it on; None: the registry).
 RIGHTS = {}
 
 
 def _asks(permission, where=None):
-    """Let a method ask for *permission* first, on *where*: see `RIGHTS`."""
+    """Decorate a method: check *permission* first, on *where*.
+
+    See `RIGHTS`.
+    """
     def decorate(method):
         @wraps(method)
         def ask(self, /, *arguments, **options):
@@ -85,7 +88,7 @@ def _check(permission, target, name):
 
 
 def _same(name, permission):
-    """Return a verb that is the method *name* of the registry."""
+    """Return a verb that calls the method *name* of the registry."""
     def call(self, /, *arguments, **options):
         return getattr(self._registry, name)(*arguments, **options)
 
@@ -97,7 +100,6 @@ def _same(name, permission):
 @implementer(IVerbs)
 @adapter(IWorkerRegistry)
 class Verbs:
-    """See `~cipher.background.interfaces.IVerbs`."""
 
     def __init__(self, registry):
         self._registry = removeSecurityProxy(registry)
@@ -108,7 +110,6 @@ class Verbs:
             structure.checkVersion(directory)
 
     def may(self, name):
-        """See `~cipher.background.interfaces.IVerbs`."""
         permission, where = RIGHTS[name]
         targets = where(self) if where else (self._registry,)
         return all(checkPermission(permission, target)
@@ -146,22 +147,18 @@ class Verbs:
 
     @_asks(VIEW_WORKERS)
     def getContext(self, run_id):
-        """See `~cipher.background.interfaces.IVerbs`."""
         return ProxyFactory(self._registry.getContext(run_id))
 
     def getSite(self):
-        """See `~cipher.background.interfaces.IVerbs`."""
         return ProxyFactory(self._registry.getSite())
 
     # Starting
 
     @_asks(START_WORKERS)
     def queryWorkerType(self, name):
-        """See `~cipher.background.interfaces.IVerbs`."""
         return self._registry.getWorkerTypes().get(name)
 
     def mayStart(self, name, context=None):
-        """See `~cipher.background.interfaces.IVerbs`."""
         return (self.may('startByPrincipal')
                 and name in self._registry.getWorkerTypes()
                 and self._registry.mayStart(
@@ -169,19 +166,17 @@ class Verbs:
 
     @_asks(START_WORKERS)
     def startByPrincipal(self, name, /, context=None, **input):
-        """See `~cipher.background.interfaces.IVerbs`."""
         self._check_start(name)
         return self._registry.startByPrincipal(name, context, **input)
 
     @_asks(START_WORKERS)
     def startOnce(self, since, name, context=None, input=None):
-        """See `~cipher.background.interfaces.IVerbs`."""
         self._check_start(name)
         return self._registry.startOnce(since, name, context, input)
 
     def _check_start(self, name):
         if name not in self._registry.getWorkerTypes():
-            # One that may not be seen is refused like one that is not there.
+            # A hidden type is refused like one that does not exist.
             raise UnknownWorkerType(
                 'worker %.100r: expected the name of a declared worker type; '
                 'look at getWorkerTypes()' % (name,))
@@ -200,15 +195,12 @@ class Verbs:
 
     @_asks(MANAGE_WORKERS)
     def retry(self, run_id, reason=None):
-        """See `~cipher.background.interfaces.IVerbs`."""
         return self._registry.retryByPrincipal(run_id, reason)
 
     def mayRetry(self, run_id):
-        """See `~cipher.background.interfaces.IVerbs`."""
         return self.may('retry') and self._registry.mayRetry(run_id)
 
     def actOnRuns(self, verb, run_ids, reason=None, filter=None):
-        """See `~cipher.background.interfaces.IVerbs`."""
         _check(ON_RUNS[verb], self._registry, verb)
         return self._registry.actOnRuns(verb, run_ids, reason, filter)
 
@@ -223,25 +215,20 @@ class Verbs:
 
     @_asks(MANAGE_WORKERS)
     def runSchedule(self, name):
-        """See `~cipher.background.interfaces.IVerbs`."""
         return self._registry.runScheduleByPrincipal(name)
 
     def mayRunSchedule(self, name):
-        """See `~cipher.background.interfaces.IVerbs`."""
         return (self.may('runSchedule')
                 and self._registry.mayRunSchedule(name))
 
     @_asks(MANAGE_WORKERS, where=_get_roots)
     def quietProcess(self, process_id, is_quiet=True, reason=None):
-        """See `~cipher.background.interfaces.IVerbs`."""
         self._registry.quietProcess(process_id, is_quiet, reason)
 
     @_asks(MANAGE_WORKERS, where=_get_roots)
     def adoptDatabase(self, process_id, reason=None, keep_back=False):
-        """See `~cipher.background.interfaces.IVerbs`."""
         return self._registry.adoptDatabase(process_id, reason, keep_back)
 
     @_asks(MANAGE_WORKERS, where=_get_roots)
     def drainProcess(self, process_id, reason=None):
-        """See `~cipher.background.interfaces.IVerbs`."""
         self._registry.drainProcess(process_id, reason)

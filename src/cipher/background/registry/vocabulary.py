@@ -23,9 +23,10 @@ from cipher.background.registry.installation import nearestRegistry
 
 @provider(IVocabularyFactory)
 def workerTypes(context):
-    """Return the names of the declared worker types, with their titles.
+    """Return the vocabulary of the declared worker types: names and titles.
 
-    Of those that who asks may see in the registry of the current site.
+    Types that the reader may not see in the current site's registry are left
+    out.
     """
     return SimpleVocabulary([
         SimpleTerm(name, name, worker_type.title)

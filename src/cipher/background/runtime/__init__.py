@@ -13,6 +13,19 @@
 ##############################################################################
 """The live part: one runtime for each process and database.
 
-`queue` has what this process is about to begin, `executors` carry it out in
-threads, `maintenance` is what the control thread does turn by turn.
+`runtime`, `running`
+    The runtime, and the runs that it works on.
+`control`
+    The control thread, which calls the steps of `maintenance` turn by turn.
+`queue`
+    What this process is about to begin, in memory.
+`executors`
+    The threads that carry out runs.
+`preflight`
+    The checks of a database before a runtime begins.
+`standalone`
+    The recording of threads that an application starts by hand.
+
+Times that comments call "monotonic" are those of `time.monotonic`; all other
+times are UTC timestamps.
 """

@@ -30,12 +30,16 @@ from cipher.background.work.stack import getStack
 
 log = getLogger(__name__)
 
-#: How often the end of the process is tried to be written.
+#: Tries to write the end of the process.  Their delays are below a second in
+#: all, as the shutdown waits for them.
 LEAVE_TRIES = 5
 
 
 class ControlThread(threading.Thread):
-    """Gives *maintenance* its turns; ends with `end`, or with the database."""
+    """Calls the turns of *maintenance* until `end`.
+
+    It also ends when the database is closed.
+    """
 
     def __init__(self, runtime, maintenance):
         super().__init__(name='background-control', daemon=True)
@@ -45,32 +49,31 @@ class ControlThread(threading.Thread):
         self._end = threading.Event()
 
     def findStuck(self):
-        """Return a `Trouble` if it makes no step for a lease, or None.
+        """Return a `Trouble` if one step takes longer than a lease, or None.
 
-        Any thread may call.
+        Thread-safe.
         """
-        standing = self._maintenance.steps.standing
-        if standing is None:
+        current = self._maintenance.steps.current
+        if current is None:
             return None
-        step, since = standing
-        stood = time.monotonic() - since
-        if stood <= self._runtime.settings.lease:
+        step, since = current
+        seconds = time.monotonic() - since
+        if seconds <= self._runtime.settings.lease:
             return None
-        return Trouble(STUCK_PROCESS, step, clock.now() - stood, '',
+        return Trouble(STUCK_PROCESS, step, clock.now() - seconds, '',
                        stack=getStack(self.ident))
 
     def wake(self):
-        """Have a turn as soon as may be.  Any thread may call."""
+        """Wake the control thread for a turn.  Thread-safe."""
         self._woken.set()
 
     def end(self):
-        """Have no further turn.  Any thread may call."""
+        """Begin no further turn.  Thread-safe."""
         self._end.set()
         self._maintenance.steps.end()
         self._woken.set()
 
     def run(self):
-        """See ``threading.Thread``."""
         runtime = self._runtime
         failures = 0
         while not self._end.is_set():
@@ -83,11 +86,11 @@ class ControlThread(threading.Thread):
             except BaseException as error:
                 failures += 1
                 if not isClosed(runtime.db):
-                    # No wish ends this: while the storage is away there are
-                    # many.
+                    # `wake` does not end this pause: while the storage is
+                    # away, it is called often.
                     self._end.wait(backOff(
                         failures, cap=troubles.FAILURE_PAUSE))
-                # Perhaps it was about to be closed.
+                # The database may have been closed during the pause.
                 if isClosed(runtime.db):
                     return runtime.databaseClosed()
                 _log_failure(error, failures)
@@ -97,9 +100,10 @@ class ControlThread(threading.Thread):
         return self._maintenance.turn()
 
     def leave(self, given_up=()):
-        """Write that the process ends in good order; not in this thread.
+        """Write that the process ends in good order.
 
-        *given_up* is what was live, and writes nothing itself any more.
+        Another thread calls this, after the control thread.  *given_up* is a
+        sequence of `LiveRun` that write nothing themselves any more.
         """
         for tries in range(1, LEAVE_TRIES + 1):
             try:
@@ -107,21 +111,23 @@ class ControlThread(threading.Thread):
             except Exception as error:
                 if isClosed(self._runtime.db):
                     log.warning('Process %s: its database was closed before '
-                                'its end was written; its lease will tell',
-                                self._runtime.name)
+                                'its end was written; others take it for '
+                                'dead after its lease', self._runtime.name)
                     return
                 if tries < LEAVE_TRIES and isTransient(
                         error, self._runtime.db):
                     time.sleep(backOff(tries))
                     continue
-                log.exception('Process %s: its end could not be written; its '
-                              'lease will tell', self._runtime.name)
+                log.exception('Process %s: its end could not be written; '
+                              'others take it for dead after its lease',
+                              self._runtime.name)
                 return
 
 
 def _log_failure(error, failures):
     if isinstance(error, ConflictError):
-        log.debug('Turn of the runtime: %s; again', type(error).__name__)
+        log.debug('Turn of the runtime: %s; trying again',
+                  type(error).__name__)
     elif failures in (1, 10) or failures % 100 == 0:
         log.error('Turn of the runtime failed %d times in a row; it goes on',
                   failures, exc_info=error)

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a runtime looks at before it begins."""
+"""The checks of a database before a runtime begins."""
 from transaction import TransactionManager
 from ZODB.broken import Broken
 
@@ -27,9 +27,9 @@ from cipher.background.util.logs import getLogger
 
 log = getLogger(__name__)
 
-# What each database has that was ever made.  An attribute that is added later
-# has a default on its class, or is made by who needs it: it is not asked for
-# here, or no database of before would be good any more.
+# Attributes that every database has, however old.  A later attribute has a
+# default on its class, or is made at its first use.  It must not be listed
+# here: older databases would be refused.
 _NEEDED = {
     Directory: {'registries', 'processes', 'slots', 'offers'},
     WorkerRegistry: {'lanes', 'stops', 'schedules', 'services', 'unique_keys',
@@ -38,10 +38,12 @@ _NEEDED = {
 
 
 def checkDatabase(db, settings):
-    """Raise `RuntimeRefused` or `InvalidDatabase` unless *db* will do.
+    """Check that a runtime with *settings* can work with *db*.
 
-    A database that is away for the moment will: work waits until it is back.
-    The transaction of the thread is left alone.
+    Raise `RuntimeRefused` if the database is read-only, `InvalidDatabase` if
+    its records cannot be used.  A database that cannot be read at the moment
+    is accepted: work waits until it is back.  The thread's transaction stays
+    untouched.
     """
     if db.storage.isReadOnly():
         raise RuntimeRefused(
@@ -54,15 +56,15 @@ def checkDatabase(db, settings):
     except InvalidDatabase:
         raise
     except Exception:
-        log.warning('Runtime: the database cannot be read; it goes on as soon '
-                    'as that is possible', exc_info=True)
+        log.warning('Runtime: the database cannot be read; work begins when '
+                    'it is back', exc_info=True)
 
 
 def lookAtDirectory(db, look):
-    """Return what *look* says of the directory of *db*, which may be None.
+    """Call *look* with the directory of *db* or None; return its result.
 
-    None if the database cannot be read.  The transaction of the thread is
-    left alone.
+    Return None if the database cannot be read.  The thread's transaction
+    stays untouched.
     """
     try:
         return _look(db, lambda connection: look(getDirectory(connection)))
@@ -120,7 +122,10 @@ def _check_records(connection):
 
 
 def _check(who, obj, kind):
-    """Compare what *obj* needs with that of a new object of its *kind*."""
+    """Compare attributes of *obj* with those of a new object of *kind*.
+
+    Raise `InvalidDatabase` if one is missing or of another class.
+    """
     if not isinstance(obj, kind):
         _complain(who, 'a %s' % kind.__name__, 'a %s' % type(obj).__name__)
     for name, model in vars(kind()).items():

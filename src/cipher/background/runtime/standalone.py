@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Records threads that an application made and started by hand."""
+"""Record threads that an application makes and starts by hand."""
 import time
 
 from ZODB.POSException import ConflictError
@@ -45,7 +45,8 @@ from cipher.background.work.recorder import LoopRecorder
 
 log = getLogger(__name__)
 
-#: How often the begin of a worker is tried to be recorded.
+#: Tries to record the begin of a worker.  With their delays they take about
+#: ten seconds; then the work begins without a record.
 ENTRY_TRIES = 20
 
 
@@ -54,30 +55,29 @@ ENTRY_TRIES = 20
 class StandaloneRecorder(LoopRecorder):
     """Records a worker from its first iteration in a site with a registry.
 
-    Without a registry it observes nothing.
+    Without a registry it records nothing.
     """
 
     live = None
-    _entering = None   # (LiveRun, epoch) of a try that may have got through
+    _entering = None   # (LiveRun, epoch) of a try that may be committed
 
     def __init__(self, worker):
         self._class_name = '%s.%s' % (type(worker).__module__,
                                       type(worker).__qualname__)
 
     def started(self, worker):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
+        pass
 
     participations = WorkObserver.participations
 
     def opened(self, worker, connection):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         if self.live is None:
             registry = queryUtility(IWorkerRegistry)
             if registry is not None:
                 self._try_to_enter(worker, registry)
 
     def _try_to_enter(self, worker, registry):
-        # The work goes on without a record rather than not at all.
+        # After an error the work goes on without a record.
         for tries in range(1, ENTRY_TRIES + 1):
             try:
                 return self._enter(worker, registry)
@@ -93,7 +93,7 @@ class StandaloneRecorder(LoopRecorder):
         try:
             runtime = _runtime_of(worker.site_db)
             with ZopeTransaction(note=cleanLine(worker.name, NOTE_LIMIT)):
-                if not self._got_through(registry):
+                if not self._is_recorded(registry):
                     self._write(worker, registry, runtime)
         except RuntimeRefused as error:
             self._forget()
@@ -103,16 +103,16 @@ class StandaloneRecorder(LoopRecorder):
             if isinstance(error, ConflictError) or not isTransient(
                     error, worker.site_db):
                 self._forget()
-            # Else it may have got through all the same.  It stays live, so
-            # nobody takes the run for one that is lost.
+            # Otherwise the commit may have succeeded.  The run stays live, so
+            # no process takes it for lost.
             raise
         live, epoch = self._entering
         self._entering = None
         super().__init__(live, epoch, is_claimed=True)
         super().started(worker)
 
-    def _got_through(self, registry):
-        """Return whether a try before did, though nobody said so."""
+    def _is_recorded(self, registry):
+        """Return whether an earlier try was committed without a reply."""
         if self._entering is None:
             return False
         live, epoch = self._entering
@@ -132,11 +132,11 @@ class StandaloneRecorder(LoopRecorder):
         live = LiveRun(runtime, ticket, must_not_rerun=True)
         epoch = run.claim(runtime.id, live.started_at, must_not_rerun=True)
         notify(RunStartedEvent(run, registry))
-        # Before the commit, which lets an executor look at the run.
+        # This comes before the commit: after it an executor may see the run.
         if not runtime.enter(live):
             if runtime.is_draining:
                 raise RuntimeRefused('its process shuts down')
-            raise ConflictError('another one got this id')
+            raise ConflictError('another run got this id')
         self._entering = live, epoch
 
     def _forget(self):
@@ -146,33 +146,28 @@ class StandaloneRecorder(LoopRecorder):
             live.runtime.leave(live)
 
     def began(self, worker, connection):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         return self.live is not None and super().began(worker, connection)
 
     def conflicted(self, worker, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         if self.live is not None:
             super().conflicted(worker, error)
 
     def done(self, worker, connection, result):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         if self.live is not None:
             super().done(worker, connection, result)
 
     def cleaned(self, worker, connection):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         if self.live is not None:
             super().cleaned(worker, connection)
 
     def ended(self, worker, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         if self.live is None and self._entering is not None:
-            self._take_stock(worker)
+            self._find_entry(worker)
         if self.live is not None:
             super().ended(worker, error)
 
-    def _take_stock(self, worker):
-        """Find out whether the begin was recorded, so that the end can be."""
+    def _find_entry(self, worker):
+        """Find out whether the begin was recorded, so the end can be, too."""
         live, _ = self._entering
         with ZodbConnection(worker.site_db) as connection:
             for tries in range(1, ENTRY_TRIES + 1):
@@ -180,7 +175,7 @@ class StandaloneRecorder(LoopRecorder):
                     with ZopeTransaction():
                         registry = process.findRegistry(
                             connection, live.registry_oid)
-                        if registry is None or not self._got_through(registry):
+                        if registry is None or not self._is_recorded(registry):
                             return self._forget()
                     break
                 except Exception as error:
@@ -196,10 +191,10 @@ class StandaloneRecorder(LoopRecorder):
 
 
 def _runtime_of(db):
-    """Return the runtime of *db*; one that takes no runs where there is none.
+    """Return the runtime of *db*; start one without threads if there is none.
 
-    A run that is recorded as running needs a process that beats.  Raise
-    `RuntimeRefused` when there is none to be had.
+    A run that is recorded as running needs a process with a heartbeat.  Raise
+    `RuntimeRefused` if no runtime can be started.
     """
     runtime = switchboard.queryRuntime(db)
     if runtime is None:

@@ -11,12 +11,12 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The attempts of a run that are over: when, where, how, and what they logged.
+"""The history of a run: its earlier attempts and their logs.
 
-A row is the fields of `Attempt`, with the id of the process, and the log.
-There is one for each attempt after which the run waited again, and for one
-that the end of its process ended.  Of any other last attempt the run itself
-says all there is to say: a run that succeeds at once has no rows.
+A row has the fields of `Attempt`, with the id of the process, and the log.
+A row is added for each attempt after which the run waited again, and for an
+attempt that ended with its process.  The run itself has all facts of any
+other last attempt, so a run that succeeds at once has no rows.
 """
 import time
 from typing import NamedTuple
@@ -35,22 +35,23 @@ from cipher.background.util.text import CUT
 from cipher.background.util.text import SHOWS_ALL
 
 
-#: Characters.  The first and the last half are kept.
+#: Characters of the log of one attempt.  The middle of a longer one is cut.
 LOG_LIMIT = 262144
 
-#: Attempts that are kept: the first one, and the last of the others.
+#: Attempts that are kept: the first one, and the last 19 of the others.
 HISTORY_LIMIT = 20
 
-#: Characters.  Of the log of a run other processes are told the end.
+#: Characters of the end of a log that a process reports while the run goes
+#: on: they are written again and again.
 LOG_TAIL = 2000
 
-#: Characters of the logs of all attempts that are over, together.
+#: Characters of the logs of all earlier attempts together.
 LOGS_LIMIT = LOG_LIMIT
 
 
 @implementer(IAttempt)
 class Attempt(NamedTuple):
-    """See `~cipher.background.interfaces.IAttempt`."""
+    """One attempt to do the work of a run."""
 
     began_at: float
     ended_at: float
@@ -61,7 +62,7 @@ class Attempt(NamedTuple):
     principal: str = None
 
     def mask(self, masker):
-        """Return it without the secrets that *masker* hides."""
+        """Return a copy with the secrets that *masker* knows masked."""
         return self._replace(
             error_type=self.error_type and masker.text(self.error_type),
             error_text=self.error_text and masker.text(self.error_text))
@@ -71,10 +72,10 @@ _UNKNOWN = Attempt(None, None, None, None)
 
 
 def add(run, attempt, log=''):
-    """Keep an `Attempt` that is over, in the open transaction.
+    """Add a row for *attempt*, which is over, to the history of *run*.
 
-    *attempt* has the id of its process, *log* is what was logged in it.  Call
-    it before the run is put back: when it was due is forgotten then.
+    *attempt* has the id of its process.  *log* is the text of its log.  Call
+    this before `WorkerRun.putBack`, which forgets when the run was due.
     """
     if run.waited is None:
         run.waited = waitOf(run, attempt.began_at)
@@ -96,42 +97,42 @@ def _details(run):
 
 
 def keepLog(run, tail):
-    """Keep *tail*, the end of a log, until the attempt is looked after."""
+    """Keep *tail*, the end of a log of a dead process, for the rescue."""
     _details(run).log = '%s\n%s' % (CUT, tail) if (
         len(tail) >= LOG_TAIL) else tail
 
 
 def logOf(run):
-    """Return the log of the attempt that no row is of."""
+    """Return the log of the attempt that has no row."""
     details = run.details
     return (readText(details.log) or '') if isinstance(
         details, RunDetails) else ''
 
 
 def hide(history, masker):
-    """Return the rows of *history* without what *masker* hides."""
+    """Return the rows of *history*, masked by *masker*."""
     return tuple(
         (*Attempt(*row).mask(masker), masker.text(log))
         for *row, log in readAttempts(history))
 
 
 def waitOf(run, began_at):
-    """Return how long *run* has waited that began then for the first time.
+    """Return the queue wait of *run* whose first attempt began at *began_at*.
 
-    In seconds, from when it was due, or from its creation; None if it did not
-    begin.
+    The wait is in seconds since the run was due, or since its creation.
+    Return None if *began_at* is None.
     """
     since = readNumber(run.due_at, readNumber(run.created_at))
     if began_at is None or since is None:
         return None
-    return max(0.0, began_at - since)   # the clock may have been set back
+    return max(0.0, began_at - since)   # the clock may be set back
 
 
 def listAttempts(run, live=None, masker=SHOWS_ALL):
-    """Return (each `Attempt` of *run*, how many are left out, its log).
+    """Return (list of `Attempt`, number of those left out, log) of *run*.
 
-    *live* is a `status.Live` or None.  *masker* hides what nobody knew to be
-    secret when it was written.
+    *live* is a `run.Live` or None.  *masker* hides secrets that were not
+    known as such when the texts were written.
     """
     details = run.details
     if not isinstance(details, RunDetails):
@@ -156,7 +157,8 @@ def listAttempts(run, live=None, masker=SHOWS_ALL):
 
 
 def _last(run, live):
-    """Return the attempt that goes on, or that ended the run; or None."""
+    """Return the current attempt of *run* or its last one; None without any.
+    """
     if live is not None:
         return Attempt(live.started_at, None, live.owner, None)
     began_at = readNumber(run.started_at)
@@ -176,10 +178,10 @@ def _last(run, live):
 
 
 def _join(attempts, left_out, logs):
-    """Return the logs of all attempts as one text.
+    """Return the logs of all attempts as one text, with a line above each.
 
-    No line of a record can look like the line above an attempt: it begins
-    with a time, or with spaces.
+    No line of a log can look like such a line: a record begins with a time,
+    and its other lines with spaces.
     """
     if len(logs) < 2 or not any(logs):
         return ''.join(logs)
@@ -188,7 +190,7 @@ def _join(attempts, left_out, logs):
         number = index + 1 + (left_out if index else 0)
         if index == 1 and left_out:
             lines.append('%s %d begins' % (CUT, left_out))
-        lines.append('=== Begin %d%s%s ===' % (
+        lines.append('=== Execution %d%s%s ===' % (
             number, _say_begin(attempt.began_at),
             attempt.process and ', process %s' % attempt.process or ''))
         if log:
@@ -197,19 +199,19 @@ def _join(attempts, left_out, logs):
 
 
 def _say_begin(moment):
-    """Return when an attempt began as the lines of the log tell times."""
+    """Return *moment* as the records of the log write times."""
     if moment is None:
         return ''
     try:
         return time.strftime(', %Y-%m-%d %H:%M:%S', time.localtime(moment))
     except (OverflowError, ValueError, OSError):
-        return ''   # no time that this machine has
+        return ''   # out of the range of times of this machine
 
 
 def shorten(texts, limit):
-    """Return *texts*, cut so that all have at most *limit* characters.
+    """Return *texts*, cut to at most *limit* characters together.
 
-    The longest are cut, in the middle, between lines; the mark of a cut is not
+    Cut the longest, in the middle, between lines.  The mark of a cut is not
     counted.
     """
     room, rest = limit, sorted(map(len, texts))
@@ -227,7 +229,7 @@ def _cut(text, most):
 
 
 def _count_fitting(lines, room):
-    """Return how many of *lines* have at most *room* characters."""
+    """Return how many of the first *lines* fit into *room* characters."""
     number = 0
     for number, line in enumerate(lines):
         room -= len(line) + 1

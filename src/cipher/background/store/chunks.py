@@ -11,38 +11,40 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Chunks: what no longer stands in the head of a lane, by key.
+"""Chunks: the older entries of a lane, by key.
 
-A chunk also knows how many of each kind there were in its lane when it was
-made.  So a walk passes over the chunks that hold nothing of the kinds it is
-after without loading them: it bisects.
+A chunk also has the total number of entries of each kind in its lane, up to
+its own.  A walk that looks for certain kinds bisects by these totals, and
+skips chunks without such entries instead of loading them.
 
-Pickles name `Chunk`: it stays here.
+A *kind* is a number that stands for a worker type, or for a type and a
+finished state.
 """
 import struct
 
 from persistent import Persistent
 
 
-#: Entries that a head holds before they go into a chunk.  The head is
-#: written whole each time, the tree only once for so many.
+#: Recent entries that spill into a chunk.  The recent ones are written whole
+#: at each new entry, the tree of chunks only once for this many.
 SPILL = 16
 
-#: A walk leaves so many chunks in the cache, those that it met first.
+#: Chunks that a walk leaves in the cache, the first ones that it passes.  A
+#: long walk unloads the others, so that it does not fill the cache.
 KEPT = 8
 
 _MOST = 2 ** 32 - 1
 
 
 class Chunk(Persistent):
-    """Entries that no longer stand in a head."""
+    """Entries that have spilled."""
 
     def __init__(self, entries, totals=(), moment=0):
         self.entries = entries   # a tuple of runs, or packed finishes
-        # How many of each kind there were so far, with those in here.
+        # Entries of each kind in the lane so far, with those of this chunk.
         self.totals = struct.pack(
             '<%dI' % len(totals), *[min(n, _MOST) for n in totals])
-        self.moment = moment     # of the last of the runs
+        self.moment = moment     # of the last run
 
     def __getstate__(self):
         return self.entries, self.totals, self.moment
@@ -51,11 +53,11 @@ class Chunk(Persistent):
         self.entries, self.totals, self.moment = state
 
     def getTotals(self):
-        """Return a tuple: how many there were of each kind."""
+        """Return a tuple: the number of entries of each kind."""
         return struct.unpack('<%dI' % (len(self.totals) // 4), self.totals)
 
     def total(self, kinds):
-        """Return how many there were of *kinds* (numbers) together."""
+        """Return the number of entries of all *kinds* together."""
         size = len(self.totals) // 4
         return sum(struct.unpack_from('<I', self.totals, kind * 4)[0]
                    for kind in kinds if kind < size)
@@ -64,8 +66,8 @@ class Chunk(Persistent):
 def walkDown(chunks, upto=None, kinds=None):
     """Yield (key, chunk) from *upto* down to the least key.
 
-    *kinds* (numbers) or None: chunks with nothing of these are left out;
-    most of them are not even loaded.
+    Leave out chunks without entries of *kinds*, unless *kinds* is None.  Most
+    of them are not loaded.
     """
     cache = _Cache(chunks)
     key = _floor(chunks, upto)
@@ -76,7 +78,7 @@ def walkDown(chunks, upto=None, kinds=None):
             if not total:
                 return
             if below is not None and cache.get(below).total(kinds) == total:
-                # So there is nothing in this one, nor in many, perhaps.
+                # This chunk has no such entry; many below it may have none.
                 key = firstKey(
                     chunks, lambda chunk: chunk.total(kinds) >= total)
                 below = _floor(chunks, key - 1)
@@ -86,7 +88,10 @@ def walkDown(chunks, upto=None, kinds=None):
 
 
 def walkUp(chunks, begin=None, kinds=None):
-    """Yield (key, chunk) from *begin* up to the greatest key, likewise."""
+    """Yield (key, chunk) from *begin* up to the greatest key.
+
+    *kinds* is as in `walkDown`.
+    """
     cache = _Cache(chunks)
     key = _ceiling(chunks, begin)
     total = 0
@@ -107,9 +112,9 @@ def walkUp(chunks, begin=None, kinds=None):
 
 
 def firstKey(chunks, holds):
-    """Return the least key of whose chunk *holds* is true, or None.
+    """Return the least key for whose chunk *holds* is true, or None.
 
-    It has to be true of all greater keys as well.
+    *holds* must be true for all greater keys as well.
     """
     if not chunks:
         return None
@@ -119,7 +124,7 @@ def firstKey(chunks, holds):
     if not holds(chunks[high]):
         return None
     while True:
-        # It does not hold at low, it does at high.
+        # It does not hold at low; it holds at high.
         middle = (low + high) // 2
         key = chunks.maxKey(middle)
         if key == low:
@@ -133,7 +138,7 @@ def firstKey(chunks, holds):
 
 
 def drop(chunks, keys):
-    """Remove the chunks of these *keys* that are empty; return how many."""
+    """Remove the empty ones of the chunks *keys*; return their number."""
     keys = [key for key in keys
             if key in chunks and not chunks[key].entries]
     for key in keys:
@@ -142,7 +147,7 @@ def drop(chunks, keys):
 
 
 def capMoments(chunks, moment):
-    """Let no chunk be of a later moment: a clock was wrong for a while."""
+    """Set the moment of later chunks to *moment*: the clock was wrong."""
     key = _floor(chunks, None)
     while key is not None and chunks[key].moment > moment:
         chunks[key].moment = moment
@@ -164,11 +169,11 @@ def _ceiling(chunks, key):
 
 
 class _Cache:
-    """Loads chunks, and ghosts again those that a long walk passed."""
+    """Loads chunks for a walk, and unloads those that a long walk passed."""
 
     def __init__(self, chunks):
         self._chunks = chunks
-        self._loaded = set()   # keys of what was no part of the cache before
+        self._loaded = set()   # keys of chunks that the walk loaded
         self._passed = 0
 
     def get(self, key):

@@ -11,7 +11,8 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a pending run waits for: a time, or a key of its lane."""
+"""The condition that a pending run waits for: a time, or a key of `Waiting`.
+"""
 from cipher.background.declarations.workertype import findPause
 from cipher.background.declarations.workertype import nameToday
 from cipher.background.declarations.workertype import queryWorkerType
@@ -24,7 +25,11 @@ from cipher.background.util import clock
 
 
 def waitsFor(registry, run):
-    """Return what the pending *run* waits for: a time or a key; or None."""
+    """Return the time or the key that *run*, which is pending, waits for.
+
+    Return None if it can begin.  The key of a limit is not among them: see
+    `limitOf`.
+    """
     if isKept(registry, run):
         return KEPT, run.type
     if clock.isLater(run.due_at):
@@ -38,5 +43,5 @@ def waitsFor(registry, run):
 
 
 def limitOf(run):
-    """Return the key that *run* waits for when its type has no room."""
+    """Return the key of *run* while its type runs at its ``max_running``."""
     return LIMIT, nameToday(run.type)

@@ -11,12 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What the home of a lane keeps of it: how far it came, and what waits.
+"""The notes of a lane's home: its place in the lane, and runs that wait.
 
 Every unfinished run of a lane is at or above the low mark of its `Cursor`,
 among the stragglers there, or in its `Waiting`.  The home alone writes both.
-
-Pickles name the classes of this module: they stay here.
 """
 from BTrees.LLBTree import LLBTree
 from BTrees.LOBTree import LOBTree
@@ -25,12 +23,12 @@ from persistent import Persistent
 
 
 class Cursor(Persistent):
-    """How far the home of a lane came."""
+    """The place that the home of a lane has reached."""
 
     def __init__(self):
-        self.home = None       # id of the process that was home last
-        self.low = 1           # serial
-        self.stragglers = ()   # unfinished serials under the low mark
+        self.home = None       # id of the last process that was the home
+        self.low = 1           # the low mark, a serial
+        self.stragglers = ()   # serials of unfinished runs under the low mark
 
     def __getstate__(self):
         return self.home, self.low, self.stragglers
@@ -39,42 +37,44 @@ class Cursor(Persistent):
         self.home, self.low, self.stragglers = state
 
 
-#: What a run waits for: the first part of a key of `Waiting`.  The second
-#: one is the name of the worker type, for `DUE` the empty text.
+#: The condition that a run waits for: the first part of a key of `Waiting`.
+#: The second part is the name of the worker type, and '' for `DUE`.
 DUE = 'due'       # its time
 PAUSE = 'pause'   # the end of the pause of its type
-TYPE = 'type'     # a process that knows its type
-LIMIT = 'limit'   # a place among those that may run at a time
-KEPT = 'kept'     # what an administrator decides: it came with a copy
+TYPE = 'type'     # a process that declares its type
+LIMIT = 'limit'   # a slot of its type
+KEPT = 'kept'     # the decision of an administrator; see `kept`
 
 FOR_TIME = DUE, ''
 
-#: The order of a run holds the priority above so many bits of the serial.
+#: Bits of the serial in an order; the priority is above them.  Together they
+#: fit into the 64 bits of a key of an LLBTree.
 _SERIAL_BITS = 43
 _MOST = 2 ** (62 - _SERIAL_BITS)
 
 
 def orderOf(priority, serial):
-    """Return the order of a run: the urgent first, then the old."""
+    """Return a number that sorts runs: by priority, then by serial."""
     return -max(-_MOST, min(_MOST, priority)) << _SERIAL_BITS | serial
 
 
 def urgencyOf(order):
-    """Return the part of an `orderOf` that stands for the priority."""
+    """Return the part of *order*, of `orderOf`, that holds the priority."""
     return order >> _SERIAL_BITS
 
 
 class Waiting(Persistent):
-    """Runs of a lane that cannot begin for now, by what they wait for.
+    """Runs of a lane that cannot begin yet, by the key that they wait for.
 
-    An entry stays until its run is finished or waits for something else.
+    A run has one entry at most.  The entry stays until the run is finished or
+    waits for something else.
     """
 
     def __init__(self):
-        # (what for, type name) -> {order: serial}; the order of those that
-        # wait for their time is that time in microseconds, made unique.
+        # key (condition, type name) -> {order: serial}.  The order of runs
+        # that wait for their time is that time in microseconds, made unique.
         self.trees = OOBTree()
-        self.places = LOBTree()   # serial -> (key, order) of its one entry
+        self.places = LOBTree()   # serial -> (key, order) of its entry
 
     def __getstate__(self):
         return self.trees, self.places
@@ -83,7 +83,7 @@ class Waiting(Persistent):
         self.trees, self.places = state
 
     def add(self, key, order, serial):
-        """Let the run *serial* wait for *key*, and for nothing else."""
+        """Let the run *serial* wait for *key* alone."""
         old = self.places.get(serial)
         if old is not None:
             if old == (key, order):
@@ -98,7 +98,7 @@ class Waiting(Persistent):
         self.places[serial] = key, order
 
     def remove(self, serial):
-        """Forget the entry of that run, if there is one."""
+        """Remove the entry of the run *serial*, if there is one."""
         key, order = self.places.pop(serial, (None, None))
         tree = self.trees.get(key) if key is not None else None
         if tree is not None:
@@ -107,19 +107,22 @@ class Waiting(Persistent):
                 del self.trees[key]
 
     def upTo(self, now):
-        """Yield the serials whose time has come at *now*, in order."""
+        """Yield the serials of runs that are due at *now*, in order."""
         tree = self.trees.get(FOR_TIME)
         if tree:
             yield from tree.values(max=int(now * 1000000))
 
     def serials(self, key, after=None):
-        """Yield (order, serial) of what waits for *key*, behind *after*."""
+        """Yield (order, serial) of runs that wait for *key*.
+
+        Begin behind the order *after*, if it is given.
+        """
         tree = self.trees.get(key)
         if tree:
             yield from tree.items(after, excludemin=after is not None)
 
     def walk(self, below):
-        """Yield the serials under *below*, the greatest first."""
+        """Yield the serials of waiting runs under *below*, greatest first."""
         while self.places:
             try:
                 serial = self.places.maxKey(below - 1)

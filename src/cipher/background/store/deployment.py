@@ -11,13 +11,15 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Whether a database is the original, or a copy of it elsewhere.
+"""Recognise a copy of a database, so that its runs do not run twice.
 
-A copy has all that the original had: what waited there waits here as well.
-Two things tell it apart.  A *deployment* has an id that people choose.  A
-file of a FileStorage has a *place*: a file beside it names path and machine,
-and a token that stands in the database, too.  A copy of the file alone comes
-without that one, a copy of the folder with one that names another place.
+A copy has all pending runs of the original.  Two facts distinguish it:
+
+- A *deployment* has an id that people choose.
+- The file of a FileStorage has a *place*.  A file beside it names its path,
+  its machine, and a token that is also in the database.  A copy of the
+  database file alone has no such file.  A copy of the folder has one that
+  names another place.
 """
 import hashlib
 import json
@@ -37,16 +39,17 @@ from cipher.background.util.logs import getLogger
 
 log = getLogger(__name__)
 
-#: The variable of the environment that names the deployment.
+#: The environment variable with the id of the deployment.
 VARIABLE = 'CIPHER_BACKGROUND_DEPLOYMENT'
 
-#: Added to the name of the file of a FileStorage.
+#: The suffix that makes the name of the place file.
 SUFFIX = '.background'
 
-#: Characters that are read of the file beside a FileStorage.
+#: Characters that are read of a place file, so that a wrong file of any size
+#: does no harm.
 LIMIT = 100000
 
-#: Where the id of a machine stands; the first one that is readable counts.
+#: Files with the id of the machine; the first readable one counts.
 _MACHINE_IDS = '/etc/machine-id', '/var/lib/dbus/machine-id'
 
 #: Why a database counts as a copy.
@@ -55,17 +58,18 @@ BY_PLACE = 'place'
 
 
 class Copied(NamedTuple):
-    """Why a runtime takes its database for a copy."""
+    """The reason why a runtime takes its database for a copy."""
 
     kind: str              # BY_DEPLOYMENT or BY_PLACE
     original: str = None   # the deployment that the database belongs to
-    here: str = None       # that of this process
+    here: str = None       # the deployment of this process
 
 
 def getDeployment(settings):
-    """Return the id of the deployment of this process, None without one.
+    """Return the id of the deployment of this process, or None.
 
-    Raise `RuntimeRefused` where the environment names none that will do.
+    The environment variable wins over *settings*.  Raise `RuntimeRefused` if
+    its value is not a valid id.
     """
     given = os.environ.get(VARIABLE, '').strip()
     if not given:
@@ -81,17 +85,17 @@ def getDeployment(settings):
 
 
 def isExclusive(db):
-    """Return whether no other process can have the database open."""
+    """Return whether no other process can have *db* open."""
     storage = db.storage
     return (isinstance(storage, MappingStorage)
             or isinstance(storage, FileStorage) and not storage.isReadOnly())
 
 
 def getMachine():
-    """Return what tells this machine from others; None where nothing does.
+    """Return a text that identifies this machine, or None if nothing does.
 
-    A digest: the id itself is not to be spread.  It outlives a reboot and
-    another name of the host.
+    It stays the same when the machine is rebooted or renamed.  It is a digest
+    of the machine id, which machine-id(5) asks to keep confidential.
     """
     for path in _MACHINE_IDS:
         try:
@@ -99,14 +103,14 @@ def getMachine():
                 given = file.read(1000).strip()
         except OSError:
             continue
-        if len(given) >= 32:   # else there is none yet
+        if len(given) >= 32:   # a shorter text says that it is not set yet
             return hashlib.sha256(
                 b'cipher.background ' + given).hexdigest()[:32]
     return None
 
 
 class PlaceFile:
-    """The file beside the file of a FileStorage."""
+    """The file beside a FileStorage that names its place."""
 
     def __init__(self, storage_path):
         self._here = {'path': os.path.realpath(storage_path),
@@ -114,15 +118,17 @@ class PlaceFile:
         self.path = self._here['path'] + SUFFIX
 
     def findDifference(self, token, with_machine=True):
-        """Return why the database with *token* is not at home here, or None.
+        """Return why this is not the place of the database with *token*.
+
+        Return None if it is.  Compare the machine only if *with_machine*.
         """
-        told = self._read()
-        if told is None:
+        place = self._read()
+        if place is None:
             return 'there is no readable file %s' % self.path
-        if told.get('token') != token:
+        if place.get('token') != token:
             return 'the file %s is of another database' % self.path
         for name, here in self._here.items():
-            there = told.get(name)
+            there = place.get(name)
             if name == 'machine' and not (with_machine and there and here):
                 continue
             if there != here:
@@ -132,15 +138,15 @@ class PlaceFile:
     def _read(self):
         try:
             with open(self.path, encoding='utf-8') as file:
-                told = json.loads(file.read(LIMIT))
+                place = json.loads(file.read(LIMIT))
         except (OSError, ValueError, RecursionError):
             return None
-        return told if isinstance(told, dict) else None
+        return place if isinstance(place, dict) else None
 
     def write(self, token):
-        """Say that the database with *token* is at home here.
+        """Write that this is the place of the database with *token*.
 
-        It is on the disk when this returns.  Raise ``OSError``.
+        The file is on the disk when this returns.  Raise ``OSError``.
         """
         text = json.dumps({
             'about': 'Says where the database beside it is at home: see '
@@ -164,7 +170,7 @@ def _syncFolder(path):
     try:
         folder = os.open(path, os.O_RDONLY)
     except OSError:
-        return   # not all systems can open one
+        return   # some systems cannot open a folder
     try:
         os.fsync(folder)
     except OSError:
@@ -179,17 +185,17 @@ class Origin:
     def __init__(self, db, deployment):
         self._deployment = deployment
         self._place = None
-        self._verified = None   # the token that was found to be right
+        self._verified = None   # the token that was found to be correct
         if isinstance(db.storage, FileStorage) and isExclusive(db):
             self._place = PlaceFile(db.storage._file_name)
 
     def look(self, belonging):
-        """`judge` for the first time, with a warning if that says little."""
+        """Return `judge` of *belonging*; warn if it cannot compare ids."""
         if belonging is not None and (
                 self._deployment is None and belonging.deployment is not None):
             log.warning(
                 'Runtime: the database belongs to the deployment %r, this '
-                'process names none, so that is not compared; set %s',
+                'process names none, so they are not compared; set %s',
                 belonging.deployment, VARIABLE)
         return self.judge(belonging)
 
@@ -197,7 +203,7 @@ class Origin:
         """Return (`Copied`, reason) if the database is a copy, else None.
 
         *belonging* is the `process.Belonging` of the database, or None.
-        Writes nothing.
+        Write nothing.
         """
         if belonging is None:
             return None
@@ -209,8 +215,8 @@ class Origin:
         token = belonging.place
         if self._place is None or token in (None, self._verified):
             return None
-        # Where both sides say that they are the same deployment, that may be
-        # on another machine by now; a container is, each time.
+        # A deployment that both sides name may have moved to another machine:
+        # each new container counts as one.
         reason = self._place.findDifference(
             token, with_machine=mine is None or mine != original)
         if reason is not None:
@@ -219,21 +225,23 @@ class Origin:
         return None
 
     def settle(self, belonging):
-        """Let the database, which is no copy, belong to this deployment.
+        """Let the database, which is not a copy, belong to this deployment.
 
-        Joins the open transaction, where there is anything to write.
+        Change *belonging* only if it does not name a deployment or a place
+        yet.
         """
         if self._deployment is not None and belonging.deployment is None:
             belonging.deployment = self._deployment
         if self._place is not None and belonging.place is None:
-            # The file first: a file without the token counts as none.
+            # Write the file first.  If the transaction fails, the database
+            # has no token, so the file is not compared.
             token = uuid.uuid4().hex
             try:
                 self._place.write(token)
             except OSError as error:
                 log.warning(
                     'Runtime: %s cannot be written (%s); a copy of this '
-                    'database will not be noticed by its place',
+                    'database cannot be recognised by its place',
                     self._place.path, error)
                 self._place = None
             else:

@@ -11,16 +11,15 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Brings what older releases stored up to date, in small commits.
+"""Evolve steps: bring data of older releases up to date, in small commits.
 
-A step leads from one structure to the next.  Its batches are called one by
-one, each in a transaction of its own, with the place where the one before
-ended; place and work are one commit, so a process that dies leaves nothing
-half done.
+A step leads from one structure to the next.  It works in batches, each in a
+transaction of its own.  The batch and its place are one commit, and the next
+batch goes on at that place.  So a process that dies leaves nothing half done.
 
-The number is raised by the *first* commit of a step: from then on no older
-code may use the record.  Nothing is raised while a process of older code
-lives.
+The *first* commit of a step raises the number of the structure: from then on
+older code may not use the record.  No number is raised while a process of
+older code lives.
 """
 import time
 from typing import Callable
@@ -45,27 +44,27 @@ from cipher.background.util.logs import getLogger
 log = getLogger(__name__)
 
 #: Objects that one batch changes, at most.  Halved after each conflict with
-#: work that goes on, and doubled after each commit.
+#: runs that go on, and doubled after each commit.
 LIMIT = 100
 
-#: Seconds between two looks at older processes.
+#: Seconds between two looks at processes of older code.
 LOOK_INTERVAL = 0.2
 
-#: `Structured.evolving` before the first batch.
+#: The value of `Structured.evolving` before the first batch.
 BEGIN = ()
 
 
 class Step(NamedTuple):
-    """What leads to the structure *version* from the one before.
+    """The change from the structure before *version* to *version*.
 
-    *directory* and *registry* are called with the object, the place (`BEGIN`
-    at first) and the number of objects to change at most.  They return the
-    next place, plain data but not None; or None when all is done.  Never
-    commit.  None: there is nothing to do but to raise the number.
+    *directory* and *registry* are functions, or None if only the number is
+    raised.  They are called with the object, the place (`BEGIN` at first) and
+    the greatest number of objects to change.  They return the next place as
+    plain data, or None when all is done.  They never commit.
 
-    As long as a step is here, the code reads the shape of before it as well:
-    a transaction of an older process that nobody knew of, or that was taken
-    for dead, may be committed while the step is on its way.
+    While a step exists, the code also reads the shape before it.  An older
+    process may be unknown, or be taken for dead, and commit while the step is
+    under way.
     """
 
     version: int
@@ -74,28 +73,29 @@ class Step(NamedTuple):
     registry: Optional[Callable] = None
 
 
-#: One for each number from `structure.OLDEST` + 1 to `structure.VERSION`.
-#: Only released structures have one.
+#: The steps: one for each number from `structure.OLDEST` + 1 to
+#: `structure.VERSION`.  Only released structures have a step.
 STEPS = ()
 
 
 class Evolution:
     """Brings one database up to date.  For one thread.
 
-    *isDead* is a function of a `process.ProcessRecord`; its answer joins the
-    open transaction.
+    *isDead* is called with a `process.ProcessRecord` in the open transaction
+    and returns whether that process is dead.
     """
 
     def __init__(self, own_id=None, isDead=lambda record: False):
         self._own_id = own_id
         self._isDead = isDead
         self._limit = LIMIT
-        self.older = {}   # id of an older process that lives -> since when
+        # id of a living process of older code -> the time it was first seen
+        self.older = {}
 
     def turn(self, connection, note=None):
-        """Commit one batch; return whether there was one to do.
+        """Commit one batch; return whether there was anything to do.
 
-        Nothing is done while a process of older code lives: `older` names it.
+        Do nothing while a process of older code lives: `older` names it.
         """
         try:
             with ZopeTransaction(note=note):
@@ -119,8 +119,8 @@ class Evolution:
             log.info('%s: structure %d, %s', structure.describe(record),
                      step.version, step.title)
             if record is directory:
-                # What begins from now on sees the number.  What began at the
-                # same moment is seen by the next batch.
+                # A process that begins from now on sees the number.  The next
+                # batch sees a process that begins right now.
                 return True
         do = step.directory if record is directory else step.registry
         record.evolving = do and do(record, place, self._limit)
@@ -138,14 +138,13 @@ class Evolution:
         for process_id in sorted(older - set(self.older)):
             self.older[process_id] = clock.now()
             log.warning(
-                'Process %s is of an older release; the database stays as it '
-                'is until that process has ended',
+                'Process %s is of an older release; the database is brought '
+                'up to date when that process has ended',
                 process.processName(process_id))
 
 
 def _find_next(directory):
-    """Return what is to be brought up to date, and the `Step`; or None twice.
-    """
+    """Return (record to bring up to date, its `Step`), or (None, None)."""
     if directory is not None and structure.isUsable(directory):
         for record in (directory, *directory.listRegistries()):
             version = record.structure_version
@@ -166,37 +165,41 @@ def _find_step(version):
 
 
 def isUpToDate(directory):
-    """Return whether there is nothing to bring up to date."""
+    """Return whether *directory* and its registries are up to date."""
     return _find_next(directory)[0] is None
 
 
 class _Deaths:
-    """Finds out which processes are dead, for who has no runtime."""
+    """Finds dead processes, for a caller without a runtime."""
 
     def __init__(self, db):
         self._is_exclusive = isExclusive(db)
-        self._beats = {}   # process id -> (count, monotonic time)
+        # process id -> (count of heartbeats, monotonic time of its change)
+        self._beats = {}
 
     def isDead(self, record):
-        """Return whether the process is dead; depend on it."""
+        """Return whether the process of *record* is dead.
+
+        The open transaction conflicts if the process beats meanwhile.
+        """
         beat = record.heartbeat
         now = time.monotonic()
         count, since = self._beats.setdefault(record.id, (beat.count, now))
         if count != beat.count:
             self._beats[record.id] = beat.count, now
             return False
-        # That one which beats after all wins.
+        # A heartbeat after all wins.
         record._p_jar.readCurrent(beat)
         return (self._is_exclusive or process.isKnownDead(record)
                 or isSilent(now - since, record.lease))
 
 
 def evolveDatabase(db, wait=60.0):
-    """Bring what *db* holds up to date; return the number of commits.
+    """Bring the data in *db* up to date; return the number of commits.
 
-    Call it without an open transaction: it commits its own, one for each
-    batch.  Wait up to *wait* seconds for processes of older code to end, then
-    raise `OlderProcess`.  Raise `NewerDatabase` or `InvalidDatabase` and write
+    Call this without an open transaction: it commits one for each batch.
+    Wait up to *wait* seconds for processes of older code to end, then raise
+    `OlderProcess`.  Raise `NewerDatabase` or `InvalidDatabase` and write
     nothing if this code cannot use the database.
     """
     deaths = _Deaths(db)
@@ -210,7 +213,7 @@ def evolveDatabase(db, wait=60.0):
                 is_more = evolution.turn(connection, 'background: evolve')
             except ConflictError as error:
                 failures += 1
-                log.debug('evolve: %s; again', type(error).__name__)
+                log.debug('evolve: %s; trying again', type(error).__name__)
                 time.sleep(backOff(failures, cap=1.0))
                 continue
         failures = 0
@@ -221,7 +224,7 @@ def evolveDatabase(db, wait=60.0):
         elif time.monotonic() >= deadline:
             raise OlderProcess(
                 'evolve: expected no living process of an older release, got '
-                '%s; end it, or start it with this release, and do it again'
+                '%s; end it, or start it with this release, and try again'
                 % ', '.join(map(process.processName, evolution.older)))
         else:
             time.sleep(LOOK_INTERVAL)

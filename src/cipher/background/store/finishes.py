@@ -11,10 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What was finished in a lane: entries, and counts by type and state.
-
-Pickles name the classes of this module: they stay here.
-"""
+"""The finishes of a lane: entries in order, and counts by type and state."""
 import struct
 
 from persistent import Persistent
@@ -30,10 +27,10 @@ from cipher.background.util import clock
 
 
 class RemovedCounts(Persistent):
-    """What was removed, by whoever alone writes this object."""
+    """Counts of removed runs; each of these objects has one writer."""
 
     def __init__(self):
-        self.types = []      # names; the others refer to the index
+        self.types = []      # names; the other lists go by their index
         self.counts = []     # numbers, one for each type and finished state
         self.marks = []      # keys below which no entry of the type is left
 
@@ -42,7 +39,7 @@ class RemovedCounts(Persistent):
         return self.marks[self.types.index(name)] if name in self.types else 0
 
     def setMark(self, name, key):
-        """Note that no entry of the type is left below *key*."""
+        """Note that no entry of the type *name* is left below *key*."""
         self._add_type(name)
         self.marks[self.types.index(name)] = key
         self._p_changed = True
@@ -54,7 +51,7 @@ class RemovedCounts(Persistent):
             self.marks = [*self.marks, 0]
 
     def count(self, name, state):
-        """Count one more."""
+        """Count one more removed run of the type *name* in *state*."""
         self._add_type(name)
         index = (self.types.index(name) * len(FINISHED_STATES)
                  + FINISHED_STATES.index(state))
@@ -62,7 +59,7 @@ class RemovedCounts(Persistent):
         self._p_changed = True
 
     def add(self, entry):
-        """Note that the run of *entry* (or the run itself) was removed."""
+        """Count *entry*, or a run, as removed."""
         self.count(entry.type, entry.state)
 
     def getCounts(self):
@@ -73,19 +70,20 @@ class RemovedCounts(Persistent):
 
 
 class Finishes(Persistent):
-    """What the writer of a lane finished, in order.
+    """The runs that the writer of a lane finished, in order.
 
-    Entries are packed: pickling asks for each object in a state whether it is
-    persistent, which costs more than all else for a tuple of tuples.
+    Entries are packed into bytes.  Pickling checks for each object in a state
+    whether it is persistent; for a tuple of tuples that is most of the cost.
     """
 
-    # key, lane, serial, kind (see Stats), took: seconds, -1 if it never began
+    # The fields of an entry: key, lane, serial, kind (see Stats), took.  The
+    # last is in seconds, -1 if the run never began.
     _packing = struct.Struct('<qIQHf')
 
     def __init__(self):
         self.last_key = 0
         self.recent = b''
-        self.stats = Stats()   # and the chunks: what is not in the tail
+        self.stats = Stats()   # with the chunks: the entries not in recent
 
     def __getstate__(self):
         return self.last_key, self.recent, self.stats
@@ -98,9 +96,9 @@ class Finishes(Persistent):
         return self.stats.chunks
 
     def add(self, run):
-        """Note that *run* has just been finished.
+        """Add an entry for *run*, which has just been finished.
 
-        Return whether the head spilled.
+        Return whether the recent entries spilled.
         """
         now = int(run.finished_at * 1000000)
         if clock.isAhead(self.last_key / 1000000, run.finished_at):
@@ -117,15 +115,16 @@ class Finishes(Persistent):
         return not self.recent
 
     def _leave_future(self, now):
-        """Give entries of a clock that was far ahead keys of the past.
+        """Give keys of the past to entries of a clock that was far ahead.
 
-        Right before *now*, when the clock is right again: so they keep their
-        order, and grow old from now on.  When they were finished nobody
-        knows; earlier keys would remove them too soon.
+        The keys are right before *now*, a key, when the clock is correct
+        again.  So the entries keep their order and are pruned by their age
+        from now on.  Their true times are unknown; earlier keys would prune
+        them too soon.
         """
         self.spill()
         self._drop_empty()
-        wrong = []   # first keys of chunks, the last first
+        wrong = []   # keys of chunks with such entries, in descending order
         key = self.chunks.maxKey() if self.chunks else None
         while key is not None and self._last_of(self.chunks[key]) > now:
             wrong.append(key)
@@ -150,7 +149,7 @@ class Finishes(Persistent):
         self.stats.forgetFuture(now)
 
     def _drop_empty(self):
-        # Rather than to give them new keys: a pruner knows the old ones.
+        # They get no new keys: the pruner knows the old ones.
         for key in [key for key, chunk in self.chunks.items()
                     if not chunk.entries]:
             del self.chunks[key]
@@ -159,7 +158,7 @@ class Finishes(Persistent):
         return self._packing.unpack(chunk.entries[-self._packing.size:])[0]
 
     def spill(self):
-        """Put what stands in the head into a chunk."""
+        """Move the recent entries into a chunk."""
         entries = list(self._unpack(self.recent))
         if not entries:
             return
@@ -169,20 +168,20 @@ class Finishes(Persistent):
         self.recent = b''
 
     def inRecent(self):
-        """Yield each `Entry` that stands in the head, oldest first."""
+        """Yield each recent `Entry`, oldest first."""
         yield from self._unpack(self.recent)
 
     def getCounts(self):
-        """Yield (type name, state, number)."""
+        """Yield (type name, state, number of runs ever finished)."""
         for kind, number in enumerate(self.getCountsOf()):
             yield self.stats.typeOf(kind), self.stats.stateOf(kind), number
 
     def getCountsOf(self, below=None):
-        """Return a tuple: how many of each kind were ever finished.
+        """Return a tuple: the number of runs of each kind ever finished.
 
-        With a key under *below*, or all.  What was removed counts as well;
-        but if the oldest entry that is kept is not so old, what was finished
-        before that one counts.
+        Count those with a key under *below*, or all if it is None.  Removed
+        runs count as well.  If *below* is under the oldest entry that is
+        kept, count all runs before that entry.
         """
         counts = list(self.stats.counts)
         if below is None or not self.chunks or below > self._end_of_chunks():
@@ -198,16 +197,16 @@ class Finishes(Persistent):
         return tuple(counts)
 
     def _end_of_chunks(self):
-        """Return the least key that no entry of a chunk has or exceeds."""
+        """Return a key above those of all entries in chunks."""
         if self.recent:
             return self._packing.unpack_from(self.recent)[0]
         return self.last_key + 1
 
     def drop(self, keys):
-        """Forget the entries of these *keys*; those in the head stay.
+        """Remove the entries of these *keys* from their chunks.
 
-        Return the keys of the chunks that are empty now; they keep their
-        place in the tree.
+        Recent entries stay.  Return the keys of chunks that are empty now;
+        these stay in the tree.
         """
         empty = []
         for first in {self.chunks.maxKey(key) for key in keys
@@ -222,16 +221,16 @@ class Finishes(Persistent):
         return empty
 
     def walkOldest(self, name, begin):
-        """Yield each `Entry` of the type *name* that is not in the head.
+        """Yield each `Entry` of the type *name* in a chunk, oldest first.
 
-        Oldest first, with a key from *begin* on.
+        Begin with the key *begin*.
         """
         yield from self._walk_chunks_up(begin, self._kinds((name,), ()))
 
     def walk(self, below=None, types=(), states=()):
         """Yield each `Entry` with a key under *below*, newest first.
 
-        *types* and *states* restrict to these where they are not empty.
+        *types* (names) and *states* are filters, unless they are empty.
         """
         kinds = self._kinds(types, states)
         yield from reversed(list(self._unpack(

@@ -11,9 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What administrators did: who, when, why.
+"""The journal: actions of administrators, with person, time and reason.
 
-Pickles name `Journal`: it stays here.
+Rows of actions that cannot be undone are kept for a time.  Of all others a
+fixed number is kept.
 """
 import zlib
 from collections import deque
@@ -36,22 +37,24 @@ from cipher.background.util.text import cleanLine
 from cipher.background.util.text import safeStr
 
 
-#: Rows that are kept beside the lasting ones, and how many more there are at
-#: most: if one went at each new one, all transactions would conflict.
+#: Rows that are kept beside the lasting ones.
 LIMIT = 1000
+#: Rows above a limit before any are dropped.  If each new row dropped an old
+#: one, all transactions with an action would conflict.
 SURPLUS = 100
 
-#: Seconds: the same act by the same person on the same thing is one row.
+#: Seconds in which the same action by the same person on the same subject is
+#: counted in one row.
 SAME_ACT = 3600.0
 
-#: Acts that cannot be undone.  No number of other rows takes theirs away.
+#: Verbs of actions that cannot be undone.  Other rows never displace theirs.
 LASTING = ('remove', 'drain process', 'remove registry', 'adopt database',
            'remove kept')
-#: Seconds that rows of those acts are kept at least: 90 days.
+#: Seconds that the rows of these actions are kept, at least: 90 days.
 LASTING_FOR = 90 * 86400.0
 
-#: Characters.  The note of a transaction with many actions has the first
-#: ones only: over 64 kB it would fail the commit.
+#: Characters of the note of a transaction.  A transaction with many actions
+#: notes the first ones only: a note of over 64 kB would fail the commit.
 NOTES_LIMIT = 8000
 
 _RUN_VERBS = ('begin', 'stop', 'retry', 'remove')
@@ -60,38 +63,37 @@ _RUN_VERBS = ('begin', 'stop', 'retry', 'remove')
 class Journal(Persistent):
     """The actions on a registry, or on the processes of a database.
 
-    Each tree is {microseconds: `Action` as a tuple without its last defaults}.
+    Each tree is {microseconds: row}; see `Action.toRow`.
     """
 
     def __init__(self):
         self.recent = LOBTree()    # about LIMIT rows
-        self.lasting = LOBTree()   # those of LASTING acts
+        self.lasting = LOBTree()   # rows of LASTING actions
 
 
 @implementer(IAction)
 class Action(NamedTuple):
-    """See `~cipher.background.interfaces.IAction`."""
+    """One action, or the same action several times."""
 
     verb: str
     subject: str
     principal: str
     at: float
     reason: str
-    types: tuple = ()      # names of the worker types that it was about
+    types: tuple = ()      # names of the worker types concerned
     times: int = 1
     last_at: float = None
-    packed: bytes = b''    # what _pack made of the ids of many runs
+    packed: bytes = b''    # the compressed ids of many runs
     number: int = 1
     filter: str = None
 
     @property
     def run_ids(self):
-        """See `~cipher.background.interfaces.IAction`."""
         return zlib.decompress(self.packed).decode('ascii').split() if (
             self.packed) else []
 
     def toRow(self):
-        """Return what is stored: a tuple without the last defaults."""
+        """Return the stored form: a tuple without trailing defaults."""
         defaults = (None,) * 5 + tuple(self._field_defaults.values())
         size = len(self)
         while size > 5 and self[size - 1] == defaults[size - 1]:
@@ -100,9 +102,10 @@ class Action(NamedTuple):
 
 
 def askedNow(reason, run=None):
-    """Return (principal, time, reason or None) of who asks for something.
+    """Return (principal, time, reason or None) for a request made now.
 
-    The secrets of *run*, if it is about one, are masked in the reason.
+    If the request is about *run*, the secrets of the run are masked in the
+    reason.
     """
     if reason:
         masker = SHOWS_ALL if run is None else maskerOf(run)
@@ -111,12 +114,12 @@ def askedNow(reason, run=None):
 
 
 def record(owner, verb, subject, asked, types=()):
-    """Keep an action, one of `ACTIONS`, in the open transaction.
+    """Add an action to the journal, and a note to the transaction.
 
-    *owner* has the journal: a registry, or the `process.Directory`.  *asked*
-    is what `askedNow` gave, *types* names the worker types that the action is
-    about.  Two transactions that keep one action each do not conflict, unless
-    it is the same act on the same thing.  The transaction is given a note.
+    *owner* has the journal: a registry, or the `process.Directory`.  *verb*
+    is one of `ACTIONS`.  *asked* is the result of `askedNow`.  *types* are
+    names of the worker types concerned.  Two transactions that add an action
+    each do not conflict, unless both do the same to the same subject.
     """
     structure.checkVersion(owner)
     action = Action(verb, cleanLine(subject), *asked, types=tuple(types))
@@ -131,9 +134,9 @@ def record(owner, verb, subject, asked, types=()):
 
 
 def recordMany(registry, verb, run_ids, asked, types, filter=None):
-    """Keep one row for an action on many runs, as `record` does.
+    """Add one row for an action on many runs, as `record` does.
 
-    *filter* is the text of the filter that found them, or None.
+    *filter* is the text of the filter that found the runs, or None.
     """
     structure.checkVersion(registry)
     action = Action(
@@ -150,7 +153,7 @@ def _rows(owner, verb):
 
 
 def _find_same(rows, action):
-    """Return the number of the row to which *action* adds, or None."""
+    """Return the key of the row that counts *action* as well, or None."""
     since = int((action.at - SAME_ACT) * 1000000)
     for number in reversed(rows.keys(min=since)):
         row = rows[number]
@@ -162,13 +165,13 @@ def _find_same(rows, action):
 def _merge(old, new):
     reason = old.reason
     if new.reason and not (reason and new.reason in reason):
-        # What the first one says is never lost.
+        # The reason of the first action is never lost.
         reason = cleanLine('; '.join(filter(None, (reason, new.reason))))
     return old._replace(times=old.times + 1, last_at=new.at, reason=reason)
 
 
 def _add(owner, action):
-    # By the time, and behind all others, though the clock was set back.
+    # The key is the time, but above all others even if the clock was set back.
     journal, rows = owner.journal, _rows(owner, action.verb)
     number = int(action.at * 1000000)
     trees = [tree for tree in (journal.recent, journal.lasting) if tree]
@@ -184,9 +187,9 @@ def _add(owner, action):
 
 
 def _leave_future(trees, now):
-    """Give rows of a clock that was far ahead keys of the past.
+    """Give keys of the past to rows of a clock that was far ahead.
 
-    The rows keep the times that they state.
+    The times in the rows stay as they are.
     """
     wrong = sorted(((key, tree[key], tree) for tree in trees
                     for key in tree.keys(min=now, excludemin=True)),
@@ -199,7 +202,7 @@ def _leave_future(trees, now):
 
 
 def _drop_overdue(rows, now):
-    """Drop what was kept long enough, many at a time."""
+    """Drop rows that were kept long enough, `SURPLUS` or more at a time."""
     last = int((now - LASTING_FOR) * 1000000)
     if rows.minKey() <= last:
         overdue = list(rows.keys(max=last))
@@ -210,9 +213,9 @@ def _drop_overdue(rows, now):
 def _trim(rows):
     """Drop rows down to `LIMIT`.
 
-    Of the person with the most rows it takes the oldest of the act that this
-    person did most often.  So a person can drive out rows of another only
-    while the other one has more, however many kinds of acts there are.
+    Each dropped row is one of the person with the most rows, and the oldest
+    one of that person's most frequent action.  So nobody can displace the
+    rows of a person who has fewer.
     """
     people = {}   # {person: {verb: numbers of rows, oldest first}}
     for number, row in rows.items():

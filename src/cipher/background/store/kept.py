@@ -11,31 +11,28 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What came with a copy of a registry, and is kept back.
+"""Runs that came with a copy of a registry and are kept back.
 
-A registry that comes by an import, or as a copy of its site, has the runs of
-the original.  The original carries these out.  The copy carries out what is
-started in it from now on; what was not finished at the copy waits until an
-administrator lets it begin, or removes it.
-
-Pickles name `Kept`: it stays here.
+A registry that was imported, or copied with its site, has the runs of the
+original.  The original carries these out.  The copy carries out runs that are
+started in it from then on.  The unfinished runs that it came with wait until
+an administrator lets them begin or removes them.
 """
 from persistent import Persistent
 
 
 class Kept(Persistent):
-    """Which runs of a registry are kept back."""
+    """The marks that say which runs of a registry are kept back."""
 
     def __init__(self, marks):
-        self.marks = marks   # lane number -> the first serial that is not
-        self.begun = ()      # names of types that were let begin after all
+        self.marks = marks   # lane number -> first serial not kept back
+        self.begun = ()      # names of types whose runs may begin after all
 
 
 def arrive(registry, place):
     """Note that *registry* is at *place*: (mark of the database, oid).
 
-    Joins the open transaction.  If it was made elsewhere, what has not
-    finished in it is kept back.
+    If it was made at another place, keep its unfinished runs back.
     """
     if registry.place == place:
         return
@@ -46,7 +43,7 @@ def arrive(registry, place):
 
 
 def keepBack(registry):
-    """Keep back all runs of *registry* that are not finished."""
+    """Keep all unfinished runs of *registry* back."""
     registry.kept = Kept({
         number: lane.births.next_serial
         for number, lane in registry.lanes.items()
@@ -56,7 +53,7 @@ def keepBack(registry):
 
 
 def isKept(registry, run):
-    """Return whether *run*, which is not finished, is kept back."""
+    """Return whether *run*, which is unfinished, is kept back."""
     kept = registry.kept
     return (kept is not None and run.type not in kept.begun
             and run.serial < kept.marks.get(run.lane, 0))
@@ -71,7 +68,7 @@ def isTypeKept(registry, name):
 def walk(registry):
     """Yield the runs that are kept back, in the order of their lanes.
 
-    What cannot be loaded is left out: it is a problem of its own.
+    Leave out runs that cannot be loaded: they are a problem of their own.
     """
     kept = registry.kept
     for number, mark in sorted(kept.marks.items()) if kept else ():
@@ -79,7 +76,7 @@ def walk(registry):
         if lane is None:
             continue
         cursor, births = lane.cursor, lane.births
-        # As far as the home of the original came.
+        # Below the low mark only these can be unfinished.
         for serial in sorted({*cursor.stragglers, *lane.waiting.places}):
             if serial < min(cursor.low, mark):
                 yield from _ifKept(registry, births, serial)
@@ -99,12 +96,12 @@ def _ifKept(registry, births, serial):
 
 
 def release(registry, names):
-    """Let the runs of those types begin that were kept back."""
+    """Let the runs of the types *names* begin that were kept back."""
     registry.kept.begun = tuple(sorted({*registry.kept.begun, *names}))
     forgetIfEmpty(registry)
 
 
 def forgetIfEmpty(registry):
-    """Forget what was kept back, if nothing is any more."""
+    """Remove the marks if no run is kept back any more."""
     if next(walk(registry), None) is None:
         registry.kept = None

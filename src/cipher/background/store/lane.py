@@ -11,24 +11,23 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Lanes: logs with one writer at a time, so that nobody conflicts.
+"""Lanes: logs with one writer at a time, so that transactions do not conflict.
 
-The registry is a set of lanes.  Each part of a lane is an object of its own,
+A registry is a set of lanes.  Each part of a lane is an object of its own,
 written by one thread at a time in the normal course::
 
     Lane
-     +-- writer     which process writes births and finishes: see `leases`
-     +-- births     runs born here, by serial; written by whoever starts
-     +-- finishes   what its writer finished; written by whoever finishes
-     +-- cursor     how far its home came; written by the home alone
-     +-- waiting    what cannot begin for now; written by the home alone
-     +-- pruned     counts of what was removed; written by the home alone
-     +-- emptied    which chunks are empty; written by pruners
+     +-- writer     the process that writes births and finishes: see `leases`
+     +-- births     runs started here, by serial; written by each start
+     +-- finishes   runs that the writer finished; written by each finish
+     +-- cursor     the place that the home has reached; written by the home
+     +-- waiting    runs that cannot begin yet; written by the home
+     +-- pruned     counts of pruned runs; written by the home
+     +-- emptied    keys of empty chunks; written by pruners
 
-New entries gather in the head (``tail``) and spill, `SPILL` at a time, into a
-chunk that a tree refers to: a start or finish writes the head only.
-
-Pickles name the classes of this module: they stay here.
+A new entry goes into ``recent`` of births or finishes.  These spill, `SPILL`
+at a time, into a chunk in a tree: most starts and finishes write the recent
+entries only.
 """
 import struct
 
@@ -47,22 +46,24 @@ from cipher.background.util import clock
 from cipher.background.util.plaindata import readNumber
 
 
-#: Seconds since the epoch: later nothing was ever created.
+#: Seconds since the epoch.  A later time of creation counts as this one: its
+#: microseconds have to fit into the key of a page.
 _LAST = 9e11
 
 _KIND = struct.Struct('<H')
 
 
 class Books(Persistent):
-    """The chunks of the births of a lane, and how many of each type.
+    """The chunks of the births of a lane, and the counts of each type.
 
-    Written when the head spills, and when a type is born there first: its
-    names would be most of what a start writes.
+    Written when the recent runs spill, and at the first run of a type.  It is
+    apart from `Births` because the names of types would be most of what a
+    start writes.
     """
 
     def __init__(self):
         self.types = []      # names; the counts go by their index
-        self.counts = []     # of runs born before the head
+        self.counts = []     # of runs in the chunks
         self.chunks = LOBTree()  # first serial -> Chunk of runs or None
 
     def __getstate__(self):
@@ -76,14 +77,14 @@ class Books(Persistent):
         self.counts = list(struct.unpack('<%dQ' % (len(counts) // 8), counts))
 
     def kindOf(self, name):
-        """Return the number of that type, a new one if need be."""
+        """Return the kind, a number, of the type *name*; add a new type."""
         if name not in self.types:
             self.types = [*self.types, name]
             self.counts = [*self.counts, 0]
         return self.types.index(name)
 
     def count(self, kinds):
-        """Count a head that spills: the *kinds* (numbers) in it."""
+        """Count recent runs that spill, of these *kinds* (numbers)."""
         counts = list(self.counts)
         for kind in kinds:
             counts[kind] += 1
@@ -91,14 +92,14 @@ class Books(Persistent):
 
 
 class Births(Persistent):
-    """The runs born in a lane, in order of their serials (from 1)."""
+    """The runs started in a lane, in order of their serials (from 1)."""
 
     def __init__(self):
         self.next_serial = 1
         self.recent = ()         # runs, the last of them next_serial - 1
-        self.kinds = b''         # of those in recent, see Books, packed
+        self.kinds = b''         # kinds of the recent runs, packed
         self.last_at = 0.0       # created_at of the last run
-        self.books = Books()     # and the chunks: what is not in recent
+        self.books = Books()     # with the chunks: the runs not in recent
 
     def __getstate__(self):
         return (self.next_serial, self.recent, self.kinds, self.last_at,
@@ -114,18 +115,18 @@ class Births(Persistent):
 
     @property
     def counts(self):
-        """{type name: number of runs ever born}, a new dict."""
+        """{type name: number of runs ever started here}, a new dict."""
         counts = list(self.books.counts)
         for kind, in _KIND.iter_unpack(self.kinds):
             counts[kind] += 1
         return dict(zip(self.books.types, counts))
 
     def timeOfNext(self, now):
-        """Return *now* as the creation of the next run.
+        """Return the time of creation of the next run, at the time *now*.
 
-        Not before that of the last one, if the clock was set back: lists are
-        in the order of these times.  But a clock that was far ahead once does
-        not put all that follows into the future.
+        It is not before that of the last run, even if the clock was set back:
+        lists are in the order of these times.  If the last run is of a clock
+        that was far ahead, the next one is of *now* all the same.
         """
         if clock.isAhead(self.last_at, now):
             self.last_at = now
@@ -135,7 +136,7 @@ class Births(Persistent):
     def add(self, run):
         """Add *run*, whose serial is `next_serial`.
 
-        Return whether the head spilled.
+        Return whether the recent runs spilled.
         """
         self.recent += (run,)
         self.last_at = run.created_at
@@ -149,7 +150,7 @@ class Births(Persistent):
         return not self.recent
 
     def get(self, serial):
-        """Return the run of that serial, or None."""
+        """Return the run *serial*, or None."""
         if not 0 < serial < self.next_serial:
             return None
         first = self.next_serial - len(self.recent)
@@ -162,11 +163,11 @@ class Births(Persistent):
         return _unlessRemoved(chunk.entries[serial - first])
 
     def drop(self, serial, from_head=False):
-        """Forget the run *serial*, which is counted as born all the same.
+        """Drop the run *serial*; it still counts as started here.
 
-        Return whether that was possible: False while it stands in the head,
-        which is others' to write, unless *from_head*.  A chunk is emptied,
-        but keeps its place until `dropChunks`.
+        Return False if it is among the recent runs, which others write; drop
+        it from there only if *from_head*.  A chunk that becomes empty stays
+        in the tree until `chunks.drop`.
         """
         first = self.next_serial - len(self.recent)
         if serial >= first:
@@ -183,8 +184,8 @@ class Births(Persistent):
     def dependOn(self, serial):
         """Let the transaction conflict if the run is dropped meanwhile.
 
-        Only from a chunk: from a head a run is dropped by whoever writes the
-        run as well.
+        This concerns a run in a chunk.  A transaction that drops a recent run
+        also writes the run, so it conflicts anyway.
         """
         chunk = self.chunks.get(serial - (serial - 1) % SPILL)
         if chunk is not None and chunk._p_jar is not None:
@@ -192,7 +193,8 @@ class Births(Persistent):
             chunk._p_jar.readCurrent(chunk)
 
     def emptyChunk(self, serial):
-        """Return the key of the chunk of *serial* if it is empty, or None."""
+        """Return the key of the chunk of *serial* if it is empty, else None.
+        """
         first = serial - (serial - 1) % SPILL
         chunk = self.chunks.get(first)
         return first if chunk is not None and not chunk.entries else None
@@ -200,7 +202,8 @@ class Births(Persistent):
     def walk(self, below=None, types=()):
         """Yield the runs with a serial under *below*, newest first.
 
-        *types* (names): where there are any, at least the runs of these.
+        If *types* (names) are given, yield all runs of these, and maybe some
+        of others.
         """
         kinds = self._kinds(types)
         if kinds == []:
@@ -218,7 +221,10 @@ class Births(Persistent):
                     yield run
 
     def walkUp(self, begin=1, types=()):
-        """Yield the runs with a serial from *begin* on, oldest first."""
+        """Yield the runs with a serial from *begin* on, oldest first.
+
+        *types* is as in `walk`.
+        """
         kinds = self._kinds(types)
         if kinds == []:
             return
@@ -240,19 +246,19 @@ class Births(Persistent):
                 if name in types]
 
     def serialAfter(self, moment):
-        """Return a serial that no run of *moment* or before reaches.
+        """Return a serial above those of all runs of *moment* or before.
 
-        Close to the least: at most a chunk or so above it.  *moment* is as
-        `momentOf` gives it.
+        It is at most about a chunk above the least such serial.  *moment* is
+        in microseconds, as `momentOf` returns it.
         """
         first = chunks.firstKey(
             self.chunks, lambda chunk: chunk.moment > moment)
         return self.next_serial if first is None else first + SPILL - 1
 
     def serialFrom(self, moment):
-        """Return a serial that all runs of *moment* or after reach.
+        """Return a serial that is not above any run of *moment* or after.
 
-        At most a chunk or so under the greatest such serial.
+        It is at most about a chunk under the greatest such serial.
         """
         first = chunks.firstKey(
             self.chunks, lambda chunk: chunk.moment >= moment)
@@ -261,22 +267,21 @@ class Births(Persistent):
 
 
 def _unlessRemoved(run):
-    # A ghost is not loaded for that: whoever loads it has to look.
+    # A ghost is not loaded just to look; callers check is_removed once more.
     if run is None or run._p_changed is None:
         return run
     return None if run.is_removed else run
 
 
 def momentOf(run):
-    """Return when *run* was created, in whole microseconds."""
-    # Within what a page's key can say.
+    """Return the time of creation of *run* in whole microseconds."""
     return int(max(0.0, min(_LAST, readNumber(run.created_at, 0.0))) * 1000000)
 
 
 class Emptied(Persistent):
-    """Keys of the chunks of a lane that are empty; written by pruners only.
+    """Keys of the empty chunks of a lane; written by pruners only.
 
-    The writer of the lane gives them up when its head spills.
+    The writer of the lane removes these chunks when recent entries spill.
     """
 
     def __init__(self):
@@ -289,13 +294,13 @@ class Emptied(Persistent):
         self.births, self.finishes = state
 
 
-#: The writer of a lane gives up at most so many empty chunks at each spill.
-#: It makes one: so they do not heap up.
+#: Empty chunks that the writer of a lane removes at each spill, at most.  A
+#: spill makes one chunk, so empty ones do not accumulate.
 DROPPED = 64
 
 
 class Lane(Persistent):
-    """One lane; never written after its birth, only its parts are."""
+    """One lane.  It is written only when it is made; its parts change."""
 
     def __init__(self, number):
         self.number = number
@@ -308,31 +313,31 @@ class Lane(Persistent):
         self.emptied = Emptied()
 
     def bear(self, run):
-        """Add *run* to the births; give up empty chunks as they spill."""
+        """Add *run* to the births; at a spill, remove empty chunks."""
         if self.births.add(run):
             chunks.drop(self.births.chunks, self.emptied.births[:DROPPED])
 
     def finish(self, run):
-        """Add *run* to the finishes, likewise."""
+        """Add *run* to the finishes; at a spill, remove empty chunks."""
         if self.finishes.add(run):
             chunks.drop(self.finishes.chunks, self.emptied.finishes[:DROPPED])
 
     def tidy(self):
-        """Give up all empty chunks: for whoever checked this lane out.
+        """Remove all empty chunks; return whether there were any.
 
-        Return whether there were any.
+        The transaction must have checked this lane out.
         """
         is_changed = False
         for part, keys in ((self.births, self.emptied.births),
                            (self.finishes, self.emptied.finishes)):
             if chunks.drop(part.chunks, keys):
-                # So that the pool knows of a change of the lane.
+                # The pool recognises a change of the lane by its parts.
                 part._p_changed = is_changed = True
         return is_changed
 
 
 def _prefetch(chunk):
-    """Let a storage behind a network send the runs of *chunk* at once."""
+    """Let a storage behind a network send the runs of *chunk* together."""
     jar = chunk._p_jar
     if jar is not None:
         jar.prefetch([run for run in chunk.entries

@@ -11,15 +11,15 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Which lane a transaction of this process writes.
+"""The lanes that this process writes, and their check-out by transactions.
 
-Two transactions must not write one lane at a time, nor may one write a lane
-whose last change it does not see: both would conflict.  So a transaction
-checks a lane out until its end, and gets one whose last change, by whichever
-thread of this process, is in its snapshot.  Where this process has no such
-lane, the transaction leases one (`leases`).
+Two transactions conflict if they write one lane at the same time, or if one
+writes a lane whose last change is not in its snapshot.  So a transaction
+checks a lane out until its end.  It gets a lane whose last change by this
+process is in its snapshot.  If this process has no such lane, the transaction
+makes this process the writer of one more lane; see `leases`.
 
-Nothing is loaded under the lock: an after-commit hook waits for it.
+Nothing is loaded under the lock: after-commit hooks wait for the lock.
 """
 import os
 import sys
@@ -41,11 +41,13 @@ from cipher.background.util.spoiled import spoils
 
 log = getLogger(__name__)
 
-#: Of so many free lanes two transactions that try again seldom choose the same
-#: one.  Of fewer they choose none: they make lanes.
+#: Free lanes from which a second try still chooses.  Two transactions seldom
+#: choose the same one of so many.  If there are fewer, a second try makes a
+#: new lane.
 ENOUGH = 8
 
-#: The serial of a change that nobody could read: no snapshot shows it.
+#: The serial of a change that could not be read.  It is above all serials, so
+#: the lane counts as changed after any snapshot.
 _UNKNOWN = b'\xff' * 8
 
 _pools = weakref.WeakKeyDictionary()   # DB -> {oid of the registry: LanePool}
@@ -53,7 +55,7 @@ _pools_lock = threading.Lock()
 
 
 def getPool(db, registry_oid):
-    """Return the `LanePool` of a registry in this process."""
+    """Return the `LanePool` of the registry *registry_oid* of *db*."""
     with _pools_lock:
         pools = _pools.setdefault(db, {})
         pool = pools.get(registry_oid)
@@ -63,34 +65,34 @@ def getPool(db, registry_oid):
 
 
 class _Checkout:
-    """A lane checked out by a transaction."""
+    """A lane that a transaction has checked out."""
 
     def __init__(self, lane):
-        # This transaction makes this process its writer.
+        # Whether this transaction makes this process the writer.
         self.is_new = bool(lane.writer._p_changed) or (
             lane.writer._p_jar is None)
-        self.born = 0   # number of runs
+        self.born = 0   # number of runs started in this transaction
         self.setLane(lane)
 
     def setLane(self, lane):
-        """Let *lane* be the one that is checked out."""
+        """Let *lane* be the lane that is checked out."""
         self.lane = lane
-        self.number = lane.number   # hooks must load nothing
-        # The cache would let them go, and with them what they know.
+        self.number = lane.number   # for the hooks, which load nothing
+        # Referred to, so that the cache keeps them and their serials.
         self._parts = lane.writer, lane.births, lane.finishes
 
     def serials(self):
         """Return the serials of the parts after the commit.
 
-        A part that was a ghost at its commit, because a savepoint had stored
-        it already, does not know its new serial.
+        A part may have been a ghost at the commit, when a savepoint had
+        stored it.  It does not have its new serial, which is looked up then.
         """
         if not any(part._p_changed is None for part in self._parts):
             return tuple(part._p_serial for part in self._parts)
         try:
             return self._look_up()
         except Exception as error:
-            log.debug('Lane %d: %s; it is left alone from now on',
+            log.debug('Lane %d: %s; this process writes it no more',
                       self.number, type(error).__name__)
             return (_UNKNOWN,) * len(self._parts)
 
@@ -116,70 +118,74 @@ class LanePool(Locked):
     def __init__(self, registry_oid):
         super().__init__()
         self.registry_oid = registry_oid
-        self._own = ()        # numbers of lanes that are ours, as is known
+        self._own = ()        # numbers of lanes that this process writes
         self._last = {}       # number -> serials of its last change by us
-        self._leases = {}     # number -> weak reference to a transaction
+        self._checkouts = {}  # number -> weak reference to a transaction
         self._reserved = {}   # number -> weak reference to a thread
         self._local = threading.local()
 
-    # Lanes of our own
+    # Lanes of this process
 
     def leaseLanes(self, registry, number):
-        """Be the writer of at least *number* lanes; return their numbers.
+        """Make this process the writer of at least *number* lanes.
 
-        Joins the open transaction: for a runtime, so that no transaction of
-        a user needs to lease one.
+        Return the numbers of its lanes.  A runtime calls this when it begins,
+        so that no transaction of a user has to take a lane.
         """
         txn = registry._p_jar.transaction_manager.get()
         me, former, alive = leases.identify(registry._p_jar)
         own = [lane.number for lane in registry.lanes.values()
                if lane.writer.id == me.id]
-        held = []
-        txn.addAfterCommitHook(self._leased, (held,))
-        txn.addAfterAbortHook(self._leased, (False, held))
+        taken = []
+        txn.addAfterCommitHook(self._leased, (taken,))
+        txn.addAfterAbortHook(self._leased, (False, taken))
         for _ in range(number - len(own)):
             lane = self._lease(registry, txn, me, former, alive, False)
-            held.append(_Checkout(lane))
-        return own + [lease.number for lease in held]
+            taken.append(_Checkout(lane))
+        return own + [checkout.number for checkout in taken]
 
-    def _leased(self, success, held):
-        for lease in held:
-            self._end(success, lease)
+    def _leased(self, success, taken):
+        for checkout in taken:
+            self._end(success, checkout)
         if success:
-            self._know([lease.number for lease in held])
+            self._know([checkout.number for checkout in taken])
 
-    def _end(self, success, lease):
-        """The transaction of *lease* is over."""
-        number = lease.number
-        serials = lease.serials() if success else ()
+    def _end(self, success, checkout):
+        """Note that the transaction of *checkout* is over."""
+        number = checkout.number
+        serials = checkout.serials() if success else ()
         with self._lock:
             if success:
                 last = self._last.get(number, serials)
                 self._last[number] = tuple(map(max, last, serials))
-            self._leases.pop(number, None)
+            self._checkouts.pop(number, None)
 
     def _know(self, numbers):
         with self._lock:
             self._own = tuple(sorted({*self._own, *numbers}))
 
     def _forget(self, number):
-        """That lane is another's; or the snapshot is older than our lease."""
+        """Note that this process is not the writer of the lane *number*.
+
+        The snapshot may just be too old to show it; `_choose` finds the lane
+        again.
+        """
         with self._lock:
             self._own = tuple(own for own in self._own if own != number)
             if self._owner_of(number) is threading.current_thread():
                 del self._reserved[number]
 
     def reserve(self):
-        """Set a lane apart for the calling thread, as long as it lives.
+        """Reserve a lane for the calling thread, while the thread lives.
 
-        So a long transaction finds its lane as it left it.  Return whether
-        there was one to give.
+        So a long transaction finds its lane unchanged.  Return whether there
+        was a free lane.
         """
         me = threading.current_thread()
         with self._lock:
             if self._owner_of(getattr(self._local, 'number', None)) is me:
                 return True
-            # From the other end than those who start runs.
+            # Starts look for a lane from the other end.
             for number in reversed(self._own):
                 if self._owner_of(number) is None and self._is_free(number):
                     self._reserved[number] = weakref.ref(me)
@@ -188,17 +194,17 @@ class LanePool(Locked):
         return False
 
     def release(self):
-        """Let others have the lane that the calling thread reserved."""
+        """Give up the lane that the calling thread reserved, if any."""
         with self._lock:
             number = getattr(self._local, 'number', None)
             if self._owner_of(number) is threading.current_thread():
                 del self._reserved[number]
 
     def hold(self, registry, number):
-        """Check a lane out for the open transaction, to tidy it up.
+        """Check the lane *number* out for the open transaction, to tidy it.
 
-        Return whether that was possible: not while another transaction has
-        it, a thread has set it apart, or another process writes it.
+        Return False if another transaction has checked it out, a thread has
+        reserved it, or another process writes it.
         """
         txn = registry._p_jar.transaction_manager.get()
         lane = registry.lanes[number]
@@ -207,40 +213,40 @@ class LanePool(Locked):
             return False
         if not self._hold(lane, txn):
             return False
-        lease = _Checkout(lane)
+        checkout = _Checkout(lane)
         txn.addAfterCommitHook(
-            self._committed, (lease, registry._p_jar.db()))
-        txn.addAfterAbortHook(self._aborted, (lease,))
+            self._committed, (checkout, registry._p_jar.db()))
+        txn.addAfterAbortHook(self._aborted, (checkout,))
         return True
 
     # Checking out
 
     def checkOut(self, registry, txn):
-        """Return the `_Checkout` of *txn*, made if need be."""
+        """Return the `_Checkout` of *txn*; check a lane out if it has none."""
         try:
-            lease = txn.data(self)
+            checkout = txn.data(self)
         except KeyError:
             pass
         else:
-            if lease.is_new:
-                self._lease_again(registry, lease)
-            return lease
-        lease = _Checkout(self._choose(registry, txn))
-        txn.set_data(self, lease)
+            if checkout.is_new:
+                self._lease_again(registry, checkout)
+            return checkout
+        checkout = _Checkout(self._choose(registry, txn))
+        txn.set_data(self, checkout)
         txn.addAfterCommitHook(
-            self._committed, (lease, registry._p_jar.db()))
-        txn.addAfterAbortHook(self._aborted, (lease,))
-        return lease
+            self._committed, (checkout, registry._p_jar.db()))
+        txn.addAfterAbortHook(self._aborted, (checkout,))
+        return checkout
 
-    def _lease_again(self, registry, lease):
-        """A savepoint may have taken back that the lane became ours."""
+    def _lease_again(self, registry, checkout):
+        """Make this process the writer again if a savepoint undid that."""
         me, _, _ = leases.identify(registry._p_jar)
-        number = lease.number
+        number = checkout.number
         if number not in registry.lanes:
-            lease.setLane(Lane(number))
-            registry.lanes[number] = lease.lane
-        if lease.lane.writer.id != me.id:
-            lease.lane.writer.become(me)
+            checkout.setLane(Lane(number))
+            registry.lanes[number] = checkout.lane
+        if checkout.lane.writer.id != me.id:
+            checkout.lane.writer.become(me)
 
     def _choose(self, registry, txn):
         noteServer(registry._p_jar.db())
@@ -262,7 +268,7 @@ class LanePool(Locked):
         return self._lease(registry, txn, me, former, alive, is_second_try)
 
     def _in_order(self):
-        """Return the numbers of our own lanes, the preferred one first."""
+        """Return the numbers of our lanes, first the thread's last lane."""
         own = self._own
         preferred = getattr(self._local, 'number', None)
         return (preferred, *own) if preferred in own else own
@@ -270,8 +276,8 @@ class LanePool(Locked):
     def _lease(self, registry, txn, me, former, alive, is_second_try):
         """Make this process the writer of one more lane; return that."""
         free = list(leases.freeLanes(registry, former, alive))
-        # On a second try whoever leased the same lane at the same time has it
-        # now.  Others may try again at this moment as well.
+        # A second try follows a conflict about a free lane.  Others may try
+        # again at this moment as well.
         if not is_second_try or len(free) >= ENOUGH:
             for lane in free:
                 if self._hold(lane, txn):
@@ -285,7 +291,7 @@ class LanePool(Locked):
                 return lane
 
     def _hold(self, lane, txn):
-        """Check *lane* out for *txn* if that may be; return whether it is."""
+        """Check *lane* out for *txn* if it is free; return whether it was."""
         serials = []
         for part in (lane.writer, lane.births, lane.finishes):
             if part._p_jar is not None:
@@ -296,11 +302,12 @@ class LanePool(Locked):
         with self._lock:
             if (self._owner_of(number) not in (None, thread)
                     or not self._is_free(number)
-                    # A later change is that of an administrator elsewhere.
+                    # Our last change must be in the snapshot.  A later change
+                    # is one by an administrator in another process.
                     or any(mine < last for mine, last in zip(
                         serials, self._last.get(number, ())))):
                 return False
-            self._leases[number] = weakref.ref(txn)
+            self._checkouts[number] = weakref.ref(txn)
         if self._owner_of(getattr(self._local, 'number', None)) is not thread:
             self._local.number = number
         return True
@@ -310,27 +317,27 @@ class LanePool(Locked):
         return thread if thread is not None and thread.is_alive() else None
 
     def _is_free(self, number):
-        return self._leases.get(number, _nobody)() is None
+        return self._checkouts.get(number, _nobody)() is None
 
-    def _committed(self, success, lease, db):
-        # An after-commit hook: it reads what the commit left in the objects,
+    def _committed(self, success, checkout, db):
+        # An after-commit hook: it reads the objects as the commit left them,
         # and writes and raises nothing.
-        number = lease.number
-        # The hook of a commit that fails is called while that is handled.
+        number = checkout.number
+        # If the commit failed, its error is being handled right now.
         error = None if success else sys.exc_info()[1]
         if error is not None and spoils(error):
             forgetCaches(db)
-        self._end(success, lease)
-        self._local.has_failed = lease.is_new and not success
-        if success and lease.is_new:
+        self._end(success, checkout)
+        self._local.has_failed = checkout.is_new and not success
+        if success and checkout.is_new:
             self._know([number])
             switchboard.wake(db)   # the registry may be new, too
-        if success and lease.born:
+        if success and checkout.born:
             switchboard.wake(db, [(self.registry_oid, number)])
 
-    def _aborted(self, lease):
+    def _aborted(self, checkout):
         with self._lock:
-            self._leases.pop(lease.number, None)
+            self._checkouts.pop(checkout.number, None)
 
 
 def _nobody():
@@ -338,7 +345,7 @@ def _nobody():
 
 
 def _forget_after_fork():
-    # The lanes of the parent are the parent's to write.
+    # The parent goes on writing its lanes.
     global _pools_lock
     _pools_lock = threading.Lock()
     _pools.clear()

@@ -11,30 +11,29 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Leases: which process writes which lane.
+"""The writer of a lane: the process whose transactions write it.
 
-A lane has one *writer*, a process, whose transactions start and finish runs
-there.  The writer's record stands in the lane and is written only when the
-lane changes hands, by the very transaction that first writes the lane.  No
-process asks another one.  Two that lease the same lane at the same moment
-both write its head: one of them conflicts, and leases another lane.
+A writer's transactions start and finish runs in the lane.  The lane stores
+its writer.  A process that needs a lane takes a free one: its transaction
+that first writes the lane stores the new writer.  No process asks another
+one.  If two processes take the same lane at the same moment, both write its
+recent entries: one of them conflicts and takes another lane.
 
-The record says who *should* write a lane, never who *may*.  So a wrong guess
-about a writer costs at most one conflict and one more lease.
+The stored writer says which process *should* write a lane, not which one
+*may*.  So a wrong guess costs at most one conflict and another lane.
 
-A lane is free again
+When a lane is free again depends on its writer:
 
-- when its writer had a runtime, as soon as that has no record any more: it
-  ended, or others found it dead;
-- when its writer had none and is on this machine, as soon as its pid is gone;
-- else by time.  A process without a runtime has no heartbeat; its starts are
-  all that is seen of it.  A process that was N seconds old at its last start
-  is taken to live N/4 seconds more, one hour at most.  So a lane is occupied
-  for little longer than its writer lived, and short-lived processes leave at
-  most twice as many lanes as were alive together.  A process that lives on
-  after all finds its lane gone, and leases another one.
-
-Pickles name `Writer`: it stays here.
+- The writer had a runtime: as soon as that has no process record any more.
+  It ended, or others found it dead.
+- The writer had no runtime and is on this machine: as soon as its pid is
+  gone.
+- Otherwise: by time.  A process without a runtime has no heartbeat, so only
+  its starts are seen.  A process that was N seconds old at its last start is
+  expected to live N/4 seconds more, one hour at most.  So a lane is occupied
+  for little longer than its writer lived.  Short-lived processes leave at
+  most twice as many lanes as there were such processes at one time.  A
+  process that lives on finds that its lane is gone, and takes another one.
 """
 import os
 import random
@@ -51,24 +50,25 @@ from cipher.background.util import switchboard
 from cipher.background.util.forks import noteDatabase
 
 
-#: Seconds.  A lane that nobody wrote for so long is free, unless its writer
-#: is known to live.
+#: Seconds after its last write at which a lane is free, unless its writer is
+#: known to be alive.
 LONGEST = 3600.0
 
-#: The number of a new lane is at most so many above the greatest one.  Two
-#: processes that make one at the same moment seldom choose the same number.
+#: The number of a new lane is at most this much above the greatest one.  It is
+#: random, so two processes that make a lane at the same moment seldom choose
+#: the same number.
 GAP = 256
 
 
 class Identity(NamedTuple):
     """This process, as the writer of lanes."""
 
-    id: str                   # of the runtime, if there is one
+    id: str                   # the id of its runtime, if it has one
     has_runtime: bool = False
-    machine: str = None       # where pid means something, or None
+    machine: str = None       # of process.machineId: where pid is valid
     pid: int = None
-    pid_started: str = None   # tells a reused pid, or None
-    began_at: float = 0.0
+    pid_started: str = None   # of process.pidStarted: detects a reused pid
+    began_at: float = 0.0     # when the process began
 
 
 _NOBODY = Identity(None)
@@ -81,7 +81,7 @@ class Writer(Persistent):
         self.become(_NOBODY)
 
     def become(self, identity):
-        """Be that process from the commit of the open transaction on."""
+        """Store the process *identity* as the writer."""
         (self.id, self.has_runtime, self.machine, self.pid, self.pid_started,
          self.began_at) = identity
 
@@ -95,9 +95,9 @@ class Writer(Persistent):
 
 
 def isFree(lane, alive):
-    """Return whether a process may take *lane* for its own.
+    """Return whether another process may become the writer of *lane*.
 
-    *alive* are the ids of the processes with a runtime.
+    *alive* are the ids of the processes that have a runtime.
     """
     writer = lane.writer
     if writer.id is None:
@@ -109,15 +109,16 @@ def isFree(lane, alive):
     if process.isKnownAlive(writer):
         return False
     last = max(lane.births.last_at, lane.finishes.last_key / 1000000)
-    # A time that is far ahead says as little as one that is long ago.
+    # A time far ahead is of a wrong clock; it counts like one long ago.
     return abs(clock.now() - last) > min(
         LONGEST, max(0.0, last - writer.began_at) / 4)
 
 
 def freeLanes(registry, former, alive):
-    """Yield the lanes of *registry* that are free, in a random order.
+    """Yield the free lanes of *registry* in a random order.
 
-    First those whose writer is one of *former*: ids that this process had.
+    Yield those first whose writer is in *former*, earlier ids of this
+    process.  *alive* is as in `isFree`.
     """
     lanes = list(registry.lanes.values())
     random.shuffle(lanes)
@@ -130,7 +131,7 @@ def freeLanes(registry, former, alive):
 
 
 def newNumber(registry):
-    """Return the number of a lane to make."""
+    """Return a number for a new lane."""
     return registry.lanes.maxKey() + random.randint(1, GAP)
 
 
@@ -139,8 +140,8 @@ class _Process:
 
     def __init__(self):
         self._plain = None    # the Identity without a runtime
-        self._own = None      # that with one
-        self.former = set()   # ids under which it wrote lanes
+        self._own = None      # the Identity with a runtime
+        self.former = set()   # ids under which this process wrote lanes
         self._has_warned = False
 
     def _get_plain(self):
@@ -161,7 +162,7 @@ class _Process:
             switchboard.warnOfParent(alive)
         runtime = switchboard.queryRuntime(connection.db())
         if runtime is not None and runtime.id in alive:
-            # Without a record it would be taken for dead.
+            # A runtime that has no record yet would be taken for dead.
             if self._own is None or self._own.id != runtime.id:
                 self._own = identity._replace(
                     id=runtime.id, has_runtime=True)
@@ -171,15 +172,15 @@ class _Process:
         return identity
 
 
-_began = time.monotonic()      # about when this process did
+_began = time.monotonic()      # about when this process began
 _processes = weakref.WeakKeyDictionary()   # DB -> _Process
 _lock = threading.Lock()
 
 
 def identify(connection):
-    """Return (`Identity`, former ids, ids alive) for a transaction.
+    """Return (`Identity`, its former ids, ids of living processes).
 
-    As the snapshot of *connection* shows them.
+    The last are those with a runtime in the snapshot of *connection*.
     """
     directory = process.getDirectory(connection)
     alive = () if directory is None else directory.processes

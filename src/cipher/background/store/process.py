@@ -11,9 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a database knows of the processes that work on it.
+"""The processes of a database: their records, heartbeats and requests.
 
-Pickles name the classes of this module: they stay here.
+The parts of a `ProcessRecord` are objects of their own, so that a change of
+one does not conflict with a change of another.
 """
 import os
 import socket
@@ -37,77 +38,74 @@ from cipher.background.util.reference import isInPlace
 
 
 class Trouble(NamedTuple):
-    """One thing that does not work; plain data, stored with the beat."""
+    """A failure that goes on; plain data, stored with the heartbeat."""
 
-    kind: str             # of interfaces.PROBLEMS
-    subject: str          # the culprit: a step, a run id
-    since: float          # the first failure in a row
-    error: str            # the name of its type
-    registry_oid: bytes = None   # of the run; None: it is the process's
-    stack: str = None     # where the control thread stands
+    kind: str             # one of interfaces.PROBLEMS
+    subject: str          # the part that fails: a step or a run id
+    since: float          # time of the first failure in a row
+    error: str            # the name of the error's type
+    registry_oid: bytes = None   # of the run; None: not about a run
+    stack: str = None     # of the control thread
 
 
 class Heartbeat(Persistent):
-    """The beat of a process; apart, so that a rescue can depend on it."""
+    """The heartbeat of a process.  A rescue conflicts with it."""
 
-    count = 0
-    beat_at = 0.0
+    count = 0       # of heartbeats
+    beat_at = 0.0   # time of the last one
     troubles = ()   # of Trouble as tuples
-    waiting = ()    # (registry oid, starter, number of runs that wait)
+    waiting = ()    # of (registry oid, starter, number of pending runs)
 
 
 class LiveRuns(Persistent):
-    """What a process carries out at the moment, told now and then."""
+    """The runs that a process carries out now, reported from time to time."""
 
     def __init__(self):
-        # (oid of the registry, run id) -> (started_at, progress or None,
+        # (registry oid, run id) -> (started_at, progress or None,
         # end of the log, stack or None, time of the last progress or None)
         self.runs = {}
 
 
 class ProcessRequest(Persistent):
-    """What is wanted of a process, by administrators or by itself.
+    """A request to a process, by an administrator or by itself."""
 
-    Apart, so that it conflicts with nothing else that is told of the process.
-    """
-
-    is_quiet = False      # to begin nothing new
-    is_draining = False   # to end its runtime
+    is_quiet = False      # take no new runs
+    is_draining = False   # end the runtime
     asked = None          # (principal, asked_at, reason)
 
 
 class DeclaredTypes(Persistent):
-    """What a process knows; told when it changes."""
+    """The worker types that a process declares, reported when they change."""
 
-    types = ()   # names of worker types
+    types = ()   # names
 
 
 class Belonging(Persistent):
-    """Whose a database is: see `deployment`.
+    """The deployment and the place of a database; see `deployment`.
 
     Apart from the directory, so that it conflicts with nothing else.
     """
 
-    deployment = None   # the id of the deployment that it belongs to
-    place = None        # the token in the file beside that of a FileStorage
+    deployment = None   # the id of the deployment, or None
+    place = None        # the token in the place file, or None
 
 
 class ProcessRecord(Persistent):
-    """A process with a runtime."""
+    """A living process with a runtime."""
 
-    structure_version = 1   # what its code writes: see structure
-    deployment = None   # its id, where it knows one
-    copied = None       # of deployment.Copied as a tuple: it begins nothing
+    structure_version = 1   # that its code writes; see structure
+    deployment = None   # the id of its deployment, or None
+    copied = None       # deployment.Copied as a tuple: it takes no runs
 
     def __init__(self, id, host, pid, machine, pid_started, threads, lease,
                  started_at):
         self.id = id                    # of newProcessId
         self.host = host
         self.pid = pid
-        self.machine = machine          # where pid means something, or None
-        self.pid_started = pid_started  # tells a reused pid, or None
+        self.machine = machine          # of machineId: where pid is valid
+        self.pid_started = pid_started  # of pidStarted: detects a reused pid
         self.threads = threads
-        self.lease = lease              # seconds
+        self.lease = lease              # seconds of silence that it may keep
         self.started_at = started_at
         self.heartbeat = Heartbeat()
         self.heartbeat.beat_at = started_at
@@ -121,26 +119,27 @@ class ProcessRecord(Persistent):
         return processName(self.id)
 
     def isTaking(self):
-        """Return whether it begins what waits, as far as it reports.
+        """Return whether the process takes new runs, as far as it reports.
 
-        A process whose control thread is stuck does not: others may take what
-        waits there.  What runs there goes on.
+        A process with a stuck control thread does not: others may take the
+        runs that wait there.  Its running runs go on.
         """
         return bool(self.threads) and not (
             self.isQuiet() or self.request.is_draining or self.isStuck())
 
     def isQuiet(self):
-        """Return whether it begins nothing new, for whatever reason."""
+        """Return whether it takes no new runs, on request or as a copy."""
         return self.request.is_quiet or self.copied is not None
 
     def isStuck(self):
-        """Return whether its control thread makes no step."""
+        """Return whether its control thread is stuck, as it reports."""
         return any(
             (kind == STUCK_PROCESS for kind, *_ in self.heartbeat.troubles))
 
 
-#: Seconds that an ended process is kept, and how many are at most.
+#: Seconds that the record of an ended process is kept: a day.
 ENDED_FOR = 86400.0
+#: Records of ended processes that are kept, at most.
 ENDED_LIMIT = 200
 
 
@@ -154,22 +153,22 @@ class EndedProcess(Persistent):
         self.started_at = record.started_at
         self.beat_at = record.heartbeat.beat_at
         self.how = how           # one of PROCESS_ENDS
-        self.ended_at = ended_at     # of one that died, when that was found
+        self.ended_at = ended_at     # if it died: when that was found
         self.asked = asked       # (principal, asked_at, reason) of a drain
-        # (registry oid, run id) of what it worked on, and others took over
+        # (registry oid, run id) of its runs that others took over
         self.taken_over = OOTreeSet()
 
     def leave(self, key):
-        """Note that others took the run of *key* over."""
+        """Note that others took over the run *key*: (registry oid, run id)."""
         if key not in self.taken_over:
             self.taken_over.insert(key)
 
 
 class Directory(structure.Structured, Persistent):
-    """In the root of a database: its registries and its processes."""
+    """The registries and processes of a database, in its root."""
 
-    ended = None   # OOBTree: id -> EndedProcess, as soon as there is one
-    belonging = None   # of a database of before: made by the first runtime
+    ended = None   # OOBTree: id -> EndedProcess; None before the first one
+    belonging = None   # in an older database; the first runtime makes it
 
     def __init__(self):
         self.structure_version = structure.VERSION
@@ -178,19 +177,21 @@ class Directory(structure.Structured, Persistent):
         self.processes = OOBTree()    # id -> ProcessRecord
         self.slots = OOBTree()        # worker type -> slots.Slots
         self.belonging = Belonging()
-        self.journal = Journal()      # what was done to the processes
-        self.unknown = OOBTree()      # worker type -> since when no process
-        #                               knows it, though runs of it wait
+        self.journal = Journal()      # actions on processes
+        self.unknown = OOBTree()      # worker type with pending runs that no
+        #                               process declares -> since when
 
     def addRegistry(self, registry):
-        """Remember *registry*, which must have its place in the database."""
+        """Add *registry*, which must have an oid."""
         oid = registry._p_oid
         if oid not in self.registries:
             self.registries[oid] = WeakRef(registry)
             arrive(registry, (self.mark, oid))
 
     def end(self, record, how, asked=None):
-        """Keep *record* as that of a process that ended; return what is kept.
+        """Turn *record* into an `EndedProcess`; return that.
+
+        *how* is one of `PROCESS_ENDS`; *asked* is that of a drain, or None.
         """
         if self.ended is None:
             self.ended = OOBTree()
@@ -202,68 +203,74 @@ class Directory(structure.Structured, Persistent):
         return ended
 
     def findEnded(self, process_id):
-        """Return the `EndedProcess` of that id, or None."""
+        """Return the `EndedProcess` of the id, or None."""
         return self.ended.get(process_id) if self.ended else None
 
     def forgetEnded(self, most=ENDED_LIMIT):
-        """Forget those that ended long ago, and the oldest beyond *most*."""
+        """Remove those that ended long ago, and the oldest beyond *most*."""
         now = clock.now()
         kept = sorted((self.ended or {}).values(),
                       key=lambda one: one.ended_at, reverse=True)
         for index, one in enumerate(kept):
-            # One of the far future was written by a clock that was wrong.
+            # A time far ahead is of a wrong clock.
             if index >= most or now - one.ended_at >= ENDED_FOR or (
                     clock.isAhead(one.ended_at, now)):
                 del self.ended[one.id]
 
     def listRegistries(self):
-        """Return the registries that still are in their place.
+        """Return the registries that are still in their place.
 
-        Without those that this code cannot use, as of newer code.
+        Leave out those that this code cannot use, such as those of a newer
+        release.
         """
         return list(filter(structure.isUsable, self.listAllRegistries()))
 
     def listAllRegistries(self):
-        """Return the registries in their place, usable or not."""
+        """Return the registries that are in their place, usable or not."""
         found = (ref() for ref in self.registries.values())
         return [registry for registry in found
                 if registry is not None and isInPlace(registry)]
 
 
 class Living:
-    """The processes that are alive, and what they carry out: a look."""
+    """A snapshot of the living processes and the runs that they carry out.
+
+    *own_id* is the id of the calling process, which takes new runs if
+    *is_taking*.
+    """
 
     def __init__(self, directory, own_id, is_taking=True):
         self.own_id = own_id
         self.ids = set(directory.processes)
-        self.takers = []   # ids of those that begin new runs, in order
-        # What they say they carry out.  It may be claimed or not.
-        self._told = {}    # (registry oid, run id) -> process id
+        self.takers = []   # ids of processes that take new runs, in order
+        # Runs that other processes report as live, whether claimed or not.
+        self._reported = {}    # (registry oid, run id) -> process id
         for record in directory.processes.values():
             if record.isTaking() and (
                     is_taking or record.id != own_id):
                 self.takers.append(record.id)
             if record.id != own_id:
-                self._told.update(dict.fromkeys(record.live.runs, record.id))
+                self._reported.update(
+                    dict.fromkeys(record.live.runs, record.id))
 
     def isOwned(self, registry_oid, run):
-        """Return whether another process that lives carries *run* out.
+        """Return whether another living process carries *run* out.
 
-        It has claimed it, taken it, or says so.
+        It owns the run by a claim or a take, or reports it as live.
         """
         if run.isFinished():
             return False
         if run.owner is not None and run.owner != self.own_id:
             return run.owner in self.ids
-        return (registry_oid, run.id) in self._told
+        return (registry_oid, run.id) in self._reported
 
 
 def findRegistry(connection, oid):
-    """Return the registry of that oid, None if it was removed and packed away.
+    """Return the registry *oid*; None if it was removed and packed away.
 
-    Raise `NewerDatabase` if only newer code may use it.  A record of a
-    registry that cannot be loaded raises where it is needed: a `POSKeyError`
-    of any other object is no sign that the registry is gone.
+    Raise `NewerDatabase` or `InvalidDatabase` if this code cannot use it.
+    Only a `POSKeyError` of the registry itself means that it is gone: one of
+    a part is raised where the part is loaded.
     """
     try:
         registry = connection.get(oid)
@@ -275,10 +282,10 @@ def findRegistry(connection, oid):
 
 
 def getDirectory(connection, create=False):
-    """Return the `Directory` of the database; None where it has none.
+    """Return the `Directory` of the database, or None.
 
-    With *create* it is made where it is missing, in the open transaction.
-    Raise `InvalidDatabase` where something else is in its place.
+    With *create* make one if there is none.  Raise `InvalidDatabase` if
+    another object is in its place.
     """
     root = connection.root()
     directory = root.get(ROOT_KEY)
@@ -293,10 +300,10 @@ def getDirectory(connection, create=False):
 
 
 def makeKnown(registry):
-    """Let the directory know of *registry*; return whether that is news.
+    """Add *registry* to the directory; return False if it was there.
 
-    Joins the open transaction.  A registry that came with an import or a copy
-    of its site is in no directory until then.
+    A registry that came by an import, or by a copy of its site, is not in the
+    directory at first.
     """
     directory = getDirectory(registry._p_jar, create=True)
     structure.checkVersion(registry)
@@ -308,12 +315,12 @@ def makeKnown(registry):
 
 
 def newProcessId(host, pid):
-    """Return an id that no other process has, nor had: HOST:PID:RANDOM."""
+    """Return a new, unique process id: HOST:PID:RANDOM."""
     return '%s:%d:%s' % (host, pid, uuid.uuid4().hex[:16])
 
 
 def processName(process_id):
-    """Return HOST:PID, what people know a process by."""
+    """Return HOST:PID, the name of a process for people."""
     return process_id.rpartition(':')[0]
 
 
@@ -323,9 +330,10 @@ def hostName():
 
 
 def machineId():
-    """Return what tells where pids mean the same, or None if unknown.
+    """Return a text for the realm in which a pid is valid, or None.
 
-    The boot and the pid namespace: containers and reboots make a difference.
+    It names the boot and the pid namespace, so it differs between containers
+    and changes with a reboot.  It is None on a system without ``/proc``.
     """
     try:
         with open('/proc/sys/kernel/random/boot_id') as boot:
@@ -336,8 +344,7 @@ def machineId():
 
 
 def pidStarted(pid):
-    """Return when the process *pid* began (text), None if nobody can tell.
-    """
+    """Return the begin of the process *pid* as a text; None if unknown."""
     try:
         return _read_stat(pid)[1]
     except (OSError, IndexError):
@@ -347,38 +354,39 @@ def pidStarted(pid):
 def _read_stat(pid):
     """Return (state, begin) of a process, as texts."""
     with open('/proc/%d/stat' % pid) as stat:
-        # The name, in brackets, may hold anything.
+        # The name of the program, in brackets, may contain anything.
         fields = stat.read().rpartition(')')[2].split()
     # See proc(5): field 3 is the state, field 22 the start time.
     return fields[0], fields[19]
 
 
 def isKnownDead(record):
-    """Return whether the process of *record* surely is not alive.
+    """Return whether the process of *record* is certainly dead.
 
-    False where nobody can tell from here: what cannot be read in ``/proc``,
-    for want of a file descriptor or because it is hidden, says nothing.
+    *record* is a `ProcessRecord` or a `leases.Writer`.  Return False if that
+    is unknown: ``/proc`` may be unreadable for lack of a file descriptor, or
+    because it is hidden.
     """
     if record.machine is None or record.machine != machineId():
         return False
     try:
-        os.kill(record.pid, 0)   # asks; it sends nothing
+        os.kill(record.pid, 0)   # signal 0 only checks for the process
     except ProcessLookupError:
         return True
     except OSError:
-        pass   # it is there, but another user's
+        pass   # it exists, but belongs to another user
     try:
         state, started = _read_stat(record.pid)
     except (OSError, IndexError):
         return False
-    # As a zombie, or with a pid that is another one's by now.
+    # A zombie is dead; with another begin, the pid was reused.
     return state in 'ZX' or record.pid_started not in (None, started)
 
 
 def isKnownAlive(record):
-    """Return whether the process of *record* surely is alive.
+    """Return whether the process of *record* is certainly alive.
 
-    False where nobody can tell from here.
+    Return False if that is unknown.
     """
     return (record.machine is not None and record.machine == machineId()
             and record.pid_started is not None

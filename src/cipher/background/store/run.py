@@ -11,10 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The persistent record of one execution.
-
-Pickles name the classes of this module: they stay here.
-"""
+"""The run: the persistent record of one execution of a worker."""
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -38,7 +35,7 @@ from cipher.background.util.reference import resolve
 
 @implementer(IStopRequest)
 class StopRequest(NamedTuple):
-    """See `~cipher.background.interfaces.IStopRequest`."""
+    """A request to stop a run."""
 
     principal: str = None
     asked_at: float = None
@@ -47,20 +44,23 @@ class StopRequest(NamedTuple):
 
 @dataclass
 class Live:
-    """What only the process that carries a run out knows of it."""
+    """Facts about a live run that only the process that runs it knows.
+
+    Of a run in another process these are the last reported ones.
+    """
 
     owner: str              # host:pid
     started_at: float
     progress: tuple = None  # (done, total, message)
     stop: StopRequest = None
-    log: str = ''           # of a run of another process the end
-    stack: str = None       # of a run of another process that is to stop
-    progressed_at: float = None   # when the work last told something new
+    log: str = ''           # of a run in another process only the end
+    stack: str = None       # of a run in another process that is to stop
+    progressed_at: float = None   # time of the last progress
 
 
 @implementer(IRetry)
 class Retry(NamedTuple):
-    """See `~cipher.background.interfaces.IRetry`."""
+    """The request by which a run is a retry of a finished one."""
 
     run_id: str
     principal: str = None
@@ -71,8 +71,8 @@ class Retry(NamedTuple):
 class _RunState:
     """The attributes of a run with their defaults, in stored order.
 
-    The order is part of the stored form: append only.  What a run has from
-    its birth comes first, since trailing defaults are not stored.
+    The order is part of the stored form: append only.  Attributes that are
+    set at the start come first, since trailing defaults are not stored.
     """
 
     lane = None
@@ -81,14 +81,14 @@ class _RunState:
     type = None
     created_at = None
     starter = None
-    reference = None      # what reference.refer gave, or None
+    reference = None      # result of reference.refer, or None
     input = None          # None stands for {}
-    permission = None     # asked again when the work begins
+    permission = None     # checked again when the work begins
     title = None
     priority = 0          # the greater, the more urgent
-    due_at = None         # not before; None: at once
-    depth = 0             # of the chain of runs that started each other
-    merged_starts: Any = None   # Length: the starts that this run stands for
+    due_at = None         # earliest begin; None: at once
+    depth = 0             # in the chain of runs that started each other
+    merged_starts: Any = None  # Length: number of starts merged into this run
     epoch = 0             # + 1 at each claim and rescue: the fence
     attempts = 0
     interruptions = 0
@@ -103,12 +103,12 @@ class _RunState:
     must_not_rerun = False   # set at the claim
     cursor = None         # of the last checkpoint, plain data
     retry_of = None       # (lane, serial, principal, asked_at, reason)
-    retried = None        # (lane, serial) of what took its place
-    is_start_failure = False   # the start failed: there was no work
-    asker = None          # whose rights, too, the work needs; see IWorkerRun
+    retried = None        # (lane, serial) of its retry
+    is_start_failure = False   # a failed start, kept as a run without work
+    asker = None          # second principal of the work; see IWorkerRun
     is_removed = False    # by an administrator; the pruner drops it
-    origin = None         # (lane, serial) of the first of a chain of retries
-    waited = None         # seconds to its first begin; see `attempts.add`
+    origin = None         # (lane, serial) of the first in a chain of retries
+    waited = None         # queue wait in seconds; see attempts.waitOf
 
 
 _FIELDS = tuple(name for name in vars(_RunState) if not name.startswith('__'))
@@ -118,10 +118,14 @@ _DEFAULTS = _values_of(_RunState)
 
 @implementer(IWorkerRun)
 class WorkerRun(Persistent, _RunState):
-    """See `~cipher.background.interfaces.IWorkerRun`."""
+    """The record of one execution, in a lane of a registry.
+
+    Its state is stored as a tuple without trailing defaults, which is half
+    the size of a dict.
+    """
 
     __name__ = property(lambda self: self.id)
-    # Set by whoever takes the run out of its registry; not stored.
+    # The registry; set when the run is got from there, not stored.
     _v_parent = None
 
     def __init__(self, type, lane, serial, created_at, **values):
@@ -132,7 +136,6 @@ class WorkerRun(Persistent, _RunState):
         for name, value in values.items():
             setattr(self, name, value)
 
-    # Stored as a tuple without trailing defaults: half the size of a dict.
     def __getstate__(self):
         state = _values_of(self)
         size = len(state)
@@ -149,7 +152,7 @@ class WorkerRun(Persistent, _RunState):
     @property
     def __parent__(self):
         if self._v_parent is None and self._p_jar is not None:
-            # It was a ghost in between: an application kept it.
+            # The application kept the run, and it was a ghost meanwhile.
             self._v_parent = self._find_registry()
         return self._v_parent
 
@@ -189,7 +192,7 @@ class WorkerRun(Persistent, _RunState):
 
     @property
     def origin_id(self):
-        """Id of the first run of the chain of retries; its own without one."""
+        """The id of the first run in the chain of retries, or its own id."""
         try:
             return self.id if self.origin is None else formatId(*self.origin)
         except (TypeError, ValueError):
@@ -216,23 +219,23 @@ class WorkerRun(Persistent, _RunState):
         return resolve(self.reference, jar)
 
     def countMergedStarts(self):
-        """Return how many starts this run stood for so far.
+        """Return the number of starts that were merged into this run.
 
-        What the open transaction makes of the run then depends on it.
+        The open transaction conflicts if the number changes meanwhile.
         """
         merged_starts = self.merged_starts
         if merged_starts is None:
             return 0
-        merged_starts._p_activate()   # of a ghost readCurrent takes no notice
+        merged_starts._p_activate()
         if merged_starts._p_jar is not None:
             merged_starts._p_jar.readCurrent(merged_starts)
         return merged_starts()
 
     def mergeStart(self):
-        """Stand for one more start.
+        """Merge one more start into this run.
 
-        That conflicts with what anybody else makes of the run meanwhile, but
-        with no other such start: the counter resolves conflicts.
+        This conflicts with any change of the run meanwhile.  Two merged
+        starts do not conflict: the counter resolves that.
         """
         self._p_activate()
         if self._p_jar is not None:
@@ -240,11 +243,13 @@ class WorkerRun(Persistent, _RunState):
         self.merged_starts.change(1)
 
     def isFinished(self):
-        """See `~cipher.background.interfaces.IWorkerRun`."""
         return lifecycle.isFinished(self.state)
 
     def change(self, state, **values):
-        """Go to *state* and set *values*; raise `IllegalTransition`."""
+        """Go to *state* and set *values*.
+
+        Raise `IllegalTransition` if *state* may not follow.
+        """
         lifecycle.checkTransition(self.id, self.state, state)
         self.stored_state = STATES.index(state)
         for name, value in values.items():
@@ -258,14 +263,15 @@ class WorkerRun(Persistent, _RunState):
         return self.epoch
 
     def remove(self):
-        """Be gone for all that looks; keep nothing of what was in it."""
+        """Mark the run as removed and wipe its data; the pruner drops it."""
         self.is_removed = True
         self.input = self.reference = self.title = self.result = None
         self.error = self.progress = self.details = self.cursor = None
         self.stop_request = self.retry_of = self.starter = None
 
     def putBack(self, **values):
-        """Make the run wait again; whoever worked on it has lost it."""
+        """Make the run pending again, set *values*, and fence its worker off.
+        """
         if self.state != PENDING:
             self.change(PENDING)
         self.epoch += 1
@@ -275,17 +281,17 @@ class WorkerRun(Persistent, _RunState):
 
 
 def formatId(lane, serial):
-    """Return the id of the run at that place."""
+    """Return the id of the run *serial* of the lane *lane* (numbers)."""
     return '%d-%d' % (lane, serial)
 
 
 class RunDetails(Persistent):
-    """What is big or rare, apart from the run."""
+    """Data of a run that are large or rare, in an object of their own."""
 
     traceback = ''
     log = ''       # of the attempt that is not in the history
-    history = ()   # rows of `attempts`, the first one first
-    left_out = 0   # rows that were behind the first one
+    history = ()   # rows of `attempts`, oldest first
+    left_out = 0   # number of rows left out behind the first one
     masked = ()    # fields of the input whose secrets are masked in these
 
     def __init__(self, traceback='', log='', masked=()):

@@ -35,7 +35,8 @@ from cipher.background.util.chain import deeper
 from cipher.background.util.chain import depthOfNext
 
 
-#: A start that makes a claim writes the claims of one bucket.
+#: Buckets of the table of unique keys.  A start with a new key writes one
+#: bucket; starts in the same bucket may conflict, so there are many.
 KEY_BUCKETS = 256
 
 _RUN_ID = re.compile(r'([1-9][0-9]{0,8})-([1-9][0-9]{0,14})', re.ASCII)
@@ -56,10 +57,10 @@ class RunStore(structure.Structured):
     keep_days = 14.0
     keep = 10000
     waiting_per_starter = 1000
-    hastened = None   # OOBTree: run id -> when its begin was asked for
-    thresholds = ()   # {name: value} of those that are not as the default
+    hastened = None   # OOBTree: run id -> time of the call of beginNow
+    thresholds = ()   # {name: value} of the changed thresholds
 
-    place = None   # (mark of the database, oid), where it was known last
+    place = None   # (mark of the database, oid) where it was last known
     kept = None    # kept.Kept, after a copy
 
     def __init__(self):
@@ -70,13 +71,13 @@ class RunStore(structure.Structured):
         self.services = OOBTree()    # type name -> states.ServiceState
         self.unique_keys = Table(KEY_BUCKETS)   # uniqueKey -> (lane, serial)
         self.pauses = OOBTree()   # type name -> (principal, at, reason)
-        self.removed_by_hand = RemovedCounts()   # what administrators removed
+        self.removed_by_hand = RemovedCounts()   # removals by administrators
         self.journal = Journal()
         self.secret = os.urandom(32)
-        self.lanes[1] = Lane(1)   # the others are made when they are leased
+        self.lanes[1] = Lane(1)   # other lanes are made when they are needed
 
     def findRun(self, run_id):
-        """Return the run of that id or None, whoever asks."""
+        """Return the run of that id or None, even if its type is hidden."""
         match = _RUN_ID.fullmatch(run_id) if isinstance(run_id, str) else None
         return match and self.getRun(int(match[1]), int(match[2]))
 
@@ -92,11 +93,12 @@ class RunStore(structure.Structured):
     def addRun(self, type, unique_key=None, **values):
         """Store a new run in the open transaction and return it.
 
-        *unique_key* is the `uniquekeys.uniqueKey` that it is to have, or None.
-        For this package: nothing is checked.
+        For this package: nothing is checked.  *unique_key* is a
+        `uniquekeys.uniqueKey` or None.  *values* are attributes of the run.
         """
         if self._p_jar is not None:
-            # What works already may end, as newer code waits for it.
+            # With a newer database no new run may begin.  Running work may
+            # still finish: the newer code waits for it.
             directory = getDirectory(self._p_jar)
             if directory is not None:
                 structure.checkVersion(directory)
@@ -124,10 +126,11 @@ class RunStore(structure.Structured):
         return getPool(self._p_jar.db(), self._p_oid).checkOut(self, txn)
 
     def finish(self, run, state, event, send=notify, **values):
-        """Finish *run* in the open transaction; *send* an event of it.
+        """Finish *run* in the open transaction and send an event.
 
-        *event* makes the event.  For this package.  Raise
-        `IllegalTransition`.
+        For this package.  *state* is the new state, *values* are attributes
+        of the run.  *event* is the class of the event, *send* the function
+        that sends it.  Raise `IllegalTransition`.
         """
         run.change(state, finished_at=clock.now(), **values)
         self.checkOut().lane.finish(run)

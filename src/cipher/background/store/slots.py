@@ -11,15 +11,15 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""How many runs of a type run at a time in the whole database.
+"""Slots: the limit of runs of a type that run at a time (``max_running``).
 
-A slot is taken by the commit that claims the run.  It is free again as soon as
-the run is not ``running`` any more: nobody has to give it back, so no crash
-keeps a slot taken.  Each slot is an object of its own, which nobody but the
-run in it writes: so the end of a run may pass its slot on and conflicts with
-nothing.
+The limit holds in the whole database.  The commit that claims a run takes a
+slot.  The slot is free again as soon as the run is not ``running`` any more:
+no code gives it back, so a crash cannot keep a slot taken.  Each slot is an
+object of its own, written only for the run in it.  So the end of a run can
+pass its slot on without a conflict.
 
-Pickles name `Slots` and `Slot`: they stay here.
+A *place* is (registry oid, lane number, serial) of a run.
 """
 from persistent import Persistent
 
@@ -32,10 +32,10 @@ from cipher.background.store.process import getDirectory
 
 
 class Slot(Persistent):
-    """One of the places for runs of a type that run at a time."""
+    """One slot of a type."""
 
     def __init__(self, place):
-        self.place = place   # (registry oid, lane, serial) of the last run
+        self.place = place   # of the last run that took it
 
     def __getstate__(self):
         return self.place
@@ -45,22 +45,21 @@ class Slot(Persistent):
 
 
 class Slots(Persistent):
-    """The slots of one type; grows up to its ``max_running``."""
+    """The slots of one type, at most as many as its ``max_running``."""
 
     def __init__(self):
         self.slots = ()
 
     @property
     def taken(self):
-        """The places of the runs that had a slot last."""
+        """The places of the runs that took the slots last."""
         return tuple(slot.place for slot in self.slots)
 
 
 def takeSlot(connection, worker_type, place):
-    """Take a slot for the run at *place* in the open transaction.
+    """Take a slot for the run at *place*; return whether one was free.
 
-    Return whether there was one.  Two processes that take the same one at a
-    time conflict.
+    Two transactions that take the same slot conflict.
     """
     directory = getDirectory(connection)
     name = nameOf(worker_type)
@@ -68,7 +67,7 @@ def takeSlot(connection, worker_type, place):
     if slots is None:
         slots = directory.slots[name] = Slots()
     for former in allNames(name)[1:]:
-        # What runs since before the type was given another name counts too.
+        # Runs that began under a former name of the type count as well.
         if former in directory.slots:
             slots.slots = (*slots.slots, *directory.slots.pop(former).slots)
     limit = worker_type.max_running
@@ -83,14 +82,16 @@ def takeSlot(connection, worker_type, place):
     if number >= limit:
         return False
     if own is None and free:
-        # Processes that claim at a time seldom choose the same one.
+        # By the serial, so that two processes seldom choose the same slot.
         own = free[place[-1] % len(free)]
     if own is None:
         own = Slot(place)
         slots.slots = (*slots.slots, own)
-    own.place = place   # even if it is: whoever else takes it conflicts
+    # Written even if it is the same, so that another one that takes the slot
+    # conflicts.
+    own.place = place
     if len(slots.slots) > limit:
-        # There were more once.
+        # The limit was greater before.
         slots.slots = tuple(
             slot for slot in slots.slots if slot is own or slot not in free)
     if slots._p_jar is not None:
@@ -99,17 +100,17 @@ def takeSlot(connection, worker_type, place):
 
 
 def findSlot(connection, name, place):
-    """Return the `Slot` that the run at *place* has; None if it has none."""
+    """Return the `Slot` of the type *name* that the run at *place* took last.
+
+    Return None if it has none.
+    """
     slots = getDirectory(connection).slots.get(name)
     return next((slot for slot in slots.slots if slot.place == place),
                 None) if slots is not None else None
 
 
 def listTaken(connection, worker_type):
-    """Return the places of the runs that hold a slot.
-
-    (registry oid, lane, serial).
-    """
+    """Return the places of the runs that have a slot of *worker_type*."""
     slots = getDirectory(connection).slots.get(nameOf(worker_type))
     return [] if slots is None else [
         slot.place for slot in slots.slots

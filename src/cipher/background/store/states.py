@@ -11,28 +11,25 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a registry stores of its schedules and services.
-
-Pickles name the classes of this module: they stay here.
-"""
+"""The stored states of the schedules and services of a registry."""
 from persistent import Persistent
 
 
 class ScheduleState(Persistent):
     """The ticks of one schedule in one registry."""
 
-    expression = None   # that next_at was computed from
-    next_at = None
-    others = ()         # (expression, next_at) that other processes declare
-    last_at = None      # of the last tick that started a run
+    expression = None   # from which next_at was computed
+    next_at = None      # time of the next tick
+    others = ()         # (expression, next_at) of other processes
+    last_at = None      # time of the last tick that started a run
     last_run = None     # (lane, serial)
     pause = None        # (principal, asked_at, reason) while it is paused
 
 
 class ServiceState(Persistent):
-    """The run that is an instance of a service."""
+    """One instance of a service."""
 
-    run = None    # (lane, serial)
-    is_stopped = False   # by a person, and its run was removed
-    deaths = 0    # in a row, each soon after the start
-    not_before = 0.0   # time of the next try, after one that failed
+    run = None    # (lane, serial) of its current or last run
+    is_stopped = False   # a person stopped it, and its run was removed
+    deaths = 0    # number in a row, each soon after a start
+    not_before = 0.0   # earliest time of the next try after a failed one

@@ -11,12 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Numbers of what was finished in a lane: by type, by state, by hour.
+"""Statistics of the finishes of a lane: by type, by state, by hour.
 
-They are written when the head of the finishes spills, and tell nothing of
-what stands in the head.
-
-Pickles name `Stats` and `PastHours`: they stay here.
+They are written when the recent finishes spill.  The recent ones are not in
+them: readers add those.
 """
 import struct
 from typing import NamedTuple
@@ -27,70 +25,71 @@ from persistent import Persistent
 from cipher.background.interfaces import FINISHED_STATES
 
 
+#: Seconds of an hour.
 HOUR = 3600
 
-#: Hours that a lane remembers; those without a finish do not count.
+#: Hours with a finish that are kept.  Pages show a day.
 HOURS_KEPT = 26
 
 STATE_NUMBER = len(FINISHED_STATES)
 
 
 class Entry(NamedTuple):
-    """One finish.  *key* orders: microseconds, growing within the lane."""
+    """The finish of one run."""
 
-    key: int
+    key: int             # microseconds; greater than all keys before
     lane: int
     serial: int
     state: str
     type: str
-    took: float = None   # seconds; None: it never began
+    took: float = None   # seconds; None: the run never began
 
 
 class Times(NamedTuple):
-    """How long the runs of a type took, and which finished last."""
+    """The times that the runs of a type took, and the last one's finish."""
 
-    timed: int = 0       # how many ever began
-    seconds: float = 0.0
-    longest: float = 0.0
-    key: int = 0         # of the entry of the last one
+    timed: int = 0       # number of runs that began
+    seconds: float = 0.0   # sum over these
+    longest: float = 0.0   # seconds of the longest one
+    key: int = 0         # of the last entry, as the three below
     lane: int = 0
     serial: int = 0
     state: int = 0       # index into FINISHED_STATES
 
     @classmethod
     def of(cls, entry):
-        """Return the `Times` of one entry."""
+        """Return the `Times` of one `Entry`."""
         return cls(entry.took is not None, entry.took or 0.0,
                    entry.took or 0.0, entry.key, entry.lane, entry.serial,
                    FINISHED_STATES.index(entry.state))
 
     def plus(self, other):
-        """Return both together."""
+        """Return the `Times` of both together."""
         return Times(self.timed + other.timed, self.seconds + other.seconds,
                      max(self.longest, other.longest),
                      *max(self[3:], other[3:]))
 
 
 class Hour(NamedTuple):
-    """What was finished in an hour; *number* of it since the epoch."""
+    """The numbers of runs that finished in an hour, by state."""
 
-    number: int = 0
+    number: int = 0      # of the hour since the epoch
     succeeded: int = 0
     failed: int = 0
     stopped: int = 0
     interrupted: int = 0
-    timed: int = 0
-    seconds: float = 0.0
+    timed: int = 0       # number of runs that began
+    seconds: float = 0.0   # sum over these
 
     @classmethod
     def of(cls, entry):
-        """Return the `Hour` of one entry."""
+        """Return the `Hour` of one `Entry`."""
         counts = [int(entry.state == state) for state in FINISHED_STATES]
         return cls(max(0, entry.key // (HOUR * 1000000)), *counts)._replace(
             timed=entry.took is not None, seconds=entry.took or 0.0)
 
     def plus(self, other):
-        """Return both together."""
+        """Return the `Hour` of both together, with the number of this one."""
         return Hour(self.number, *[mine + others for mine, others
                                    in zip(self[1:], other[1:])])
 
@@ -100,7 +99,7 @@ _HOUR = struct.Struct('<I4IId')
 
 
 class PastHours(Persistent):
-    """The hours that are over, packed; the last ones with a finish."""
+    """The last past hours with a finish, packed."""
 
     def __init__(self):
         self.packed = b''
@@ -112,12 +111,12 @@ class PastHours(Persistent):
         self.packed = state
 
     def add(self, hour):
-        """Keep one more `Hour`, later than those before."""
+        """Add an `Hour`, which is later than those before."""
         self.packed += _HOUR.pack(*hour)
         self.packed = self.packed[-HOURS_KEPT * _HOUR.size:]
 
     def keepUntil(self, number):
-        """Forget the hours from that number on."""
+        """Remove the hours from *number* on."""
         kept = b''.join(_HOUR.pack(*values) for values
                         in _HOUR.iter_unpack(self.packed)
                         if values[0] < number)
@@ -126,16 +125,16 @@ class PastHours(Persistent):
 
 
 class Stats(Persistent):
-    """The chunks of the finishes of a lane, and their numbers.
+    """The chunks of the finishes of a lane, and statistics over them.
 
-    Packed, as the finishes are.
+    The statistics are packed, as the finishes are.
     """
 
     def __init__(self):
         self.types = []      # names; the other lists go by their index
-        self.counts = []     # one for each type and finished state
-        self.times = []      # Times
-        self.hour = Hour()   # that goes on
+        self.counts = []     # one for each kind
+        self.times = []      # of Times
+        self.hour = Hour()   # the current one
         self.past = PastHours()
         self.chunks = LOBTree()   # first key -> Chunk of packed entries
 
@@ -154,9 +153,9 @@ class Stats(Persistent):
         self.hour = Hour(*_HOUR.unpack(hour))
 
     def kindOf(self, name, state):
-        """Return the number of that type and finished state.
+        """Return the kind, a number, of the type *name* and *state*.
 
-        A type that is new gets its numbers, which is written.
+        Add a new type, which changes this object.
         """
         if name not in self.types:
             self.types = [*self.types, name]
@@ -166,24 +165,24 @@ class Stats(Persistent):
                 + FINISHED_STATES.index(state))
 
     def kindsOf(self, names, states):
-        """Return the numbers of these types and states that there are.
+        """Return the kinds of these types and states.
 
-        Empty: of whichever.
+        Empty *names* or *states* stand for all.
         """
         return [kind for kind in range(len(self.counts))
                 if (not states or self.stateOf(kind) in states)
                 and (not names or self.typeOf(kind) in names)]
 
     def typeOf(self, kind):
-        """Return the name of the type of that kind."""
+        """Return the name of the type of *kind*."""
         return self.types[kind // STATE_NUMBER]
 
     def stateOf(self, kind):
-        """Return the finished state of that kind."""
+        """Return the finished state of *kind*."""
         return FINISHED_STATES[kind % STATE_NUMBER]
 
     def add(self, entry):
-        """Count an `Entry` that leaves the head."""
+        """Count an `Entry` that spills."""
         kind = self.kindOf(entry.type, entry.state)
         self.counts[kind] += 1
         index = kind // STATE_NUMBER
@@ -198,7 +197,7 @@ class Stats(Persistent):
         self._p_changed = True
 
     def forgetFuture(self, now):
-        """Forget times after *now* (microseconds): the clock was wrong."""
+        """Remove or cap times after *now* (microseconds) of a wrong clock."""
         number = now // (HOUR * 1000000)
         self.past.keepUntil(number)
         if self.hour.number > number:

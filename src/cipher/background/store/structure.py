@@ -11,12 +11,12 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The number of the stored structure: which code may use a record.
+"""The number of the stored structure, which says what code may use a record.
 
-The directory of a database and each of its registries carry the number, so it
-travels with an import.  Code of a lower number neither reads nor writes them.
-A change of what released code has stored gets the next number and a step in
-`evolve`.
+The directory of a database and each registry carry the number, so it travels
+with an import.  Code with a lower number neither reads nor writes them.  A
+change of a shape that a release has stored gets the next number and a step
+in `evolve`.
 """
 from ZODB.broken import Broken
 
@@ -32,18 +32,18 @@ OLDEST = 1
 
 
 class Structured:
-    """Base of what carries the number."""
+    """Base of the classes that carry the number."""
 
-    #: Code of a lower number must not use the record.  Stored records of
-    #: before there was a number have the first one.
+    #: Code with a lower number must not use the record.  Records stored
+    #: before there was a number have number 1.
     structure_version = 1
-    #: How far the step that leads to `structure_version` came, plain data.
-    #: None: it is done.
+    #: The place that the step to `structure_version` has reached, plain data.
+    #: None: the step is done.
     evolving = None
 
 
 def _version_of(record):
-    # Whatever may stand in its place.
+    # An object of another class may be in its place.
     return getattr(record, 'structure_version', None)
 
 
@@ -54,13 +54,16 @@ def isUsable(record):
 
 
 def isNewer(record):
-    """Return whether newer code wrote *record*, or may do so at any time."""
+    """Return whether *record* is of newer code."""
     version = _version_of(record)
     return type(version) is int and version > VERSION
 
 
 def checkVersion(record):
-    """Raise `NewerDatabase` or `InvalidDatabase` unless we may use *record*.
+    """Raise an error unless this code can use *record*.
+
+    Raise `NewerDatabase` for a record of newer code, and `InvalidDatabase`
+    for any other that it cannot use.
     """
     if isUsable(record):
         return
@@ -69,17 +72,20 @@ def checkVersion(record):
         raise NewerDatabase(
             '%s: expected structure %d or older, got structure %d; a newer '
             'release of cipher.background has used this database: install '
-            'that release here, or restore a backup of before; nothing was '
+            'that release here, or restore an older backup; nothing was '
             'written' % (describe(record), VERSION, version), version)
     raise InvalidDatabase(
         '%s: expected a structure from %d to %d, got %.40r; it is damaged or '
-        'of a release that this one knows nothing of: restore it, or remove '
-        'it and add a new one; nothing was written'
+        'of a release that this one does not know: restore it, or remove it '
+        'and add a new one; nothing was written'
         % (describe(record), OLDEST, VERSION, version))
 
 
 def checkClass(obj, who):
-    """Raise `InvalidDatabase` if the class of *obj* or of a part is gone."""
+    """Raise `InvalidDatabase` if the class of *obj* or of a part is missing.
+
+    *who* names the object in the message.
+    """
     activate = getattr(obj, '_p_activate', None)
     if activate is not None and not isinstance(obj, Broken):
         activate()
@@ -87,28 +93,28 @@ def checkClass(obj, who):
         if isinstance(part, Broken):
             kind = type(part)
             raise InvalidDatabase(
-                '%s: expected the class %s.%s, got none of that name; what '
-                'stored it is not installed here: install the release of '
-                'cipher.background, or the package, that has it; nothing was '
-                'written' % (who, kind.__module__, kind.__name__))
+                '%s: expected the class %s.%s, got none of that name; install '
+                'the release of cipher.background, or the package, that has '
+                'it; nothing was written'
+                % (who, kind.__module__, kind.__name__))
 
 
 def checkRegistry(registry):
-    """Raise `InvalidDatabase` unless this code can use *registry*.
+    """Raise an error as `checkVersion` unless this code can use *registry*.
 
-    Looks at the registry and its lanes, not at runs.
+    Check the classes of the registry and its lanes, not those of runs.
     """
     checkClass(registry, 'registry')
     checkVersion(registry)
     for lane in registry.lanes.values():
-        # A lane is never written, and each page looks.
+        # Once is enough: a lane is never written, and each page checks.
         if not getattr(lane, '_v_is_whole', False):
             checkClass(lane, describe(registry))
             lane._v_is_whole = True
 
 
 def describe(record):
-    """Return what a person knows the directory or a registry by."""
+    """Return a text by which a person knows the directory or a registry."""
     getSite = getattr(record, 'getSite', None)
     if getSite is None:
         return 'directory'

@@ -11,14 +11,12 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""A mapping in which different keys never conflict.
+"""A table: a mapping in which changes of different keys never conflict.
 
-A BTree conflicts when a bucket splits, whatever the keys.  A table has a fixed
-number of buckets instead, each of which is one object that resolves conflicts
-of different keys, also in a server that knows no class of this package.  Two
-transactions that change the same key conflict.
-
-Pickles name `Table`: it stays here.
+A BTree conflicts when a bucket splits, for any keys.  A table has a fixed
+number of buckets instead.  Each bucket resolves conflicts of different keys,
+even in a server without the classes of this package.  Two transactions that
+change the same key conflict.
 """
 import hashlib
 from collections.abc import MutableMapping
@@ -28,12 +26,16 @@ from persistent import Persistent
 
 
 class Table(Persistent, MutableMapping):
-    """Keys are texts, or tuples of texts and bytes; never written itself."""
+    """A mapping with *size* buckets.
+
+    Keys are texts, or tuples of texts and bytes.  The table itself is written
+    only when it is made.
+    """
 
     def __init__(self, size):
         self._buckets = tuple(OOBucket() for _ in range(size))
         for bucket in self._buckets:
-            # A bucket that becomes empty conflicts.
+            # A bucket that becomes empty would conflict.
             bucket[None] = None
 
     def _bucket(self, key):
@@ -66,11 +68,11 @@ class Table(Persistent, MutableMapping):
         return sum(len(bucket) - 1 for bucket in self._buckets)
 
     def size(self):
-        """Return the number of the buckets."""
+        """Return the number of buckets."""
         return len(self._buckets)
 
     def walk(self, begin=0, end=None):
-        """Yield (number of the bucket, key, value) of these buckets."""
+        """Yield (bucket number, key, value) for buckets *begin* to *end*."""
         for number, bucket in enumerate(self._buckets[begin:end], begin):
             for key, value in bucket.items():
                 if key is not None:
@@ -80,16 +82,15 @@ class Table(Persistent, MutableMapping):
 def dependOnTree(tree):
     """Let the transaction conflict if the BTree *tree* changes meanwhile.
 
-    For small trees: it loads all of it.  ``readCurrent(tree)`` alone notices
-    no change in a bucket.
+    This is for small trees: it loads the whole tree.  ``readCurrent(tree)``
+    alone does not notice a change in a bucket.
     """
     jar = tree._p_jar
-    # Of a ghost readCurrent takes no notice.
     tree._p_activate()
     jar.readCurrent(tree)
     bucket = tree._firstbucket
     while bucket is not None:
-        if bucket._p_jar is not None:   # else it is stored with the tree
+        if bucket._p_jar is not None:   # else it is stored in the tree
             bucket._p_activate()
             jar.readCurrent(bucket)
         bucket = bucket._next

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""From when on something is a problem: settings of a registry."""
+"""Thresholds of a registry: the values from which something is a problem."""
 import math
 
 from zope.interface import implementer
@@ -24,7 +24,8 @@ from cipher.background.interfaces import IThresholds
 
 @implementer(IThresholds)
 class Thresholds:
-    """See `~cipher.background.interfaces.IThresholds`."""
+    """The thresholds in force; *stored* is a dict of those not the default.
+    """
 
     stalled_after: float | None
     stalled_factor: float
@@ -49,10 +50,10 @@ FIELDS = dict(getFieldsInOrder(IThresholds))
 
 
 def change(stored, values):
-    """Return (what is to be stored instead of *stored*, what is new of it).
+    """Return (dict to store instead of *stored*, dict of changed values).
 
-    *values* are to be taken over.  Raise `InvalidThreshold`.  What is as the
-    default says is not stored.
+    *values* are the new values by name.  Defaults are not stored.  Raise
+    `InvalidThreshold` for an unknown name or a value that does not fit.
     """
     for name in values:
         if name not in FIELDS:

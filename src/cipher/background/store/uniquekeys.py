@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Keys of claims: equal for starts of unique types that are the same."""
+"""Unique keys: equal for starts that one pending run may stand for."""
 import hashlib
 
 from cipher.background.interfaces import AS_STARTER
@@ -23,20 +23,20 @@ from cipher.background.util.principal import SYSTEM
 from cipher.background.util.reference import oidOf
 
 
-#: Begin of the keys of forms; those of other claims begin with an oid, or are
-#: as long as a digest.
+#: The beginning of keys of forms.  Other keys begin with an oid, or are as
+#: long as a digest.
 ONCE = b'once'
-#: In the place of the oid where there is no context: b'' stands for the type.
+#: Stands for the oid if a run has no context; b'' stands for the type alone.
 NOWHERE = b'none'
-#: Before the digest of whose rights the work has.
+#: Comes before the digest of the principals whose rights the work has.
 BY = b'by'
 
 
 def uniqueKey(unique, type_name, reference, input, rights=None):
-    """Return the key of the claim of such a run; None: it makes none.
+    """Return the unique key of a start; None if it is not unique.
 
-    *rights* is what `rightsOf` gave: a run stands for no start whose work
-    would have other rights.
+    *unique* is one of `UNIQUE`.  *rights* is the result of `rightsOf`: a run
+    never stands for a start whose work would have other rights.
     """
     oid = oidOf(reference) or b''
     if unique == BY_TYPE:
@@ -52,9 +52,9 @@ def uniqueKey(unique, type_name, reference, input, rights=None):
 
 
 def rightsOf(worker_type, starter, asker=None):
-    """Return (starter, asker) where the work has their rights, else None.
+    """Return (starter, asker) if the work has their rights, else None.
 
-    None, too, where the system or nobody started it.
+    Return None as well if the system or nobody started the run.
     """
     if worker_type.run_as != AS_STARTER:
         return None
@@ -69,6 +69,9 @@ def _digest(value):
 
 
 def onceKey(type_name, principal, reference, input):
-    """Return the key of what a principal starts by a form."""
+    """Return the key of a start by *principal* through a form.
+
+    It is the same if the form is sent twice.
+    """
     oid = oidOf(reference) or b''
     return type_name, ONCE + _digest((principal, oid, input))

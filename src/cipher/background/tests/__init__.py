@@ -11,3 +11,9 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
+"""The tests, in the tree of what they test; helpers in `support`."""
+from cipher.background.tests.support.layers import installGuard
+
+
+# Here, since the runner imports this package before any test of it.
+installGuard()

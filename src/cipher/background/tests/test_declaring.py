@@ -197,7 +197,7 @@ class WorkTests(Tests):
                       text)
         makeWorkerType('work', Service, schema=INeeding)
 
-    def test_row_67_numbers_that_are_none_are_refused(self):
+    def test_numbers_that_are_none_are_refused(self):
         for name in 'retry_delay', 'stop_timeout', 'keep_days':
             for value in math.nan, -1.0, -math.inf:
                 self.assertIn(name, self.refuse(
@@ -277,7 +277,7 @@ class TriggerTests(Tests):
     def test_interface_that_is_hardly_one_of_an_event_is_warned_of(self):
         with self.assertLogs('cipher.background.declaring') as logged:
             makeTrigger('work', [IBare])
-        self.assertIn('.IBare, which tells nothing of what happened',
+        self.assertIn('.IBare, which has no attributes; it starts nothing',
                       logged.output[0])
         with self.assertNoLogs('cipher.background.declaring') if hasattr(
                 self, 'assertNoLogs') else nullcontext():

@@ -104,7 +104,7 @@ class WaitForRunTests(SiteTests):
     def test_run_that_is_not_committed_says_what_to_do(self):
         run = self.registry.start('work')
         with self.assertRaisesRegex(
-                ValueError, "run '.*': expected one that is stored, got one "
+                ValueError, "run '.*': expected a stored run, got one "
                 'whose start is not committed; call transaction.commit'):
             waitForRun(run)
 

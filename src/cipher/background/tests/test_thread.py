@@ -290,7 +290,7 @@ class IterationTests(WorkerTests):
         self.assertEqual(self.logged.getvalue().count('ValueError: dirty'), 2)
         self.assertNothingLeft()
 
-    def test_row_22_errors_of_work_and_cleanup_are_both_told(self):
+    def test_errors_of_work_and_cleanup_are_both_told(self):
         def work():
             raise ValueError('broken')
 

@@ -55,7 +55,7 @@ class Incrementer(Worker):
 
 class TransientTests(WorkerTests):
 
-    def test_row_18_no_increment_is_lost(self):
+    def test_no_increment_is_lost(self):
         self.patch_wait(
             lambda worker, seconds: wait(worker, seconds))
         workers = [self.make(Incrementer) for _ in range(3)]
@@ -185,7 +185,7 @@ class FailureTests(WorkerTests):
         self.carry_out(self.make(cleanup=cleanup, rounds=2))
         self.assertEqual(len(waits), 2)
 
-    def test_row_23_exits_end_the_thread_after_the_cleanup(self):
+    def test_exits_end_the_thread_after_the_cleanup(self):
         for exit in SystemExit, KeyboardInterrupt, GeneratorExit:
             with self.subTest(exit.__name__):
                 self.logged.seek(0)
@@ -225,7 +225,7 @@ class FailureTests(WorkerTests):
         self.assertIn('StopIteration', self.logged.getvalue())
         self.assertNothingLeft()
 
-    def test_row_48_notes_and_names_that_no_commit_would_take(self):
+    def test_notes_and_names_that_no_commit_would_take(self):
         def work():
             getSite()['counter'].value += 1
 
@@ -317,7 +317,7 @@ class StopTests(WorkerTests):
         self.assertEqual(self.site['counter'].value, 1)
         self.assertEqual(worker.calls, ['schedule', 'work', 'cleanup'])
 
-    def test_row_11_stopped_before_the_loop_starts(self):
+    def test_stopped_before_the_loop_starts(self):
         worker = self.make(rounds=5)
         worker.requestStop()
         self.carry_out(worker)

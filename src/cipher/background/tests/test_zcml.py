@@ -234,14 +234,14 @@ class WorkerTests(ComponentTests):
     def test_handler_that_does_not_exist_is_refused(self):
         self.refuse(handler='.missing')
 
-    def test_line_04_permission_of_everybody_is_refused(self):
+    def test_permission_of_everybody_is_refused(self):
         text = self.refuse(handler='.plain', permission='zope.Public')
         self.assertIn("got 'zope.Public'", text)
         self.assertIn("leave it out for 'cipher.background.StartWorkers'",
                       text)
         self.refuse(handler='.plain', permission=' zope.Public ')
 
-    def test_line_05_view_permission_of_everybody_is_refused(self):
+    def test_view_permission_of_everybody_is_refused(self):
         text = self.refuse(handler='.plain', view_permission='zope.Public')
         self.assertIn('view_permission', text)
         self.assertIn("got 'zope.Public'", text)

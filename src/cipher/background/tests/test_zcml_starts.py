@@ -281,8 +281,8 @@ class TriggerTests(DirectiveTests):
         self.assertEqual(warning.count('declared worker'), 1)
         self.assertIn(
             "trigger of 'nobody': expected the name of a declared worker "
-            "type, got 'nobody', which nobody declares; nothing will be "
-            'started (File "<string>", line', warning)
+            "type, got 'nobody'; declare it with <background:worker />: until "
+            'then each start fails (File "<string>", line', warning)
         self.modify()
         transaction.commit()
         run, = self.runs()
@@ -397,7 +397,7 @@ class ScheduleTests(DirectiveTests):
             with self.subTest(value):
                 self.assertIn(
                     "schedule 'work': every: expected seconds greater than "
-                    '0, a hundred years at the most, got ',
+                    '0, at most a hundred years, got ',
                     self.refuseSchedule(every=value))
 
     def test_every_that_no_clock_can_tell_is_refused(self):
@@ -414,7 +414,7 @@ class ScheduleTests(DirectiveTests):
         for more in {'cron': '0 3 * * *'}, {'every': '60'}:
             self.assertIn(
                 "schedule 'work': timezone: expected the name of a time "
-                "zone as Europe/Vilnius, got 'Europe/Wilna'",
+                "zone such as Europe/Vilnius, got 'Europe/Wilna'",
                 self.refuseSchedule(timezone='Europe/Wilna', **more))
 
     def test_input_must_be_callable(self):
@@ -430,8 +430,8 @@ class ScheduleTests(DirectiveTests):
         self.assertEqual(warning.count('declared worker'), 1)
         self.assertIn(
             "schedule 'nobody': expected the name of a declared worker type, "
-            "got 'nobody', which nobody declares; nothing will be started "
-            '(File "<string>", line', warning)
+            "got 'nobody'; declare it with <background:worker />: until then "
+            'each start fails (File "<string>", line', warning)
         self.assertIsNone(queryUtility(IWorkerType, 'nobody'))
         self.assertIsNone(self.registry.runSchedule('nobody'))
         run, = self.runs()

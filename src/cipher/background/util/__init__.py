@@ -11,8 +11,15 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Plain helpers, without state of the package.
+"""Helpers: clock, texts, plain data, masking, principals, references.
 
-They know the contracts in `interfaces` and each other, and nothing else of
-the package.
+Modules here import `interfaces` and each other, and no other package of ours.
+
+The rules for all texts:
+
+- A *masker* hides the secrets of an input; see `masking.Masker`.
+- A text is masked before it is cut, so that no part of a secret remains at
+  the cut.
+- A text that is stored, logged or shown has a limit and no control
+  characters; see `text.clean`.
 """

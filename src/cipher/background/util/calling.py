@@ -11,10 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Calls of the application's functions: what comes back is a value.
+"""Call functions of the application and check that they return a value.
 
-A coroutine, or a generator, has not run when the call is over.  Taken for a
-value it would be work that never happens, or a condition that always holds.
+The code of a coroutine or a generator has not run when the call returns.
+Taken for a value, it would be work that never happens or a condition that is
+always true.
 """
 import asyncio
 import collections.abc
@@ -41,14 +42,15 @@ _KINDS = ((inspect.iscoroutinefunction, COROUTINE),
           (inspect.isgeneratorfunction, GENERATOR))
 _UNFINISHED = (collections.abc.Awaitable, types.GeneratorType,
                types.AsyncGeneratorType)
-# What hooks mostly return; the others are asked for more slowly.
+# Types that hooks return most often.  Checking the others takes longer.
 _FINISHED = frozenset([type(None), bool, int, str, tuple])
 
 
 def kindOf(function):
-    """Return what a call of *function* leaves to be done; None if nothing.
+    """Return which kind of unfinished value a call of *function* returns.
 
-    One of `COROUTINE`, `GENERATOR` and `ASYNC_GENERATOR`.
+    The kind is `COROUTINE`, `GENERATOR` or `ASYNC_GENERATOR`.  Return None
+    for a plain function.
     """
     function = removeSecurityProxy(function)
     while isinstance(function, functools.partial):
@@ -62,17 +64,18 @@ def kindOf(function):
 
 
 def callHook(who, function, /, *args, **kwargs):
-    """Return what *function* returns.
+    """Call *function* and return its value.
 
-    Raise ``TypeError``, which names *who*, for what has yet to run.
+    Raise ``TypeError`` if the value is unfinished.  *who* names the function
+    in the message.
     """
     return checkValue(who, function(*args, **kwargs))
 
 
 def callWork(who, function, /, *args, **kwargs):
-    """Likewise, but let a coroutine function run to its end, in this thread.
+    """Call *function* as `callHook` does, but run a coroutine to its end.
 
-    Its event loop is one of its own and ends with it.
+    The coroutine runs in this thread, in an event loop of its own.
     """
     result = function(*args, **kwargs)
     if isUnfinished(result) and kindOf(function) == COROUTINE:
@@ -81,13 +84,13 @@ def callWork(who, function, /, *args, **kwargs):
 
 
 def isUnfinished(value):
-    """Return whether *value* has yet to run."""
+    """Return whether *value* stands for code that has not run yet."""
     return type(value) not in _FINISHED and issubclass(
         type(removeSecurityProxy(value)), _UNFINISHED)
 
 
 def checkValue(who, value):
-    """Return *value*; raise ``TypeError`` if it has yet to run."""
+    """Return *value*; raise ``TypeError`` if it is unfinished."""
     if not isUnfinished(value):
         return value
     unfinished = removeSecurityProxy(value)
@@ -95,7 +98,7 @@ def checkValue(who, value):
         unfinished.close()
     raise TypeError(
         '%s: expected a value, got %s, whose code has not run; await it, or '
-        'make a list of it, and return what comes of that'
+        'make a list of it, and return the result'
         % (who, _name(type(unfinished))))
 
 
@@ -112,8 +115,8 @@ def _run(who, coroutine):
     else:
         coroutine.close()
         raise RuntimeError(
-            '%s: expected a thread without an event loop, got one with; carry '
-            'the run out elsewhere' % who)
+            '%s: expected a thread without an event loop, got a thread with a '
+            'running one; carry the run out in another thread' % who)
     try:
         return asyncio.run(coroutine)
     except BaseException as error:
@@ -124,7 +127,11 @@ def _run(who, coroutine):
 
 
 def _signal_in(error):
-    """Return what a worker says by an exception, be it one of several."""
+    """Return the signal of a worker in *error*, or None.
+
+    *error* is an exception or a group.  Stopping and losing the run win over
+    errors; `Snooze` and `Cancel` count only if the group has nothing else.
+    """
     leaves = list(leavesOf(error))
     for leaf in leaves:
         if isinstance(leaf, (StopRequested, RunLost)):

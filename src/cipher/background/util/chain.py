@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""How deep the calling thread is in a chain of runs that start each other."""
+"""The calling thread's depth in a chain of runs that start each other."""
 import threading
 from contextlib import contextmanager
 
@@ -20,21 +20,22 @@ _local = threading.local()
 
 
 def setDepth(depth):
-    """Tell that the thread works on a run of that depth; None: on none."""
+    """Note that the thread works on a run of *depth*; None: on no run."""
     _local.depth = -1 if depth is None else depth
 
 
 def depthOfNext():
-    """Return the depth of a run that is started now: 0 outside of a run."""
+    """Return the depth of a run that is started now; 0 outside of a run."""
     return getattr(_local, 'depth', -1) + 1
 
 
 @contextmanager
 def deeper():
-    """What the events of a start lead to is deeper than what is started.
+    """Count what the block starts as one level deeper.
 
-    Else a subscriber that starts a run at the start of a run would go on for
-    ever, in one transaction and outside of any run.
+    The events of a start are sent in such a block.  Otherwise a subscriber
+    that starts a run at each start would never reach the limit: it would go
+    on for ever in one transaction, outside of any run.
     """
     depth = depthOfNext()
     _local.depth = depth

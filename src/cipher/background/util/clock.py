@@ -23,23 +23,23 @@ def now():
     return _clock()
 
 
-#: Seconds.  A clock that was set back by this much at most is bridged: times
-#: that only grow stand still until it has caught up.  A time that is further
-#: ahead was written by a clock that was wrong.
+#: Seconds: the longest step back of the clock that is bridged.  Times that
+#: may only grow stand still until the clock has caught up.  A time further
+#: ahead than this counts as written by a wrong clock.
 LEAP = 3600.0
 
 
 def isAhead(moment, now):
-    """Return whether *moment*, which is over, was told by a wrong clock."""
+    """Return whether *moment*, a time in the past, is of a wrong clock."""
     return moment > now + LEAP
 
 
 def setClock(clock=None):
-    """Let `now` ask *clock*, a function; None: the clock of the machine."""
+    """Let `now` call *clock*; None restores the clock of the machine."""
     global _clock
     _clock = clock or time.time
 
 
 def isLater(moment):
-    """Return whether *moment* (a time, or None: at once) is still to come."""
+    """Return whether *moment* is in the future; None stands for "at once"."""
     return moment is not None and moment > now()

@@ -11,14 +11,14 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a child has after a fork: locks, and databases of its parent.
+"""Forks: give a child new locks, and recognise databases of its parent.
 
-Whichever thread held a lock is not there.  The child goes on with the thread
-that forked, its open transaction and its run: what these end with must not
-wait for ever.
+A child has only the thread that forked, with its open transaction and its
+run.  A lock that another thread held is never released there, so the end of
+the transaction would wait for ever.
 
-A storage that the parent opened is the parent's.  Two processes that write
-into one file, or talk over one connection, damage both.
+A storage that the parent opened belongs to the parent.  Two processes that
+write to one file, or use one connection, damage the data.
 """
 import os
 import threading
@@ -31,7 +31,7 @@ _opened = WeakKeyDictionary()   # DB -> pid of the process that opened it
 
 
 class Locked:
-    """Base of what has a lock, ``_lock``; another one in each child."""
+    """Base of what has a lock, ``_lock``: a new one in each child."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -50,7 +50,10 @@ def isInherited(db):
 
 
 def _lockedBy(storage):
-    """Return the pid in the lock file of a FileStorage; ours for others."""
+    """Return the pid in the lock file of *storage*, a FileStorage.
+
+    Return the pid of this process for any other storage.
+    """
     path = getattr(storage, '_file_name', None)
     if path is None or getattr(storage, '_lock_file', None) is None:
         return os.getpid()

@@ -11,10 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What comes into the server's log: no secret, no control character.
+"""Keep secrets and control characters out of the server's log.
 
-A record of ours with neither is logged as it is.  A formatter keeps texts of
-others from looking like records.
+A record of this package that has neither is logged unchanged.
+`RecordFormatter` prevents text in any record from looking like a record.
 """
 import logging
 
@@ -26,28 +26,27 @@ from cipher.background.util.text import indent
 from cipher.background.util.transient import isTransient
 
 
-#: Characters of one record of a run that has secrets.
+#: Characters of one record of a run whose input has secrets.  Masking takes
+#: time in proportion to the text; 256 Ki is what is kept of a run's log, too.
 RECORD_LIMIT = 262144
 
 _PLAIN = logging.Formatter()
 
 
 class RecordFormatter(logging.Formatter):
-    """Formats a record so that no text in it can forge another.
+    """Formats a record so that no text in it can forge another record.
 
-    Lines but the first are indented; control characters are replaced.
+    All lines but the first are indented; control characters are replaced.
     """
 
     def format(self, record):
-        """See `logging.Formatter`."""
         return fit(indent(super().format(record)))
 
 
 class _OwnRecords(logging.Filter):
-    """Replaces control characters in records, and lets them all through."""
+    """Replaces control characters in records; drops no record."""
 
     def filter(self, record):
-        """See `logging.Filter`."""
         text = changed(record, SHOWS_ALL)
         if text is not None:
             record.msg, record.args = text, ()
@@ -59,14 +58,14 @@ _own_records = _OwnRecords()
 
 
 def getLogger(name):
-    """Return a logger of this package: what it logs is cleaned."""
+    """Return the logger *name* with its records cleaned."""
     logger = logging.getLogger(name)
     logger.addFilter(_own_records)
     return logger
 
 
 def logError(logger, error, masker, msg, *args, level=logging.ERROR):
-    """Log *error* with its traceback, without what *masker* hides."""
+    """Log *error* with its traceback, masked by *masker*."""
     if masker.hides_all:
         logger.log(level, msg + '\n%s', *args,
                    formatTraceback(error, masker).rstrip('\n'))
@@ -81,14 +80,15 @@ def logError(logger, error, masker, msg, *args, level=logging.ERROR):
 
 
 class MaskedError(Exception):
-    """Stands for an error that shows secrets; has its masked traceback."""
+    """Replaces an error that shows secrets; has its masked traceback."""
 
 
 class ErrorsMasked:
-    """Let the block raise no secret to a caller that logs its error.
+    """Raise `MaskedError` instead of an error that shows secrets.
 
-    *get_masker* is called for the masker after an error.  A transient error
-    of *db* is raised as it is: of such a one only the type is logged.
+    For a block whose caller logs the error.  *get_masker* is called after an
+    error and returns the masker.  A transient error of *db* is raised
+    unchanged: only the type of such an error is logged.
     """
 
     def __init__(self, db, get_masker):
@@ -108,15 +108,15 @@ class ErrorsMasked:
 
 
 def changed(record, masker):
-    """Return a text to log in the place of *record* and its traceback.
+    """Return the text to log instead of *record* and its traceback.
 
-    None where it may be logged as it is.
+    Return None if *record* may be logged unchanged.
     """
     try:
         text = record.getMessage()
     except Exception:
         if masker is SHOWS_ALL:
-            return None   # its handlers complain, and show the arguments
+            return None   # logging reports the error and the arguments
         return 'a record that cannot be formatted: %s' % fit(
             str(record.msg), masker)
     trace = record.exc_text

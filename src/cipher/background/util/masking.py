@@ -11,11 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Secrets of an input: kept out of all that a run shows.
+"""Maskers: keep the secrets of an input out of all that a run shows.
 
-Whatever a run keeps is masked once, as it is written, and shown as it is kept.
-It is masked before it is cut, so no part of a secret is left where a text of
-ours ends.
+Each text of a run is masked once, when it is written, and shown as stored.
+The fields with a password in the worker type's schema hold the secrets.
 """
 import base64
 import html
@@ -41,52 +40,52 @@ from cipher.background.util.text import cleanLine
 from cipher.background.util.text import safeStr
 
 
-# Shorter ones would mask half of each text, and shorter lines of a long one.
+# Characters: the shortest secret, and the shortest line of a secret of several
+# lines, that is masked.  Shorter ones occur by chance in most texts.
 _SHORTEST = 3
 _SHORTEST_LINE = 8
 
-# A schema that holds itself is looked into so far, and so are values.
+# Levels of a schema and of a value that are searched for passwords.  A schema
+# may contain itself.  A field below the last level counts as a password.
 _DEEPEST = 5
 _DEEPEST_VALUE = 50
 
-#: Forms of secrets, and their characters in all, that texts are searched for,
-#: and characters of secrets that have many forms.  The search takes time for
-#: each of the first, to make them takes time for the others: beyond them all
-#: texts of the run are hidden.
+#: Limits of a masker: forms of secrets, characters in all forms together, and
+#: characters of secrets that need escaping and so have many forms.  The time
+#: of a search grows with the number of forms, the time to make them with the
+#: characters.  Beyond a limit all texts of the run are hidden.
 FORMS_LIMIT = 4000
 FORMS_SIZE = 1000000
 ODD_SIZE = 8000
 
 
 class Masker(ShowsAll):
-    """Hides *forms* of texts that the fields *names* of an input hold.
+    """Hides *forms*: the secrets in the fields *names* in all their forms.
 
-    Takes time in proportion to the text, whatever the text and the secrets.
+    *forms* is None if they are too many or not known: then every text is
+    hidden.  Masking takes time in proportion to the text.
     """
 
     def __init__(self, forms, names=()):
-        self.forms = forms   # None: too many, or not known
+        self.forms = forms
         self.names = names
         self.hides_all = forms is None
         self._longest = _LONGEST_SIGN * max(
             map(len, forms or ()), default=0)
 
     def text(self, text):
-        """See `text.ShowsAll`."""
         if self.hides_all:
             return text and MASK
         spans = self._find(text)
         return _cover(text, spans, 0, len(text)) if spans else text
 
     def head(self, text, size):
-        """See `text.ShowsAll`."""
         if self.hides_all:
             return MASK[:size]
         text = text[:size + self._longest]
         return _cover(text, self._find(text), 0, size)[:size]
 
     def tail(self, text, size):
-        """See `text.ShowsAll`."""
         if self.hides_all:
             return MASK[:size]
         text = text[-size - self._longest:]
@@ -94,7 +93,6 @@ class Masker(ShowsAll):
                       len(text))[-size:]
 
     def data(self, value):
-        """See `text.ShowsAll`."""
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
@@ -103,7 +101,7 @@ class Masker(ShowsAll):
             return self._data_of_dict(value)
         if isinstance(value, (list, tuple, set, frozenset)):
             return type(value)(self.data(item) for item in value)
-        # A number, a date or bytes: all of it, if anything.
+        # A number, a date or bytes: masked as a whole or not at all.
         shown = [safeStr(value)]
         if isinstance(value, bytes):
             shown += value.decode('utf-8', 'replace'), value.decode('latin-1')
@@ -116,14 +114,17 @@ class Masker(ShowsAll):
             key = self.data(key)
             number = 1
             unique = key
-            while unique in masked:   # two secrets look alike
+            while unique in masked:   # two masked keys look alike
                 number += 1
                 unique = '%s %d' % (key, number)
             masked[unique] = self.data(item)
         return masked
 
     def _find(self, text):
-        """Return [(begin, end)] of all that is to be hidden, sorted."""
+        """Return the spans of *text* to hide: [(begin, end)], sorted.
+
+        A secret may be encoded twice, as in a query within a query.
+        """
         spans = self._search(text)
         for once, locate in _read(text):
             found = self._search(once)
@@ -134,7 +135,7 @@ class Masker(ShowsAll):
         return spans
 
     def _search(self, text):
-        """Return [(begin, end)] of all forms in *text*."""
+        """Return the span of each form in *text*: [(begin, end)]."""
         spans = []
         for form in self.forms:
             begin = text.find(form)
@@ -148,12 +149,12 @@ class Masker(ShowsAll):
 def _cover(text, spans, begin, end):
     """Return *text* from *begin* to *end*, with one mask for each span.
 
-    For what overlaps there is one.  A span that lies only partly between is
-    masked as well.
+    Spans that overlap share a mask.  A span that lies only partly within the
+    range is masked as well.
     """
     parts = []
     at = begin
-    covered = None   # end of the last mask
+    covered = None   # end of the last masked span
     for first, last in spans:
         if last <= begin or first >= end:
             continue
@@ -168,11 +169,11 @@ def _cover(text, spans, begin, end):
 
 
 def makeMasker(schema, input):
-    """Return what hides the secrets of *input*: texts of passwords.
+    """Return the masker for the secrets of *input*.
 
-    At whatever depth: all texts of a list, a dict or an object that holds a
-    password are secrets, in each form in which they come into a text.
-    *schema* and *input* may be None; *input* need not fit.
+    The secrets are the texts in fields of *schema* with a password, at any
+    depth: all texts of a list, dict or object that holds a password.
+    *schema* and *input* may be None.  *input* need not fit *schema*.
     """
     names = secretNames(schema)
     if not names:
@@ -183,7 +184,10 @@ def makeMasker(schema, input):
 
 
 def secretNames(schema):
-    """Return the names of the fields of *schema* that hold a password."""
+    """Return the names of the fields of *schema* that hold a password.
+
+    *schema* may be None.
+    """
     if schema is None:
         return ()
     return tuple(name for name, field in getFieldsInOrder(schema)
@@ -191,10 +195,11 @@ def secretNames(schema):
 
 
 def maskInput(schema, input):
-    """Return *input* as it may be shown, in the order of the form.
+    """Return *input* with secrets masked, in the order of the form.
 
-    Masked is all of a field that holds a password, and what *schema* does not
-    know; so all where it is None.  That nothing was given is no secret.
+    A value is masked as a whole if its field holds a password or is not in
+    *schema*.  So all values are masked if *schema* is None.  Empty values
+    stay: that nothing was given is not a secret.
     """
     fields = dict(getFieldsInOrder(schema)) if schema is not None else {}
     names = [name for name in fields if name in input]
@@ -217,25 +222,25 @@ def _has_password(field, depth=0):
 
 
 def _get(holder, name):
-    """Return that item or attribute of *holder*, None without one."""
+    """Return the item or attribute *name* of *holder*, or None."""
     holder = removeSecurityProxy(holder)
     try:
         if isinstance(holder, dict):
             return holder.get(name)
         return getattr(holder, name, None)
     except Exception:
-        return None   # an object of the application
+        return None   # code of the application may raise anything
 
 
 def _may_be_keys(field):
-    """Return whether the keys of a dict given for *field* may be secrets."""
+    """Return whether the keys of a dict in *field* may be secrets."""
     key_type = getattr(field, 'key_type', None)
     return _has_password(key_type) or (
         key_type is None and not IObject.providedBy(field))
 
 
 def _texts(value, field, depth=0):
-    """Yield all texts in *value*, which was given for *field* (or None)."""
+    """Yield all texts in *value*, the value of *field* (which may be None)."""
     value = removeSecurityProxy(value)
     if isinstance(value, str):
         yield str.__str__(value)
@@ -263,7 +268,7 @@ def _texts(value, field, depth=0):
 # Forms
 
 def _forms_of(texts):
-    """Return all forms of *texts*, None where they are too many."""
+    """Return all forms of *texts* as a tuple; None if they are too many."""
     forms = set()
     size = odd_size = 0
     for text in set(texts):
@@ -281,14 +286,14 @@ def _forms_of(texts):
 
 
 def _is_plain(text):
-    """Return whether nothing quotes or escapes *text*."""
+    """Return whether *text* has only characters that are never escaped."""
     return text.isascii() and text.isalnum()
 
 
 def _forms(text):
-    """Yield the forms in which *text* comes into other texts.
+    """Yield the forms in which *text* may occur in other texts.
 
-    But for those that a `_Code` reads.
+    Forms that a `_Code` decodes are left out.
     """
     if len(text) < _SHORTEST:
         return
@@ -297,33 +302,34 @@ def _forms(text):
         variants.update(unicodedata.normalize(form, text)
                         for form in ('NFC', 'NFD', 'NFKC', 'NFKD'))
     if '\n' in text or '\r' in text:
-        # What is logged line by line, or indented, as a key in a file.
+        # A key in a file, say, is often logged line by line, or indented.
         variants.update(line for line in map(str.strip, text.splitlines())
                         if len(line) >= _SHORTEST_LINE)
     for variant in variants:
         yield variant
         yield from _encoded(variant)
         if _is_plain(variant):
-            continue   # the same in all others
-        # Bytes in UTF-8 that were taken for Latin-1.
+            continue   # the forms below are all the same
+        # UTF-8 bytes that were taken for Latin-1.
         yield variant.encode('utf-8', 'surrogatepass').decode('latin-1')
         yield clean(variant, len(variant))
         yield cleanLine(variant, len(variant))
-        yield variant.replace("'", "''")   # of SQL
-        yield variant.replace('"', '""')   # of CSV
-        yield variant.replace("'", "'\"'\"'")   # of a shell
-        # Of what looks encoded, where only other signs of it are.
+        yield variant.replace("'", "''")   # SQL
+        yield variant.replace('"', '""')   # CSV
+        yield variant.replace("'", "'\"'\"'")   # a shell
+        # A secret that itself looks encoded is decoded with the text around
+        # it.
         for decoded, _locate in _read(variant):
             yield decoded
 
 
 def _encoded(text):
-    """Yield the bytes of *text* in hex and, wherever they begin, in base64."""
+    """Yield the bytes of *text* in hex, and in base64 at each offset."""
     for data in _bytes(text):
         yield data.hex()
         yield data.hex().upper()
         for offset in range(3):
-            # Signs that depend on what stands before and behind are left out.
+            # Leave out characters that depend on the bytes before or after.
             encoded = base64.b64encode(bytes(offset) + data + bytes(2))
             begin = -(-offset * 8 // 6)
             end = (offset + len(data)) * 8 // 6
@@ -346,26 +352,28 @@ def _bytes(text):
 # Codes
 
 class _Code(NamedTuple):
-    """A way to write some signs of a text by others, as ``%20`` for a blank.
+    """A way to escape characters of a text, as ``%20`` for a blank.
 
-    Which signs those are differs from one program to the next, so a text is
-    decoded to be searched.
+    Programs differ in which characters they escape.  So a text is decoded
+    and then searched, rather than searched for each escaped form.
     """
 
-    mark: str   # without it there is nothing to decode
+    mark: str   # a text without it has nothing to decode
     pattern: re.Pattern
     decode: Callable
 
     def read(self, text):
-        """Return (decoded text, function from a span in it to one in *text*).
+        """Return (decoded text, function).
 
-        The function is None where nothing was decoded.
+        The function maps a span of the decoded text to one of *text*.  It is
+        None if nothing was decoded.
         """
         if self.mark not in text:
             return text, None
         parts = []
         at = size = 0
-        # Where what is taken as it is begins, and what is decoded, in turns.
+        # The positions at which plain parts (even index) and decoded parts
+        # (odd index) begin, in the decoded text and in *text*.
         decoded_at, text_at = [0], [0]
         for match in self.pattern.finditer(text):
             first, last = match.span()
@@ -394,19 +402,18 @@ class _Code(NamedTuple):
 
 
 def _read(text):
-    """Yield what `_Code.read` gives of *text*, for each code that is in it.
-    """
+    """Yield the result of `_Code.read` for each code that occurs in *text*."""
     for code in _CODES:
         decoded, locate = code.read(text)
         if locate is not None:
             yield decoded, locate
-    if '+' in text:   # of a query
+    if '+' in text:   # a blank in a query string
         decoded, locate = _CODES[0].read(text.replace('+', ' '))
         yield decoded, locate or (lambda begin, end: (begin, end))
 
 
 def _from_hex(digits):
-    """Return the text of bytes in UTF-8; what is none is taken for Latin-1."""
+    """Return the text of UTF-8 bytes; other bytes are taken for Latin-1."""
     text = bytes.fromhex(digits).decode('utf-8', 'surrogateescape')
     return _ESCAPED_BYTE.sub(lambda match: chr(ord(match[0]) - 0xdc00), text)
 
@@ -420,7 +427,7 @@ def _decode_percent(run):
 def _decode_entity(run):
     if run[1] != '#':
         return html.unescape(run)
-    # Not by the rules of HTML5, which drop control characters.
+    # html.unescape would drop control characters, as HTML5 says.
     return chr(min(int(run[3:-1], 16) if run[2] in 'xX' else int(run[2:-1]),
                    sys.maxunicode))
 
@@ -430,7 +437,7 @@ def _decode_bytes(run):
 
 
 def _decode_escape(run):
-    """Return what *run* stands for in a text of Python, JSON or C."""
+    """Return the text that *run* escapes in Python, JSON or C."""
     kind = run[1]
     if kind == 'x' and len(run) > 2:
         return chr(int(run[2:], 16))
@@ -449,7 +456,7 @@ def _decode_escape(run):
 
 
 def _from_units(digits):
-    """Return the text of units of UTF-16."""
+    """Return the text of UTF-16 code units, given in hex."""
     return bytes.fromhex(digits).decode('utf-16-be', 'surrogatepass')
 
 
@@ -466,12 +473,14 @@ _CODES = (
         r'\\x[0-9A-Fa-f]{2}|(?:\\u[0-9A-Fa-f]{4})+|\\U[0-9A-Fa-f]{8}|'
         r'\\N\{[A-Za-z0-9 -]{1,100}\}|\\[0-7]{1,3}|\\.', re.DOTALL),
         _decode_escape),
-    # The same of bytes.
+    # Escapes in the repr of bytes.
     _Code('\\x', re.compile(
         r'(?:\\x[0-9A-Fa-f]{2})+|\\.', re.DOTALL),
         lambda run: _decode_bytes(run) if len(run) > 2
         else _decode_escape(run)),
 )
 
-#: A sign that is encoded, even twice, takes about so many others at most.
+#: Characters: about the longest escape of one character, even escaped twice.
+#: A text that is masked and cut is read so much further for each character
+#: of the longest secret.
 _LONGEST_SIGN = 12

@@ -11,7 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Plain data: what may be stored in a run, free of proxies and references."""
+"""Plain data: values that a run may store, without proxies or references.
+
+The functions ``read…`` read what is stored.  An accident or other code may
+have stored anything, and pages still show it: they raise nothing.
+"""
 import datetime
 import decimal
 import fractions
@@ -32,8 +36,8 @@ _ATOMS = (
     datetime.date, datetime.time, datetime.datetime, datetime.timedelta,
     decimal.Decimal, fractions.Fraction, uuid.UUID,
 )
-# Of a subclass (an enum, a text with extras): just the value.  Not by its
-# own __str__ and the like, which may tell something else.
+# A value of a subclass, such as an enum, is reduced to its base type.  Its own
+# __str__ and the like are not used: they may return something else.
 _VALUES = {
     int: int.__int__,
     float: float.__float__,
@@ -44,11 +48,12 @@ _MAX_DEPTH = 50
 
 
 def plainCopy(value, path='value', depth=0):
-    """Return *value* as a deep copy of plain data.
+    """Return a deep copy of *value* as plain data.
 
-    Atoms (numbers, texts, bytes, dates, UUIDs) and lists, tuples, sets and
-    dicts of them, taken out of their security proxies at every depth.  Raise
-    ``ValueError`` for anything else, saying where it is.
+    Plain data are atoms (numbers, texts, bytes, dates, UUIDs) and lists,
+    tuples, sets and dicts of them.  Security proxies are removed at every
+    depth.  Raise ``ValueError`` for anything else; the message names *path*,
+    the place of it.
     """
     value = removeSecurityProxy(value)
     if type(value) in _ATOMS:
@@ -75,9 +80,9 @@ def plainCopy(value, path='value', depth=0):
 
 
 def shortResult(value, masker=SHOWS_ALL):
-    """Return what is kept of the result of some work: short plain data.
+    """Return *value*, the result of some work, as short plain data.
 
-    Without the secrets that *masker* hides.
+    *masker* hides its secrets.  A long result becomes a text and is cut.
     """
     value = removeSecurityProxy(value)
     if isinstance(value, str):
@@ -87,12 +92,11 @@ def shortResult(value, masker=SHOWS_ALL):
         if len(str(copy)) <= RESULT_LIMIT:
             return masker.data(copy)
     except Exception:
-        pass   # no plain data, or a number that is too big for a text
+        pass   # not plain data, or a number too big to be written as text
     return clean(safeStr(value), RESULT_LIMIT, masker)
 
 
-# Readers of what is stored.  Whatever that is, by an accident or by other
-# code, a page shows it: none of them raises anything.
+# Readers of what is stored
 
 def readNumber(value, default=None):
     """Return *value* if it is a finite number, else *default*."""
@@ -106,14 +110,15 @@ def readNumber(value, default=None):
 
 
 def readText(value, limit=RESULT_LIMIT):
-    """Return *value* as a text that can be shown; None for None."""
+    """Return *value* as a text of at most *limit* characters; None for None.
+    """
     if value is None or type(value) is str:
         return value
     return clean(safeStr(value), limit)
 
 
 def readProgress(value):
-    """Return *value* as a progress (done, total, message); None for None."""
+    """Return *value* as progress (done, total, message); None for None."""
     if value is None:
         return None
     if type(value) in (tuple, list) and len(value) == 3:
@@ -124,7 +129,7 @@ def readProgress(value):
 
 
 def readError(value):
-    """Return *value* as an error (type name, text)."""
+    """Return *value* as an error (type name, text); both may be None."""
     if value is None:
         return None, None
     if type(value) in (tuple, list) and len(value) == 2:
@@ -133,7 +138,7 @@ def readError(value):
 
 
 def readAsked(value):
-    """Return *value* as a request (principal, asked at, reason)."""
+    """Return *value* as a request (principal id, asked_at, reason)."""
     if type(value) in (tuple, list) and len(value) == 3:
         principal, asked_at, reason = value
         return (readText(principal), readNumber(asked_at, 0.0),
@@ -142,7 +147,7 @@ def readAsked(value):
 
 
 def readInput(value):
-    """Return *value* as an input: a dict with texts as keys."""
+    """Return *value* as an input: a dict whose keys are texts."""
     if not value:
         return {}
     if type(value) is not dict:
@@ -151,7 +156,7 @@ def readInput(value):
 
 
 def readAttempts(value):
-    """Return *value* as a list of rows of `attempts`."""
+    """Return *value* as a list of rows of `store.attempts`."""
     rows = value if type(value) in (tuple, list) else ()
     return [(readNumber(began_at), readNumber(ended_at, 0.0),
              *map(readText, texts), readText(log) or '')
@@ -166,7 +171,7 @@ def readResult(value):
 
 
 def canonical(value):
-    """Return a text that is the same for equal plain data."""
+    """Return a text for *value*, plain data; equal data give equal texts."""
     if isinstance(value, dict):
         return '{%s}' % ','.join(sorted(
             '%s:%s' % (canonical(key), canonical(item))
@@ -176,6 +181,6 @@ def canonical(value):
     if isinstance(value, (list, tuple)):
         return '[%s]' % ','.join(canonical(item) for item in value)
     if isinstance(value, int):
-        # Python makes no decimal text of one with very many digits.
+        # Python refuses to write an int of very many digits in decimal.
         return '%s %s' % (type(value).__name__, hex(value))
     return '%s %r' % (type(value).__name__, value)

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Who acts: the principal of the current interaction, and their titles."""
+"""The principals of the current interaction, and titles of principals."""
 import unicodedata
 
 from zope.authentication.interfaces import IAuthentication
@@ -22,20 +22,21 @@ from zope.security.management import system_user
 from cipher.background.util.text import fold
 
 
-#: Ids of who may do everything: work without a starter is the system's.
+#: Ids of the system, which may do everything.  A run without a starter (None)
+#: is the system's.
 SYSTEM = (None, system_user.id)
 
 
 def currentPrincipal():
-    """Return the id of the interaction's principal, None without one."""
+    """Return the id of the interaction's first principal, or None."""
     return currentPrincipals()[0]
 
 
 def currentPrincipals():
-    """Return (id, id of the second one) of the interaction's principals.
+    """Return the ids of the interaction's first two principals.
 
-    None for one that is missing.  A security policy allows what all of them
-    may do.
+    An id is None if there is no such principal.  A security policy allows an
+    action only if all principals of the interaction may do it.
     """
     interaction = queryInteraction()
     ids = [str(participation.principal.id) for participation
@@ -49,32 +50,32 @@ def _compose(text):
 
 
 def getTitle(principal_id):
-    """Return the title of a principal; None where nobody knows it."""
+    """Return the title of the principal; None if the principal is unknown."""
     authentication = queryUtility(IAuthentication)
     if authentication is None:
         return None
     try:
         return authentication.getPrincipal(principal_id).title or ''
     except Exception:
-        # PrincipalLookupError where it is gone; but neither may an
-        # authentication that is out of order take a page away.
+        # PrincipalLookupError, or any error of an authentication that is out
+        # of order: the page is shown all the same.
         return None
 
 
 class Starters:
-    """A choice of principals: by their ids, or by words of their titles.
+    """A filter of principals by ids, or by words of their titles.
 
-    What is the id of a principal stands for that one alone.  Empty, it is no
-    choice: it has all.
+    A name that is the id of a principal selects that principal alone.  An
+    empty filter has every principal.
     """
 
     def __init__(self, names):
         self._names = frozenset(map(_compose, names))
-        self._words = None   # folded, of the titles; not known yet
+        self._words = None   # folded words of titles; None: not computed yet
         self._titles = {}    # id -> folded title
 
     def has(self, principal_id):
-        """Return whether a principal is among them; None: nobody."""
+        """Return whether the filter has the principal; None is nobody."""
         if not self._names:
             return True
         if not isinstance(principal_id, str):

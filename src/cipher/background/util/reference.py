@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Weak references to objects of the database: they keep nothing alive."""
+"""Weak references to objects of the database, for the context of a run."""
 from persistent import Persistent
 
 from cipher.background.interfaces import InvalidContext
@@ -20,6 +20,7 @@ from cipher.background.interfaces import InvalidContext
 #: Key of the `process.Directory` in the root of a database.
 ROOT_KEY = 'cipher.background'
 
+# Levels of parents that are followed; parents may form a cycle.
 _MAX_DEPTH = 1000
 _SITE_MANAGER = '++etc++site'
 
@@ -27,23 +28,25 @@ _SITE_MANAGER = '++etc++site'
 class Reference:
     """A weak reference to an object of one database.
 
-    Not a ``persistent.wref.WeakRef``: ZODB can export an object that holds
-    one, but not import it.  Pickles name this class: it stays here.
+    ``persistent.wref.WeakRef`` does not serve: ZODB can export an object that
+    holds one, but not import it.  Pickles contain the dotted name of this
+    class, so it stays in this module.
     """
 
-    connection = None   # while the reference is not stored yet
+    connection = None   # set while the reference is not stored yet
 
     def __init__(self, oid, mark):
         self.oid = oid
-        self.mark = mark   # of the database: elsewhere the oid says nothing
+        self.mark = mark   # see databaseMark: the oid is valid only there
 
     def __reduce__(self):
         return Reference, (self.oid, self.mark)
 
     def __call__(self, connection):
-        """Return the object or None.
+        """Return the object; None if it is gone or of another database.
 
-        *connection* is that of the run, None if that is not stored yet.
+        *connection* is the connection of the run, or None if the run is not
+        stored yet.
         """
         connection = connection or self.connection
         if connection is None or databaseMark(connection) != self.mark:
@@ -57,15 +60,19 @@ class Reference:
 
 
 def databaseMark(connection):
-    """Return what tells a database from those that it was exported to."""
+    """Return the random mark of the database, or None.
+
+    It distinguishes a database from those to which its objects were exported.
+    """
     return getattr(connection.root().get(ROOT_KEY), 'mark', None)
 
 
 def refer(obj, connection):
-    """Return what stands for *obj* in a run: plain data and a weak reference.
+    """Return (`Reference` to *obj*, whether it is in its place) for a run.
 
-    An object that is about to be stored, below one that is, is given its place
-    in the database.  Raise `InvalidContext` for what has none.
+    A new object that has a stored parent gets its oid now.  Raise
+    `InvalidContext` if *obj* is not persistent, has no stored parent, or
+    belongs to another connection.
     """
     if not isinstance(obj, Persistent):
         raise InvalidContext(
@@ -90,10 +97,10 @@ def refer(obj, connection):
 
 
 def resolve(reference, connection=None):
-    """Return the object that `refer` was given; None when it is gone.
+    """Return the object that `refer` was given; None if it is gone.
 
-    An object counts as gone, too, when it was in its place at that time and is
-    not any more: a deleted object stays loadable until the database is packed.
+    An object also counts as gone if it was in its place then and is not now:
+    a deleted object can be loaded until the database is packed.
     """
     if oidOf(reference) is None:
         return None
@@ -105,7 +112,7 @@ def resolve(reference, connection=None):
 
 
 def oidOf(reference):
-    """Return the oid of what `refer` was given; None if there is none."""
+    """Return the oid of the object that `refer` was given, or None."""
     if (type(reference) is tuple and len(reference) == 2
             and isinstance(reference[0], Reference)):
         return reference[0].oid
@@ -113,7 +120,7 @@ def oidOf(reference):
 
 
 def findConnection(obj):
-    """Return the connection of *obj* or of what holds it, or None."""
+    """Return the connection of *obj* or of its nearest stored parent."""
     for obj in lineage(obj):
         connection = getattr(obj, '_p_jar', None)
         if connection is not None:
@@ -122,7 +129,7 @@ def findConnection(obj):
 
 
 def lineage(obj):
-    """Yield *obj*, its parent, its parent's parent and so on."""
+    """Yield *obj*, its parent, the parent of that, and so on."""
     for _ in range(_MAX_DEPTH):
         if obj is None:
             return
@@ -131,14 +138,13 @@ def lineage(obj):
 
 
 def root(obj):
-    """Return the root object of the application that holds *obj*."""
+    """Return the topmost parent of *obj*."""
     *_, last = lineage(obj)
     return last
 
 
 def isInPlace(obj):
-    """Return whether *obj* hangs below the root of its database by its names.
-    """
+    """Return whether *obj* can be reached from the database root by names."""
     connection = findConnection(obj)
     for _ in range(_MAX_DEPTH):
         parent = getattr(obj, '__parent__', None)
@@ -164,7 +170,8 @@ def _holds(parent, obj):
         except (KeyError, TypeError, AttributeError):
             if not name.startswith('++'):
                 return False
-    # A site manager, an annotation, an attribute: not held by its name.
+    # A site manager, an annotation or an attribute is not an item of its
+    # parent.
     get_site_manager = getattr(parent, 'getSiteManager', None)
     if name == _SITE_MANAGER and get_site_manager is not None:
         try:

@@ -11,17 +11,17 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Caches that must not be used again, and oids that others have used.
+"""Caches that must not be used again after a ZEO server was restarted.
 
-A ZEO client keeps a stock of a hundred oids.  A server that begins again
-gives the unused ones out a second time, so two clients may have the same.
-When an object gets an oid that another client's object has, which is in the
-cache already, ZODB says that a different object has it.  The abort then takes
-the *other* client's object out of the cache: whoever still refers to it reads
-the defaults of its class, and what is changed in it is not stored.
+A ZEO client keeps a stock of a hundred oids.  A restarted server hands out
+the unused ones again, so two clients may have the same oids.  A client may
+then give a new object the oid of another client's object that is already in
+the cache.  ZODB raises an error: a different object has this oid.  The abort
+removes the *other* object from the cache.  Code that still refers to it reads
+the defaults of its class, and changes of it are not stored.
 
-So after that error the cache is forgotten, and so are those of all other
-connections when they are opened next: ZODB can only forget all of them.
+So after that error the cache is dropped.  ZODB can only drop all caches, each
+when its connection is opened next.
 """
 import threading
 import weakref
@@ -37,13 +37,13 @@ _lock = threading.Lock()
 
 
 class CacheSpoiled(TransientError):
-    """Another try needs another connection."""
+    """The work can be tried again, but only with another connection."""
 
 
 def spoils(error):
     """Return whether *error* leaves a cache that must not be used again.
 
-    A group of errors does if any of them does.
+    A group of errors does so if any of its errors does.
     """
     return any(map(_spoils, leavesOf(error)))
 
@@ -56,9 +56,9 @@ def _spoils(error):
 
 
 def forgetCaches(db):
-    """Let each connection begin with an empty cache when it is opened next.
+    """Drop all caches and the oids that storages of *db* have in stock.
 
-    And let no storage of *db* give out an oid that it has in stock.
+    Each connection gets an empty cache when it is opened next.
     """
     resetCaches()
     for each in db.databases.values():
@@ -66,7 +66,7 @@ def forgetCaches(db):
 
 
 def noteServer(db):
-    """Drop the stock of oids if the server was away since the last call."""
+    """Drop the stock of oids if the ZEO server of *db* was away meanwhile."""
     storage = db.storage
     generation = getattr(storage, '_connection_generation', None)
     if generation is None:
@@ -79,8 +79,8 @@ def noteServer(db):
 
 
 def _drop_stock(storage):
-    # ZEO has no other way.  Where it calls it otherwise, each conflict costs
-    # a try without a pause.
+    # ZEO has no public way to do this.  If a release of it renames the
+    # attribute, each conflict of oids costs one more try.
     stock = getattr(storage, '_oids', None)
     if isinstance(stock, list):
         del stock[:]

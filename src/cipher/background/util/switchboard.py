@@ -11,10 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Which runtime of this process serves which database.
+"""The runtimes of this process, by database.
 
-The one place where stored things find live ones.  An after-commit hook calls
-`wake`; a page asks `queryRuntime` for what only memory knows.
+Stored objects find live ones only here.  An after-commit hook calls `wake`; a
+page calls `queryRuntime` for facts that are only in memory.
 """
 import os
 import threading
@@ -26,18 +26,18 @@ from cipher.background.util.logs import getLogger
 log = getLogger(__name__)
 
 _lock = threading.Lock()
-_runtimes = {}   # id(DB) -> runtime, as long as that lives
-_parents = {}    # id of a runtime of a parent of this process -> its name
+_runtimes = {}   # id(DB) -> runtime, while the runtime lives
+_parents = {}    # id of a runtime of a parent process -> its name
 
 
 def connect(db, runtime):
-    """Make *runtime* the one of *db*; return the one that already is."""
+    """Register *runtime* for *db* unless it has one; return the one it has."""
     with _lock:
         return _runtimes.setdefault(id(db), runtime)
 
 
 def disconnect(db, runtime):
-    """Forget *runtime*, if it is the one of *db*."""
+    """Forget *runtime* if it is registered for *db*."""
     with _lock:
         if _runtimes.get(id(db)) is runtime:
             del _runtimes[id(db)]
@@ -51,38 +51,37 @@ def queryRuntime(db):
 def getRuntime(db):
     """Return the `IRuntime` of *db* in this process.
 
-    Raise `RuntimeNotFound` where there is none.
+    Raise `RuntimeNotFound` if there is none.
     """
     runtime = queryRuntime(db)
     if runtime is None:
         raise RuntimeNotFound(
             'runtime: expected a database that a runtime of this process '
             'serves, got %s; declare <background:runtime /> before it is '
-            'opened, or call startRuntime(db); queryRuntime(db) gives None '
+            'opened, or call startRuntime(db); queryRuntime(db) returns None '
             'instead' % ('None' if db is None else 'one without, or one '
                          'whose runtime was shut down'))
     return runtime
 
 
 def wake(db, places=()):
-    """Let the runtime of *db* look at *places*; never raise.
+    """Wake the runtime of *db*, if there is one.  Raise nothing.
 
-    A place is (registry oid, lane number) of a lane that has new runs.
-    Without any: there is something else to look at.
-
-    Fit for an after-commit hook: touches no persistent object.
+    *places* are (registry oid, lane number) of lanes with new runs; empty if
+    something else has changed.  Touch no persistent object: this is called
+    in after-commit hooks.
     """
     runtime = queryRuntime(db)
     if runtime is not None:
         try:
             runtime.wake(places)
         except Exception:
-            log.exception('Waking the runtime failed; its poll will find '
-                          'what waits')
+            log.exception('Waking the runtime failed; it finds pending runs '
+                          'at its next poll')
 
 
 def wakeAfterCommit(connection):
-    """Let the runtime look at the database when this transaction commits."""
+    """Wake the runtime when the transaction of *connection* has committed."""
     connection.transaction_manager.get().addAfterCommitHook(
         _wake, (connection.db(),))
 
@@ -93,7 +92,7 @@ def _wake(success, db):
 
 
 def warnOfParent(alive):
-    """Warn if a parent of this process carries out what is started here.
+    """Warn if the runtime of a parent carries out runs started here.
 
     *alive* are the ids of the processes of the database.
     """
@@ -101,9 +100,9 @@ def warnOfParent(alive):
         if id in alive:
             log.warning(
                 'Process %d is a fork of process %s, whose runtime carries '
-                'out what is started here, in a program that was meant to '
-                'fork only: start the runtime, or open the database, after '
-                'the fork (gunicorn: without preload)', os.getpid(), name)
+                'out the runs that are started here; start the runtime, or '
+                'open the database, after the fork (gunicorn: without '
+                'preload)', os.getpid(), name)
 
 
 def _reset_after_fork():

@@ -11,11 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Texts made fit to be stored, logged and shown.
-
-A *masker* hides the secrets of an input; see `masking.Masker`.  A text is
-masked before it is cut, so no part of a secret is left at a cut.
-"""
+"""Make texts fit to be stored, logged and shown: cleaned, masked, cut."""
 import itertools
 import re
 import traceback
@@ -24,22 +20,29 @@ import unicodedata
 from cipher.background.interfaces import InvalidInput
 
 
-#: Transaction notes and user names over 64 kB fail the commit.
+#: Characters of a note in a transaction record.  ZODB refuses a commit whose
+#: notes or user name have over 64 kB.
 NOTE_LIMIT = 1000
+#: Characters of one line of text: of an error, a reason, a progress message.
 MESSAGE_LIMIT = 500
+#: Characters of the result of a run, which is stored in the run itself.
 RESULT_LIMIT = 1000
+#: Characters of a traceback.  The middle of a longer one is cut.
 TRACEBACK_LIMIT = 65536
+#: The text at a cut.
 CUT = '… [cut here]'
+#: The text in the place of a secret.
 MASK = '•••'
 
-#: Errors of a group that its text names.
+#: Errors of an exception group that its text names.
 LEAVES_LIMIT = 10
+# Levels of exception groups that are opened; groups may form a cycle.
 _MAX_DEPTH = 50
 
-# Control characters but tab and newline, lone surrogates, the controls of
-# bidirectional text that change the order of what follows, what Unicode will
-# never give a meaning.  The three marks (LRM, RLM, ALM) stay: they change
-# nothing far, and are part of Hebrew and Arabic texts.
+# Control characters but tab and newline, lone surrogates, bidirectional
+# controls that change the order of the text after them, noncharacters.  The
+# marks LRM, RLM and ALM stay: they have only local effect, and Hebrew and
+# Arabic texts use them.
 _UNFIT = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff'
                     '\u202a-\u202e\u2066-\u2069\ufffe\uffff]')
 _BREAKS = re.compile(r'[\t\n\x85\u2028\u2029]+')
@@ -47,23 +50,23 @@ _LINE_ENDS = re.compile('\r\n?|[\n\u2028\u2029]')
 
 
 class ShowsAll:
-    """The masker where there is no secret."""
+    """The masker of an input without secrets; the contract of maskers."""
 
     #: Names of the fields of the input that hold secrets.
     names = ()
-    #: Whether nothing of any text is shown.
+    #: Whether every text is hidden as a whole.
     hides_all = False
 
     def text(self, text):
-        """Return *text* without secrets."""
+        """Return *text* with the secrets in it masked."""
         return text
 
     def head(self, text, size):
-        """Return the first *size* characters of *text*, without secrets."""
+        """Return the first *size* characters of *text*, masked."""
         return text[:size]
 
     def tail(self, text, size):
-        """Return the last *size* characters of *text*, without secrets."""
+        """Return the last *size* characters of *text*, masked."""
         return text[-size:]
 
     def data(self, value):
@@ -75,22 +78,22 @@ SHOWS_ALL = ShowsAll()
 
 
 def fold(text):
-    """Return *text* for a comparison: of any case, composed or not."""
+    """Return *text* for a comparison that ignores case and composition."""
     return unicodedata.normalize('NFD', unicodedata.normalize(
         'NFD', text).casefold())
 
 
 def clean(text, limit, masker=SHOWS_ALL):
-    """Return *text* with what is unfit replaced, at most *limit* characters.
+    """Return *text*, masked, cleaned and cut to at most *limit* characters.
 
-    A line break of the network (CR LF) becomes one of ours.
+    Replace characters that are unfit to be shown.  Turn CR LF into newline.
     """
     if len(text) > limit:
         text = masker.head(text, limit - len(CUT)) + CUT
     else:
         text = masker.text(text)
     if _isPlain(text):
-        return text   # as most
+        return text   # most texts are
     return _UNFIT.sub(
         '\N{REPLACEMENT CHARACTER}', text.replace('\r\n', '\n'))
 
@@ -102,30 +105,31 @@ def cleanLine(text, limit=MESSAGE_LIMIT, masker=SHOWS_ALL):
 
 
 def _isPlain(text):
-    # Nothing that is replaced anywhere is printable.  A subclass may say
-    # anything.
+    # All characters that are replaced are not printable.  A subclass of str
+    # may override isprintable.
     return type(text) is str and text.isprintable()
 
 
 def indent(text):
     """Return *text*, of a log record, with all lines but the first indented.
 
-    No line within it can then be taken for the begin of a record.
+    So no line within it looks like the beginning of a record.
     """
     return _LINE_ENDS.sub('\n    ', text)
 
 
 def shortRepr(value, limit=50):
-    """Return ``repr(value)``, or an ellipsis where that is long.
+    """Return ``repr(value)``, or an ellipsis if that is longer than *limit*.
 
-    Never a part of it: a part of a secret cannot be recognised.
+    Never return a part of it: a masker could not recognise a part of a
+    secret.
     """
     text = _repr(value)
     return text if len(text) <= limit else '…'
 
 
 def safeStr(value):
-    """Return ``str(value)``, or what can be said where that raises."""
+    """Return ``str(value)``; if that raises, a text that names the types."""
     try:
         return str(value)
     except Exception as error:
@@ -134,7 +138,7 @@ def safeStr(value):
 
 
 def safeRepr(value, limit=RESULT_LIMIT):
-    """Return ``repr(value)``, cut; what can be said where that raises."""
+    """Return ``repr(value)``, cut at *limit*; see `safeStr` for errors."""
     text = _repr(value)
     return text if len(text) <= limit else text[:limit] + '…'
 
@@ -148,9 +152,10 @@ def _repr(value):
 
 
 def leavesOf(error, depth=0):
-    """Yield the errors in *error*, a group of them; itself if it is none.
+    """Yield the errors in *error*, a group at any depth; else *error* itself.
 
-    A group is what has ``exceptions``, as its backport for Python 3.10 has.
+    A group is an error with ``exceptions``: the backport for Python 3.10
+    counts.
     """
     inner = getattr(error, 'exceptions', None)
     if (depth < _MAX_DEPTH and isinstance(inner, (tuple, list)) and inner
@@ -164,8 +169,8 @@ def leavesOf(error, depth=0):
 def describeError(error, masker=SHOWS_ALL):
     """Return (type name, one short line of text) of an exception.
 
-    Of a group of errors the line names each.  For everybody who sees the run:
-    nothing of an input is quoted.
+    The line for a group names each of its errors.  Everybody who sees the
+    run sees the line, so it quotes nothing of an input.
     """
     text = _public_text(error)
     leaves = list(itertools.islice(leavesOf(error), LEAVES_LIMIT + 1))
@@ -186,14 +191,14 @@ def _public_text(error):
 def formatTraceback(error, masker=SHOWS_ALL):
     """Return the traceback of *error* as text, without local variables.
 
-    The middle is cut where it is over `TRACEBACK_LIMIT` characters.
+    Cut the middle of one with over `TRACEBACK_LIMIT` characters.
     """
     if masker.hides_all:
         lines = _frames(error, MASK)
         masker = SHOWS_ALL
     else:
         try:
-            # Not format_exception, which others replace.
+            # traceback.format_exception may be patched by other packages.
             lines = list(traceback.TracebackException.from_exception(
                 error, compact=True).format())
         except Exception:
@@ -209,6 +214,6 @@ def formatTraceback(error, masker=SHOWS_ALL):
 
 
 def _frames(error, text):
-    """Return the lines of a traceback that says *text* of its error."""
+    """Return the lines of a traceback with *text* as the error's text."""
     return traceback.format_tb(error.__traceback__) + [
         '%s: %s\n' % (cleanLine(type(error).__name__), text)]

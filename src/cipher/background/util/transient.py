@@ -11,12 +11,15 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Which errors another try may not meet again.
+"""Transient errors: another try may succeed.
 
-ZODB and ZEO say so by ``TransientError``.  RelStorage lets the errors of its
-driver through when the connection to its server is lost.  A ZEO server whose
-end interrupts an answer sends the error of that, which its client wraps; and
-when it begins again it gives oids a second time that a client has in stock.
+ZODB and ZEO mark them by ``TransientError``.  There are three more kinds:
+
+- RelStorage lets the errors of its driver through when the connection to its
+  server is lost.
+- A ZEO server that is shut down while it answers sends an error, which its
+  client wraps.
+- A restarted ZEO server hands out oids again; see `spoiled`.
 """
 from transaction.interfaces import TransientError
 from ZODB.DB import DB
@@ -26,10 +29,11 @@ from cipher.background.util.text import leavesOf
 
 
 def isTransient(error, db):
-    """Return whether *error*, in a transaction of *db*, calls for another try.
+    """Return whether another try may succeed after *error*.
 
-    True for conflicts, and where the storage was away, but not where it was
-    closed.  A group of errors does if each of them does.
+    *error* was raised in a transaction of *db*.  True for conflicts and if
+    the storage was away; False if the storage was closed.  A group of errors
+    is transient if each of its errors is.
     """
     return not isClosed(db) and all(
         _is_transient(one, db) for one in leavesOf(error))
@@ -40,23 +44,26 @@ def _is_transient(error, db):
     return (isinstance(error, TransientError)
             or _is_of_relstorage(error, storage)
             or _is_of_zeo(error, storage)
-            or spoils(error))   # the next try takes the next oid
+            or spoils(error))   # the next try gets another oid
 
 
 def isClosed(db):
-    """Return whether *db*, a `ZODB.DB.DB`, or the storage below was closed."""
+    """Return whether *db*, a `ZODB.DB.DB`, or its storage was closed."""
     if not isinstance(db, DB):
-        return False   # somebody's double of one
-    # Its class has one for documentation.
-    storage = vars(db).get('storage')
-    return storage is None or _is_shut(storage)
+        return False   # a double in somebody's tests
+    own = vars(db)
+    # close() begins by putting `noop` in its own place, and ends by deleting
+    # the storage.  The class has a `storage` for documentation.
+    return (getattr(own.get('close'), '__name__', '') == 'noop'
+            or own.get('storage') is None
+            or _is_shut(own['storage']))
 
 
 def _is_shut(storage):
-    """Return whether *storage* was closed, as far as its kind shows that."""
-    return (getattr(storage, 'opened', _yes)() is False   # in memory
+    """Return whether *storage* was closed; False if its kind hides that."""
+    return (getattr(storage, 'opened', _yes)() is False   # MappingStorage
             or getattr(storage, '_closed', False) is True   # RelStorage
-            # FileStorage; a pack closes and opens its other file.
+            # FileStorage; a pack closes its other file for a moment.
             or getattr(getattr(storage, '_files', None), 'closed', False)
             is True
             or getattr(getattr(storage, '_server', None), 'is_closed', _no)()
@@ -82,9 +89,10 @@ def _is_of_relstorage(error, storage):
     driver = getattr(getattr(storage, '_adapter', None), 'driver', None)
     kinds = getattr(driver, 'disconnected_exceptions', ())
     if isinstance(error, kinds):
-        # The work itself may use the same driver, for a database of its own.
+        # The work may use the same driver for another database.
         return _came_through(error, 'relstorage.')
-    # "Retrying may succeed", say its authors, but it is no TransientError.
+    # RelStorage documents this error as worth a retry, but it is not a
+    # TransientError.
     return _is_a(error, 'UnableToAcquireLockError')
 
 

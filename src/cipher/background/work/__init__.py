@@ -11,4 +11,18 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The worker's own thread: the loop, and what records its work."""
+"""The worker's own thread: the loop of a worker, and what records its work.
+
+`worker`, `loop`
+    What an author's class inherits, and the loop that calls it.
+`observer`, `recorder`, `outcome`
+    The observers of a loop, and what they write into the run.
+`liverun`, `passing`, `runlog`, `stack`
+    What memory knows of a run in work: its state, slot, log and stack.
+`environment`, `announcing`, `unstorable`
+    The principals of the work, events, and explanations of failed commits.
+
+Functions that write a run join the open transaction and never commit, except
+where their docstring names a transaction of their own.  A method without a
+docstring is described by the interface that its class names.
+"""

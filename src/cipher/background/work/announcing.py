@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Events that the control thread sends, for what it does to a run."""
+"""Send the events for what the control thread does to a run."""
 
 import transaction
 from zope.event import notify
@@ -24,7 +24,7 @@ from cipher.background.util.transient import isTransient
 
 
 def siteOf(registry):
-    """Return the site of *registry*, None where it is gone."""
+    """Return the site of *registry*; None if it is gone."""
     try:
         return registry.getSite()
     except RegistryNotFound:
@@ -34,10 +34,11 @@ def siteOf(registry):
 def announce(event, troubles):
     """Send *event*, an `IRunEvent`, with the site of its registry set.
 
-    There is no interaction.  The run is changed in any case: an error of a
-    subscriber, an exit included, takes back the changes of subscribers and
-    nothing else, and is noted in *troubles*.  Transient errors are raised:
-    the transaction has to be done again.
+    Subscribers run without an interaction.  If one fails, even with a
+    SystemExit, the changes of all subscribers are rolled back; the change of
+    the run stays.  The error is noted in *troubles*, a `Troubles`.
+
+    Raise transient errors: the caller has to repeat its transaction.
     """
     registry = event.registry
     savepoint = transaction.savepoint(optimistic=True)

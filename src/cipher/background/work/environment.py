@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""How a worker's thread enters the world of a Zope Toolkit application."""
+"""The principals that a worker runs as in a Zope Toolkit application."""
 from zope.authentication.interfaces import IAuthentication
 from zope.authentication.interfaces import PrincipalLookupError
 from zope.component import queryUtility
@@ -33,7 +33,7 @@ from cipher.background.interfaces import StarterGone
 
 @implementer(IParticipation)
 class Participation:
-    """A principal at work, without a request."""
+    """A principal without a request."""
 
     interaction = None
 
@@ -43,7 +43,10 @@ class Participation:
 
 @implementer(IPrincipal)
 class NamedPrincipal:
-    """The starter, where no authentication utility knows more than the id."""
+    """A starter of whom only the id is known.
+
+    Used if the application has no authentication utility.
+    """
 
     title = description = ''
 
@@ -53,10 +56,9 @@ class NamedPrincipal:
 
 @implementer(IWorkerEnvironment)
 class WorkerEnvironment:
-    """See `~cipher.background.interfaces.IWorkerEnvironment`."""
+    """The environment in an application of the Zope Toolkit."""
 
     def participations(self, user_name, run):
-        """See `~cipher.background.interfaces.IWorkerEnvironment`."""
         if run is None:
             # As upstream: no participation, so everything is allowed.
             return ()
@@ -71,9 +73,10 @@ class WorkerEnvironment:
 
 
 def _people(run):
-    """Return the participations of the starter and of who asked for a retry.
+    """Return participations of the starter and of the one who asked to retry.
 
-    A security policy allows what both may do: neither lends the other rights.
+    A security policy allows only what both of them may do.  So neither gains
+    the rights of the other.
     """
     ids = [run.starter] if run.asker is None else [run.starter, run.asker]
     return tuple([Participation(_resolve(run, id)) for id in ids])
@@ -89,15 +92,15 @@ def _resolve(run, id):
         return authentication.getPrincipal(id)
     except PrincipalLookupError:
         raise StarterGone(
-            'run %r: expected the principal %r to exist, whose permissions '
-            'it has, got none of that id; start it anew'
+            'run %r: expected the principal %r to exist, as the run has its '
+            'permissions, got none of that id; start it anew'
             % (run.id, id)) from None
 
 
 def _check(run):
     target = getSite() if run.reference is None else run.context
     if target is None:
-        return   # gone; there will be no work
+        return   # The context is gone, so no work will be done.
     newInteraction(*_people(run))
     try:
         permitted = checkPermission(run.permission, target)

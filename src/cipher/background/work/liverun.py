@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What is live: runs that this process works on, in memory only."""
+"""The runs that this process works on or is about to begin, in memory only."""
 import threading
 from typing import NamedTuple
 
@@ -34,15 +34,15 @@ class Ticket(NamedTuple):
     registry_oid: bytes
     lane: int
     serial: int
-    must_claim: bool = False   # a process that is dead may have begun it
-    priority: int = 0          # the greater, the more urgent
-    created_at: float = 0.0    # of the run: what came first goes first
-    starter: str = None        # those of the same priority take turns
+    must_claim: bool = False   # a dead process may have begun the run
+    priority: int = 0          # a greater number is more urgent
+    created_at: float = 0.0    # of the run; older runs begin first
+    starter: str = None        # starters of equal priority take turns
     type: str = None           # name of the worker type
 
     @property
     def place(self):
-        """The lane: registry oid and number."""
+        """The lane, as (registry oid, lane number)."""
         return self.registry_oid, self.lane
 
     @property
@@ -51,12 +51,12 @@ class Ticket(NamedTuple):
 
     @property
     def age(self):
-        """Of the runs of one starter the least goes first."""
+        """A sort key: of the runs of one starter the smallest begins first."""
         return self.created_at, self.lane, self.serial
 
 
 def ticketOf(registry_oid, run, must_claim=False):
-    """Return the `Ticket` of *run*, whatever is stored there."""
+    """Return the `Ticket` of *run*; replace unusable stored values."""
     return Ticket(registry_oid, run.lane, run.serial, must_claim,
                   readNumber(run.priority, 0), readNumber(run.created_at, 0.0),
                   readText(run.starter), run.type)
@@ -78,20 +78,20 @@ class LiveRun(Locked):
         self.worker = None
         self.door = None            # the contextmanagers.Door it works with
         self.thread_id = None       # the thread it works in
-        self.run_oid = None         # of the run, once it was looked at
+        self.run_oid = None         # oid of the run, once it was loaded
         self.started_at = clock.now()
         self.stop = None            # StopRequest
         self.worker_type = None     # IWorkerType; None for hand-made threads
         self.masker = SHOWS_ALL     # hides the secrets of the input
         self.depth = 0              # of the run
-        self.error = None           # that ended its last attempt
-        self.due_at = None          # when it is to be begun again, if at all
-        self.is_shutdown = False    # the stop is that of the process
+        self.error = None           # the error that ended its last attempt
+        self.due_at = None          # when it begins again; None: it does not
+        self.is_shutdown = False    # it stops because the process ends
         self.is_abandoned = False   # it must not commit any more
         self.is_unrecorded = False  # its end could not be written
-        self.is_lost = False        # the run is another process's by now
-        self.is_announced = False   # its begin, by the commit of a claim
-        self.passing = None         # passing.Passing: of its slot
+        self.is_lost = False        # the run now belongs to another process
+        self.is_announced = False   # the claim has sent IRunStartedEvent
+        self.passing = None         # the passing.Passing of its slot
         self.conflicts = 0
 
     @property
@@ -108,32 +108,37 @@ class LiveRun(Locked):
                 else stateOf(self.worker).progressed_at)
 
     def hideSecrets(self, masker):
-        """Let *masker* hide the secrets in all that the run keeps."""
+        """Use *masker* for all texts of the run from now on."""
         self.masker = self.log.masker = masker
 
     def getStack(self):
-        """Return where its thread stands; None if it is at its end."""
+        """Return the stack of the run's thread; None if the run has ended."""
         stack = self.thread_id and getStack(self.thread_id)
-        # Else the thread may be at something else by now.
+        # Otherwise the thread may already work on another run.
         if self.runtime.findLive(self.registry_oid, self.run_id) is self:
             return stack
         return None
 
-    def tell(self):
-        """Return what other processes are told of it, plain data."""
+    def getReport(self):
+        """Return what other processes may know of the run, as plain data.
+
+        A tuple (started_at, progress, end of the log, stack, progressed_at).
+        The stack is None unless a person has asked the run to stop.
+        """
         return (self.started_at, self.progress, self.log.getText()[-LOG_TAIL:],
                 self.getStack() if self.stop is not None else None,
                 self.progressed_at)
 
     def isUnbounded(self):
-        """Return whether no time would be enough for it.
+        """Return whether waiting for the end of the work is pointless.
 
-        So for a loop; and what has not begun need not begin.
+        True for a loop, which has no end, and for work that has not begun,
+        which need not begin.
         """
         return self.worker is None or not isinstance(self.worker, OnePiece)
 
     def begin(self, worker):
-        """The worker's thread has begun."""
+        """Note that the calling thread begins to carry out *worker*."""
         with self._lock:
             self.worker = worker
             self.thread_id = threading.get_ident()
@@ -143,12 +148,12 @@ class LiveRun(Locked):
     def requestStop(self, stop=None):
         """Ask the worker to stop.
 
-        *stop* is the StopRequest of a person, None when the process ends.
+        *stop* is the `StopRequest` of a person; None: the process ends.
         """
         with self._lock:
             if stop is not None:
                 self.stop = stop
-                # Who was asked to stop by a person is not rerun.
+                # A run that a person stopped is not run again.
                 self.is_shutdown = False
             else:
                 self.is_shutdown = self.stop is None
@@ -156,18 +161,18 @@ class LiveRun(Locked):
                 stateOf(self.worker).requestStop()
 
     def abandon(self):
-        """Let the worker commit no more, and so need not go on."""
+        """Forbid the worker to commit, and ask it to stop."""
         self.is_abandoned = True
         with self._lock:
             if self.worker is not None:
                 stateOf(self.worker).requestStop()
 
     def end(self):
-        """The worker's thread is at its end."""
+        """Note that the worker's thread is done with the run."""
         self.runtime.ended(self)
 
     def getStatus(self):
-        """Return the `run.Live` for pages."""
+        """Return the `run.Live` that pages show."""
         return Live(self.runtime.name, self.started_at, self.progress,
                     self.stop, self.log.getText(),
                     progressed_at=self.progressed_at)

@@ -13,7 +13,7 @@
 ##############################################################################
 """The loop of a worker: connection, site, interaction, transactions.
 
-What `Work.run` does::
+The steps of `Work.run`::
 
     scheduleNextWork -- False or a stop --> end
       | True
@@ -64,25 +64,30 @@ from cipher.background.work.worker import stateOf
 
 log = getLogger('cipher.background.thread')
 
-#: Seconds: after a failed iteration a loop waits, at first this long, then
-#: twice as long, up to the cap.
+#: Seconds that a loop waits after a failed iteration.  The wait begins short,
+#: as most errors pass.  It doubles with each failure in a row up to the cap,
+#: so a lasting error does not load the machine.
 FAILURE_DELAY = 0.1
 FAILURE_DELAY_CAP = 60.0
 
+# Tries of one iteration before its conflict counts as an error.  Many: of
+# several writers that conflict, one succeeds each time.
 _MAX_TRIES = 50
 
-# What an author's code may find under these names was shown by a `WorkState`.
+# Attributes of a worker that show its `WorkState` to the author's code.
 _SHOWN = ('run_id', 'origin_id', 'context', 'input', 'cursor', 'progress')
 
-#: An iteration goes on without a pause so often though a cache was spoiled: a
-#: client of ZEO has at most 100 oids in stock.
+#: Times that an iteration begins again without a pause after a spoiled cache
+#: (see `util.spoiled`).  A ZEO client has at most 100 oids in stock, each of
+#: which may spoil one.
 SPOILED_LIMIT = 200
 
 
 class WorkLoop(Worker):
-    """What a `BackgroundWorkerThread` is, whichever thread carries it out.
+    """A `BackgroundWorkerThread` without its thread.
 
-    Authors override what upstream has, and `retryDelay` and `max_tries`.
+    The methods are those of `IBackgroundWorkerThread`.  Authors override
+    them, `retryDelay` and `max_tries`.
     """
 
     work_transaction_note = "%(thread_name)s"
@@ -98,52 +103,47 @@ class WorkLoop(Worker):
     log = log
 
     def getSite(self, connection):
-        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
         return connection.get(self.site_oid)
 
     def getTransactionNote(self):
-        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
         return _format(self, self.work_transaction_note)
 
     def getCleanupNote(self):
-        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
         return _format(self, self.cleanup_transaction_note)
 
     def scheduleNextWork(self):
-        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
         return False
 
     def doWork(self):
-        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+        pass
 
     def doCleanup(self):
-        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
+        pass
 
     def retryDelay(self, attempt, error):
-        """See `~cipher.background.interfaces.IBackgroundWorkerThread`."""
         return None
 
     def run(self):
-        """Main loop of the thread."""
+        """Run the loop in the calling thread until it ends."""
         Work(self).run()
 
 
 class OnePiece(WorkLoop):
-    """A worker that does one piece of work: one iteration, then the end."""
+    """A worker that does one piece of work, in one iteration."""
 
     def scheduleNextWork(self):
-        """Return True once."""
+        """Return True at the first call, then False."""
         state = stateOf(self)
         is_first, state.is_scheduled = not state.is_scheduled, True
         return is_first
 
     def run(self):
-        """Do the work."""
+        """Do the work in the calling thread."""
         PieceOfWork(self).run()
 
 
 def setUp(worker, site_db, site_oid, site_name, user_name):
-    """Let *worker* remember where to work, and for whom."""
+    """Give *worker* its database, site and user, as upstream's `__init__`."""
     worker.site_db = site_db
     worker.site_oid = site_oid
     worker.site_name = site_name
@@ -159,20 +159,20 @@ def _format(worker, note):
 
 
 class Work:
-    """Carries a worker out, in the calling thread.
+    """Carries out a worker in the calling thread.
 
-    Of the worker it reads and calls what upstream has; `WorkState` and
-    `hookOf` are for all else.
+    It uses only upstream's attributes and methods of the worker itself.  For
+    everything else it uses `WorkState` and `hookOf`.
     """
 
     def __init__(self, worker):
         self.worker = worker
         self.state = stateOf(worker)
-        self._failures = 0       # iterations in a row
-        self._is_begun = False   # whether doWork was called this time
+        self._failures = 0       # failed iterations in a row
+        self._is_begun = False   # doWork was called in this iteration
 
     def run(self):
-        """Carry the worker out."""
+        """Carry out the worker until its loop ends or has to end."""
         worker, state = self.worker, self.state
         if state.observer is None:
             state.observer = queryAdapter(
@@ -204,9 +204,10 @@ class Work:
         self.state.wait(backOff(failures, FAILURE_DELAY, FAILURE_DELAY_CAP))
 
     def _iterate(self):
-        """Do one iteration; return whether all went well.
+        """Do one iteration; return whether it succeeded.
 
-        An error is logged and told, here.  Raise what has to end the thread.
+        Log errors and report them to the observer.  Raise only errors that
+        have to end the thread.
         """
         failures = spoiled = 0
         self._is_begun = False
@@ -221,7 +222,7 @@ class Work:
             except Exception as error:
                 if self._is_begun or not self._is_transient(error):
                     raise
-                # The storage is away, perhaps for long: the work waits.
+                # The storage is away, perhaps for long: wait for it.
                 self.state.observer.conflicted(self.worker, error)
             failures += 1
             if self.state.wait(backOff(failures)):
@@ -241,9 +242,9 @@ class Work:
                 if not isinstance(error, Exception) or not (
                         self._is_begun) and self._is_transient(error):
                     raise
-                # Still with the connection: the log may want the repr() of
-                # its objects.
-                self._tell(observer.failed, connection, error)
+                # The connection is still open here.  The log may need it for
+                # the repr() of its objects.
+                self._report(observer.failed, connection, error)
                 return False
             finally:
                 self.state.context = None
@@ -258,17 +259,21 @@ class Work:
             raise
         except BaseException as error:
             went_well = False
-            self._tell(observer.failed, connection, error)
+            self._report(observer.failed, connection, error)
         finally:
             try:
                 if self._is_begun:
                     self._clean_up(connection)
             except Exception as error:
                 went_well = False
-                self._tell(observer.cleanupFailed, connection, error)
+                self._report(observer.cleanupFailed, connection, error)
         return went_well
 
-    def _tell(self, told, connection, error):
+    def _report(self, report, connection, error):
+        """Log *error* and pass it to *report*, a method of the observer.
+
+        Raise it again if it has to end the thread.
+        """
         if isinstance(error, RunLost):
             raise error
         if isClosed(self.worker.site_db):
@@ -278,7 +283,7 @@ class Work:
                     self.worker.name, type(error).__name__)) from error
         if isinstance(error, Exception):
             self._log_error("Exception in %s", error)
-        told(self.worker, connection, error)
+        report(self.worker, connection, error)
         if not isinstance(error, Exception):
             raise error
 
@@ -286,8 +291,8 @@ class Work:
         state, observer = self.state, self.state.observer
         max_tries = self._max_tries()
         self._remember()
-        tries = 0      # that began
-        failures = 0   # in a row; of a storage that is away there may be many
+        tries = 0      # tries that called doWork
+        failures = 0   # failures in a row, also of a storage that is away
         while True:
             cursor = state.cursor
             is_begun = False
@@ -306,22 +311,23 @@ class Work:
                     raise
                 if spoils(error):
                     self._begin_try()
-                    self._is_begun = False   # no try: it begins anew
+                    self._is_begun = False   # not counted as a try
                     raise CacheSpoiled(str(error)) from error
                 noteServer(self.worker.site_db)
                 tries += is_begun
                 failures += 1
                 if state.cursor != cursor:
-                    tries = failures = 1   # it went on since then
+                    tries = failures = 1   # a checkpoint was committed
                 if tries >= max_tries:
                     raise
                 observer.conflicted(self.worker, error)
             self._pause(failures, 0.1 if is_begun else 1.0)
 
     def _remember(self):
-        """Keep what the first try begins with: the input.
+        """Keep copies of what each try begins with.
 
-        And the attributes in which an author keeps what of it can change.
+        These are the input, and the attributes in which the author's code
+        keeps changeable parts of the input.
         """
         own, input = vars(self.worker), self.state.input
         self._input = _copy(input)
@@ -333,7 +339,7 @@ class Work:
             for name, value in own.items() if value is given}
 
     def _begin_try(self):
-        """Let nothing of an earlier try be left in the worker."""
+        """Restore the input, so that nothing of an earlier try is left."""
         own = vars(self.worker)
         self.state.input = _copy(self._input)
         if self._own_input is not None:
@@ -345,7 +351,7 @@ class Work:
         try:
             number = hookOf(self.worker, 'max_tries')
         except Exception:
-            return _MAX_TRIES   # an author's, for something else
+            return _MAX_TRIES   # the author uses the name for something else
         return number if type(number) is int and number > 0 else _MAX_TRIES
 
     def _clean_up(self, connection):
@@ -366,12 +372,13 @@ class Work:
             self._pause(tries)
 
     def _pause(self, failures, when_stopping=0.1):
-        # Not ended at once by a stop: the next try would follow at once.
+        # A stop ends the wait at once.  A short sleep then keeps the next try
+        # from following without any pause.
         if self.state.wait(backOff(failures)):
             time.sleep(backOff(failures, cap=when_stopping))
 
     def _transaction(self, note):
-        # An over-long or unfit note or name would fail the commit.
+        # An over-long or invalid note or user name would fail the commit.
         user_name = self.worker.user_name
         return ZopeTransaction(
             user=cleanLine(safeStr(user_name), NOTE_LIMIT) if user_name
@@ -379,9 +386,13 @@ class Work:
             note=cleanLine(safeStr(note), NOTE_LIMIT, self.state.masker))
 
     def _call(self, name, *args):
-        """Return what the worker's method *name*, one of upstream's, gives."""
+        """Call the worker's method *name*, one of upstream's.
+
+        Return its value.  Raise what `checkValue` raises for a coroutine or
+        generator.
+        """
         value = getattr(self.worker, name)(*args)
-        if isUnfinished(value):   # else its name is not needed
+        if isUnfinished(value):   # check first: names cost time
             checkValue(self._name_of(name), value)
         return value
 
@@ -392,13 +403,15 @@ class Work:
         return isTransient(error, self.worker.site_db)
 
     def _log_error(self, message, error):
-        # Each thread would say at length that the database was closed.
-        told = None if isClosed(self.worker.site_db) else error
+        # Without this, each thread would log a traceback when the database
+        # is closed.
+        exc_info = None if isClosed(self.worker.site_db) else error
         try:
-            self.worker.log.error(message, self.worker.name, exc_info=told)
+            self.worker.log.error(message, self.worker.name,
+                                  exc_info=exc_info)
         except Exception:
-            # The author has something else there.
-            log.error(message, self.worker.name, exc_info=told)
+            # The author uses the attribute for something else.
+            log.error(message, self.worker.name, exc_info=exc_info)
 
 
 class PieceOfWork(Work):
@@ -407,7 +420,7 @@ class PieceOfWork(Work):
     def _remember(self):
         super()._remember()
         own = vars(self.worker)
-        # What authors gave names of ours to before the work.
+        # Attributes of these names that the author set before the work.
         self._shown = {name: own[name] for name in _SHOWN if name in own}
 
     def _begin_try(self):
@@ -418,22 +431,23 @@ class PieceOfWork(Work):
         super()._begin_try()
 
     def _after_failure(self, failures):
-        """There is no further iteration to wait for."""
+        """Do nothing: there is no further iteration to wait for."""
 
     def _clean_up(self, connection):
-        # An empty transaction would cost 5 % of a small job.
+        # An empty transaction would add 5 % to a small job.
         if type(self.worker).doCleanup is not WorkLoop.doCleanup:
             super()._clean_up(connection)
 
 
-# Of these no try can leave anything else behind.
+# Types whose values no try can change in place.
 _UNCHANGEABLE = (type(None), bool, int, float, complex, str, bytes)
 
 
 def _copy(input):
-    """Return a copy of *input* that shares none of its plain data.
+    """Return a copy of the dict *input* that shares none of its plain data.
 
-    That of a worker made by hand may hold anything else, too.
+    The input of a worker made by hand may contain other values as well; these
+    are shared.
     """
     copied = {}
     for name, value in input.items():

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The observer that observes nothing."""
+"""The observer of workers that are not recorded."""
 from zope.interface import implementer
 
 from cipher.background.contextmanagers import ZodbConnection
@@ -20,46 +20,43 @@ from cipher.background.interfaces import IWorkObserver
 
 @implementer(IWorkObserver)
 class WorkObserver:
-    """Observes nothing: for workers that nobody records."""
+    """An observer that records nothing; the base of the recorders."""
 
     def started(self, worker):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
+        pass
 
     def connect(self, worker):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         return ZodbConnection(worker.site_db)
 
     def participations(self, worker, connection):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         return ()
 
     def opened(self, worker, connection):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
+        pass
 
     def began(self, worker, connection):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         return False
 
     def done(self, worker, connection, result):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
+        pass
 
     def conflicted(self, worker, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
+        pass
 
     def failed(self, worker, connection, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
+        pass
 
     def cleaned(self, worker, connection):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
+        pass
 
     def cleanupFailed(self, worker, connection, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
+        pass
 
     def ended(self, worker, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
+        pass
 
     def checkpoint(self, worker, cursor):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         raise RuntimeError(
             '%s: expected a checkpoint in a job that is recorded, got one '
-            'elsewhere; let a registry start it, or do without' % worker.name)
+            'elsewhere; start the job by a registry, or remove the checkpoint'
+            % worker.name)

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""How a run ends, or is put off: what is written into it."""
+"""Write the outcome into a run: its end, or that it waits again."""
 from zope.event import notify
 
 from cipher.background.events import RunFailedEvent
@@ -46,18 +46,19 @@ from cipher.background.util.text import formatTraceback
 from cipher.background.work.unstorable import explain
 
 
-#: No second attempt would fare better, or was meant to be.
+#: Errors without a second attempt: it would fail too, or is not wanted.
 _FINAL = (Cancel, ContextGone, InputOutdated, SiteGone, StarterGone,
           SystemExit, KeyboardInterrupt, GeneratorExit)
 
 
 def finish(live, run, registry, state, event, **values):
-    """Finish *run*, with what *live* (a `liverun.LiveRun`) knows of it.
+    """Finish *run* in *state*, with the log and progress of *live*.
 
-    Joins the open transaction, as everything here.
+    *event* is the class of the event to send, *values* are attributes of the
+    finished run.
     """
     if run.state != RUNNING:
-        # Without a claim nothing of this is stored yet.
+        # The run was not claimed, so these values are not stored yet.
         values.update(owner=live.runtime.id, started_at=live.started_at,
                       attempts=run.attempts + 1)
     _keep_log(live, run)
@@ -67,10 +68,10 @@ def finish(live, run, registry, state, event, **values):
 
 
 def writeError(live, run, registry, error, retry_delay):
-    """Write that *error* ended the work, or an attempt of it.
+    """Write that *error* ended an attempt of *run*.
 
-    *retry_delay* is a function of the number of attempts so far that gives
-    the seconds to the next one; None: there is none.
+    *retry_delay* is called with the number of attempts so far.  It returns
+    the seconds to the next attempt, or None to fail the run.
     """
     _read_stop(live, run, registry)
     if isinstance(error, StopRequested) or (
@@ -95,7 +96,7 @@ def writeError(live, run, registry, error, retry_delay):
 
 
 def beginAgain(live, run, registry, error):
-    """Let *run* begin again at once, for *error* counts as no attempt."""
+    """Let *run* begin again at once; do not count the attempt with *error*."""
     _end_attempt(live, run, FAILED, *_describe(error, live.masker))
     _put_off(live, run, registry, 0.0)
 
@@ -108,9 +109,9 @@ def _describe(error, masker):
 
 
 def _read_stop(live, run, registry):
-    """See the request of a person that nobody has told *live* of yet.
+    """Pass the stored stop request of *run* to *live*, if it has none yet.
 
-    One that is committed meanwhile makes this transaction conflict.
+    A request that is committed meanwhile makes this transaction conflict.
     """
     if live.stop is None:
         dependOnTree(registry.stops)
@@ -120,28 +121,28 @@ def _read_stop(live, run, registry):
 
 
 def writeStop(live, run, registry):
-    """Write that the work ended because it was asked to."""
+    """Write that the work of *run* ended because it was asked to stop."""
     _read_stop(live, run, registry)
     if live.is_shutdown:
-        live.due_at = clock.now()   # there is more to do
+        live.due_at = clock.now()   # the work is not complete
         writeInterruption(registry, run, live.must_not_rerun, live=live)
     else:
         finish(live, run, registry, STOPPED, RunStoppedEvent)
 
 
 def _put_off(live, run, registry, delay, **values):
-    """Let *run* wait *delay* seconds and begin again."""
+    """Let *run* begin again after *delay* seconds."""
     live.due_at = clock.now() + delay
     run.putBack(due_at=live.due_at, **values)
     notify(RunRequeuedEvent(run, registry))
 
 
 def writeInterruption(registry, run, must_not_rerun, send=notify, live=None):
-    """Write that the process of *run* ended in good order while it ran.
+    """Write that the process of *run* shut down in good order.
 
-    It waits again, or is interrupted where it *must_not_rerun*; neither the
-    attempt nor an interruption is counted.  *send* sends the event.  *live*:
-    its work had begun.
+    The run waits again, or becomes interrupted if it *must_not_rerun*.
+    Neither an attempt nor an interruption is counted.  *send* is called with
+    the event.  *live* is the `LiveRun` if the work had begun, else None.
     """
     if live is not None:
         keepInterrupted(live, run)
@@ -155,7 +156,7 @@ def writeInterruption(registry, run, must_not_rerun, send=notify, live=None):
 
 
 def keepInterrupted(live, run):
-    """Keep that the end of the process of *live* ended an attempt of *run*.
+    """Record an attempt of *run* that the end of the process of *live* ended.
     """
     asked = live.runtime.admission.drain_asked
     if asked is None:
@@ -173,7 +174,7 @@ def _end_attempt(live, run, outcome, kind=None, text=None, principal=None):
 
 
 def addCleanupTraceback(live, run, error):
-    """Keep the traceback of a cleanup, beside that of the work."""
+    """Keep the traceback of *error* in the cleanup, after that of the work."""
     details = _details(live, run)
     details.traceback += 'In the cleanup:\n' + formatTraceback(
         error, live.masker)
@@ -190,7 +191,7 @@ def _details(live, run):
         run.details = RunDetails()
     details = run.details
     if details.masked != live.masker.names:
-        # What former attempts left may show a secret of this one.
+        # Texts of earlier attempts may contain a secret of this one.
         details.traceback = live.masker.text(details.traceback)
         details.history = attempts.hide(details.history, live.masker)
         details.masked = live.masker.names

@@ -11,12 +11,13 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The end of a run of a limited type passes its slot on to the next one.
+"""Pass the slot of an ending run on to the next run of its limited type.
 
-By its own commit, so that the next run needs none to begin.  That writes the
-next run, so a commit that writes that run at the same moment makes the work
-that ends conflict and be done again.  A fresh look keeps that moment short.
-Long work only frees its slot: it is not put at risk to save a commit.
+The commit that ends the run also claims the next one, which saves a commit.
+The price is a risk: a commit that writes the next run at the same moment
+makes the ending work conflict, and it is done again.  A fresh look at the
+next run keeps that moment short.  Long work does not take the risk; it only
+frees its slot.
 """
 import transaction
 
@@ -34,15 +35,15 @@ from cipher.background.util.transient import isTransient
 from cipher.background.work.loop import WorkLoop
 
 
-#: Seconds.  What has worked for longer only frees its slot.
+#: Seconds.  Work that took longer only frees its slot: repeating it after a
+#: conflict would cost more than the commit that passing on saves.
 SHORT = 1.0
 
 
 class Passing:
-    """What becomes of the slot of one live run.  For the worker's thread.
+    """The slot of one live run.  Only the worker's thread calls it.
 
-    The claim of the next run is in the commit of the end: both are there, or
-    neither.
+    The claim of the next run and the end of this one are one commit.
     """
 
     def __init__(self, live):
@@ -50,10 +51,9 @@ class Passing:
         self._next = None   # ticket of the run that gets the slot
 
     def passOn(self, connection):
-        """Let the next run have the slot, in the open transaction.
+        """Give the slot to the next run, in the open transaction.
 
-        If there is one that may begin, and that is next for all this process
-        knows.
+        Do nothing unless this process knows a run that is next and may begin.
         """
         live, runtime = self._live, self._live.runtime
         if not self._may_pass():
@@ -67,14 +67,14 @@ class Passing:
             return
         run = self._find(connection, ticket)
         if run is None:
-            # The look of a thread says what is with it.
+            # A thread looks at the run again and finds its state.
             self._next = None
             runtime.backlog.later(ticket, 0.0)
             return
         slot.place = ticket[:3]
         epoch = run.claim(runtime.id, clock.now(),
                           live.worker_type.on_interrupt == FAIL)
-        # The commit may get through though nobody says so.
+        # The commit may succeed even if its reply is lost.
         runtime.noteClaim(ticket, epoch)
 
     def _find(self, connection, ticket):
@@ -90,7 +90,7 @@ class Passing:
         except Exception as error:
             if isTransient(error, live.runtime.db):
                 raise
-            return None   # a broken record is no failure of this work
+            return None   # a broken record is not a failure of this work
 
     def _may_pass(self):
         live = self._live
@@ -100,12 +100,12 @@ class Passing:
             return False
         if live.worker is not None and (
                 type(live.worker).doCleanup is not WorkLoop.doCleanup):
-            return False   # it is not over yet for those beside it
+            return False   # the cleanup still counts as work of the slot
         return (live.runtime.is_taking and live.runtime.executor.takes
                 and 0.0 <= clock.now() - live.started_at <= SHORT)
 
     def takeBack(self):
-        """An earlier try of the end surely was not committed."""
+        """Undo `passOn` after a try of the end that was not committed."""
         ticket, self._next = self._next, None
         if ticket is not None:
             backlog = self._live.runtime.backlog
@@ -113,7 +113,10 @@ class Passing:
             backlog.park(ticket, (LIMIT, nameOf(self._live.worker_type)))
 
     def end(self):
-        """The run has ended; return whether its slot was passed on."""
+        """Settle the next run; return whether it got the slot.
+
+        To be called when the run has ended.
+        """
         ticket, self._next = self._next, None
         if ticket is None:
             return False
@@ -138,7 +141,7 @@ def _find_waiting(connection, ticket):
 
 
 def _is_current(connection, run):
-    """Return whether nobody has written *run* since the work began."""
+    """Return whether *run* was not written since the work began."""
     manager = transaction.TransactionManager(explicit=True)
     fresh = connection.db().open(manager)
     try:

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The observers that write what a worker does into its run."""
+"""The observers that record the work of a worker in its run."""
 import time
 from contextlib import nullcontext
 
@@ -68,45 +68,45 @@ from cipher.background.work.worker import stateOf
 
 log = getLogger(__name__)
 
-#: Seconds.  The delay between two attempts grows up to this.
+#: Seconds.  The delay between two attempts doubles up to this, so that a run
+#: is retried at least once an hour.
 RETRY_DELAY_CAP = 3600.0
 
-#: How often the end of a run is tried to be written.  Back-off included that
-#: is about three minutes; then the lease makes the run interrupted.
+#: Tries to write the end of a run.  With their delays they take about three
+#: minutes.  A run that is still unrecorded then becomes interrupted.
 RECORDING_TRIES = 20
 
 
 class RunRecorder(WorkObserver):
-    """Records one run; see `~cipher.background.interfaces.IWorkObserver`.
+    """Records one run; an `IWorkObserver`.
 
-    *live* is the `liverun.LiveRun` of the run, which tells the outside world
-    what only memory knows.
+    *live* is its `LiveRun`, *epoch* the number that the run has if it still
+    belongs to this worker.  *is_claimed*: a commit made it running before the
+    work.
     """
 
     def __init__(self, live, epoch, is_claimed):
         self.live = live
         self._epoch = epoch
         self._is_claimed = is_claimed
-        self._is_done = False   # done() was called: perhaps committed
-        self._merged_before = None    # of the run, as the work sees it
+        self._is_done = False   # done() was called; it may be committed
+        self._merged_before = None    # merged starts when the work began
         self._found = (None, None, None)   # connection, registry, run
         self._passing = live.passing = Passing(live)
 
     # The worker's calls
 
     def started(self, worker):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         setDepth(self.live.depth)
         state = stateOf(worker)
         state.run_id = self.live.run_id
         state.masker = self.live.masker
-        state.progress = state.progress   # set before it was begun
+        state.progress = state.progress   # masked, if set before the begin
         worker.log = runlog.RunLogger(worker.log, self.live.log)
         runlog.capture(self.live.log)
         self.live.begin(worker)
 
     def participations(self, worker, connection):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         environment = queryUtility(
             IWorkerEnvironment, default=_default_environment)
         return callHook(
@@ -115,7 +115,6 @@ class RunRecorder(WorkObserver):
             self._find(connection)[1])
 
     def began(self, worker, connection):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         registry, run = self._find(connection)
         if self._is_committed(run):
             return True
@@ -133,7 +132,10 @@ class RunRecorder(WorkObserver):
         return False
 
     def _give_context(self, state, registry, run):
-        """Give the worker its context; raise where there is none any more."""
+        """Give the worker its context.
+
+        Raise `SiteGone` or `ContextGone` if it was deleted.
+        """
         if not isInPlace(registry):
             raise SiteGone('run %r: the site is gone; it was deleted after '
                            'the start' % run.id)
@@ -148,14 +150,13 @@ class RunRecorder(WorkObserver):
             notify(RunStartedEvent(run, registry))
 
     def checkpoint(self, worker, cursor):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         connection, registry, run = self._found
         if run is None or run.isFinished():
             return super().checkpoint(worker, cursor)
         self._check_fence(run)
         run.cursor = cursor
         run.progress = self.live.progress
-        # It got on: it is not what kills its process each time.
+        # The run made progress, so it does not kill its process each time.
         run.interruptions = 0
         state = stateOf(worker)
         state.commitAndGoOn()
@@ -167,7 +168,6 @@ class RunRecorder(WorkObserver):
         connection.cacheGC()
 
     def conflicted(self, worker, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         self.live.conflicts += 1
         if spoils(error):
             self._found = (None, None, None)
@@ -175,7 +175,6 @@ class RunRecorder(WorkObserver):
                   type(error).__name__)
 
     def done(self, worker, connection, result):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         registry, run = self._find(connection)
         self._check_fence(run)
         self._is_done = True
@@ -184,38 +183,34 @@ class RunRecorder(WorkObserver):
         self._passing.passOn(connection)
 
     def failed(self, worker, connection, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         self._record(connection, lambda registry, run:
                      self._write_error(registry, run, error, worker))
 
     def cleaned(self, worker, connection):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         if self.live.is_lost or self.live.is_abandoned:
             raise RunLost('run %r: lost; its cleanup is not committed'
                           % self.live.run_id)
 
     def cleanupFailed(self, worker, connection, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         self._record(connection, lambda registry, run:
                      addCleanupTraceback(self.live, run, error), fenced=False)
 
     def ended(self, worker, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         setDepth(None)
         runlog.capture(None)
         self.live.end()
 
     def refused(self, connection, error):
-        """No worker could be made: *error* says why."""
+        """Write that no worker could be made because of *error*."""
         self._record(connection, lambda registry, run:
                      self._write_error(registry, run, error))
 
     def putBack(self, connection):
-        """Let the run wait again: nothing began."""
+        """Let the run wait again; its work has not begun."""
         self._record(connection, lambda registry, run: writeInterruption(
             registry, run, must_not_rerun=False))
 
-    # The run
+    # Finding and writing the run
 
     def _find(self, connection):
         found_in, registry, run = self._found
@@ -244,14 +239,14 @@ class RunRecorder(WorkObserver):
         return run.epoch == self._epoch and run.owner == self.live.runtime.id
 
     def _is_committed(self, run):
-        """Return whether the work was committed though nobody told so."""
+        """Return whether the work was committed but the reply was lost."""
         return self._is_done and run.isFinished() and self._is_mine(run)
 
     def _check_fence(self, run):
-        """Raise `RunLost` unless the run still is this worker's.
+        """Raise `RunLost` unless the run still belongs to this worker.
 
-        Reading alone would not make a commit fail that comes later; a job
-        writes the run, and whoever does not depends on it by readCurrent.
+        This read alone would not make a later commit fail.  A job writes the
+        run as well; other transactions call ``readCurrent`` for it.
         """
         if self.live.is_abandoned:
             raise RunLost('run %r was given up: its process shuts down'
@@ -277,14 +272,14 @@ class RunRecorder(WorkObserver):
         if (self._merged_before not in (
                 None, run.countMergedStarts()) and not isinstance(
                 error, (StopRequested, Snooze)) and self.live.stop is None):
-            # It failed on what it saw, which is not what the one saw and
-            # changed for whom it stands since.
+            # Another start was merged into this run after it began, so its
+            # data was stale.
             beginAgain(self.live, run, registry, error)
         else:
             writeError(self.live, run, registry, error, retry_delay)
 
     def _retry_delay(self, worker, attempts, error):
-        """Return the seconds to the next attempt, None if there is none."""
+        """Return the seconds to the next attempt; None if there is none."""
         worker_type = self.live.worker_type
         if worker_type is None or attempts >= worker_type.max_attempts:
             return None
@@ -296,14 +291,15 @@ class RunRecorder(WorkObserver):
                 return cleanDelay(delay)
         except Exception as failure:
             logError(log, failure, self.live.masker,
-                     'Run %s: its retryDelay failed; its type tells',
-                     self.live.run_id)
+                     'Run %s: its retryDelay failed; the retry delay of its '
+                     'type is used', self.live.run_id)
         return backOff(attempts, worker_type.retry_delay, RETRY_DELAY_CAP)
 
     def _record(self, connection, write, fenced=True):
         """Call *write* with registry and run in a transaction of its own.
 
-        Tries for long: a run that does not tell its end looks alive.
+        Retry for minutes, as a run without a recorded end looks alive.
+        *fenced*: check before that the run still belongs to this worker.
         """
         for tries in range(1, RECORDING_TRIES + 1):
             if self.live.is_abandoned or isClosed(self.live.runtime.db):
@@ -316,7 +312,7 @@ class RunRecorder(WorkObserver):
                     if fenced:
                         self._check_fence(run)
                         self._passing.takeBack()
-                    # The thread may have left it already, or not entered it.
+                    # The thread may have left the site, or not entered it.
                     with ZopeSite(siteOf(registry)):
                         write(registry, run)
                     if fenced:
@@ -327,14 +323,14 @@ class RunRecorder(WorkObserver):
                 return
             except Exception as error:
                 if isClosed(self.live.runtime.db):
-                    return   # that is why
+                    return   # the error comes from the closed database
                 if spoils(error):
                     self._found = (None, None, None)
                     forgetCaches(self.live.runtime.db)
                     with ZodbConnection(self.live.runtime.db) as another:
                         return self._record(another, write, fenced)
                 if isTransient(error, self.live.runtime.db):
-                    log.debug('Run %s: %s; writing again', self.live.run_id,
+                    log.debug('Run %s: %s; trying again', self.live.run_id,
                               type(error).__name__)
                 else:
                     logError(log, error, self.live.masker,
@@ -343,7 +339,7 @@ class RunRecorder(WorkObserver):
             time.sleep(backOff(tries, cap=20.0))
         self.live.is_unrecorded = True
         log.critical('Run %s: its end could not be written after %d tries; '
-                     'it will count as interrupted', self.live.run_id,
+                     'it will become interrupted', self.live.run_id,
                      RECORDING_TRIES)
 
 
@@ -351,38 +347,34 @@ _default_environment = WorkerEnvironment()
 
 
 class JobRecorder(RunRecorder):
-    """For jobs: the executor has opened the connection already."""
+    """Records a job, through the *connection* that the executor opened."""
 
     _has_failed = False
 
     def __init__(self, live, epoch, is_claimed, connection):
         super().__init__(live, epoch, is_claimed)
         self._connection = connection
-        self._is_spoiled = False   # the connection
+        self._is_spoiled = False   # the connection has to be renewed
 
     def connect(self, worker):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         if self._is_spoiled:
             self._connection = self.live.door.renew()
             self._is_spoiled = False
         return nullcontext(self._connection)
 
     def conflicted(self, worker, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         super().conflicted(worker, error)
         self._is_spoiled |= spoils(error)
 
     def failed(self, worker, connection, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         self._has_failed = True
         super().failed(worker, connection, error)
 
     def ended(self, worker, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         try:
             if not (self._is_done or self._has_failed
                     or isinstance(error, RunLost)):
-                # It ended before its work began.
+                # The worker ended before its work began.
                 self._record(self._connection, lambda registry, run:
                              self._write_unbegun(worker, registry, run,
                                                  error))
@@ -402,39 +394,35 @@ class JobRecorder(RunRecorder):
 
 
 class LoopRecorder(RunRecorder):
-    """For loops: many iterations, then one end, written apart.
+    """Records a loop: iterations, then one end in its own transaction.
 
     The run is claimed by a commit before the first iteration.
     """
 
-    _error = None   # of the last iteration
+    _error = None   # the error of the last iteration
 
-    # A loop keeps its place itself.
+    # The framework keeps no cursor for a loop, so it cannot checkpoint.
     checkpoint = WorkObserver.checkpoint
 
     def connect(self, worker):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         self._found = (None, None, None)
         return super().connect(worker)
 
     def _began(self, worker, connection, registry, run):
-        # Costs nothing where the iteration changes nothing.
+        # This costs nothing if the iteration changes nothing.
         connection.readCurrent(run)
 
     def done(self, worker, connection, result):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         self._check_fence(self._find(connection)[1])
         _fence_all(connection)
         self._error = None
 
     def failed(self, worker, connection, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         self._error = error
         if isinstance(error, (ContextGone, SiteGone, StarterGone)):
-            raise error   # the next iteration would not find it either
+            raise error   # the next iteration would fail in the same way
 
     def cleaned(self, worker, connection):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         super().cleaned(worker, connection)
         run = self._find(connection)[1]
         self._check_fence(run)
@@ -442,12 +430,10 @@ class LoopRecorder(RunRecorder):
         _fence_all(connection)
 
     def cleanupFailed(self, worker, connection, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
-        # Not instead of an error of the work.
+        # An error of the work is kept rather than that of the cleanup.
         self._error = self._error or error
 
     def ended(self, worker, error):
-        """See `~cipher.background.interfaces.IWorkObserver`."""
         try:
             with ZodbConnection(worker.site_db) as connection:
                 self._record(connection, lambda registry, run:
@@ -465,7 +451,8 @@ class LoopRecorder(RunRecorder):
     def _write_loop_end(self, worker, registry, run, error):
         if stateOf(worker).stop_requested and isinstance(
                 error, (StopRequested, type(None))):
-            # Even if the last iteration failed: the loop would have gone on.
+            # This holds even if the last iteration failed, as the loop would
+            # have gone on after it.
             writeStop(self.live, run, registry)
             return
         error = error or self._error
@@ -477,10 +464,10 @@ class LoopRecorder(RunRecorder):
 
 
 def _fence_all(connection):
-    """Let whatever the open transaction commits depend on the run.
+    """Make the commit of the open transaction depend on the run.
 
-    What *connection* depends on by ``readCurrent`` is looked at only if it
-    takes part itself: the work may have changed another database alone.
+    The commit checks ``readCurrent`` only if *connection* takes part in it.
+    The work may have changed only another database, so let it take part.
     """
     if connection.transaction_manager.get()._resources:
         connection._register()

@@ -11,12 +11,12 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The log of a run: what its worker logs, kept apart up to a limit.
+"""The log of a run: what its worker logs, up to a limit.
 
-The worker's own logger writes into it whatever the handlers of the root logger
-are.  What other loggers log comes by way of the root logger: in the worker's
-thread, in tasks of asyncio that it begins, and in whatever runs in a copy of
-its context, as ``asyncio.to_thread`` does.
+The worker's own logger writes into it directly.  Records of other loggers
+come by a handler of the root logger.  It catches the records of the worker's
+thread, and of code in a copy of its context: asyncio tasks that it starts,
+and ``asyncio.to_thread``.
 """
 import logging
 import sys
@@ -38,6 +38,7 @@ _FORMAT = logging.Formatter('%(asctime)s %(levelname)s %(name)s %(message)s')
 class LogBuffer(Locked):
     """Lines of one run.  Any thread may write and read.
 
+    It keeps the first and the last lines, *limit* characters in all.
     `masker` hides the secrets of the run's input.
     """
 
@@ -53,7 +54,7 @@ class LogBuffer(Locked):
         self._is_cut = False
 
     def add(self, line):
-        """Add *line*, the text of a record, cleaned and without secrets."""
+        """Clean *line*, the text of a record, mask its secrets and add it."""
         line = clean(indent(clean(line, self._half, self.masker)), self._half)
         with self._lock:
             if not self._tail and self._head_size + len(line) <= self._half:
@@ -67,7 +68,7 @@ class LogBuffer(Locked):
                 self._is_cut = True
 
     def getText(self):
-        """Return the log so far; says where it is cut."""
+        """Return the log so far, with a mark where lines are left out."""
         with self._lock:
             lines = self._head + ([CUT] if self._is_cut else [])
             return '\n'.join([*lines, *self._tail])
@@ -77,10 +78,10 @@ _current = ContextVar('cipher.background.work.runlog', default=None)
 
 
 class _Router(logging.Handler):
-    """Leads each record to the buffer of the run that logs."""
+    """Passes each record to the buffer of the run that logs it."""
 
     def handle(self, record):
-        # No lock of the handler: a buffer has its own.
+        # Without the lock of the handler: a buffer has its own.
         self.emit(record)
         return True
 
@@ -90,7 +91,7 @@ class _Router(logging.Handler):
             self.keep(buffer, record)
 
     def keep(self, buffer, record):
-        """Add *record* to *buffer*; a bad one must not end its worker."""
+        """Add *record* to *buffer*; handle errors, so the worker goes on."""
         try:
             buffer.add(_FORMAT.format(record))
         except Exception:
@@ -101,10 +102,10 @@ _router = _Router()
 
 
 class RunLogger(logging.LoggerAdapter):
-    """The worker's `log`: always kept in its run from INFO on.
+    """The worker's `log`.
 
-    Even where the logger it stands for is set to say less.  The secrets of
-    the run are masked in what that logger gets, too.
+    Records of level INFO and above are kept in the run, whatever the level of
+    the wrapped *logger*.  That logger gets its records with masked secrets.
     """
 
     def __init__(self, logger, buffer):
@@ -112,25 +113,26 @@ class RunLogger(logging.LoggerAdapter):
         self._buffer = buffer
 
     def isEnabledFor(self, level):
-        """Return whether anybody listens."""
+        """Return whether the run or the logger takes records of *level*."""
         return level >= logging.INFO or self.logger.isEnabledFor(level)
 
     def log(self, level, msg, *args, **kwargs):
-        """Log, and keep what would not come to the root logger."""
+        """Log to the wrapped logger, and keep the record in the run."""
         if not self.isEnabledFor(level):
             return
         record = self.logger.makeRecord(
             self.logger.name, level, '', 0, msg, args,
             _exc_info(kwargs.get('exc_info')))
         masker = self._buffer.masker
-        # Without secrets, the buffer and the logger each clean what they get.
+        # Without secrets, nothing has to be changed here: the buffer and the
+        # logger each clean what they get.
         text = None if masker is SHOWS_ALL else changed(record, masker)
         if text is not None:
             msg, args, kwargs['exc_info'] = '%s', (text,), None
             record.msg, record.args = text, ()
             record.exc_info = record.exc_text = None
         elif args and masker is not SHOWS_ALL:
-            # A handler may show what the format leaves out.
+            # A handler may show arguments that the format leaves out.
             msg, args = '%s', (record.getMessage(),)
         if kwargs.get('extra'):
             kwargs['extra'] = masker.data(kwargs['extra'])
@@ -139,7 +141,7 @@ class RunLogger(logging.LoggerAdapter):
             _router.keep(self._buffer, record)
         if self.logger.isEnabledFor(level):
             kwargs['stacklevel'] = kwargs.get('stacklevel', 1) + 1
-            # Not kept a second time.
+            # The router must not keep the record a second time.
             token = _current.set(None) if is_kept else None
             try:
                 self.logger.log(level, msg, *args, **kwargs)
@@ -149,7 +151,7 @@ class RunLogger(logging.LoggerAdapter):
 
 
 def _exc_info(given):
-    # What loggers take: an exception, a tuple, or something true.
+    # Loggers accept an exception, a tuple, or any true value.
     if isinstance(given, BaseException):
         return type(given), given, given.__traceback__
     return sys.exc_info() if given and not isinstance(
@@ -157,15 +159,15 @@ def _exc_info(given):
 
 
 def capture(buffer):
-    """From now on, keep in *buffer* what the calling thread logs.
+    """Keep in *buffer* what the calling thread's context logs from now on.
 
-    And what is begun in its context.  None: no longer.
+    None: keep nothing any more.
     """
     _current.set(buffer)
 
 
 def install():
-    """Begin to listen to the root logger.  May be called twice."""
+    """Add the handler to the root logger, unless it is there already."""
     root = logging.getLogger()
     if _router not in root.handlers:
         root.addHandler(_router)

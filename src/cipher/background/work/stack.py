@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Where a thread stands: a text for people, without any values."""
+"""The stack of a thread, as a text for people that contains no values."""
 import functools
 import os
 import signal
@@ -25,13 +25,15 @@ from cipher.background.util.text import CUT
 from cipher.background.util.text import clean
 
 
-#: Characters.  The innermost calls are kept.
+#: Characters of a stack.  If it is longer, the innermost calls are kept: they
+#: show where the work hangs.  The process record stores one for each stopping
+#: run, so the text is short.
 STACK_LIMIT = 4096
 
-#: Calls that are looked at, from the innermost on.
+#: Innermost calls that are formatted; more would not fit into `STACK_LIMIT`.
 _DEPTH = 60
 
-# Code of this package, but for what does work: the demo and the tests.
+# Code of this package except the demo and the tests, which contain workers.
 _PACKAGE = os.path.join(
     os.path.dirname(os.path.abspath(interfaces.__file__)), '')
 _WORKING = tuple(os.path.join(_PACKAGE, name, '')
@@ -39,15 +41,15 @@ _WORKING = tuple(os.path.join(_PACKAGE, name, '')
 
 
 def getStack(thread_id):
-    """Return where the thread of this process stands, None if it is gone.
+    """Return the stack of a thread of this process; None if it has ended.
 
-    As in a traceback, the innermost call last.  What calls the work, which is
-    the same for all, is left out.
+    The innermost call is the last, as in a traceback.  The outer calls of this
+    package and of `threading`, the same for each worker, are left out.
     """
     frame = sys._current_frames().get(thread_id)
     if frame is None:
         return None
-    # The innermost ones, the outermost of them first.
+    # The innermost calls, of which the outermost comes first.
     calls = traceback.extract_stack(frame, limit=_DEPTH)
     del frame
     begin = 0
@@ -62,11 +64,11 @@ def getStack(thread_id):
 
 
 def isInSignalHandler():
-    """Return whether the calling thread is inside of a signal handler.
+    """Return whether the calling thread is inside a signal handler.
 
-    As far as can be told: of one that is a function of Python and that still
-    has its arguments.  The interrupted code may hold any lock, so a handler
-    must not wait for other threads.
+    The interrupted code may hold any lock, so a handler must not wait for
+    other threads.  A handler is recognized if it is a Python function that
+    still refers to its arguments.
     """
     if threading.current_thread() is not threading.main_thread():
         return False
@@ -74,7 +76,7 @@ def isInSignalHandler():
              for number in signal.valid_signals()} - {None}
     frame = sys._getframe(1)
     while frame is not None:
-        # The interpreter gave it the frame that it interrupted.
+        # The interpreter passes the interrupted frame to a handler.
         if frame.f_code in codes and any(
                 value is frame.f_back or isinstance(value, tuple)
                 and any(one is frame.f_back for one in value)

@@ -11,11 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Where a value hangs that cannot be stored.
+"""Find the attribute whose value cannot be stored.
 
-The errors of a commit name the value at the most, never the attribute.  But
-the traceback of such an error still has the object and its state, as they
-were given to the database: so it costs nothing where nothing fails.
+The error of a failed commit names the value at most, never the attribute.
+But its traceback contains the object and the state that were to be stored.
+They are examined only after a failure, so good commits cost nothing more.
 """
 import io
 import itertools
@@ -28,15 +28,18 @@ from zope.security.proxy import removeSecurityProxy
 from cipher.background.util.text import shortRepr
 
 
+# Bounds of the search, since each value is pickled on its own: levels of
+# containers, and items of one container.
 _MAX_DEPTH = 8
-_MAX_ITEMS = 10000   # of one container; each is pickled
+_MAX_ITEMS = 10000
 
 
 def explain(error):
-    """Return a short text that names what *error*, of a commit, is about.
+    """Return a text that names the unstorable value behind *error*.
 
-    As "Document.lock: expected what can be stored, got a lock".  None where
-    that cannot be told, or where the error is about something else.
+    For example "Document.lock: expected what can be stored, got a lock".
+    *error* is that of a commit.  Return None if it has another cause, or if
+    the value is not found.
     """
     try:
         obj, state, jar = _in_work(error)
@@ -50,11 +53,11 @@ def explain(error):
         return '%s: expected what can be stored, got %s' % (
             path, probe.describe(value))
     except Exception:
-        return None   # as if it had not been asked
+        return None   # an explanation is not worth another error
 
 
 def _in_work(error):
-    """Return (object, its state, connection) that was being stored."""
+    """Return (object, its state, connection) of the failed store."""
     obj = state = jar = None
     traceback = error.__traceback__
     while traceback is not None:
@@ -70,7 +73,7 @@ def _in_work(error):
 
 
 class _Probe:
-    """Tells whether a value can be stored through the connection *jar*."""
+    """Finds out whether a value can be stored through the connection *jar*."""
 
     def __init__(self, jar):
         self._jar = jar
@@ -85,8 +88,7 @@ class _Probe:
         return True
 
     def isForeign(self, obj):
-        """Return whether *obj* is of a connection that does not go with it.
-        """
+        """Return whether *obj* belongs to another, unrelated connection."""
         jar = obj._p_jar
         if jar is None or jar is self._jar or self._jar is None:
             return False
@@ -97,14 +99,14 @@ class _Probe:
             return True
 
     def describe(self, value):
-        """Return what is wrong with *value*, in some words."""
+        """Return a few words that say what is wrong with *value*."""
         name = type(removeSecurityProxy(value)).__name__
         if type(value) is Proxy:
-            return ('a %s in a security proxy; take removeSecurityProxy() '
-                    'of it' % name)
+            return ('a %s in a security proxy; call removeSecurityProxy() '
+                    'on it' % name)
         if isinstance(value, Persistent):
-            return ('a %s of another connection; load it through that of the '
-                    'worker' % name)
+            return ('a %s of another connection; load it through the '
+                    "worker's" % name)
         return 'a %s' % name
 
 
@@ -126,8 +128,9 @@ class _Pickler(pickle.Pickler):
 
 
 def _find(path, value, probe, items, depth=0):
-    """Return (path, value) of what in *value* cannot be stored, or None.
+    """Return (path, value) of the part of *value* that cannot be stored.
 
+    None if there is no such part.  *path* is the text that leads to *value*,
     *items* is a function like `_items`.
     """
     if type(value) is not Proxy and probe.isFit(value):
@@ -141,11 +144,11 @@ def _find(path, value, probe, items, depth=0):
     return path, value
 
 
-# Functions of a container that yield, for each item in it: how one gets at
-# it, the item, and the function for what is in that.
+# The functions below take a container.  For each item in it they yield the
+# text that leads to the item, the item, and the function for its own items.
 
 def _items_of(obj):
-    """Return the function for the state of *obj*."""
+    """Return the function that walks the state of *obj*."""
     if type(obj).__module__.startswith('BTrees.'):
         return _btree_items
     return _attributes
@@ -160,7 +163,8 @@ def _attributes(state):
 
 
 def _btree_items(state):
-    # ((key, value, key, value ...), ...), in more tuples of one.
+    # The state is ((key, value, key, value ...), ...), perhaps in further
+    # tuples of one item.
     for n, item in enumerate(state if type(state) is tuple else ()):
         if n == 0 and type(item) is tuple:
             yield '', item, _btree_items

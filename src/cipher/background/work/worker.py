@@ -11,12 +11,12 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a worker's code may use: stop, progress, checkpoints.
+"""Stop, progress and checkpoints for the code of a worker.
 
-The class of a worker is its author's: any attribute may be taken for
-something else, on the class or on the instance.  So what the framework has to
-know stands in a `WorkState` of its own, and of the worker it asks for nothing
-but what the contract lets authors override.
+The class of a worker belongs to its author, who may use any attribute name
+for something else, on the class or on an instance.  So the framework keeps
+what it has to know in a `WorkState` of its own.  From the worker it reads
+only what the contract lets authors override.
 """
 import math
 import threading
@@ -36,37 +36,42 @@ from cipher.background.util.text import safeStr
 from cipher.background.work.observer import WorkObserver
 
 
-#: Characters.  A note of more than 64 kB would fail the commit.
+#: Characters of a transaction's note.  A note of more than 64 kB would fail
+#: the commit; a character takes at most 4 bytes.
 NOTES_LIMIT = 16000
 
-# Above, a number may be too long for a text, and a float is as good.
-_MOST = 10 ** 15
+# Integers of progress below this are kept exactly.  A greater one becomes a
+# float: as text it could be too long for a page.
+_EXACT_BELOW = 10 ** 15
 
 _STATE = '_cipher_background_state'
 
 
 class WorkState:
-    """What the framework knows of one worker."""
+    """The state of one worker that the framework keeps.
+
+    Methods without a docstring are those of `IWorker`.
+    """
 
     run_id = None
     origin_id = None
     context = None
     cursor = None
-    observer = None   # IWorkObserver; None: ask for an adapter
+    observer = None   # IWorkObserver; None: look up an adapter
     masker = SHOWS_ALL   # hides the secrets of the input
-    is_set_up = False      # Worker.__init__ was called
-    is_scheduled = False   # of a job: its one iteration was asked for
-    progressed_at = None   # when the progress changed, or work was committed
+    is_set_up = False      # upstream's __init__ was called
+    is_scheduled = False   # the one iteration of a job was scheduled
+    progressed_at = None   # time of the last new progress or checkpoint
     _progress = None
 
     def __init__(self, worker):
         self._worker = worker
-        self._stop_wish = threading.Event()
+        self._stop_requested = threading.Event()
         self.input = {}
 
     @property
     def progress(self):
-        """(done, total, message) for watchers, without secrets; or None."""
+        """(done, total, message) without secrets; None if never set."""
         return self._progress
 
     @progress.setter
@@ -78,31 +83,25 @@ class WorkState:
 
     @property
     def stop_requested(self):
-        """See `~cipher.background.interfaces.IWorker`."""
-        return self._stop_wish.is_set()
+        return self._stop_requested.is_set()
 
     def requestStop(self):
-        """See `~cipher.background.interfaces.IWorker`."""
-        self._stop_wish.set()
+        self._stop_requested.set()
 
     def wait(self, seconds):
-        """See `~cipher.background.interfaces.IWorker`."""
-        return self._stop_wish.wait(seconds)
+        return self._stop_requested.wait(seconds)
 
     def checkStop(self):
-        """See `~cipher.background.interfaces.IWorker`."""
-        if self._stop_wish.is_set():
+        if self._stop_requested.is_set():
             raise StopRequested
 
     def checkpoint(self, cursor=None):
-        """See `~cipher.background.interfaces.IWorker`."""
         observer = self.observer or WorkObserver()
         observer.checkpoint(self._worker, plainCopy(cursor, 'cursor'))
         self.progressed_at = clock.now()
         self.checkStop()
 
     def setProgress(self, done, total=None, message=None):
-        """See `~cipher.background.interfaces.IWorker`."""
         old_done, old_total, old_message = self.progress or (None, None, None)
         self.progress = (old_done if done is None else _number(done),
                          old_total if total is None else _number(total),
@@ -113,16 +112,16 @@ class WorkState:
             safeStr(message), MESSAGE_LIMIT, self.masker)
 
     def maskNote(self):
-        """Mask what the work added to the note of its transaction."""
+        """Mask secrets in the note and metadata of the open transaction."""
         if self.masker is not SHOWS_ALL:
             txn = transaction.get()
             txn.description = clean(txn.description, NOTES_LIMIT, self.masker)
             txn.extension = self.masker.data(txn.extension)
 
     def commitAndGoOn(self):
-        """Commit the transaction of the work, begin another like it.
+        """Commit the transaction of the work and begin another like it.
 
-        For observers.
+        Only observers call this.
         """
         self.maskNote()
         old = transaction.get()
@@ -134,16 +133,18 @@ class WorkState:
 
 
 def stateOf(worker):
-    """Return the `WorkState` of *worker*; always the same one."""
+    """Return the one `WorkState` of *worker*; make it if needed."""
     return worker.__dict__.get(_STATE) or worker.__dict__.setdefault(
         _STATE, WorkState(worker))
 
 
 def hookOf(worker, name):
-    """Return what the class of *worker* says for *name*.
+    """Return the attribute *name* of the class of *worker*, bound to it.
 
-    Whatever the instance has under that name: it is not one of upstream's, so
-    an author may use it for something else.
+    The instance is not asked.  The name is not one of upstream's, so an
+    author may keep something else in it.
+
+    Raise AttributeError if the class has no such attribute.
     """
     for kind in type(worker).__mro__:
         if name in vars(kind):
@@ -154,9 +155,9 @@ def hookOf(worker, name):
 
 
 class _Shown:
-    """An attribute of a worker that shows one of its state.
+    """An attribute of a worker that shows one of its `WorkState`.
 
-    Not a data descriptor: an author's own attribute goes first.
+    It is not a data descriptor, so an author's own attribute wins.
     """
 
     def __set_name__(self, owner, name):
@@ -169,10 +170,7 @@ class _Shown:
 
 @implementer(IWorker)
 class Worker:
-    """See `~cipher.background.interfaces.IWorker`.
-
-    For authors; the framework uses the `WorkState`.
-    """
+    """The base of workers, for authors; the framework uses `WorkState`."""
 
     run_id = _Shown()
     origin_id = _Shown()
@@ -183,29 +181,24 @@ class Worker:
     stop_requested = _Shown()
 
     def requestStop(self):
-        """See `~cipher.background.interfaces.IWorker`."""
         stateOf(self).requestStop()
 
     def wait(self, seconds):
-        """See `~cipher.background.interfaces.IWorker`."""
         return stateOf(self).wait(seconds)
 
     def checkStop(self):
-        """See `~cipher.background.interfaces.IWorker`."""
         stateOf(self).checkStop()
 
     def checkpoint(self, cursor=None):
-        """See `~cipher.background.interfaces.IWorker`."""
         stateOf(self).checkpoint(cursor)
 
     def setProgress(self, done, total=None, message=None):
-        """See `~cipher.background.interfaces.IWorker`."""
         stateOf(self).setProgress(done, total, message)
 
 
 def _number(value):
     """Return *value* as a number that can be stored and shown, or None."""
-    if type(value) is int and -_MOST < value < _MOST:
+    if type(value) is int and -_EXACT_BELOW < value < _EXACT_BELOW:
         return value
     try:
         value = float(value)

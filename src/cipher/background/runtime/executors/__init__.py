@@ -11,4 +11,14 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Strategies to carry runs out; each is an `interfaces.IExecutor`."""
+"""The executors, which carry out runs; each is an `interfaces.IExecutor`.
+
+`choice`
+    Makes the executor that the settings of a runtime name.
+`performer`
+    Carries out one run, in the calling thread.
+`threads`
+    The default executor: threads of this process.
+`gate`
+    Lets short jobs of these threads run one at a time.
+"""

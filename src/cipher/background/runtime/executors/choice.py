@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Which executor a runtime has: what its settings say."""
+"""Make the executor that the settings of a runtime name."""
 from cipher.background.interfaces import CELERY
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.runtime.executors.threads import ThreadsExecutor
@@ -21,17 +21,21 @@ _factories = {}   # name -> callable (runtime, threads)
 
 
 def registerExecutor(name, factory):
-    """Let ``executor="name"`` of settings stand for *factory*."""
+    """Use *factory* for settings with ``executor="name"``.
+
+    It is called with a runtime and a number of threads, and returns an
+    `IExecutor`.
+    """
     _factories[name] = factory
 
 
 def makeExecutor(runtime, settings):
-    """Return the executor of *runtime* that *settings* ask for.
+    """Return the executor of *runtime* that *settings* name.
 
-    Raise `RuntimeRefused` where it was not registered.
+    Raise `RuntimeRefused` if it was not registered.
     """
     if settings.executor != CELERY or not settings.threads:
-        # Who has no threads takes no runs: nothing is to be sent.
+        # A runtime without threads begins no runs, so it sends none either.
         return ThreadsExecutor(runtime, settings.threads)
     try:
         factory = _factories[settings.executor]

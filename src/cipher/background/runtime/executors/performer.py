@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""One run, from its ticket to its end, in the calling thread."""
+"""Carry out one run, from its ticket to its end, in the calling thread."""
 import itertools
 import threading
 from functools import partial
@@ -59,16 +59,20 @@ log = getLogger(__name__)
 
 
 class Performer:
-    """Carries out runs for a runtime; knows neither threads nor queues."""
+    """Carries out runs in the thread that calls it.  Thread-safe."""
 
     def __init__(self, runtime):
         self._runtime = runtime
         self._stopping = threading.Event()
 
     def carryOut(self, ticket, door=None):
-        """Carry out the run that *ticket* names, in the calling thread.
+        """Carry out the run of *ticket*, in the calling thread.
 
-        With *door*, a `contextmanagers.Door`, which is closed afterwards.
+        *door* is a `contextmanagers.Door` to work with; it is closed
+        afterwards.  None: open one.
+
+        Raise an error only if the work did not begin, so the caller may try
+        again: a ConflictError if another process was faster.
         """
         runtime = self._runtime
         door = door or Door(runtime.db)
@@ -87,13 +91,13 @@ class Performer:
             begin()
 
     def _prepare(self, connection, live):
-        """Return a function that does what there is to do for *live*.
+        """Return a function that does what is to do for *live*.
 
-        Reads what the fresh connection sees; writes only to claim.
+        Read the state that the fresh *connection* sees; write only to claim.
         """
         ticket = live.ticket
         registry = findRegistry(connection, ticket.registry_oid)
-        site = registry and _findSite(registry)
+        site = registry and _find_site(registry)
         if site is None:
             log.warning('Run %s: its registry was removed', live.run_id)
             return live.end
@@ -102,11 +106,11 @@ class Performer:
             return live.end
         if run.isFinished():
             return partial(self._pass_by, live, run)
-        if not self._isOurs(live, run):
+        if not self._is_ours(live, run):
             return partial(self._leave, live, run)
         what = waitsFor(registry, run)
         if run.state == RUNNING:
-            what = None   # claimed: it was allowed to begin
+            what = None   # the claim found that it may begin
         if what is not None and not isinstance(what, tuple):
             live.due_at = what
             return live.end
@@ -116,14 +120,14 @@ class Performer:
             return partial(self._park, live, what)
         worker_type = queryWorkerType(run.type)
         if worker_type is None:
-            # Claimed, and its type was taken away meanwhile.
+            # Its type was removed after the claim.
             live.is_unrecorded = True
             return live.end
         return self._prepare_work(
             connection, live, registry, site, run, worker_type)
 
-    def _isOurs(self, live, run):
-        """Return whether this process may begin *run*, not finished."""
+    def _is_ours(self, live, run):
+        """Return whether this process may begin *run*, which is unfinished."""
         runtime = self._runtime
         if run.state == RUNNING:
             return (run.owner == runtime.id
@@ -132,8 +136,8 @@ class Performer:
 
     def _prepare_work(self, connection, live, registry, site, run,
                       worker_type):
-        """Likewise, of a run that waits, is due, declared and not paused."""
-        is_claimed = run.state == RUNNING   # by a commit before
+        """Do as `_prepare`, for a *run* that may begin now."""
+        is_claimed = run.state == RUNNING   # by an earlier commit
         if not is_claimed and not self._may_run(worker_type, live):
             return partial(self._park_in_turn, live, worker_type, run)
         live.worker_type = worker_type
@@ -164,7 +168,7 @@ class Performer:
             worker.name = '%s, run %s' % (
                 live.masker.text(worker.name), live.run_id)
         except BaseException as error:
-            # An exit as well: this thread is needed for other runs.
+            # This catches a SystemExit, too: other runs need the thread.
             logError(log, error, live.masker,
                      'Run %s: no worker could be made', live.run_id)
             recorder.refused(connection, error)
@@ -175,32 +179,33 @@ class Performer:
         return partial(self._start_loop, worker, live, connection)
 
     def _fit_input(self, worker_type, live, site, run, recorder, connection):
-        """Return the input of *run* as its type wants it by now."""
+        """Return the input of *run*, adapted to the schema of its type now."""
         if worker_type.schema is None and run.input is None:
             return {}
         with ZopeSite(site):
             try:
                 input, left_out = worker_type.fitInput(run.input, site)
             except InputOutdated:
-                # A vocabulary may be made for the one who started the run.
+                # A vocabulary may depend on the permissions of the starter.
                 starter = SimpleNamespace(user_name=run.starter or '')
                 with ZopeInteraction(*recorder.participations(
                         starter, connection)):
                     input, left_out = worker_type.fitInput(run.input, site)
         if live.masker.names:
-            # It may have got another secret, a default.
+            # A default may have added another secret.
             live.hideSecrets(makeMasker(worker_type.schema, input))
         if left_out:
             live.log.add(
-                'Left out of the input, for the schema of %r has them no '
-                'more: %s' % (worker_type.name,
-                              ', '.join(map(repr, left_out))))
+                'Left out of the input, as the schema of %r does not have '
+                'them any more: %s' % (worker_type.name,
+                                       ', '.join(map(repr, left_out))))
         return input
 
     def _claim(self, connection, live, registry, run):
-        """Make the run ours by a commit; return its epoch as we claimed it.
+        """Claim the run by a commit; return its new epoch.
 
-        None where its type has no room.
+        Return None if the limit of its type leaves no room.  Raise
+        ConflictError if another process was faster.
         """
         epoch = run.epoch
         for failures in itertools.count(1):
@@ -210,8 +215,8 @@ class Performer:
                 if (isinstance(error, ConflictError) or spoils(error)
                         or not isTransient(error, self._runtime.db)):
                     raise
-                # The storage is away.  The claim may have got through all
-                # the same, so nobody else would take the run now.
+                # The storage is away.  The claim may have been committed, and
+                # then no other process would take the run.
                 self._runtime.noteClaim(live.ticket, epoch + 1)
                 if self._stopping.wait(backOff(failures)):
                     raise
@@ -220,13 +225,15 @@ class Performer:
         with ZopeTransaction(note='run %s: claim' % live.run_id):
             if (run.owner == self._runtime.id and run.state == RUNNING
                     and run.epoch == before + 1):
-                return run.epoch   # an earlier try got through
+                return run.epoch   # an earlier try was committed
             if run.epoch != before:
-                raise ConflictError('run %s: another was faster' % run.id)
+                raise ConflictError('run %s: another process was faster'
+                                    % run.id)
             if live.worker_type.max_running is not None and not takeSlot(
                     connection, live.worker_type, live.ticket[:3]):
                 return None
-            # Not read again afterwards: by then it may be another's.
+            # The epoch is not read again after the commit: by then the run
+            # may belong to another process.
             epoch = run.claim(
                 self._runtime.id, live.started_at, live.must_not_rerun)
             with ZopeSite(registry.getSite()):
@@ -234,24 +241,24 @@ class Performer:
         return epoch
 
     def _start_loop(self, worker, live, connection):
-        """Let *worker*, a loop, begin in a thread of its own."""
+        """Start *worker*, a loop, in a thread of its own."""
         raise NotImplementedError
 
-    # What cannot begin now
+    # Runs that cannot begin now
 
     def _pass_by(self, live, run):
-        """*run* is over; another one of its type may begin."""
+        """Forget *run*, which is finished; another of its type may begin."""
         live.end()
         self._runtime.backlog.unpark(nameToday(run.type))
 
     def _leave(self, live, run):
-        """*run* is in work elsewhere, or is to be rescued."""
+        """Leave *run* to the process that works on it or rescues it."""
         live.is_lost = True
         live.end()
         self._runtime.backlog.unpark(nameToday(run.type))
 
     def _park(self, live, key):
-        """Let the run wait for what *key* says."""
+        """Let the run wait for the condition *key*."""
         runtime, ticket = self._runtime, live.ticket
         if not runtime.backlog.isHome(ticket.place):
             self._give_back(live)
@@ -262,13 +269,13 @@ class Performer:
             runtime.backlog.unpark(nameToday(key[1]))
 
     def _park_in_turn(self, live, worker_type, run):
-        """Let the run wait for room, or for those that go before it."""
+        """Let the run wait for room, or for the runs that go before it."""
         self._park(live, limitOf(run))
         if not self._runtime.backlog.isNext(live.ticket, run.type):
-            self._try_next(worker_type)   # if it was in vain, by the first
+            self._try_next(worker_type)   # the first run may have room
 
     def _give_back(self, live):
-        """Leave a run that was taken to its home."""
+        """Return a run that was taken to the home of its lane."""
         with ZodbConnection(self._runtime.db) as connection:
             with ZopeTransaction(note='run %s: given back' % live.run_id):
                 run = connection.get(live.registry_oid).getRun(
@@ -278,22 +285,22 @@ class Performer:
                     run.putBack()
 
     def _may_run(self, worker_type, live):
-        # As far as this process knows.  Nobody jumps the queue.
+        # Only this process is considered, and no run overtakes an earlier one.
         return worker_type.max_running is None or (
             self._runtime.mayRun(worker_type, live)
             and self._runtime.backlog.isNext(live.ticket, nameOf(worker_type)))
 
     def _try_next(self, worker_type):
-        # Another process may have made room for more than one.
+        # Another process may have made room for more than one run.
         if worker_type.max_running is not None and self._runtime.mayRun(
                 worker_type, None):
             self._runtime.backlog.unpark(nameOf(worker_type))
 
 
-def _findSite(registry):
-    """Return the site of *registry*; None if that was removed.
+def _find_site(registry):
+    """Return the site of *registry*; None if the registry was removed.
 
-    Raise what else goes wrong.
+    Raise any other error.
     """
     try:
         return registry.getSite()

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Runs in threads of this process: the default executor."""
+"""The default executor: carry out runs in threads of this process."""
 import threading
 import time
 
@@ -31,18 +31,20 @@ from cipher.background.work.worker import stateOf
 
 log = getLogger(__name__)
 
-#: Seconds until a run is tried again that found no thread or no database.
+#: Seconds before another try to begin a run for which the machine had no
+#: thread or no database.  Both last for seconds, so a quicker try is in vain.
 RETRY_DELAY = 5.0
 
-#: Seconds until a run is tried again whose claim conflicted with another.
+#: Seconds before another try to begin a run after a conflict.  By then the
+#: other commit is over.
 CONFLICT_DELAY = 0.02
 
 
 @implementer(IExecutor)
 class ThreadsExecutor(Performer):
-    """See `~cipher.background.interfaces.IExecutor`.
+    """Carries out jobs in a fixed number of threads.
 
-    Jobs share a number of threads; a loop gets one of its own.
+    Each loop gets a thread of its own.
     """
 
     takes = True
@@ -56,12 +58,12 @@ class ThreadsExecutor(Performer):
             for number in range(1, threads + 1)]
 
     def start(self):
-        """Begin to take runs."""
+        """Start the threads, which begin to take runs."""
         for thread in self._threads:
             thread.start()
 
     def stop(self):
-        """Take nothing any more, as soon as each thread is free."""
+        """Take no more runs; each thread ends after its current one."""
         self._stopping.set()
         self._runtime.backlog.wakeAll()
 
@@ -69,7 +71,7 @@ class ThreadsExecutor(Performer):
         """Wait up to *timeout* seconds (in all) for the threads."""
         deadline = time.monotonic() + timeout
         for thread in self._threads:
-            # A job may be who ends it all.
+            # A job may shut down the runtime: then its thread calls this.
             if thread.is_alive() and thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
 
@@ -88,19 +90,19 @@ class ThreadsExecutor(Performer):
                 self._try_again(ticket, error, CONFLICT_DELAY)
             except BaseException as error:
                 if isClosed(self._runtime.db):
-                    self._runtime.wake()   # it finds that out
+                    self._runtime.wake()   # so it notices the closed database
                     return
-                # An exit as well: this thread is needed for other runs.
+                # This catches a SystemExit, too: other runs need the thread.
                 failures += 1
                 self._try_again(ticket, error, RETRY_DELAY)
             finally:
                 leave_gate()
             if failures:
-                # While the storage is away each of many tickets would fail.
+                # While the storage is away, each ticket would fail.
                 self._stopping.wait(backOff(failures, cap=RETRY_DELAY))
 
     def _take(self, door):
-        """Wait for a ticket; None at the end."""
+        """Wait for a ticket and return it; None at the end."""
         return self._runtime.next(self._stopping.is_set, door)
 
     def _try_again(self, ticket, error, delay):
@@ -108,16 +110,15 @@ class ThreadsExecutor(Performer):
             log.info('Run %s: %s before the work began; trying again',
                      ticket.run_id, type(error).__name__)
         else:
-            log.error('Run %s: could not be begun; trying again',
+            log.error('Run %s: it could not begin; trying again',
                       ticket.run_id, exc_info=error)
         self._runtime.backlog.later(ticket, delay)
 
     def isUnderway(self, ticket, run):
-        """See `~cipher.background.interfaces.IExecutor`."""
-        return False   # what is carried out here is never elsewhere
+        return False   # a thread of this process carries it out, or none does
 
     def returned(self, ticket, run):
-        """See `~cipher.background.interfaces.IExecutor`."""
+        pass
 
     # Loops
 
@@ -126,7 +127,8 @@ class ThreadsExecutor(Performer):
             worker.start()
         except RuntimeError as error:
             # The machine has no thread left.
-            log.error('Run %s: %s; it waits', live.run_id, error)
+            log.error('Run %s: no thread for its loop (%s); it waits',
+                      live.run_id, error)
             stateOf(worker).observer.putBack(connection)
             if live.is_unrecorded:
                 live.end()

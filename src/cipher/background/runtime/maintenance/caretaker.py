@@ -11,11 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The duties of a process without threads where no other one has any.
+"""The duties of processes without threads, if no other process has threads.
 
-An application whose threads are all made by hand has nobody who consumes
-lanes.  Its dead processes are buried, their runs are rescued and what is old
-is pruned all the same.
+If an application makes all its threads by hand, no process is the home of
+lanes.  The processes without threads then remove the records of dead ones,
+rescue their runs and prune old runs.
 """
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import RUNNING
@@ -25,19 +25,16 @@ from cipher.background.work.liverun import ticketOf
 
 
 class Caretaker:
-    """Looks after the database of one runtime without threads.
-
-    For its control thread.
-    """
+    """Does the duties of one runtime without threads."""
 
     def __init__(self, runtime, rescuer):
         self._runtime = runtime
         self._rescuer = rescuer
         self._pruner = Pruner(runtime, _each_lane)
-        self._lost = None   # tickets of runs to rescue; None: to be looked for
+        self._lost = None   # tickets of runs to rescue; None: not known
 
     def turn(self, connection):
-        """Bury who is dead, and rescue what they worked on."""
+        """Remove the records of dead processes and rescue their runs."""
         if self._is_needed(connection):
             if self._rescuer.removeDead(connection):
                 self._lost = None
@@ -48,7 +45,7 @@ class Caretaker:
                 self._lost = self._find_lost(connection)
 
     def prune(self, connection):
-        """Prune one batch, if it is time; return whether there is more."""
+        """Prune one batch, if it is due; return whether there is more."""
         return self._is_needed(connection) and self._pruner.turn(connection)
 
     def _is_needed(self, connection):
@@ -60,9 +57,9 @@ class Caretaker:
                            if not process.isKnownDead(record))
 
     def _find_lost(self, connection):
-        """Return the tickets of runs that nobody alive carries out.
+        """Return the tickets of running runs whose process is gone.
 
-        Reads all that is not known to be over: only after a death.
+        This reads all unfinished runs, so it is done only after a death.
         """
         with ZopeTransaction():
             directory = process.getDirectory(connection)
@@ -74,7 +71,7 @@ class Caretaker:
 
 
 def _unfinished(lane):
-    """Yield at least the runs of *lane* that are not finished."""
+    """Yield all unfinished runs of *lane*, and perhaps some finished ones."""
     passed = sorted({*lane.cursor.stragglers, *lane.waiting.places})
     for serial in passed:
         run = lane.births.get(serial)

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Whether the clock of this machine can be believed just now."""
+"""Notice jumps of this machine's clock, so no run is removed by mistake."""
 import math
 import time
 
@@ -24,47 +24,49 @@ from cipher.background.util import clock
 from cipher.background.util.transient import isTransient
 
 
-#: Seconds.  By so much more than time has passed the clock went on, or back.
+#: Seconds between the wall clock and the time that has passed, from which on
+#: the clock counts as set.  Usual corrections are far smaller.
 JUMP = 60.0
 
-#: Seconds after a jump in which nothing is removed for its age: the clock may
-#: be wrong, and what was removed does not come back.
+#: Seconds after a jump in which no run is removed for its age.  The clock may
+#: be wrong, and removed runs do not come back.
 DOUBT = 3600.0
 
 
-#: Seconds.  Where the last commit of a database is so long ago when a runtime
-#: begins, it was idle, or the clock is ahead: `DOUBT` applies, without a
-#: trouble.
+#: Seconds since the last commit of the database.  If it is longer ago when a
+#: runtime begins, the database was idle or the clock is ahead.  Then `DOUBT`
+#: applies, without a trouble.
 LONG_AGO = 86400.0
 
 
 class ClockWatch:
-    """Compares the wall clock with the one that nobody sets.
+    """Compares the wall clock with the monotonic clock.
 
-    For the control thread; any thread may ask.
+    Any thread may call `isSteady` and `trouble`.
     """
 
     def __init__(self, db=None):
         self._offset = clock.now() - time.monotonic()
         self._jump = None   # (monotonic time, wall time, seconds)
-        self._trusts_at = 0.0   # monotonic; before that it just began
+        self._trusts_at = 0.0   # monotonic; the clock is in doubt until then
         if clock.now() - _last_written(db) > LONG_AGO:
             self._trusts_at = time.monotonic() + DOUBT
 
     def look(self, connection=None):
-        """Note a jump since the last look."""
+        """Record a jump of the clock since the last call."""
         now = time.monotonic()
         offset = clock.now() - now
         seconds = offset - self._offset
         if abs(seconds) > JUMP:
             self._jump = now, clock.now(), seconds
-        # Little by little a clock is corrected all the time.
+        # The new offset counts, as small corrections add up over time.
         self._offset = offset
 
     def isSteady(self):
-        """Return whether there was no jump of late, nor is one possible.
+        """Return whether the clock is not in doubt.
 
-        No process can tell whether its clock jumped before it began.
+        It is in doubt after a jump, and after the begin with a database whose
+        last commit is long ago: the clock may have jumped before.
         """
         return time.monotonic() >= self._trusts_at and not self._has_jumped()
 
@@ -73,7 +75,7 @@ class ClockWatch:
             time.monotonic() - self._jump[0] <= DOUBT)
 
     def trouble(self):
-        """Return a `Trouble` as long as the clock is in doubt, or None."""
+        """Return a `Trouble` for `DOUBT` seconds after a jump, else None."""
         if not self._has_jumped():
             return None
         _, since, seconds = self._jump
@@ -81,9 +83,9 @@ class ClockWatch:
 
 
 def _last_written(db):
-    """Return the time of the last commit of *db*; infinity: there is none.
+    """Return the time of the last commit of *db*; infinity if there is none.
 
-    Minus infinity if the storage is away: then the clock is in doubt.
+    Return minus infinity if the storage is away, so the clock is in doubt.
     """
     try:
         tid = z64 if db is None else db.lastTransaction()

@@ -11,10 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Runs that administrators let begin now: their homes hear of them.
+"""Let delayed runs begin now that administrators have asked for.
 
-The home of a lane knows a run by the time for which it was put off, in memory
-or by its entry in the waiting tree.  Called by the control thread only.
+The request is stored in the registry.  The home of the run's lane carries it
+out: it has the delayed run in memory or in the waiting tree of the lane.
 """
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import FAILING_RESCUE
@@ -25,7 +25,7 @@ from cipher.background.work.liverun import ticketOf
 
 
 class Hastening:
-    """The requests in the registries that concern one runtime."""
+    """Carries out the requests that concern one runtime."""
 
     def __init__(self, own, backlog, running, troubles):
         self._own = own
@@ -34,7 +34,7 @@ class Hastening:
         self._troubles = troubles
 
     def turn(self, connection):
-        """Let what was asked for wait no longer, in our lanes."""
+        """Carry out the requests for runs of our lanes."""
         lanes = set(self._backlog.lanes())
         asked = []   # (run id, registry oid)
         with ZopeTransaction():
@@ -58,20 +58,23 @@ class Hastening:
             del registry.hastened[run_id]
 
     def _is_settled(self, registry, oid, run):
-        """Return whether *run* waits for its time no longer; False: later."""
+        """Let *run* begin; return whether its request is settled.
+
+        False: this process tries again in a later turn, or another one does.
+        """
         lane = registry.lanes[run.lane]
         if lane.cursor.home != self._own.id:
-            return False   # its home sees to it
+            return False   # its home carries the request out
         live = self._running.findLive(oid, run.id)
         if live is not None:
-            return live.due_at is None   # else it was put off, and ends
+            return live.due_at is None   # else it just ends, and is delayed
         if clock.isLater(run.due_at):
-            return True   # it was put off again since
+            return True   # it began since and was delayed again
         if not self._backlog.hasten(ticketOf(oid, run)):
             return False
         key, _ = lane.waiting.places.get(run.serial, (None, None))
         if key == FOR_TIME:
-            # Comes back in the next look, and after a crash as well.
+            # The next look, even after a crash, finds that it is due.
             lane.waiting.add(
                 FOR_TIME, int(clock.now() * 1000000), run.serial)
         return True

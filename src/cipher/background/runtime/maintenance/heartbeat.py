@@ -11,10 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The heartbeat: a thread that only beats.
+"""The thread of the heartbeat, by which others see that this process lives.
 
-Whatever the control thread and the workers are at, others see that this
-process lives.  No code of the application runs here.
+It does nothing else, so that no long step of the control thread and no work
+delays it.  No code of the application runs in it.
 """
 import threading
 
@@ -25,35 +25,36 @@ from cipher.background.util.transient import isClosed
 
 log = getLogger(__name__)
 
-#: A process beats so many times during its lease.
+#: Heartbeats in the time of one lease.  Up to three in a row may be late or
+#: fail before others take the process for dead.
 BEATS_PER_LEASE = 4
 
-#: Seconds between two beats at least, however much there is to report.
+#: Seconds.  Two heartbeats are at least so far apart, however often `wake` is
+#: called: each is a commit.
 SHORTEST_PAUSE = 1.0
 
 
 class HeartbeatThread(threading.Thread):
-    """Lets *maintenance* beat."""
+    """Calls the `beat` of *maintenance* at the pace of the lease."""
 
     def __init__(self, own, db, maintenance):
         super().__init__(name='background-heartbeat', daemon=True)
         self._own = own
         self._db = db
         self._maintenance = maintenance
-        self._woken = threading.Event()   # to beat soon
+        self._woken = threading.Event()   # a heartbeat is wanted soon
         self._end = threading.Event()
 
     def wake(self):
-        """Beat soon: there is something to report.  Any thread may call."""
+        """Send a heartbeat soon, with new troubles.  Thread-safe."""
         self._woken.set()
 
     def end(self):
-        """Beat no more.  Any thread may call."""
+        """Send no further heartbeat.  Thread-safe."""
         self._end.set()
         self._woken.set()
 
     def run(self):
-        """See ``threading.Thread``."""
         failures = 0
         while not self._end.is_set():
             pause = self._own.settings.lease / BEATS_PER_LEASE
@@ -68,7 +69,7 @@ class HeartbeatThread(threading.Thread):
                     return
                 failures += 1
                 pause = min(pause, backOff(failures, cap=pause))
-                log.debug('Beat: %s; again', type(error).__name__,
+                log.debug('Heartbeat: %s; trying again', type(error).__name__,
                           exc_info=failures % 100 == 10)
             self._end.wait(min(pause, shortest))
             self._woken.wait(max(0.0, pause - shortest))

@@ -11,16 +11,17 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The home of each lane: the process that is to begin its runs.
+"""Choose the home of each lane: the process that begins its runs.
 
-The home of a lane is the process that writes it, while that one lives and
-begins new runs; else one of those that do, by a hash.  It is a preference
-only: a run is begun by whoever holds it, and the fence lets one finish it.
+The home of a lane is the process that writes it, if that process lives and
+begins new runs.  Otherwise a hash chooses one of the processes that do.  The
+home is only a preference: any process may begin a run that it has claimed,
+and the fence lets one of them finish it.
 
-The `cursor.Cursor` of a lane names its home, so that one process at a time
-writes cursor and waiting tree, and so that a death is noticed.  A home that
-lives leaves a lane by itself, with what it has in work there told as live in
-the same commit; nothing is given to anybody.
+The `cursor.Cursor` of a lane names its home.  So one process at a time writes
+the cursor and the waiting tree, and a death is noticed.  A living home leaves
+a lane by itself.  The same commit records the runs of the lane that it still
+works on as live.
 """
 import zlib
 
@@ -30,15 +31,15 @@ from cipher.background.store.process import Living
 from cipher.background.store.process import getDirectory
 
 
-#: Lanes beyond one for each thread: as many transactions of this process may
-#: start runs at a time without a conflict.
+#: Lanes of this process beyond one for each thread.  So many transactions of
+#: other threads, as those of the web server, start runs without a conflict.
 SPARE_LANES = 4
 
 
 def preferredHome(place, lane, takers):
-    """Return the id of the process that is to be the home of *lane*.
+    """Return which of *takers*, process ids, is to be the home of *lane*.
 
-    One of *takers*; None if there are none.
+    Return None if there are none.
     """
     if lane.writer.id in takers:
         return lane.writer.id
@@ -48,14 +49,14 @@ def preferredHome(place, lane, takers):
 
 
 class Homes:
-    """The lanes whose home is one runtime.  For its control thread."""
+    """The lanes whose home is one runtime."""
 
     def __init__(self, runtime, tell):
         self._runtime = runtime
         self._tell = tell     # writes what is live into our record
 
     def turn(self, connection):
-        """Be the home of what is ours, and of nothing else."""
+        """Become the home of lanes that are ours now, and leave others."""
         if not self._runtime.threads:
             return False
         self._lease(connection)
@@ -93,7 +94,7 @@ class Homes:
             if preferred not in (me, None):
                 left.append((place, lane))
             elif not is_known:
-                # The reply to the commit that made us its home was lost.
+                # The reply to the commit that made us the home was lost.
                 added.append(self._arguments(place, lane, True))
         else:
             if is_known:
@@ -109,7 +110,8 @@ class Homes:
                 lane.births.next_serial, is_suspect)
 
     def _leave(self, connection, left):
-        # In this order: what a thread is given afterwards is void.
+        # The order matters: a thread must get no ticket of the lane after its
+        # live runs are recorded.
         for place, lane in left:
             position = self._runtime.backlog.position(place)
             self._runtime.backlog.dropLane(place)
@@ -121,7 +123,8 @@ class Homes:
     # Lanes to write
 
     def _lease(self, connection):
-        """Have as many lanes of our own as transactions write at a time."""
+        """Lease as many lanes as transactions of this process write at once.
+        """
         runtime = self._runtime
         if not runtime.is_taking:
             return

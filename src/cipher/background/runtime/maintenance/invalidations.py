@@ -11,11 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Wake-ups: what another client of the storage has committed.
+"""Wake the runtime when another client of the storage has committed.
 
-A storage behind a network lets its clients know which objects a commit of
-another one has changed, as soon as it is made.  A runtime listens, and so
-need not wait for its poll.  The poll stays: it finds what was missed.
+A storage behind a network notifies its clients of the objects that another
+client has changed.  A runtime listens to that, so it need not wait for its
+poll.  The poll finds changes whose notification was missed.
 """
 import os
 import threading
@@ -32,41 +32,39 @@ from cipher.background.util.logs import getLogger
 
 log = getLogger(__name__)
 
-_listeners = WeakKeyDictionary()   # DB -> _Listener, once there was one
+_listeners = WeakKeyDictionary()   # DB -> its _Listener
 _lock = threading.Lock()
 
 
 @implementer(IStorageDB)
 class _Listener:
-    """Stands before the `IStorageDB` of a storage and passes all on.
+    """Wraps the `IStorageDB` of a storage and passes all calls on.
 
-    The storage calls from a thread of its own that serves all loads.  So
-    nothing is loaded here, and no lock is taken that is held across a load.
+    The storage calls it in the thread that serves all loads.  So it loads
+    nothing, and takes no lock that another thread holds during a load.
     """
 
     def __init__(self, behind):
         self._behind = behind
-        self.heard = None   # called with a list of oids; None: all of them
+        self.changed = None   # called with a list of oids, None: perhaps all
 
     def __getattr__(self, name):
         return getattr(self._behind, name)
 
     def invalidate(self, transaction_id, oids):
-        """See ``ZODB.interfaces.IStorageDB``."""
         oids = list(oids)
         self._behind.invalidate(transaction_id, oids)
         self._call(oids)
 
     def invalidateCache(self):
-        """See ``ZODB.interfaces.IStorageDB``."""
         self._behind.invalidateCache()
         self._call(None)
 
     def _call(self, oids):
-        heard = self.heard
-        if heard is not None:
+        changed = self.changed
+        if changed is not None:
             try:
-                heard(oids)
+                changed(oids)
             except Exception:
                 log.exception('Wake-up failed; the poll will find what waits')
 
@@ -80,11 +78,12 @@ if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_reset_after_fork)
 
 
-def listen(db, heard):
-    """Call *heard* at each commit of another client of the storage of *db*.
+def listen(db, changed):
+    """Call *changed* at each commit of another client of the storage of *db*.
 
-    With the list of the oids that it changed, or None for "perhaps all".
-    Nothing happens with a storage that lets nobody know, or is closed.
+    Its argument is the list of the oids that the commit changed, or None for
+    "perhaps all".  It is called in a thread of the storage.  Do nothing if
+    the storage is closed or has no notifications.
     """
     adapter = getattr(db, '_mvcc_storage', None)
     storage = getattr(adapter, '_storage', None)
@@ -93,30 +92,31 @@ def listen(db, heard):
     with _lock:
         listener = _listeners.get(db)
         if listener is None:
-            # A storage knows the one that it was given last: one that came
-            # before us, besides the adapter, is behind us.
+            # A storage knows only the `IStorageDB` that was registered last.
+            # This one passes the calls on to the one before.
             listener = _Listener(getattr(storage, '_db', None) or adapter)
             storage.registerDB(listener)
             _listeners[db] = listener
-        listener.heard = heard
+        listener.changed = changed
 
 
 def unlisten(db):
-    """Call nobody any more."""
+    """End `listen` for *db*."""
     with _lock:
         listener = _listeners.get(db)
         if listener is None:
             return
-        listener.heard = None
+        listener.changed = None
         storage = getattr(getattr(db, '_mvcc_storage', None), '_storage', None)
-        # Somebody who came after us has us behind him: we stay, and pass on.
+        # If another one was registered later, it passes calls on to this one,
+        # which has to stay.
         if getattr(storage, '_db', None) is listener:
             storage.registerDB(listener._behind)
             del _listeners[db]
 
 
 class Invalidations:
-    """Wakes one runtime when others commit what concerns it."""
+    """Wakes one runtime at commits of others that concern it."""
 
     def __init__(self, runtime):
         self._runtime = runtime
@@ -125,14 +125,14 @@ class Invalidations:
 
     def begin(self):
         """Listen from now on."""
-        listen(self._runtime.db, self._heard)
+        listen(self._runtime.db, self._notice)
 
     def end(self):
         """Listen no more."""
         unlisten(self._runtime.db)
 
     def look(self, connection):
-        """Find out which objects to watch.  For the control thread."""
+        """Find the objects to watch.  Only the control thread calls this."""
         watched = {}
         with ZopeTransaction():
             directory = process.getDirectory(connection)
@@ -154,24 +154,27 @@ class Invalidations:
                if place is not None and oid not in self._watched]
         self._watched = watched
         if new:
-            # Births there before this were not heard of.
+            # Earlier births in these lanes were not noticed.
             self._runtime.lanesChanged(new)
 
-    def _heard(self, oids):
-        """Wake the runtime.  Called by a thread of the storage."""
-        watched = self._watched   # one dict is never changed
+    def _notice(self, oids):
+        """Wake the runtime if *oids* concern it.
+
+        A thread of the storage calls this.
+        """
+        watched = self._watched   # replaced by `look`, never changed
         if oids is None:
             found = list(watched.values())
         else:
             found = [watched[oid] for oid in oids if oid in watched]
-            # Another process that does not know that a run is live here stops
+            # A process that does not know that a run is live here may stop
             # it as one that waits.
             if not self._runtime.running.liveOids().isdisjoint(oids):
                 found.append(None)
         if found:
             places = [place for place in found if place is not None]
             if len(places) < len(found):
-                self._runtime.wakeAll()   # perhaps there is a lane more
+                self._runtime.wakeAll()   # there may be a new lane
             if places:
                 self._runtime.lanesChanged(places)
 

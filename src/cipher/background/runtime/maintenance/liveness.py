@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Which processes are there, and which of them are dead."""
+"""Find the dead ones among the processes of a database."""
 import time
 
 from cipher.background.store import process
@@ -20,7 +20,7 @@ from cipher.background.store.lifecycle import isSilent
 
 
 class Liveness:
-    """What one runtime knows of the others.  For its control thread."""
+    """The heartbeats of other processes, as one runtime has seen them."""
 
     def __init__(self, own, db):
         self._own = own
@@ -30,26 +30,30 @@ class Liveness:
         self._steady_at = None  # the first of those without a gap since then
 
     def noteBeat(self):
-        """Our own beat got through."""
+        """Record that a heartbeat of our own was committed.
+
+        Only the thread of the heartbeat calls this.
+        """
         now = time.monotonic()
         if not self._is_steady(now):
             self._steady_at = now
         self._beaten_at = now
 
     def _is_steady(self, now):
-        # Where we were paused, or the storage was away, others may have been
-        # as silent as we are.
+        # If this machine was paused or the storage was away, others may have
+        # been silent for the same reason.
         return (self._beaten_at is not None and
                 now - self._beaten_at <= self._own.settings.lease / 2)
 
     def isGone(self, record):
-        """Return whether a process surely does not exist any more."""
+        """Return whether the process of *record* surely does not exist."""
         return self._is_exclusive or process.isKnownDead(record)
 
     def findDead(self, directory):
-        """Return the records of the processes that are dead.
+        """Return the records of the dead processes in *directory*.
 
-        Silence counts only while we know that a beat gets through: our own.
+        The silence of a process counts only while our own heartbeats are
+        committed without a gap.
         """
         now = time.monotonic()
         is_steady = self._is_steady(now)

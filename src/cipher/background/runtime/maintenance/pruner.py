@@ -11,18 +11,19 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Retention: finished runs that are old or too many are removed.
+"""Retention: remove finished runs that are too old or too many.
 
-Each runtime prunes what was finished in the lanes that it consumes, the
-oldest first, in small commits.  It must disturb nobody: it writes what only
-pruners write, which are the counts of what was removed
-(`finishes.RemovedCounts`) and chunks, which nobody else writes once they are
-there.  Heads and trees belong to the writers of the lanes: those give up empty
-chunks when they spill (`lane.Lane.bear`).  A lane that nobody writes for the
-moment is checked out, and tidied up.
+Each runtime prunes the lanes whose home it is, the oldest runs first, in
+small commits.  To conflict with no other writer, it writes only two kinds of
+objects: the counts of removed runs (`finishes.RemovedCounts`), which only
+pruners write, and full chunks, which no one else changes.
 
-It walks type by type, over chunks that hold something of the type, and begins
-where it ended before: it loads little more than what it removes.
+Recent entries and trees belong to the writers of the lanes.  These drop empty
+chunks when they spill (`lane.Lane.bear`).  If a lane has no writer at the
+moment, the pruner checks it out and tidies it up.
+
+The pruner walks type by type, over the chunks that contain runs of the type.
+It begins where it ended before, so it loads little more than it removes.
 """
 import heapq
 import time
@@ -38,29 +39,35 @@ from cipher.background.store.process import getDirectory
 from cipher.background.util import clock
 
 
-#: Runs are removed at most so many in one commit.
+#: Runs that one commit removes at most, so that it stays short.
 BATCH = 500
 
-#: Seconds between two looks at what is too old, or too much by a few.
+#: Seconds between two looks for runs that are too old or slightly too many.
+#: Retention is counted in days, so a minute does not matter.
 INTERVAL = 60.0
 
-#: Seconds between two looks at what is far too much.
+#: Seconds between two looks for types with far too many runs, so that quick
+#: jobs do not fill the database meanwhile.
 QUICK_INTERVAL = 5.0
 
-#: Of a type so many runs may be there too much until the next `INTERVAL`, and
-#: this part of those that are to be kept if that is more.
+#: Runs of a type above its limit that may wait for the next `INTERVAL`.  If
+#: `SLACK_PART` of the limit is more, it applies instead.
 SLACK = 100
 SLACK_PART = 0.05
 
-#: Seconds after which a head that nobody writes is taken for idle: its runs
-#: go as well.
+#: Seconds without a write after which recent runs of a lane count as idle, so
+#: that the pruner removes them as well.
 IDLE = 3600.0
 
 _DAY = 86400.0
 
 
 class Pruner:
-    """Prunes the lanes of one runtime, in the control thread."""
+    """Prunes the lanes of one runtime.
+
+    *each_lane* is a function that yields (place, lane) of the lanes to prune;
+    None: those whose home is the runtime.
+    """
 
     def __init__(self, runtime, each_lane=None):
         self._runtime = runtime
@@ -74,7 +81,7 @@ class Pruner:
         self._claims = {}   # registry oid -> (bucket to go on with, stale)
 
     def turn(self, connection):
-        """Prune one batch, if it is time; return whether there is more."""
+        """Prune one batch, if it is due; return whether there is more."""
         now = time.monotonic()
         if now < min(self._next, self._next_quick):
             return False
@@ -87,9 +94,9 @@ class Pruner:
         return is_more
 
     def prune(self, connection, is_quick=False):
-        """Prune one batch; return whether there is more.
+        """Prune one batch now; return whether there is more.
 
-        *is_quick*: only types with far too many runs.
+        *is_quick*: prune only types with far too many runs.
         """
         runtime = self._runtime
         lanes = {}
@@ -121,8 +128,8 @@ class Pruner:
 def _prune_registry(registry, lanes, limit, is_quick=False, oldest=None):
     """Remove at most *limit* runs; return whether there may be more.
 
-    *oldest* is what former calls learned: (registry oid, lane number, type) ->
-    key of the oldest entry there.
+    *oldest* is a dict that calls keep up to date for the next ones: (registry
+    oid, lane number, type) -> key of the oldest entry there.
     """
     rules = _Rules(registry, lanes, is_quick)
     removal = _Removal(registry, {} if oldest is None else oldest)
@@ -138,13 +145,13 @@ def _prune_registry(registry, lanes, limit, is_quick=False, oldest=None):
 
 
 class _Removal:
-    """What one transaction removes."""
+    """The runs that one transaction removes."""
 
     def __init__(self, registry, oldest):
         self._registry = registry
         self._oldest = oldest
         self._pool = getPool(registry._p_jar.db(), registry._p_oid)
-        # A service that was stopped: its last run tells that.
+        # The last run of a stopped service has to stay: it shows the stop.
         self._services = {state.run for state in registry.services.values()}
         self._held = {}      # lane number -> whether it is checked out
         self._keys = {}      # lane number -> keys of entries to drop
@@ -152,10 +159,10 @@ class _Removal:
         self._now = clock.now()
         self.number = 0
 
-    # Step by step
+    # Steps, in the order of their calls
 
     def tidy(self, lane, rules):
-        """Tidy *lane* up if nobody writes it for the moment."""
+        """Tidy up *lane* if it has work for that and no writer."""
         entries = list(lane.finishes.inRecent())
         is_over = (entries and _is_idle(entries[-1].key / 1000000)
                    and any(rules.isOver(entry) for entry in entries))
@@ -182,7 +189,7 @@ class _Removal:
         first = {}   # lane number -> key of the first entry that stays
         for lane, entry in walks:
             if self.number >= limit or not rules.isOver(entry):
-                # So it is with all that follow.
+                # All that follow stay as well.
                 first.setdefault(lane.number, entry.key)
                 break
             if not self._remove(lane, entry, rules):
@@ -198,15 +205,15 @@ class _Removal:
             yield lane, entry
 
     def _known(self, key):
-        # Entries of a clock that was far ahead get other keys later.
+        # Entries made by a clock far ahead get other keys later.
         return 0 if clock.isAhead(key / 1000000, self._now) else key
 
     def _note(self, lane, name, first, stopped_at):
-        """Note how far the walk came in *lane*."""
+        """Record how far the walk came in *lane*."""
         place = self._registry._p_oid, lane.number, name
         if first is None and stopped_at is not None:
-            # All that is older than where the walk stopped is gone, but for
-            # what stands in the head.
+            # Older entries than the one where the walk stopped are gone,
+            # except the recent ones of the lane.
             first = min([stopped_at.key, *[
                 entry.key for entry in lane.finishes.inRecent()]])
         if first is None:
@@ -218,7 +225,7 @@ class _Removal:
             lane.pruned.setMark(name, first)
 
     def _remove(self, lane, entry, rules):
-        """Remove the run of *entry*; return whether that was possible."""
+        """Remove the run of *entry*; return False if that is not possible."""
         if (entry.lane, entry.serial) in self._services:
             return False
         born_in = self._registry.lanes.get(entry.lane)
@@ -231,7 +238,7 @@ class _Removal:
                     return False
                 births.drop(entry.serial, from_head=True)
                 if is_there:
-                    run.remove()   # an administrator may do so as well
+                    run.remove()   # conflicts if a person removes it, too
             key = births.emptyChunk(entry.serial)
             if key is not None:
                 self._emptied.setdefault(born_in.number, set()).add(key)
@@ -243,7 +250,7 @@ class _Removal:
         return True
 
     def end(self):
-        """Write what was gathered."""
+        """Write what the other steps have gathered."""
         for number, keys in self._keys.items():
             lane = self._registry.lanes[number]
             empty = lane.finishes.drop(keys)
@@ -269,13 +276,13 @@ def _is_idle(last_at):
 
 
 class _Rules:
-    """Which finished runs are over, by age and by number of the type."""
+    """Decides which finished runs to remove, by age and number of a type."""
 
     def __init__(self, registry, lanes, is_quick):
         self._registry = registry
         self._is_quick = is_quick
         self._now = clock.now()
-        self._limits = {}   # type name -> key under which it is over
+        self._limits = {}   # type name -> keys below it are too old
         self._excess = Counter()
         numbers = Counter()
         for name, _, number in registry.removed_by_hand.getCounts():
@@ -285,7 +292,7 @@ class _Rules:
                 numbers[name] += number
             for name, _, number in lane.pruned.getCounts():
                 numbers[name] -= number
-            # Two processes that remove from the same excess conflict.
+            # Makes two processes that remove from the same excess conflict.
             registry._p_jar.readCurrent(lane.pruned)
         registry._p_jar.readCurrent(registry.removed_by_hand)
         for name, number in numbers.items():
@@ -306,7 +313,7 @@ class _Rules:
                 self._registry.keep if keep is None else keep)
 
     def names(self):
-        """Return the names of the types that something may be over of."""
+        """Return the names of the types of which runs may be removed."""
         return list(self._excess)
 
     def isOver(self, entry):
@@ -314,10 +321,10 @@ class _Rules:
         return self.isOverAt(entry.type, entry.key)
 
     def isOverAt(self, name, key):
-        """Likewise, of a run of that type that was finished then."""
+        """Return whether to remove runs of type *name* that ended at *key*."""
         return (key < self._limits.get(name, 0)
                 or self._excess[name] > 0)
 
     def removed(self, entry):
-        """Note that the run of *entry* was removed."""
+        """Record that the run of *entry* was removed."""
         self._excess[entry.type] -= 1

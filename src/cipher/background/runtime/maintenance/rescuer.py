@@ -11,10 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Runs in work elsewhere: what becomes of them, and of those of the dead.
-
-Called by the control thread only.
-"""
+"""Watch runs in work elsewhere, and rescue those of dead processes."""
 
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.declarations.workertype import queryWorkerType
@@ -46,15 +43,16 @@ from cipher.background.util.plaindata import readNumber
 
 log = getLogger(__name__)
 
-#: Seconds.  What is live for less is at its end before others can stop it.
+#: Seconds.  Runs that are live for less are not looked at: most end before
+#: others could have ended or taken them.
 LOOK_AFTER = 0.5
 
-#: Runs are looked at, at most so many in one turn.
+#: Runs in work elsewhere that one turn looks at in each lane.
 BATCH = 500
 
 
 class Rescuer:
-    """Sees what becomes of runs of the lanes whose home is one runtime."""
+    """Watches and rescues runs of the lanes whose home is one runtime."""
 
     def __init__(self, runtime, liveness):
         self._runtime = runtime
@@ -64,28 +62,32 @@ class Rescuer:
     # Processes
 
     def removeDead(self, connection):
-        """Forget the processes that are dead.
+        """Remove the records of dead processes; return whether there were any.
 
-        What they said they worked on is theirs from now on, by the same
-        commit: so whoever comes next finds it lost.
+        The same commit claims for them the runs that their records name as
+        live.  So the next process that looks at these runs finds them lost.
         """
         with ZopeTransaction(note=self._runtime.note('dead processes')):
             directory = process.getDirectory(connection)
             dead = self._liveness.findDead(directory)
             for record in dead:
-                # Fails when the process beats after all.
+                # The commit conflicts if the process sends a heartbeat.
                 connection.readCurrent(record.heartbeat)
                 ended = directory.end(
                     record, GONE if self._liveness.isGone(record) else SILENT)
-                for (oid, run_id), told in record.live.runs.items():
-                    self._claim_for(connection, ended, oid, run_id, told)
+                for (oid, run_id), report in record.live.runs.items():
+                    self._claim_for(connection, ended, oid, run_id, report)
         for record in dead:
             log.warning('Process %s (%s) is dead; its work is taken over',
                         record.name, record.id)
         return bool(dead)
 
-    def _claim_for(self, connection, ended, oid, run_id, told):
-        started_at, _, log, *_ = told
+    def _claim_for(self, connection, ended, oid, run_id, report):
+        """Claim a run for the dead process *ended*, which worked on it.
+
+        *report* is that of `LiveRun.getReport`.
+        """
+        started_at, _, log, *_ = report
         with self._runtime.troubles.guard(
                 BROKEN_RUN, run_id, oid, with_transient=False):
             registry = process.findRegistry(connection, oid)
@@ -96,31 +98,31 @@ class Rescuer:
             if run.state == PENDING:
                 run.claim(ended.id, started_at, run.must_not_rerun)
             if log:
-                # The end of it, as far as it was told.
+                # The end of the log, as last reported.
                 attempts.keepLog(run, log)
             ended.leave((oid, run_id))
 
     # Runs
 
     def turn(self, connection):
-        """Look what became of runs in work elsewhere; rescue the lost ones.
-
-        Return whether to look again at once.
-        """
+        """Look at runs in work elsewhere; rescue the lost ones."""
         lost, is_more = [], False
         with ZopeTransaction():
             sorter = Sorter(self._runtime, connection)
             for place in self._runtime.backlog.lanes():
                 is_more |= self._look_at(connection, sorter, place, lost)
         done = self.rescueAll(connection, lost)
-        # A run that cannot be rescued rests, and the next look goes by it.
+        # A run that cannot be rescued rests; the next look skips it.
         return is_more or any(
             ticket not in done and not self._runtime.troubles.isResting(
                 FAILING_RESCUE, ticket.run_id, ticket.registry_oid)
             for ticket in lost)
 
     def _look_at(self, connection, sorter, place, lost):
-        """Append to *lost*; return whether there is more to look at."""
+        """Look at a batch of a lane; return whether there is more.
+
+        Append the tickets of lost runs to *lost*.
+        """
         away = self._runtime.backlog.away(place)
         if not away:
             return False
@@ -128,7 +130,7 @@ class Rescuer:
         registry = process.findRegistry(connection, place[0])
         lane = registry and registry.lanes.get(place[1])
         if lane is None:
-            return False   # it was removed
+            return False   # the lane was removed
         births = lane.births
         after = self._looked.pop(place, 0)
         rest = [ticket for ticket in away if ticket.serial > after]
@@ -156,17 +158,17 @@ class Rescuer:
         return False
 
     def abandonLost(self, connection):
-        """Abandon what works here on a run that others ended or took.
+        """Abandon work here on runs that another process ended or took.
 
-        They could not know: it is stopped as a pending one as long as they
-        do not know that it runs.
+        Other processes may not know yet that a run works here, and stop it as
+        a pending one.
         """
         runtime = self._runtime
         limit = clock.now() - LOOK_AFTER
         for live in runtime.allLive():
             if live.started_at > limit or live.is_abandoned:
                 continue
-            # A transaction of its own, which sees all that those saw.
+            # Each has a transaction of its own, which sees the latest state.
             with runtime.troubles.guard(
                     BROKEN_RUN, live.run_id, live.registry_oid,
                     with_transient=False), ZopeTransaction():
@@ -179,7 +181,11 @@ class Rescuer:
         return False
 
     def rescueAll(self, connection, tickets, is_unrecorded=False):
-        """Rescue the runs of *tickets*; return those of what is settled."""
+        """Rescue the runs of *tickets*; return the tickets that are settled.
+
+        *is_unrecorded*: these are runs of this process whose end could not be
+        written.
+        """
         by_key = {(ticket.run_id, ticket.registry_oid): ticket
                   for ticket in tickets}
         done = self._runtime.troubles.doEach(
@@ -192,12 +198,12 @@ class Rescuer:
             sorter = Sorter(self._runtime, connection)
             for ticket in settled:
                 if is_unrecorded:
-                    self._runtime.backlog.isAway(ticket)   # not here
+                    self._runtime.backlog.isAway(ticket)   # no longer here
                 self._settle(connection, sorter, ticket)
         return settled
 
     def _settle(self, connection, sorter, ticket):
-        """Let a run that was rescued wait here, if its home is here."""
+        """Let a rescued run wait here, if the home of its lane is here."""
         registry = process.findRegistry(connection, ticket.registry_oid)
         if registry is None:
             return
@@ -207,13 +213,14 @@ class Rescuer:
             return
         self._runtime.executor.returned(ticket, births.get(ticket.serial))
         if what == READY:
-            # Who did not survive it is counted from now on.
+            # It is claimed before it works, so that a further death of its
+            # process is counted.
             found = found._replace(must_claim=True)
         if self._runtime.backlog.isHome(ticket.place):
             self._runtime.backlog.settle(found, what)
 
     def _rescue_if_lost(self, connection, ticket, is_unrecorded):
-        # By now it may be ended, removed or taken.
+        # Meanwhile the run may have been ended, removed or taken.
         run = _find(connection, ticket)
         if run is None or run.isFinished():
             return
@@ -230,10 +237,10 @@ class Rescuer:
             self._rescue(registry, run)
 
     def _keep_attempt(self, connection, registry, run, is_unrecorded):
-        """Keep what is known of the attempt that is lost."""
+        """Record what is known of the lost attempt."""
         if run.state != RUNNING and not (
                 is_unrecorded or run.id in registry.stops):
-            return   # it was taken, and did not begin
+            return   # it was taken, but did not begin
         outcome, ended_at = GONE, clock.now()
         ended = run.owner and process.getDirectory(connection).findEnded(
             run.owner)
@@ -258,7 +265,7 @@ class Rescuer:
                     run.id, run.owner and ' (%s)' % process.processName(
                         run.owner) or '', state)
         if state == PENDING:
-            # Attempts are those that ended with an error.
+            # Only attempts that end with an error are counted.
             run.putBack(interruptions=count,
                         attempts=run.attempts - (run.state == RUNNING))
             self._runtime.announce(RunRequeuedEvent(run, registry))

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a runtime does for a database now and then: schedules, services."""
+"""The scheduler: start runs of schedules that are due, and of services."""
 from zope.component import getUtilitiesFor
 
 from cipher.background.contextmanagers import ZopeSite
@@ -29,10 +29,9 @@ from cipher.background.util.transient import isTransient
 
 
 class Scheduler:
-    """Starts what the clock or the end of a service asks for.
+    """Starts runs of due schedules and of services that are not running.
 
-    Called by the control thread.  All runs go to the registry that is nearest
-    to the root of the database.
+    All runs go to the registry that is nearest to the root of the database.
     """
 
     def __init__(self, own, admission, troubles):
@@ -41,7 +40,7 @@ class Scheduler:
         self._troubles = troubles
 
     def startSchedules(self, connection):
-        """Start what is due; each start is a transaction of its own."""
+        """Start the due schedules, each in a transaction of its own."""
         def look(home):
             return [schedule for _, schedule
                     in sorted(getUtilitiesFor(ISchedule))
@@ -51,7 +50,7 @@ class Scheduler:
             self._start(home, 'schedule', schedules.tick, schedule)
 
     def startServices(self, connection):
-        """Start what is missing, likewise."""
+        """Start the missing services, each in a transaction of its own."""
         def look(home):
             return [(worker_type, instance)
                     for worker_type in listServices()
@@ -62,7 +61,10 @@ class Scheduler:
             self._start(home, 'service', keepRunning, worker_type, instance)
 
     def _find(self, connection, look):
-        """Return (registry, item) for each item that *look* finds there."""
+        """Return [(registry, item)] for the items that *look* returns.
+
+        *look* is called with the registry.
+        """
         if not (self._own.threads and self._admission.is_taking):
             return []
         with ZopeTransaction():
@@ -73,8 +75,8 @@ class Scheduler:
             return [(home, item) for item in look(home)]
 
     def _start(self, home, what, start, declared, *arguments):
-        # A failure, whatever the code of the application does, is no reason
-        # not to start the others.
+        # A failure of the application's code must not keep the others from
+        # being started.
         name = '%s %s' % (what, declared.name)
         troubles = self._troubles
         if troubles.isResting(FAILING_STEP, name):
@@ -86,9 +88,10 @@ class Scheduler:
 
 
 def _asks(question, home, *arguments):
-    """Return what *question* says; True where it fails.
+    """Return what *question* returns; True if it raises.
 
-    Then the start fails as well, and is noted.
+    The start then fails as well, and its error is noted.  Raise transient
+    errors.
     """
     try:
         return question(home, *arguments)

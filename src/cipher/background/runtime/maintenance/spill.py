@@ -11,9 +11,9 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What the home writes of its lanes: cursors and waiting trees.
+"""Write the cursors and waiting trees of the lanes whose home is here.
 
-Called by the control thread only.  Nobody else writes these objects.
+Only the home of a lane writes these objects.
 """
 import time
 
@@ -21,12 +21,14 @@ from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.store.process import findRegistry
 
 
-#: Entries of one lane are written at most so many in one commit.
+#: Entries of one lane that one commit writes at most, so that it stays short.
 BATCH = 500
 
-#: Serials that a low mark has to move by to be written soon, and the seconds
-#: after which it is written anyhow.
+#: Serials.  A low mark that moved by as many is written in the next turn.
 MOVED = 64
+
+#: Seconds after which each low mark that moved is written.  It bounds the
+#: runs that are looked at again after a crash.
 INTERVAL = 10.0
 
 
@@ -36,10 +38,10 @@ class Spill:
     def __init__(self, own, backlog):
         self._own = own
         self._backlog = backlog
-        self._written_at = time.monotonic()   # all of them
+        self._written_at = time.monotonic()   # when all marks were written
 
     def turn(self, connection):
-        """Write what is worth it; return whether there is more."""
+        """Write entries, and low marks that moved far or long ago."""
         now = time.monotonic()
         is_due = now - self._written_at >= INTERVAL
         is_more = self.write(connection, 1 if is_due else MOVED)
@@ -48,7 +50,10 @@ class Spill:
         return is_more
 
     def write(self, connection, least=1):
-        """Write entries, and low marks that moved by *least* serials."""
+        """Write entries, and low marks that moved by *least* serials.
+
+        Return whether there are more entries.
+        """
         backlog = self._backlog
         written = []
         with ZopeTransaction(note=self._own.note('cursors')):
@@ -57,8 +62,8 @@ class Spill:
                 self._write(lane, new, old)
                 if new or old:
                     written.append((place, new, old))
-                # Behind the entries: the mark passes what they stand for
-                # when they are committed, so in a later turn.
+                # The mark passes the runs of these entries only in a later
+                # turn, when the entries are committed.
                 position = backlog.position(place)
                 if position is not None:
                     low, stragglers = position
@@ -76,7 +81,10 @@ class Spill:
 
 
 def writePosition(lane, low, stragglers, least=1):
-    """Write how far the home of *lane* came, if that is *least* serials."""
+    """Write the cursor of *lane*, if its low mark moved by *least* serials.
+
+    If *least* is 1, write it at any change.
+    """
     cursor = lane.cursor
     has_moved = low - cursor.low >= least
     if has_moved or least == 1 and (
@@ -87,7 +95,8 @@ def writePosition(lane, low, stragglers, least=1):
 def ownLanes(own, backlog, connection):
     """Yield (place, lane) of the lanes of *backlog* whose home is *own*.
 
-    As the open transaction sees it: of others nothing is to be written.
+    Lanes that have another home in the open transaction are left out, as they
+    must not be written.
     """
     for place in backlog.lanes():
         oid, number = place

@@ -11,10 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The turn of the control thread: named steps, each on its own.
+"""The turn of the control thread, which consists of named steps.
 
-A step that fails is noted in the troubles of the process and rests for a
-while; the others go on.
+If a step fails, its error is noted in the troubles of the process, and it
+rests for a while.  The other steps go on.
 """
 import time
 
@@ -28,11 +28,11 @@ from cipher.background.util.transient import isTransient
 
 
 class Step:
-    """One thing to do, in transactions of its own.
+    """One step, in transactions of its own.
 
-    *do* is called with a connection, outside of any transaction; it returns
-    whether to have the next turn at once.  *interval* is a function that
-    gives the seconds from one time to the next; None: each turn.
+    *do* is called with a connection, outside of any transaction.  It returns
+    whether the next turn follows at once.  *interval* is a function that
+    returns the seconds between two calls; None: call it in each turn.
     """
 
     def __init__(self, name, do, interval=None):
@@ -42,24 +42,25 @@ class Step:
         self.next_at = 0.0   # monotonic
 
     def isDue(self, now):
-        """Return whether its time has come."""
+        """Return whether the step is due at *now*, a monotonic time."""
         return now >= self.next_at
 
     def schedule(self, now):
-        """Let the next time be an interval from *now*."""
+        """Make the step due again one interval after *now*."""
         if self.interval is not None:
             self.next_at = now + self.interval()
 
 
 class Steps:
-    """The steps of one runtime.  For its control thread.
+    """The steps of one runtime.
 
-    All others wait for the *first* one: it fails only where the storage does,
-    and its error is the turn's.  It returns whether there is anything to do.
+    The *first* step returns whether the others are to be called.  It fails
+    only if the storage does; its error ends the turn.
 
-    No code of the application may raise out of a step.  So a transient error
-    that is no conflict says that the storage is away, and then it is the
-    turn's as well, though the other steps go on with what is in the cache.
+    Errors of the application's code must not leave a step.  So a transient
+    error other than a conflict means that the storage is away.  The other
+    steps then go on with what is in the cache, and the turn ends with that
+    error.
     """
 
     def __init__(self, runtime, first, others):
@@ -68,25 +69,26 @@ class Steps:
         self._others = others
         self._is_over = False
         self._away = {}   # name of a step -> the error of its storage
-        self.standing = None   # (name, monotonic time) of the step in work
+        self.current = None   # (name, monotonic time) of the step in work
 
     def add(self, step):
-        """Do *step* as the first of the others, from now on."""
+        """Add *step* before all others except the first."""
         self._others.insert(0, step)
 
     def end(self):
-        """Begin no further step.  Any thread may call."""
+        """Begin no further step.  Thread-safe."""
         self._is_over = True
 
     def hasten(self, name=None):
-        """Let the step of that name be due; None: all.  Any thread may call.
-        """
+        """Make the step *name* due; None: all steps.  Thread-safe."""
         for step in self._others:
             if name in (None, step.name):
                 step.next_at = 0.0
 
     def turn(self, is_full=False):
-        """Do each step that is due, or all; return whether to go on at once.
+        """Do the steps that are due, or all if *is_full*.
+
+        Return whether the next turn follows at once.
         """
         with ZodbConnection(self._runtime.db) as connection:
             if not self._do(self._first, connection):
@@ -94,8 +96,8 @@ class Steps:
         waiting = list(self._others)
         is_more = False
         while waiting and not self._is_over:
-            # After a failure with another connection: whatever went wrong may
-            # have gone wrong with that one.
+            # After a failure the others get another connection, as the first
+            # one may be the cause.
             with ZodbConnection(self._runtime.db) as connection:
                 is_more |= self._go_on(connection, waiting, is_full)
         for error in self._away.values():
@@ -103,7 +105,7 @@ class Steps:
         return is_more
 
     def _go_on(self, connection, waiting, is_full):
-        """Do the steps that are *waiting*, up to one that fails."""
+        """Do the steps in *waiting*, up to one that fails; remove them."""
         troubles = self._runtime.troubles
         is_more = False
         while waiting and not self._is_over:
@@ -112,12 +114,13 @@ class Steps:
                     not step.isDue(time.monotonic())
                     or troubles.isResting(FAILING_STEP, step.name)):
                 continue
-            # Before it is done: it may be hastened meanwhile.
+            # This comes before the call, during which `hasten` may make it
+            # due again.
             step.schedule(time.monotonic())
             try:
                 is_more |= bool(self._do(step, connection))
             except BaseException as error:
-                step.next_at = 0.0   # as soon as it has rested
+                step.next_at = 0.0   # due as soon as it has rested
                 abortQuietly()
                 self._failed(step, error)
                 return is_more
@@ -135,14 +138,11 @@ class Steps:
             self._away[step.name] = error.with_traceback(None)
 
     def _do(self, step, connection):
-        return self._stand(step.name, step.do, connection)
-
-    def _stand(self, name, do, *arguments):
         began = time.monotonic()
-        self.standing = name, began
+        self.current = step.name, began
         try:
-            return do(*arguments)
+            return step.do(connection)
         finally:
-            self.standing = None
+            self.current = None
             if time.monotonic() - began > self._runtime.settings.lease:
-                self._runtime.report()   # that it goes on
+                self._runtime.report()   # the process is not stuck any more

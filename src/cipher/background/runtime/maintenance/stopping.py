@@ -11,10 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Stop requests: the worker of the run hears of them, or it is stopped.
-
-Called by the control thread only.
-"""
+"""Carry out stop requests: ask the worker of a run, or stop a waiting run."""
 from functools import partial
 
 from cipher.background.contextmanagers import ZopeTransaction
@@ -28,7 +25,7 @@ from cipher.background.work.announcing import announce
 
 
 class StopRequests:
-    """The requests in the registries that concern one runtime."""
+    """Carries out the requests that concern one runtime."""
 
     def __init__(self, own, backlog, running, troubles):
         self._own = own
@@ -38,9 +35,9 @@ class StopRequests:
         self._announce = partial(announce, troubles=troubles)
 
     def read(self, connection):
-        """Ask what is live here to stop; stop what waits in our lanes."""
+        """Ask live runs to stop; stop the runs that wait in our lanes."""
         lanes = set(self._backlog.lanes())
-        others = []   # (run id, registry oid) of what is not live here
+        others = []   # (run id, registry oid) of runs that are not live here
         with ZopeTransaction():
             oids = {oid for oid, _ in lanes}
             for oid in oids | self._running.liveRegistries():
@@ -59,7 +56,7 @@ class StopRequests:
             self._own.note('stop requests'))
 
     def _settle(self, connection, lanes, run_id, oid):
-        """Stop a run that waits here; forget the request where it is over."""
+        """Stop a run that waits here; remove the request of a finished one."""
         registry = process.findRegistry(connection, oid)
         request = registry and registry.stops.get(run_id)
         if request is None:

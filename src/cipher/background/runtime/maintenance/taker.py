@@ -11,12 +11,12 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Takes waiting runs of lanes whose home is another process.
+"""Take waiting runs of lanes whose home is another process.
 
-A process with room takes a few at a time, in one commit that writes these
-runs, from the middle of what waits: there their home and other takers hardly
-ever are.  Who is late conflicts, and has lost nothing but the try.  Called by
-the control thread only.
+A process with room takes a few runs at a time, in one commit that writes
+them.  It takes them from the middle of the waiting runs, where their home and
+other takers hardly ever work.  If another process was faster, the commit
+conflicts and nothing but the try is lost.
 """
 import itertools
 import random
@@ -48,37 +48,40 @@ from cipher.background.work.liverun import ticketOf
 
 log = getLogger(__name__)
 
-#: Runs that one commit takes.
+#: Runs that one commit takes at most.  More would make conflicts likelier.
 BATCH = 16
 
-#: So many runs are looked at for each one that is taken, of which those with
-#: the best rank are chosen.
+#: Runs that are looked at for each one that is taken; those with the best
+#: rank are taken.
 CHOICE = 4
 
-#: Runs that are left to the home besides those that its threads work on: at
-#: least this, doubled at each conflict up to the most.
+#: Runs that are left to the home besides those that its threads work on.  The
+#: number begins at the least, doubles at each conflict and shrinks after each
+#: success.
 LEAST_MARGIN = 1
 MOST_MARGIN = 256
 
-#: Runs that are left to it while nobody knows how quick it is.
+#: Runs that are left to the home while its speed is not known.
 FIRST_MARGIN = 16
 
-#: Seconds.  The home may come so far while a take is under way.
+#: Seconds that a take lasts at most, as a rule.  The runs that the home begins
+#: in that time are left to it.
 MARGIN = 0.1
 
-#: How often a take is tried that conflicts.
+#: Tries of a take that conflicts.  After these the next turn tries again.
 TRIES = 3
 
-#: Births that are looked at to find where the work stands, and then to
-#: choose from, in one lane.
+#: Births of one lane that are looked at to find the first waiting run.
 FRONTIER = 2000
+
+#: Births or entries of one lane that are looked at to choose runs from.
 LOOKS = 256
 
-#: Seconds.  Where all threads are at work, some are taken in advance if one
-#: of them was given a run so short a time ago.
+#: Seconds.  If all threads are busy, runs are taken in advance only if a
+#: thread got a run so short a time ago: then the next is soon free.
 SHORT = 0.2
 
-#: Seconds after which a process has surely said what it works on.
+#: Seconds after which other processes have surely recorded their live runs.
 STALE = 5.0
 
 
@@ -93,14 +96,11 @@ class Taker:
         self._fronts = {}
 
     def turn(self, connection):
-        """Take a batch if threads will soon have nothing to do.
-
-        Return whether there may be more.
-        """
+        """Take a batch of runs if threads will soon have nothing to do."""
         runtime = self._runtime
         backlog = runtime.backlog
         if runtime.doubtful:
-            self._look_what_is_ours(connection)
+            self._settle_doubtful(connection)
         if backlog.idleFor() >= STALE:
             self._give_back(connection)
         number = self._room()
@@ -112,16 +112,17 @@ class Taker:
             try:
                 taken = self._take(connection, number, chosen)
             except ConflictError:
-                self._widen(chosen, 2, 1)
+                self._adjust_margins(chosen, 2, 1)
                 time.sleep(backOff(tries, base=0.002))
                 continue
             except BaseException:
-                # It may have got through: then no other process begins them.
+                # The commit may have succeeded.  Then no other process begins
+                # these runs.
                 for ticket, epoch in chosen:
                     runtime.noteClaim(ticket, epoch)
                     runtime.doubtful.append(ticket)
                 raise
-            self._widen(taken, 9, 10)
+            self._adjust_margins(taken, 9, 10)
             backlog.is_hungry = bool(taken)
             return False
         backlog.is_hungry = True
@@ -138,14 +139,14 @@ class Taker:
             return 0
         if runtime.hasFreeThread():
             return BATCH
-        # All are at work, but not for long.
+        # All threads are busy, but not for long.
         return runtime.threads if (
             runtime.backlog.idleFor() < SHORT) else 0
 
-    def _look_what_is_ours(self, connection):
-        """See which takes got through whose reply was lost.
+    def _settle_doubtful(self, connection):
+        """Find out which claims were committed although the reply was lost.
 
-        And which runs were given the slot of another one.
+        These are claims by takes, and by runs that passed on their slots.
         """
         runtime = self._runtime
         doubtful = list(runtime.doubtful)
@@ -165,11 +166,12 @@ class Taker:
         for ticket in others:
             runtime.forgetClaim(ticket)
         for ticket in ours:
-            if not runtime.backlog.isHome(ticket.place):   # else it is known
+            # The home of a lane finds its own runs by a look.
+            if not runtime.backlog.isHome(ticket.place):
                 runtime.backlog.take(ticket)
 
     def _give_back(self, connection):
-        """Leave what was taken, and no thread came to, to others again."""
+        """Give taken runs back that no thread has begun."""
         runtime = self._runtime
         waiting = runtime.backlog.givenBack()
         if not waiting:
@@ -186,12 +188,13 @@ class Taker:
                             run.state == RUNNING))
         except BaseException:
             for ticket in waiting:
-                runtime.backlog.take(ticket)   # they wait here, as before
+                runtime.backlog.take(ticket)   # they wait here as before
             raise
         for ticket in waiting:
             runtime.forgetClaim(ticket)
 
-    def _widen(self, chosen, times, by):
+    def _adjust_margins(self, chosen, times, by):
+        """Multiply the margins of the lanes of *chosen* by *times* / *by*."""
         for place in {ticket.place for ticket, _ in chosen}:
             margin = self._margins.get(place, LEAST_MARGIN) * times // by
             self._margins[place] = max(
@@ -200,7 +203,8 @@ class Taker:
     def _take(self, connection, number, chosen):
         """Take at most *number* runs by a commit; return *chosen*.
 
-        To that add (ticket, epoch) of each it tries to take.
+        Append (ticket, epoch) of each run to the list *chosen* before the
+        commit, so the caller knows them after an error, too.
         """
         runtime = self._runtime
         with ZopeTransaction(note=runtime.note('take')):
@@ -221,7 +225,7 @@ class Taker:
         return chosen
 
     def _take_run(self, connection, place, run):
-        """Take *run*; return False if its type has no room."""
+        """Take *run*; return False if the limit of its type has no room."""
         runtime = self._runtime
         worker_type = queryWorkerType(run.type)
         if worker_type.max_running is not None:
@@ -236,7 +240,7 @@ class Taker:
         return True
 
     def _lanes(self, connection, living):
-        """Return [(place, lane)] of others' lanes, in no order."""
+        """Return [(place, lane)] of others' lanes, in random order."""
         lanes = []
         for registry in getDirectory(connection).listRegistries():
             for lane in registry.lanes.values():
@@ -259,21 +263,21 @@ class Taker:
         for run in candidates:
             if len(runs) >= CHOICE * number:
                 break
-            if run.serial not in runs and self._mayTake(
+            if run.serial not in runs and self._may_take(
                     living, registry, place, run):
                 runs[run.serial] = run
                 turns.push(ticketOf(place[0], run))
         return [runs[turns.pop().serial]
                 for _ in range(min(number, len(runs)))]
 
-    def _mayTake(self, living, registry, place, run):
+    def _may_take(self, living, registry, place, run):
         if run.state != PENDING or run.owner is not None or living.isOwned(
                 place[0], run) or waitsFor(registry, run) is not None:
             return False
         return not queryWorkerType(run.type).is_loop
 
     def _parts(self, lane, living):
-        """Return (our number among those who take here, of how many)."""
+        """Return (our index among the takers of *lane*, their number)."""
         rivals = [taker for taker in living.takers
                   if taker != lane.cursor.home]
         me = self._runtime.id
@@ -290,7 +294,7 @@ class Taker:
                 continue
             low, high = tree.minKey(), tree.maxKey()
             if kind == PAUSE:
-                # It is over: the home takes from the front.
+                # The pause has ended, and the home takes from the front.
                 first = low + (high - low) * (number + 1) // (parts + 1)
                 serials = tree.values(first)
             else:
@@ -303,7 +307,7 @@ class Taker:
                     yield run
 
     def _middle(self, registry, place, lane, living):
-        """Yield runs from the middle of what waits up, then down."""
+        """Yield runs from the middle of the waiting ones up, then down."""
         births = lane.births
         top = births.next_serial
         front = self._front(registry, place, lane, living)
@@ -319,10 +323,10 @@ class Taker:
                 yield run
 
     def _floor(self, living, registry, place, lane, front):
-        """Return the serial below which all is left to the home.
+        """Return the serial below which all runs are left to the home.
 
-        What its threads work on, and what they begin before a take is over.
-        Not serials are counted but runs: others may have taken many there.
+        Its threads work on these runs, or begin them before a take is over.
+        Runs are counted, not serials, as others may have taken many of them.
         """
         margin = self._margin(place)
         if not margin:
@@ -332,7 +336,7 @@ class Taker:
         top = lane.births.next_serial
         for serial in range(front, min(top, front + FRONTIER)):
             run = lane.births.get(serial)
-            if run is not None and self._mayTake(
+            if run is not None and self._may_take(
                     living, registry, place, run):
                 margin -= 1
                 if not margin:
@@ -340,7 +344,7 @@ class Taker:
         return top
 
     def _front(self, registry, place, lane, living):
-        """Return the serial of the first run that just waits for a thread."""
+        """Return the serial of the first run that only waits for a thread."""
         births = lane.births
         top = births.next_serial
         known, since, rate = self._fronts.get(place, (0, 0.0, None))
@@ -365,7 +369,7 @@ class Taker:
         _, since, rate = self._fronts[place]
         still = time.monotonic() - since
         if still >= STALE:
-            return 0   # it is at something long, and has said so by now
+            return 0   # it works on long runs, and has recorded them as live
         margin = max(LEAST_MARGIN, self._margins.get(place, 0))
         if rate is not None:
             margin = max(margin, LEAST_MARGIN + int(rate * MARGIN))

@@ -11,10 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The failures of this process: the culprit, since when, with which error.
+"""The failures of this process, each with its subject, time and error.
 
-An error hurts its culprit only: the others go on, the culprit rests for a
-while and is tried again, and an administrator sees its name.
+An error stops only its subject, such as a run or a step.  The subject rests
+for a while and is tried again.  All others go on, and administrators see the
+subject in the overview.
 """
 import logging
 import threading
@@ -38,20 +39,21 @@ log = getLogger(__name__)
 #: Seconds.  The pause after failures in a row grows up to this.
 FAILURE_PAUSE = 10.0
 
-#: Conflicts and lost connections pass.  A trouble of that kind is shown after
-#: so many failures in a row.
+#: Failures in a row after which a transient error is shown.  Conflicts and
+#: lost connections usually pass before.
 PERSISTENT = 10
 
-#: Seconds.  A culprit that was not tried again for this long is forgotten: it
+#: Seconds.  A subject that was not tried again for this long is forgotten: it
 #: may have been removed.
 FORGET_AFTER = 3600.0
 
-#: Troubles that other processes are shown, at most.
+#: Troubles that are shown to other processes at most, the oldest ones.  This
+#: bounds the record of the heartbeat.
 SHOWN = 20
 
 
 class _Failures:
-    """The failures in a row of one culprit."""
+    """The failures in a row of one subject."""
 
     def __init__(self):
         self.since = clock.now()
@@ -62,7 +64,10 @@ class _Failures:
 
 
 class _Guard:
-    """See `Troubles.guard`; a generator would take twice the time."""
+    """The context manager of `Troubles.guard`.
+
+    A class, as a generator would take twice the time.
+    """
 
     def __init__(self, troubles, key, with_transient):
         self._troubles = troubles
@@ -78,28 +83,30 @@ class _Guard:
 
 
 class Troubles:
-    """The troubles of one process.  Any thread may call."""
+    """The troubles of one process.  Thread-safe."""
 
     def __init__(self, db, changed=lambda: None):
         self._db = db
-        self._changed = changed   # called when there is news to show
+        self._changed = changed   # called when the shown troubles change
         self._lock = threading.Lock()
         self._failing = {}   # (kind, subject, registry oid) -> _Failures
 
     def guard(self, kind, subject, registry_oid=None, with_transient=True):
-        """Let no error of the block, an exit included, out of it.
+        """Return a context manager that catches all errors of its block.
 
-        It is logged, *subject* rests, and others see the trouble until a
-        later block goes well.  The block has to abort its own changes.
-        Raise what a closed database causes; and without
-        *with_transient* what is rather the storage's fault.
+        The error, even a SystemExit, is logged and *subject* rests.  Others
+        see the trouble until a later block succeeds.  The block has to abort
+        its own changes.
+
+        Raise errors of a closed database, and unless *with_transient* all
+        transient errors.
         """
         return _Guard(self, (kind, subject, registry_oid), with_transient)
 
     def guarded(self, error, key, with_transient):
-        """The block of a `guard` ended with *error*, or None.
+        """Note that the block of a `guard` ended with *error* or None.
 
-        Return whether nobody else is to see to it.
+        Return whether the error is to be suppressed.
         """
         if error is None:
             self.settle(*key)
@@ -111,11 +118,11 @@ class Troubles:
         return True
 
     def doEach(self, kind, items, do, note=None):
-        """Call *do* with each of *items*, (subject, registry oid).
+        """Call *do* with each of *items*, which are (subject, registry oid).
 
-        In one transaction; should that fail, in one for each, so that a
-        culprit hurts no other.  Those that rest are left out.  Return those
-        that are done.
+        All calls share one transaction.  If it fails, each gets its own, so
+        that a failing item does not affect the others.  Resting items are left
+        out.  Return the list of the items that are done.
         """
         items = [item for item in items if not self.isResting(kind, *item)]
         if len(items) > 1:
@@ -125,7 +132,8 @@ class Troubles:
                         do(*item)
                 return items
             except BaseException as error:
-                log.debug('%s: %s; each alone', kind, type(error).__name__)
+                log.debug('%s: %s; trying each one alone', kind,
+                          type(error).__name__)
         done = []
         for item in items:
             try:
@@ -137,19 +145,19 @@ class Troubles:
                 self.note(error, kind, *item)
                 if isTransient(error, self._db) and not isinstance(
                         error, ConflictError):
-                    break   # the others would wait for the same storage
+                    break   # the storage is away for the others, too
             else:
                 self.settle(kind, *item)
                 done.append(item)
         return done
 
     def note(self, error, kind, subject, registry_oid=None, masker=SHOWS_ALL):
-        """Note that *error* hit *subject*, and log it.
+        """Record that *subject* failed with *error*, and log it.
 
-        *masker* hides the secrets of the run that it is about.
+        *masker* hides the secrets of the run that *subject* names.
         """
         if isClosed(self._db):
-            return   # that is why
+            return   # the error comes from the closed database
         is_transient = isTransient(error, self._db)
         now = time.monotonic()
         with self._lock:
@@ -169,9 +177,9 @@ class Troubles:
             self._changed()
 
     def settle(self, kind, subject, registry_oid=None):
-        """Note that all is well with *subject*."""
+        """Record that *subject* succeeded."""
         if not self._failing:
-            return   # as nearly always, and each new run comes by here
+            return   # the usual case must be fast: each new run calls this
         with self._lock:
             failures = self._failing.pop((kind, subject, registry_oid), None)
         if failures is not None and failures.is_shown:
@@ -179,13 +187,14 @@ class Troubles:
             self._changed()
 
     def isResting(self, kind, subject, registry_oid=None):
-        """Return whether *subject* failed and is not to be tried yet."""
+        """Return whether *subject* failed and is not yet to be tried again."""
         failures = self._failing.get((kind, subject, registry_oid))
         return failures is not None and time.monotonic() < failures.retry_at
 
     def secondsToNext(self, most):
-        """Return the seconds until something may be tried again, at most
-        *most*.
+        """Return the seconds until the next subject may be tried again.
+
+        At most *most*, which is the result if none rests.
         """
         now = time.monotonic()
         with self._lock:
@@ -195,7 +204,7 @@ class Troubles:
                           if failures.retry_at > now]))
 
     def list(self):
-        """Return a tuple of `Trouble`, the oldest first."""
+        """Return a tuple of `Trouble` to show, the oldest first."""
         oldest = time.monotonic() - FORGET_AFTER
         with self._lock:
             for key, failures in list(self._failing.items()):
@@ -210,10 +219,11 @@ class Troubles:
 
 def _log(error, number, is_transient, kind, subject, masker):
     if isinstance(error, ConflictError) and number < PERSISTENT:
-        log.debug('%s %s: %s; again', kind, subject, type(error).__name__)
+        log.debug('%s %s: %s; trying again', kind, subject,
+                  type(error).__name__)
     elif number in (1, 10) or number % 100 == 0:
         logError(log, error, masker,
-                 '%s %s: failed, %d times in a row; all else goes on', kind,
-                 subject, number,
+                 '%s %s: failed %d times in a row; everything else goes on',
+                 kind, subject, number,
                  level=(logging.INFO if is_transient and number < PERSISTENT
                         else logging.ERROR))

@@ -11,10 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a runtime writes into its database, step by step.
-
-Called by the control thread, but for `Maintenance.beat`.
-"""
+"""The list of the steps, and those that keep the record of the process."""
 import time
 
 from ZODB.POSException import ConflictError
@@ -61,33 +58,40 @@ from cipher.background.work.outcome import writeInterruption
 
 log = getLogger(__name__)
 
-#: Seconds.  What lives shorter than this is not told to other processes.
+#: Seconds.  Runs that are live for less are not reported to other processes:
+#: most short jobs then need no report.
 LIVE_AFTER = 1.0
 
-#: Seconds between two looks for registries of imported and copied sites.
+#: Seconds between two looks for registries of imported and copied sites.  A
+#: look loads each site, and imports are rare.
 LOOK_INTERVAL = 600.0
 
-#: How often the end of a process is tried to be written.
+#: Tries to write the end of the process if another process conflicts, as when
+#: both end at the same time.
 LEAVE_TRIES = 5
 
-#: Seconds between two looks at what is live, to tell other processes of it.
-TELL_INTERVAL = 3.0
+#: Seconds between two reports of live runs to other processes.  Pages show
+#: logs and progress of other processes so much later at most.
+REPORT_INTERVAL = 3.0
 
 
 class Maintenance:
-    """Keeps the records of one runtime."""
+    """Calls the steps of one runtime and keeps its record.
+
+    The thread of the heartbeat calls `beat`, and any thread `listTroubles`.
+    """
 
     def __init__(self, runtime):
         self._runtime = runtime
         self._is_recorded = False
-        self._left = set()      # keys of what works in lanes that we left
-        self._told_live = {}    # what LiveRuns says; None: not known
-        self._look_at = 0.0     # monotonic; for unknown registries
+        self._left = set()      # keys of live runs in lanes that we left
+        self._reported = {}     # live runs as recorded; None: not known
+        self._look_at = 0.0     # monotonic; of the look for registries
         self._evolution = Evolution(runtime.id)
         self._newer = None      # (structure, since): others are newer than we
         self._liveness = Liveness(runtime.own, runtime.db)
         self._rescuer = Rescuer(runtime, self._liveness)
-        self._homes = Homes(runtime, self._tell)
+        self._homes = Homes(runtime, self._report_all)
         self._spill = Spill(runtime.own, runtime.backlog)
         self._hastening = Hastening(
             runtime.own, runtime.backlog, runtime.running,
@@ -114,17 +118,17 @@ class Maintenance:
             Step('lost runs', lambda c: self._rescuer.abandonLost(c)),
             Step('cursors', lambda c: self._spill.turn(c)),
             Step('begin now', lambda c: self._hastening.turn(c)),
-            Step('what waits', lambda c: self._unblocker.turn(c)),
-            Step('what waits for long', lambda c: self._unblocker.sweep(c)),
+            Step('waiting runs', lambda c: self._unblocker.turn(c)),
+            Step('overdue runs', lambda c: self._unblocker.sweep(c)),
             Step('taking', lambda c: self._taker.turn(c)),
-            # After that which finds out whose process is dead.
+            # This follows the steps that find the runs of dead processes.
             Step('stop requests', lambda c: self._stops.read(c)),
             Step('unrecorded runs',
                  lambda c: self._rescuer.rescueUnrecorded(c), self._often),
             Step('schedules', lambda c: self._scheduler.startSchedules(c)),
             Step('services', lambda c: self._scheduler.startServices(c)),
             Step('prune', self._prune),
-            Step('live runs', self.tellLive, lambda: TELL_INTERVAL)])
+            Step('live runs', self.reportLive, lambda: REPORT_INTERVAL)])
 
     def _beat_interval(self):
         return self._runtime.settings.lease / BEATS_PER_LEASE
@@ -135,15 +139,11 @@ class Maintenance:
     # Turns
 
     def turn(self, is_full=False):
-        """Have a turn: each step that is due, or all of them.
-
-        Return whether to have the next one at once.
-        """
+        """Do the steps that are due, or all of them if *is_full*."""
         return self.steps.turn(is_full)
 
     def _look_for_registries(self, connection):
-        """Let the directory know of imported and copied sites, now and then.
-        """
+        """Add registries of imported and copied sites to the directory."""
         now = time.monotonic()
         if now >= self._look_at and self._runtime.threads:
             with ZopeTransaction(note=self._runtime.note('registries')):
@@ -151,14 +151,14 @@ class Maintenance:
             self._look_at = now + LOOK_INTERVAL
 
     def _keep_record(self, connection):
-        """Have a record that says what we are; obey what it asks for.
+        """Write the record of this process; apply the requests in it.
 
-        Return False where there is no registry yet: nothing is written.
+        Return False if there is no registry yet; then write nothing.
         """
         with ZopeTransaction():
             directory = process.getDirectory(connection)
         if directory is None:
-            # Unless it came with an import: the next turn sees that.
+            # An import may have brought one; the next turn finds it.
             self._look_for_registries(connection)
             return False
         with ZopeTransaction():
@@ -171,7 +171,7 @@ class Maintenance:
                 self.steps.hasten('homes')
             is_known = self._runtime.id in directory.processes
         if not is_newer or is_known:
-            # What works here may end: newer code waits for that.
+            # Live runs may end here before newer code changes the structure.
             self._write_record(connection)
         elif self._is_recorded:
             self._is_recorded = False
@@ -181,9 +181,9 @@ class Maintenance:
         return self._is_recorded
 
     def _evolve(self, connection):
-        """Bring a batch of what older code stored up to date.
+        """Convert a batch of records that older code stored.
 
-        Each turn does one, so the other steps go on meanwhile.
+        Each turn converts one batch, so the other steps go on meanwhile.
         """
         before = set(self._evolution.older)
         is_more = self._evolution.turn(
@@ -195,7 +195,8 @@ class Maintenance:
         return is_more
 
     def listTroubles(self):
-        """Return [`Trouble`] of the stored structure.  Thread-safe."""
+        """Return the list of `Trouble` of the stored structure.  Thread-safe.
+        """
         found = [Trouble(OLDER_PROCESS, process_id, since, '')
                  for process_id, since
                  in list(self._evolution.older.items())]
@@ -205,7 +206,7 @@ class Maintenance:
         return found
 
     def _look_for_newer(self, directory):
-        """See whether newer code has used the database; return that."""
+        """Return whether newer code has used the database; log it once."""
         newer = [record for record
                  in (directory, *directory.listAllRegistries())
                  if structure.isNewer(record)]
@@ -213,10 +214,10 @@ class Maintenance:
             self._newer = None
         elif self._newer is None:
             self._newer = newer[0].structure_version, clock.now()
-            log.error('Process %s: it is of an older release than the '
-                      'database: %s has structure %d, this code knows %d; it '
-                      'begins nothing new; start it again with the newer '
-                      'release', self._runtime.name,
+            log.error('Process %s: its release is older than the database: '
+                      '%s has structure %d, this code knows %d; it begins '
+                      'no new runs; start it again with the newer release',
+                      self._runtime.name,
                       structure.describe(newer[0]), self._newer[0],
                       structure.VERSION)
             self._runtime.report()
@@ -231,7 +232,7 @@ class Maintenance:
 
     def _prune(self, connection):
         runtime = self._runtime
-        self.clock_watch.look()   # it may have jumped since this turn began
+        self.clock_watch.look()   # the clock may have jumped in this turn
         if not self.clock_watch.isSteady():
             return False
         if not runtime.threads:
@@ -248,8 +249,9 @@ class Maintenance:
             record = processes.get(runtime.id)
             was_lost = record is None and self._is_recorded
             if record is None:
-                # Newer code raises the number only after a look at the
-                # processes: so it sees this one, or this one the number.
+                # Newer code looks at the processes before it raises the
+                # number.  So it sees this process, or this process sees the
+                # number.
                 structure.checkVersion(directory)
                 connection.readCurrent(directory)
                 if was_lost:
@@ -265,8 +267,8 @@ class Maintenance:
                 record.copied = copied and tuple(copied)
             request = record.request
             if runtime.is_draining and not request.is_draining:
-                request.is_draining = True   # so that nobody gives it anything
-                request.asked = None         # nobody asked for that
+                request.is_draining = True   # so others give it no runs
+                request.asked = None         # no person asked for it
             if asked not in (None, request.is_quiet):
                 request.is_quiet = asked
                 request.asked = None
@@ -275,9 +277,10 @@ class Maintenance:
         if is_news and copied is None:
             self.steps.hasten()
         if was_lost:
-            # Others took this process for dead: a paused machine.
+            # Others took this process for dead, as after a pause of the
+            # machine.
             runtime.lostLease()
-            self._told_live = {}
+            self._reported = {}
         if not self._is_recorded or was_lost:
             self._is_recorded = True
             runtime.report()
@@ -287,7 +290,11 @@ class Maintenance:
             asked, request.is_quiet, request.is_draining)
 
     def _judge(self, directory):
-        """Return (`deployment.Copied` or None, reason); see whose it is."""
+        """Find out whether the database is a copy.
+
+        Return (`deployment.Copied`, reason), or (None, None) if it is not.
+        If the origin is not recorded yet, record it.
+        """
         origin = self._runtime.origin
         if directory.belonging is None:
             directory.belonging = process.Belonging()
@@ -305,20 +312,20 @@ class Maintenance:
         record.request.is_quiet = runtime.admission.is_asked_quiet
         return record
 
-    # What others are told
+    # Reports to other processes
 
     def beat(self):
-        """Let the other processes know that this one lives.
+        """Write the heartbeat, with the troubles of this process.
 
-        Called by the heartbeat.  Return False where they do not know it at
-        all.
+        The thread of the heartbeat calls this.  Return False if the process
+        has no record.
         """
         if not self._is_recorded:
             return False
         troubles = self._runtime.listTroubles()
         waiting = self._runtime.backlog.mostWaiting()
         with ZodbConnection(self._runtime.db) as connection:
-            with ZopeTransaction(note=self._runtime.note('beat')):
+            with ZopeTransaction(note=self._runtime.note('heartbeat')):
                 record = self._own_record(connection)
                 if record is None:
                     return False
@@ -330,26 +337,29 @@ class Maintenance:
         self._liveness.noteBeat()
         return True
 
-    def tellLive(self, connection):
-        """Tell what is live, when that is news."""
+    def reportLive(self, connection):
+        """Write the live runs into the record, if they changed."""
         live = self._live()
-        if not self._is_recorded or live == self._told_live:
+        if not self._is_recorded or live == self._reported:
             return
         with ZopeTransaction(note=self._runtime.note('live runs')):
             record = self._own_record(connection)
             if record is None:
                 return
             self._write_live(record, live)
-        self._told_live = live
+        self._reported = live
 
     def writeCursors(self, connection):
-        """Write how far we came in our lanes, where that is news."""
+        """Write the cursors of our lanes that have changed."""
         if self._is_recorded:
             self._spill.write(connection)
 
-    def _tell(self, connection):
-        """Tell all that is live, in the open transaction."""
-        self._told_live = None
+    def _report_all(self, connection):
+        """Write all live runs into the record, in the open transaction.
+
+        Raise `RuntimeRefused` if others took this process for dead.
+        """
+        self._reported = None
         record = self._own_record(connection)
         if record is None:
             raise RuntimeRefused('process %s was taken for dead'
@@ -357,7 +367,7 @@ class Maintenance:
         self._write_live(record, self._live(with_all=True))
 
     def _own_record(self, connection):
-        """Return our record; None when others took us for dead."""
+        """Return our record; None if others took this process for dead."""
         return process.getDirectory(connection).processes.get(
             self._runtime.id)
 
@@ -366,10 +376,10 @@ class Maintenance:
         lives = {live.key: live for live in self._runtime.allLive()
                  if not live.is_abandoned}
         if with_all:
-            # They stay told, young as they are: their lane has been left.
+            # They stay reported, however young, as their lane has been left.
             self._left = set(lives)
         self._left.intersection_update(lives)
-        return {key: live.tell() for key, live in lives.items()
+        return {key: live.getReport() for key, live in lives.items()
                 if live.started_at <= limit or key in self._left}
 
     def _write_live(self, record, live):
@@ -381,9 +391,11 @@ class Maintenance:
     def leave(self, given_up=()):
         """Write that this process ends in good order.
 
-        What still is live is given up, as *given_up* was: whoever works on it
-        has lost it.  Raise what is the storage's fault, and may be tried
-        again: what is not let go would count as lost by a death.
+        Give up the runs that are still live, and those in *given_up*, a
+        sequence of `LiveRun`: their work cannot commit any more.
+
+        Raise transient errors; the caller may try again.  Runs that are not
+        given up would count as interrupted by a death.
         """
         if not self._is_recorded:
             return
@@ -395,11 +407,10 @@ class Maintenance:
         note = runtime.note('ends')
         with ZodbConnection(runtime.db) as connection:
             for key, live in lives.items():
-                with self._letting_go(key), ZopeTransaction(note=note):
+                with self._guard(key), ZopeTransaction(note=note):
                     self._give_up(connection, live)
             for oid, run_id in runtime.claims():
-                with self._letting_go((run_id, oid)), ZopeTransaction(
-                        note=note):
+                with self._guard((run_id, oid)), ZopeTransaction(note=note):
                     self._give_back(connection, run_id, oid)
             with runtime.troubles.guard(FAILING_STEP, 'cursors'):
                 self._spill.write(connection)
@@ -407,7 +418,7 @@ class Maintenance:
                 try:
                     return self._write_end(connection, note)
                 except ConflictError:
-                    # Another process ends at the same time, perhaps.
+                    # Another process may end at the same time.
                     if tries == LEAVE_TRIES:
                         raise
                 time.sleep(backOff(tries))
@@ -429,12 +440,12 @@ class Maintenance:
             for key in sorted(runtime.left_over):
                 ended.leave(key)
 
-    def _letting_go(self, key):
+    def _guard(self, key):
         return self._runtime.troubles.guard(
             FAILING_RESCUE, *key, with_transient=False)
 
     def _give_back(self, connection, run_id, oid):
-        """Leave a run that was taken or claimed, and not begun, to others."""
+        """Leave a taken or claimed run that has not begun to others."""
         registry = process.findRegistry(connection, oid)
         run = registry and registry.findRun(run_id)
         if (run is not None and not run.isFinished()
@@ -442,12 +453,13 @@ class Maintenance:
             writeInterruption(registry, run, False, self._runtime.announce)
 
     def _give_up(self, connection, live):
+        """End the attempt of *live*, whose work outlasts the drain."""
         registry = process.findRegistry(connection, live.registry_oid)
         run = registry and registry.getRun(live.lane, live.serial)
         if run is None or run.isFinished() or run.owner not in (
                 None, self._runtime.id):
             return
-        log.warning('Run %s: it works longer than the drain; given up',
+        log.warning('Run %s: it works longer than the drain; it is given up',
                     run.id)
         stop = registry.stops.get(run.id)
         has_begun = live.worker is not None

@@ -11,10 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Runs come back from the waiting trees when they may begin.
-
-Called by the control thread only.
-"""
+"""Bring runs back from the waiting trees when they may begin."""
 import heapq
 import time
 from operator import itemgetter
@@ -49,20 +46,20 @@ from cipher.background.store.run import formatId
 from cipher.background.util import clock
 
 
-#: Runs are looked at, at most so many in one turn.
+#: Runs that one turn looks at, at most.
 BATCH = 500
 
-#: Seconds between two looks at a batch of what does not come back for now:
-#: some of it was stopped, removed, or has waited in vain.
+#: Seconds between two looks at a batch of runs that cannot begin yet.  Some of
+#: them may have been stopped or removed, or have waited too long.
 SWEEP_INTERVAL = 5.0
 
-#: Seconds that a process has looked out for others before it says that nobody
-#: knows a type: they may all have begun just now.
+#: Seconds that a process waits before it fails runs of a type that no process
+#: declares: after a common start, others may not have recorded theirs.
 WATCH = 300.0
 
 
 class Unblocker:
-    """What waits in the lanes whose home is one runtime."""
+    """The waiting runs in the lanes whose home is one runtime."""
 
     def __init__(self, runtime):
         self._runtime = runtime
@@ -70,15 +67,15 @@ class Unblocker:
         self._swept = {}       # (place, key) -> order looked at last
         self._unknown = {}     # type name -> monotonic time first seen so
 
-    # What may begin
+    # Runs that may begin
 
     def turn(self, connection):
-        """Take what may begin; return whether to look again at once."""
+        """Bring back runs that may begin."""
         if not self._runtime.threads:
             return False
         backlog = self._runtime.backlog
         if backlog.has_ended or backlog.parkedTypes():
-            self._look_who_waits(connection)
+            self._find_wanted_types(connection)
         looks = BATCH
         is_lost = False
         with ZopeTransaction():
@@ -92,8 +89,8 @@ class Unblocker:
         self._try_limited()
         return looks <= 0
 
-    def _look_who_waits(self, connection):
-        """See of which types with a limit other homes have waiting runs."""
+    def _find_wanted_types(self, connection):
+        """Find the limited types of which other homes have waiting runs."""
         runtime = self._runtime
         with ZopeTransaction():
             runtime.backlog.setWanted(
@@ -104,7 +101,7 @@ class Unblocker:
                 for key in lane.waiting.trees if key[0] == LIMIT)
 
     def _ready(self, connection):
-        """Return {key: [(place, lane)]} of what may begin."""
+        """Return {key: [(place, lane)]} of the runs that may begin."""
         ready = {}
         for place, lane in ownLanes(
                     self._runtime.own, self._runtime.backlog, connection):
@@ -122,7 +119,10 @@ class Unblocker:
                 or kind == TYPE and queryWorkerType(name) is not None)
 
     def _take(self, sorter, key, lanes, most):
-        """Return (how many were looked at, whether one is lost)."""
+        """Bring back at most *most* runs that wait for *key* in *lanes*.
+
+        Return (number of runs looked at, whether one is lost).
+        """
         backlog = self._runtime.backlog
         room = min(most, backlog.room(key))
         if room <= 0:
@@ -143,7 +143,8 @@ class Unblocker:
         return looked, is_lost
 
     def _candidates(self, place, lane, key):
-        """Yield (order, place, lane, serial): the urgent, then the old."""
+        """Yield (order, place, lane, serial), the most urgent and old first.
+        """
         if key == FOR_TIME:
             for serial in lane.waiting.upTo(clock.now()):
                 yield (0, 0.0), place, lane, serial
@@ -167,24 +168,25 @@ class Unblocker:
             run = lane.births.get(serial)
             if run.state == PENDING and queryWorkerType(
                     run.type).max_running is not None:
-                what = limitOf(run)   # in its turn
+                what = limitOf(run)   # it waits for its turn
         self._runtime.backlog.settle(ticket, what, has_entry=True)
         return is_lost
 
     def _try_limited(self):
-        """Let one more of each type with a limit try: there may be room."""
+        """Let one run of each limited type try to begin, if there is room."""
         backlog = self._runtime.backlog
         for name in backlog.parkedTypes():
             worker_type = queryWorkerType(name)
             if worker_type is None or self._runtime.mayRun(worker_type, None):
                 backlog.unpark(name)
 
-    # What does not come back
+    # Runs that cannot begin
 
     def sweep(self, connection):
-        """Look at a batch of what cannot begin here; fail what is overdue.
+        """Look at a batch of runs that cannot begin; fail overdue ones.
 
-        Return whether to look again at once.
+        Runs are overdue if no process has declared their type for the grace
+        period.  Return whether to look at the next batch at once.
         """
         now = time.monotonic()
         if (now < self._sweep_at or not self._runtime.threads
@@ -219,7 +221,12 @@ class Unblocker:
         return is_more
 
     def _sweep(self, sorter, place, lane, key, since, failing):
-        """Return whether to look at the next batch at once."""
+        """Look at the next batch of the runs that wait for *key* in a lane.
+
+        *since* is the time since when their type is unknown, or None.  Append
+        (place, serial) of overdue runs to *failing*.  Return whether to look
+        at the next batch at once.
+        """
         backlog = self._runtime.backlog
         looks = found = 0
         swept = place, key
@@ -248,10 +255,13 @@ class Unblocker:
         since = max(since, run.created_at, run.due_at or 0.0)
         return clock.now() - since >= self._runtime.settings.grace
 
-    # Types that nobody knows
+    # Types that no process declares
 
     def _find_overdue(self, connection):
-        """Return {type name: since when nobody knows it}, if for long."""
+        """Return {type name: time} of types undeclared for the grace period.
+
+        The time is the one since when no process declares the type.
+        """
         runtime = self._runtime
         with ZopeTransaction(note=runtime.note('types')):
             directory = getDirectory(connection)
@@ -282,7 +292,7 @@ class Unblocker:
                 and now - seen >= min(grace, WATCH)}
 
     def _fail(self, connection, run_id, oid):
-        """Fail a run whose type nobody declares any more."""
+        """Fail a run whose type no process declares any more."""
         registry = findRegistry(connection, oid)
         run = registry and registry.findRun(run_id)
         if run is None or run.state != PENDING:

@@ -11,4 +11,15 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What this process is about to begin: found, ranked, kept in memory."""
+"""The runs that this process is about to begin: found, ranked, in memory.
+
+`backlog`
+    All runs that wait or work here, as tickets.
+`poller`, `sorting`
+    Find new runs in the lanes, and the condition that each of them waits for.
+`ranking`, `starters`
+    The order in which runs begin, and the number of runs of each starter.
+
+Nothing here writes into the database.  A "birth" is a run as its lane lists
+it, by serial number; a "look" reads the births that no ticket stands for yet.
+"""

@@ -11,17 +11,20 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Tickets: the one structure of what waits or works in this process.
+"""The backlog: all runs that wait or work in this process, as tickets.
 
-A run whose lane has its home here has one of these places::
+A run whose lane has its home here is in one of these places::
 
     tickets   ready for a thread; delayed for seconds; in work; or, of a type
               with a limit, waiting for room
     away      in work in another process, or taken by one
     parked    to be written into the `cursor.Waiting` of its lane
 
-or it waits there, and comes back by `settle`.  `next` gives an executor
-thread what is ready, so nothing can wait here that no thread asks for.
+Once it is written there, it waits in the database and comes back by `settle`.
+Executor threads ask for ready tickets by `next`.
+
+Methods are thread-safe unless their docstring denies it.  They load no
+persistent object: a load under the lock could wait for the storage.
 """
 import heapq
 import itertools
@@ -38,41 +41,50 @@ from cipher.background.store.cursor import orderOf
 from cipher.background.util import clock
 
 
-#: Tickets that are ready.  Beyond, births are looked at when there is room
-#: again.  What is delayed or waits for room has bounds of its own.
+#: Ready tickets kept in memory, which bounds its size.  Further births are
+#: looked at when there is room again.  Delayed tickets and those that wait
+#: for room have bounds of their own.
 CAPACITY = 10000
 
-#: Entries that are to be written.  Beyond, births are looked at when some of
-#: them are: so there are at most as many more as tickets are in memory.
+#: Entries in memory that are to be written.  Further births are looked at
+#: when some entries are written.  As many as `CAPACITY`, so this at most
+#: doubles the memory.
 UNWRITTEN = 10000
 
-#: Seconds.  What is due sooner waits in memory, all else in the database.
+#: Seconds.  Runs due sooner wait in memory, others in the database: for a
+#: short wait two commits would cost too much.
 NEAR = 30.0
 
-#: So many tickets wait in memory for their time, soon as that may be.
+#: Delayed tickets kept in memory.  Further runs wait in the database, however
+#: soon they are due.
 DELAYED = 2000
 
-#: So many runs of a type wait in memory for room.
+#: Runs of one type kept in memory while they wait for room.
 PARKED = 1000
 
-#: Stragglers that a cursor names, and the serials between two of them that
-#: make it worth while to name the first.
+#: Stragglers that a cursor names at most, so that it stays a small record.
 STRAGGLERS = 64
+
+#: A straggler is named if at least so many serials follow before the next:
+#: after a crash those need not be looked at again.
 GAP = 64
 
-#: Seconds between two looks at new births while threads have enough to do.
+#: Seconds between two looks at new births while tickets are ready: one look
+#: then finds many births.
 LOOK_INTERVAL = 0.01
 
-#: Seconds between two looks for homes because of new lanes.
+#: Seconds between two wake-ups of the control thread because of new lanes.
+#: While many lanes are made, one wake-up then serves several of them.
 UNKNOWN_INTERVAL = 0.25
 
-#: Seconds that a thread waits when it knows of nothing to come.
+#: Seconds that a thread waits if nothing is known to become ready.  A change
+#: wakes it in any case.
 LONG = 60.0
 
-#: What `Backlog.next` returns: look into the lanes that are dirty.
+#: The value by which `Backlog.next` asks for a look into the dirty lanes.
 LOOK = object()
 
-#: What to `settle` a run as, besides a time and a key of `cursor.Waiting`.
+#: States to `settle` a run as, besides a time and a key of `cursor.Waiting`.
 DONE = 'done'
 READY = 'ready'
 AWAY = 'away'
@@ -82,9 +94,9 @@ class _Lane:
     """A lane whose home is here."""
 
     def __init__(self, low, stragglers, inherited_below, is_suspect):
-        self.seen = low                  # serials below are known
-        self.stragglers = stragglers     # serials that are to be looked at
-        # A run under it may be in work in a process that was home before.
+        self.seen = low                  # lower serials are known
+        self.stragglers = stragglers     # serials to look at again
+        # A run below it may be in work in the process that was home before.
         self.inherited_below = inherited_below
         self.is_suspect = is_suspect     # that process did not end well
         self.tickets = {}                # serial -> ticket
@@ -92,15 +104,15 @@ class _Lane:
         self.parked = {}                 # serial -> (key, order), to write
         self.writing = set()   # serials of `parked` that are being written
         self.written = set()   # serials above that have an entry as well
-        self.stale = set()     # finished, their entry is to be removed
+        self.stale = set()     # finished serials with an entry to remove
 
     def loose(self):
-        """Return the serials that only the cursor stands for."""
+        """Return the serials that no entry in the database stands for."""
         return (self.tickets.keys() | self.away.keys() | self.parked.keys()
                 | set(self.stragglers)) - self.written
 
     def position(self):
-        """Return (low mark, stragglers) for the cursor."""
+        """Return (low mark, stragglers) to write into the cursor."""
         loose = sorted(self.loose())
         loose = [serial for serial in loose if serial < self.seen]
         bounds = [*loose, self.seen]
@@ -111,7 +123,7 @@ class _Lane:
         return bounds[index], tuple(loose[:index])
 
     def forget(self, serial):
-        """There is nothing more to do for that run."""
+        """Remove the run of *serial*, for which nothing is left to do."""
         self.tickets.pop(serial, None)
         self.away.pop(serial, None)
         self.parked.pop(serial, None)
@@ -122,7 +134,8 @@ class _Lane:
 
 
 class Backlog:
-    """See the module.  Any thread may call; nothing loads under the lock."""
+    """The tickets of one process; the docstring of the module has the states.
+    """
 
     def __init__(self, wake_control=lambda: None, report=lambda: None):
         self._changed = threading.Condition(threading.Lock())
@@ -154,14 +167,23 @@ class Backlog:
 
     def addLane(self, place, low, stragglers, inherited_below=0,
                 is_suspect=False):
-        """Be the home of the lane at *place* from now on."""
+        """Add the lane at *place*, whose home is here from now on.
+
+        *low* and *stragglers* are those of its cursor.  Runs with serials
+        below *inherited_below* may be in work in the process that was home
+        before; *is_suspect*: that one did not end in good order.
+        """
         with self._changed:
             self._lanes[place] = _Lane(
                 low, tuple(stragglers), inherited_below, is_suspect)
             self._mark([place])
 
     def dropLane(self, place):
-        """Be the home of that lane no longer; its tickets are void."""
+        """Remove the lane at *place*, whose home is not here any more.
+
+        Its tickets become void, except those that were taken or got the slot
+        of another run.
+        """
         with self._changed:
             if self._lanes.pop(place, None) is None:
                 return
@@ -170,17 +192,17 @@ class Backlog:
             self._behind.discard(place)
             for turns in self._ready, *self._limited.values():
                 turns.discard(lambda ticket: ticket.place == place
-                              and not self._isTaken(ticket))
+                              and not self._is_taken(ticket))
             self._delayed = [
                 entry for entry in self._delayed
-                if entry[2].place != place or self._isTaken(entry[2])]
+                if entry[2].place != place or self._is_taken(entry[2])]
             heapq.heapify(self._delayed)
             for ticket in self._passed:
                 if ticket.place == place:
                     self._keep(ticket)
 
     def dropAll(self):
-        """Forget everything: the process was taken for dead."""
+        """Forget everything, because others took the process for dead."""
         for place in self.lanes():
             self.dropLane(place)
         with self._changed:
@@ -196,31 +218,35 @@ class Backlog:
             return list(self._lanes)
 
     def isHome(self, place):
-        """Return whether the home of that lane is here."""
+        """Return whether the home of the lane at *place* is here."""
         return place in self._lanes
 
-    def _isTaken(self, ticket):
+    def _is_taken(self, ticket):
         return self._taken.get(
             (ticket.registry_oid, ticket.run_id)) is ticket
 
-    def _isHere(self, ticket):
-        if self._isTaken(ticket):
+    def _is_here(self, ticket):
+        if self._is_taken(ticket):
             return True
         lane = self._lanes.get(ticket.place)
         return lane is not None and lane.tickets.get(ticket.serial) is ticket
 
-    # Dirt: lanes that have, or may have, new births
+    # Dirty lanes: those that have, or may have, new births
 
     def mark(self, places, are_ours=True):
-        """Let those lanes be looked at.  Fit for any hook.
+        """Mark the lanes at *places* as dirty.
 
-        *are_ours*: this process wrote them.
+        *are_ours*: this process wrote them.  Hooks of transactions and of the
+        storage may call this, as it waits for nothing.
         """
         with self._changed:
             self._mark(places, are_ours)
 
     def forked(self):
-        """In a child after a fork: whoever held the lock is not there."""
+        """Replace the lock in the child of a fork.
+
+        The thread that held the old one does not exist there.
+        """
         self._changed = threading.Condition(threading.Lock())
 
     def _mark(self, places, are_ours=True):
@@ -231,41 +257,43 @@ class Backlog:
         now = time.monotonic()
         if are_ours and len(known) < len(places) and (
                 now - self._unknown_at >= UNKNOWN_INTERVAL):
-            # Perhaps of a lane that was made just now, and is to be ours.
+            # It may be a new lane whose home is to be here.
             self._unknown_at = now
             self._has_unknown = True
             self._wake_control()
 
     def takeUnknown(self):
-        """Return whether a lane was marked that is not known, and forget it.
-        """
+        """Return whether an unknown lane was marked since the last call."""
         has_unknown, self._has_unknown = self._has_unknown, False
         return has_unknown
 
     def beginLook(self, at_all=False):
-        """Return the places to look at, and forget that they are dirty.
+        """Return the dirty places; they count as clean from now on.
 
-        None while another thread looks.  Begin the transaction afterwards,
-        and call `endLook`.
+        Return None while another thread looks.  Otherwise the caller begins
+        its transaction after this, and calls `endLook` in any case.
+
+        *at_all*: return all lanes.
         """
         with self._changed:
             if at_all:
                 self._dirty.update(self._lanes)
             if self._is_looking:
                 return None
-            return self._beginLook()
+            return self._begin_look()
 
-    def _beginLook(self):
+    def _begin_look(self):
         self._is_looking = True
-        if self._mayGoOn():
+        if self._has_room_again():
             self._dirty |= self._behind
             self._behind = set()
         dirty, self._dirty = self._dirty, set()
         return dirty
 
     def endLook(self, left=(), pause=0.0, is_worker=False):
-        """The look is over.  *left* are dirty again, after *pause* seconds.
+        """End a look; the places in *left* are dirty again.
 
+        The next look begins after *pause* seconds at the earliest.
         *is_worker*: the caller asks for a ticket next.
         """
         with self._changed:
@@ -274,46 +302,54 @@ class Backlog:
             self._look_at = self._looked_at + pause
             self._dirty.update(
                 place for place in left if place in self._lanes)
-            # A thread that is awake for nothing is in the way of others.
+            # Wake no more threads than find something to do: the others would
+            # only slow them down.
             self._changed.notify(
                 len(self._ready) + bool(self._dirty) - is_worker)
 
     def toLook(self, place, next_serial):
-        """Return the serials to look at now in a lane, in order."""
+        """Return the serials to look at now in a lane, in order.
+
+        *next_serial* is the serial of its next birth.
+        """
         with self._changed:
             lane = self._lanes.get(place)
             if lane is None:
                 return []
             room = max(0, min(CAPACITY - len(self._ready),
-                              UNWRITTEN - self._countUnwritten()))
+                              UNWRITTEN - self._count_unwritten()))
             end = min(next_serial, lane.seen + room)
             if end < next_serial:
                 self._behind.add(place)
             return [*lane.stragglers, *range(lane.seen, end)]
 
-    def _countUnwritten(self):
+    def _count_unwritten(self):
         return sum(len(lane.parked) for lane in self._lanes.values())
 
-    def _mayGoOn(self):
-        """Return whether there is room for births that had none."""
+    def _has_room_again(self):
+        """Return whether there is room for the births left out before."""
         return bool(self._behind) and len(
             self._ready) < CAPACITY // 2 and (
-                self._countUnwritten() <= UNWRITTEN // 2)
+                self._count_unwritten() <= UNWRITTEN // 2)
 
     def _size(self):
         return (len(self._ready) + len(self._delayed) + len(self._passed)
                 + sum(map(len, self._limited.values())))
 
     def inherited(self, place, serial):
-        """Return (may be in work elsewhere, must be claimed) of a run."""
+        """Return (may be in work elsewhere, must be claimed) of a run.
+
+        The first is True if the lane had another home when the run was born.
+        The second is True if, besides, that process did not end in good order.
+        """
         lane = self._lanes.get(place)
         is_inherited = lane is not None and serial < lane.inherited_below
         return is_inherited, is_inherited and lane.is_suspect
 
     def seen(self, place, found):
-        """Take in what a look *found* in a lane: (serial, ticket, what).
+        """Record what a look *found* in a lane, as (serial, ticket, what).
 
-        *ticket* may be None where *what* is `DONE`.
+        *what* is as for `settle`; if it is `DONE`, *ticket* may be None.
         """
         with self._changed:
             lane = self._lanes.get(place)
@@ -329,14 +365,15 @@ class Backlog:
                         and serial not in lane.parked):
                     self._settle(lane, ticket, what)
 
-    # What becomes of a run
+    # The state of a run
 
     def settle(self, ticket, what, has_entry=False):
-        """Note *what* is with a run whose lane may have its home here.
+        """Record the state *what* of a run whose lane may have its home here.
 
-        `DONE`, `READY`, `AWAY`, the time when it is due, or the key of what
-        it waits for.  Nothing happens if it is in memory.  *has_entry*: it
-        has an entry in the `Waiting` of its lane.
+        *what* is `DONE`, `READY`, `AWAY`, the time when the run is due, or
+        the key of the condition that it waits for.  A run that has a ticket
+        stays as it is.  *has_entry*: it has an entry in the `Waiting` of its
+        lane.
         """
         with self._changed:
             lane = self._lanes.get(ticket.place)
@@ -364,14 +401,15 @@ class Backlog:
         elif isinstance(what, tuple):
             self._park(lane, ticket, what, has_entry)
             if what[0] == KEPT:
-                # It must not keep its starter from starting others.
+                # A kept run does not count for the limit of its starter.
                 self._starters.discard(ticket.place, serial)
-        elif self._isNear(what):
+        elif self._is_near(what):
             lane.tickets[serial] = ticket
             self._delay(ticket, what - clock.now())
         else:
             lane.parked[serial] = FOR_TIME, int(what * 1000000)
-            # Nobody would notice its end before that time.
+            # If it ended before that time, this process would not notice, so
+            # it is not counted for its starter.
             self._starters.discard(ticket.place, serial)
 
     def _forget(self, lane, place, serial):
@@ -386,7 +424,8 @@ class Backlog:
             turns = self._limited.setdefault(key[1], Ranking())
             is_full = len(turns) >= PARKED
             if is_full or key in self._beyond and not has_entry:
-                # It is behind those that have no room here either.
+                # Earlier runs are in the database already, so this one goes
+                # there, too, or takes the place of a less urgent one.
                 self._beyond.add(key)
                 last = turns.popLast(ticket.priority)
                 if last is None:
@@ -395,7 +434,7 @@ class Backlog:
             lane.tickets[serial] = ticket
             turns.push(ticket)
 
-    def _isNear(self, due_at):
+    def _is_near(self, due_at):
         return (due_at - clock.now() <= NEAR
                 and len(self._delayed) < DELAYED)
 
@@ -405,14 +444,14 @@ class Backlog:
         self._changed.notify()
 
     def hasten(self, ticket):
-        """Let a run that waits for its time wait for it no longer.
+        """Let a run begin now that waits for its time.
 
-        Return False where it is at something else at this moment: ask again.
+        Return False if its state is just changing; the caller tries again.
         """
         with self._changed:
             lane = self._lanes.get(ticket.place)
             if lane is None or self._is_looking:
-                # A look under way may have seen it as it was.
+                # A look that is under way may have read the old state.
                 return False
             known = lane.tickets.get(ticket.serial)
             what, _ = lane.parked.get(ticket.serial, (None, None))
@@ -441,24 +480,24 @@ class Backlog:
                 or serial in lane.away or serial in lane.parked)
 
     def away(self, place):
-        """Return the tickets of a lane that are in work elsewhere."""
+        """Return the tickets of a lane whose runs are in work elsewhere."""
         with self._changed:
             lane = self._lanes.get(place)
             return [] if lane is None else [
                 ticket for _, ticket in sorted(lane.away.items())]
 
     def drop(self, place, serial):
-        """The entry of that run is to be removed: it is finished."""
+        """Forget a finished run, and let its entry be removed."""
         with self._changed:
             lane = self._lanes.get(place)
             if lane is not None and serial not in lane.tickets:
                 self._forget(lane, place, serial)
                 lane.stale.add(serial)
 
-    # Runs of lanes of others
+    # Runs of lanes whose home is elsewhere
 
     def take(self, ticket):
-        """Let *ticket*, taken by a commit, wait for a thread here."""
+        """Add *ticket*, whose run a commit has taken for this process."""
         with self._changed:
             self._keep(ticket)
             self._ready.push(ticket)
@@ -468,71 +507,72 @@ class Backlog:
         self._taken[ticket.registry_oid, ticket.run_id] = ticket
 
     def givenBack(self):
-        """Return the taken tickets that nobody has begun, and forget them.
+        """Return and forget the taken tickets that no thread has begun.
 
-        Those that were passed on as well: their home looks at them again.
+        Forget those that got a passed slot, too; their home looks at them
+        again.
         """
         with self._changed:
             waiting = []
-            self._ready.discard(lambda ticket: self._isTaken(ticket)
+            self._ready.discard(lambda ticket: self._is_taken(ticket)
                                 and not waiting.append(ticket))
             while self._passed:
                 ticket = self._passed.popleft()
-                if self._isHere(ticket):
+                if self._is_here(ticket):
                     self._keep(ticket)
                     waiting.append(ticket)
             for ticket in waiting:
                 del self._taken[ticket.registry_oid, ticket.run_id]
-                if self._isHere(ticket):
+                if self._is_here(ticket):
                     self._settle(self._lanes[ticket.place], ticket, AWAY)
             return waiting
 
     # Threads
 
     def next(self, is_over):
-        """Wait for a ticket to carry out, and return it; `LOOK`; or None.
+        """Wait for a ticket to carry out, and return it.
 
-        None when the function *is_over* says so.  `LOOK`: look, then ask
-        again.
+        Return `LOOK` if lanes are dirty: the caller looks, then calls again.
+        Return None when the function *is_over* returns True.
         """
         with self._changed:
             while not is_over():
                 now = time.monotonic()
-                if self._mayLook(now):
+                if self._may_look(now):
                     return LOOK
                 ticket = None if self._is_quiet else self._pop(now)
                 if ticket is not None:
                     return ticket
                 if self.is_hungry:
-                    self.is_hungry = False   # the next take says it again
+                    self.is_hungry = False   # the next take sets it again
                     self._wake_control()
                 self._changed.wait(self._pause(now))
             return None
 
     def poll(self):
-        """Return the next ticket, None if none is ready now."""
+        """Return the next ticket; None if none is ready."""
         with self._changed:
             return None if self._is_quiet else self._pop(time.monotonic())
 
-    def _mayLook(self, now):
+    def _may_look(self, now):
         return (not self._is_looking and now >= self._look_at
                 and (not self._ready
                      or now - self._looked_at >= LOOK_INTERVAL)
-                and bool(self._dirty or self._mayGoOn()))
+                and bool(self._dirty or self._has_room_again()))
 
     def _pop(self, now):
         while self._delayed and self._delayed[0][0] <= now:
             ticket = heapq.heappop(self._delayed)[2]
-            if self._isHere(ticket):
+            if self._is_here(ticket):
                 self._ready.push(ticket)
         while self._passed:
             ticket = self._passed.popleft()
-            if self._isHere(ticket):
+            if self._is_here(ticket):
                 self._popped_at = now
                 return ticket
         while self._ready:
             ticket = self._ready.pop()
-            if self._isHere(ticket):
+            if self._is_here(ticket):
                 self._popped_at = now
                 if len(self._ready) < 2 and self.is_hungry or (
                         len(self._ready) == CAPACITY // 4 and self._beyond):
@@ -544,86 +584,87 @@ class Backlog:
         pause = LONG
         if self._delayed:
             pause = min(pause, self._delayed[0][0] - now)
-        if self._dirty or self._mayGoOn():
+        if self._dirty or self._has_room_again():
             pause = min(pause, max(self._look_at - now, LOOK_INTERVAL))
         return max(0.0, pause)
 
     def idleFor(self):
-        """Return the seconds since a thread was last given a ticket."""
+        """Return the seconds since a thread last got a ticket."""
         return time.monotonic() - self._popped_at
 
     def wakeAll(self):
-        """Let each thread that waits ask whether it is over."""
+        """Wake the waiting threads, so that they call their `is_over`."""
         with self._changed:
             self._changed.notify_all()
 
     def setQuiet(self, is_quiet):
-        """Let nothing begin, or again."""
+        """Stop or resume giving tickets to threads."""
         with self._changed:
             self._is_quiet = is_quiet
             self._changed.notify_all()
 
-    # What a thread says of the ticket it was given
+    # Tickets that a thread hands back
 
     def done(self, ticket):
-        """There is nothing more to do for *ticket*."""
-        self._told(ticket, DONE)
+        """Forget *ticket*: nothing is left to do for its run."""
+        self._hand_back(ticket, DONE)
 
     def again(self, ticket, due_at):
-        """*ticket* waits again, until *due_at*."""
-        self._told(ticket, due_at)
+        """Let *ticket* wait again, until *due_at*."""
+        self._hand_back(ticket, due_at)
 
     def isAway(self, ticket):
-        """The run of *ticket* is in work elsewhere."""
-        self._told(ticket, AWAY)
+        """Record that the run of *ticket* is in work elsewhere."""
+        self._hand_back(ticket, AWAY)
 
     def park(self, ticket, key):
-        """*ticket* is to wait for *key*."""
-        self._told(ticket, key)
+        """Let *ticket* wait for the condition *key*."""
+        self._hand_back(ticket, key)
 
     def later(self, ticket, seconds):
         """Give *ticket* to a thread again after *seconds*."""
         with self._changed:
-            if self._isHere(ticket):
+            if self._is_here(ticket):
                 self._delay(ticket, seconds)
 
-    def _told(self, ticket, what):
+    def _hand_back(self, ticket, what):
         with self._changed:
-            if self._isTaken(ticket):
-                # Its home sees to it.
+            if self._is_taken(ticket):
+                # Its home looks at it again.
                 del self._taken[ticket.registry_oid, ticket.run_id]
-            elif self._isHere(ticket):
+            elif self._is_here(ticket):
                 self._settle(self._lanes[ticket.place], ticket, what)
 
-    # Types that run only so many at a time
+    # Types with a limit of running runs
 
     def isNext(self, ticket, type_name):
-        """Return whether no run of that type is to go before *ticket*."""
+        """Return whether no run of that type goes before *ticket*."""
         with self._changed:
             first = self._limited.get(type_name, Ranking()).first()
             return first is None or (
                 (-ticket.priority, ticket.age) < (-first.priority, first.age))
 
     def unpark(self, type_name, number=1):
-        """So many runs of that type may try again."""
+        """Let the next *number* runs of that type try to begin."""
         with self._changed:
             for _ in range(number):
-                ticket = self._popLimited(type_name)
+                ticket = self._pop_limited(type_name)
                 if ticket is None:
                     return
                 self._ready.push(ticket)
                 self._changed.notify()
 
     def setWanted(self, type_names):
-        """Note of which types with a limit others have waiting runs."""
+        """Record the limited types of which other homes have waiting runs."""
         self._wanted = frozenset(type_names)
         self.has_ended = False
 
     def passOn(self, type_name):
-        """Return the ticket that is to get the slot of a run that ends.
+        """Return the ticket that gets the slot of a run that ends.
 
-        None if it is for others to take, or no run of that type would be the
-        next to begin.  Call `passed`, `park` or `isAway` with it.
+        Return None if other processes wait for the slot, or if the next run
+        to begin is of another type.  The caller calls `passed`, `park`,
+        `later` or `isAway` with the ticket.
         """
         with self._changed:
             self.has_ended = True
@@ -631,31 +672,31 @@ class Backlog:
                 return None
             turns = self._limited.get(type_name)
             if turns and self._ready.wouldLead(turns.first()):
-                return self._popLimited(type_name)
+                return self._pop_limited(type_name)
             first = self._ready.first()
             if first is None or first.type != type_name or (
-                    self._isTaken(first) or not self._isHere(first)):
+                    self._is_taken(first) or not self._is_here(first)):
                 return None
             return self._ready.pop()
 
     def passed(self, ticket):
-        """*ticket* has a slot by a commit: it is to begin before others."""
+        """Let *ticket*, to which a commit gave a slot, begin before others."""
         with self._changed:
-            if not self._isHere(ticket):
-                self._keep(ticket)   # its lane was left meanwhile
+            if not self._is_here(ticket):
+                self._keep(ticket)   # its lane got another home meanwhile
             self._passed.append(ticket)
             self._changed.notify()
 
-    def _popLimited(self, type_name):
+    def _pop_limited(self, type_name):
         turns = self._limited.get(type_name, ())
         while turns:
             ticket = turns.pop()
-            if self._isHere(ticket):
+            if self._is_here(ticket):
                 lane = self._lanes[ticket.place]
                 lane.parked.pop(ticket.serial, None)
                 if (LIMIT, type_name) in self._beyond and (
                         len(turns) <= PARKED // 4):
-                    self._wake_control()   # the others are to come back
+                    self._wake_control()   # to bring back the others
                 return ticket
         self._limited.pop(type_name, None)
         return None
@@ -666,7 +707,7 @@ class Backlog:
             return {name: len(turns) for name, turns in self._limited.items()}
 
     def setBeyond(self, key, is_more):
-        """Note whether more waits for *key* than there was room for."""
+        """Record whether more runs wait for *key* than there was room for."""
         with self._changed:
             if is_more:
                 self._beyond.add(key)
@@ -674,7 +715,10 @@ class Backlog:
                 self._beyond.discard(key)
 
     def room(self, key=None):
-        """Return how many runs may come back from the database."""
+        """Return how many runs may come back from the database.
+
+        *key* is the condition that they waited for.
+        """
         with self._changed:
             room = max(CAPACITY // 2 - len(self._ready), CAPACITY // 100)
             if key is not None and key[0] == LIMIT:
@@ -683,12 +727,12 @@ class Backlog:
                     room, PARKED - parked)
             return room
 
-    # What the database is told
+    # What is written into the database
 
     def changes(self, place, limit):
         """Return (new, old): entries to write and serials to remove.
 
-        An entry is (serial, key, order).
+        Each has at most *limit* items.  An entry is (serial, key, order).
         """
         with self._changed:
             lane = self._lanes.get(place)
@@ -700,7 +744,7 @@ class Backlog:
             return new, list(itertools.islice(lane.stale, limit))
 
     def written(self, place, new, old):
-        """These changes are committed."""
+        """Record that the changes *new* and *old* are committed."""
         with self._changed:
             lane = self._lanes.get(place)
             if lane is None:
@@ -715,30 +759,32 @@ class Backlog:
                     lane.written.add(serial)
                 else:
                     lane.written.discard(serial)
-            if self._mayGoOn():
+            if self._has_room_again():
                 self._changed.notify()
 
     def position(self, place):
-        """Return (low mark, stragglers) of a lane, None if not ours."""
+        """Return (low mark, stragglers) of a lane; None if not ours."""
         with self._changed:
             lane = self._lanes.get(place)
             return None if lane is None else lane.position()
 
     def counts(self):
-        """Return how many tickets are ready, delayed, waiting for room."""
+        """Return (ready, delayed, waiting for room) numbers of tickets."""
         with self._changed:
             return (len(self._ready) + len(self._passed), len(self._delayed),
                     sum(map(len, self._limited.values())))
 
     def countWaiting(self, registry_oid, starter):
-        """Return (number of runs of *starter*, seconds since the last look).
+        """Return (number of waiting runs, seconds since the last look).
+
+        The runs are those of *starter* in the registry.
         """
         with self._changed:
             return (self._starters.count(registry_oid, starter),
                     time.monotonic() - self._looked_at)
 
     def mostWaiting(self):
-        """Return the `starters.Starters.mostWaiting`."""
+        """Return what `starters.Starters.mostWaiting` returns."""
         with self._changed:
             return self._starters.mostWaiting()
 

@@ -11,10 +11,9 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Looks at new births: from dirty lanes to tickets.
+"""Look at the new births of dirty lanes, and make tickets of them.
 
-Whoever has something to begin may look: a thread of the executor, or the
-control thread.  One looks at a time.
+Executor threads and the control thread look, one at a time.
 """
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import FAILING_STEP
@@ -26,13 +25,15 @@ from cipher.background.store.lifecycle import backOff
 from cipher.background.store.process import findRegistry
 
 
-#: Seconds.  After failures in a row nobody looks for longer.
+#: Seconds.  The pause after failures in a row grows up to this, which is how
+#: long new runs may wait after the storage is back.
 FAILURE_PAUSE = 5.0
 
-#: What it is called where its troubles are shown.
+#: The name under which its troubles are shown.
 STEP = 'new runs'
 
-#: So many births are looked at in one transaction.
+#: Births that one transaction looks at.  More would keep the thread too long
+#: from the tickets that it has found.
 BATCH = 2000
 
 
@@ -44,24 +45,25 @@ class Poller:
         self._failures = 0   # in a row
 
     def next(self, door):
-        """Look at all that is dirty; return a ticket if there is one now.
+        """Look at the dirty lanes; return the next ticket, or None.
 
-        If this look found its run, *door*, a `Door`, is open for the work.
+        If this look found the run of the ticket, *door*, a `Door`, is left
+        open for the work.  Otherwise it is closed.
         """
         found = set()
         self._try(lambda left: self._look(door.open(), left, found))
         ticket = self._runtime.backlog.poll()
         if ticket not in found:
-            # It may be of a look that saw more: its run is not there yet in
-            # this snapshot, and would be taken for one that was removed.
+            # A later look may have found it.  Then this snapshot does not have
+            # its run yet, and the run would be taken for a removed one.
             door.close()
         return ticket
 
     def lookAtAll(self, connection):
-        """Look as if each lane were dirty; return whether there is more to do.
+        """Look at all lanes; return whether there is more to look at.
 
-        For the control thread: no hook knows of the births of other
-        processes.
+        Only the control thread calls this.  No hook reports the births of
+        other processes, so it looks from time to time.
         """
         def look(left):
             with ZopeTransaction():
@@ -70,9 +72,10 @@ class Poller:
         return self._try(look, at_all=True)
 
     def _try(self, look, at_all=False):
-        """Let *look* look at what is dirty; return whether there is more.
+        """Call *look* with the set of dirty places; return if some are left.
 
-        Nothing that is dirty is forgotten before its tickets are there.
+        *look* removes a place from the set when it has its tickets.  What is
+        left after it, or after an error, is dirty again.
         """
         backlog = self._runtime.backlog
         dirty = backlog.beginLook(at_all)
@@ -81,12 +84,13 @@ class Poller:
         left, pause = set(dirty), 0.0
         try:
             if dirty:
-                # Its snapshot begins behind the dirt: it shows all of it.
+                # Its snapshot begins after the places were marked, so it
+                # contains their births.
                 look(left)
             self._failures = 0
             self._runtime.troubles.settle(FAILING_STEP, STEP)
         except BaseException as error:
-            # An exit as well: threads are needed for other runs.
+            # This catches a SystemExit, too: other runs need the thread.
             self._failures += 1
             pause = backOff(self._failures, cap=FAILURE_PAUSE)
             self._runtime.troubles.note(error, FAILING_STEP, STEP)
@@ -95,12 +99,12 @@ class Poller:
         return bool(left) and not pause
 
     def _look(self, connection, left, ready):
-        # *ready* gets the tickets that may begin.
+        # The tickets that may begin are added to the set *ready*.
         sorter = None
         for place in list(left):
             sorter = sorter or Sorter(self._runtime, connection)
             is_more = False
-            # A lane that cannot be loaded is looked at again by the poll.
+            # The poll looks again at a lane that cannot be loaded.
             with self._runtime.troubles.guard(
                     FAILING_STEP, '%s of lane %d' % (STEP, place[1]),
                     place[0], with_transient=False):
@@ -110,7 +114,7 @@ class Poller:
                 left.discard(place)
 
     def _look_at(self, connection, sorter, place, ready):
-        """Return whether there is more to look at in that lane."""
+        """Look at one batch of a lane; return whether there is more."""
         runtime = self._runtime
         oid, number = place
         registry = findRegistry(connection, oid)
@@ -130,7 +134,7 @@ class Poller:
                     ready.add(ticket)
                 found.append((serial, ticket, what))
         finally:
-            # What was found before an error stays found.
+            # This keeps what was found before an error.
             runtime.backlog.seen(place, found)
         if is_lost:
             runtime.requestRescue()

@@ -11,17 +11,17 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The order in which runs begin: by priority, by turns, by age."""
+"""The order in which runs begin: by priority, turns of starters, age."""
 import heapq
 from collections import deque
 
 
 class Ranking:
-    """Tickets in the order of their rank; not thread-safe.
+    """Tickets in the order of their rank.  Not thread-safe.
 
-    The most urgent go first.  Among equals the starters take turns, so that
-    many runs of one starter do not hold up those of all others; of each
-    starter the oldest run goes first.
+    The most urgent tickets go first.  Among equals the starters take turns,
+    so many runs of one starter do not delay those of the others.  The oldest
+    run of each starter goes first.
     """
 
     def __init__(self):
@@ -33,14 +33,14 @@ class Ranking:
         return self._size
 
     def __iter__(self):
-        """Yield the tickets, in no order."""
+        """Yield the tickets, in no particular order."""
         for _, heaps in self._levels.values():
             for heap in heaps.values():
                 for _, ticket in heap:
                     yield ticket
 
     def push(self, ticket):
-        """Put *ticket* among the others."""
+        """Add *ticket*."""
         starters, heaps = self._levels.setdefault(
             ticket.priority, (deque(), {}))
         heap = heaps.get(ticket.starter)
@@ -51,14 +51,14 @@ class Ranking:
         self._size += 1
 
     def first(self):
-        """Return the ticket that is next, None if there is none."""
+        """Return the next ticket without removing it; None if empty."""
         if not self._size:
             return None
         starters, heaps = self._levels[max(self._levels)]
         return heaps[starters[0]][0][1]
 
     def wouldLead(self, ticket):
-        """Return whether *ticket*, if it were pushed, would be next."""
+        """Return whether *ticket* would be the next one after a `push`."""
         if not self._size:
             return True
         most = max(self._levels)
@@ -69,7 +69,7 @@ class Ranking:
             ticket.age < heaps[starters[0]][0][0])
 
     def pop(self):
-        """Take out the ticket that is next; None if there is none."""
+        """Remove and return the next ticket; None if empty."""
         if not self._size:
             return None
         priority = max(self._levels)
@@ -86,9 +86,9 @@ class Ranking:
         return ticket
 
     def popLast(self, priority):
-        """Take out the youngest of those that are the least urgent.
+        """Remove and return the youngest of the least urgent tickets.
 
-        None unless they are less urgent than *priority*.
+        Return None unless it is less urgent than *priority*.
         """
         least = min(self._levels, default=priority)
         if least >= priority:
@@ -99,7 +99,7 @@ class Ranking:
         return ticket
 
     def discard(self, unwanted):
-        """Take out the tickets that *unwanted*, a function, is true of."""
+        """Remove the tickets for which the function *unwanted* is true."""
         kept = []
         while self._size:
             ticket = self.pop()
@@ -109,7 +109,7 @@ class Ranking:
             self.push(ticket)
 
     def remove(self, ticket):
-        """Take out *ticket*, if it is there."""
+        """Remove *ticket*, if it is there."""
         starters, heaps = self._levels.get(ticket.priority, ((), {}))
         heap = heaps.get(ticket.starter, ())
         entry = ticket.age, ticket

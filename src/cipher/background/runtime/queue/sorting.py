@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What is with a run that is not finished here: ready, away, waiting."""
+"""Find the state of a run: ready, in work elsewhere, waiting, lost."""
 from functools import cached_property
 
 from cipher.background.interfaces import BROKEN_RUN
@@ -29,13 +29,13 @@ from cipher.background.work.liverun import Ticket
 from cipher.background.work.liverun import ticketOf
 
 
-#: Besides what `Backlog.settle` takes: its process is dead, it is to be
-#: rescued by a commit.
+#: A state besides those of `Backlog.settle`: the run's process is dead, and a
+#: commit has to rescue the run.
 LOST = 'lost'
 
 
 class Sorter:
-    """Says what is with runs, as the open transaction sees them."""
+    """Finds the states of runs, as the open transaction sees them."""
 
     def __init__(self, runtime, connection):
         self._runtime = runtime
@@ -43,14 +43,15 @@ class Sorter:
 
     @cached_property
     def living(self):
-        """The `process.Living`; most looks do not need it."""
+        """The `process.Living`, made at its first use: few looks need it."""
         return Living(getDirectory(self._connection), self._runtime.id)
 
     def sort(self, place, serial, births):
-        """Return (ticket, what) for a run of the lane at *place*.
+        """Return (ticket, what) for the run *serial* of the lane at *place*.
 
-        *what* is as for `Backlog.settle`, or `LOST`.  A run that cannot be
-        loaded is `AWAY`: it is looked at again.
+        *births* are those of the lane.  *what* is as for `Backlog.settle`, or
+        `LOST`.  A run that cannot be loaded is `AWAY`, so it is looked at
+        again.
         """
         oid, number = place
         key = BROKEN_RUN, '%d-%d' % (number, serial), oid
@@ -73,7 +74,7 @@ class Sorter:
         ticket = ticketOf(oid, run)
         registry = self._connection.get(oid)
         if isKept(registry, run):
-            return ticket, (KEPT, run.type)   # whoever had it in the original
+            return ticket, (KEPT, run.type)   # its owner is not of this copy
         if run.state == RUNNING:
             return ticket, self._sort_running(oid, run)
         if run.owner not in (None, me):
@@ -87,10 +88,10 @@ class Sorter:
         if is_suspect:
             ticket = ticket._replace(must_claim=True)
             if run.id in registry.stops:
-                return ticket, LOST   # somebody saw it work
+                return ticket, LOST   # the stop request shows that it ran
         what = waitsFor(registry, run) or READY
         if what != READY and run.owner not in (None, me):
-            return ticket, LOST   # else no other process could take it
+            return ticket, LOST   # so that other processes can take it again
         if what == (TYPE, run.type):
             self._runtime.noteUndeclared(run)
         return ticket, what

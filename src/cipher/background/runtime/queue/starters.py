@@ -11,20 +11,23 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""How many runs of each starter wait: what the home of their lanes knows."""
+"""Count the waiting runs of each starter, in the lanes whose home is here."""
 
-#: A starter with fewer runs than this is not reported to other processes.
+#: Runs.  A starter with fewer is not reported to other processes: so few
+#: hardly count for its limit.
 REPORTED = 10
 
-#: At most so many starters are reported, those with the most runs.
+#: Starters that are reported at most, those with the most runs.  This bounds
+#: the record of the heartbeat.
 REPORTED_STARTERS = 100
 
-#: Others are to hear soon when the number of a starter passes a multiple.
+#: Runs.  When the number of a starter reaches a multiple, it is reported at
+#: once rather than with the next heartbeat.
 STEP = 100
 
 
 class Starters:
-    """Counts of runs by registry and starter; not thread-safe."""
+    """Numbers of runs by registry and starter.  Not thread-safe."""
 
     def __init__(self, report=lambda: None):
         self._report = report   # lets other processes know soon
@@ -32,8 +35,7 @@ class Starters:
         self._numbers = {}      # (registry oid, starter) -> number of runs
 
     def add(self, ticket):
-        """The run of *ticket* waits.  One without a starter is not counted.
-        """
+        """Count the run of *ticket*, unless it has no starter."""
         if ticket.starter is not None:
             serials = self._lanes.setdefault(ticket.place, {})
             if ticket.serial not in serials:
@@ -41,13 +43,13 @@ class Starters:
                 self._count(ticket.registry_oid, ticket.starter, 1)
 
     def discard(self, place, serial):
-        """That run does not wait any more, if it did."""
+        """Count the run *serial* of the lane at *place* no longer."""
         starter = self._lanes.get(place, {}).pop(serial, None)
         if starter is not None:
             self._count(place[0], starter, -1)
 
     def dropLane(self, place):
-        """Forget the runs of a lane."""
+        """Count the runs of the lane at *place* no longer."""
         for starter in self._lanes.pop(place, {}).values():
             self._count(place[0], starter, -1)
 
@@ -66,7 +68,7 @@ class Starters:
         return self._numbers.get((registry_oid, starter), 0)
 
     def mostWaiting(self):
-        """Return ((registry oid, starter, number), …) to be reported."""
+        """Return ((registry oid, starter, number), …) to report."""
         most = sorted(((number, *key) for key, number
                        in self._numbers.items() if number >= REPORTED),
                       reverse=True)[:REPORTED_STARTERS]

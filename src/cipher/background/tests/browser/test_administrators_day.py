@@ -133,7 +133,7 @@ class DayTests(DayTestCase):
         self.openTab('Journal')
         row = self.row(run_id)
         self.assertEqual(
-            ['Administrator (demo.admin)', 'stop asked for', run_id,
+            ['Administrator (demo.admin)', 'stop requested', run_id,
              'It seems stuck'],
             row.locator('td').all_inner_texts()[1:])
         row.get_by_role('link', name=run_id).click()
@@ -154,7 +154,7 @@ class DayTests(DayTestCase):
         self.assertIn('expected a run about a document',
                       self.row(ids[0]).inner_text())
 
-        self.page.get_by_role('group', name='All runs that match').get_by_role(
+        self.page.get_by_role('group', name='All matching runs').get_by_role(
             'button', name='Retry…').click()
         self.assertEqual('3 runs can be retried.',
                          self.page.locator('.cb-numbers').inner_text())
@@ -199,7 +199,7 @@ class DayTests(DayTestCase):
         run_id = self.begin('flaky', chance='0')
         self.go(BASE + run_id + '/index.html')
         self.waitForState('pending')
-        self.page.get_by_text('The worker type is paused').wait_for()
+        self.page.get_by_text('its worker type is paused').wait_for()
         self.assertEqual([], self.listDurations())
         self.mark()
 
@@ -211,7 +211,7 @@ class DayTests(DayTestCase):
             'summary').filter(has_text='Pause').wait_for()
         self.waitForState('succeeded')
         self.assertFalse(
-            self.page.get_by_text('The worker type is paused').is_visible())
+            self.page.get_by_text('its worker type is paused').is_visible())
         self.assertEqual(['Took'], self.listDurations())
         self.assertNotReloaded()
 
@@ -219,11 +219,12 @@ class DayTests(DayTestCase):
         self.openTab('Processes')
         name = self.page.locator('[data-list=items] tr').get_attribute(
             'data-key')
-        self.ask(self.row('this process'), 'Quiet', 'The disk is full')
+        self.ask(self.row('this process'), 'Stop taking new runs',
+                 'The disk is full')
         self.addCleanup(
             self.post, 'processes.html', unquiet='1', name=name)
         self.row('this process').get_by_text(
-            'quiet; asked by Administrator').wait_for()
+            'takes no new runs; requested by Administrator').wait_for()
         run_id = self.begin('flaky', chance='0')
         self.openTab('Runs')
         row = self.row(run_id)
@@ -232,7 +233,7 @@ class DayTests(DayTestCase):
 
         other = self.page.context.new_page()
         other.goto(self.layer.demo.url + BASE + 'processes.html')
-        other.get_by_role('button', name='Let it begin again').click()
+        other.get_by_role('button', name='Resume').click()
         row.locator('.cb-state').get_by_text('succeeded').wait_for()
         self.assertNotReloaded()
 
@@ -283,10 +284,10 @@ class DayTests(DayTestCase):
         self.mark()
         legend = self.page.locator('.cb-bulk legend').last
         number = int(re.fullmatch(
-            r'All (\d+) runs that match', legend.inner_text())[1])
+            r'All (\d+) matching runs', legend.inner_text())[1])
         run_id = self.begin('flaky', chance='0')
         self.page.locator('.cb-bulk legend').filter(
-            has_text='All %d runs' % (number + 1)).wait_for()
+            has_text='All %d matching runs' % (number + 1)).wait_for()
         self.row(run_id).locator('.cb-state').get_by_text(
             'succeeded').wait_for()
         self.assertNotReloaded()

@@ -70,13 +70,14 @@ class TestStart(ApiTests):
         for body, status, said in (
                 ({}, 404, 'no such worker type'),
                 ({'type': 'nonsense'}, 404, 'no such worker type'),
-                ({'type': 7}, 400, '"type" has to be a text'),
+                ({'type': 7}, 400, '"type" must be a string'),
                 ({'type': 'plain', 'when': 'now'}, 400, 'when'),
                 ({'type': 'plain', 'input': []}, 202, None),
-                ({'type': 'plain', 'input': [1]}, 400, 'has to be an object'),
+                ({'type': 'plain', 'input': [1]}, 400, 'must be an object'),
                 ({'type': 'plain', 'input': {'x': 1}}, 400, 'leave that out'),
-                ({'type': 'plain', 'context': 'nowhere'}, 400, 'no object'),
-                ({'type': 'plain', 'context': 'report/@@x'}, 400, 'no object'),
+                ({'type': 'plain', 'context': 'nowhere'}, 400, 'not lead to'),
+                ({'type': 'plain', 'context': 'report/@@x'}, 400,
+                 'not lead to'),
                 ({'type': 'publish', 'input': {'title': 5}}, 400, 'title')):
             with self.subTest(body):
                 before = len(self.list())
@@ -96,21 +97,21 @@ class TestStart(ApiTests):
             self.assertEqual(answer.status_int, status, body[:10])
             self.assertEqual(answer.json['status'], status)
 
-    def test_line_19_form_of_another_site_is_no_json(self):
+    def test_form_of_another_site_is_no_json(self):
         answer = self.post('start.json', type='plain',
                            csrf_token=self.get('token.json').json[
                                'csrf_token'])
         self.assertEqual(answer.status_int, 415)
         self.assertEqual(self.list(), [])
 
-    def test_line_15_missing_or_wrong_token_is_refused(self):
+    def test_missing_or_wrong_token_is_refused(self):
         others = self.get('token.json', 'editor').json['csrf_token']
         for token in ('', 'x', others):
             answer = self.send('start.json', {'type': 'plain'}, token=token)
             self.assertEqual(answer.status_int, 403)
         self.assertEqual(self.list(), [])
 
-    def test_line_17_request_of_another_site_is_refused(self):
+    def test_request_of_another_site_is_refused(self):
         answer = self.send('start.json', {'type': 'plain'},
                            Sec_Fetch_Site='cross-site')
         self.assertEqual(answer.status_int, 403)
@@ -119,7 +120,7 @@ class TestStart(ApiTests):
         self.assertEqual(answer.status_int, 403)
         self.assertEqual(self.list(), [])
 
-    def test_line_04_permissions_are_those_of_the_pages(self):
+    def test_permissions_are_those_of_the_pages(self):
         token = self.get('token.json', 'viewer').json['csrf_token']
         for user, status in (('viewer', 403), ('stranger', 403)):
             answer = self.send('start.json', {'type': 'plain'}, user, token)
@@ -132,7 +133,7 @@ class TestStart(ApiTests):
         self.assertEqual(answer.status_int, 403)
         self.assertEqual(self.list(), [])
 
-    def test_line_14_GET_does_not_act(self):
+    def test_GET_does_not_act(self):
         answer = self.get('start.json')
         self.assertEqual(answer.status_int, 405)
         self.assertEqual(answer.headers['Allow'], 'POST')
@@ -199,7 +200,7 @@ class TestRun(ApiTests):
         self.assertEqual((data['is_beginnable'], data['begin_obstacle']),
                          (False, 'already due'))
 
-    def test_line_03_verbs_ask_their_permissions(self):
+    def test_verbs_ask_their_permissions(self):
         run = self.makeFailed()
         for verb in ('begin', 'stop', 'retry', 'remove'):
             for user in ('editor', 'viewer', 'stranger'):

@@ -62,7 +62,7 @@ class TestFilters(BadInputTests):
         for query in ('until=9999-12-31', 'since=0000-00-00', 'since=1e99',
                       'until=99999-01-01', 'since=2026-02-30',
                       'since=-2026-01-01', 'until=%00'):
-            self.check(query, 'is no date')
+            self.check(query, 'is not a date')
         for query in ('since=0001-01-01T00:00%2B14:00', 'until=9999-12-30',
                       'since=9999-12-31T23:59:59-14:00'):
             self.assertEqual(self.get('runs.html?' + query).status_int, 200)
@@ -87,7 +87,7 @@ class TestFilters(BadInputTests):
     def test_keys_of_pages(self):
         for key in ('x', 'c', 'c1-1', 'c1-1-x', 'c%s-1-1' % ('9' * 40),
                     'f1-1-1', 'c-1-1-1', '%D9%A3', 'c1-1-1-1', '1e5'):
-            self.check('before=' + key, 'Begin again')
+            self.check('before=' + key, 'Start again')
         for key in ('x', '-1', '9' * 40, '1e5', '%D9%A3', '1.5'):
             self.assertEqual(
                 self.get('journal.html?before=' + key).status_int, 400)
@@ -208,7 +208,7 @@ class TestGone(BadInputTests):
         self.assertEqual(answer.status_int, 404)
         self.assertEqual(
             self.send('start.json', {'type': odd.name}).status_int, 404)
-        self.assertIn('not declared any more', self.get(run.id).text)
+        self.assertIn('no longer declared', self.get(run.id).text)
         for path in 'runs.html', 'types.html', 'index.html', 'runs.csv':
             self.assertEqual(self.get(path).status_int, 200)
         self.assertEqual(self.act(failed.id + '/retry.html',
@@ -242,9 +242,9 @@ class TestGone(BadInputTests):
         for path, verbs, said in (
                 ('types.html', ('pause', 'resume'), 'no such worker type'),
                 ('schedules.html', ('pause', 'resume', 'run'),
-                 'does not exist any more'),
+                 'no longer exists'),
                 ('processes.html', ('quiet', 'unquiet', 'drain'),
-                 'does not exist any more')):
+                 'no longer exists')):
             for verb in verbs:
                 for name in ('gone', '', 'x' * 5000, '\0', '\u202e'):
                     answer = self.act(path, name=name, **{verb: '1'})

@@ -139,7 +139,7 @@ class TestPages(BrowserTests):
             self.assertTrue(isFinite(self.registry.get(status.id).input))
         return len(runs)
 
-    def test_row_67_json_stores_no_number_without_a_place(self):
+    def test_json_stores_no_number_without_a_place(self):
         statuses = {}
         for name in IAll.names(all=True):
             if name == 'isInOrder':
@@ -162,7 +162,7 @@ class TestPages(BrowserTests):
             answer = self.start('{"type": "all", "input": %s}' % input)
             self.assertEqual(400, answer.status_int)
 
-    def test_row_67_form_stores_no_number_without_a_place(self):
+    def test_form_stores_no_number_without_a_place(self):
         statuses = {}
         for name in IForm:
             for text in TEXTS:
@@ -181,7 +181,7 @@ class TestPages(BrowserTests):
 
 class TestCode(unittest.TestCase):
 
-    def test_row_67_code_stores_no_number_without_a_place(self):
+    def test_code_stores_no_number_without_a_place(self):
         worker_type = WorkerType('all', handler=publish, schema=IAll)
         nan, inf = float('nan'), float('inf')
         for input in ({'number': nan}, {'number': inf}, {'number': -inf},

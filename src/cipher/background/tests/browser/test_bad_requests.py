@@ -170,7 +170,7 @@ class TestDemo(BadRequests, unittest.TestCase):
 
     layer = DEMO_LAYER
 
-    def test_line_56_bad_requests_are_answered_by_a_page_of_ours(self):
+    def test_bad_requests_are_answered_by_a_page_of_ours(self):
         application = answerErrors(
             WSGIPublisherApplication(self.layer.db), browsers_only=True)
         statuses = self.check(application, self.is_short)
@@ -191,7 +191,7 @@ class TestDemo(BadRequests, unittest.TestCase):
                         field, suffix, token)).encode())
                 self.assertEqual(400, answer.status, field + suffix)
 
-    def test_line_56_without_our_function_a_bad_form_is_a_bad_request(self):
+    def test_without_our_function_a_bad_form_is_a_bad_request(self):
         publisher = WSGIPublisherApplication(self.layer.db)
         for values in ({'query': 'a:int=x'},
                        {'HTTP_AUTHORIZATION': 'Basic x'},
@@ -208,7 +208,7 @@ class TestApplication(BrowserTests):
         self.publisher = WSGIPublisherApplication(
             self.registry._p_jar.db())
 
-    def test_line_56_error_of_the_publisher_is_a_page_and_a_line(self):
+    def test_error_of_the_publisher_is_a_page_and_a_line(self):
         def broken(environ, start_response):
             raise RuntimeError('Sesame\nopen')
 
@@ -236,7 +236,7 @@ class TestApplication(BrowserTests):
             raise ask(answerErrors(broken), 'GET', '/',
                       **broken_environ).error
 
-    def test_line_46_only_browsers_come_below_the_registry(self):
+    def test_only_browsers_come_below_the_registry(self):
         application = answerErrors(self.publisher)
         body = (b'<?xml version="1.0"?><methodCall><methodName>getSite'
                 b'</methodName><params/></methodCall>')
@@ -295,7 +295,7 @@ class TestHosts(unittest.TestCase):
         return contextlib.closing(type('Loud', (), {'close': staticmethod(
             lambda: setattr(logger, 'disabled', False))}))
 
-    def test_line_55_demo_refuses_the_names_of_others(self):
+    def test_demo_refuses_the_names_of_others(self):
         for host in ('localhost', 'localhost:8080', 'LOCALHOST', 'localhost.',
                      'a.localhost:80', '127.0.0.1:8080', '192.168.1.7',
                      '127.0.0.1.', '[::1]:8080', '[fe80::1]', '',
@@ -307,7 +307,7 @@ class TestHosts(unittest.TestCase):
                      'evil.example#localhost', 'localhost@evil.example'):
             self.assertEqual(403, self.status(host, 'my.name'), host)
 
-    def test_line_55_refusal_says_what_to_do(self):
+    def test_refusal_says_what_to_do(self):
         with self.assertLogs('cipher.background.demo.hosts') as logs:
             answer = ask(refuseForeignHosts(None, ()), 'GET', '/',
                          HTTP_HOST='evil.example')

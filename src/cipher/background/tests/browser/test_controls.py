@@ -160,8 +160,8 @@ class NumberTests(FormTests):
 
     def test_error_says_what_to_write_in_the_language(self):
         for language, text, said in (
-                ('en', '12,50', '"12,50" is not a number as it is written '
-                                'here.  Write it like 1234.5.'),
+                ('en', '12,50', '"12,50" is not a number in the format of '
+                                'this page.  Write it like 1234.5.'),
                 ('de', '12.50', '1234,5'), ('lt', '12.50', '1234,5')):
             page = self.send(language, rate=text)[1]
             self.assertEqual(page.count(said), 1, language)

@@ -75,7 +75,7 @@ class CopyTests(ApiTests):
     def test_those_who_may_not_manage_see_the_problems_only(self):
         for user in 'editor', 'viewer':
             page = self.get('index.html', user)
-            self.assertIn('kept back', page.text)
+            self.assertIn('with the copy of this registry and', page.text)
             self.assertEqual(
                 [element for element in page.html.select(
                     'ul.cb-problems > li [data-show^=can_]')
@@ -94,8 +94,8 @@ class CopyTests(ApiTests):
             ('remove kept', 'mails'), ('adopt database', 'staging'),
             ('begin kept', None)])
         page = self.get('journal.html').text
-        for text in ('removed, came with a copy', 'begun, came with a copy',
-                     'copy of a database let begin'):
+        for text in ('removed from a copy', 'released from a copy',
+                     'copy of a database activated'):
             self.assertIn(text, page)
 
     def test_adopt_lets_all_begin(self):
@@ -168,5 +168,5 @@ class CopyTests(ApiTests):
     def test_run_page_and_processes_say_why(self):
         self.assertIn('came with a copy of the registry',
                       self.get(self.runs[0] + '/index.html').text)
-        self.assertIn('quiet: the database is a copy',
+        self.assertIn('takes no new runs: the database is a copy',
                       self.get('processes.html').text)

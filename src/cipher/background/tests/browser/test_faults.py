@@ -42,7 +42,7 @@ class FaultyPagesTests(BrowserTests):
             self.pages.append(run.id)
             self.data.append(run.id + '/index.json')
 
-    def test_row_48_pages_render_odd_texts(self):
+    def test_pages_render_odd_texts(self):
         for path in self.pages + self.data:
             with self.subTest(path):
                 answer = self.get(path)
@@ -53,7 +53,7 @@ class FaultyPagesTests(BrowserTests):
                 for unfit in '\0\ud800\u202e\x1b\r':
                     self.assertNotIn(unfit, text)
 
-    def test_row_57_pages_write_nothing(self):
+    def test_pages_write_nothing(self):
         # So they serve where a commit would fail.
         storage = self.registry._p_jar.db().storage
         before = storage.lastTransaction()

@@ -256,10 +256,10 @@ class TestForeignSite(DemoPagesTestCase):
                  record.extension.get('request_info'))
                 for record in self.layer.db.storage.iterator(start)]
 
-    def test_line_45_another_site_commits_nothing(self):
+    def test_another_site_commits_nothing(self):
         self.visit('localhost', 'cross-site')
 
-    def test_line_45_another_port_commits_nothing(self):
+    def test_another_port_commits_nothing(self):
         # Not all of it again: the browser says another word, no more.
         self.visit('127.0.0.1', 'same-site', 5)
 

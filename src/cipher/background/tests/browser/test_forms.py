@@ -57,7 +57,7 @@ class TestStart(BrowserTests):
         self.assertEqual(self.note(), (
             'test.editor', 'Start background worker plain as run ' + run.id))
 
-    def test_row_38_same_form_twice_is_one_run(self):
+    def test_same_form_twice_is_one_run(self):
         page = self.get(PUBLISH).text
         # Two tabs: the second form was shown before the first one was sent.
         times = [SHOWN_AT.search(text)[1]
@@ -77,7 +77,7 @@ class TestStart(BrowserTests):
             self.fill(shown_at=odd)
         self.assertEqual(len(self.list()), 8)
 
-    def test_row_38_reload_of_the_page_behind_the_start(self):
+    def test_reload_of_the_page_behind_the_start(self):
         browser = self.browser('editor')
         browser.open(BASE + '/start.html?type=plain')
         form_page = browser.contents
@@ -115,7 +115,7 @@ class TestStart(BrowserTests):
                            form__widgets__title='')
         self.assertEqual(answer.status_int, 200)
         self.assertIn('Required input is missing.', answer.text)
-        self.assertIn('Please look at the fields', answer.text)
+        self.assertIn('Correct the marked fields', answer.text)
         self.assertIn('value="none"', answer.text)
         self.assertEqual(self.list(), [])
 
@@ -133,19 +133,19 @@ class TestStart(BrowserTests):
         for element_id in described.split():
             self.assertEqual(1, page.count(' id="%s"' % element_id))
 
-    def test_line_36_input_that_the_core_refuses_is_told(self):
+    def test_input_that_the_core_refuses_is_told(self):
         answer = self.fill(form__widgets__title='x' * 70000)
         self.assertEqual(answer.status_int, 200)
         self.assertIn('expected an input of at most', answer.text)
         self.assertEqual(self.list(), [])
 
-    def test_line_30_context_is_reached_by_path(self):
+    def test_context_is_reached_by_path(self):
         self.fill(form__widgets__context__path='/report')
         run, = self.list()
         self.assertEqual(
             self.registry.getContext(run.id).title, 'A <b>report</b>')
 
-    def test_line_30_context_that_leads_nowhere_is_told(self):
+    def test_context_that_leads_nowhere_is_told(self):
         for path in ('nothing', '../report', '@@index.html',
                      '++etc++site', 'report/__class__', '_p_jar', '//', '.',
                      'x' * 900, 'other/++background++'):
@@ -155,13 +155,13 @@ class TestStart(BrowserTests):
                     self.assertEqual(answer.status_int, 303)
                     continue
                 self.assertEqual(answer.status_int, 200)
-                self.assertIn('leads to no object', answer.text, path)
+                self.assertIn('does not lead to an object', answer.text, path)
         self.assertEqual(len(self.list()), 1)
 
     def test_context_that_is_no_object_is_told(self):
         answer = self.fill(form__widgets__context__path='report/title')
         self.assertEqual(answer.status_int, 200)
-        self.assertIn('leads to no object', answer.text)
+        self.assertIn('does not lead to an object', answer.text)
         self.assertEqual(self.list(), [])
 
     def test_unknown_type_is_not_found(self):
@@ -183,7 +183,7 @@ class TestStart(BrowserTests):
         self.assertEqual(answer.status_int, 400)
         self.assertEqual(self.list(), [])
 
-    def test_line_14_get_with_the_button_does_nothing(self):
+    def test_get_with_the_button_does_nothing(self):
         token = self.token(START)
         for method in ('get', 'head'):
             answer = getattr(self.app('admin'), method)(
@@ -225,7 +225,7 @@ class TestStop(BrowserTests):
         self.assertIn('by Administrator (test.admin): Not needed any more',
                       browser.contents)
 
-    def test_line_12_who_and_why_is_in_the_transaction_note(self):
+    def test_who_and_why_is_in_the_transaction_note(self):
         self.post(self.path, stop='1', reason='Enough',
                   csrf_token=self.token(self.path))
         self.assertEqual(self.note(), (
@@ -239,17 +239,17 @@ class TestStop(BrowserTests):
         transaction.commit()
         answer = self.post(self.path, stop='1', csrf_token=token)
         self.assertEqual(answer.status_int, 409)
-        self.assertIn('finished already', answer.text)
+        self.assertIn('is finished', answer.text)
         self.assertEqual(self.state(), 'succeeded')
 
-    def test_line_14_get_with_the_button_does_nothing(self):
+    def test_get_with_the_button_does_nothing(self):
         answer = self.get(self.path + '?stop=1&csrf_token='
                           + self.token(self.path))
         self.assertEqual(answer.status_int, 405)
         self.assertEqual(answer.headers['Allow'], 'POST')
         self.assertEqual(self.state(), 'pending')
 
-    def test_line_15_missing_or_wrong_token_is_refused(self):
+    def test_missing_or_wrong_token_is_refused(self):
         good = self.token(self.path)
         other = self.token(START, 'editor')
         for token in (None, '', 'x', '1.x', good[:-1], good + '0', other,
@@ -262,7 +262,7 @@ class TestStop(BrowserTests):
                 self.assertIn('no valid token', answer.text)
         self.assertEqual(self.state(), 'pending')
 
-    def test_line_15_old_token_asks_to_reload(self):
+    def test_old_token_asks_to_reload(self):
         token = csrf.makeToken(self.registry.secret, 'test.admin',
                                time.time() - 26 * 3600)
         answer = self.post(self.path, stop='1', csrf_token=token)
@@ -270,7 +270,7 @@ class TestStop(BrowserTests):
         self.assertIn('Reload', answer.text)
         self.assertEqual(self.state(), 'pending')
 
-    def test_line_17_request_of_another_site_is_refused(self):
+    def test_request_of_another_site_is_refused(self):
         token = self.token(self.path)
         for headers in ({'Sec-Fetch-Site': 'cross-site'},
                         {'Sec-Fetch-Site': 'same-site'},
@@ -284,7 +284,7 @@ class TestStop(BrowserTests):
                 self.assertIn('another site', answer.text)
         self.assertEqual(self.state(), 'pending')
 
-    def test_line_17_own_origin_does_not_replace_the_token(self):
+    def test_own_origin_does_not_replace_the_token(self):
         headers = {'Sec-Fetch-Site': 'same-origin'}
         answer = self.post(self.path, headers=headers, stop='1')
         self.assertEqual(answer.status_int, 403)
@@ -293,7 +293,7 @@ class TestStop(BrowserTests):
         self.assertEqual(answer.status_int, 303)
         self.assertEqual(self.state(), 'stopped')
 
-    def test_line_15_token_of_another_registry_is_refused(self):
+    def test_token_of_another_registry_is_refused(self):
         token = csrf.makeToken(b'x' * 32, 'test.admin')
         answer = self.post(self.path, stop='1', csrf_token=token)
         self.assertEqual(answer.status_int, 403)

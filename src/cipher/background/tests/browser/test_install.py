@@ -105,7 +105,7 @@ class TestRemoveRegistry(BrowserTests):
         browser = self.browser()
         browser.open(HOST + PATH + '/index.html')
         browser.getLink('Remove the registry').click()
-        self.assertIn('Runs in work: 0.  Runs that wait: 0.',
+        self.assertIn('Running: 0.  Waiting: 0.',
                       browser.contents)
         self.assertNotIn('name="unfinished"', browser.contents)
         browser.getControl(name='reason').value = 'moved'
@@ -159,7 +159,7 @@ class TestRemoveRegistry(BrowserTests):
         for form in {}, {'unfinished': 'refuse'}, {'unfinished': 'odd'}:
             answer = self.remove(**form)
             self.assertEqual(answer.status_int, 409)
-            self.assertIn('Choose what becomes of them', answer.text)
+            self.assertIn('Choose what happens to them', answer.text)
         self.assertTrue(self.exists())
         self.assertEqual(self.remove(unfinished='stop').status_int, 303)
         self.assertFalse(self.exists())

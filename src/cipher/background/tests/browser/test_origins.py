@@ -70,7 +70,7 @@ class TestForms(BrowserTests):
                 for name, value in headers.items()}},
             expect_errors=True).status_int
 
-    def test_line_55_without_a_setting_host_and_scheme_decide(self):
+    def test_without_a_setting_host_and_scheme_decide(self):
         self.assertEqual(self.send(), 303)
         for host, origin, scheme, status in (
                 ('localhost', 'http://localhost', 'http', 303),
@@ -96,14 +96,14 @@ class TestForms(BrowserTests):
                 self.assertEqual(self.send(
                     host, scheme=scheme, Origin=origin), status)
 
-    def test_line_55_virtual_host_of_a_path_is_not_believed(self):
+    def test_virtual_host_of_a_path_is_not_believed(self):
         for prefix in VIRTUAL_HOSTS:
             for origin in ('http://evil.example', 'https://evil.example',
                            'http://localhost.evil.example'):
                 self.assertEqual(
                     self.send(prefix=prefix, Origin=origin), 403)
 
-    def test_line_55_virtual_host_of_a_trusted_proxy_is_believed(self):
+    def test_virtual_host_of_a_trusted_proxy_is_believed(self):
         prefix = '/++vh++https:example.org:443/app/++'
         self.assertEqual(
             self.send(prefix=prefix, Origin='https://example.org'), 403)
@@ -122,7 +122,7 @@ class TestForms(BrowserTests):
             prefix='/other/++vh++http:evil.example:80/++',
             Origin='http://evil.example'), 403)
 
-    def test_line_55_scheme_of_a_named_proxy_is_believed(self):
+    def test_scheme_of_a_named_proxy_is_believed(self):
         def send(told, origin='https://localhost'):
             return self.send(Origin=origin, X_Forwarded_Proto=told)
 
@@ -134,7 +134,7 @@ class TestForms(BrowserTests):
             self.assertEqual(send(told), 403)
             self.assertEqual(send(told, 'http://localhost'), 303)
 
-    def test_line_55_base_url_must_be_equal(self):
+    def test_base_url_must_be_equal(self):
         useSettings(self, base_url='https://example.org')
         self.assertEqual(self.send(Origin='https://example.org'), 303)
         for headers in ({}, {'Sec_Fetch_Site': 'same-origin'},
@@ -185,7 +185,7 @@ class TestLinks(BrowserTests):
         yield '/++background++'
         yield '/++background++/++attribute++pauseType'
 
-    def test_line_55_no_virtual_host_leads_away(self):
+    def test_no_virtual_host_leads_away(self):
         paths = list(self.paths())
         self.assertGreater(len(paths), 30)
         for prefix in VIRTUAL_HOSTS:
@@ -195,7 +195,7 @@ class TestLinks(BrowserTests):
                         answer = self.get(prefix + path, user)
                         self.check(answer)
 
-    def test_line_55_no_redirect_leads_away(self):
+    def test_no_redirect_leads_away(self):
         token = self.get('token.json').json['csrf_token']
         for prefix in VIRTUAL_HOSTS:
             for path, form in (
@@ -232,7 +232,7 @@ class TestLinks(BrowserTests):
 
 class TestAddresses(unittest.TestCase):
 
-    def test_line_55_what_only_begins_alike_is_outside(self):
+    def test_what_only_begins_alike_is_outside(self):
         base = 'http://example.org/app'
         for url in (base, base + '/', base + '/x', base + '/x/y'):
             self.assertTrue(isWithin(url, base), url)

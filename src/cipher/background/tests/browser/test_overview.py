@@ -88,28 +88,30 @@ class TestOverview(BrowserTests):
             Problem(KEPT_RUNS, number=2), Problem(KEPT_RUNS, number=1)])
         page = self.get('index.html').text
         for text, address in (
-                ('3 runs wait, but no process carries them out.  Start a '
-                 'process with &lt;background:runtime /&gt;, or let a quiet '
-                 'one begin again.',
+                ('3 runs wait, but no process takes them.  Start a '
+                 'process with &lt;background:runtime /&gt;, or resume one '
+                 'that takes no new runs.',
                  'runs.html?state=pending"'),
-                ('1 run waits, but no process carries it out.  Start a '
-                 'process with &lt;background:runtime /&gt;, or let a quiet '
-                 'one begin again.',
+                ('1 run waits, but no process takes it.  Start a '
+                 'process with &lt;background:runtime /&gt;, or resume one '
+                 'that takes no new runs.',
                  'runs.html?state=pending"'),
-                ('Process host:7 is silent for 3 min', 'processes.html'),
+                ('Process host:7 is silent: its last heartbeat was 3 min',
+                 'processes.html'),
                 ('Run 1-17 was asked to stop 3 min', '1-17/index.html'),
                 ('Schedule "nightly" is late by 3 min', 'schedules.html'),
                 ('2 runs of "gone &amp; lost" wait',
                  'runs.html?state=pending&amp;type=gone+%26+lost'),
-                ('Process host:8 hangs in the step "schedules" for 3 min',
+                ('Process host:8 has been stuck in the step "schedules" for '
+                 '3 min',
                  'processes.html'),
-                ('Process host:8: the step "schedule &lt;a&gt;" fails for '
-                 '3 min 0 s with KeyError', 'processes.html'),
-                ('The record of run 1-18 cannot be loaded for 3 min 0 s: '
-                 'POSKeyError', '1-18/index.html'),
-                ('Run 1-19 cannot be rescued or stopped for 3 min 0 s: '
-                 'ValueError', '1-19/index.html'),
-                ('A subscriber of an event of run 1-20 failed 3 min 0 s '
+                ('In process host:8, the step "schedule &lt;a&gt;" has been '
+                 'failing for 3 min 0 s with KeyError', 'processes.html'),
+                ('The record of run 1-18 has been failing to load for 3 min '
+                 '0 s: POSKeyError', '1-18/index.html'),
+                ('The rescue or the stop of run 1-19 has been failing for '
+                 '3 min 0 s: ValueError', '1-19/index.html'),
+                ('An event subscriber of run 1-20 failed 3 min 0 s '
                  'ago with SystemExit', '1-20/index.html'),
                 ('The clock of process host:8 jumped by +3600 seconds 3 min '
                  '0 s ago', 'processes.html'),
@@ -118,31 +120,32 @@ class TestOverview(BrowserTests):
                  '1-21/index.html'),
                 ('Run 1-22 has made no progress for 3 min 0 s.',
                  '1-22/index.html'),
-                ('All threads are busy: run 1-23 has waited for 3 min 0 s',
+                ('All threads are busy: run 1-23 has waited 3 min 0 s '
+                 'for a free one',
                  'runs.html?state=running"'),
                 ('6 runs of "a &amp; b" failed in the last hour: 75 % of '
-                 'those finished.  In the day before: 2.5 %.',
+                 'all that finished.  In the 23 hours before: 2.5 %.',
                  'runs.html?state=failed&amp;type=a+%26+b"'),
-                ('1 run of "new" failed in the last hour: 100 % of those '
-                 'finished.', 'runs.html?state=failed&amp;type=new"'),
+                ('1 run of "new" failed in the last hour: 100 % of all '
+                 'that finished.', 'runs.html?state=failed&amp;type=new"'),
                 ('Schedule "nightly" does not run here.', 'schedules.html'),
                 ('"mail" has been paused for 3 min 0 s: 2 runs wait.',
                  'types.html'),
-                ('"feed" has been paused for 3 min 0 s, and a schedule goes '
-                 'on starting it.', 'types.html'),
-                ('Process host:8 is of an older release than the database, '
-                 'which has structure 2 by now', 'processes.html'),
-                ('The database cannot be brought up to date for 3 min 0 s: '
-                 'process host:9 is of an older release', 'processes.html'),
+                ('"feed" has been paused for 3 min 0 s, but a schedule '
+                 'keeps starting it.', 'types.html'),
+                ('Process host:8 has an older release than the database, '
+                 'which now has structure 2', 'processes.html'),
+                ('The database has been waiting for its upgrade for 3 min '
+                 '0 s: process host:9 has an older release', 'processes.html'),
                 ('it belongs to the deployment "live &lt;1&gt;".  Process '
-                 'host:8 begins nothing', 'processes.html'),
+                 'host:8 begins no runs', 'processes.html'),
                 ('its file was at another place.  Process host:8 begins '
-                 'nothing', 'processes.html'),
-                ('2 runs came with the copy of this registry and are kept '
-                 'back.  Let them begin, or remove them.',
+                 'no runs', 'processes.html'),
+                ('2 runs came with the copy of this registry and are '
+                 'held.  Release them, or remove them.',
                  'runs.html?state=pending'),
-                ('1 run came with the copy of this registry and is kept '
-                 'back.  Let it begin, or remove it.',
+                ('1 run came with the copy of this registry and is '
+                 'held.  Release it, or remove it.',
                  'runs.html?state=pending')):
             with self.subTest(text):
                 self.assertRegex(page, '%s[^<]*</span>\\s*<a [^>]*%s' % (

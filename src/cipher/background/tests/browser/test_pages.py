@@ -76,7 +76,7 @@ class TestOverview(BrowserTests):
         self.makeRun()
         problems = self.get('index.json').json['problems']
         self.assertEqual([item['id'] for item in problems], ['no-runtime'])
-        self.assertIn('1 run waits, but no process carries it out.', self.get(
+        self.assertIn('1 run waits, but no process takes it.', self.get(
             'index.html').text)
 
     def test_waiting_runs_of_an_undeclared_type_are_a_problem(self):
@@ -135,7 +135,7 @@ class TestRuns(BrowserTests):
         self.assertIn('state=pending', browser.url)
         seen |= set(re.findall(r'/(\d+-\d+)/index.html', browser.contents))
         self.assertEqual(seen, ids)
-        browser.getLink('Begin').click()
+        browser.getLink('First').click()
         self.assertEqual(browser.url, BASE + '/runs.html?state=pending')
 
     def test_bad_filters_are_told(self):
@@ -218,7 +218,7 @@ class TestRun(BrowserTests):
         self.assertGreater(timeline[3]['at'], timeline[2]['at'])
         self.assertIn('OSError: the line is busy', self.get(run.id).text)
 
-    def test_line_33_failed_attempts_need_the_details_permission(self):
+    def test_failed_attempts_need_the_details_permission(self):
         run = self.makeRetried()
         answer = self.get(run.id + '/index.json', 'viewer')
         self.assertEqual(answer.status_int, 200)
@@ -232,14 +232,14 @@ class TestRun(BrowserTests):
             'path': 'report'})
         self.assertIn('A &lt;b&gt;report&lt;/b&gt;', self.get(run.id).text)
 
-    def test_line_30_context_that_is_not_to_be_seen_is_not_named(self):
+    def test_context_that_is_not_to_be_seen_is_not_named(self):
         run = self.makeRun(context=self.root['secret'])
         answer = self.get(run.id + '/index.json', 'viewer')
         self.assertEqual(answer.status_int, 200)
         self.assertNotIn('Nobody may know', answer.text)
         # Nor told by its name and its address.
         self.assertEqual(answer.json['context'], {
-            'title': 'An object without an address, or that you may not see',
+            'title': 'An object that has no address or that you may not see',
             'url': None, 'path': None})
         for path in run.id, 'runs.html', 'runs.json':
             self.assertNotIn('/secret', self.get(path, 'viewer').text)
@@ -256,7 +256,7 @@ class TestRun(BrowserTests):
         transaction.commit()
         self.assertIsNone(self.get(run.id + '/index.json').json['context'])
 
-    def test_line_31_password_is_masked_everywhere(self):
+    def test_password_is_masked_everywhere(self):
         run = self.makeRun('publish', title='x', secret='hush-hush')
         run.details = None
         for path in (run.id, run.id + '/index.json', 'runs.json'):
@@ -265,7 +265,7 @@ class TestRun(BrowserTests):
         self.assertIn({'id': 'secret', 'title': 'Secret',
                        'value': '•••'}, items)
 
-    def test_line_31_password_is_masked_in_traceback_and_log(self):
+    def test_password_is_masked_in_traceback_and_log(self):
         run = self.makeFailed(type='publish', traceback='with hush-hush',
                               log='said hush-hush',
                               input={'secret': 'hush-hush', 'title': 'x'})
@@ -273,7 +273,7 @@ class TestRun(BrowserTests):
         self.assertNotIn('hush-hush', answer.text)
         self.assertEqual(answer.json['details']['log'], 'said •••')
 
-    def test_line_31_input_of_an_undeclared_type_is_masked(self):
+    def test_input_of_an_undeclared_type_is_masked(self):
         run = self.registry.addRun('gone', input={'token': 'hush-hush'})
         transaction.commit()
         self.assertNotIn('hush-hush', self.get(run.id).text)
@@ -305,11 +305,11 @@ class TestTypes(BrowserTests):
         self.assertIn('Publish documents', page)
         self.assertIn('state=pending&amp;type=plain', page)
 
-    def test_row_31_undeclared_type_with_runs_is_listed(self):
+    def test_undeclared_type_with_runs_is_listed(self):
         self.registry.addRun('gone')
         transaction.commit()
         page = self.get('types.html').text
-        self.assertIn('not declared any more', page)
+        self.assertIn('no longer declared', page)
         self.assertNotIn('start.html?type=gone', page)
 
     def test_titles_of_types_are_in_the_language_of_the_reader(self):

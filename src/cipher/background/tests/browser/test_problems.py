@@ -67,25 +67,25 @@ class ProblemTests(BrowserTestCase):
         self.addCleanup(self.post, 'thresholds.html', busy_after='900')
         # Of other tests a run may wait for longer.
         self.seeText('.cb-problems li', 'All threads are busy: run [-0-9]+ '
-                     'has waited for ')
+                     'has waited ')
         self.post('types.html', pause='1', name='flaky')
         self.addCleanup(self.post, 'types.html', resume='1', name='flaky')
         self.seeText('.cb-problems li',
                      '"flaky" has been paused for .*: [0-9]+ run')
         self.goTo('runs.html?type=flaky&state=pending')
-        self.seeText('.cb-row-note', 'The worker type is paused: it waits.')
+        self.seeText('.cb-row-note', 'Waits: its worker type is paused.')
         self.goTo(run_id + '/index.html')
-        self.seeText('.cb-note', 'The worker type is paused: it waits.')
+        self.seeText('.cb-note', 'Waits: its worker type is paused.')
         self.post('types.html', resume='1', name='flaky')
-        self.seeText('.cb-note', 'It waits: all threads are busy.')
+        self.seeText('.cb-note', 'Waits: all threads are busy.')
 
     def test_thresholds_are_set_by_a_person(self):
         self.goTo('index.html')
-        self.page.get_by_role('link', name='Problems: from when on').click()
-        self.page.get_by_label('All threads busy: seconds').fill('77.5')
+        self.page.get_by_role('link', name='Problem thresholds').click()
+        self.page.get_by_label('All threads busy, in seconds').fill('77.5')
         self.addCleanup(self.post, 'thresholds.html', busy_after='900')
         self.page.get_by_role('button', name='Save').click()
         self.page.wait_for_url('**/index.html')
-        self.page.get_by_role('link', name='Problems: from when on').click()
+        self.page.get_by_role('link', name='Problem thresholds').click()
         self.assertEqual('77.5', self.page.get_by_label(
-            'All threads busy: seconds').input_value())
+            'All threads busy, in seconds').input_value())

@@ -149,7 +149,7 @@ class TestBelowRegistry(PublicationWalk, BrowserTests):
         self.application = WSGIPublisherApplication(self.db)
         self.values = (self.run_id, 'plain')
 
-    def test_line_45_nothing_but_views_is_published_below_a_registry(self):
+    def test_nothing_but_views_is_published_below_a_registry(self):
         request = makeRequest()
         objects, views = {}, {}
         everything = walk.findOtherNames()
@@ -174,7 +174,7 @@ class TestBelowRegistry(PublicationWalk, BrowserTests):
                    for path, (ob, names) in list(objects.items())[:1]}
         self.assertGreater(self.check(objects, views), 2000)
 
-    def test_line_46_layer_is_for_browsers(self):
+    def test_layer_is_for_browsers(self):
         for factory in XMLRPCRequest, HTTPRequest:
             request = factory(BytesIO(), {})
             # As ++skin++ does with each request.
@@ -190,7 +190,7 @@ class TestBelowRegistry(PublicationWalk, BrowserTests):
         self.assertNotIn(IBackgroundLayer, [
             skin for _name, skin in getUtilitiesFor(IBrowserSkinType)])
 
-    def test_line_45_nothing_is_published_below_a_view(self):
+    def test_nothing_is_published_below_a_view(self):
         objects = {}
         for path, ob in (('', self.root), ('/other', self.root['other']),
                          ('/++background++', self.registry),
@@ -250,7 +250,7 @@ class TestDemo(PublicationWalk, unittest.TestCase):
         transaction.commit()
         self.values = (self.run.id, 'documents')
 
-    def test_line_45_nothing_but_views_is_published_in_the_demo(self):
+    def test_nothing_but_views_is_published_in_the_demo(self):
         request = makeRequest()
         site_manager = self.root.getSiteManager()
         objects, views = {}, {}

@@ -113,13 +113,13 @@ class TestSearch(ListTests):
         for query, said in (
                 ('q=state:nonsense', 'There is no state'),
                 ('q=' + 'x' * 201, 'too long'),
-                ('since=yesterday', 'is no date'),
+                ('since=yesterday', 'is not a date'),
                 ('order=random', 'cannot be sorted'),
-                ('context=nowhere', 'leads to no object'),
-                ('context=report/@@index.html', 'leads to no object'),
-                ('context=report/title', 'leads to no object'),
-                ('context=getSiteManager', 'leads to no object'),
-                ('context=items', 'leads to no object')):
+                ('context=nowhere', 'does not lead to an object'),
+                ('context=report/@@index.html', 'does not lead to an object'),
+                ('context=report/title', 'does not lead to an object'),
+                ('context=getSiteManager', 'does not lead to an object'),
+                ('context=items', 'does not lead to an object')):
             for page in ('runs.html', 'runs.csv', 'runs.json'):
                 with self.subTest(query, page=page):
                     answer = self.get('%s?%s' % (page, query))
@@ -199,7 +199,7 @@ class TestSearch(ListTests):
             answer = self.get('runs.json?' + urlencode({'q': box}))
             self.assertEqual(answer.status_int, 400, box)
             word = re.search(r'(\w+):', box)[1]
-            self.assertIn('There is no filter "%s:"' % word,
+            self.assertIn('Unknown filter "%s:"' % word,
                           answer.json['error'])
             self.assertIn('type: state: user: id:', answer.json['error'])
         for box in ('"colour:red"', 'KeyError:', '12:30', 'http://x.org/',
@@ -351,13 +351,13 @@ class TestExport(ListTests):
         self.assertEqual(row['error_text'], 'wrong')
         self.assertEqual(row['starter'], 'test.admin')
 
-    def test_line_38_no_cell_is_a_formula(self):
+    def test_no_cell_is_a_formula(self):
         self.makeFailed(('=cmd()', '@SUM(1)\r\n=2'))
         row, = self.rows()
         self.assertEqual(row['error_type'], "'=cmd()")
         self.assertEqual(row['error_text'], "'@SUM(1) =2")
 
-    def test_line_38_cells(self):
+    def test_cells(self):
         for value, cell in (('=1', "'=1"), ('+1', "'+1"), ('-1', "'-1"),
                             ('@x', "'@x"), (-1.5, '-1.5'), (None, ''),
                             ('a=b', 'a=b'), ('\t=1', "' =1"),
@@ -366,7 +366,7 @@ class TestExport(ListTests):
                             (';', ';'), ('\u200b\uff1d1', "'\u200b\uff1d1")):
             self.assertEqual(escapeCell(value), cell)
 
-    def test_line_38_and_54_no_reader_finds_a_formula(self):
+    def test_no_reader_finds_a_formula(self):
         texts = [''.join(parts) for parts in itertools.product(
             ('', 'x', 'x;', ';', ';"', 'x;"";', 'x\t', 'x\r', 'x\n', 'x\r\n;',
              '",', '\\";'), SPACES, SIGNS, ('1+cmd|x!A0', '1";', '"'))]
@@ -387,7 +387,7 @@ class TestExport(ListTests):
             for cell in cells:
                 self.assertFalse(isFormula(cell), ascii(cell))
 
-    def test_line_54_reader_of_both_separators_finds_the_same_cells(self):
+    def test_reader_of_both_separators_finds_the_same_cells(self):
         values = ['a;b', 'a,b', 'say "a;b"', '"', ';', ',', "it's", '', 'ä']
         text = writeCSV([values])
         # As a spreadsheet splits at both: not within quotes.
@@ -415,16 +415,16 @@ class TestNumbers(ListTests):
         self.makeRun('odd/name & co')
         older = self.registry.listRuns(limit=2).older
         for query, text in (
-                ('', 'All 5 runs that match'),
-                ('state=pending', 'All 4 runs that match'),
-                ('state=failed', '1 run that matches'),
-                ('state=failed&state=pending', 'All 5 runs that match'),
-                ('type=plain', 'All 4 runs that match'),
-                ('type=plain&state=pending', 'All 3 runs that match'),
-                ('q=type:plain+state:failed', '1 run that matches'),
-                ('order=slowest', 'All 5 runs that match'),
+                ('', 'All 5 matching runs'),
+                ('state=pending', 'All 4 matching runs'),
+                ('state=failed', '1 matching run'),
+                ('state=failed&state=pending', 'All 5 matching runs'),
+                ('type=plain', 'All 4 matching runs'),
+                ('type=plain&state=pending', 'All 3 matching runs'),
+                ('q=type:plain+state:failed', '1 matching run'),
+                ('order=slowest', 'All 5 matching runs'),
                 # Not only those of this page.
-                ('before=' + quote(older), 'All 5 runs that match')):
+                ('before=' + quote(older), 'All 5 matching runs')):
             with self.subTest(query):
                 self.assertEqual(self.said(query), text)
 
@@ -435,7 +435,7 @@ class TestNumbers(ListTests):
                       'user=test.admin'):
             with self.subTest(query):
                 self.assertEqual(self.get('runs.json?' + query).json[
-                    'text']['all'], 'All runs that match')
+                    'text']['all'], 'All matching runs')
 
     def test_length_of_the_csv_is_told(self):
         self.assertRegex(
@@ -449,9 +449,9 @@ class TestNumbers(ListTests):
                              is_cut=True)
             with mock.patch.object(Runs, 'listRuns', lambda view: page):
                 self.assertIn(
-                    'This search looked at %s and stopped there.  “Older” '
-                    'goes on.' % text, self.get('runs.html').text)
-        self.assertNotIn('stopped there', self.get('runs.html').text)
+                    'This search stopped after %s.  “Older” continues it.'
+                    % text, self.get('runs.html').text)
+        self.assertNotIn('This search stopped', self.get('runs.html').text)
 
 
 class TestBulk(ListTests):
@@ -490,7 +490,7 @@ class TestBulk(ListTests):
         answer = self.act(all='stop', type='plain', reason='Enough')
         self.assertEqual(answer.status_int, 200)
         self.assertIn('2 runs were stopped', answer.text)
-        self.assertIn('2 runs stayed as they were', answer.text)
+        self.assertIn('2 runs were left unchanged', answer.text)
         for run_id in runs[1:3]:
             self.assertIn('%s: ValueError: &lt;b&gt;no&lt;/b&gt; %s'
                           % (run_id, run_id), answer.text)
@@ -508,16 +508,16 @@ class TestBulk(ListTests):
         page = self.get(urlsplit(answer.headers['Location'])._replace(
             scheme='', netloc='').geturl()).text
         self.assertIn(
-            '>1 run was stopped or asked to stop.  1 run was skipped, since '
-            'it could not change.<', page)
+            '>1 run was stopped or asked to stop.  1 run was skipped: it '
+            'could not be changed.<', page)
 
     def test_outcomes_are_sentences_with_their_number(self):
         for verb, said in (('stop', 'stopped or asked to stop'),
                            ('retry', 'retried'), ('remove', 'removed')):
             for numbers, text in (
                     ((1, 0), '>1 run was %s.<'), ((0, 0), '>0 runs were %s.<'),
-                    ((1200, 2), '>1200 runs were %s.  2 runs were skipped, '
-                                'since they could not change.<')):
+                    ((1200, 2), '>1200 runs were %s.  2 runs were skipped: '
+                                'they could not be changed.<')):
                 with self.subTest(verb, numbers=numbers):
                     self.assertIn(text % said, self.get(
                         'runs.html?did=%s&done=%d&skipped=%d' % (
@@ -549,8 +549,8 @@ class TestBulk(ListTests):
         delayed = [self.makeDelayed().id for _n in range(2)]
         due = self.makeRun().id
         page = self.get('bulk.html?all=begin&state=pending').text
-        for text in ('Begin these runs now?', '>2 runs can be begun now.<',
-                     '>1 run will be skipped, since it cannot change.<'):
+        for text in ('Run these runs now?', '>2 runs can run now.<',
+                     '>1 run will be skipped: it cannot be changed.<'):
             self.assertIn(text, page)
         answer = self.act(selected='begin', run=[delayed[0], due])
         self.assertEqual(self.outcome(answer), ('begin', 1, 1))
@@ -569,11 +569,11 @@ class TestBulk(ListTests):
         self.makeFailed()
         for verb, *texts in (
                 ('stop', 'Stop these runs?', '>1 run can be stopped.<',
-                 '>2 runs will be skipped, since they cannot change.<'),
+                 '>2 runs will be skipped: they cannot be changed.<'),
                 ('retry', 'Retry these runs?', '>2 runs can be retried.<',
-                 '>1 run will be skipped, since it cannot change.<'),
+                 '>1 run will be skipped: it cannot be changed.<'),
                 ('remove', 'Remove these runs?', '>2 runs can be removed.<',
-                 '>1 run will be skipped, since it cannot change.<')):
+                 '>1 run will be skipped: it cannot be changed.<')):
             page = self.get('bulk.html?all=' + verb).text
             for text in texts:
                 with self.subTest(text):
@@ -594,7 +594,7 @@ class TestBulk(ListTests):
         self.assertIn('1 run was stopped or asked to stop.', browser.contents)
         self.assertEqual(self.state(run_id), 'stopped')
 
-    def test_line_35_limit_is_told(self):
+    def test_limit_is_told(self):
         for _n in range(3):
             self.makeRun()
         with mock.patch.object(bulk, 'BULK_LIMIT', 2):
@@ -604,11 +604,11 @@ class TestBulk(ListTests):
             self.assertEqual(len(self.ids('state=pending')), 1)
             browser = self.browser()
             browser.open(HOST + answer.headers['Location'])
-            browser.getLink('Go on with the rest').click()
+            browser.getLink('Continue with the rest').click()
             self.assertIn('type=plain', browser.url)
             self.assertNotIn('At most', browser.contents)
             browser.getControl('Stop them').click()
-            self.assertNotIn('Go on with the rest', browser.contents)
+            self.assertNotIn('Continue with the rest', browser.contents)
         self.assertEqual(len(self.ids('state=pending')), 0)
 
     def test_only_what_can_change_counts_for_the_limit(self):
@@ -643,9 +643,9 @@ class TestBulk(ListTests):
             browser = self.browser()
             browser.open('%s/%s' % (BASE, query))
             self.assertIn('0 runs can be stopped', browser.contents)
-            browser.getLink('Search on from there').click()
+            browser.getLink('Continue the search').click()
             self.assertIn('1 run can be stopped', browser.contents)
-            self.assertNotIn('Search on from there', browser.contents)
+            self.assertNotIn('Continue the search', browser.contents)
             browser.getControl('Stop them').click()
             self.assertIn('1 run was stopped', browser.contents)
         self.assertEqual(self.state(run_id), 'stopped')
@@ -669,7 +669,7 @@ class TestBulk(ListTests):
             self.assertNotIn('role="status"', self.get(
                 'runs.html?' + query).text)
 
-    def test_line_03_each_verb_asks_its_permission(self):
+    def test_each_verb_asks_its_permission(self):
         run_id = self.makeFailed().id
         for verb in ('begin', 'stop', 'retry', 'remove'):
             for user in ('editor', 'viewer'):
@@ -682,7 +682,7 @@ class TestBulk(ListTests):
                             'csrf_token']).status_int, 403)
         self.assertEqual(self.state(run_id), 'failed')
 
-    def test_line_15_without_a_token_nothing_happens(self):
+    def test_without_a_token_nothing_happens(self):
         run_id = self.makeRun().id
         self.assertEqual(
             self.act(all='stop', csrf_token='').status_int, 403)

@@ -63,18 +63,18 @@ class TestSchedules(BrowserTests):
         self.assertEqual(self.registry.get(run_id).starter, 'test.admin')
         self.assertIn('/%s/index.html' % run_id, self.get(PATH).text)
 
-    def test_line_14_GET_does_not_act(self):
+    def test_GET_does_not_act(self):
         for action in 'pause', 'run':
             answer = self.get('%s?name=nightly&%s=1' % (PATH, action))
             self.assertEqual(answer.status_int, 405)
         self.assertFalse(self.status().is_paused)
         self.assertIsNone(self.status().last_run)
 
-    def test_line_15_without_a_token_nothing_happens(self):
+    def test_without_a_token_nothing_happens(self):
         self.assertEqual(self.act('pause', csrf_token='').status_int, 403)
         self.assertFalse(self.status().is_paused)
 
-    def test_line_03_acting_needs_the_permission_to_manage(self):
+    def test_acting_needs_the_permission_to_manage(self):
         for user in 'viewer', 'editor':
             self.assertNotIn('name="pause"', self.get(PATH, user).text)
             for action in 'pause', 'run':

@@ -110,7 +110,7 @@ class TestWalker(BrowserTests):
                 if registration.required[0] is interface
                 and 'zmi_views' not in registration.provided.__name__}
 
-    def test_line_01_no_view_is_public(self):
+    def test_no_view_is_public(self):
         found = list(findViews())
         self.assertIn(IInputView, {
             registration.provided for registration, _view in found})
@@ -123,7 +123,7 @@ class TestWalker(BrowserTests):
                 for permission in permissions:
                     self.assertTrue(permission.startswith(PERMISSION))
 
-    def test_line_03_each_view_asks_its_permission(self):
+    def test_each_view_asks_its_permission(self):
         for interface, views in ((IWorkerRegistry, REGISTRY_VIEWS),
                                  (IWorkerRun, RUN_VIEWS)):
             self.assertEqual(
@@ -131,7 +131,7 @@ class TestWalker(BrowserTests):
                 {name: {PERMISSION + permission}
                  for name, (permission, _methods) in views.items()})
 
-    def test_line_01_no_zcml_of_ours_makes_anything_public(self):
+    def test_no_zcml_of_ours_makes_anything_public(self):
         seen = 0
         for path in sorted(PACKAGE.rglob('*.zcml')):
             if 'tests' in path.parts or 'demo' in path.parts:
@@ -147,7 +147,7 @@ class TestWalker(BrowserTests):
                 self.assertNotEqual(permission, 'zope.Public')
         self.assertGreater(seen, 50)
 
-    def test_line_01_only_static_files_are_resources(self):
+    def test_only_static_files_are_resources(self):
         resources = {
             registration.name for registration
             in getGlobalSiteManager().registeredAdapters()
@@ -202,18 +202,18 @@ class TestVisitors(BrowserTests):
                     self.assertNotRegex(
                         answer.text, r'\b%s\b' % self.stored.id)
 
-    def test_line_02_anonymous_is_asked_to_log_in_and_sees_no_data(self):
+    def test_anonymous_is_asked_to_log_in_and_sees_no_data(self):
         self.check(None, (401,))
         self.assertIn('WWW-Authenticate', self.get('index.html', None).headers)
 
-    def test_line_02_stranger_is_refused_and_sees_no_data(self):
+    def test_stranger_is_refused_and_sees_no_data(self):
         for path, _methods in self.addresses():
             if not path.startswith('/'):
                 self.assertEqual(self.get(path, 'stranger').status_int, 403)
         # Of a page of the site the host tells, in its own words.
         self.check('stranger', (401, 403))
 
-    def test_line_29_unknown_and_forbidden_runs_answer_alike(self):
+    def test_unknown_and_forbidden_runs_answer_alike(self):
         for user in (None, 'stranger'):
             for view in '', '/index.json', '/log.txt', '/@@':
                 answers = [self.get(run_id + view, user) for run_id in (
@@ -222,7 +222,7 @@ class TestVisitors(BrowserTests):
                     (answer.status, answer.text, tuple(
                         answer.headers.items())) for answer in answers}))
 
-    def test_line_29_unknown_runs_are_not_found(self):
+    def test_unknown_runs_are_not_found(self):
         for path in ('9-99', '0-0', 'x', '1-1-1', '-1-1', '1' * 30 + '-1',
                      '9999999999999-1', '1-' + '9' * 5000, '%D9%A3-1',
                      '9-99/index.json', '9-99/stop.html', '%00',
@@ -232,7 +232,7 @@ class TestVisitors(BrowserTests):
             with self.subTest(path):
                 self.assertEqual(self.get(path).status_int, 404)
 
-    def test_line_14_wrong_methods_are_refused(self):
+    def test_wrong_methods_are_refused(self):
         for path, methods in self.addresses():
             if methods is None or path.startswith('9-99') or path in (
                     'background_macros', 'nothing') or 'absolute' in path:
@@ -254,7 +254,7 @@ class TestPermissions(BrowserTests):
         super().setUp()
         self.run_id = self.makeRun('publish', title='Sesame').id
 
-    def test_line_03_viewer_sees_but_cannot_start_or_stop(self):
+    def test_viewer_sees_but_cannot_start_or_stop(self):
         for path in ('index.html', 'runs.html', 'types.html',
                      'schedules.html', self.run_id):
             self.assertEqual(self.get(path, 'viewer').status_int, 200)
@@ -265,7 +265,7 @@ class TestPermissions(BrowserTests):
             self.assertIn('stop.html', self.get(path).text)
             self.assertNotIn('stop.html', self.get(path, 'viewer').text)
 
-    def test_line_03_only_managers_are_shown_and_granted_the_verbs(self):
+    def test_only_managers_are_shown_and_granted_the_verbs(self):
         self.addProcess()
         failed = self.makeFailed().id
         for path in (failed, 'types.html', 'processes.html',
@@ -287,7 +287,7 @@ class TestPermissions(BrowserTests):
         self.sync()
         self.assertEqual(self.registry.listActions()[0], [])
 
-    def test_line_03_editor_cannot_stop(self):
+    def test_editor_cannot_stop(self):
         path = self.run_id + '/stop.html'
         self.assertEqual(self.get(path, 'editor').status_int, 403)
         self.assertEqual(self.post(path, 'editor', stop='1', csrf_token=(
@@ -295,7 +295,7 @@ class TestPermissions(BrowserTests):
         self.sync()
         self.assertEqual(self.registry.get(self.run_id).state, 'pending')
 
-    def test_line_06_details_need_a_permission_of_their_own(self):
+    def test_details_need_a_permission_of_their_own(self):
         run_id = self.makeFailed(traceback='the traceback',
                                  log='the log').id
         for path in (run_id, run_id + '/index.json'):
@@ -306,7 +306,7 @@ class TestPermissions(BrowserTests):
             self.get(run_id + '/log.txt', 'viewer').status_int, 403)
         self.assertNotIn('Sesame', self.get(self.run_id, 'viewer').text)
 
-    def test_line_04_start_permission_of_the_type_is_needed(self):
+    def test_start_permission_of_the_type_is_needed(self):
         path = 'start.html?type=publish'
         self.assertEqual(self.get(path, 'editor').status_int, 403)
         token = self.token('start.html?type=plain', 'editor')
@@ -316,14 +316,14 @@ class TestPermissions(BrowserTests):
             form__widgets__count='1')
         self.assertEqual(answer.status_int, 403)
 
-    def test_line_03_only_managers_add_registries(self):
+    def test_only_managers_add_registries(self):
         path = '/other/@@addBackground'
         for user in ('viewer', 'editor', 'stranger'):
             self.assertIn(self.post(path, user).status_int, (401, 403))
         self.sync()
         self.assertNotIn('background', self.root['other'].getSiteManager())
 
-    def test_line_12_every_verb_is_in_the_journal_with_who_and_why(self):
+    def test_every_verb_is_in_the_journal_with_who_and_why(self):
         record = self.addProcess()
         failed, other = self.makeFailed().id, self.makeFailed().id
         token = self.get('token.json').json['csrf_token']

@@ -71,13 +71,13 @@ class TestHeaders(BrowserTests):
                     with self.subTest(path, status=answer.status, name=name):
                         self.assertEqual(answer.headers.get(name), value)
 
-    def test_line_24_every_answer_carries_the_policy(self):
+    def test_every_answer_carries_the_policy(self):
         self.check(24)
 
-    def test_line_25_and_26_every_answer_carries_the_other_headers(self):
+    def test_every_answer_carries_the_other_headers(self):
         self.check(25, 26)
 
-    def test_line_23_every_answer_is_of_the_kind_that_it_says(self):
+    def test_every_answer_is_of_the_kind_that_it_says(self):
         self.check(23)
         for path, kind in (('index.json', 'application/json'),
                            ('runs.json?state=x', 'application/json'),
@@ -89,7 +89,7 @@ class TestHeaders(BrowserTests):
                             'text/plain;charset=utf-8')):
             self.assertEqual(self.get(path).headers['Content-Type'], kind)
 
-    def test_line_18_no_answer_lets_other_sites_read(self):
+    def test_no_answer_lets_other_sites_read(self):
         for path in 'index.json', 'token.json', 'start.json', 'index.html':
             for method in 'GET', 'POST', 'OPTIONS':
                 answer = self.app('admin').request(
@@ -99,7 +99,7 @@ class TestHeaders(BrowserTests):
                 self.assertEqual([name for name in answer.headers
                                   if name.lower().startswith('access-')], [])
 
-    def test_line_27_names_of_downloads_are_made_of_ids(self):
+    def test_names_of_downloads_are_made_of_ids(self):
         run_id = self.makeFailed(log='x').id
         self.assertRegex(run_id, '^[0-9]+-[0-9]+$')
         self.assertEqual(
@@ -113,7 +113,7 @@ class TestHeaders(BrowserTests):
         for path in '%22x/log.txt', '9-99/log.txt':
             self.assertNotIn('Content-Disposition', self.get(path).headers)
 
-    def test_line_28_redirects_lead_to_addresses_of_our_own(self):
+    def test_redirects_lead_to_addresses_of_our_own(self):
         evil = 'http://evil.example/'
         token = self.get('token.json').json['csrf_token']
         for path, form in (
@@ -135,7 +135,7 @@ class TestHeaders(BrowserTests):
                 self.assertTrue(answer.headers['Location'].startswith(
                     '/++background++/'))
 
-    def test_line_44_error_pages_do_not_echo_the_address(self):
+    def test_error_pages_do_not_echo_the_address(self):
         run_id = self.makeRun().id
         for path in ('%3Csvg%20onload=alert(1)%3E', 'Sesame', 'Sesame.json',
                      run_id + '/Sesame', 'Sesame/alert(1)'):
@@ -145,7 +145,7 @@ class TestHeaders(BrowserTests):
                 self.assertNotIn('alert', answer.text)
                 self.assertNotIn('Sesame', answer.text)
 
-    def test_line_44_broken_page_tells_nothing_of_the_error(self):
+    def test_broken_page_tells_nothing_of_the_error(self):
         with mock.patch('cipher.background.browser.overview.Overview.collect',
                         side_effect=RuntimeError('Sesame')):
             for path in 'index.html', 'index.json':
@@ -197,7 +197,7 @@ class TestForgery(BrowserTests):
         return (self.registry.listActions()[0],
                 len(self.registry.listRuns().items))
 
-    def test_line_15_no_form_acts_without_a_token(self):
+    def test_no_form_acts_without_a_token(self):
         others = self.get('token.json', 'viewer').json['csrf_token']
         for path, form in list(self.forms()):
             before = self.actions()
@@ -207,7 +207,7 @@ class TestForgery(BrowserTests):
                     self.assertEqual(answer.status_int, 403)
             self.assertEqual(self.actions(), before)
 
-    def test_line_17_no_form_acts_for_another_site(self):
+    def test_no_form_acts_for_another_site(self):
         token = self.get('token.json').json['csrf_token']
         for path, form in list(self.forms()):
             before = self.actions()
@@ -221,7 +221,7 @@ class TestForgery(BrowserTests):
                     self.assertEqual(answer.status_int, 403)
             self.assertEqual(self.actions(), before)
 
-    def test_line_14_no_form_acts_by_GET_or_HEAD(self):
+    def test_no_form_acts_by_GET_or_HEAD(self):
         token = self.get('token.json').json['csrf_token']
         for path, form in list(self.forms()):
             before = self.actions()
@@ -238,7 +238,7 @@ class TestForgery(BrowserTests):
                               (200,) if 'bulk' in path else (405,))
             self.assertEqual(self.actions(), before)
 
-    def test_line_15_tokens_are_compared_in_constant_time(self):
+    def test_tokens_are_compared_in_constant_time(self):
         source = Path(csrf.__file__).read_text()
         self.assertEqual(source.count('compare_digest'), 1)
         self.assertNotRegex(
@@ -248,7 +248,7 @@ class TestForgery(BrowserTests):
             self.post('types.html', csrf_token=token.replace('.', '.x'))
         self.assertEqual(compare.call_count, 1)
 
-    def test_line_16_token_of_another_process_holds(self):
+    def test_token_of_another_process_holds(self):
         token = subprocess.run(
             [sys.executable, '-c', MAKE, self.registry.secret.hex()],
             stdout=subprocess.PIPE, check=True, text=True, timeout=60,
@@ -258,7 +258,7 @@ class TestForgery(BrowserTests):
         answer = self.post(run_id + '/stop.html', stop='1', csrf_token=token)
         self.assertEqual(answer.status_int, 303)
 
-    def test_line_16_secret_is_in_the_database_and_shown_to_nobody(self):
+    def test_secret_is_in_the_database_and_shown_to_nobody(self):
         connection = self.registry._p_jar.db().open()
         self.addCleanup(connection.close)
         other = connection.get(self.registry._p_oid)
@@ -267,7 +267,7 @@ class TestForgery(BrowserTests):
         for path in 'index.json', 'token.json', 'index.html', 'journal.html':
             self.assertNotIn(other.secret.hex(), self.get(path).text)
 
-    def test_line_15_addition_of_a_registry_needs_the_cookie_as_well(self):
+    def test_addition_of_a_registry_needs_the_cookie_as_well(self):
         page = self.get('/other/@@background.html')
         cookie = re.search(r'%s=([0-9a-f]+)' % re.escape(csrf.COOKIE),
                            page.headers['Set-Cookie'])
@@ -283,7 +283,7 @@ class TestForgery(BrowserTests):
                 expect_errors=True)
             self.assertEqual(answer.status_int, 403)
 
-    def test_line_19_bodies_of_other_types_are_refused(self):
+    def test_bodies_of_other_types_are_refused(self):
         token = self.get('token.json').json['csrf_token']
         run_id = self.makeRun().id
         for path in 'start.json', run_id + '/stop.json':

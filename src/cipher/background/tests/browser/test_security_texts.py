@@ -155,14 +155,14 @@ class TestPages(PayloadTests):
             self.assertNotIn(unfit, text)
         return text
 
-    def test_line_21_pages_show_texts_as_texts(self):
+    def test_pages_show_texts_as_texts(self):
         shown = 0
         for path in self.paths():
             with self.subTest(path):
                 shown += 'svg onload=alert(1)' in self.check(self.get(path))
         self.assertGreater(shown, 30)
 
-    def test_line_21_each_place_shows_its_text(self):
+    def test_each_place_shows_its_text(self):
         # Were one of them left out, the test above would prove nothing.
         running, failed, retried, retry, odd, about, result = (
             run.id for run in self.runs)
@@ -176,7 +176,7 @@ class TestPages(PayloadTests):
                 self.assertGreaterEqual(
                     text.count('svg onload=alert(1)&gt;'), number)
 
-    def test_line_21_answers_to_forms_show_texts_as_texts(self):
+    def test_answers_to_forms_show_texts_as_texts(self):
         token = self.get('token.json').json['csrf_token']
         for path, form in (
                 (self.runs[1].id + '/stop.html', {'stop': '1'}),
@@ -198,7 +198,7 @@ class TestPages(PayloadTests):
                 self.assertGreaterEqual(answer.status_int, 200)
                 self.assertNotIn('<svg onload', text)
 
-    def test_line_21_reasons_are_kept_and_shown_clean(self):
+    def test_reasons_are_kept_and_shown_clean(self):
         token = self.get('token.json').json['csrf_token']
         reason = PAYLOAD.replace('\ud800', '')
         self.post('processes.html', csrf_token=token, drain='1', reason=reason,
@@ -221,7 +221,7 @@ class TestOtherForms(PayloadTests):
         for unfit in UNFIT:
             self.assertNotIn(unfit, text)
 
-    def test_line_21_json_holds_clean_texts(self):
+    def test_json_holds_clean_texts(self):
         paths = ['index.json', 'runs.json', 'types.json', 'processes.json',
                  'runs.json?type=' + QUOTED]
         for run in self.runs:
@@ -234,7 +234,7 @@ class TestOtherForms(PayloadTests):
                 self.clean(text)
                 self.assertIn('<svg onload=alert(1)>', text)
 
-    def test_line_21_json_answers_hold_clean_texts(self):
+    def test_json_answers_hold_clean_texts(self):
         token = self.get('token.json').json['csrf_token']
         for body in ({PAYLOAD: 1}, {'type': PAYLOAD}, {
                 'type': 'plain', 'input': {PAYLOAD: PAYLOAD}}, {
@@ -248,7 +248,7 @@ class TestOtherForms(PayloadTests):
             self.assertIn(answer.status_int, (400, 404))
             self.clean(json.dumps(answer.json, ensure_ascii=False))
 
-    def test_line_37_log_is_downloaded_without_control_characters(self):
+    def test_log_is_downloaded_without_control_characters(self):
         answer = self.get(self.failed.id + '/log.txt')
         text = answer.body.decode('utf-8')
         self.assertIn('<svg onload=alert(1)>', text)
@@ -256,7 +256,7 @@ class TestOtherForms(PayloadTests):
         self.assertEqual(answer.headers['Content-Type'],
                          'text/plain;charset=utf-8')
 
-    def test_line_38_csv_holds_clean_cells_and_no_formula(self):
+    def test_csv_holds_clean_cells_and_no_formula(self):
         for n, sign in enumerate('=+-@'):
             self.makeFailed((sign + 'cmd()', ' ' + sign + '1'),
                             title=sign + PAYLOAD)
@@ -272,7 +272,7 @@ class TestOtherForms(PayloadTests):
 
 class TestDetails(BrowserTests):
 
-    def test_line_33_stack_and_paths_need_the_details_permission(self):
+    def test_stack_and_paths_need_the_details_permission(self):
         run = self.makeRunning()
         record, = getDirectory(self.registry._p_jar).processes.values()
         record.live.runs[self.registry._p_oid, run.id] = (
@@ -291,7 +291,7 @@ class TestDetails(BrowserTests):
         # The kind of the error and a short message are for everybody.
         self.assertIn('ValueError', self.get(failed.id, 'viewer').text)
 
-    def test_line_31_secret_at_the_cut_of_the_log_is_masked(self):
+    def test_secret_at_the_cut_of_the_log_is_masked(self):
         run = self.makeFailed(
             type='publish', input={'secret': 'hush-hush', 'title': 'x'},
             log='said hush-hush' + 'x' * (100000 - 4))
@@ -299,7 +299,7 @@ class TestDetails(BrowserTests):
             text = self.get(path).text
             self.assertNotIn('hush', text)
 
-    def test_line_32_refused_secret_is_not_in_the_answer(self):
+    def test_refused_secret_is_not_in_the_answer(self):
         token = self.get('token.json').json['csrf_token']
         answer = self.post(
             'start.html?type=publish', csrf_token=token, type='publish',
@@ -318,7 +318,7 @@ class TestDetails(BrowserTests):
 
 class TestTemplates(BrowserTests):
 
-    def test_line_20_templates_use_structure_for_widgets_only(self):
+    def test_templates_use_structure_for_widgets_only(self):
         used = {
             line.strip() for path in SOURCES.glob('templates/*.pt')
             for line in path.read_text().splitlines() if 'structure' in line}
@@ -327,14 +327,14 @@ class TestTemplates(BrowserTests):
             self.assertRegex(line, 'structure (field/widget/render|'
                              'view/input_view/render)')
 
-    def test_line_24_templates_have_no_script_and_no_style_within(self):
+    def test_templates_have_no_script_and_no_style_within(self):
         for path in SOURCES.glob('templates/*.pt'):
             text = path.read_text()
             self.assertNotRegex(text, r'<style|style=|\son\w+=')
             self.assertEqual(re.findall(
                 r'<script (?!defer tal:attributes="src )', text), [])
 
-    def test_line_22_no_data_is_in_a_script(self):
+    def test_no_data_is_in_a_script(self):
         self.makeRun()
         for path in 'index.html', 'runs.html', 'processes.html':
             self.assertEqual(re.findall(

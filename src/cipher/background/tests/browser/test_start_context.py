@@ -95,7 +95,7 @@ class TestContextPermission(BrowserTests):
         answer = self.start(self.path, **{
             'context.path': 'granted', 'form.widgets.context.path': 'typo'})
         self.assertEqual(answer.status_int, 200)
-        self.assertIn('leads to no object', answer.text)
+        self.assertIn('does not lead to an object', answer.text)
         self.assertIn('value="typo"', answer.text)
         self.assertRegex(answer.text, 'name="context.path"\\s+'
                                       'value="granted"')

@@ -100,7 +100,7 @@ class TestFormatter(unittest.TestCase):
 
 class TestTokens(unittest.TestCase):
 
-    def test_line_15_token_holds_for_a_day(self):
+    def test_token_holds_for_a_day(self):
         token = csrf.makeToken(SECRET, 'me', 1e6)
         csrf.checkToken(token, SECRET, 'me', 1e6)
         csrf.checkToken(token, SECRET, 'me', 1e6 + 24 * 3600)
@@ -114,7 +114,7 @@ class TestTokens(unittest.TestCase):
         with self.assertRaises(csrf.Forged):
             csrf.checkToken(token, SECRET, 'me', 1e6 - 3 * 3600)
 
-    def test_line_15_token_belongs_to_one_principal(self):
+    def test_token_belongs_to_one_principal(self):
         with self.assertRaises(csrf.Forged):
             csrf.checkToken(csrf.makeToken(SECRET, 'me'), SECRET, 'you')
 

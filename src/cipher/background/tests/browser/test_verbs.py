@@ -85,7 +85,7 @@ class TestTypes(VerbTests):
                          'Too busy')
         self.assertTrue(self.status().is_paused)
         self.assertEqual(self.last(), ('pause type', 'plain', 'Too busy'))
-        self.assertIn('The worker type is paused: it waits.',
+        self.assertIn('Waits: its worker type is paused.',
                       self.get(run.id).text)
         data, = [item for item in self.get('types.json').json['items']
                  if item['name'] == 'plain']
@@ -125,8 +125,9 @@ class TestProcesses(VerbTests):
         self.assertIn('host:1', browser.contents)
         self.act(browser, 'quiet', 'New release', self.process)
         self.assertEqual(browser.url, BASE + '/processes.html')
-        self.assertIn('quiet; asked by Administrator (test.admin)',
-                      browser.contents)
+        self.assertIn(
+            'takes no new runs; requested by Administrator (test.admin)',
+            browser.contents)
         self.assertTrue(self.status().is_quiet)
         self.assertEqual(
             self.last(), ('quiet process', self.process, 'New release'))
@@ -137,8 +138,9 @@ class TestProcesses(VerbTests):
     def test_drain_is_for_good(self):
         browser = self.open('processes.html')
         self.act(browser, 'drain', 'Broken disk', self.process)
-        self.assertIn('drains; asked by Administrator (test.admin)',
-                      browser.contents)
+        self.assertIn(
+            'finishes and stops; requested by Administrator (test.admin)',
+            browser.contents)
         self.assertTrue(self.status().is_draining)
         self.assertEqual(
             self.last(), ('drain process', self.process, 'Broken disk'))
@@ -172,7 +174,7 @@ class TestManagerOfOneSite(VerbTests):
         transaction.commit()
         self.url = '/other/++background++/'
 
-    def test_line_51_they_drain_no_process_of_all_sites(self):
+    def test_they_drain_no_process_of_all_sites(self):
         page = self.get(self.url + 'processes.html', 'viewer').text
         self.assertIn('host:1', page)
         self.assertNotIn('name="drain"', page)
@@ -191,7 +193,7 @@ class TestManagerOfOneSite(VerbTests):
                            csrf_token=token, name='plain', pause='1')
         self.assertEqual(answer.status_int, 303)
 
-    def test_line_51_runs_of_other_sites_are_not_counted(self):
+    def test_runs_of_other_sites_are_not_counted(self):
         process, = self.get(
             self.url + 'processes.json', 'viewer').json['items']
         # So far the viewer may see the runs of the root as well.
@@ -207,7 +209,7 @@ class TestManagerOfOneSite(VerbTests):
         self.assertEqual(process['busy'], 1)
         self.assertFalse(process['is_all_seen'])
         page = self.get(self.url + 'processes.html', 'viewer').text
-        self.assertIn('4 in all, 1 busy with runs that you may see', page)
+        self.assertIn('4 in total, 1 busy with runs that you may see', page)
         self.assertNotIn('free', page)
 
     def undo(self, grants):
@@ -216,7 +218,7 @@ class TestManagerOfOneSite(VerbTests):
             'cipher.background.ViewWorkers', 'test.viewer')
         transaction.commit()
 
-    def test_line_51_drain_by_an_administrator_is_in_their_journal(self):
+    def test_drain_by_an_administrator_is_in_their_journal(self):
         token = self.token('processes.html')
         self.post('processes.html', csrf_token=token, drain='1',
                   name=self.process.id, reason='An update')
@@ -251,19 +253,19 @@ class TestJournal(VerbTests):
         self.registry.requestStop(run_id, 'Enough')
         transaction.commit()
         browser = self.open('journal.html')
-        self.assertIn('stop asked for', browser.contents)
+        self.assertIn('stop requested', browser.contents)
         self.assertIn('the system', browser.contents)
         browser.getLink(run_id).click()
         self.assertEqual(browser.url, '%s/%s/index.html' % (BASE, run_id))
 
-    def test_line_53_act_on_many_is_one_row_with_number_filter_and_ids(self):
+    def test_act_on_many_is_one_row_with_number_filter_and_ids(self):
         ids = [self.makeFailed().id for _ in range(3)]
         token = self.token('bulk.html?all=remove')
         self.post('bulk.html', csrf_token=token, all='remove',
                   state='failed', reason='Space')
         page = self.get('journal.html').text
         self.assertEqual(page.count('<time'), 1)
-        for text in ('3 runs', 'all that match: state=failed', 'Space',
+        for text in ('3 runs', 'all that match state=failed', 'Space',
                      'Administrator (test.admin)', *ids):
             self.assertIn(text, page)
         row, = self.get('journal.json').json['items']
@@ -286,14 +288,14 @@ class TestJournal(VerbTests):
                          (None, ids[:2]))
         self.assertIn('selected one by one', self.get('journal.html').text)
 
-    def test_line_53_repeated_act_is_counted(self):
+    def test_repeated_act_is_counted(self):
         for _ in range(3):
             self.registry.pauseType('plain', True, 'Again')
             self.registry.pauseType('plain', False)
         transaction.commit()
         page = self.get('journal.html').text
         self.assertEqual(page.count('<time'), 2)
-        self.assertEqual(page.count('3 times, the last one at'), 2)
+        self.assertEqual(page.count('3 times, last at'), 2)
         self.assertEqual([row['times'] for row in self.get(
             'journal.json').json['items']], [3, 3])
 
@@ -310,7 +312,7 @@ class TestJournal(VerbTests):
         self.assertIsNone(second['older'])
         self.assertEqual(self.get('journal.json?before=x').status_int, 400)
 
-    def test_line_53_people_are_named_by_title_and_id(self):
+    def test_people_are_named_by_title_and_id(self):
         # Whoever is called Administrator is not taken for the one who is.
         editor = principalRegistry.getPrincipal('test.editor')
         patch = mock.patch.object(
@@ -345,7 +347,7 @@ class TestJournal(VerbTests):
         self.assertEqual(presenter.getPrincipal(None), '')
 
     def test_empty(self):
-        self.assertIn('Nobody did anything yet.',
+        self.assertIn('The journal is empty.',
                       self.get('journal.html').text)
 
 
@@ -382,14 +384,14 @@ class TestRun(VerbTests):
     def test_delayed_run_is_begun_now(self):
         run = self.makeDelayed()
         browser = self.open(run.id)
-        browser.getLink('Begin now').click()
+        browser.getLink('Run now').click()
         browser.getControl('Reason').value = 'It is quiet now'
-        browser.getControl('Begin the run now').click()
+        browser.getControl('Run it now').click()
         self.assertEqual(browser.url, '%s/%s/index.html' % (BASE, run.id))
         self.assertEqual(self.last(), ('begin', run.id, 'It is quiet now'))
         self.assertLessEqual(run.due_at, time.time())
         page = self.get('journal.html').text
-        self.assertIn('>begun now<', page)
+        self.assertIn('>run now<', page)
         self.assertIn('/%s/index.html"' % run.id, page)
 
     def test_page_says_why_a_run_cannot_be_begun_now(self):
@@ -443,9 +445,9 @@ class TestRun(VerbTests):
                 (again, 'it is not finished'),
                 (retried, 'it was retried as %s.' % again),
                 (self.makeFailed(type='gone').id,
-                 'declares the worker type "gone"'),
+                 'the worker type "gone" is not declared'),
                 (start, 'its start failed'),
-                (unfit, 'its input does not fit')):
+                (unfit, 'its input no longer fits')):
             with self.subTest(said):
                 path = run_id + '/retry.html'
                 page = self.get(path).text

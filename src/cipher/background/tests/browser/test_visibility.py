@@ -42,7 +42,7 @@ class SightTests(BrowserTests):
         for run_id in self.hidden:
             self.assertNotRegex(text, r'\b%s\b' % run_id)
 
-    def test_line_05_no_page_tells_of_it(self):
+    def test_no_page_tells_of_it(self):
         for path in ('index.html', 'index.json', 'runs.html', 'runs.json',
                      'runs.csv', 'types.html', 'types.json',
                      'schedules.html', 'processes.html', 'journal.html',
@@ -54,13 +54,13 @@ class SightTests(BrowserTests):
         self.assertIn('Audit of Bob', self.get('types.html').text)
         self.assertIn('Audit of Bob', self.get('runs.html').text)
 
-    def test_line_05_counts_are_those_of_what_is_seen(self):
+    def test_counts_are_those_of_what_is_seen(self):
         for user, failed in ('viewer', 2), ('admin', 5):
             counts = self.get('index.json', user).json['counts']
             self.assertEqual(counts['failed'], failed)
             data = self.get('runs.json?state=failed', user).json
             self.assertEqual(len(data['items']), failed)
-            self.assertIn('%d run' % failed, data['text']['all'])
+            self.assertIn('%d matching run' % failed, data['text']['all'])
             rows = self.get('runs.csv?state=failed', user).text.splitlines()
             self.assertEqual(len(rows), failed + 1)
         for query in 'type=audit', 'q=id:' + self.hidden[0]:
@@ -68,13 +68,13 @@ class SightTests(BrowserTests):
                 self.get('runs.json?' + query, 'viewer').json['items'], [])
             self.assertTrue(self.get('runs.json?' + query).json['items'])
 
-    def test_line_05_pages_say_how_far_they_looked_without_it(self):
+    def test_pages_say_how_far_they_looked_without_it(self):
         for query in '', '?q=nothing', '?state=failed', '?type=plain':
             with self.subTest(query):
                 page = self.get('runs.json' + query, 'viewer').json
                 self.assertLessEqual(page['looked_at'], len(self.seen))
 
-    def test_line_05_filters_answer_as_with_an_unknown_type(self):
+    def test_filters_answer_as_with_an_unknown_type(self):
         for query in ('type=%s', 'type=%s&before=x', 'q=type:%s&before=x',
                       'type=%s&order=slowest', 'type=%s&since=x'):
             for view in 'runs.html', 'runs.json', 'runs.csv':
@@ -86,15 +86,15 @@ class SightTests(BrowserTests):
                     self.assertEqual(known.text.replace('audit', 'tidua'),
                                      unknown.text)
 
-    def test_line_05_chart_counts_all_types_so_it_is_left_out(self):
+    def test_chart_counts_all_types_so_it_is_left_out(self):
         page = self.get('index.html').text
         self.assertIn('<svg', page)
-        self.assertNotIn('left out', page)
+        self.assertNotIn('chart of the last 24 hours is not shown', page)
         page = self.get('index.html', 'viewer').text
         self.assertNotIn('<svg', page)
-        self.assertIn('left out', page)
+        self.assertIn('chart of the last 24 hours is not shown', page)
 
-    def test_line_29_its_runs_answer_as_unknown_ones(self):
+    def test_its_runs_answer_as_unknown_ones(self):
         for view in ('', '/index.html', '/index.json', '/stop.html',
                      '/retry.html', '/nothing'):
             unknown = self.get('9-99' + view, 'stopper')
@@ -107,7 +107,7 @@ class SightTests(BrowserTests):
                     self.assertEqual(list(answer.headers.items()),
                                      list(unknown.headers.items()))
 
-    def test_line_05_it_is_not_stopped_by_whoever_does_not_see_it(self):
+    def test_it_is_not_stopped_by_whoever_does_not_see_it(self):
         token = self.get('token.json', 'stopper').json['csrf_token']
         waiting = self.hidden[-1]
         answer = self.post(waiting + '/stop.html', 'stopper', stop='1',
@@ -120,7 +120,7 @@ class SightTests(BrowserTests):
         self.sync()
         self.assertEqual(self.registry.get(waiting).state, 'pending')
 
-    def test_line_05_it_is_not_started_by_whoever_does_not_see_it(self):
+    def test_it_is_not_started_by_whoever_does_not_see_it(self):
         known, unknown = (self.get(
             'start.html?type=' + name, 'editor') for name in (
                 'audit', 'tidua'))

@@ -68,7 +68,7 @@ class BareTests(BrowserTests):
             body = self.get('index.html').text
         self.assertIn('WorkerRegistry', body)
 
-    def test_line_47_no_page_is_shown_without_its_permission(self):
+    def test_no_page_is_shown_without_its_permission(self):
         for user, rights in RIGHTS.items():
             for name, permission, path in self.views:
                 if name in ('begin.html', 'retry.html', 'stop.html',
@@ -109,7 +109,7 @@ class BareTests(BrowserTests):
         yield 'StartWorkers', 'start.html?type=plain', form(
             type='plain', form__buttons__start='1')
 
-    def test_line_47_no_form_acts_without_its_permission(self):
+    def test_no_form_acts_without_its_permission(self):
         for user, rights in RIGHTS.items():
             token = self.get('token.json', user).json['csrf_token']
             for permission, path, form in self.acts():
@@ -122,7 +122,7 @@ class BareTests(BrowserTests):
                     self.assertEqual(answer.status_int, 403)
                     self.assertEqual(self.state(), before)
 
-    def test_line_47_no_JSON_acts_without_its_permission(self):
+    def test_no_JSON_acts_without_its_permission(self):
         for user, rights in RIGHTS.items():
             token = self.get('token.json', user).json['csrf_token']
             for permission, path, body in (
@@ -141,7 +141,7 @@ class BareTests(BrowserTests):
                     self.assertEqual(answer.status_int, 403)
                     self.assertEqual(self.state(), before)
 
-    def test_line_47_no_registry_is_added_without_the_permission(self):
+    def test_no_registry_is_added_without_the_permission(self):
         page = self.get('/other/@@background.html', 'viewer')
         self.assertNotIn('addBackground', page.text)
         before = self.state()

@@ -28,9 +28,12 @@ from ZODB.FileStorage import FileStorage
 from cipher.background.cli import main
 from cipher.background.tests.demo.test_server import LIMIT
 from cipher.background.tests.demo.test_server import run_command
+from cipher.background.tests.support.layers import Live
 
 
 class CommandLineTests(unittest.TestCase):
+
+    layer = Live
 
     def setUp(self):
         self.folder = Path(tempfile.mkdtemp())

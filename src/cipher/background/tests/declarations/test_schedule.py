@@ -232,5 +232,5 @@ class CheckTests(unittest.TestCase):
                     getZone(name)
                 self.assertEqual(
                     str(caught.exception),
-                    'timezone: expected the name of a time zone as '
+                    'timezone: expected the name of a time zone such as '
                     'Europe/Vilnius, got %r' % name)

@@ -184,7 +184,7 @@ class BrowserTests(BrowserTestCase):
         self.page.evaluate('window.notReloaded = true')
         self.waitForText('#wf-state', 'PUBLISHED')
         self.assertTrue(self.page.evaluate('window.notReloaded'))
-        self.page.get_by_role('link', name='Show it as it is now').click()
+        self.page.get_by_role('link', name='Show the current version').click()
         self.page.wait_for_selector('.demo-document em:text("text")')
         self.assertEqual(1, self.page.locator('.demo-document').count())
         self.page.get_by_role('link', name='Publish a document').click()
@@ -208,7 +208,7 @@ class BrowserTests(BrowserTestCase):
             '.some((state) => /pending|running/.test(state.textContent))')
         self.page.get_by_role('button', name='Publish').click()
         self.page.wait_for_selector(
-            'tr:has-text("Tell of") .cb-state:has-text("succeeded")')
+            'tr:has-text("Announce a") .cb-state:has-text("succeeded")')
         self.go('/')
         self.assertIn('was published', self.page.inner_text('.demo-news'))
         self.page.fill('[name=q]', 'version2')

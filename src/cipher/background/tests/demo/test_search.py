@@ -72,8 +72,8 @@ class DocumentListTests(DemoPagesTestCase):
     def test_news_and_the_nightly_report(self):
         browser = self.login('viewer')
         browser.open(self.url)
-        self.assertIn('Nothing was published yet', browser.contents)
-        self.assertIn('There is none yet', browser.contents)
+        self.assertIn('Nothing has been published yet', browser.contents)
+        self.assertIn('There is no report yet', browser.contents)
         for name in ('a', 'b'):
             self.addDocument(name, '%s <b>"' % name)
             with self.site() as site:
@@ -94,4 +94,4 @@ class DocumentListTests(DemoPagesTestCase):
         self.assertNotIn('documents/b/index.html', browser.contents)
         browser.getLink('a <b>"').click()
         self.assertIn('PUBLISHED', browser.contents)
-        self.assertIn('Tell of a publication', browser.contents)
+        self.assertIn('Announce a publication', browser.contents)

@@ -31,6 +31,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 from urllib.parse import urlsplit
 
+from cipher.background.tests.support.layers import Live
+
 
 #: Seconds after which waiting for another process is given up.
 LIMIT = 60.0
@@ -178,6 +180,8 @@ class DemoTestCase(unittest.TestCase):
 
 class ServerTests(DemoTestCase):
 
+    layer = Live
+
     def test_start_look_and_end(self):
         demo = self.begin()
         self.assertEqual(401, demo.readStatus('/', user=None))
@@ -235,7 +239,7 @@ class ServerTests(DemoTestCase):
         self.assertLess({'demo.fs', 'demo.fs.lock', 'demo.fs.old'},
                         set(found))
 
-    def test_line_55_it_answers_to_its_own_names(self):
+    def test_it_answers_to_its_own_names(self):
         demo = self.begin('--allow-host', 'my.name')
         for host, status in (('my.name', 200), ('localhost:1', 200),
                              ('evil.example', 403)):
@@ -250,7 +254,7 @@ class ServerTests(DemoTestCase):
                     self.assertEqual(status, error.code, host)
                     self.assertIn(b'--allow-host', error.read())
 
-    def test_line_56_bad_path_is_one_line_of_its_log(self):
+    def test_bad_path_is_one_line_of_its_log(self):
         demo = self.begin()
         self.assertEqual(400, demo.readStatus('/++background++/%FF'))
         self.assertEqual(404, demo.readStatus(
@@ -326,7 +330,7 @@ class ServerTests(DemoTestCase):
         self.assertEqual('pending', run['state'])
         self.assertEqual(0, demo.end())
 
-    def test_row_10_second_signal_ends_the_server_at_once(self):
+    def test_second_signal_ends_the_server_at_once(self):
         demo = self.begin()
         demo.start('stubborn', seconds='60')
         demo.waitForRun(lambda run: run['type'] == 'stubborn'

@@ -33,6 +33,7 @@ from cipher.background.tests.demo.test_server import LIMIT
 from cipher.background.tests.demo.test_server import Demo
 from cipher.background.tests.demo.test_server import DemoTestCase
 from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.layers import Live
 
 
 FILES = ['serve.py', 'site.zcml', 'workers.py']
@@ -71,6 +72,8 @@ class Host(Demo):
 
 
 class HostingTests(DemoTestCase):
+
+    layer = Live
 
     def setUp(self):
         super().setUp()

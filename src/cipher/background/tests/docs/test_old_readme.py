@@ -18,6 +18,7 @@ from zope.component.hooks import getSite
 
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.runtime.standalone import StandaloneRecorder
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.sites import LIMIT
 from cipher.background.tests.support.sites import Document
@@ -59,6 +60,8 @@ def set_workflow(site, document, user_name):
 
 
 class OldReadmeTests(FileSiteTests):
+
+    layer = Live
 
     def setUp(self):
         super().setUp()

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import cipher.background
 from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.layers import Live
 
 
 #: The modules that README, docs and demo import from.
@@ -106,6 +107,8 @@ class ImportTests(unittest.TestCase):
 
 
 class FaceTests(unittest.TestCase):
+
+    layer = Live
 
     def faces(self):
         for name in 'cipher.background', 'cipher.background.browser':

@@ -24,6 +24,7 @@ from cipher.background.store.lane import Lane
 from cipher.background.tests.support.checkout import requireCheckout
 from cipher.background.tests.support.extras import CORE
 from cipher.background.tests.support.extras import findModules
+from cipher.background.tests.support.layers import Live
 
 
 PACKAGE = Path(cipher.background.__file__).parent
@@ -74,6 +75,8 @@ class ModuleTests(unittest.TestCase):
 
 
 class ImportTests(unittest.TestCase):
+
+    layer = Live
 
     def test_core_needs_no_web(self):
         names = list(findModules(CORE))

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import cipher.background
 from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.layers import Live
 
 
 PACKAGE = Path(cipher.background.__file__).parent
@@ -111,6 +112,7 @@ def check():
 
 class AttributeTests(unittest.TestCase):
 
+    layer = Live
     maxDiff = None
 
     def setUp(self):

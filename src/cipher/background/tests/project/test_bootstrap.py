@@ -14,6 +14,7 @@
 """The checkout's own tools: bootstrap.py and the totals of the test run."""
 import importlib.util
 import os
+import re
 import tempfile
 import unittest
 from contextlib import redirect_stderr
@@ -144,3 +145,17 @@ class TotalsTests(unittest.TestCase):
     def test_a_log_of_which_nothing_passed_is_refused(self):
         self.assertEqual(
             self.sum_up(LAYER, '0 passed, 0 failed, 3 skipped')[1], 1)
+
+
+class PythonsTests(unittest.TestCase):
+    """The Pythons that .ci/pythons.py runs the unit tests on."""
+
+    def test_they_are_those_that_setup_py_names(self):
+        tried = re.search(
+            r'\nVERSIONS = \((.*)\)\n',
+            requireCheckout('.ci', 'pythons.py').read_text('utf-8'))[1]
+        named = re.findall(
+            r"'Programming Language :: Python :: (3)\.([0-9]+)'",
+            requireCheckout('setup.py').read_text('utf-8'))
+        self.assertGreaterEqual(len(named), 4)
+        self.assertEqual(re.findall(r'\((3), ([0-9]+)\)', tried), named)

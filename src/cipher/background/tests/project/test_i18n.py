@@ -28,6 +28,7 @@ from babel.messages.mofile import read_mo
 from babel.messages.mofile import write_mo
 from babel.messages.plurals import get_plural
 from zope.component import getGlobalSiteManager
+from zope.component import getUtilitiesFor
 from zope.component import provideAdapter
 from zope.component import provideUtility
 from zope.component.testing import PlacelessSetup
@@ -53,6 +54,7 @@ from cipher.background.i18n import _
 from cipher.background.i18n import plural
 from cipher.background.interfaces import IWorkerType
 from cipher.background.locales import update
+from cipher.background.tests.demo.test_pages import DemoPagesTestCase
 from cipher.background.tests.support.browser import BrowserTests
 from cipher.background.tests.support.browserworld import publish
 
@@ -67,6 +69,17 @@ collect = lru_cache(update.collect)
 def get_texts(text):
     """Return the forms of a message or of its translation."""
     return list(text) if isinstance(text, (tuple, list)) else [text]
+
+
+def list_ids_of_fields(*paths):
+    """Return the messages that only these modules of interfaces have."""
+    return [message.id for message in collect() if message.id
+            and {path for path, _ in message.locations} <= set(paths)]
+
+
+def list_texts(page):
+    """Return the texts that stand between the tags of a page."""
+    return {text.strip() for text in re.findall('>([^<]+)<', unescape(page))}
 
 
 class TestCatalogs(unittest.TestCase):
@@ -91,8 +104,8 @@ class TestCatalogs(unittest.TestCase):
                 'succeeded',                    # Python
                 'Skip to the content',          # a template
                 'Breadcrumbs',                  # an attribute in a template
-                'This site has no registry of its own. Its work is recorded '
-                'in the one of the site at ${site}.',
+                'This site has no registry of its own. The registry of the '
+                'site at ${site} records its work.',
                 'Background: start workers',    # ZCML
                 'Background',                   # ZCML that a host chooses
                 'Publish a document'):          # ZCML of the demo
@@ -149,6 +162,41 @@ class TestCatalogs(unittest.TestCase):
                                  get_texts_by_id(path, file), 'run bin/i18n')
 
 
+class TestShown(BrowserTests):
+    """A message that no page shows is not one."""
+
+    def test_messages_stand_where_pages_are_made(self):
+        # The titles of other fields document code and are plain strings.
+        others = {path for message in collect() for path, _ in
+                  message.locations if path.split('/')[0] not in (
+                      'browser', 'demo')}
+        self.assertEqual({'interfaces.py', 'security.zcml'}, others)
+
+    def test_titles_of_fields_are_on_a_form(self):
+        ids = list_ids_of_fields('interfaces.py', 'browser/interfaces.py')
+        self.assertIn('Late schedule, in seconds', ids)
+        shown = set()
+        for path in ('thresholds.html', 'start.html?type=publish'):
+            shown |= list_texts(self.get(path).text)
+        self.assertEqual([], [text for text in ids if text not in shown])
+
+
+class TestShownByTheDemo(DemoPagesTestCase):
+
+    def test_titles_of_fields_are_on_a_form(self):
+        ids = list_ids_of_fields('demo/interfaces.py')
+        self.assertIn('Probability of failure', ids)
+        browser = self.login('admin')
+        paths = ['/documents/add.html'] + [
+            '/++background++/start.html?type=' + name
+            for name, _ in getUtilitiesFor(IWorkerType)]
+        shown = set()
+        for path in paths:
+            browser.open(self.url + path)
+            shown |= list_texts(browser.contents)
+        self.assertEqual([], [text for text in ids if text not in shown])
+
+
 class TestUpdate(unittest.TestCase):
 
     def setUp(self):
@@ -188,10 +236,10 @@ class TestUpdate(unittest.TestCase):
         path = self.make(
             'fr', 'msgid ""\nmsgstr "Content-Type: text/plain; '
             'charset=utf-8\\n"\n\nmsgid "succeeded"\nmsgstr "réussi"\n\n'
-            'msgid "Nothing runs at this moment."\nmsgstr "Rien."\n')
+            'msgid "Nothing is running now."\nmsgstr "Rien."\n')
         catalog = self.update()[path]
         self.assertEqual('réussi', catalog['succeeded'].string)
-        changed = catalog['Nothing runs at the moment.']
+        changed = catalog['Nothing is running.']
         self.assertEqual('Rien.', changed.string)
         self.assertTrue(changed.fuzzy)
         self.assertIn(changed, update.get_missing(catalog))
@@ -243,12 +291,12 @@ class TestFormatter(PlacelessSetup, unittest.TestCase):
     def test_plural_has_the_forms_of_the_language(self):
         def say(languages, number):
             text = self.format(languages).say(plural(
-                '${number} run waits, but no process carries it out.  Start '
-                'a process with <background:runtime />, or let a quiet one '
-                'begin again.',
-                '${number} runs wait, but no process carries them out.  '
-                'Start a process with <background:runtime />, or let a quiet '
-                'one begin again.', number))
+                '${number} run waits, but no process takes it.  Start a '
+                'process with <background:runtime />, or resume one that '
+                'takes no new runs.',
+                '${number} runs wait, but no process takes them.  Start a '
+                'process with <background:runtime />, or resume one that '
+                'takes no new runs.', number))
             return ' '.join(text.split()[:2])
 
         self.assertEqual(['1 run', '2 runs', '1,000 runs'], [

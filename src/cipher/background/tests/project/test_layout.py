@@ -25,6 +25,7 @@ import cipher.background
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.tests.support.extras import PARTS
 from cipher.background.tests.support.extras import findModules
+from cipher.background.tests.support.layers import Live
 
 
 PACKAGE = Path(cipher.background.__file__).parent
@@ -64,6 +65,11 @@ class LayoutTests(unittest.TestCase):
         found = sorted(path.name for path in PACKAGE.glob('*.py'))
         self.assertIn('interfaces.py', found)
         self.assertLessEqual(len(found), TOP, found)
+
+
+class LoadingTests(unittest.TestCase):
+
+    layer = Live
 
     def test_context_managers_load_little(self):
         code = ('import sys; import cipher.background.contextmanagers; '

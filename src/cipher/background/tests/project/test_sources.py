@@ -61,7 +61,7 @@ def calls(source):
 
 class TestSources(unittest.TestCase):
 
-    def test_line_09_interactions_have_a_participation(self):
+    def test_interactions_have_a_participation(self):
         # That of the context managers is given theirs by the observer of a
         # worker: None for `system` alone; and bare threads have none to give.
         found = [(path, ast.unparse(node)) for path, source in sources()
@@ -71,7 +71,7 @@ class TestSources(unittest.TestCase):
             ('work/environment.py',
              'newInteraction(*_people(run))')])
 
-    def test_line_39_nothing_imports_or_evaluates_what_a_form_says(self):
+    def test_nothing_imports_or_evaluates_what_a_form_says(self):
         for path, source in sources():
             if not path.startswith('browser/'):
                 continue
@@ -82,7 +82,7 @@ class TestSources(unittest.TestCase):
             self.assertNotIn('pickle', source)
             self.assertNotIn('importlib', source)
 
-    def test_line_42_no_shell_and_no_pattern_or_path_of_a_parameter(self):
+    def test_no_shell_and_no_pattern_or_path_of_a_parameter(self):
         for path, source in sources():
             if not path.startswith('browser/'):
                 continue
@@ -96,18 +96,18 @@ class TestSources(unittest.TestCase):
                         ast.Constant, ast.BinOp), (path, name))
         self.assertNotIn('RegExp', SCRIPT.read_text())
 
-    def test_line_22_script_makes_no_markup(self):
+    def test_script_makes_no_markup(self):
         text = SCRIPT.read_text()
         self.assertIn('textContent', text)
         self.assertNotRegex(
             text, r'innerHTML|outerHTML|insertAdjacent|document\.write|eval|'
                   r'Function\(|setTimeout\([\'"]')
 
-    def test_line_35_script_asks_every_two_seconds_at_most(self):
+    def test_script_asks_every_two_seconds_at_most(self):
         interval = re.search(r'INTERVAL = ([0-9]+)', SCRIPT.read_text())
         self.assertGreaterEqual(int(interval[1]), 2000)
 
-    def test_line_35_limits(self):
+    def test_limits(self):
         self.assertLessEqual(runs.PAGE_SIZE, 50)
         self.assertLessEqual(runs.CSV_LIMIT, 10000)
         self.assertLessEqual(bulk.BULK_LIMIT, 1000)
@@ -116,7 +116,7 @@ class TestSources(unittest.TestCase):
         self.assertLessEqual(runlog.LOG_LIMIT, 262144)
         self.assertLessEqual(api.BODY_LIMIT, 1000000)
 
-    def test_line_11_no_form_and_no_JSON_says_who_starts(self):
+    def test_no_form_and_no_JSON_says_who_starts(self):
         for name in 'startByPrincipal', 'startOnce', 'requestStop', 'retry':
             parameters = inspect.signature(getattr(
                 cipher.background.registry.registry.WorkerRegistry,
@@ -128,7 +128,7 @@ class TestSources(unittest.TestCase):
 
 class TestInteractions(SiteTests):
 
-    def test_line_08_administration_without_anybody_is_of_the_system(self):
+    def test_administration_without_anybody_is_of_the_system(self):
         endInteraction()
         self.assertIsNone(queryInteraction())
         declareWorker('work', lambda worker: None)
@@ -155,14 +155,14 @@ class TestLimits(BrowserTests):
             BASE + '/start.json', {'type': 'plain'},
             headers={'X-CSRF-Token': token}, expect_errors=True)
 
-    def test_line_36_too_many_waiting_runs_refuse_another_start(self):
+    def test_too_many_waiting_runs_refuse_another_start(self):
         self.makeRun()
         self.makeRun('odd/name & co')
         with mock.patch.object(verbs, 'WAITING_LIMIT', 2):
             self.assertEqual(self.start().status_int, 303)
             for answer in self.start(), self.startByJSON():
                 self.assertEqual(answer.status_int, 429)
-                self.assertIn('wait already', answer.text)
+                self.assertIn('are waiting', answer.text)
             # An application is not refused; nor is another type.
             self.makeRun()
         self.sync()
@@ -171,15 +171,15 @@ class TestLimits(BrowserTests):
         self.assertEqual(self.start().status_int, 303)
         self.assertEqual(self.startByJSON().status_int, 202)
 
-    def test_line_57_starter_of_too_many_waiting_runs_gets_a_429(self):
+    def test_starter_of_too_many_waiting_runs_gets_a_429(self):
         self.registry.waiting_per_starter = 2
         self.makeRun()
         self.assertEqual(self.start().status_int, 303)
         self.assertEqual(self.startByJSON().status_int, 202)
         for language, text in (
-                ('en', 'Too many of your runs wait already.'),
-                ('de', 'Es warten schon zu viele Ihrer Läufe.'),
-                ('lt', 'Jau laukia per daug Jūsų vykdymų.')):
+                ('en', 'Too many of your runs are waiting.'),
+                ('de', 'Es warten zu viele Ihrer Läufe.'),
+                ('lt', 'Laukia per daug Jūsų vykdymų.')):
             for start in self.start, self.startByJSON:
                 with self.subTest(language, start=start):
                     answer = start(HTTP_ACCEPT_LANGUAGE=language)
@@ -201,7 +201,7 @@ class TestLimits(BrowserTests):
         self.assertEqual(self.start().status_int, 303)
         self.assertEqual(self.startByJSON().status_int, 202)
 
-    def test_line_11_starter_is_who_sends_the_form(self):
+    def test_starter_is_who_sends_the_form(self):
         token = self.token('start.html?type=plain', 'editor')
         self.post('start.html?type=plain', 'editor', csrf_token=token,
                   type='plain', form__buttons__start='1',
@@ -211,7 +211,7 @@ class TestLimits(BrowserTests):
         run, = self.registry.listRuns().items
         self.assertEqual(run.starter, 'test.editor')
 
-    def test_line_39_names_of_types_are_only_looked_up(self):
+    def test_names_of_types_are_only_looked_up(self):
         for name in (
                 'os.system',
                 'cipher.background.tests.support.browserworld'
@@ -226,7 +226,7 @@ class TestLimits(BrowserTests):
                     else:
                         self.assertEqual(answer.json['items'], [])
 
-    def test_line_42_search_is_no_pattern(self):
+    def test_search_is_no_pattern(self):
         self.makeFailed(('ValueError', 'a.*b (c'))
         self.makeFailed(('ValueError', 'axxb c'))
         for box, number in (('.*', 1), ('a.*b', 1), ('(c', 1), ('[', 0),
@@ -235,7 +235,7 @@ class TestLimits(BrowserTests):
                 BASE + '/runs.json', {'q': box}).json['items']
             self.assertEqual(len(items), number, box)
 
-    def test_line_35_a_page_has_its_size_whatever_is_asked(self):
+    def test_a_page_has_its_size_whatever_is_asked(self):
         for _n in range(60):
             self.registry.start('plain')
         transaction.commit()
@@ -243,7 +243,7 @@ class TestLimits(BrowserTests):
             answer = self.get('runs.json?%s=1000' % name)
             self.assertEqual(len(answer.json['items']), 50)
 
-    def test_line_35_logs_are_cut_on_the_page_and_kept_to_download(self):
+    def test_logs_are_cut_on_the_page_and_kept_to_download(self):
         run_id = self.makeFailed(log='first\n' + 'x' * 150000 + '\nlast').id
         log = self.get(run_id + '/index.json').json['details']['log']
         self.assertEqual(len(log), runpage.LOG_LIMIT)

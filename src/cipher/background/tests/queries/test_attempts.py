@@ -143,12 +143,12 @@ class AttemptTests(FileSiteTests):
         for number in 1, 2, 3:
             heading, line = lines[2 * number - 2:2 * number]
             self.assertRegex(
-                heading, r'\A=== Begin %d, \d{4}-\d\d-\d\d '
+                heading, r'\A=== Execution %d, \d{4}-\d\d-\d\d '
                 r'\d\d:\d\d:\d\d, process \S+:\d+ ===\Z' % number)
             self.assertIn('line of call %d' % number, line)
 
     def test_no_text_of_a_worker_looks_like_a_heading(self):
-        heading = '=== Begin 2, process host:1 ==='
+        heading = '=== Execution 2, process host:1 ==='
 
         def work(worker):
             worker.log.info('%s', 'x\n%s\r%s\N{LINE SEPARATOR}%s' % (
@@ -215,7 +215,7 @@ class AttemptTests(FileSiteTests):
         lines = self.lines(run)
         self.assertIn('line of call 1', lines[1])
         self.assertEqual(lines[2], '%s 10 begins' % CUT)
-        self.assertTrue(lines[3].startswith('=== Begin 12, '), lines[3])
+        self.assertTrue(lines[3].startswith('=== Execution 12, '), lines[3])
         self.assertIn('line of call 12', lines[4])
 
     def test_logs_of_all_attempts_are_bounded_and_each_keeps_its_ends(self):
@@ -230,7 +230,7 @@ class AttemptTests(FileSiteTests):
             self.attempt(run)
         log = self.details(run).log
         self.assertLess(len(log), 2 * LOG_LIMIT + 1000)
-        parts = log.split('=== Begin ')[1:]
+        parts = log.split('=== Execution ')[1:]
         self.assertEqual(len(parts), 5)
         for part in parts:
             lines = part.strip('\n').split('\n')

@@ -39,8 +39,9 @@ from cipher.background.interfaces import IRunPage
 from cipher.background.interfaces import IRunStatus
 from cipher.background.queries import paging
 from cipher.background.store.finishes import SPILL
-from cipher.background.tests.support.finished import NOW
-from cipher.background.tests.support.finished import LookTests
+from cipher.background.tests.support.finishedruns import NOW
+from cipher.background.tests.support.finishedruns import LookTests
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.sites import declare
 
 
@@ -248,6 +249,8 @@ class FilterTests(LookTests):
 
 class CostTests(LookTests):
     """A few thousand runs, and how many objects are loaded."""
+
+    layer = Long
 
     NUMBER = 200 * SPILL
     RARE = 3

@@ -64,8 +64,8 @@ from cipher.background.store.process import Trouble
 from cipher.background.store.process import getDirectory
 from cipher.background.store.slots import takeSlot
 from cipher.background.store.states import ScheduleState
-from cipher.background.tests.support.finished import NOW
-from cipher.background.tests.support.finished import LookTests
+from cipher.background.tests.support.finishedruns import NOW
+from cipher.background.tests.support.finishedruns import LookTests
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.live import waitUntil

@@ -30,7 +30,7 @@ from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import IWorkerType
 from cipher.background.queries import resolving
-from cipher.background.tests.support.finished import LookTests
+from cipher.background.tests.support.finishedruns import LookTests
 
 
 def _work(worker, **input):

@@ -137,7 +137,7 @@ class FormTests(BrowserTests):
                 self.assertEqual(answer.status_int, 400)
                 self.assertEqual(1, answer.text.count('cb-field-message'))
                 self.assertIn('Write a number from 1 to 1000000000, or '
-                              'nothing.', answer.text)
+                              'leave the field empty.', answer.text)
                 self.assertNotIn('"><b>', answer.text)
         answer = self.change(failing_percent='')
         self.assertEqual(answer.status_int, 400)

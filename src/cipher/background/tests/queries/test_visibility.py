@@ -89,7 +89,7 @@ class SightTests(AdministrationTests):
                 return found
             self.assertEqual(len(page.items), 3)
 
-    def test_line_05_lists_are_filtered_before_the_pages_are_made(self):
+    def test_lists_are_filtered_before_the_pages_are_made(self):
         ids = self.fill()
         for arguments in {}, {'states': ['pending']}, {'states': ['failed']}:
             with self.subTest(**arguments):
@@ -107,7 +107,7 @@ class SightTests(AdministrationTests):
         page = self.registry.listRuns(types=['audit'])
         self.assertEqual((page.looked_at, page.is_cut), (0, False))
 
-    def test_line_05_lists_tell_of_what_is_seen_only(self):
+    def test_lists_tell_of_what_is_seen_only(self):
         ids = self.fill()
         for arguments in {}, {'order': OLDEST}, {'text': 'nothing'}:
             with self.subTest(**arguments):
@@ -123,7 +123,7 @@ class SightTests(AdministrationTests):
             self.assertNotIn(page.older[1:].split('-', 1)[1],
                              ids['audit'] + audit)
 
-    def test_line_05_search_that_is_cut_names_none(self):
+    def test_search_that_is_cut_names_none(self):
         for name in 'work', 'audit', 'audit', 'work':
             self.clock.advance(1.0)
             run = self.registry.start(name)
@@ -148,7 +148,7 @@ class SightTests(AdministrationTests):
             keys.append(key)
         self.fail('it does not come forward: %s' % keys)
 
-    def test_line_05_running_ones_are_told_of_what_is_seen_only(self):
+    def test_running_ones_are_told_of_what_is_seen_only(self):
         record = None
         for name in 'audit', 'work', 'audit':
             self.clock.advance(1.0)
@@ -165,7 +165,7 @@ class SightTests(AdministrationTests):
         page = self.registry.listRuns(states=['running'])
         self.assertEqual(page.looked_at, 3)
 
-    def test_line_05_a_hidden_type_is_refused_as_an_unknown_one(self):
+    def test_a_hidden_type_is_refused_as_an_unknown_one(self):
         self.fill()
         for arguments in {'before': 'x'}, {'order': 'x'}, {'since': 1e999}:
             for name in 'audit', 'unknown':
@@ -173,7 +173,7 @@ class SightTests(AdministrationTests):
                     with self.assertRaises(ValueError):
                         self.registry.listRuns(types=[name], **arguments)
 
-    def test_line_05_vocabulary_lists_what_is_seen(self):
+    def test_vocabulary_lists_what_is_seen(self):
         self.assertEqual([term.value for term in workerTypes(None)],
                          ['work'])
         login('auditor')
@@ -182,7 +182,7 @@ class SightTests(AdministrationTests):
         endInteraction()
         self.assertEqual(len(workerTypes(None)), 2)
 
-    def test_line_05_schedule_names_no_run_of_its_former_type(self):
+    def test_schedule_names_no_run_of_its_former_type(self):
         login('auditor')
         run = self.registry.runSchedule('secret')
         provideUtility(
@@ -193,7 +193,7 @@ class SightTests(AdministrationTests):
         status = self.registry.listSchedules()[1]
         self.assertEqual((status.name, status.last_run), ('secret', None))
 
-    def test_line_05_counts_and_summaries(self):
+    def test_counts_and_summaries(self):
         self.fill()
         work = {'failed': 5, 'pending': 5}
         self.assertEqual(self.registry.getCounts(), {'work': work})
@@ -222,7 +222,7 @@ class SightTests(AdministrationTests):
                 for hour in self.registry.getHours()), 10)
         self.assertEqual(self.registry.listProblems()[0].number, 10)
 
-    def test_line_05_oldest_that_waits_is_one_to_be_seen(self):
+    def test_oldest_that_waits_is_one_to_be_seen(self):
         self.registry.start('audit')
         self.assertEqual(self.registry.listProblems(), [])
         self.clock.advance(100.0)
@@ -230,7 +230,7 @@ class SightTests(AdministrationTests):
         problem, = self.registry.listProblems()
         self.assertEqual((problem.number, problem.since), (1, created_at))
 
-    def test_line_05_run_that_does_not_respond_is_one_to_be_seen(self):
+    def test_run_that_does_not_respond_is_one_to_be_seen(self):
         runs = [self.makeRunning(name) for name in ('work', 'audit')]
         record = getDirectory(self.connection).processes[PROCESS]
         for run in runs:
@@ -251,7 +251,7 @@ class SightTests(AdministrationTests):
                       for problem in self.registry.listProblems()
                       if problem.kind == kind)
 
-    def test_line_05_ended_process_tells_of_what_is_seen_only(self):
+    def test_ended_process_tells_of_what_is_seen_only(self):
         seen = self.registry.start('work')
         hidden = self.registry.start('audit')
         record = ProcessRecord('host:1:aa', 'host', 1, None, None, 4, 90.0,
@@ -269,7 +269,7 @@ class SightTests(AdministrationTests):
         self.assertEqual((status.taken_over, sorted(status.run_ids)),
                          (2, sorted([seen.id, hidden.id])))
 
-    def test_line_05_nothing_is_done_to_what_is_not_seen(self):
+    def test_nothing_is_done_to_what_is_not_seen(self):
         waiting = self.registry.start('audit').id
         failed = self.make(type='audit').id
         calls = [
@@ -297,7 +297,7 @@ class SightTests(AdministrationTests):
         self.assertEqual(self.registry.requestStop(waiting), 'stopped')
         self.registry.retry(failed)
 
-    def test_line_05_pause_of_a_type_that_is_not_seen_stays(self):
+    def test_pause_of_a_type_that_is_not_seen_stays(self):
         login('auditor')
         self.registry.pauseType('audit')
         login('admin')
@@ -305,7 +305,7 @@ class SightTests(AdministrationTests):
             self.registry.pauseType('audit', False)
         self.assertEqual(list(self.registry.pauses), ['audit'])
 
-    def test_line_05_journal_is_filtered_before_the_pages_are_made(self):
+    def test_journal_is_filtered_before_the_pages_are_made(self):
         done = []
         login('auditor')
         for name, schedule in ('audit', 'secret'), ('work', 'nightly'):
@@ -328,7 +328,7 @@ class SightTests(AdministrationTests):
         # A row knows of which type a run was that is removed.
         self.assertEqual(found, done)
 
-    def test_line_05_journal_has_no_page_for_what_is_not_seen(self):
+    def test_journal_has_no_page_for_what_is_not_seen(self):
         login('auditor')
         self.registry.pauseType('audit')
         self.registry.pauseType('work')
@@ -339,7 +339,7 @@ class SightTests(AdministrationTests):
         self.assertEqual([action.subject for action in actions], ['work'])
         self.assertIsNone(key)
 
-    def test_line_05_journal_of_a_schedule_that_is_gone(self):
+    def test_journal_of_a_schedule_that_is_gone(self):
         login('auditor')
         self.registry.pauseSchedule('secret')
         getGlobalSiteManager().unregisterUtility(
@@ -349,7 +349,7 @@ class SightTests(AdministrationTests):
         # The row knows what it started.
         self.assertEqual(self.registry.listActions()[0], [])
 
-    def test_line_05_where_nobody_asks_nothing_is_hidden(self):
+    def test_where_nobody_asks_nothing_is_hidden(self):
         ids = self.fill()
         endInteraction()
         self.assertEqual(set(self.listed()), {*ids['work'], *ids['audit']})

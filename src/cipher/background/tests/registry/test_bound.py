@@ -189,7 +189,7 @@ class BoundMixin:
 class BoundTests(BoundMixin, SiteTests):
     """In a process without a runtime."""
 
-    def test_line_57_starter_at_the_bound_is_refused(self):
+    def test_starter_at_the_bound_is_refused(self):
         self.startAs('bob', 3)
         login('bob')
         for start in (lambda: self.registry.startByPrincipal('work'),
@@ -204,7 +204,7 @@ class BoundTests(BoundMixin, SiteTests):
         self.assertTrue(self.isRefused('alice'))
         self.assertEqual(self.registry.getCounts()['work'], {'pending': 6})
 
-    def test_line_57_it_is_open_again_when_the_runs_are_done(self):
+    def test_it_is_open_again_when_the_runs_are_done(self):
         self.startAs('bob', 3)
         self.assertTrue(self.isRefused('bob'))
         runPending(self.site)
@@ -212,7 +212,7 @@ class BoundTests(BoundMixin, SiteTests):
         self.startAs('bob', 3)
         self.assertTrue(self.isRefused('bob'))
 
-    def test_line_57_no_trigger_and_no_schedule_is_refused(self):
+    def test_no_trigger_and_no_schedule_is_refused(self):
         schedule('nightly', 'work')
         self.startAs('bob', 3)
         self.assertTrue(self.isRefused('bob'))
@@ -337,7 +337,7 @@ class LiveBoundTests(BoundMixin, LiveTests):
         record.heartbeat._p_activate()
         return record.heartbeat.__getstate__()
 
-    def test_line_57_starter_waits_until_runs_are_done(self):
+    def test_starter_waits_until_runs_are_done(self):
         self.startAs('bob', 3, 'gated')
         bound._starts.clear()
         waitUntil(lambda: self.isRefused('bob'), 'that the runs are counted')
@@ -383,7 +383,7 @@ class LiveBoundTests(BoundMixin, LiveTests):
 class ClusterBoundTests(BoundMixin, ZEOTests):
     """A process without a runtime, and one that carries the runs out."""
 
-    def test_line_57_other_processes_know_of_it(self):
+    def test_other_processes_know_of_it(self):
         self.runtime.shutdown()
         self.act()
         self.registry.waiting_per_starter = starters.REPORTED

@@ -31,8 +31,9 @@ from cipher.background.registry.installation import rememberRegistries
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store.process import getDirectory
-from cipher.background.tests.support.flaky import Away
-from cipher.background.tests.support.flaky import Flaky
+from cipher.background.tests.support.flakystorage import Away
+from cipher.background.tests.support.flakystorage import Flaky
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import Database
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import declareWorker
@@ -50,6 +51,8 @@ class Broken(Persistent):
 
 
 class ImportTests(FileSiteTests):
+
+    layer = Live
 
     def setUp(self):
         super().setUp()
@@ -108,19 +111,19 @@ class ImportTests(FileSiteTests):
         self.assertEqual((lost.state, lost.error[0]),
                          ('failed', 'ContextGone'))
 
-    def test_row_62_started_in_after_the_import(self):
+    def test_started_in_after_the_import(self):
         registry = self.importSite()
         more = registry.start('work').id   # in a process without a runtime
         transaction.commit()
         self.startRuntime()
         self.assertAllDone(registry, more)
 
-    def test_row_62_runtime_that_begins_after_the_import(self):
+    def test_runtime_that_begins_after_the_import(self):
         registry = self.importSite()
         self.startRuntime()
         self.assertAllDone(registry)
 
-    def test_row_62_runtime_that_was_there_at_the_import(self):
+    def test_runtime_that_was_there_at_the_import(self):
         # It has a registry already, so it has a record, and begins with that.
         makeSite(self.other, 'first')[0].close()
         self.startRuntime()
@@ -129,7 +132,7 @@ class ImportTests(FileSiteTests):
         transaction.commit()
         self.assertAllDone(registry, more)
 
-    def test_row_59_load_fails_once_while_it_is_looked_for(self):
+    def test_load_fails_once_while_it_is_looked_for(self):
         registry = self.importSite()
         runtime = Runtime(self.other, RuntimeSettings(threads=1))
         look = runtime._maintenance._look_for_registries
@@ -161,7 +164,9 @@ class ImportTests(FileSiteTests):
 
 class CopyTests(FileSiteTests):
 
-    def test_row_62_copy_in_the_same_database(self):
+    layer = Live
+
+    def test_copy_in_the_same_database(self):
         declareWorker('work', lambda worker: None)
         original = self.registry.start('work').id
         transaction.commit()
@@ -197,4 +202,4 @@ class LookTests(FileSiteTests):
         transaction.commit()
         rememberRegistries(self.connection)
         self.assertEqual(directory.listRegistries(), [self.registry])
-        self.assertIn('Looking for registries', self.logged.getvalue())
+        self.assertIn('Search for registries', self.logged.getvalue())

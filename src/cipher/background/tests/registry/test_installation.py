@@ -153,7 +153,7 @@ class InstallationTests(SiteTests):
         transaction.commit()
         self.assertEqual(self.listed(), [self.registry])
 
-    def test_line_47_installer_asks_for_the_permission(self):
+    def test_installer_asks_for_the_permission(self):
         site = self.addSite()
         installer = RegistryInstaller(site)
         with self.assertRaises(NoInteraction):

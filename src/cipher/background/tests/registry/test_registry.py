@@ -119,7 +119,7 @@ class StartTests(RegistryCase):
         self.assertIsNone(self.registry.get(run_id))
         self.assertEqual(self.ids(), [])
 
-    def test_row_41_request_that_is_tried_again_leaves_one_run(self):
+    def test_request_that_is_tried_again_leaves_one_run(self):
         root = self.connection.root()
         tries = []
 
@@ -167,7 +167,7 @@ class StartTests(RegistryCase):
         run = self.registry.start('plain')
         self.assertIsNone(self.registry.getContext(run.id))
 
-    def test_line_11_starter_is_the_principal(self):
+    def test_starter_is_the_principal(self):
         self.assertIsNone(self.registry.start('plain').starter)
         login('bob')
         self.assertEqual(self.registry.start('plain').starter, 'bob')
@@ -245,12 +245,12 @@ class PrincipalTests(RegistryCase):
 
         self.addCleanup(setSecurityPolicy, setSecurityPolicy(Policy))
 
-    def test_line_08_no_interaction_is_refused(self):
+    def test_no_interaction_is_refused(self):
         with self.assertRaises(NoInteraction):
             self.registry.startByPrincipal('plain')
         self.assertEqual(self.ids(), [])
 
-    def test_line_04_permission_of_the_type_is_needed(self):
+    def test_permission_of_the_type_is_needed(self):
         login('bob')
         self.granted.add(PREFIX + 'StartWorkers')
         self.registry.startByPrincipal('plain')
@@ -262,7 +262,7 @@ class PrincipalTests(RegistryCase):
         self.assertEqual(run.permission, PREFIX + 'ManageWorkers')
         self.assertEqual(len(self.ids()), 2)
 
-    def test_line_04_permission_is_asked_on_the_context_else_on_the_site(self):
+    def test_permission_is_asked_on_the_context_else_on_the_site(self):
         login('bob')
         self.granted.add(PREFIX + 'StartWorkers')
         document = self.addDocument()
@@ -276,7 +276,7 @@ class PrincipalTests(RegistryCase):
         return (registry or self.registry).startOnce(
             since, 'plain', input={})
 
-    def test_row_38_two_at_a_time_start_one(self):
+    def test_two_at_a_time_start_one(self):
         self.granted.add(PREFIX + 'StartWorkers')
         login('bob')
         since = time.time()
@@ -321,7 +321,7 @@ class PrincipalTests(RegistryCase):
         self.assertIsNone(self.registry.start('guarded').permission)
         self.assertEqual(self.asked, [])
 
-    def test_line_07_each_method_needs_its_permission(self):
+    def test_each_method_needs_its_permission(self):
         run_id = self.registry.start('plain').id
         failed = self.registry.addRun('plain')
         self.registry.finish(failed, FAILED, RunFailedEvent)
@@ -396,7 +396,7 @@ class PrincipalTests(RegistryCase):
             self.assertEqual((run.retry.run_id, run.retry.reason),
                              (old.id, 'why not'))
 
-    def test_line_07_what_is_for_trusted_code_only_is_forbidden(self):
+    def test_what_is_for_trusted_code_only_is_forbidden(self):
         login('bob')
         registry = ProxyFactory(self.registry)
         for permission in ('View', 'Start', 'Stop', 'Manage'):
@@ -411,7 +411,7 @@ class PrincipalTests(RegistryCase):
                 with self.assertRaises(AttributeError):
                     getattr(registry, name)
 
-    def test_line_07_run_shows_neither_its_input_nor_its_details(self):
+    def test_run_shows_neither_its_input_nor_its_details(self):
         login('bob')
         self.granted.update((PREFIX + 'ViewWorkers', PREFIX + 'ViewDetails'))
         run = ProxyFactory(self.registry).get(self.registry.start('plain').id)

@@ -289,7 +289,7 @@ class RemoveTests(AdministrationTests):
 
 
 class LiveRemoveTests(LiveTests):
-    """FAULTS row 56: no removed run works on, whoever is faster."""
+    """No removed run works on, whoever is faster."""
 
     def work(self, worker):
         self.gate.stop()
@@ -299,7 +299,7 @@ class LiveRemoveTests(LiveTests):
         with self.assertRaises(RunNotRemovable):
             (registry or self.registry).remove(run_id)
 
-    def test_row_56_a_live_run_is_deleted(self):
+    def test_a_live_run_is_deleted(self):
         for values in {}, {'on_interrupt': 'fail'}:
             with self.subTest(**values):
                 declareWorker('work', self.work, **values)
@@ -316,7 +316,7 @@ class LiveRemoveTests(LiveTests):
                 self.gate.__init__()
         self.assertEqual(self.value(), 2)
 
-    def test_row_56_it_begins_and_ends_while_the_remove_is_open(self):
+    def test_it_begins_and_ends_while_the_remove_is_open(self):
         declareWorker('work', self.work)
         run_id = self.start('work', self.counter)
         with another(self) as (manager, registry):
@@ -341,7 +341,7 @@ class LiveRemoveTests(LiveTests):
             self.assertEqual(registry.requestStop(run_id), STOPPED)
         registry.remove(run_id)
 
-    def test_row_56_stopped_and_removed_as_it_begins_and_that_wins(self):
+    def test_stopped_and_removed_as_it_begins_and_that_wins(self):
         declareWorker('work', self.work)
         run_id = self.start('work', self.counter)
         with another(self) as (manager, registry):
@@ -354,7 +354,7 @@ class LiveRemoveTests(LiveTests):
         self.assertIsNone(self.registry.get(run_id))
         self.assertEqual(self.registry.getCounts(), {})
 
-    def test_row_56_stopped_and_removed_as_it_begins_and_the_work_wins(self):
+    def test_stopped_and_removed_as_it_begins_and_the_work_wins(self):
         declareWorker('work', self.work)
         run_id = self.start('work', self.counter)
         with another(self) as (manager, registry):

@@ -221,7 +221,7 @@ class RetryTests(AdministrationTests):
         recordFailure(self.registry, 'a trigger', 'work', ValueError('no'))
         transaction.commit()
         run = self.registry.get(self.registry.listRuns().items[0].id)
-        self.assertRefused(run, 'got one whose start failed; start it anew')
+        self.assertRefused(run, 'got one whose start failed; start a new one')
 
     def test_input_that_does_not_fit_any_more(self):
         old = self.make(input={'colour': 'red', 'key': 'hush-hush'})

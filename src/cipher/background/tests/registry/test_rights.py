@@ -104,14 +104,14 @@ class RightsMixin:
 
 class RightsTests(RightsMixin, SiteTests):
 
-    def test_line_52_retry_by_another_has_the_rights_of_both(self):
+    def test_retry_by_another_has_the_rights_of_both(self):
         new = self.retry(self.makeFailed('ann'), 'bob')
         self.assertEqual((new.starter, new.asker, new.permission),
                          ('ann', 'bob', START))
         self.assertEqual(self.carryOut(), [['ann', 'bob']])
         self.assertEqual(new.state, SUCCEEDED)
 
-    def test_line_52_what_one_may_not_do_the_retry_may_not(self):
+    def test_what_one_may_not_do_the_retry_may_not(self):
         self.grant('ann', self.site, 'test.Ann', 'test.Both')
         self.grant('bob', self.site, 'test.Bob', 'test.Both')
         found = {}
@@ -126,12 +126,12 @@ class RightsTests(RightsMixin, SiteTests):
         self.assertEqual(found, {
             'test.Ann': False, 'test.Bob': False, 'test.Both': True})
 
-    def test_line_52_starter_who_retries_has_their_own(self):
+    def test_starter_who_retries_has_their_own(self):
         run = self.retry(self.makeFailed('ann'), 'ann')
         self.assertIsNone(run.asker)
         self.assertEqual(self.carryOut(), [['ann']])
 
-    def test_line_52_work_of_the_system_is_retried_with_own_rights(self):
+    def test_work_of_the_system_is_retried_with_own_rights(self):
         # Trusted code started it; a manager gains nothing by its retry.
         self.retry(self.makeFailed(None), 'bob')
         self.assertEqual(self.carryOut(), [[system_user.id, 'bob']])
@@ -157,7 +157,7 @@ class RightsTests(RightsMixin, SiteTests):
         self.assertEqual(self.retry(new, 'carl').asker, 'carl')
         self.assertEqual(self.carryOut(), [['ann', 'carl']])
 
-    def test_line_52_retry_asks_for_the_permission_of_the_type(self):
+    def test_retry_asks_for_the_permission_of_the_type(self):
         run = self.makeFailed('ann')
         self.grant.clear()
         self.grant('bob', self.site, MANAGE_WORKERS)
@@ -165,7 +165,7 @@ class RightsTests(RightsMixin, SiteTests):
             self.retry(run, 'bob')
         self.assertIsNone(run.retried)
 
-    def test_line_52_permission_of_both_is_asked_as_it_begins(self):
+    def test_permission_of_both_is_asked_as_it_begins(self):
         for revoked in 'ann', 'bob':
             with self.subTest(revoked):
                 new = self.retry(self.makeFailed('ann'), 'bob')
@@ -190,7 +190,7 @@ class RightsTests(RightsMixin, SiteTests):
         self.assertEqual(self.seen, [])
         self.assertIn("the principal 'bob'", new.error[1])
 
-    def test_line_52_runs_that_a_retry_starts_inherit_the_limits(self):
+    def test_runs_that_a_retry_starts_inherit_the_limits(self):
         def first(worker):
             getRegistry().start('work')
 
@@ -219,7 +219,7 @@ class UniqueTests(RightsMixin, SiteTests):
         transaction.commit()
         return run
 
-    def test_line_52_no_run_of_another_stands_for_a_start(self):
+    def test_no_run_of_another_stands_for_a_start(self):
         document = self.addDocument()
         for unique in set(UNIQUE) - {NOT_UNIQUE}:
             self.declare(unique=unique)
@@ -247,14 +247,14 @@ class UniqueTests(RightsMixin, SiteTests):
         run = self.start(None)
         self.assertIs(self.start(system_user.id), run)
 
-    def test_line_52_retry_of_another_stands_for_no_start(self):
+    def test_retry_of_another_stands_for_no_start(self):
         self.declare(unique='type')
         old = self.makeFailed('ann')
         new = self.retry(old, 'bob')
         for person in 'ann', 'bob', None:
             self.assertIsNot(self.start(person), new)
 
-    def test_line_52_start_of_the_same_starter_is_no_retry_of_another(self):
+    def test_start_of_the_same_starter_is_no_retry_of_another(self):
         self.declare(unique='type')
         old, own = self.makeFailed('ann'), self.makeFailed('ann')
         pending = self.start('ann')
@@ -262,7 +262,7 @@ class UniqueTests(RightsMixin, SiteTests):
         # But of one's own.
         self.assertIs(self.retry(own, 'ann'), pending)
 
-    def test_line_52_guessed_input_is_not_confirmed(self):
+    def test_guessed_input_is_not_confirmed(self):
         self.declare(unique='input')
         self.start('ann', input={'title': 'a secret'})
         login('bob')

@@ -155,7 +155,7 @@ class TickTests(TimetableTests):
         self.assertEqual(self.number(), 1)
         self.assertEqual(self.status('nightly').next_at, first + 11 * 86400)
 
-    def test_row_33_hour_that_comes_twice_starts_one_run(self):
+    def test_hour_that_comes_twice_starts_one_run(self):
         # 2026-10-25 in Vilnius, where a process first looks in the second
         # of the two hours, when the tick of the first one is over.
         night = schedule('night', cron='30 3 * * *',
@@ -168,7 +168,7 @@ class TickTests(TimetableTests):
             self.clock.advance(60)
         self.assertEqual(self.number(), 1)
 
-    def test_row_33_clock_that_goes_back_starts_nothing(self):
+    def test_clock_that_goes_back_starts_nothing(self):
         self.begin()
         self.clock.advance(60)
         self.tick()

@@ -250,7 +250,7 @@ class TransactionTests(TriggerTests):
         transaction.commit()
         self.assertEqual(self.runs(), [])
 
-    def test_line_43_starter_is_the_principal_of_the_interaction(self):
+    def test_starter_is_the_principal_of_the_interaction(self):
         self.on(IDocument, IObjectAddedEvent)
         login('ann')
         self.addPaper()

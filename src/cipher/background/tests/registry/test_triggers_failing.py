@@ -184,7 +184,7 @@ class ChainTests(TriggerTests):
             runPending(self.site)
         self.assertEqual(self.runs(), [])
 
-    def test_line_43_work_that_fires_its_own_event_is_stopped(self):
+    def test_work_that_fires_its_own_event_is_stopped(self):
         def touch(worker):
             notify(ObjectModifiedEvent(worker.context))
 
@@ -201,7 +201,7 @@ class ChainTests(TriggerTests):
         self.assertIn("trigger of 'work'", loud)
         self.assertIn("worker 'work' is not started", loud)
 
-    def test_line_43_chain_of_a_worker_with_itself_is_stopped(self):
+    def test_chain_of_a_worker_with_itself_is_stopped(self):
         self.on(IRunSucceededEvent)
         self.registry.start('work')
         transaction.commit()

@@ -365,7 +365,7 @@ class RaceTests(LiveTests):
                     other.manager.abort()
         return conflicts
 
-    def test_row_65_starts_that_get_the_run_that_waits_do_not_conflict(self):
+    def test_starts_that_get_the_run_that_waits_do_not_conflict(self):
         self.declare()
         self.runtime.shutdown()
         waiting = self.start('work')
@@ -377,7 +377,7 @@ class RaceTests(LiveTests):
         self.begin()
         self.assertEqual(self.registry.get(waiting).countMergedStarts(), 40)
 
-    def test_row_65_different_keys_do_not_conflict(self):
+    def test_different_keys_do_not_conflict(self):
         declareWorker('work', lambda worker, **input: None, unique=BY_INPUT,
                       schema=IInput)
 
@@ -389,7 +389,7 @@ class RaceTests(LiveTests):
         self.assertEqual(self.registry.getCounts(),
                          {'work': {'pending': 800}})
 
-    def test_row_65_pruner_does_not_conflict_with_other_keys(self):
+    def test_pruner_does_not_conflict_with_other_keys(self):
         declareWorker('work', lambda worker, **input: None, unique=BY_INPUT,
                       schema=IInput)
         self.runtime.shutdown()
@@ -405,7 +405,7 @@ class RaceTests(LiveTests):
 
         self.assertEqual(self.commitPairs(60, start), 0)
 
-    def test_row_65_two_starters_at_a_time(self):
+    def test_two_starters_at_a_time(self):
         self.runtime.shutdown()
         self.declare()
         for _ in range(2):   # without a claim, and with one that is stale

@@ -129,7 +129,6 @@ class VerbTests(SiteTests):
         declareWorker('later', lambda worker: None)
         provideUtility(Schedule('s', 'work', every=60.0), ISchedule, 's')
         self.waiting = self.registry.start('work').id
-        self.delayed = self.registry.submit('later', delay=60.0).id
         failed = self.registry.addRun('work')
         self.registry.finish(failed, FAILED, RunFailedEvent)
         self.failed = failed.id
@@ -138,6 +137,8 @@ class VerbTests(SiteTests):
             PROCESS, 'host', 1, None, None, 4, 90.0, 0.0)
         self.directory.processes[PROCESS].copied = 'place', None, None
         keepBack(self.registry)
+        # Begun by `beginNow`, so it must not be kept back.
+        self.delayed = self.registry.submit('later', delay=60.0).id
         transaction.commit()
         self.verbs = verbs.of(self.registry)
         login('bob')
@@ -155,13 +156,13 @@ class VerbTests(SiteTests):
     def test_it_provides_its_interface(self):
         verifyObject(IVerbs, self.verbs)
 
-    def test_line_47_every_verb_is_walked(self):
+    def test_every_verb_is_walked(self):
         self.assertEqual(set(CALLS), set(IVerbs))
         public = {name for name in vars(verbs.Verbs)
                   if not name.startswith('_')}
         self.assertEqual(public, set(IVerbs))
 
-    def test_line_47_every_verb_asks_for_its_permissions(self):
+    def test_every_verb_asks_for_its_permissions(self):
         for name, (needed, call) in CALLS.items():
             for missing in needed or (None,):
                 with self.subTest(verb=name, missing=missing):
@@ -175,14 +176,14 @@ class VerbTests(SiteTests):
                         call(self.verbs, self)
                     self.assertEqual(self.connection._registered_objects, [])
 
-    def test_line_47_every_verb_needs_no_other_permission(self):
+    def test_every_verb_needs_no_other_permission(self):
         for name, (needed, call) in CALLS.items():
             with self.subTest(verb=name):
                 self.grant.clear()
                 self.grant('bob', self.site, *needed)
                 self.assertEqual(self.changes(call), name not in READS)
 
-    def test_line_47_no_verb_is_for_nobody(self):
+    def test_no_verb_is_for_nobody(self):
         endInteraction()
         for name, (_needed, call) in CALLS.items():
             if name == 'getSite':
@@ -192,13 +193,13 @@ class VerbTests(SiteTests):
                     call(self.verbs, self)
         self.assertEqual(self.connection._registered_objects, [])
 
-    def test_line_47_it_is_as_safe_around_a_proxied_registry(self):
+    def test_it_is_as_safe_around_a_proxied_registry(self):
         declare(SECURITY)
         self.verbs = verbs.of(ProxyFactory(self.registry))
-        self.test_line_47_every_verb_asks_for_its_permissions()
-        self.test_line_47_every_verb_needs_no_other_permission()
+        self.test_every_verb_asks_for_its_permissions()
+        self.test_every_verb_needs_no_other_permission()
 
-    def test_line_07_and_47_second_wall_asks_the_same(self):
+    def test_second_wall_asks_the_same(self):
         declare(SECURITY)
         wall = getChecker(ProxyFactory(self.registry)).get_permissions
         other_names = {'retry': 'retryByPrincipal',
@@ -244,7 +245,7 @@ class VerbTests(SiteTests):
                         self.verbs.actOnRuns(verb, ids), [changed])
                     transaction.abort()
 
-    def test_line_52_retry_of_many_leaves_out_what_is_not_permitted(self):
+    def test_retry_of_many_leaves_out_what_is_not_permitted(self):
         declareWorker('easy', lambda worker: None)
         easy = self.registry.addRun('easy')
         self.registry.finish(easy, FAILED, RunFailedEvent)
@@ -254,7 +255,7 @@ class VerbTests(SiteTests):
         self.assertFalse(self.verbs.mayRetry(self.failed))
         self.assertTrue(self.verbs.mayRetry(easy.id))
 
-    def test_line_52_type_is_asked_on_the_context_of_the_run(self):
+    def test_type_is_asked_on_the_context_of_the_run(self):
         self.grant('bob', self.site, MANAGE_WORKERS)
         document = self.addDocument()
         about = self.registry.addRun(
@@ -269,13 +270,13 @@ class VerbTests(SiteTests):
         with self.assertRaises(Unauthorized):
             self.verbs.retry(self.failed)
 
-    def test_line_52_schedule_that_is_run_now_asks_again_later(self):
+    def test_schedule_that_is_run_now_asks_again_later(self):
         self.grant('bob', self.site, MANAGE_WORKERS, OF_TYPE)
         self.assertTrue(self.verbs.mayRunSchedule('s'))
         run = self.verbs.runSchedule('s')
         self.assertEqual((run.permission, run.starter), (OF_TYPE, 'bob'))
 
-    def test_line_52_schedule_is_run_by_nobody_who_may_not_start_its_type(
+    def test_schedule_is_run_by_nobody_who_may_not_start_its_type(
             self):
         self.grant('bob', self.site, MANAGE_WORKERS, START_WORKERS)
         self.assertFalse(self.verbs.mayRunSchedule('s'))
@@ -344,7 +345,7 @@ class ProcessVerbTests(SiteTests):
         yield lambda v: v.quietProcess(PROCESS, False)
         yield lambda v: v.drainProcess(PROCESS)
 
-    def test_line_51_rights_on_one_site_are_not_enough(self):
+    def test_rights_on_one_site_are_not_enough(self):
         self.grant('bob', self.sites['a'], VIEW_WORKERS, MANAGE_WORKERS)
         mine = verbs.of(self.registries['a'])
         self.assertFalse(mine.may('drainProcess'))
@@ -355,7 +356,7 @@ class ProcessVerbTests(SiteTests):
                 act(mine)
         self.assertFalse(self.record.request.is_draining)
 
-    def test_line_51_rights_on_the_root_are(self):
+    def test_rights_on_the_root_are(self):
         self.grant('bob', self.site, MANAGE_WORKERS)
         for name in 'root', 'a', 'b':
             mine = verbs.of(self.registries[name])
@@ -365,7 +366,7 @@ class ProcessVerbTests(SiteTests):
         mine.drainProcess(PROCESS)
         self.assertTrue(self.record.request.is_draining)
 
-    def test_line_51_rights_on_one_of_two_applications_are_not_enough(self):
+    def test_rights_on_one_of_two_applications_are_not_enough(self):
         other = self.connection.root()['Other'] = rootFolder()
         other.setSiteManager(LocalSiteManager(other))
         transaction.commit()
@@ -377,7 +378,7 @@ class ProcessVerbTests(SiteTests):
         self.grant('bob', other, MANAGE_WORKERS)
         self.assertTrue(mine.may('drainProcess'))
 
-    def test_line_51_acts_are_in_each_journal_and_kept_once(self):
+    def test_acts_are_in_each_journal_and_kept_once(self):
         self.grant('bob', self.site, VIEW_WORKERS, MANAGE_WORKERS)
         for act in self.acts():
             act(verbs.of(self.registries['a']))
@@ -393,7 +394,7 @@ class ProcessVerbTests(SiteTests):
         self.assertEqual(len(self.directory.journal.recent), 2)
         self.assertEqual(len(self.directory.journal.lasting), 1)
 
-    def test_line_51_pages_of_the_journal_are_of_both(self):
+    def test_pages_of_the_journal_are_of_both(self):
         self.grant('bob', self.site, VIEW_WORKERS, MANAGE_WORKERS)
         clock = self.setClock(1000000.0)
         mine = verbs.of(self.registry)
@@ -431,7 +432,7 @@ class ProcessVerbTests(SiteTests):
         process, = verbs.of(self.registries[name]).listProcesses()
         return process.busy, process.is_all_seen
 
-    def test_line_51_runs_of_others_are_not_counted(self):
+    def test_runs_of_others_are_not_counted(self):
         self.tell('root', 'a', 'b')
         self.grant('bob', self.sites['a'], VIEW_WORKERS)
         self.assertEqual(self.process('a'), (1, False))
@@ -440,7 +441,7 @@ class ProcessVerbTests(SiteTests):
         self.grant('bob', self.site, VIEW_WORKERS)
         self.assertEqual(self.process('a'), (3, True))
 
-    def test_line_51_runs_of_hidden_types_are_not_counted(self):
+    def test_runs_of_hidden_types_are_not_counted(self):
         self.tell('root', 'a')
         declareWorker('audit', lambda worker: None,
                       view_permission='test.Audit')
@@ -454,7 +455,7 @@ class ProcessVerbTests(SiteTests):
         self.grant('bob', self.site, 'test.Audit')
         self.assertEqual(self.process('root'), (3, True))
 
-    def test_line_51_number_of_a_silent_process_is_of_the_same(self):
+    def test_number_of_a_silent_process_is_of_the_same(self):
         self.tell('root', 'a', 'b')
         self.grant('bob', self.sites['a'], VIEW_WORKERS)
         problem, = [problem for problem in
@@ -502,7 +503,7 @@ class BrowserSourceTests(unittest.TestCase):
                 if isinstance(node, ast.Attribute) and node.attr in names:
                     yield path.name, node
 
-    def test_line_47_pages_ask_nothing_else_of_a_registry(self):
+    def test_pages_ask_nothing_else_of_a_registry(self):
         found = set()
         for name, node in self.walk():
             owner = ast.unparse(node.value)
@@ -512,7 +513,7 @@ class BrowserSourceTests(unittest.TestCase):
                 found.add((name, ast.unparse(node)))
         self.assertEqual(found, EXEMPT)
 
-    def test_line_47_pages_have_their_data_of_the_verbs(self):
+    def test_pages_have_their_data_of_the_verbs(self):
         # What else has the names that a registry has: a request, a dict.
         others = {(name, ast.unparse(node)) for name, node in self.walk()
                   if ast.unparse(node.value) not in OWNERS} - EXEMPT
@@ -521,7 +522,7 @@ class BrowserSourceTests(unittest.TestCase):
                    and not attribute.endswith('.get')}
         self.assertEqual(methods, OTHERS)
 
-    def test_line_47_no_page_asks_by_name(self):
+    def test_no_page_asks_by_name(self):
         for path in Path(cipher.background.browser.__file__).parent.glob(
                 '*.py'):
             for node in ast.walk(ast.parse(path.read_text('utf-8'))):

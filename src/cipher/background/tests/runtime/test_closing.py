@@ -30,8 +30,9 @@ from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
 
-from cipher.background.tests.support.closing import WAYS
-from cipher.background.tests.support.crashing import declareWorkers
+from cipher.background.tests.support.crashingprocess import declareWorkers
+from cipher.background.tests.support.endingprocess import WAYS
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import ProcessTests
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.live import waitUntil
@@ -72,7 +73,8 @@ class ClosingTests(ProcessTests):
         self.log = open(os.path.join(self.path, 'log'), 'w+')
         self.addCleanup(self.log.close)
         self.process = subprocess.Popen(
-            [sys.executable, '-m', 'cipher.background.tests.support.closing',
+            [sys.executable, '-m',
+             'cipher.background.tests.support.endingprocess',
              self.path, way, drain, *names],
             env=programEnvironment(), stderr=self.log)
         self.addCleanup(self.process.wait)
@@ -208,6 +210,8 @@ class ClosingTests(ProcessTests):
 
 class IsClosedTests(unittest.TestCase):
     """Each kind of storage shows that it was closed."""
+
+    layer = Live
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()

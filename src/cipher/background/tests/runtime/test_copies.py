@@ -44,6 +44,7 @@ from cipher.background.store.slots import takeSlot
 from cipher.background.testing import runPending
 from cipher.background.tests.support.cluster import LONG
 from cipher.background.tests.support.cluster import ZEOTests
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import Database
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import declareWorker
@@ -187,11 +188,13 @@ class OriginalTests(FileSiteTests):
 class FileCopyTests(OriginalTests):
     """No deployment has an id: the places of the files decide."""
 
-    def test_row_62_copy_of_the_folder_begins_quiet(self):
+    layer = Live
+
+    def test_copy_of_the_folder_begins_quiet(self):
         copy = self.copyFolder()
         self.assertAdopts(copy, self.assertBeginsNothing(copy))
 
-    def test_row_62_copy_of_the_file_alone_begins_quiet(self):
+    def test_copy_of_the_file_alone_begins_quiet(self):
         repository = os.path.join(self.folder.name, 'repozo')
         os.mkdir(repository)
         path = os.path.join(self.folder.name, 'Restored.fs')
@@ -367,9 +370,11 @@ class FileCopyTests(OriginalTests):
 
 class DeploymentTests(OriginalTests):
 
+    layer = Live
+
     settings = {'deployment': 'production'}
 
-    def test_row_62_other_deployment_begins_quiet(self):
+    def test_other_deployment_begins_quiet(self):
         copy = self.copyFolder()
         os.environ[deployment.VARIABLE] = ' staging '
         self.addCleanup(os.environ.pop, deployment.VARIABLE)
@@ -414,6 +419,8 @@ class DeploymentTests(OriginalTests):
 class KeptTests(FileSiteTests):
     """Sites that come by a copy or an import."""
 
+    layer = Live
+
     def setUp(self):
         super().setUp()
         self.done = []
@@ -453,7 +460,7 @@ class KeptTests(FileSiteTests):
         self.begin()
         return [registry.getStatus(run).state for run in runs]
 
-    def test_row_62_site_that_comes_again_by_an_import(self):
+    def test_site_that_comes_again_by_an_import(self):
         for come in self.copySite, self.importSite:
             with self.subTest(come.__name__):
                 old = [self.registry.start(name).id
@@ -663,7 +670,9 @@ class KeptTests(FileSiteTests):
 
 class ForkTests(FileSiteTests):
 
-    def test_row_44_child_is_refused_the_storage_of_its_parent(self):
+    layer = Live
+
+    def test_child_is_refused_the_storage_of_its_parent(self):
         declareWorker('work', lambda worker: None)
 
         def check():
@@ -705,7 +714,7 @@ class ForkTests(FileSiteTests):
         # A thread that is at the storage has its lock, and stays behind.
         idle = []
         waitUntil(lambda: idle.append(
-            runtime._maintenance.steps.standing is None) or (
+            runtime._maintenance.steps.current is None) or (
                 len(idle) > 100 and all(idle[-100:])), 'that it is idle')
         self.begin()
 
@@ -725,7 +734,7 @@ class ServerTests(ZEOTests):
 
     settings = dict(ZEOTests.settings, deployment='production')
 
-    def test_row_62_deployments_on_one_server(self):
+    def test_deployments_on_one_server(self):
         staging = self.actWithout()
         id = staging.begin(deployment='staging')
         self.waitAllIdle()
@@ -761,7 +770,7 @@ class ServerTests(ZEOTests):
 
 class ServerForkTests(ZEOTests):
 
-    def test_row_44_child_of_a_client_of_a_server(self):
+    def test_child_of_a_client_of_a_server(self):
         db = openDatabase(self.uri, factory=Database)
         self.addCleanup(db.close)
 

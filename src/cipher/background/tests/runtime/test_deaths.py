@@ -28,6 +28,7 @@ from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store import process
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
@@ -50,10 +51,12 @@ def makeRecord(pid, threads=0, name='x'):
 class KnownDeadTests(TestCase):
     """What the machine can tell of a pid."""
 
+    layer = Live
+
     def test_this_process_lives(self):
         self.assertFalse(process.isKnownDead(makeRecord(os.getpid())))
 
-    def test_row_68_what_cannot_be_read_is_no_death(self):
+    def test_what_cannot_be_read_is_no_death(self):
         record = makeRecord(os.getpid())
         real = builtins.open
         for number in (errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EIO,
@@ -68,7 +71,7 @@ class KnownDeadTests(TestCase):
                 self.assertFalse(process.isKnownDead(record))
                 self.assertIsNone(process.pidStarted(os.getpid()))
 
-    def test_row_68_process_of_another_user_lives(self):
+    def test_process_of_another_user_lives(self):
         # Hidden, as by hidepid: its folder in /proc is not there for us.
         def kill(pid, number):
             raise PermissionError(errno.EPERM, 'not yours')
@@ -106,6 +109,8 @@ class KnownDeadTests(TestCase):
 
 class CaretakerTests(FileSiteTests):
     """Processes of hand-made threads alone, as upstream."""
+
+    layer = Live
 
     def startRuntime(self, **settings):
         runtime = startRuntime(self.db, RuntimeSettings(**{

@@ -30,6 +30,7 @@ from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.store.cursor import FOR_TIME
 from cipher.background.store.lifecycle import LONGEST_DELAY
 from cipher.background.store.run import WorkerRun
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
@@ -214,7 +215,7 @@ class DueTests(LiveTests):
         self.assertNotIn('Turn of the runtime failed',
                          self.logged.getvalue())
 
-    def test_row_67_priority_that_is_none_is_refused(self):
+    def test_priority_that_is_none_is_refused(self):
         for priority in ('5', 5.0, True, 1001, -1001, 10 ** 5000, [], {},
                          float('nan'), b'5'):
             with self.assertRaisesRegex(
@@ -264,7 +265,7 @@ class DueTests(LiveTests):
                         LookupError, 'expected'):
                     call(odd)
 
-    def test_row_67_refused_options_store_nothing(self):
+    def test_refused_options_store_nothing(self):
         for options in ({'priority': '5'}, {'delay': 'soon'}, {'unique': 'x'},
                         {'input': []}):
             with self.assertRaises(ValueError):
@@ -293,6 +294,8 @@ class DueTests(LiveTests):
 
 class ManyDueTests(FileSiteTests):
     """A great many wait; what that costs is counted in objects loaded."""
+
+    layer = Long
 
     def setUp(self):
         super().setUp()

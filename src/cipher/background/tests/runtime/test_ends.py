@@ -28,6 +28,7 @@ from cipher.background.interfaces import RuntimeRefused
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store.lanepool import getPool
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
@@ -50,7 +51,7 @@ def newThreads(before):
 class GiveUpTests(LiveTests):
     """A drain without any time left."""
 
-    def test_row_66_loop_that_ends_while_it_is_given_up_did_not_die(self):
+    def test_loop_that_ends_while_it_is_given_up_did_not_die(self):
         runtime = self.runtime
         inside = threading.Event()
 
@@ -86,7 +87,7 @@ class GiveUpTests(LiveTests):
             status = self.status(run_id)
             self.assertEqual((status.attempts, status.interruptions), (1, 0))
 
-    def test_row_66_claim_that_races_with_the_leave_did_not_die(self):
+    def test_claim_that_races_with_the_leave_did_not_die(self):
         class Loop(BackgroundWorkerThread):
 
             def scheduleNextWork(self):
@@ -143,7 +144,9 @@ class GiveUpTests(LiveTests):
 class StartTests(FileSiteTests):
     """A start that fails, and what is to be done after it."""
 
-    def test_row_66_failed_start_leaves_nothing(self):
+    layer = Live
+
+    def test_failed_start_leaves_nothing(self):
         before = threading.enumerate()
         for name in ('background-1', 'background-2', 'background-control',
                      'background-heartbeat'):
@@ -157,7 +160,7 @@ class StartTests(FileSiteTests):
         runtime = startRuntime(self.db, RuntimeSettings(threads=1))
         runtime.shutdown()
 
-    def test_row_66_refused_start_can_be_shut_down(self):
+    def test_refused_start_can_be_shut_down(self):
         first = startRuntime(self.db, RuntimeSettings(threads=1))
         self.addCleanup(first.shutdown)
         second = Runtime(self.db, RuntimeSettings(threads=1))
@@ -180,7 +183,7 @@ class SignalTests(LiveTests):
     def kill(self):
         os.kill(os.getpid(), signal.SIGUSR2)
 
-    def test_row_66_shutdown_while_a_lock_is_held(self):
+    def test_shutdown_while_a_lock_is_held(self):
         runtime = self.runtime
         self.catch(lambda *args: runtime.shutdown())
         locks = {
@@ -262,6 +265,8 @@ class SignalTests(LiveTests):
 class ForkTests(FileSiteTests):
     """Another thread is inside of something when this one forks."""
 
+    layer = Live
+
     def assertGoesOn(self, lock, check):
         """Assert that *check* does not wait in a fork for *lock*."""
         held, goes_on = threading.Event(), threading.Event()
@@ -280,13 +285,13 @@ class ForkTests(FileSiteTests):
             goes_on.set()
             thread.join(LIMIT)
 
-    def test_row_44_transaction_of_the_fork_ends(self):
+    def test_transaction_of_the_fork_ends(self):
         declareWorker('work', lambda worker: None)
         self.registry.start('work')
         pool = getPool(self.db, self.registry._p_oid)
         self.assertGoesOn(pool._lock, transaction.abort)
 
-    def test_row_44_run_of_the_fork_may_log_and_be_stopped(self):
+    def test_run_of_the_fork_may_log_and_be_stopped(self):
         live = LiveRun(None, Ticket(self.registry._p_oid, 1, 1))
         self.assertGoesOn(live.log._lock, lambda: live.log.add('text'))
         self.assertGoesOn(live._lock, live.requestStop)
@@ -305,7 +310,7 @@ class MountedTests(LiveTests):
         self.addCleanup(other.close)
         return db
 
-    def test_row_69_loop_that_lost_its_run_commits_nowhere(self):
+    def test_loop_that_lost_its_run_commits_nowhere(self):
         for where in 'other', 'main':
             with self.subTest(where):
                 self.begin()

@@ -21,10 +21,10 @@ from cipher.background.store.process import processName
 from cipher.background.tests.support.actor import Actor
 from cipher.background.tests.support.cluster import LONG
 from cipher.background.tests.support.cluster import ZEOTests
-from cipher.background.tests.support.evolving import Evolving
-from cipher.background.tests.support.evolving import shapesOf
-from cipher.background.tests.support.evolving import structure2
 from cipher.background.tests.support.live import waitUntil
+from cipher.background.tests.support.structure2 import Evolving
+from cipher.background.tests.support.structure2 import shapesOf
+from cipher.background.tests.support.structure2 import structure2
 
 
 class EvolveTests(ZEOTests):

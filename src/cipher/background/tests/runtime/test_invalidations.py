@@ -203,7 +203,7 @@ class WakeTests(ZEOTests):
             run_id = '%d-1' % number
             waitUntil(lambda: run_id in called, 'the run in the new lane')
 
-    def test_row_14_run_hears_at_once_that_others_stop_it(self):
+    def test_run_hears_at_once_that_others_stop_it(self):
         def work(worker):
             self.gate.stop()
             while True:
@@ -221,7 +221,7 @@ class WakeTests(ZEOTests):
                     live.started_at -= 60
                     self.runtime._maintenance.steps.hasten('live runs')
                     self.runtime.wake()
-                    waitUntil(lambda: self.runtime._maintenance._told_live)
+                    waitUntil(lambda: self.runtime._maintenance._reported)
                 else:
                     # Younger ones are at their end before that matters.
                     waitUntil(lambda: time.time() - self.runtime.allLive()[

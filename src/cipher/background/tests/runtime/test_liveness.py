@@ -76,7 +76,7 @@ class CensusTests(unittest.TestCase):
         self.assertEqual(self.live(100, beats=False), [])
         self.assertIn(self.other, self.live(40, beats=False))
 
-    def test_row_15_storage_was_away(self):
+    def test_storage_was_away(self):
         self.live(100)
         self.live(10 * LEASE, is_away=True)
         # We are back, and it is not yet.
@@ -86,7 +86,7 @@ class CensusTests(unittest.TestCase):
         self.live(10 * LEASE, is_away=True)
         self.assertIn(self.other, self.live(140, beats=False))
 
-    def test_row_33_we_were_paused_together(self):
+    def test_we_were_paused_together(self):
         self.live(100)
         self.now += 10 * LEASE
         self.assertEqual(self.live(80, beats=False), [])

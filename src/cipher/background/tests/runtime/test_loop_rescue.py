@@ -43,7 +43,7 @@ class LoopRescueTests(LiveTests):
         self.runtime = self.startRuntime()
         return self.waitFinished(run_id)
 
-    def test_row_55_loop_that_ends_its_process_soon_is_failed(self):
+    def test_loop_that_ends_its_process_soon_is_failed(self):
         status = self.carryOutOfTheDead(1.0)
         self.assertEqual((status.state, status.error_type),
                          ('failed', 'ProcessDied'))

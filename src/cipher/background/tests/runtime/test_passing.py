@@ -274,7 +274,7 @@ class PassingTests(LiveTests):
         backlog.setWanted(['work'])
         self.patch(
             'cipher.background.runtime.maintenance.unblocking.Unblocker'
-            '._look_who_waits', lambda comeback, connection: None)
+            '._find_wanted_types', lambda comeback, connection: None)
         self.assertEqual(self.checkFreed()['claim'], 2)
 
     def test_others_are_looked_at_after_each_end(self):
@@ -302,7 +302,7 @@ class PassingTests(LiveTests):
             found = []
             Unblocker(SimpleNamespace(
                 id=runtime_id, backlog=SimpleNamespace(
-                    setWanted=found.extend)))._look_who_waits(
+                    setWanted=found.extend)))._find_wanted_types(
                         self.connection)
             self.assertEqual(found, wanted)
 

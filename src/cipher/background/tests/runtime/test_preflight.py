@@ -37,6 +37,7 @@ from cipher.background.store.lanepool import getPool
 from cipher.background.store.process import ROOT_KEY
 from cipher.background.store.process import Directory
 from cipher.background.subscribers import startRuntimeOfDatabase
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import Database
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import LiveTests
@@ -99,7 +100,7 @@ class ReadOnlyTests(LiveTests):
         self.site = self.connection.root()['Application']
         self.registry = self.site.getSiteManager()['background']
 
-    def test_row_57_runtime_of_a_read_only_database_is_refused(self):
+    def test_runtime_of_a_read_only_database_is_refused(self):
         self.reopen()
         size = os.path.getsize(self.path)
         with self.assertRaisesRegex(
@@ -115,7 +116,7 @@ class ReadOnlyTests(LiveTests):
         waitUntil(lambda: not threads(), 'no thread left')
         self.assertEqual(os.path.getsize(self.path), size)
 
-    def test_row_57_pages_of_a_read_only_database(self):
+    def test_pages_of_a_read_only_database(self):
         self.reopen()
         self.assertEqual([run.state for run in look(self.registry)],
                          ['pending', 'failed', 'succeeded'])
@@ -128,7 +129,7 @@ class ReadOnlyTests(LiveTests):
         transaction.abort()
         self.assertEqual(len(look(self.registry)), 3)
 
-    def test_row_57_thread_made_by_hand_works_without_a_record(self):
+    def test_thread_made_by_hand_works_without_a_record(self):
         self.reopen()
         seen = []
 
@@ -145,7 +146,7 @@ class ReadOnlyTests(LiveTests):
         self.assertEqual(seen, [None])
         waitUntil(lambda: not threads(), 'no thread left')
 
-    def test_row_57_pages_of_a_historical_connection(self):
+    def test_pages_of_a_historical_connection(self):
         before = self.db.lastTransaction()
         self.carryOutAll()
         manager = transaction.TransactionManager()
@@ -187,7 +188,7 @@ class SmallPoolTests(LiveTests):
         return [line for line in self.logged.getvalue().splitlines()
                 if 'pool_size' in line]
 
-    def test_row_54_more_threads_than_the_pool_holds(self):
+    def test_more_threads_than_the_pool_holds(self):
         barrier = threading.Barrier(6)
         counts = []
 
@@ -207,7 +208,7 @@ class SmallPoolTests(LiveTests):
         self.assertIn('a pool of at least 8 connections for 6 threads, got '
                       'one of 3; set its pool_size', advice)
 
-    def test_row_54_no_advice_where_the_pool_is_big_enough(self):
+    def test_no_advice_where_the_pool_is_big_enough(self):
         self.runtime.shutdown()
         self.logged.truncate(0)
         self.startRuntime(threads=1)
@@ -216,7 +217,7 @@ class SmallPoolTests(LiveTests):
 
 class NoThreadTests(LiveTests):
 
-    def test_row_42_no_thread_to_be_had_at_the_begin(self):
+    def test_no_thread_to_be_had_at_the_begin(self):
         self.runtime.shutdown()
         declareWorker('work', lambda worker: None)
         run_id = self.start('work')
@@ -232,7 +233,7 @@ class NoThreadTests(LiveTests):
 
 class ForkTests(LiveTests):
 
-    def test_row_44_runtime_refuses_in_a_child(self):
+    def test_runtime_refuses_in_a_child(self):
         def check():
             self.assertIsNone(switchboard.queryRuntime(self.db))
             with self.assertRaisesRegex(
@@ -251,6 +252,8 @@ class ForkTests(LiveTests):
 
 
 class BadDatabaseTests(FileSiteTests):
+
+    layer = Live
 
     def assertInvalid(self, pattern):
         transaction.commit()

@@ -294,7 +294,7 @@ class RulesTests(PrunerTests):
 
 class BatchTests(PrunerTests):
 
-    def test_row_45_one_commit_removes_at_most_a_batch(self):
+    def test_one_commit_removes_at_most_a_batch(self):
         declareWorker('work', lambda worker: None, keep=0)
         number = BATCH * 2 + 6 * SPILL
         ids = self.makeRuns(number - number % SPILL)
@@ -454,7 +454,7 @@ class DisturbingTests(PrunerTests):
         self.pruner.prune(self.connection)
         transaction.begin()
 
-    def test_row_64_start_that_spills(self):
+    def test_start_that_spills(self):
         declareWorker('work', lambda worker: None, keep=10)
         self.makeRuns(6 * SPILL)
         self.fill(SPILL - 1, 3)
@@ -466,7 +466,7 @@ class DisturbingTests(PrunerTests):
         self.assertEqual(self.registry.getCounts()['work'][SUCCEEDED], 10)
         self.manager.commit()
 
-    def test_row_64_job_that_spills_as_it_ends(self):
+    def test_job_that_spills_as_it_ends(self):
         declareWorker('work', lambda worker: None, keep=10)
         self.makeRuns(6 * SPILL)
         self.fill(3, SPILL - 1)
@@ -479,7 +479,7 @@ class DisturbingTests(PrunerTests):
             self.pruneNow()
         self.manager.commit()
 
-    def test_row_64_request_that_began_before_the_lane_was_tidied_up(self):
+    def test_request_that_began_before_the_lane_was_tidied_up(self):
         """It writes another lane, whose last change it sees."""
         declareWorker('work', lambda worker: None, keep=10)
         self.makeRuns(6 * SPILL)
@@ -494,7 +494,7 @@ class DisturbingTests(PrunerTests):
         there.start('work')
         self.manager.commit()
 
-    def test_row_64_job_of_more_than_an_hour(self):
+    def test_job_of_more_than_an_hour(self):
         """Its lane looks as if nobody wrote it."""
         pool = getPool(self.db, self.registry._p_oid)
         number = pool.leaseLanes(self.registry, 1)[0]
@@ -515,7 +515,7 @@ class DisturbingTests(PrunerTests):
         there.finish(there.findRun(run_id), SUCCEEDED, RunSucceededEvent)
         self.manager.commit()
 
-    def test_row_64_removal_by_an_administrator(self):
+    def test_removal_by_an_administrator(self):
         """It writes no head that starts write."""
         ids = self.makeRuns(SPILL)
         ids.append(self.makeRun())

@@ -31,6 +31,7 @@ from cipher.background.runtime.standalone import StandaloneRecorder
 from cipher.background.subscribers import startRuntimeOfDatabase
 from cipher.background.tests.support.cluster import LONG
 from cipher.background.tests.support.cluster import ZEOTests
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
@@ -239,6 +240,8 @@ class DrainTests(LiveTests):
 
 class ImplicitTests(FileSiteTests):
     """A runtime that a thread made by hand needed."""
+
+    layer = Live
 
     def setUp(self):
         super().setUp()

@@ -157,7 +157,7 @@ class RaceTests(ZEOTests):
 
     # Beats and rescues
 
-    def test_row_35_beat_wins_against_the_rescue(self):
+    def test_beat_wins_against_the_rescue(self):
         one, other = self.one, self.other
         lanes = other.lanes()
         one.takeForDead(other, meanwhile=other.beat)
@@ -167,7 +167,7 @@ class RaceTests(ZEOTests):
         self.assertFalse(one.lanes() & lanes)
         self.assertEqual(other.lanes(), lanes)
 
-    def test_row_35_rescue_wins_against_the_beat(self):
+    def test_rescue_wins_against_the_beat(self):
         one, other = self.one, self.other
         lanes = other.lanes()
         one.takeForDead(other)
@@ -192,7 +192,7 @@ class RaceTests(ZEOTests):
         self.assertEqual({lane.cursor.home for lane
                           in self.registry.lanes.values()}, {one.id})
 
-    def test_row_43_same_pid_of_another_time(self):
+    def test_same_pid_of_another_time(self):
         self.assertNotEqual(process.newProcessId('host', 1),
                             process.newProcessId('host', 1))
         self.begin()
@@ -220,7 +220,7 @@ class RaceTests(ZEOTests):
         declareWorker('work', work, **values)
         return begun, meanwhile
 
-    def test_row_36_two_processes_claim_one_run(self):
+    def test_two_processes_claim_one_run(self):
         begun, _ = self.declare(on_interrupt=FAIL)
         for first, second in ((self.one, self.other), (self.other, self.one)):
             with self.subTest(first is self.one):
@@ -244,7 +244,7 @@ class RaceTests(ZEOTests):
                 self.assertEqual(begun, [run_id])
                 self.assertEqual(self.value(), value + 1)
 
-    def test_row_36_two_processes_work_on_one_run_without_a_claim(self):
+    def test_two_processes_work_on_one_run_without_a_claim(self):
         begun, meanwhile = self.declare()
         for first, second in ((self.one, self.other), (self.other, self.one)):
             with self.subTest(first is self.one):
@@ -260,7 +260,7 @@ class RaceTests(ZEOTests):
                 self.assertEqual(begun, [run_id] * 2)
                 self.assertEqual(self.value(), value + 1)
 
-    def test_row_34_taken_over_right_after_the_claim(self):
+    def test_taken_over_right_after_the_claim(self):
         # The fence is the epoch of the claim, not what the run says later.
         begun, _ = self.declare(on_interrupt=FAIL)
         run_id = self.start('work')
@@ -290,7 +290,7 @@ class RaceTests(ZEOTests):
 
     # Rescuers
 
-    def test_row_37_two_processes_adopt_and_rescue(self):
+    def test_two_processes_adopt_and_rescue(self):
         run_id = self.abandon(self.one)
         third = Party(self)
         self.other.takeForDead(self.one, meanwhile=third.turn)
@@ -301,7 +301,7 @@ class RaceTests(ZEOTests):
             party.turn()
         self.assertRescuedOnce(run_id)
 
-    def test_row_37_rescuer_is_taken_for_dead_meanwhile(self):
+    def test_rescuer_is_taken_for_dead_meanwhile(self):
         run_id = self.abandon(self.one)
         third = Party(self)
         third.takeForDead(self.one, self.other)

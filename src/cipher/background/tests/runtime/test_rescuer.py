@@ -121,7 +121,7 @@ class RescueTests(SiteTests):
         self.assertEqual((run.state, run.owner), ('pending', None))
         self.assertFalse(self.runtime.unrecorded)
 
-    def test_line_49_error_of_a_subscriber_shows_no_secret(self):
+    def test_error_of_a_subscriber_shows_no_secret(self):
         class ILogin(Interface):
             password = Password(title='Password')
 

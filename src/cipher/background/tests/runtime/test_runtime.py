@@ -79,7 +79,7 @@ class StartTests(LiveTests):
             took.append(time.perf_counter() - began_at)
         self.assertLess(min(took), 1.0)
 
-    def test_row_39_aborted_start_leaves_no_run_and_no_work(self):
+    def test_aborted_start_leaves_no_run_and_no_work(self):
         declareWorker('work', increment)
         self.begin()
         run_id = self.registry.start('work').id
@@ -107,7 +107,7 @@ class StartTests(LiveTests):
         # Now and then another thread is there sooner for what was found.
         self.assertLess(len(opened), 17, opened)
 
-    def test_row_40_start_rolled_back_by_a_savepoint(self):
+    def test_start_rolled_back_by_a_savepoint(self):
         declareWorker('work', increment)
         for _ in range(3):
             self.begin()
@@ -156,7 +156,7 @@ class StartTests(LiveTests):
         self.assertEqual(self.registry.getCounts(),
                          {'work': {'succeeded': 1}})
 
-    def test_row_04_effect_and_succeeded_are_one_commit(self):
+    def test_effect_and_succeeded_are_one_commit(self):
         declareWorker('work', increment)
         run_id = self.start('work')
         self.waitFinished(run_id)
@@ -165,7 +165,7 @@ class StartTests(LiveTests):
         self.counter._p_activate()
         self.assertEqual(run._p_serial, self.counter._p_serial)
 
-    def test_row_26_data_manager_that_fails_at_its_vote(self):
+    def test_data_manager_that_fails_at_its_vote(self):
         class Refusing:
             # Votes after all others.
             transaction_manager = transaction.manager
@@ -191,7 +191,7 @@ class StartTests(LiveTests):
         self.assertEqual(status.error_type, 'OSError')
         self.assertEqual(self.value(), 0)
 
-    def test_row_05_server_commits_and_the_reply_is_lost(self):
+    def test_server_commits_and_the_reply_is_lost(self):
         calls = []
         storage = type(self.db.storage)
         tpc_finish = storage.tpc_finish
@@ -215,7 +215,7 @@ class StartTests(LiveTests):
         self.assertEqual(calls, ['work', 'lost'])
         self.assertEqual(self.value(), 1)
 
-    def test_row_18_conflicts_are_retried_and_the_effect_is_once(self):
+    def test_conflicts_are_retried_and_the_effect_is_once(self):
         errors = [ConflictError(), ConflictError()]
         contexts = []
 
@@ -232,7 +232,7 @@ class StartTests(LiveTests):
         self.assertEqual(self.value(), 1)
         self.assertEqual(len(contexts), 3)
 
-    def test_row_18_storm_on_one_object(self):
+    def test_storm_on_one_object(self):
         self.runtime.shutdown()
         declareWorker('work', increment)
         self.begin()
@@ -295,7 +295,7 @@ class StartTests(LiveTests):
         self.assertTrue(called.wait(LIMIT))
         manager.abort()
 
-    def test_row_31_type_that_nobody_declares_waits(self):
+    def test_type_that_nobody_declares_waits(self):
         self.patch(
             'cipher.background.runtime.executors.threads.RETRY_DELAY', 0.02)
         worker_type = declareWorker('work', increment)

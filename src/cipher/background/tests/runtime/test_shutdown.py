@@ -61,7 +61,7 @@ class ShutdownTests(LiveTests):
             self.assertFalse(thread.is_alive())
         self.assertEqual(self.status(run_id).state, 'succeeded')
 
-    def test_row_08_work_that_is_done_in_time_succeeds(self):
+    def test_work_that_is_done_in_time_succeeds(self):
         declareWorker('work', self.work)
         run_id = self.start('work')
         self.gate.waitReached()
@@ -80,7 +80,7 @@ class ShutdownTests(LiveTests):
         self.assertEqual((status.state, status.interruptions),
                          ('succeeded', 0))
 
-    def test_row_09_work_that_asks_is_put_back(self):
+    def test_work_that_asks_is_put_back(self):
         def work(worker):
             getSite()['counter'].value += 1
             if not self.gate._opened.is_set():
@@ -105,7 +105,7 @@ class ShutdownTests(LiveTests):
             ('succeeded', 1, 0))
         self.assertEqual(self.value(), 1)
 
-    def test_row_09_stubborn_work_never_commits(self):
+    def test_stubborn_work_never_commits(self):
         for on_interrupt, state in ('rerun', 'pending'), (
                 'fail', 'interrupted'):
             with self.subTest(on_interrupt):
@@ -207,7 +207,7 @@ class ShutdownTests(LiveTests):
         self.begin()
         self.assertEqual(self.registry.listProcesses(), [])
 
-    def test_row_44_fork_resets(self):
+    def test_fork_resets(self):
         declareWorker('work', lambda worker: self.gate.stop())
         self.start('work')
         self.gate.waitReached()

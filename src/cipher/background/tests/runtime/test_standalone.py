@@ -26,6 +26,7 @@ from zope.interface.verify import verifyObject
 from cipher.background.interfaces import IRunCreatedEvent
 from cipher.background.interfaces import IWorkObserver
 from cipher.background.runtime.standalone import StandaloneRecorder
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import Gate
 from cipher.background.tests.support.live import LiveTests
@@ -196,7 +197,7 @@ class RecordedTests(HandMadeMixin, LiveTests):
         self.patch('ZODB.mvccadapter.MVCCAdapterInstance.tpc_finish', lose)
         return lost
 
-    def test_row_05_reply_to_the_first_commit_is_lost(self):
+    def test_reply_to_the_first_commit_is_lost(self):
         lost = self.lose_reply()
         worker = self.make()
         worker.name = 'Once'
@@ -273,7 +274,7 @@ class RecordedTests(HandMadeMixin, LiveTests):
         self.assertIn('could not be recorded', self.logged.getvalue())
         self.assertEqual(self.runtime.allLive(), [])
 
-    def test_row_48_name_that_no_commit_would_take(self):
+    def test_name_that_no_commit_would_take(self):
         self.carry_out(self.make(_name='x' * 70000 + '\ud800',
                                  user_name='\ud800'))
         self.assertEqual(self.value(), 1)
@@ -309,6 +310,8 @@ class RecordedTests(HandMadeMixin, LiveTests):
 
 
 class WithoutRuntimeTests(HandMadeMixin, FileSiteTests):
+
+    layer = Live
 
     def setUp(self):
         super().setUp()

@@ -117,7 +117,7 @@ class StepTests(TurnTests):
             step.do = do
         return mend
 
-    def test_row_60_each_step_that_fails_stops_no_other(self):
+    def test_each_step_that_fails_stops_no_other(self):
         declareWorker('work', lambda worker: None)
         names = self.names()
         self.assertGreater(len(names), 10)
@@ -150,7 +150,7 @@ class StepTests(TurnTests):
             return do(connection)
         return noted
 
-    def test_row_60_no_error_ends_the_thread(self):
+    def test_no_error_ends_the_thread(self):
         for error in ERRORS:
             with self.subTest(error):
                 mend = self.break_('schedules', error())
@@ -184,7 +184,7 @@ class StepTests(TurnTests):
         self.assertEqual(self.logged.getvalue().count('step services'),
                          1 + (len(calls) >= 10))
 
-    def test_row_60_thread_that_hangs_is_reported_and_the_process_beats(self):
+    def test_thread_that_hangs_is_reported_and_the_process_beats(self):
         self.runtime.shutdown()
         self.runtime = self.startRuntime(lease=3.0)
         self.runtime.settings.lease = 0.4
@@ -221,7 +221,7 @@ class StepTests(TurnTests):
         self.begin()
         self.assertTrue(record.isTaking())
 
-    def test_row_60_broken_record_hurts_itself_only(self):
+    def test_broken_record_hurts_itself_only(self):
         called = []
         declareWorker('work', lambda worker: called.append(worker.run_id))
         self.runtime.shutdown()
@@ -254,7 +254,7 @@ class StepTests(TurnTests):
         waitUntil(lambda: set(called) == {*ids, later}, 'the broken ones')
         waitUntil(lambda: not self.problems(BROKEN_RUN))
 
-    def test_row_60_schedule_that_fails_stops_no_other(self):
+    def test_schedule_that_fails_stops_no_other(self):
         declareWorker('work', lambda worker: None)
         for error in ERRORS:
             with self.subTest(error):
@@ -273,7 +273,7 @@ class StepTests(TurnTests):
                 waitUntil(is_started, 'schedule %s' % name)
         self.assertTrue(self.runtime._control.is_alive())
 
-    def test_row_60_schedule_whose_arithmetic_fails_is_named(self):
+    def test_schedule_whose_arithmetic_fails_is_named(self):
         declareWorker('work', lambda worker: None)
 
         class Bad(Schedule):
@@ -292,7 +292,7 @@ class StepTests(TurnTests):
 
         waitUntil(is_started, 'the other schedule')
 
-    def test_row_60_service_whose_start_exits_stops_no_other(self):
+    def test_service_whose_start_exits_stops_no_other(self):
         provideHandler(
             lambda event: event.object.type == 'bad' and sys.exit(),
             [IRunCreatedEvent])
@@ -382,7 +382,7 @@ class SubscriberTests(TurnTests):
         for event, name, site in ended:
             self.assertEqual(site, self.site.__name__, (event, name))
 
-    def test_row_60_subscriber_that_raises_stops_no_rescue(self):
+    def test_subscriber_that_raises_stops_no_rescue(self):
         declareWorker('rerun', lambda worker: None)
         for error in ERRORS:
             with self.subTest(error):
@@ -398,7 +398,7 @@ class SubscriberTests(TurnTests):
         # What the subscribers changed was taken back.
         self.assertEqual(self.value(), 0)
 
-    def test_row_60_subscriber_that_raises_stops_no_stop(self):
+    def test_subscriber_that_raises_stops_no_stop(self):
         declareWorker('work', lambda worker: None)
         self.collect(Boom, IRunStoppedEvent)
         self.begin()
@@ -414,7 +414,7 @@ class SubscriberTests(TurnTests):
             (FAILING_SUBSCRIBER, run.id, 'Boom')])
         self.assertEqual(self.value(), 0)
 
-    def test_row_60_subscriber_whose_storage_is_away(self):
+    def test_subscriber_whose_storage_is_away(self):
         declareWorker('rerun', lambda worker: None)
         bad = []
 
@@ -466,7 +466,7 @@ class SubscriberTests(TurnTests):
 
 class ReportTests(TurnTests):
 
-    def test_row_60_progress_of_an_odd_class_hurts_no_report(self):
+    def test_progress_of_an_odd_class_hurts_no_report(self):
         class Odd(BackgroundJob):
 
             @property

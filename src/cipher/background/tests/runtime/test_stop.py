@@ -125,7 +125,7 @@ class StopTests(LiveTests):
                     self.assertEqual(self.waitFinished(run_id).state,
                                      'stopped')
 
-    def test_row_11_stop_before_the_loop_starts(self):
+    def test_stop_before_the_loop_starts(self):
         # Between the claim and the begin of the thread.
         enter = self.runtime.enter
 
@@ -150,7 +150,7 @@ class StopTests(LiveTests):
                 self.assertEqual(called, [])
                 self.assertForgotten()
 
-    def test_row_12_the_finish_wins(self):
+    def test_the_finish_wins(self):
         def work(worker):
             self.gate.stop()
 
@@ -178,7 +178,7 @@ class StopTests(LiveTests):
         with self.assertRaises(RunNotStoppable):
             self.registry.requestStop(run_id)
 
-    def test_row_12_the_stop_wins(self):
+    def test_the_stop_wins(self):
         # Another process takes the run, which nobody has claimed, for
         # pending and stops it; the worker is at its end already.
         def work(worker):
@@ -200,7 +200,7 @@ class StopTests(LiveTests):
         self.assertEqual(self.value(), 0)
         self.assertEqual(self.registry.getCounts(), {'work': {'stopped': 1}})
 
-    def test_row_12_work_that_is_over_ignores_the_stop(self):
+    def test_work_that_is_over_ignores_the_stop(self):
         def work(worker):
             getSite()['counter'].value += 1
             self.gate.stop()
@@ -217,7 +217,7 @@ class StopTests(LiveTests):
         self.assertEqual(self.value(), 1)
         self.assertForgotten()
 
-    def test_row_13_stubborn_work_is_never_claimed_stopped(self):
+    def test_stubborn_work_is_never_claimed_stopped(self):
         declareWorker('work', lambda worker: self.gate.stop())
         run_id = self.start('work')
         self.gate.waitReached()
@@ -249,7 +249,7 @@ class StopTests(LiveTests):
         waitUntil(lambda: not sum(self.runtime.backlog.counts()))
         self.assertEqual(called, [])
 
-    def test_row_12_request_that_comes_while_an_error_is_written(self):
+    def test_request_that_comes_while_an_error_is_written(self):
         declareWorker('work', lambda worker: None)
         self.runtime.shutdown()
         run_id = self.start('work')
@@ -283,7 +283,7 @@ class StopTests(LiveTests):
         manager.commit()
         connection.close()
 
-    def test_row_12_storm(self):
+    def test_storm(self):
         # Whoever wins, what is told is what happened.
         def work(worker):
             worker.checkStop()

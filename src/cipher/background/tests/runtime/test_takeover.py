@@ -63,15 +63,15 @@ class LostReplyTests:
         waitUntil(lambda: not self.runtime.allLive(), 'its end')
         return calls
 
-    def test_row_05_reply_to_the_work_is_lost(self):
+    def test_reply_to_the_work_is_lost(self):
         # Perhaps called once more, in a transaction that is aborted.
         self.check('work, run')
 
-    def test_row_05_reply_to_the_claim_is_lost(self):
+    def test_reply_to_the_claim_is_lost(self):
         calls = self.check(': claim', on_interrupt=FAIL)
         self.assertEqual(len(calls), 1)
 
-    def test_row_05_reply_to_a_failure_is_lost(self):
+    def test_reply_to_a_failure_is_lost(self):
         def fail(worker):
             calls.append(worker.run_id)
             raise ValueError('no')
@@ -131,7 +131,7 @@ class StopTests:
         super().setUp()
         self.runtime.shutdown()   # a web process, from now on
 
-    def test_row_14_stop_of_a_run_in_another_process(self):
+    def test_stop_of_a_run_in_another_process(self):
         other = self.act()
         web = self.actWithout()
         for is_told, ask in (True, web.stop), (False, self.requestStop):
@@ -171,10 +171,10 @@ class LeaseTests:
         self.patch('cipher.background.store.process.isKnownDead',
                    lambda record: False)
 
-    def test_row_03_killed_on_another_machine(self):
+    def test_killed_on_another_machine(self):
         self.checkKilled('silent')
 
-    def test_row_34_owner_is_paused_beyond_its_lease(self):
+    def test_owner_is_paused_beyond_its_lease(self):
         other = self.act()
         rerun, = other.start('rerun')
         self.waitInside()

@@ -110,7 +110,8 @@ class FloorTests(SiteTests):
         self.assertEqual(self.floor(0.0), 33)
 
     def test_conflicts_widen_it(self):
-        self.taker._widen([(SimpleNamespace(place=self.place), 1)], 8, 1)
+        self.taker._adjust_margins(
+            [(SimpleNamespace(place=self.place), 1)], 8, 1)
         self.assertEqual(self.floor(0.0), 1 + 2 + 8)
 
 
@@ -119,7 +120,7 @@ class TakingTests(ZEOTests):
 
     def setUp(self):
         self.patch(
-            'cipher.background.runtime.maintenance.turn.TELL_INTERVAL', 0.1)
+            'cipher.background.runtime.maintenance.turn.REPORT_INTERVAL', 0.1)
         super().setUp()
         self.web = self.makeWeb()
         self.began = {}   # run id -> how often it began here

@@ -93,7 +93,7 @@ class TellingTests(LiveTests):
         self.patch(
             'cipher.background.runtime.maintenance.turn.LIVE_AFTER', 0.0)
         self.patch(
-            'cipher.background.runtime.maintenance.turn.TELL_INTERVAL', 0.05)
+            'cipher.background.runtime.maintenance.turn.REPORT_INTERVAL', 0.05)
 
     def elsewhere(self):
         """See what another process sees, from now on."""
@@ -163,7 +163,7 @@ class TellingTests(LiveTests):
             self.waitTurn()
         self.assertEqual(self.told(), before)
 
-    def test_row_13_work_that_ignores_the_stop(self):
+    def test_work_that_ignores_the_stop(self):
         def work(worker):
             self.gate.stop()
 

@@ -87,7 +87,7 @@ class GraceTests(Ignorant, LiveTests):
         self.runtime.shutdown()
         self.runtime = self.startRuntime(**settings)
 
-    def test_row_31_type_that_nobody_knows_fails_after_a_grace_time(self):
+    def test_type_that_nobody_knows_fails_after_a_grace_time(self):
         run_id, late = self.startTwo()
         status = self.waitFinished(run_id)
         self.assertEqual((status.state, status.error_type),
@@ -114,7 +114,7 @@ class GraceTests(Ignorant, LiveTests):
         transaction.commit()
         return ids
 
-    def test_row_31_many_fail_and_others_go_on(self):
+    def test_many_fail_and_others_go_on(self):
         self.patch('cipher.background.runtime.queue.backlog.CAPACITY', 100)
         self.patch(
             'cipher.background.runtime.maintenance.unblocking.BATCH', 50)
@@ -129,7 +129,7 @@ class GraceTests(Ignorant, LiveTests):
         waitUntil(has_failed, 'the end of all', limit=30)
         self.assertForgotten()
 
-    def test_row_31_run_waits_for_a_process_that_knows_its_type(self):
+    def test_run_waits_for_a_process_that_knows_its_type(self):
         self.restart(grace=3600.0)
         for in_good_order in True, False:
             with self.subTest(in_good_order=in_good_order):
@@ -207,7 +207,7 @@ class OthersTests(Ignorant, ZEOTests):
         waitUntil(is_known, 'that it tells what it knows', LONG)
         return actor
 
-    def test_row_31_run_is_taken_by_a_process_that_knows_its_type(self):
+    def test_run_is_taken_by_a_process_that_knows_its_type(self):
         actor = self.act()
         self.patch(
             'cipher.background.runtime.maintenance.unblocking.WATCH', 0.0)

@@ -229,14 +229,14 @@ class TicketsTests(unittest.TestCase):
         self.backlog.park(begun, (PAUSE, 'a'))
         self.assertEqual(self.backlog.counts(), (0, 0, 0))
 
-    def test_line_57_starters_take_turns_and_the_urgent_go_first(self):
+    def test_starters_take_turns_and_the_urgent_go_first(self):
         self.see(4, starter='many')
         self.see(2, starter='few')
         self.see(1, starter='many', priority=1)
         self.assertEqual([ticket.serial for ticket in self.take(7)],
                          [7, 1, 5, 2, 6, 3, 4])
 
-    def test_line_57_starters_take_turns_for_room_as_well(self):
+    def test_starters_take_turns_for_room_as_well(self):
         self.see(3, (LIMIT, 'a'), 'many')
         self.see(1, (LIMIT, 'a'), 'few')
         self.backlog.unpark('a', 9)
@@ -278,11 +278,11 @@ class TicketsTests(unittest.TestCase):
                 # Nor does a thread look again and again.
                 self.backlog.beginLook()
                 self.backlog.endLook()
-                self.assertFalse(self.backlog._mayGoOn())
+                self.assertFalse(self.backlog._has_room_again())
                 self.assertGreater(self.backlog._pause(0.0), 1.0)
                 new, old = self.backlog.changes(self.place, 40)
                 self.backlog.written(self.place, new, old)
-                self.assertFalse(self.backlog._mayGoOn())
+                self.assertFalse(self.backlog._has_room_again())
                 self.write()
                 self.assertEqual(self.backlog.beginLook(), {self.place})
                 self.backlog.endLook()
@@ -556,7 +556,7 @@ class DueTests(LiveWaitingTests):
         changes = self.runtime.backlog.changes
 
         def count(place, limit):
-            most.append(self.runtime.backlog._countUnwritten())
+            most.append(self.runtime.backlog._count_unwritten())
             return changes(place, limit)
 
         self.runtime.backlog.changes = count

@@ -44,14 +44,15 @@ from cipher.background.store.process import Directory
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
 from cipher.background.tests.support import golden
-from cipher.background.tests.support.evolving import STEP
-from cipher.background.tests.support.evolving import shapesOf
-from cipher.background.tests.support.evolving import structure2
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.live import waitUntil
 from cipher.background.tests.support.sites import ComponentTests
+from cipher.background.tests.support.structure2 import STEP
+from cipher.background.tests.support.structure2 import shapesOf
+from cipher.background.tests.support.structure2 import structure2
 from cipher.background.util import switchboard
 
 
@@ -64,6 +65,8 @@ class StepTests(unittest.TestCase):
 
 
 class NumberTests(FileSiteTests):
+
+    layer = Live
 
     def test_new_records_carry_the_number(self):
         with mock.patch.object(structure, 'VERSION', 7):
@@ -359,6 +362,8 @@ class EvolveTests(FileSiteTests):
 class KeptTests(ComponentTests):
     """The database of structure 1 that is kept."""
 
+    layer = Live
+
     def setUp(self):
         super().setUp()
         folder = tempfile.TemporaryDirectory()
@@ -439,7 +444,7 @@ class RuntimeTests(LiveTests):
         waitUntil(lambda: self.runtime.is_quiet)
         waitUntil(lambda: NEWER_DATABASE in self.problems())
         self.assertEqual(self.problems()[NEWER_DATABASE], '2')
-        self.assertIn('it is of an older release than the database: directory '
+        self.assertIn('its release is older than the database: directory '
                       'has structure 2, this code knows 1; ',
                       self.logged.getvalue())
         # What works ends, and nothing begins.

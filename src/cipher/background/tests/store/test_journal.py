@@ -30,6 +30,7 @@ from cipher.background.store import journal
 from cipher.background.tests.support.administration import BEGIN
 from cipher.background.tests.support.administration import AdministrationTests
 from cipher.background.tests.support.administration import another
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.sites import login
@@ -51,7 +52,7 @@ class JournalTests(AdministrationTests):
     def test_empty(self):
         self.assertEqual(self.registry.listActions(), ([], None))
 
-    def test_line_12_action(self):
+    def test_action(self):
         self.record(1, 'run %d', 'enough')
         (action,), key = self.registry.listActions()
         verifyObject(IAction, action)
@@ -108,7 +109,7 @@ class JournalTests(AdministrationTests):
         return {(action.verb, action.subject): action.times
                 for action in self.registry.listActions(5000)[0]}
 
-    def test_line_53_repeated_act_is_one_row_with_a_count(self):
+    def test_repeated_act_is_one_row_with_a_count(self):
         for index in range(5000):
             self.registry.pauseType('work', index % 2 == 0, 'flush')
             self.clock.advance(0.5)
@@ -119,7 +120,7 @@ class JournalTests(AdministrationTests):
                          (BEGIN, BEGIN + 2499.0))
         self.assertEqual((paused.reason, resumed.reason), ('flush', 'flush'))
 
-    def test_line_53_row_is_of_one_hour(self):
+    def test_row_is_of_one_hour(self):
         for number in range(4):
             self.registry.pauseType('work')
             self.registry.pauseType('work', False)
@@ -130,7 +131,7 @@ class JournalTests(AdministrationTests):
             ('resume type', 1, 3900.0), ('pause type', 1, 3900.0),
             ('resume type', 3, 0.0), ('pause type', 3, 0.0)])
 
-    def test_line_53_another_person_or_thing_has_a_row_of_its_own(self):
+    def test_another_person_or_thing_has_a_row_of_its_own(self):
         declareWorker('other', lambda worker: None)
         for person in 'admin', 'eve':
             login(person)
@@ -142,7 +143,7 @@ class JournalTests(AdministrationTests):
         self.assertEqual(len(rows), 8)
         self.assertEqual(set(rows.values()), {1, 2})
 
-    def test_line_53_no_reason_is_lost_by_another(self):
+    def test_no_reason_is_lost_by_another(self):
         for reason in 'incident 5', None, 'incident 5', 'x' * 2000, 'last':
             self.registry.pauseType('work', True, reason)
             self.registry.pauseType('work', False)
@@ -151,7 +152,7 @@ class JournalTests(AdministrationTests):
         self.assertTrue(paused.reason.startswith('incident 5; xxx'))
         self.assertEqual(len(paused.reason), 500)
 
-    def test_line_53_removals_and_drains_are_not_flushed(self):
+    def test_removals_and_drains_are_not_flushed(self):
         old = self.make()
         self.registry.remove(old.id)
         journal.record(self.registry, 'drain process', 'host:1:x',
@@ -165,7 +166,7 @@ class JournalTests(AdministrationTests):
         self.assertIn(('remove', old.id), kept)
         self.assertIn(('drain process', 'host:1:x'), kept)
 
-    def test_line_53_removals_do_not_drive_each_other_out(self):
+    def test_removals_do_not_drive_each_other_out(self):
         for index in range(3000):
             journal.record(self.registry, 'remove', '1-%d' % index,
                            journal.askedNow(None))
@@ -185,7 +186,7 @@ class JournalTests(AdministrationTests):
         remove(1)
         self.assertEqual(len(self.registry.journal.lasting), 1)
 
-    def test_line_53_nobody_drives_out_what_others_did(self):
+    def test_nobody_drives_out_what_others_did(self):
         self.record(10, 'mine-%d')
         self.registry.pauseType('work')
         login('eve')
@@ -199,7 +200,7 @@ class JournalTests(AdministrationTests):
         self.assertIn(('resume type', 'work'), kept)
         self.assertLessEqual(len(kept), journal.LIMIT + journal.SURPLUS)
 
-    def test_line_53_nobody_drives_out_others_by_many_kinds_of_acts(self):
+    def test_nobody_drives_out_others_by_many_kinds_of_acts(self):
         for index in range(400):
             self.act('stop', 'mine-%d' % index)
         login('eve')
@@ -214,7 +215,7 @@ class JournalTests(AdministrationTests):
     def act(self, verb, subject):
         journal.record(self.registry, verb, subject, journal.askedNow(None))
 
-    def test_line_53_act_on_many_is_one_row(self):
+    def test_act_on_many_is_one_row(self):
         ids = [self.registry.start('work').id for _ in range(661)]
         transaction.commit()
         done = self.registry.actOnRuns('stop', ids, 'enough', 'state=pending')
@@ -318,7 +319,7 @@ class JournalTests(AdministrationTests):
         self.assertEqual(transaction.get().description,
                          'cipher.background: stop run run-0')
 
-    def test_line_37_texts_are_cleaned(self):
+    def test_texts_are_cleaned(self):
         self.record(1, 'a\nb\0%d', 'c\r\nd\u202e\ud800' + 'e' * 1000)
         action = self.registry.listActions()[0][0]
         self.assertEqual(action.subject, 'a b\ufffd0')
@@ -403,6 +404,8 @@ class JournalTests(AdministrationTests):
 
 class NoteTests(FileSiteTests):
     """Of a storage that refuses notes over 64 kB."""
+
+    layer = Long
 
     def setUp(self):
         super().setUp()

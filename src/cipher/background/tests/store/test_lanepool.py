@@ -344,7 +344,7 @@ class FileStorageTests(PoolCase):
         views = [self.view() for _ in range(9)]
         self.assertEqual({view.lane() for view in views}, set(lanes))
 
-    def test_row_46_threads_of_one_process_never_conflict(self):
+    def test_threads_of_one_process_never_conflict(self):
         conflicts = []
         begin = threading.Barrier(3)
 

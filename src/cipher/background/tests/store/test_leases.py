@@ -34,6 +34,8 @@ from cipher.background.store.lanepool import getPool
 from cipher.background.store.leases import Identity
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
+from cipher.background.tests.support.layers import Live
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.live import inFork
@@ -133,6 +135,8 @@ class RuleTests(SiteTests):
 
 
 class IdentityTests(SiteTests):
+
+    layer = Live
 
     def identity(self):
         return leases.identify(self.connection)[0]
@@ -258,6 +262,8 @@ class LeaseLanesTests(SiteTests):
 class ManyProcessesTests(ComponentTests):
     """Web processes start runs at a time, over ZEO."""
 
+    layer = Live
+
     def setUp(self):
         super().setUp()
         requireServer(self, ZEOServer.findMissing())
@@ -275,7 +281,8 @@ class ManyProcessesTests(ComponentTests):
 
     def begin(self, threads, number, seconds):
         starter = subprocess.Popen(
-            [sys.executable, '-m', 'cipher.background.tests.support.starting',
+            [sys.executable, '-m',
+             'cipher.background.tests.support.startingprocess',
              self.uri, str(threads), str(number), str(seconds)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=programEnvironment())
@@ -303,7 +310,7 @@ class ManyProcessesTests(ComponentTests):
     def lanes(self):
         return len(self.registry.lanes)
 
-    def test_row_65_no_request_conflicts_because_of_others(self):
+    def test_no_request_conflicts_because_of_others(self):
         conflicts, of_leases = self.start(4, 2, 125)
         self.assertEqual(self.registry.getCounts(),
                          {'work': {'pending': 1000}})
@@ -311,7 +318,7 @@ class ManyProcessesTests(ComponentTests):
         self.assertLessEqual(of_leases, 8)
         self.assertLessEqual(self.lanes(), 16)
 
-    def test_row_65_nor_with_many_more_threads(self):
+    def test_nor_with_many_more_threads(self):
         conflicts, of_leases = self.start(2, 8, 30)
         self.assertEqual(conflicts, 0)
         self.assertLessEqual(of_leases, 16)
@@ -358,6 +365,8 @@ class SizeTests(FileSiteTests):
 
 class ShortLivedTests(SiteTests):
     """A thousand processes on other machines, in simulated time."""
+
+    layer = Long
 
     def makeDatabase(self):
         folder = tempfile.TemporaryDirectory()

@@ -32,8 +32,8 @@ from cipher.background.store.finishes import Finishes
 from cipher.background.store.run import WorkerRun
 from cipher.background.store.stats import HOUR
 from cipher.background.store.stats import HOURS_KEPT
-from cipher.background.tests.support.finished import NOW
-from cipher.background.tests.support.finished import LookTests
+from cipher.background.tests.support.finishedruns import NOW
+from cipher.background.tests.support.finishedruns import LookTests
 
 
 # Around the spill of one head, and of some.

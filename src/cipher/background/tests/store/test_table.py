@@ -18,6 +18,7 @@ from transaction.interfaces import TransientError
 
 from cipher.background.store.table import Table
 from cipher.background.store.table import dependOnTree
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.live import FileSiteTests
 
 
@@ -56,6 +57,8 @@ class TableCase(FileSiteTests):
 
 
 class TableTests(TableCase):
+
+    layer = Long
 
     def put(self, key, value=1):
         return lambda root: root['table'].__setitem__(key, value)

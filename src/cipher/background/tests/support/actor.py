@@ -31,7 +31,7 @@ from cipher.background.runtime.maintenance import troubles
 from cipher.background.runtime.maintenance import turn
 from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.runtime.runtime import startRuntime
-from cipher.background.tests.support.crashing import declareWorkers
+from cipher.background.tests.support.crashingprocess import declareWorkers
 from cipher.background.tests.support.live import Counter
 from cipher.background.tests.support.live import waitForLanes
 from cipher.background.tests.support.servers import openDatabase
@@ -194,7 +194,7 @@ def main(uri, folder, play_class=Play):
     """Obey the commands on the standard input until it ends."""
     hooks.setHooks()
     # Seconds: tests are in a hurry, and their leases are short.
-    turn.TELL_INTERVAL = 0.2
+    turn.REPORT_INTERVAL = 0.2
     troubles.FAILURE_PAUSE = 1.0
     declareWorkers(folder)
     play = play_class(openDatabase(uri))

@@ -26,7 +26,7 @@ from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.runtime.maintenance import turn
 from cipher.background.tests.support import servers
-from cipher.background.tests.support.crashing import declareWorkers
+from cipher.background.tests.support.crashingprocess import declareWorkers
 from cipher.background.tests.support.servers import touch
 
 
@@ -44,7 +44,7 @@ def openDatabase():
     """Return the database of the test, declare its worker types."""
     folder = os.environ['FOLDER']
     hooks.setHooks()
-    turn.TELL_INTERVAL = 0.2   # seconds: tests are in a hurry
+    turn.REPORT_INTERVAL = 0.2   # seconds: tests are in a hurry
     declareWorkers(folder)
     provideUtility(RuntimeSettings(
         poll=0.05, lease=3.0, drain=5.0, executor='celery'), IRuntimeSettings)

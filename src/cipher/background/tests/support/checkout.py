@@ -21,6 +21,8 @@ import unittest
 from functools import partial
 from pathlib import Path
 
+from cipher.background.tests.support.layers import Live
+
 
 _MARK = Path('src', 'cipher', 'background', 'tests', 'support',
              'checkout.py')
@@ -57,10 +59,13 @@ def makePageSuite(*names, setUp, tearDown):
     if CHECKOUT is None:
         return unittest.TestSuite([unittest.FunctionTestCase(
             partial(requireCheckout, *names), description='/'.join(names))])
-    return doctest.DocFileSuite(
+    suite = doctest.DocFileSuite(
         str(CHECKOUT.joinpath(*names)), module_relative=False,
         setUp=setUp, tearDown=tearDown,
         optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    for test in suite:
+        test.layer = Live
+    return suite
 
 
 def _explain(names):

@@ -19,7 +19,7 @@ import transaction
 
 from cipher.background.store.process import processName
 from cipher.background.tests.support.actor import Actor
-from cipher.background.tests.support.crashing import declareWorkers
+from cipher.background.tests.support.crashingprocess import declareWorkers
 from cipher.background.tests.support.live import Database
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import waitUntil

@@ -121,7 +121,7 @@ def fill(path):
                 # In a hurry.
                 'cipher.background.runtime.maintenance.turn.LIVE_AFTER': 0.2,
                 'cipher.background.runtime.maintenance.turn'
-                '.TELL_INTERVAL': 0.05,
+                '.REPORT_INTERVAL': 0.05,
                 'cipher.background.runtime.maintenance.pruner.INTERVAL': 0.05,
                 'cipher.background.runtime.maintenance.heartbeat'
                 '.SHORTEST_PAUSE': 0.05,

@@ -39,6 +39,7 @@ from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.runtime.runtime import startRuntime
 from cipher.background.testing import setUpLogging
 from cipher.background.testing import tearDownLogging
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.sites import LIMIT
 from cipher.background.tests.support.sites import SiteTests
 from cipher.background.thread import BackgroundWorkerThread
@@ -194,6 +195,8 @@ class FileSiteTests(SiteTests):
 
 class LiveTests(FileSiteTests):
     """With a runtime that is quick to look."""
+
+    layer = Live
 
     def setUp(self):
         super().setUp()

@@ -69,7 +69,7 @@ class FormatterTests(unittest.TestCase):
             'x', logging.INFO, '', 0, *args,
             error and (type(error), error, error.__traceback__)))
 
-    def test_line_54_no_text_begins_a_line(self):
+    def test_no_text_begins_a_line(self):
         for end in LINE_ENDS:
             with self.subTest(ascii(end)):
                 text = 'said ' + end + FORGED
@@ -85,7 +85,7 @@ class FormatterTests(unittest.TestCase):
                     for line in others:
                         self.assertRegex(line, '^    ')
 
-    def test_line_54_no_text_commands_a_terminal(self):
+    def test_no_text_commands_a_terminal(self):
         for escape in ESCAPES:
             with self.subTest(ascii(escape)):
                 shown = self.format('%s', ('a%sb' % escape,))
@@ -106,7 +106,7 @@ class OwnLoggerTests(unittest.TestCase):
         self.logger.propagate = False
         self.listener = Listener(self, self.logger)
 
-    def test_line_54_control_characters_are_replaced(self):
+    def test_control_characters_are_replaced(self):
         for escape in ESCAPES:
             self.logger.error('a%sb', escape)
             self.logger.error('a%sb' % escape)
@@ -116,7 +116,7 @@ class OwnLoggerTests(unittest.TestCase):
                 self.assertNotIn(sign, self.listener.text)
         self.assertIn('a\ufffd[2Jb', self.listener.text)
 
-    def test_line_54_every_module_that_logs_foreign_texts_does_so(self):
+    def test_every_module_that_logs_foreign_texts_does_so(self):
         folder = Path(cipher.background.__file__).parent
         found = []
         others = ('browser', 'demo', 'tests')
@@ -150,7 +150,7 @@ class OwnLoggerTests(unittest.TestCase):
         self.assertEqual((record.msg, record.args), ('%s\n%d', ('a', 1)))
         self.assertIs(record.exc_info[1], error)
 
-    def test_line_49_error_is_logged_without_secrets(self):
+    def test_error_is_logged_without_secrets(self):
         masker = Masker(('sesame',))
         for masker, said in ((masker, 'open ' + MASK), (Masker(None), MASK),
                              (SHOWS_ALL, 'open sesame')):
@@ -179,7 +179,7 @@ class OwnLoggerTests(unittest.TestCase):
 
 class DemoLogTests(unittest.TestCase):
 
-    def test_line_54_demo_lets_no_text_begin_a_line(self):
+    def test_demo_lets_no_text_begin_a_line(self):
         root = logging.getLogger()
         handlers, level = root.handlers[:], root.level
         root.handlers.clear()
@@ -215,7 +215,7 @@ class ThreadLogTests(SiteTests):
         job.join(LIMIT)
         return self.buffer.getvalue()
 
-    def test_line_49_good_record_is_byte_for_byte_as_upstreams(self):
+    def test_good_record_is_byte_for_byte_as_upstreams(self):
         shown = self.run_job('two\nlines')
         self.assertRegex(
             shown, r'\AException in a job\nTraceback \(most recent call '
@@ -223,7 +223,7 @@ class ThreadLogTests(SiteTests):
         self.assertEqual(log.name, 'cipher.background.thread')
         self.assertIs(type(log), logging.Logger)
 
-    def test_line_54_escape_sequence_does_not_reach_the_log(self):
+    def test_escape_sequence_does_not_reach_the_log(self):
         shown = self.run_job('\x1b[31mred\x07')
         self.assertNotIn('\x1b', shown)
         self.assertIn('ValueError: \ufffd[31mred\ufffd', shown)
@@ -241,7 +241,7 @@ class RunLogTests(unittest.TestCase):
         self.listener = Listener(self, self.logger)
         self.log = RunLogger(self.logger, self.buffer)
 
-    def test_line_54_no_text_begins_a_line(self):
+    def test_no_text_begins_a_line(self):
         for end in LINE_ENDS:
             self.log.info('said %s', end + FORGED)
             self.log.info('x', exc_info=ValueError(end + FORGED))
@@ -251,13 +251,13 @@ class RunLogTests(unittest.TestCase):
         for line in own:
             self.assertRegex(line, r'^\S+ \S+ INFO %s ' % self.logger.name)
 
-    def test_line_54_log_of_many_lines_is_bounded(self):
+    def test_log_of_many_lines_is_bounded(self):
         buffer = LogBuffer(1000)
         for _ in range(10):
             buffer.add('\n' * 900)
         self.assertLess(len(buffer.getText()), 1100)
 
-    def test_line_49_server_gets_what_the_run_gets(self):
+    def test_server_gets_what_the_run_gets(self):
         self.buffer.masker = Masker(('sesame',))
         self.log.info('say %s', 'sesame')
         self.log.info('say %(what)s', {'what': 'sesame'})
@@ -270,7 +270,7 @@ class RunLogTests(unittest.TestCase):
         self.assertIn('say %s, 100%%' % MASK, self.listener.text)
         self.assertIn('ValueError: ' + MASK, self.listener.text)
 
-    def test_line_49_multi_line_secret_is_masked_before_it_is_indented(self):
+    def test_multi_line_secret_is_masked_before_it_is_indented(self):
         self.buffer.masker = Masker(('one\ntwo',))
         self.log.info('is one\ntwo')
         self.assertTrue(self.buffer.getText().endswith('is ' + MASK))

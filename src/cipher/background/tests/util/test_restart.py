@@ -128,10 +128,10 @@ class RestartTests(LiveTests):
         # The pauses alone were longer.
         self.assertLess(time.monotonic() - begin, 8)
 
-    def test_row_58_no_lost_update(self):
+    def test_no_lost_update(self):
         self.check()
 
-    def test_row_58_nor_where_stale_oids_stay_in_stock(self):
+    def test_nor_where_stale_oids_stay_in_stock(self):
         self.keepStock()
         errors = []
         self.patch('cipher.background.work.recorder.JobRecorder.conflicted',
@@ -142,7 +142,7 @@ class RestartTests(LiveTests):
         self.assertTrue([error for error in errors
                          if isinstance(error, CacheSpoiled)], errors)
 
-    def test_row_58_of_a_request_that_starts_a_run(self):
+    def test_of_a_request_that_starts_a_run(self):
         """It fails; the next one works with what is stored."""
         self.keepStock()
         self.runtime.shutdown()   # so that nothing else takes oids

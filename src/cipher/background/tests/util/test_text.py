@@ -103,12 +103,12 @@ class CleanTests(unittest.TestCase):
                          '<unprintable int: ValueError>')
         self.assertEqual(len(safeRepr('a' * 100, 10)), 11)
 
-    def test_row_48_unfit_characters_are_replaced(self):
+    def test_unfit_characters_are_replaced(self):
         for character in UNFIT:
             with self.subTest(character=ascii(character)):
                 self.assertEqual(clean('a%sb' % character, 10), 'a\ufffdb')
 
-    def test_line_21_stored_and_shown_texts_lack_the_same(self):
+    def test_stored_and_shown_texts_lack_the_same(self):
         for replace in lambda text: clean(text, 10), cleanText:
             self.assertEqual(
                 [sign for sign in map(chr, range(0x10000))
@@ -116,7 +116,7 @@ class CleanTests(unittest.TestCase):
                 [sign for sign in sorted({*UNFIT, '\ufffd'})
                  if replace is not cleanText or sign not in '\r\x85'])
 
-    def test_row_48_what_is_clean_can_be_stored(self):
+    def test_what_is_clean_can_be_stored(self):
         text = clean(''.join(map(chr, range(0x3000))) + '\ud800', MEGABYTE)
         self.assertEqual(text.encode('utf-8').decode('utf-8'), text)
 
@@ -136,7 +136,7 @@ class CleanLineTests(unittest.TestCase):
         self.assertEqual(len(text.splitlines()), 1)
         self.assertNotIn('\t', text)
 
-    def test_line_37_forged_log_line_stays_in_its_line(self):
+    def test_forged_log_line_stays_in_its_line(self):
         text = cleanLine('done\n2026-01-01 00:00:00 ERROR root forged')
         self.assertNotIn('\n', text)
 
@@ -176,7 +176,7 @@ class DescribeErrorTests(unittest.TestCase):
         self.assertEqual(
             describeError(ValueError('a\nb\x00')), ('ValueError', 'a b\ufffd'))
 
-    def test_row_49_unprintable_error_is_named(self):
+    def test_unprintable_error_is_named(self):
         self.assertEqual(
             describeError(Unprintable()),
             ('Unprintable', '<unprintable Unprintable: ValueError>'))
@@ -246,7 +246,7 @@ class FormatTracebackTests(unittest.TestCase):
         self.assertIn("KeyError: 'inner'", text)
         self.assertIn('RuntimeError: outer', text)
 
-    def test_line_34_traceback_has_no_local_variables(self):
+    def test_traceback_has_no_local_variables(self):
         def secretive():
             password = 's3cret'
             return password.missing

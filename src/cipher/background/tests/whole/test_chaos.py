@@ -49,6 +49,7 @@ from cipher.background.tests.chaos.world import Ledger
 from cipher.background.tests.chaos.world import declareKinds
 from cipher.background.tests.chaos.world import getWorld
 from cipher.background.tests.chaos.world import makeWorld
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import waitUntil
 from cipher.background.tests.support.servers import ZEOServer
 from cipher.background.tests.support.servers import programEnvironment
@@ -57,6 +58,8 @@ from cipher.background.tests.support.servers import requireServer
 
 class ChaosTests(unittest.TestCase):
     """The short form of ``bench/chaos.py``."""
+
+    layer = Live
 
     def check(self, storage, kills):
         seed = random.SystemRandom().randrange(1000000)

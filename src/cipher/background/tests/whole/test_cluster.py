@@ -56,14 +56,14 @@ class WorkTests:
         for run_id in ids:
             self.assertEqual(self.status(run_id).interruptions, 0)
 
-    def test_row_02_and_03_killed(self):
+    def test_killed(self):
         self.checkKilled()
 
 
 class RestartTests:
     """The server restarts."""
 
-    def test_row_16_server_restarts_while_work_goes_on(self):
+    def test_server_restarts_while_work_goes_on(self):
         errors = []
         self.actWithout().grow('source')
 
@@ -91,7 +91,7 @@ class RestartTests:
         self.assertEqual((status.attempts, status.interruptions), (1, 0))
         self.assertEqual(self.value(), 1)
 
-    def test_row_17_storage_is_away_for_long(self):
+    def test_storage_is_away_for_long(self):
         self.patch(
             'cipher.background.runtime.executors.threads.RETRY_DELAY', 0.5)
         turns = self.count(self.runtime._maintenance, 'turn')
@@ -139,7 +139,7 @@ class RestartTests:
         setattr(of, name, counted)
         return calls
 
-    def test_row_15_storage_is_away_for_longer_than_the_lease(self):
+    def test_storage_is_away_for_longer_than_the_lease(self):
         # Who pauses for longer than its lease is dead for the other one.
         self.patch(
             'cipher.background.runtime.maintenance.troubles.FAILURE_PAUSE',

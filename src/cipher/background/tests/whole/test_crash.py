@@ -18,8 +18,8 @@ import subprocess
 import sys
 
 from cipher.background.store.lifecycle import MAX_INTERRUPTIONS
-from cipher.background.tests.support.crashing import declareWorkers
-from cipher.background.tests.support.crashing import touch
+from cipher.background.tests.support.crashingprocess import declareWorkers
+from cipher.background.tests.support.crashingprocess import touch
 from cipher.background.tests.support.live import ProcessTests
 from cipher.background.tests.support.live import waitUntil
 
@@ -37,7 +37,8 @@ class CrashTests(ProcessTests):
         """
         self.forget('started', 'inside')
         process = subprocess.Popen(
-            [sys.executable, '-m', 'cipher.background.tests.support.crashing',
+            [sys.executable, '-m',
+             'cipher.background.tests.support.crashingprocess',
              self.path, str(threads), str(drain), *names],
             env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
             stderr=subprocess.DEVNULL)
@@ -53,7 +54,7 @@ class CrashTests(ProcessTests):
         process.send_signal(signum)
         process.wait(20)
 
-    def test_row_01_killed_before_a_thread_began(self):
+    def test_killed_before_a_thread_began(self):
         process, (run_id,) = self.spawn('rerun', threads=0)
         self.kill(process)
         touch(self.path, 'go-on')
@@ -64,7 +65,7 @@ class CrashTests(ProcessTests):
         self.assertEqual(self.value(), 1)
         self.assertNothingRuns()
 
-    def test_row_02_killed_between_take_and_work(self):
+    def test_killed_between_take_and_work(self):
         for name, state, value in ('taken rerun', 'succeeded', 1), (
                 'taken fail', 'interrupted', 1):
             with self.subTest(name):
@@ -82,7 +83,7 @@ class CrashTests(ProcessTests):
                 self.close()
                 self.forget('go-on', 'taken')
 
-    def test_row_04_killed_right_after_the_commit_of_the_work(self):
+    def test_killed_right_after_the_commit_of_the_work(self):
         process, (run_id,) = self.spawn('commit')
         self.assertEqual(process.wait(20), -signal.SIGKILL)
         self.open()
@@ -93,7 +94,7 @@ class CrashTests(ProcessTests):
         self.assertEqual(self.value(), 1)
         self.assertNothingRuns()
 
-    def test_row_07_killed_in_the_cleanup(self):
+    def test_killed_in_the_cleanup(self):
         process, (run_id,) = self.spawn('cleaning')
         self.wait_for('inside')
         self.kill(process)
@@ -107,7 +108,7 @@ class CrashTests(ProcessTests):
         self.assertFalse(os.path.exists(os.path.join(self.path, 'inside')))
         self.assertNothingRuns()
 
-    def test_row_10_second_signal_ends_at_once(self):
+    def test_second_signal_ends_at_once(self):
         for name, state, value in ('fail', 'interrupted', 0), (
                 'rerun', 'succeeded', 1):
             with self.subTest(name):
@@ -130,7 +131,7 @@ class CrashTests(ProcessTests):
                 self.close()
                 self.forget('go-on')
 
-    def test_row_03_killed_inside_the_work_and_rerun(self):
+    def test_killed_inside_the_work_and_rerun(self):
         process, (run_id,) = self.spawn('rerun')
         self.wait_for('inside')
         self.kill(process)
@@ -141,7 +142,7 @@ class CrashTests(ProcessTests):
         self.assertEqual(self.value(), 1)
         self.assertNothingRuns()
 
-    def test_row_03_killed_inside_the_work_that_must_not_be_rerun(self):
+    def test_killed_inside_the_work_that_must_not_be_rerun(self):
         process, (run_id,) = self.spawn('fail')
         self.wait_for('inside')
         self.kill(process)
@@ -153,7 +154,7 @@ class CrashTests(ProcessTests):
         self.assertEqual(self.value(), 0)
         self.assertNothingRuns()
 
-    def test_row_03_killed_long_after_the_work_began(self):
+    def test_killed_long_after_the_work_began(self):
         # The process has told that it works on the run.
         process, (run_id,) = self.spawn('rerun')
         self.wait_for('inside')
@@ -166,7 +167,7 @@ class CrashTests(ProcessTests):
                          ('succeeded', 1))
         self.assertEqual(self.value(), 1)
 
-    def test_row_06_killed_while_stopping(self):
+    def test_killed_while_stopping(self):
         for name in 'rerun', 'fail':
             with self.subTest(name):
                 process, (run_id,) = self.spawn(name)
@@ -186,7 +187,7 @@ class CrashTests(ProcessTests):
                 self.assertEqual(len(self.registry.stops), 0)
                 self.close()
 
-    def test_row_08_SIGTERM_lets_the_work_finish(self):
+    def test_SIGTERM_lets_the_work_finish(self):
         process, (run_id,) = self.spawn('rerun')
         self.wait_for('inside')
         process.terminate()
@@ -197,7 +198,7 @@ class CrashTests(ProcessTests):
         self.assertEqual(self.status(run_id).state, 'succeeded')
         self.assertEqual(self.value(), 1)
 
-    def test_row_09_SIGTERM_interrupts_what_takes_too_long(self):
+    def test_SIGTERM_interrupts_what_takes_too_long(self):
         for name, state in (('rerun', 'pending'), ('polite', 'pending'),
                             ('fail', 'interrupted')):
             with self.subTest(name):
@@ -218,7 +219,7 @@ class CrashTests(ProcessTests):
                     self.requestStop(run_id)
                 self.close()
 
-    def test_row_55_run_that_kills_its_process_each_time(self):
+    def test_run_that_kills_its_process_each_time(self):
         process, _ = self.spawn('kill')
         deaths = 0
         while process.wait(20) == -signal.SIGKILL and deaths < 10:

@@ -28,8 +28,8 @@ from cipher.background.contextmanagers import Door
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
-from cipher.background.tests.support.flaky import FailOnce
-from cipher.background.tests.support.flaky import Flaky
+from cipher.background.tests.support.flakystorage import FailOnce
+from cipher.background.tests.support.flakystorage import Flaky
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.live import waitUntil
@@ -67,7 +67,7 @@ class StrandedTests(LiveTests):
         self.runtime.shutdown()
         self.runtime = self.startRuntime(**settings)
 
-    def test_row_59_fault_01_any_load_fails_once_at_the_begin(self):
+    def test_any_load_fails_once_at_the_begin(self):
         self.runtime.shutdown()
         ids = self.startMany(20)
         self.db.cacheMinimize()
@@ -88,7 +88,7 @@ class StrandedTests(LiveTests):
                 self.db.cacheMinimize()
         self.assertGreater(number, 80)
 
-    def test_row_59_fault_26_any_load_fails_once_after_a_pause(self):
+    def test_any_load_fails_once_after_a_pause(self):
         ids = []
         for number in range(1, 90, 9):
             with self.subTest(number):
@@ -107,7 +107,7 @@ class StrandedTests(LiveTests):
         return sum(len(lane.waiting.places)
                    for lane in self.registry.lanes.values())
 
-    def test_row_61_fault_04_rolled_back_and_one_with_its_id(self):
+    def test_rolled_back_and_one_with_its_id(self):
         for _ in range(5):
             self.begin()
             savepoint = transaction.savepoint()
@@ -119,7 +119,7 @@ class StrandedTests(LiveTests):
             self.assertIn(first, ids)
             waitUntil(lambda: set(ids) <= set(self.called), 'that all begin')
 
-    def test_row_61_fault_27_delayed_start_that_is_rolled_back(self):
+    def test_delayed_start_that_is_rolled_back(self):
         self.begin()
         savepoint = transaction.savepoint()
         first = self.registry.submit('work', delay=3600).id
@@ -131,7 +131,7 @@ class StrandedTests(LiveTests):
         self.assertIn(first, ids)
         self.waitAll(ids)
 
-    def test_row_61_unique_and_urgent_starts_that_are_rolled_back(self):
+    def test_unique_and_urgent_starts_that_are_rolled_back(self):
         for values in (dict(unique='type'), dict(priority=9),
                        dict(unique='type', priority=9, delay=3600)):
             with self.subTest(**values):
@@ -148,7 +148,7 @@ class StrandedTests(LiveTests):
                           'that all begin')
                 self.waitFinished(run.id)
 
-    def test_fault_08_hooks_in_the_wrong_order_delay_nothing(self):
+    def test_hooks_in_the_wrong_order_delay_nothing(self):
         self.restart(threads=1, poll=60.0)
         self.waitFinished(self.start('work'))
         reached, go_on = threading.Event(), threading.Event()
@@ -184,7 +184,7 @@ class StrandedTests(LiveTests):
             # Long before the poll.
             self.assertLess(self.at[run_id] - began, LIMIT)
 
-    def test_fault_08b_run_that_is_committed_during_a_look(self):
+    def test_run_that_is_committed_during_a_look(self):
         self.restart(threads=1, poll=60.0)
         self.waitFinished(self.start('work'))
         backlog = self.runtime.backlog
@@ -206,13 +206,13 @@ class StrandedTests(LiveTests):
         for run_id in first, late:
             self.waitFinished(run_id)
 
-    def test_fault_14_priority_that_is_no_number_is_refused(self):
+    def test_priority_that_is_no_number_is_refused(self):
         for priority in '9', 1.5, None.__class__, [1]:
             with self.assertRaisesRegex(ValueError, 'priority: expected'):
                 self.registry.submit('work', priority=priority)
         transaction.abort()
 
-    def test_fault_14_stored_rubbish_strands_nobody(self):
+    def test_stored_rubbish_strands_nobody(self):
         self.runtime.shutdown()
         ids = self.startMany(12)
         self.begin()
@@ -226,7 +226,7 @@ class StrandedTests(LiveTests):
         more = self.startMany(2)
         waitUntil(lambda: set(more) <= set(self.called), 'that all begin')
 
-    def test_fault_14b_delayed_rubbish_ends_no_thread(self):
+    def test_delayed_rubbish_ends_no_thread(self):
         self.begin()
         run = self.registry.submit('work', delay=0.1)
         run.priority = '9'
@@ -235,7 +235,7 @@ class StrandedTests(LiveTests):
         self.waitTurn()
         self.assertTrue(self.runtime._control.is_alive())
 
-    def test_fault_16_lanes_that_others_adopted_after_the_shutdown(self):
+    def test_lanes_that_others_adopted_after_the_shutdown(self):
         before = self.startMany(2)
         self.waitAll(before)
         self.runtime.shutdown()
@@ -257,7 +257,7 @@ class StrandedTests(LiveTests):
             self.assertEqual((lane.writer.id, lane.births.next_serial),
                              ('another', next_serial))
 
-    def test_row_59_fault_33_chunk_that_is_missing_for_a_moment(self):
+    def test_chunk_that_is_missing_for_a_moment(self):
         self.change(lambda: self.registry.pauseType('work'))
         self.begin()
         ids = [self.registry.start('work').id for _ in range(16)]

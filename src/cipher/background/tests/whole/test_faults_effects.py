@@ -36,7 +36,7 @@ from cipher.background.util.text import TRACEBACK_LIMIT
 
 class PackTests(LiveTests):
 
-    def test_row_50_pack_during_the_work(self):
+    def test_pack_during_the_work(self):
         def work(worker):
             getSite()['new'] = Counter()
             getSite()['counter'].value += 1
@@ -56,7 +56,7 @@ class PackTests(LiveTests):
         self.assertEqual(self.registry.getCounts(),
                          {'work': {'succeeded': 1}})
 
-    def test_row_50_undo_of_a_work_transaction(self):
+    def test_undo_of_a_work_transaction(self):
         def work(worker):
             getSite()['counter'].value += 1
 
@@ -81,7 +81,7 @@ class PackTests(LiveTests):
         self.assertEqual(self.registry.getCounts(),
                          {'work': {'succeeded': 1, 'stopped': 1}})
 
-    def test_row_50_undo_of_an_older_work_is_refused_as_a_whole(self):
+    def test_undo_of_an_older_work_is_refused_as_a_whole(self):
         def work(worker):
             worker.context.value += 1
 
@@ -131,7 +131,7 @@ class BlobTests(FailingTests):
             name for _, _, names in os.walk(self.folder.name)
             for name in names if not name.startswith(('.', 'Data.fs')))
 
-    def test_row_51_thread_dies_with_open_blobs(self):
+    def test_thread_dies_with_open_blobs(self):
         opened = []
 
         def work(worker, error=ValueError):
@@ -167,7 +167,7 @@ class BlobTests(FailingTests):
         with self.counter.stored.open() as file:
             self.assertEqual(file.read(), b'as it was')
 
-    def test_row_51_opened_anew_at_each_attempt(self):
+    def test_opened_anew_at_each_attempt(self):
         errors = [TransientError(), ValueError()]
 
         def work(worker):
@@ -231,7 +231,7 @@ class MailTests(FailingTests):
         transaction.commit()
         connection.close()
 
-    def test_row_52_mail_under_conflicts_is_sent_once(self):
+    def test_mail_under_conflicts_is_sent_once(self):
         declareWorker('work', self.work)
         status = self.carryOut('work', self.counter)
         self.assertEqual((status.state, status.attempts), ('succeeded', 1))
@@ -240,7 +240,7 @@ class MailTests(FailingTests):
         # The same key at each try tells a server outside that it is one.
         self.assertEqual(self.keys, [status.id] * 4)
 
-    def test_row_52_mail_of_work_that_fails_is_not_sent(self):
+    def test_mail_of_work_that_fails_is_not_sent(self):
         def work(worker):
             self.work(worker)
             raise ValueError
@@ -255,7 +255,7 @@ class MailTests(FailingTests):
 
 class MuchTests(FailingTests):
 
-    def test_row_47_traceback_of_ten_megabytes(self):
+    def test_traceback_of_ten_megabytes(self):
         def work(worker):
             raise ValueError('begin ' + 'x' * 10000000 + ' end')
 
@@ -266,7 +266,7 @@ class MuchTests(FailingTests):
         self.assertTrue(details.traceback.endswith(' end\n'))
         self.assertLessEqual(len(status.error_text), 500)
 
-    def test_row_47_gigabyte_of_log(self):
+    def test_gigabyte_of_log(self):
         line = 'x' * 2 ** 20
 
         def work(worker):
@@ -287,7 +287,7 @@ class MuchTests(FailingTests):
         self.assertLess(len(log), 2 ** 20)
         self.assertLess(self.db.storage.getSize() - size, 2 ** 20)
 
-    def test_row_47_a_million_calls_of_setProgress(self):
+    def test_a_million_calls_of_setProgress(self):
         commits = []
 
         def work(worker):

@@ -38,7 +38,7 @@ class Heap(Persistent):
 
 class ConflictTests(LiveTests):
 
-    def test_row_18_storm_of_twenty_workers(self):
+    def test_storm_of_twenty_workers(self):
         self.runtime.shutdown()
         self.runtime = self.startRuntime(threads=20)
         barrier = threading.Barrier(20)
@@ -66,7 +66,7 @@ class ConflictTests(LiveTests):
         self.assertEqual(self.registry.getCounts(),
                          {'work': {'succeeded': 20}})
 
-    def test_row_19_read_conflict(self):
+    def test_read_conflict(self):
         self.site['copy'] = Heap(1)
         transaction.commit()
         errors = []
@@ -134,7 +134,7 @@ class FullDiskTests(FailingTests):
         return (note.startswith(('work', 'background worker thread'))
                 and not note.endswith('cleanup'))
 
-    def test_row_26_no_space_for_the_work(self):
+    def test_no_space_for_the_work(self):
         def work(worker):
             getSite()['heap'] = Heap(2000000)
             getSite()['counter'].value = 5
@@ -143,18 +143,18 @@ class FullDiskTests(FailingTests):
         self.failIn(work, error_type='FileStorageQuotaError')
         self.assertEqual(self.value(), 0)
 
-    def test_row_26_error_at_the_vote(self):
+    def test_error_at_the_vote(self):
         self.before = 'tpc_vote', OSError(28, 'disk full')
         status, _ = self.failIn(self.work, error_type='OSError')
         self.assertIn('disk full', status.error_text)
         self.assertEqual((self.value(), len(self.calls)), (0, 1))
 
-    def test_row_26_error_before_the_finish(self):
+    def test_error_before_the_finish(self):
         self.before = 'tpc_finish', OSError(5, 'no more')
         self.failIn(self.work, error_type='OSError')
         self.assertEqual((self.value(), len(self.calls)), (0, 1))
 
-    def test_row_26_error_behind_the_finish(self):
+    def test_error_behind_the_finish(self):
         # The work is committed, whatever the storage tells of it.
         self.after = 'tpc_finish', OSError(5, 'no more')
         test = self
@@ -202,7 +202,7 @@ class UnrecordedTests(FailingTests):
         self.gate.waitReached()
         self.db.storage._quota = 1   # nothing fits any more
         self.gate.open()
-        waitUntil(lambda: 'it will count as interrupted'
+        waitUntil(lambda: 'it will become interrupted'
                   in self.logged.getvalue())
         self.assertIn('after 3 tries', self.logged.getvalue())
         waitUntil(lambda: not self.runtime.allLive())
@@ -212,19 +212,19 @@ class UnrecordedTests(FailingTests):
         self.assertGoesOn()
         return status
 
-    def test_row_27_run_that_must_not_be_rerun(self):
+    def test_run_that_must_not_be_rerun(self):
         status = self.carry_out_on_full_disk(on_interrupt=FAIL)
         self.assertEqual((status.state, status.interruptions),
                          ('interrupted', 1))
         self.assertEqual(self.value(), 0)
 
-    def test_row_27_run_that_may_be_rerun(self):
+    def test_run_that_may_be_rerun(self):
         status = self.carry_out_on_full_disk()
         self.assertEqual((status.state, status.interruptions),
                          ('succeeded', 1))
         self.assertEqual(self.value(), 1)
 
-    def test_row_27_cursor_stays_before_it(self):
+    def test_cursor_stays_before_it(self):
         # So that the next process finds the run if this one cannot help it.
         self.runtime.shutdown()
         self.runtime = self.startRuntime(lease=90.0)
@@ -233,7 +233,7 @@ class UnrecordedTests(FailingTests):
         self.gate.waitReached()
         self.db.storage._quota = 1
         self.gate.open()
-        waitUntil(lambda: 'it will count as interrupted'
+        waitUntil(lambda: 'it will become interrupted'
                   in self.logged.getvalue())
         waitUntil(lambda: not self.runtime.allLive())
         # Or this one might help it before its end.

@@ -29,6 +29,7 @@ from cipher.background.store import process
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
 from cipher.background.testing import SetClock
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.live import FailingTests
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
@@ -61,7 +62,7 @@ class UnimportableTests(FailingTests):
         self.counter = self.site['counter']
         self.registry = self.site.getSiteManager()['background']
 
-    def test_row_30_class_of_the_context(self):
+    def test_class_of_the_context(self):
         declareWorker('work', lambda worker: worker.context.nothing)
         self.module.Thing.nothing = None
         self.begin()
@@ -90,7 +91,7 @@ class UnimportableTests(FailingTests):
         self.assertEqual(self.registry.listRuns().items, [])
         self.assertGoesOn()
 
-    def test_row_30_class_of_the_error_and_the_result(self):
+    def test_class_of_the_error_and_the_result(self):
         class Odd(Exception):
             pass
 
@@ -122,7 +123,7 @@ class ClockTests(LiveTests):
         getSite()['counter'].value += 1
         self.gate.stop()
 
-    def test_row_33_clock_changes_during_the_work(self):
+    def test_clock_changes_during_the_work(self):
         for change in 3600, -3600:
             with self.subTest(change), SetClock() as clock:
                 self.gate.__init__()
@@ -146,7 +147,7 @@ class ClockTests(LiveTests):
         self.assertEqual(self.value(), 2)
         self.assertNotIn('dead', self.logged.getvalue())
 
-    def test_row_33_other_process_is_not_dead_for_its_clock(self):
+    def test_other_process_is_not_dead_for_its_clock(self):
         # Neither an hour ahead nor behind: what counts is that it beats.
         maintenance = self.runtime._maintenance
         liveness = getattr(maintenance, '_liveness', maintenance)
@@ -187,6 +188,8 @@ class ClockTests(LiveTests):
 
 class BigTests(SiteTests):
     """What looks at runs loads so many objects, however many there are."""
+
+    layer = Long
 
     def grow(self, number):
         """Store so many finished runs."""
@@ -229,7 +232,7 @@ class BigTests(SiteTests):
             before=registry.listRuns().older),
     }
 
-    def test_row_45_looks_cost_the_same_whatever_there_is(self):
+    def test_looks_cost_the_same_whatever_there_is(self):
         declareWorker('work', lambda worker: None)
         self.grow(500)
         before = {name: self.loads(look) for name, look in self.LOOKS.items()}

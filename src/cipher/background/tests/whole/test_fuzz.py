@@ -62,6 +62,7 @@ from cipher.background.interfaces import STATES
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import InvalidInput
 from cipher.background.tests.support.browser import BrowserTests
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.sites import SiteTests
 from cipher.background.util.masking import MASK
@@ -170,6 +171,8 @@ def same(one, other):
 
 class InputTests(unittest.TestCase):
 
+    layer = Long
+
     worker_type = WorkerType('odd', handler=len, schema=IAnything)
 
     @fuzz(150, given=st.dictionaries(
@@ -214,6 +217,8 @@ class InputTests(unittest.TestCase):
 
 
 class TextTests(unittest.TestCase):
+
+    layer = Long
 
     @fuzz(100, text=texts, limit=st.integers(len(CUT), 600))
     def test_text_is_clean_and_short(self, text, limit):
@@ -281,6 +286,8 @@ errors |= st.builds(OddError, errors | st.none() | texts | st.integers())
 
 class WorkTests(SiteTests):
     """What a worker tells comes to the registry, whatever it is."""
+
+    layer = Long
 
     def setUp(self):
         super().setUp()
@@ -390,6 +397,8 @@ keys = texts | st.integers() | st.none() | st.from_regex(
 
 class ListTests(SiteTests):
     """Lists of a few runs, asked for in any way."""
+
+    layer = Long
 
     def setUp(self):
         super().setUp()
@@ -501,6 +510,8 @@ zones = st.sampled_from(['Europe/Vilnius', 'UTC', 'Australia/Lord_Howe',
 
 class ScheduleTests(unittest.TestCase):
 
+    layer = Long
+
     @fuzz(150, cron=st.lists(_field, min_size=4, max_size=6).map(' '.join)
           | texts, zone=zones, after=st.integers(1000000000, 4000000000))
     def test_next_tick_is_later(self, cron, zone, after):
@@ -538,6 +549,8 @@ class ScheduleTests(unittest.TestCase):
 
 class FoundTests(SiteTests):
     """What was found like this, one by one."""
+
+    layer = Long
 
     def test_names_of_fields_need_not_be_texts(self):
         with self.assertRaisesRegex(InvalidInput, 'got …, …;'):

@@ -250,7 +250,7 @@ class EverywhereTests(BrowserTests):
     def test_field_that_cannot_be_shown_is_named(self):
         self.declareField(Set(title='Some <names>', value_type=TextLine()))
         page = self.get('start.html?type=odd').text
-        self.assertIn('started by code only', page)
+        self.assertIn('Only code can start this worker', page)
         self.assertIn('Some &lt;names&gt;', page)
         self.assertNotIn('form.buttons.start', page)
         self.declareField(Set(title='Some names', value_type=TextLine(),

@@ -212,7 +212,7 @@ class QuotingTests(BrowserTests):
 
 class StartTests(QuotingTests):
 
-    def test_line_50_refusal_of_a_start_quotes_no_secret(self):
+    def test_refusal_of_a_start_quotes_no_secret(self):
         for input in self.cases():
             with self.assertRaises(InvalidInput) as caught:
                 self.registry.submit('picky', None, input)
@@ -222,12 +222,12 @@ class StartTests(QuotingTests):
                     traceback.format_exception(error))):
                 self.assertQuotesNoSecret(text)
 
-    def test_line_50_application_may_say_what_it_refuses(self):
+    def test_application_may_say_what_it_refuses(self):
         self.declare(IAgainst)
         with self.assertRaisesRegex(InvalidInput, '\u2022.* and geheim are'):
             self.registry.start('picky', passwords=[SECRET], note=VALUE)
 
-    def test_line_50_start_that_fails_unseen_quotes_nothing(self):
+    def test_start_that_fails_unseen_quotes_nothing(self):
         for number, input in enumerate(self.cases(), 1):
             self.assertIsNone(startAutomatically(
                 self.registry, 'a trigger', 'picky', None, lambda: input))
@@ -247,7 +247,7 @@ class StartTests(QuotingTests):
         self.assertEqual(number, len(CASES))
         self.assertIn('could not be started', self.stream.getvalue())
 
-    def test_line_50_worker_whose_own_start_is_refused_quotes_nothing(self):
+    def test_worker_whose_own_start_is_refused_quotes_nothing(self):
         self.declare(IAgainst)
         self.declare(None, 'starts', lambda worker: getRegistry().start(
             'picky', passwords=[SECRET], note=VALUE))
@@ -261,14 +261,14 @@ class StartTests(QuotingTests):
         self.assertQuotesNoSecret(run.details.log)
         self.assertQuotesNoSecret(self.stream.getvalue())
 
-    def test_line_50_input_that_is_none_is_not_quoted(self):
+    def test_input_that_is_none_is_not_quoted(self):
         self.declare(CASES['too long'][0])
         for input in SECRET, [SECRET], (SECRET,), {SECRET}, SECRET.encode():
             with self.assertRaises(InvalidInput) as caught:
                 self.registry.submit('picky', None, input)
             self.assertQuotesNoSecret(str(caught.exception))
 
-    def test_line_50_function_that_fails_with_a_secret_is_not_quoted(self):
+    def test_function_that_fails_with_a_secret_is_not_quoted(self):
         def fail():
             raise KeyError(SECRET)
 
@@ -289,7 +289,7 @@ class StartTests(QuotingTests):
                 else:
                     self.assertIn(PART, text)
 
-    def test_line_50_refused_retry_quotes_nothing(self):
+    def test_refused_retry_quotes_nothing(self):
         token = self.get('token.json').json['csrf_token']
         form = None
         # A retry leaves out what is unknown.
@@ -313,7 +313,7 @@ class StartTests(QuotingTests):
             self.assertQuotesNothing(form.text)
         self.assertIsNotNone(form)
 
-    def test_line_50_refused_json_quotes_no_secret(self):
+    def test_refused_json_quotes_no_secret(self):
         token = self.get('token.json', 'editor').json['csrf_token']
         refused = 0
         for input in self.cases():
@@ -332,7 +332,7 @@ class StartTests(QuotingTests):
 class FormTests(QuotingTests):
     """The start form shows what was posted again, but no password."""
 
-    def test_line_50_start_form_repeats_no_password(self):
+    def test_start_form_repeats_no_password(self):
         posts = {
             'too long': {'password': SECRET},
             'refused by a constraint': {'password': SECRET},

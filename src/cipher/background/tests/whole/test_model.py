@@ -82,14 +82,15 @@ from cipher.background.registry.uniqueness import STALE_FOR
 from cipher.background.store.process import getDirectory
 from cipher.background.store.runstore import KEY_BUCKETS
 from cipher.background.store.uniquekeys import uniqueKey
-from cipher.background.tests.support.flaky import Away
+from cipher.background.tests.support.flakystorage import Away
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.live import Counter
 from cipher.background.tests.support.live import declareWorker
-from cipher.background.tests.support.model import Actor
-from cipher.background.tests.support.model import Cluster
-from cipher.background.tests.support.model import Killed
 from cipher.background.tests.support.sites import LIMIT
 from cipher.background.tests.support.sites import SiteTests
+from cipher.background.tests.support.steppedprocesses import Actor
+from cipher.background.tests.support.steppedprocesses import Cluster
+from cipher.background.tests.support.steppedprocesses import Killed
 from cipher.background.thread import BackgroundWorkerThread
 
 
@@ -1160,11 +1161,13 @@ class Machine(RuleBasedStateMachine):
                 lane.number, lane.cursor.low, lane.births.next_serial)
         for process in [cluster.web, *cluster.processes]:
             for pool in process._pools.values():
-                assert not [number for number, txn in pool._leases.items()
+                assert not [number for number, txn in pool._checkouts.items()
                             if txn() is not None]
 
 
 class ModelTests(unittest.TestCase):
+
+    layer = Long
 
     def test_process_that_comes_back_holds_nothing_of_before(self):
         machine = Machine()
@@ -1185,10 +1188,10 @@ class ModelTests(unittest.TestCase):
         second.beat()
         machine.teardown()
 
-    def test_row_59_take_whose_reply_is_lost(self):
+    def test_take_whose_reply_is_lost(self):
         self.check_take('take', is_committed=True)
 
-    def test_row_59_end_while_the_storage_fails_once(self):
+    def test_end_while_the_storage_fails_once(self):
         """What is let go in good order counts as no interruption."""
         for calls in range(1, 16):
             with self.subTest(calls=calls):
@@ -1203,7 +1206,7 @@ class ModelTests(unittest.TestCase):
                 machine.shutdown(process)
                 machine.teardown()
 
-    def test_row_59_ticket_of_a_look_that_saw_more(self):
+    def test_ticket_of_a_look_that_saw_more(self):
         """A thread gets a run that another look found behind its own."""
         machine = Machine()
         process = machine.cluster.processes[0]
@@ -1234,13 +1237,13 @@ class ModelTests(unittest.TestCase):
         self.assertTrue(born)
         machine.teardown()
 
-    def test_row_59_take_that_fails(self):
+    def test_take_that_fails(self):
         self.check_take('take', is_committed=False)
 
-    def test_row_59_what_is_given_back_and_the_reply_is_lost(self):
+    def test_what_is_given_back_and_the_reply_is_lost(self):
         self.check_take('give back', is_committed=True)
 
-    def test_row_59_what_cannot_be_given_back(self):
+    def test_what_cannot_be_given_back(self):
         self.check_take('give back', is_committed=False)
 
     def check_take(self, note, is_committed):
@@ -1275,7 +1278,7 @@ class ModelTests(unittest.TestCase):
         self.assertTrue(failed)
         machine.teardown()
 
-    def test_row_59_registry_and_runtimes_are_as_the_model(self):
+    def test_registry_and_runtimes_are_as_the_model(self):
         run_state_machine_as_test(Machine, settings=settings(
             max_examples=EXAMPLES or 45, stateful_step_count=40,
             deadline=None, derandomize=not EXAMPLES, database=None,

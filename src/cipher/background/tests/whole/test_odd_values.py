@@ -116,7 +116,7 @@ class ReaderTests(BrowserTests):
                         getattr(_RunState, name))
         transaction.commit()
 
-    def test_row_67_any_value_in_each_field_of_a_run_is_shown(self):
+    def test_any_value_in_each_field_of_a_run_is_shown(self):
         for number, odd in enumerate(ODD):
             with self.subTest(number=number):
                 runs = self.makeOdd(odd)
@@ -127,7 +127,7 @@ class ReaderTests(BrowserTests):
                     transaction.abort()
                     self.forget(runs)
 
-    def test_row_67_any_value_in_the_details_is_shown(self):
+    def test_any_value_in_the_details_is_shown(self):
         for number, odd in enumerate(ODD):
             with self.subTest(number=number):
                 run = self.registry.start('publish', title='A')
@@ -144,7 +144,7 @@ class ReaderTests(BrowserTests):
                 transaction.commit()
                 self.assertAllPagesWork('value %d' % number, run.id)
 
-    def test_row_67_any_value_in_what_people_asked_for_is_shown(self):
+    def test_any_value_in_what_people_asked_for_is_shown(self):
         run = self.registry.start('plain')
         self.registry.runSchedule('nightly')
         for number, odd in enumerate(ODD):

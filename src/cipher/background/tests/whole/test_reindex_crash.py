@@ -15,7 +15,8 @@
 import random
 import tempfile
 
-from cipher.background.tests.support import reindexing
+from cipher.background.tests.support import reindexprocess
+from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.sites import ComponentTests
 
 
@@ -26,13 +27,15 @@ BATCH = 50
 
 class ReindexTests(ComponentTests):
 
+    layer = Live
+
     def test_each_object_is_indexed_exactly_once_though_killed(self):
         seed = random.SystemRandom().randrange(1000000)
         with tempfile.TemporaryDirectory() as folder, self.subTest(seed=seed):
-            reindexing.prepare(folder, SIZE)
-            figures = reindexing.carryOut(folder, SIZE, KILLS, seed, BATCH,
-                                          pause=0.0002)
-            verdict = reindexing.audit(folder)
+            reindexprocess.prepare(folder, SIZE)
+            figures = reindexprocess.carryOut(
+                folder, SIZE, KILLS, seed, BATCH, pause=0.0002)
+            verdict = reindexprocess.audit(folder)
             self.assertEqual(figures['code'], 0)
             self.assertEqual(figures['hits'], KILLS)
             self.assertEqual(

@@ -46,6 +46,7 @@ from cipher.background.declarations.workertype import WorkerType
 from cipher.background.interfaces import IWorkerType
 from cipher.background.registry import reader
 from cipher.background.tests.support.browser import BrowserTests
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.sites import SiteTests
 from cipher.background.tests.support.sites import login
 from cipher.background.thread import BackgroundJob
@@ -207,7 +208,7 @@ def decoded(shown):
 class FormTests(unittest.TestCase):
     """The forms themselves: they are masked, and prove something."""
 
-    def test_line_49_each_form_is_masked(self):
+    def test_each_form_is_masked(self):
         for secret in SECRETS:
             worker_type = WorkerType('log-in', handler=len, schema=ILogin)
             for given in ({'password': secret}, {'passwords': ['x', secret]},
@@ -221,7 +222,7 @@ class FormTests(unittest.TestCase):
                         self.assertIn(' after', shown)
                         self.assertHidden(secret, shown)
 
-    def test_line_49_each_form_could_be_read(self):
+    def test_each_form_could_be_read(self):
         # Were it not so, the tests here would prove nothing.
         secret = SECRETS[0]
         for name, make in FORMS.items():
@@ -330,7 +331,7 @@ class Places:
         logging.getLogger('elsewhere').info('In thoughts of %s', 'nothing')
         worker.setProgress(1, 2, text)
         live = stateOf(worker).observer.live
-        self.live.append(str((live.tell(), live.getStatus())))
+        self.live.append(str((live.getReport(), live.getStatus())))
         self.live.append(repr(live.progress))
         self.live.append(''.join(traceback.format_list(
             traceback.extract_stack(limit=2))) + live.log.getText())
@@ -368,6 +369,8 @@ class Places:
 class PlaceTests(Places, SiteTests):
     """In the registry, the database and the server's log."""
 
+    layer = Long
+
     assertHidden = FormTests.assertHidden
     since = None
 
@@ -400,7 +403,7 @@ class PlaceTests(Places, SiteTests):
         for text in self.live:
             yield 'live', text
 
-    def test_line_49_no_place_shows_any_form(self):
+    def test_no_place_shows_any_form(self):
         login('somebody')
         for secret in SECRETS[1:3]:
             for name in FORMS.keys() - TWICE:
@@ -413,7 +416,7 @@ class PlaceTests(Places, SiteTests):
                         with self.subTest(form=name, place=place):
                             self.assertHidden(secret, text)
 
-    def test_line_49_each_place_would_show_it(self):
+    def test_each_place_would_show_it(self):
         # With a schema that knows of no password.
         login('somebody')
         self.prepare(str)
@@ -442,7 +445,7 @@ class PageTests(Places, BrowserTests):
 
     assertHidden = FormTests.assertHidden
 
-    def test_line_49_no_page_shows_any_form(self):
+    def test_no_page_shows_any_form(self):
         secret = SECRETS[1]
         for number, name in enumerate(FORMS.keys() - TWICE):
             make = FORMS[name]
@@ -465,7 +468,7 @@ class PageTests(Places, BrowserTests):
                         if path.endswith('.json'):
                             self.assertHidden(secret, str(answer.json))
 
-    def test_line_48_no_list_masks_anything(self):
+    def test_no_list_masks_anything(self):
         self.prepare(str)
         runs = self.carryOut(self.root, SECRETS[1], str)
         runs.append(self.makeFailed(('ValueError', CUT * 1000)))

@@ -298,7 +298,7 @@ class CheckpointTests(LiveTests):
         # A conflict shows the fence at the next try.
         self.assertEqual(errors, [ConflictError if is_before else RunLost])
 
-    def test_row_05_reply_lost_at_a_checkpoint(self):
+    def test_reply_lost_at_a_checkpoint(self):
         storage = type(self.db.storage)
         tpc_finish = storage.tpc_finish
         steps = []

@@ -37,7 +37,7 @@ from cipher.background.thread import BackgroundWorkerThread
 
 class FailureTests(FailingTests):
 
-    def test_row_21_failing_work(self):
+    def test_failing_work(self):
         def work(worker):
             getSite()['counter'].value = 5
             worker.log.info('so far so good')
@@ -49,7 +49,7 @@ class FailureTests(FailingTests):
         self.assertIn('so far so good', details.log)
         self.assertEqual(self.value(), 0)
 
-    def test_row_23_exits(self):
+    def test_exits(self):
         for exit in SystemExit, KeyboardInterrupt, GeneratorExit:
             with self.subTest(exit.__name__):
                 def work(worker, exit=exit):
@@ -61,7 +61,7 @@ class FailureTests(FailingTests):
                             on_interrupt=FAIL)
         self.assertEqual(self.value(), 0)
 
-    def test_row_23_exit_of_a_loop(self):
+    def test_exit_of_a_loop(self):
         class Loop(BackgroundWorkerThread):
             def scheduleNextWork(self):
                 return True
@@ -71,7 +71,7 @@ class FailureTests(FailingTests):
 
         self.failIn(None, factory=Loop, is_loop=True, error_type='SystemExit')
 
-    def test_row_24_no_memory_and_endless_recursion(self):
+    def test_no_memory_and_endless_recursion(self):
         def no_memory(worker):
             bytearray(2 ** 62)
 
@@ -89,7 +89,7 @@ class FailureTests(FailingTests):
         self.assertEqual(self.value(), 0)
         return status
 
-    def test_row_25_object_that_cannot_be_stored(self):
+    def test_object_that_cannot_be_stored(self):
         def attribute(worker):
             counter = getSite()['counter']
             counter.value = 5
@@ -127,7 +127,7 @@ class FailureTests(FailingTests):
                           for attempt in details.history],
                          ['Counter.lock'] * 2)
 
-    def test_row_25_object_of_another_connection(self):
+    def test_object_of_another_connection(self):
         foreign = self.counter
 
         def held(worker):
@@ -144,7 +144,7 @@ class FailureTests(FailingTests):
                 error_type='InvalidObjectReference')
             self.assertLessEqual(len(status.error_text), 500)
 
-    def test_row_25_object_in_a_security_proxy(self):
+    def test_object_in_a_security_proxy(self):
         for of in Document, Plain:
             def work(worker, of=of):
                 getSite()['counter'].value = 5
@@ -156,7 +156,7 @@ class FailureTests(FailingTests):
                     'Counter.held: expected what can be stored, got a %s in '
                     'a security proxy' % of.__name__, work, of.__name__)
 
-    def test_row_29_doomed_transaction(self):
+    def test_doomed_transaction(self):
         def work(worker):
             getSite()['counter'].value = 5
             transaction.doom()
@@ -165,7 +165,7 @@ class FailureTests(FailingTests):
         self.assertIn('doomed', status.error_text)
         self.assertEqual(self.value(), 0)
 
-    def test_row_28_work_that_commits_and_fails(self):
+    def test_work_that_commits_and_fails(self):
         def work(worker):
             getSite()['counter'].value += 1
             transaction.commit()
@@ -175,7 +175,7 @@ class FailureTests(FailingTests):
         self.failIn(work)
         self.assertEqual(self.value(), 1)
 
-    def test_row_28_work_that_commits(self):
+    def test_work_that_commits(self):
         def work(worker):
             getSite()['counter'].value += 1
             transaction.commit()
@@ -194,7 +194,7 @@ class FailureTests(FailingTests):
         self.assertEqual(self.waitFinished(run_id).state, 'succeeded')
         self.assertEqual(self.value(), 2)
 
-    def test_row_28_work_that_aborts(self):
+    def test_work_that_aborts(self):
         def work(worker):
             getSite()['counter'].value += 1
             transaction.abort()
@@ -205,7 +205,7 @@ class FailureTests(FailingTests):
         self.assertEqual(self.value(), 10)
         self.assertGoesOn()
 
-    def test_row_19_conflict_that_the_work_swallows(self):
+    def test_conflict_that_the_work_swallows(self):
         def work(worker):
             counter = getSite()['counter']
             counter.value += 10
@@ -220,7 +220,7 @@ class FailureTests(FailingTests):
         self.failIn(work, error_type='TransactionFailedError')
         self.assertEqual(self.value(), 1)
 
-    def test_row_49_exceptions_that_cannot_be_told(self):
+    def test_exceptions_that_cannot_be_told(self):
         class Evil(Exception):
             def __str__(self):
                 raise ValueError('no')
@@ -242,7 +242,7 @@ class FailureTests(FailingTests):
         self.assertNotIn('\ud800', status.error_text)
         self.assertLess(len(status.error_text), 1000)
 
-    def test_row_22_errors_of_work_and_cleanup_are_both_recorded(self):
+    def test_errors_of_work_and_cleanup_are_both_recorded(self):
         class Job(BackgroundJob):
             def doWork(self):
                 raise ValueError('broken')
@@ -255,7 +255,7 @@ class FailureTests(FailingTests):
         self.assertIn('ValueError: broken', details.traceback)
         self.assertIn("KeyError: 'dirty'", details.traceback)
 
-    def test_row_22_error_of_the_cleanup_alone(self):
+    def test_error_of_the_cleanup_alone(self):
         class Job(BackgroundJob):
             def doWork(self):
                 getSite()['counter'].value += 1
@@ -313,7 +313,7 @@ class FailureTests(FailingTests):
         # It is called all the same, for what is outside of the database.
         self.assertEqual(cleaned, runs)
 
-    def test_row_22_loop_tells_the_error_of_its_work(self):
+    def test_loop_tells_the_error_of_its_work(self):
         class Loop(BackgroundWorkerThread):
             rounds = 1
 
@@ -364,10 +364,10 @@ class FailureTests(FailingTests):
         declareWorker('work', factory=Job)
         self.assertEqual(self.carryOut('work').state, 'succeeded')
 
-    def test_row_42_no_thread_to_be_had_for_a_loop(self):
+    def test_no_thread_to_be_had_for_a_loop(self):
         self.check_loop_without_thread()
 
-    def test_row_42_and_what_puts_the_run_back_conflicts(self):
+    def test_and_what_puts_the_run_back_conflicts(self):
         conflicts = [ConflictError(), ConflictError()]
 
         def putBack(run, **values):

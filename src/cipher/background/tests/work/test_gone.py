@@ -83,7 +83,7 @@ class GoneTests(FailingTests):
         declareWorker('loop', factory=Loop, is_loop=True)
         return 'job', 'loop'
 
-    def test_row_20_context_deleted(self):
+    def test_context_deleted(self):
         for name in self.declare_both():
             for is_packed in False, True:
                 with self.subTest('%s %s' % (name, is_packed)):
@@ -100,7 +100,7 @@ class GoneTests(FailingTests):
                     self.assertIn('the context is gone', status.error_text)
                     self.runtime.shutdown()
 
-    def test_row_20_context_of_a_run_whose_permission_is_checked(self):
+    def test_context_of_a_run_whose_permission_is_checked(self):
         name, _ = self.declare_both()
         login('bob')
         self.begin()
@@ -148,7 +148,7 @@ class GoneTests(FailingTests):
                 self.assertGoesOn()
                 self.runtime.shutdown()
 
-    def test_line_13_permission_that_was_revoked(self):
+    def test_permission_that_was_revoked(self):
         for name in self.declare_both():
             with self.subTest(name):
                 setSecurityPolicy(PermissiveSecurityPolicy)
@@ -176,7 +176,7 @@ class GoneTests(FailingTests):
         self.resume()
         return manager, connection, registry
 
-    def test_row_32_site_removed_before_the_work(self):
+    def test_site_removed_before_the_work(self):
         for name in self.declare_both():
             with self.subTest(name):
                 manager, connection, registry = self.remove_site()
@@ -195,7 +195,7 @@ class GoneTests(FailingTests):
                 self.assertGoesOn()
                 self.runtime.shutdown()
 
-    def test_row_32_registry_removed_from_its_site(self):
+    def test_registry_removed_from_its_site(self):
         name, _ = self.declare_both()
         manager, connection, registry = self.remove_site()
         manager.begin()
@@ -212,7 +212,7 @@ class GoneTests(FailingTests):
         waitUntil(lambda: not self.runtime.allLive())
         self.assertNotIn('trying again', self.logged.getvalue())
 
-    def test_row_32_site_removed_and_packed(self):
+    def test_site_removed_and_packed(self):
         name, _ = self.declare_both()
         manager, connection, registry = self.remove_site()
         # The one thread is busy while the run becomes known and goes away.

@@ -117,14 +117,14 @@ class OwnNamesTests(LiveTests):
     def test_no_private_method_of_ours_is_called_through_the_worker(self):
         self.assertEqual(privates(BackgroundJob), set())
 
-    def test_row_67_job_may_use_each_name_on_its_class(self):
+    def test_job_may_use_each_name_on_its_class(self):
         for title, value in VALUES.items():
             for name in NAMES:
                 with self.subTest(name=name, value=title):
                     self.assertWorks(type('Job', (BackgroundJob,), {
                         'doWork': work, name: value}))
 
-    def test_row_67_job_may_use_all_names_on_its_instance(self):
+    def test_job_may_use_all_names_on_its_instance(self):
         def setAll(worker, values):
             for name in NAMES:
                 setattr(worker, name, values)
@@ -160,7 +160,7 @@ class OwnNamesTests(LiveTests):
                 self.assertWorks(type('Job', (BackgroundJob,), {
                     'doWork': work, name: Unfit()}))
 
-    def test_row_67_loop_may_use_each_name(self):
+    def test_loop_may_use_each_name(self):
         def schedule(self):
             self.rounds = getattr(self, 'rounds', 0) + 1
             return self.rounds == 1
@@ -197,7 +197,7 @@ class OwnNamesTests(LiveTests):
 
         self.assertWorks(Items)
 
-    def test_row_67_handler_may_set_each_name(self):
+    def test_handler_may_set_each_name(self):
         def handler(worker):
             for name in NAMES:
                 setattr(worker, name, 50)

@@ -190,7 +190,7 @@ class SystemDirectiveTests(SiteTests):
             % (__name__, attributes)))
         return getUtility(IWorkerType, 'work')
 
-    def test_line_10_and_52_it_needs_a_permission_of_its_own(self):
+    def test_it_needs_a_permission_of_its_own(self):
         for run_as, name in itertools.product(
                 ('system', 'robot'), ('', 'StartWorkers', 'ViewWorkers',
                                       'ViewDetails', 'StopWorkers')):

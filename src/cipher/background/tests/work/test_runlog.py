@@ -78,7 +78,7 @@ class BufferTests(unittest.TestCase):
         self.assertEqual(
             buffer.getText(), '\n'.join(('a' * 40, 'b' * 40, 'c')))
 
-    def test_line_37_lines_are_made_fit(self):
+    def test_lines_are_made_fit(self):
         buffer = LogBuffer()
         buffer.add('a\x00b\ud800c\x1b[31m')
         self.assertEqual(buffer.getText(), 'a\ufffdb\ufffdc\ufffd[31m')

@@ -154,7 +154,7 @@ class WorkerTests(LiveTests):
         self.gate.waitReached()
         self.assertIn('so far', self.registry.getDetails(run_id).log)
 
-    def test_row_47_log_is_capped(self):
+    def test_log_is_capped(self):
         def work(worker):
             worker.log.info('the first line')
             for _ in range(30):

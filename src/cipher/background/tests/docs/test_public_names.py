@@ -11,14 +11,21 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The table of docs/reliability.rst tells of the tests that there are."""
+"""The README lists the names that an application imports, and all of them."""
+import re
 import unittest
 
-from cipher.background.tests.support.tables import TableMixin
+import cipher.background
+from cipher.background.tests.support.checkout import requireCheckout
 
 
-class TableTests(TableMixin, unittest.TestCase):
+class PublicNamesTests(unittest.TestCase):
 
-    page = 'reliability.rst'
-    word = 'row'
-    numbers = range(1, 70)
+    def test_README_lists_them(self):
+        text = requireCheckout('README.rst').read_text('utf-8')
+        block, = re.findall(
+            r'^    from cipher\.background import \(([^)]+)\)', text,
+            re.MULTILINE)
+        self.assertEqual(
+            sorted(cipher.background.__all__),
+            sorted(name for name in re.split(r'[,\s]+', block) if name))

@@ -40,8 +40,8 @@ from cipher.background.runtime.runtime import Runtime
 from cipher.background.store import lanepool
 from cipher.background.store import leases
 from cipher.background.testing import SetClock
-from cipher.background.tests.support.flaky import Away
-from cipher.background.tests.support.flaky import Flaky
+from cipher.background.tests.support.flakystorage import Away
+from cipher.background.tests.support.flakystorage import Flaky
 from cipher.background.tests.support.sites import LIMIT
 from cipher.background.util import clock
 from cipher.background.util import switchboard
@@ -222,7 +222,7 @@ class Process:
             maintenance.beat()
             if not self.isTurning():
                 with ZodbConnection(self._cluster.db) as connection:
-                    maintenance.tellLive(connection)
+                    maintenance.reportLive(connection)
                     maintenance.writeCursors(connection)
         self.beaten_at = self._cluster.time.seconds
 

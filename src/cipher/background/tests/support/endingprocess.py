@@ -29,7 +29,7 @@ from zope.component import hooks
 
 from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.runtime.runtime import startRuntime
-from cipher.background.tests.support.crashing import declareWorkers
+from cipher.background.tests.support.crashingprocess import declareWorkers
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.servers import touch
 from cipher.background.thread import BackgroundWorkerThread

@@ -215,7 +215,8 @@ def carryOut(folder, size, kills, seed, batch_size=100, pause=0.0):
 def _spawn(folder, *numbers):
     return subprocess.Popen(
         [
-            sys.executable, '-m', 'cipher.background.tests.support.reindexing',
+            sys.executable, '-m',
+            'cipher.background.tests.support.reindexprocess',
             folder, *map(str, numbers)],
         env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)))
 
