@@ -22,15 +22,14 @@ commands:
   test -u         likewise, only the unit tests: they take less than a minute
   -h, --help      show this text
 
-Works from any folder, needs Python 3.10 or newer and only its standard
-library.  What is installed, and in which versions, stands in setup.py,
-buildout.cfg and versions.cfg.  pip fetches it into .venv, in one go and from
-the index that it is configured to use; buildout then finds everything there
-and makes the scripts in bin/ without a network.
+Works from any folder.  Needs Python 3.10 or newer and only its standard
+library.  setup.py, buildout.cfg and versions.cfg name the packages and their
+versions.  pip installs them into .venv in one step, from the index that it is
+configured to use.  Then buildout makes the scripts in bin/ without a network.
 
-How a half-made environment is never trusted: a stamp is removed before
-anything is changed and written after everything has succeeded; it holds a
-digest of all that the result depends on.
+A half-made environment is never used: a stamp is removed before the first
+change and written after the last.  The stamp holds a digest of everything that
+the environment depends on.
 """
 import configparser
 import hashlib
@@ -42,19 +41,19 @@ import sys
 
 try:
     import fcntl
-except ImportError:  # not a POSIX system: two at once are not kept apart
+except ImportError:  # not a POSIX system: no lock against a second build
     fcntl = None
 
 
 MINIMUM_PYTHON = (3, 10)
 
-# The files that decide what is installed and how.
+# The files that determine the environment.
 INPUTS = ('bootstrap.py', 'buildout.cfg', 'pyproject.toml', 'setup.py',
           'versions.cfg')
 
 SCRIPTS = ('demo', 'python', 'test')
 
-# Run by bin/python: tells whether the folders on its path are there.
+# Code for bin/python: checks that the folders on its path exist.
 CHECK = '''
 import os, sys
 sys.exit(not all(os.path.isdir(path) for path in sys.path
@@ -63,7 +62,7 @@ sys.exit(not all(os.path.isdir(path) for path in sys.path
 
 
 class BootstrapError(Exception):
-    """The environment could not be made: what was expected, got, and to do."""
+    """The environment cannot be made; the text says why and what to do."""
 
 
 class Environment:
@@ -73,7 +72,7 @@ class Environment:
         self.folder = os.path.realpath(folder)
         self.venv = self.path('.venv')
         self.python = self.path('.venv', 'bin', 'python')
-        # The .venv is costly to make and changes seldom, hence two stamps.
+        # Two stamps, because .venv is slow to make and rarely changes.
         self.venv_stamp = Stamp(
             self.path('.venv', 'venv.stamp'), self._venv_facts)
         self.stamp = Stamp(self.path('.venv', 'bin.stamp'), self._bin_facts)
@@ -82,11 +81,11 @@ class Environment:
         return os.path.join(self.folder, *names)
 
     def ensure(self):
-        """Make or remake what is missing, broken or out of date."""
+        """Make the parts that are missing, broken or out of date."""
         if self.isReady():
             return
         with Lock(self.path('.bootstrap.lock')) as lock:
-            if self.isReady():  # somebody else made it while we waited
+            if self.isReady():  # another process made it while we waited
                 return
             self.stamp.remove()
             if not (self.venv_stamp.holds() and self._works('-c', '')):
@@ -100,7 +99,7 @@ class Environment:
             self.stamp.write()
 
     def isReady(self):
-        """Return whether everything is there, whole and up to date."""
+        """Return whether the environment is complete and up to date."""
         return self.stamp.holds() and self._is_whole()
 
     def script(self, name):
@@ -139,7 +138,7 @@ class Environment:
             os.remove(self.venv)
         elif os.path.isdir(self.venv):
             shutil.rmtree(self.venv)
-        # Not sys.executable: that may lie in the .venv just removed.
+        # sys.executable may be in the .venv that was just removed.
         python = getattr(sys, '_base_executable', None) or sys.executable
         lock.call(
             [python, '-m', 'venv', self.venv], self.folder,
@@ -147,7 +146,7 @@ class Environment:
         requirements = self.path('.venv', 'requirements.txt')
         with open(requirements, 'w', encoding='utf-8') as file:
             file.write('\n'.join(self._pins()) + '\n')
-        # Without dependencies: versions.cfg names everything.
+        # Without dependencies: versions.cfg names all packages.
         lock.call(
             [self.python, '-m', 'pip', 'install', '--quiet', '--no-deps',
              '--disable-pip-version-check', '-r', requirements], self.folder,
@@ -157,7 +156,7 @@ class Environment:
 
     def _run_buildout(self, lock):
         say('making bin/')
-        # Buildout finds src/ by the metadata that this leaves in it.
+        # This writes the metadata by which buildout finds src/.
         lock.call(
             [self.python, self.path('setup.py'), '--quiet', 'egg_info'],
             self.folder, 'see the messages above, and look at setup.py')
@@ -166,7 +165,7 @@ class Environment:
              '-c', self.path('buildout.cfg')], self.folder,
             'see the messages above; a distribution that is missing there '
             'wants a line in versions.cfg',
-            # "0" means no isolation: setuptools comes from .venv as well.
+            # "0" turns isolation off: setuptools comes from .venv as well.
             PIP_NO_BUILD_ISOLATION='0')
 
 
@@ -175,7 +174,7 @@ class Stamp:
 
     def __init__(self, path, facts):
         self.path = path
-        self.facts = facts  # callable giving texts
+        self.facts = facts  # function that returns texts
 
     def digest(self):
         digest = hashlib.sha256()
@@ -184,7 +183,7 @@ class Stamp:
         return digest.hexdigest()
 
     def holds(self):
-        """Return whether the stamp is there and the facts are the same."""
+        """Return whether the stamp exists and its facts are unchanged."""
         try:
             with open(self.path, encoding='utf-8') as file:
                 return file.read() == self.digest()
@@ -198,7 +197,7 @@ class Stamp:
             pass
 
     def write(self):
-        """Write the stamp, whole or not at all."""
+        """Write the stamp atomically."""
         partial = self.path + '.new'
         with open(partial, 'w', encoding='utf-8') as file:
             file.write(self.digest())
@@ -206,10 +205,10 @@ class Stamp:
 
 
 class Lock:
-    """Keeps two builds of one checkout apart, and runs a build's commands.
+    """Allows one build of a checkout at a time, and runs its commands.
 
-    The commands inherit the lock: when this process is killed, the next one
-    waits for a command that is still at work.
+    The commands inherit the lock.  So if this process is killed, the next one
+    waits for a command that still runs.
     """
 
     def __init__(self, path):
@@ -230,7 +229,7 @@ class Lock:
         self.file.close()
 
     def call(self, command, folder, what_to_do, **variables):
-        """Run a command; raise BootstrapError when it does not succeed."""
+        """Run a command; raise BootstrapError if it fails."""
         fds = () if fcntl is None else (self.file.fileno(),)
         code = subprocess.call(command, cwd=folder, pass_fds=fds,
                                env=dict(os.environ, **variables))
@@ -253,7 +252,7 @@ def check_python(version=sys.version_info):
 
 
 def main(arguments=None):
-    """Do what the command line says; return the exit code, if at all."""
+    """Carry out the command line; return the exit code unless it execs."""
     arguments = sys.argv[1:] if arguments is None else arguments
     command = arguments[0] if arguments else None
     if command in ('-h', '--help', 'help'):
@@ -269,8 +268,8 @@ def main(arguments=None):
     if command is None:
         say('ready: bin/python, bin/demo, bin/test')
         return 0
-    # In place of this process, so that signals reach the one that matters;
-    # not by its first line, which a long path or one with spaces breaks.
+    # The script replaces this process, so that signals reach it.  Python runs
+    # it, because a long path or a space breaks the first line of a script.
     os.execv(environment.python, [
         environment.python, environment.script(command), *arguments[1:]])
 

@@ -15,8 +15,8 @@
 
 usage: python3 totals.py LOG ...
 
-A log is one of zope.testrunner, or has such a line itself.  Exit with 1 when a
-test failed, when a log has none that passed, or has no totals.
+A log is one of zope.testrunner, or has such a line itself.  The exit code is 1
+if a test failed, or if a log has no totals or no test that passed.
 """
 import re
 import sys
@@ -28,12 +28,12 @@ TOTALS = re.compile(
     r'^(?:Total:|  Ran) (?P<tests>\d+) tests(?:,| with) '
     r'(?P<failures>\d+) failures, (?P<errors>\d+) errors'
     r'(?:,| and) (?P<skipped>\d+) skipped', re.MULTILINE)
-# What others say at their end.
+# The last line of other programs.
 PLAIN = re.compile(
     r'^(\d+) passed, (\d+) failed, (\d+) skipped$', re.MULTILINE)
 COLOR = re.compile(r'\x1b\[[0-9;]*m')
 
-# Modules that could not be imported: errors, but not among the tests.
+# Modules that could not be imported count as errors, but not as tests.
 NOT_IMPORTED = re.compile(
     r'^Test-modules with import problems:\n((?:  \S+\n)+)', re.MULTILINE)
 
@@ -63,7 +63,7 @@ def main(*paths):
         if numbers is None:
             print('totals: expected the totals of a test run in the log %s, '
                   'got none; look at its end' % path, file=sys.stderr)
-            # Nobody knows what would have passed.
+            # The number of tests that would have passed is unknown.
             numbers = 0, 1, 0
         if numbers[1] or not numbers[0]:
             code = 1

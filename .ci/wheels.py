@@ -22,10 +22,10 @@ usage: python3 .ci/wheels.py [--lowest | --newest] [EXTRA ...]
              CIPHER_BACKGROUND_LOWEST_PYTHON names
 
 The source distribution is built from a copy of the checkout, the wheel from
-that.  An environment has the wheel with one extra and nothing else; there the
-modules of the extra are imported and its tests are run, which carry out its
-part of the documentation: see cipher.background.tests.support.extras.  They
-are started in the unpacked source distribution, whose documentation they read.
+the source distribution.  Each environment has the wheel with one extra and
+nothing else.  There the modules of the extra are imported and its tests are
+run; see cipher.background.tests.support.extras.  The tests run in the unpacked
+source distribution, because they carry out its documentation.
 
 The last line is "N passed, N failed, N skipped"; the exit code is 1 if
 anything failed.
@@ -52,36 +52,39 @@ EXTRAS = ('core', 'ui', 'host', 'demo', 'celery', 'test')
 LOWEST = (3, 10)
 LOWEST_VARIABLE = 'CIPHER_BACKGROUND_LOWEST_PYTHON'
 
-#: What a checkout has of its own, and no distribution.
+#: Files of a checkout that no distribution has.
 GENERATED = (
     '.git', '.venv', '.hypothesis', '.import_linter_cache', '.installed.cfg',
     '.bootstrap.lock', '.coverage', '.coverage.*', '.mr.developer.cfg', 'bin',
     'build', 'develop-eggs', 'dist', 'eggs', 'htmlcov', 'parts', 'var',
     '*.egg-info', '__pycache__', '*.pyc', '*.mo.tmp')
-#: What a source distribution has beside the files of the checkout.
+#: Matches the files that a source distribution has besides the checkout's.
 ADDED = re.compile(r'PKG-INFO$|setup\.cfg$|src/[\w.]+\.egg-info/')
 
-#: Seconds that an installation or the tests of an extra may take.
+#: Seconds that an installation or the tests of an extra may take.  It ends a
+#: hanging command.
 LIMIT = 600
 
-#: Run where the tests are started: the installed package has to be found.
+#: Python code that fails unless it imports the installed package.
 NOT_THE_CHECKOUT = (
     'import sys, cipher.background; '
     'assert cipher.background.__file__.startswith(sys.prefix)')
 
-#: The tests that look for files, so depend on how the package is installed.
+#: The tests that depend on how the package is installed: they read files.
 INSTALLED = (
     'project.test_api', 'project.test_architecture',
     'project.test_attributes', 'project.test_bootstrap',
-    'docs.test_celery_page', 'demo.test_importing', 'docs.test_directives',
-    'project.test_extras', 'docs.test_hosting', 'project.test_i18n',
-    'docs.test_input_view', 'docs.test_promises', 'docs.test_readme',
+    'docs.test_celery_page', 'demo.test_importing', 'docs.test_design',
+    'docs.test_directives', 'project.test_extras', 'docs.test_glossary',
+    'docs.test_hosting', 'project.test_i18n', 'docs.test_input_view',
+    'docs.test_plain_english', 'docs.test_promises',
+    'docs.test_public_names', 'docs.test_readme',
     'project.test_requirements', 'util.test_restart', 'docs.test_rotterdam',
     'project.test_setup')
 
 
 class Failure(Exception):
-    """Something could not be had; the text says what, and why."""
+    """A step failed; the text says which one and why."""
 
 
 class Report:
@@ -92,7 +95,7 @@ class Report:
 
     @contextlib.contextmanager
     def check(self, title):
-        """Count the block as one check; a `Failure` does not go on."""
+        """Count the block as one check; catch a `Failure`."""
         began = time.monotonic()
         try:
             yield
@@ -104,7 +107,7 @@ class Report:
             say('%s: passed in %.0f s' % (title, time.monotonic() - began))
 
     def add(self, title, log, code, began):
-        """Add the totals of a log of tests; without any, a failure."""
+        """Add the totals of a log of tests; no totals count as a failure."""
         numbers = parse(log)
         if numbers is None or (code and not numbers[1]):
             numbers = (numbers or (0, 0, 0))
@@ -135,8 +138,8 @@ class Distributions:
     def build(self):
         """Build both from a copy of the checkout.
 
-        Its `files` are those from before; `source` is the folder of the
-        unpacked source distribution.
+        Set `files`, the files of the copy before the build, and `source`, the
+        folder of the unpacked source distribution.
         """
         shutil.copytree(
             CHECKOUT, self.copy, ignore=shutil.ignore_patterns(*GENERATED))
@@ -164,7 +167,7 @@ class Distributions:
             if not ADDED.match(name) or name in self.files})
 
     def checkWheel(self):
-        """Compare the wheel with the package; look at the metadata."""
+        """Compare the wheel with the package; check its metadata."""
         with zipfile.ZipFile(self.wheel) as wheel:
             names = wheel.namelist()
             metadata, = (name for name in names
@@ -179,7 +182,7 @@ class Distributions:
                           'got none; see setup.py')
 
     def readLowerBounds(self):
-        """Return the lower bounds of all requirements, as pip takes them."""
+        """Return the lower bounds of all requirements in the form of pip."""
         with zipfile.ZipFile(self.wheel) as wheel:
             metadata, = (name for name in wheel.namelist()
                          if name.endswith('.dist-info/METADATA'))
@@ -191,7 +194,7 @@ class Distributions:
 
 
 class Environment:
-    """A virtual environment, made at once."""
+    """A virtual environment; the constructor makes it."""
 
     def __init__(self, folder, python):
         self.folder = folder
@@ -212,7 +215,7 @@ class Environment:
 
 
 def try_extra(report, distributions, extra, folder, python, bounds=()):
-    """Install the wheel with *extra* in a new environment, and try it."""
+    """Install the wheel with *extra* in a new environment and test it."""
     title = '%s, %s versions' % (extra, 'lowest' if bounds else 'newest')
     requirement = 'cipher.background%s @ %s' % (
         '' if extra == 'core' else '[%s]' % extra,
@@ -245,7 +248,7 @@ def try_extra(report, distributions, extra, folder, python, bounds=()):
 
 
 def find_site(environment):
-    """Return the folder where an environment has its packages."""
+    """Return the folder of the packages of an environment."""
     return environment.call(
         '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'
     ).strip()
@@ -284,7 +287,7 @@ def find_python(version, named=None):
 
 
 def read_build_requirements(folder):
-    """Return what pyproject.toml wants for a build."""
+    """Return the build requirements in pyproject.toml."""
     text = (folder / 'pyproject.toml').read_text(encoding='utf-8')
     return re.findall(
         '"([^"]+)"', re.search(r'^requires = \[(.*)\]', text, re.M)[1])
@@ -297,7 +300,7 @@ def list_files(folder):
 
 
 def compare(title, expected, found):
-    """Raise `Failure` unless both are the same."""
+    """Raise `Failure` unless the two sets are equal."""
     if expected != found:
         raise Failure('%s: expected %s, got %s; see MANIFEST.in and setup.py'
                       % (title, sorted(expected - found) or 'no more',

@@ -11,12 +11,12 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Processes enqueue, work and are killed at random; an audit tells the rest.
+"""Processes enqueue, work and are killed at random; then an audit runs.
 
     bin/python bench/chaos.py [--storage filestorage|zeo|relstorage]
         [--kills 1000] [--seconds N] [--processes N] [--seed N]
 
-The exit code tells the audit's verdict.
+The exit code is the verdict of the audit.
 """
 import sys
 

@@ -11,16 +11,16 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What grows: runtimes begun and ended, jobs carried out, runs pruned.
+"""Look for leaks: begin and end runtimes, carry out jobs, prune runs.
 
     bin/python bench/cycles.py --cycles 10000
     bin/python bench/cycles.py --jobs 100000
     bin/python bench/cycles.py --retention 100000
 
-Each prints, from time to time, the resident memory of the process in MB, its
-threads, open files and open connections, and the size of the packed database;
-``--retention`` keeps a thousand runs of all that it carries out.  Ends with 1
-when memory, threads, files or connections grew from the first tenth on.
+Each prints ten lines: the resident memory of the process in MB, its threads,
+open files and open connections, and the size of the packed database.
+``--retention`` keeps the last thousand of its runs.  The exit code is 1 if
+memory, threads, files or connections grew after the first tenth.
 """
 import argparse
 import importlib
@@ -46,21 +46,21 @@ from cipher.background.runtime.standalone import StandaloneRecorder
 from cipher.background.thread import BackgroundWorkerThread
 
 
-# Its neighbour, however this script is started.
+# To import the neighbouring module, however this script is started.
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 throughput = importlib.import_module('throughput')
 TYPE = throughput.TYPE
 
-#: Lines that are printed.
+#: Number of lines to print.
 REPORTS = 10
 
-#: Runs that wait at the most, as a web server would have them.
+#: Runs that wait at a time at most; a web server has about as many.
 WAITING = 500
 
 #: Finished runs that ``--retention`` keeps.
 KEEP = 1000
 
-#: MB and open files that are no growth.
+#: MB and open files.  A smaller difference does not count as growth.
 SLACK_MB = 10.0
 SLACK_FILES = 20
 
@@ -68,7 +68,7 @@ TIMEOUT = 600.0
 
 
 class ByHand(BackgroundWorkerThread):
-    """A thread as the old README has it."""
+    """A thread as in the README of the old package."""
 
     _rounds = 1
 
@@ -81,7 +81,7 @@ class ByHand(BackgroundWorkerThread):
 
 
 class Measure:
-    """Prints how much there is of everything."""
+    """Measures the process and prints a line."""
 
     def __init__(self, bench, what, total):
         self._bench = bench
@@ -91,7 +91,7 @@ class Measure:
         self._began_at = time.perf_counter()
 
     def note(self, number):
-        """*number* are done: print a line if it is time."""
+        """Print a line if *number*, the steps done, is a tenth of all."""
         if number % self._step == 0:
             self.print(number)
 
@@ -111,7 +111,7 @@ class Measure:
                   time.perf_counter() - self._began_at), flush=True)
 
     def hasGrown(self):
-        """Return whether the last line is more than the second one."""
+        """Return whether the last line has more than the second one."""
         first, last = self._lines[1], self._lines[-1]
         return (last[0] > first[0] + SLACK_MB or last[1] > first[1]
                 or last[2] > first[2] + SLACK_FILES or last[3] > first[3])
@@ -157,7 +157,7 @@ def jobs(bench, number, what='jobs'):
 
 
 def _start(bench, number):
-    # As a publication does: what is pruned may be in the way.
+    # With attempts, as in a publication: the pruner may cause a conflict.
     for attempt in transaction.attempts():
         with attempt:
             bench.registry.start(TYPE, bench.counter(number))

@@ -11,20 +11,20 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What each page and each poll costs the server: time, bytes and loads.
+"""Cost of each page and each poll for the server: time, bytes and loads.
 
     bin/python bench/html.py PATH [--rounds 3] [--polls 20]
 
-PATH is a database that bench/pages.py made there; nothing is written to it.
-Each request goes through the whole publication (WSGI application, a
-connection from the pool, authentication, traversal, security policy, view
-and template), in process, without a socket.
+PATH is a database that bench/pages.py made; nothing is written to it.  Each
+request goes through the whole publication: WSGI application, connection,
+authentication, traversal, security policy, view and template.  There is no
+socket.
 
-A request is made cold, with nothing in the cache of any connection, and then
-warm.  The floor of the cold ones is what loading 50 runs of known oid takes,
-cold, from the same file in the same round; that of the warm ones is a request
-through the same publication that looks at no run.  So the ratios hold where
-the milliseconds do not.  The time of warm requests is CPU time of the thread.
+Each request is made cold, with empty caches, and then warm.  The floor of cold
+requests is the time to load 50 runs of known oid from the same file in the
+same round.  The floor of warm requests is a request that loads no run.  Ratios
+to the floor are comparable between machines; milliseconds are not.  The time
+of warm requests is CPU time of the thread.
 """
 import argparse
 import base64
@@ -81,7 +81,7 @@ class Server:
         self._setstate(connection, obj)
 
     def get(self, path):
-        """GET it; return (seconds, CPU seconds, bytes, loads)."""
+        """GET *path*; return (seconds, CPU seconds, bytes, loads)."""
         request = webob.Request.blank(
             BASE + path, headers={'Authorization': LOGIN})
         self.loads = 0
@@ -105,9 +105,9 @@ class Server:
 
 
 def prepare(db):
-    """Add what runs, a process and a journal; return what is asked.
+    """Add running runs, a process and a journal.
 
-    (paths by their names, oids of some runs)
+    Return ({name: path} to request, oids of some runs).
     """
     connection = db.open()
     site = connection.root()['Application']
@@ -231,7 +231,7 @@ def main(argv=None):
     try:
         paths, oids = prepare(server.db)
         for path in paths.values():
-            server.get(path)    # templates are compiled by then
+            server.get(path)    # compiles the templates
         print_table([measure(server, paths, oids, options.polls)
                      for _ in range(options.rounds)])
     finally:

@@ -11,15 +11,17 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What the pages ask of a registry with very many runs: time and loads.
+"""Cost of the pages' questions to a registry with many runs: time and loads.
 
     bin/python bench/pages.py [PATH] [--runs 1000000] [--rounds 3]
 
-Without a PATH the database is made in a temporary folder; with one it is made
-there if it is not there, and kept.  Each question is asked cold (nothing in
-the cache of its connection) and warm (again, in the next transaction).  The
-floor is what loading 50 runs of known oid takes, cold, from the same file in
-the same round: so the ratios hold where the milliseconds do not.
+Without a PATH the database is made in a temporary folder.  With a PATH it is
+made there, if it does not exist, and kept.
+
+Each question is asked cold, with an empty cache, and warm, in the next
+transaction.  The floor is the time to load 50 runs of known oid from the same
+file in the same round.  Ratios to the floor are comparable between machines;
+milliseconds are not.
 """
 import argparse
 import os
@@ -57,8 +59,8 @@ from cipher.background.util import clock
 
 END = 1800000000.0
 DAYS = 14.0
-BIRTH_LANES = range(5, 9)      # those that web threads write
-FINISH_LANES = range(9, 13)    # and those of the threads of an executor
+BIRTH_LANES = range(5, 9)      # lanes that web threads write
+FINISH_LANES = range(9, 13)    # lanes that the threads of an executor write
 TYPES = {'reindex': 700, 'mail': 250, 'report': 49, 'import': 1}
 RARE, RARE_RUNS = 'migrate', 20
 DOCUMENTS = 2000
@@ -71,7 +73,7 @@ ERRORS = (('ConnectionRefusedError', 'smtp.example.com:25 refused'),
 BATCH = 20000
 PAGE = 50
 
-#: What is asked, as arguments of listRuns; the rest is in `questions`.
+#: {name: arguments of listRuns}; other questions are in `questions`.
 LISTS = {
     'newest %d' % PAGE: {},
     'oldest': {'order': OLDEST},
@@ -131,7 +133,7 @@ class Bench:
 
 
 def fill(bench, number):
-    """Add *number* finished runs and some that wait, in big transactions."""
+    """Add *number* finished runs and some waiting ones."""
     rand = random.Random(42)
     registry = bench.registry
     for lane in (*BIRTH_LANES, *FINISH_LANES):
@@ -163,7 +165,7 @@ def fill(bench, number):
 
 
 def finish(registry, rand, run):
-    """Finish *run*, as if its work were done."""
+    """Finish *run* without its work."""
     state = rand.choices(list(STATE_WEIGHTS), STATE_WEIGHTS.values())[0]
     began = run.created_at + rand.random()
     took = rand.expovariate(0.05 if run.type == 'report' else 2.0)

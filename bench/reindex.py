@@ -4,7 +4,7 @@
 
 Processes work on one run, one after the other; each but the last is ended by
 SIGKILL at a random moment.  At the end every object must have been indexed
-exactly once.  The exit code tells the audit's verdict.
+exactly once.  The exit code is the verdict of the audit.
 """
 import argparse
 import random
@@ -47,7 +47,7 @@ def main():
 
 
 def report(options, figures, verdict, commits):
-    """Print what was measured."""
+    """Print the measured figures."""
     print('%.1f s with the starts of %d processes: %.0f items/s' % (
         figures['seconds'], options.kills + 1,
         options.objects / figures['seconds']))
@@ -71,7 +71,7 @@ def report(options, figures, verdict, commits):
 
 
 def isGood(options, figures, verdict):
-    """Return whether all is as it should be."""
+    """Return whether the figures and the verdict are as expected."""
     return (figures['code'] == 0 and figures['hits'] == options.kills
             and verdict['state'] == 'succeeded' and not verdict['wrong']
             and verdict['is_index_whole'])

@@ -11,22 +11,24 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Small jobs: latency and throughput, beside raw commits and other code.
+"""Latency and throughput of small jobs, beside raw commits and other code.
 
     bin/python bench/throughput.py [--rounds 3] [--jobs 2000] [--threads 1,4]
                                    [--starts 300] [--zeo] [--against ../old]
 
-In one process, on a file storage: the *latency*, from the return of the commit
-of a start to the first line of the work, while nothing else is to be done;
-then starts, and their drain.  With ``--zeo`` one process starts, and another
-one works.  Each job adds 1 to one of 200 counters; after a drain every effect
-and every record is audited.
+In one process, on a file storage, it measures the *latency* of an idle
+process: from the return of the commit of a start to the first line of the
+work.  Then it measures starts and their drain.  With ``--zeo`` one process
+starts runs and another one carries them out.  Each job adds 1 to one of 200
+counters.  After a drain, every effect and every record is audited.
 
-Each round is a new process with new databases.  The *floor* is the raw commits
-of the same database: ratios to it hold where absolute figures do not.  With
-``--against`` each round is done with the code of that checkout as well, in
-turns.  On a busy machine look at the least figures, and at the medians of many
-rounds; ``TMPDIR=/dev/shm`` leaves the disk out of it.
+Each round is a new process with new databases.  The *floor* is the number of
+raw commits of the same database.  Ratios to the floor are comparable between
+machines; absolute figures are not.
+
+With ``--against`` the rounds alternate between this code and that checkout.
+On a busy machine look at the least figures and at the medians of many rounds.
+``TMPDIR=/dev/shm`` excludes the disk.
 """
 import argparse
 import json
@@ -66,18 +68,18 @@ TYPE = 'add-one'
 STAMP = 'stamp'
 TIMEOUT = 300.0
 
-#: Starts before those whose latency counts.
+#: Number of starts before the measured ones.
 WARM_UP = 50
 
-#: Seconds between two of them.
+#: Seconds between two starts, so that the process is idle again.
 PAUSE = 0.005
 
-#: Jobs that wait when commits are counted.
+#: Number of jobs that wait while commits are counted.
 FEW = 100
 
 
 class Counter(Contained, Persistent):
-    """Counts the effects."""
+    """Counts the effects of jobs."""
 
     value = 0
 
@@ -96,7 +98,7 @@ class Bench:
         self.make()
 
     def make(self):
-        """Make what is in the database."""
+        """Fill the database."""
         self.connection = self.db.open()
         self.site = rootFolder()
         self.connection.root()['Application'] = self.site
@@ -111,11 +113,11 @@ class Bench:
         hooks.setSite(self.site)
 
     def counter(self, number):
-        """Return the counter of the job of that number."""
+        """Return the counter of the job with that number."""
         return self.counters['%03d' % (number % COUNTERS)]
 
     def hasLanes(self, threads):
-        """Return whether a process of so many threads has its lanes."""
+        """Return whether a process with *threads* threads has its lanes."""
         self.connection.sync()
         return len(self.registry.lanes) > threads
 
@@ -132,7 +134,7 @@ class Bench:
 
 
 class Countdown:
-    """Waits until a number of runs are over."""
+    """Waits until a number of runs have ended."""
 
     def __init__(self, number):
         self._left = number
@@ -140,7 +142,7 @@ class Countdown:
         self._over = threading.Event()
 
     def watch(self, runtime):
-        """Count what *runtime* ends."""
+        """Count the runs that end in *runtime*."""
         ended = runtime.ended
 
         def counting(live):
@@ -184,7 +186,7 @@ def audit(bench, jobs):
 
 
 def measureDrain(bench, jobs, threads, drain):
-    """Return figures: starts here, then *drain*, a function, called."""
+    """Start *jobs* jobs here, call the function *drain*; return figures."""
     figures = {'floor/s': measureFloor(bench, jobs)}
     size = bench.size()
     begin, used = time.perf_counter(), time.process_time()
@@ -209,7 +211,7 @@ def measureDrain(bench, jobs, threads, drain):
 
 
 def measureFloor(bench, number):
-    """Return the commits a second of one object, which is left as it was."""
+    """Return the commits per second of one object; it stays as it was."""
     begin = time.perf_counter()
     for step in (1, -1) * (number // 2):
         transaction.begin()
@@ -283,7 +285,7 @@ def measureOwnDrain(folder, jobs, threads):
     """Return the figures of `measureDrain`, and the conflicts."""
     bench = Bench(folder)
     runtime = Runtime(bench.db, RuntimeSettings(threads=threads))
-    # The lanes of the process are there, its threads are not yet.
+    # The process gets its lanes first; its threads start later.
     start, runtime.executor.start = runtime.executor.start, lambda: None
     runtime.start()
     wait(lambda: bench.hasLanes(threads))
@@ -328,7 +330,7 @@ def withServer(folder, function, *args):
 
 
 class ZEOBench(Bench):
-    """What the process that starts knows of what *server* serves."""
+    """The database of *server* in the process that starts runs."""
 
     def __init__(self, server):
         self.path = os.path.join(server.folder, 'Data.fs')
@@ -337,7 +339,7 @@ class ZEOBench(Bench):
 
 
 class Worker:
-    """The process that works: this program with ``--work``."""
+    """The process that carries out runs: this program with ``--work``."""
 
     def __init__(self, server, threads):
         python = os.path.join(os.path.dirname(sys.prefix), 'bin', 'python')
@@ -348,22 +350,22 @@ class Worker:
         self.read()
 
     def read(self):
-        """Return what it says next."""
+        """Return its next answer."""
         return self._process.stdout.readline().strip()
 
     def begin(self, jobs):
-        """Let its threads begin, and say when *jobs* are over."""
+        """Start its threads; it answers when *jobs* jobs have ended."""
         self._process.stdin.write('%d\n' % jobs)
         self._process.stdin.flush()
 
     def end(self):
-        """Let it end."""
+        """End it in good order."""
         self._process.stdin.close()
         self._process.wait()
 
 
 def work(uri, threads):
-    """Be the process that works."""
+    """Carry out runs as the process of `Worker`."""
     declare(STAMP, lambda worker: print(time.perf_counter(), flush=True))
     db = openDatabase(uri)
     runtime = Runtime(db, RuntimeSettings(threads=threads))
@@ -465,7 +467,7 @@ def report(here, there):
 
 
 def ratio(mine, theirs):
-    """Return how many times *theirs* is *mine*."""
+    """Return *mine* divided by *theirs*; 1.0 if *theirs* is 0."""
     return mine / theirs if theirs else 1.0
 
 
@@ -477,7 +479,7 @@ def compare(against, rounds):
     for _ in range(rounds):
         for checkout, found in sides:
             found.append(measureIn(checkout, sys.argv[1:]))
-        sides.reverse()   # neither is always the first
+        sides.reverse()   # so that neither side is always first
     report(here, there)
 
 
@@ -496,7 +498,7 @@ def main():
     options.threads = [int(each) for each in options.threads.split(',')]
     hooks.setHooks()
     declare(TYPE, addOne)
-    declare(STAMP, addOne)   # who works declares what it notes
+    declare(STAMP, addOne)   # the worker process declares its own handler
     if options.work:
         work(options.work, *options.threads)
     elif options.once:

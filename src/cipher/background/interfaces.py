@@ -198,7 +198,7 @@ ACTIONS = ('begin', 'stop', 'retry', 'remove', 'pause type', 'resume type',
 REFUSE = 'refuse'
 STOP = 'stop'
 DISCARD = 'discard'
-#: What `installation.removeRegistry` does with unfinished runs.
+#: Values of the argument *unfinished* of `installation.removeRegistry`.
 UNFINISHED = (REFUSE, STOP, DISCARD)
 
 #: Runs.  Longest chain of runs that each start the next.  A longer chain is
@@ -687,9 +687,9 @@ class IWorkerType(Interface):
         *site*.  Security proxies are removed at any depth.  Values that JSON
         does not have are converted; see `fitting.fit`.
 
-        Raise `InvalidInput`, which names the type and each field, for values
-        that are unknown, missing, of a wrong type or too big, and for numbers
-        that are not finite.
+        Raise `InvalidInput` for values that are unknown, missing, of a wrong
+        type or too big, and for numbers that are not finite.  It names the
+        type and each field.
         """
 
     def fitInput(input, site=None):
@@ -1312,8 +1312,8 @@ class IWorkerRegistry(Interface):
         characters are composed.
 
         *unresolved* restricts the list to runs that failed or were
-        interrupted, were not retried, and whose type has not succeeded with
-        the same context and input since.  A run is listed as well if its
+        interrupted.  They were not retried, and their type has not succeeded
+        with the same context and input since.  A run is listed as well if its
         successes were not read within `resolving.TIME_LIMIT` seconds.
 
         *order* is ``newest`` or ``oldest`` first: by the finish if *states*
@@ -1417,8 +1417,8 @@ class IWorkerRegistry(Interface):
         """`retry` for untrusted callers.
 
         Raise ``Unauthorized`` unless the principal of the interaction has the
-        permission of the worker type on the context of the run, or on the
-        site if there is no context or it is gone.
+        permission of the worker type on the context of the run.  Without a
+        context, or if it is gone, the site counts.
         """
 
     def mayRetry(run_id):

@@ -13,8 +13,18 @@
 ##############################################################################
 """Pages, forms and JSON to watch, start and stop background work.
 
-They see the rest of the package only through its interfaces.  An application
-that adds pages of its own finds what it needs here, in `__all__`.
+Each page has a class with its data, a page and often a JSON view of the same
+data.  `page` has the base classes, `frame` the frame around all pages.
+`presentation` and `descriptions` turn data of the registry into plain data
+for templates and JSON.  `traversing` leads from a URL to a view and guards
+each step of it; `csrf` refuses forged requests.
+
+The rules for all modules: they use the rest of the package only through
+`cipher.background.interfaces`, and they act on a registry only through
+`IVerbs`, which checks each permission.  Texts for people are messages of
+`cipher.background.i18n`; every text that is shown goes through `text` first.
+
+An application finds the classes for pages of its own in `__all__`.
 """
 from cipher.background import lazy
 
@@ -42,7 +52,7 @@ __getattr__, __dir__ = lazy(__name__, {
     'parseStep': 'cipher.background.browser.traversing',
 })
 
-# As in `cipher.background`.
+# Imports for type checkers alone, as in `cipher.background`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cipher.background.browser.addresses import getPath

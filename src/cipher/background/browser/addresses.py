@@ -11,10 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Where the application is: its origin, and addresses that stay there.
+"""The origin of the application, and addresses within it.
 
-What we link to is the path on this server alone.  A ``++vh++`` that a foreign
-link brought along changes the path then, but never the server.
+Our links are paths on this server, without a host.  So a ``++vh++`` in a
+foreign link can change the path of our links but never their server.
 """
 from urllib.parse import unquote
 from urllib.parse import urlsplit
@@ -35,13 +35,13 @@ def getURL(ob, request):
 
 def getPath(url):
     """Return the path of a URL, with one slash before it; '' for the root."""
-    # Two slashes, or one and a backslash, would begin the name of a server.
+    # Two slashes, or a slash and a backslash, would begin a host name.
     path = urlsplit(url).path.lstrip('/\\').rstrip('/')
     return '/' + path if path else ''
 
 
 def isWithin(url, base):
-    """Return whether *url* is at or below the URL *base*, on its server."""
+    """Return whether *url* is at or below the URL *base* on one server."""
     inner, outer = urlsplit(url), urlsplit(base)
     folder = outer.path.rstrip('/') + '/'
     return ((inner.scheme, inner.netloc) == (outer.scheme, outer.netloc)
@@ -57,10 +57,10 @@ def getRelativePath(url, base):
 
 
 def getOrigins(request):
-    """Return the origins, as browsers say them, that are the application's.
+    """Return the origins of the application in the form that browsers send.
 
-    That is the base URL of `IWebSettings`.  Without one it is the header
-    Host, which browsers set, with the scheme of the request.
+    That is the base URL of `IWebSettings`.  Without one it is the scheme of
+    the request with the Host header, which browsers set.
     """
     base_url = getSetting('base_url')
     if base_url:
@@ -71,7 +71,7 @@ def getOrigins(request):
     path = request.environment.get('PATH_INFO', '')
     if (getSetting('trusts_virtual_hosts') and path.startswith('/++vh++')
             and path.count('++vh++') == 1):
-        # The proxy's own comes first; one of a client would come after it.
+        # The ++vh++ of the proxy comes first, before one of the client.
         parts = urlsplit(request.getApplicationURL())
         origins.add(_make_origin(parts.scheme, parts.netloc.lower()))
     return origins
@@ -82,7 +82,7 @@ def getScheme(request):
     base_url = getSetting('base_url')
     if base_url:
         return urlsplit(base_url).scheme
-    # Each key of the environment that is not HTTP_… is of the server.
+    # Keys of the environment other than HTTP_… are set by the server.
     environ = request.environment
     scheme = environ.get('wsgi.url_scheme', 'http')
     if (environ.get('HTTPS', '').lower() in ('on', '1')

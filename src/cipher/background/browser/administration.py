@@ -11,7 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Pages whose rows can be acted upon: schedules, worker types, processes."""
+"""Base of the pages with buttons in their rows.
+
+These are the pages of schedules, worker types and processes.
+"""
 from functools import cached_property
 
 from cipher.background.browser.page import ACTION
@@ -22,24 +25,25 @@ from cipher.background.browser.page import getParameter
 from cipher.background.browser.text import cleanLine
 
 
-#: Longest reason that is kept.
+#: Characters.  A longer reason is cut.
 REASON_LIMIT = 200
 
 
 def getReason(request):
-    """Return the reason that a form gives, None without one."""
+    """Return the reason in a form, or None."""
     return cleanLine(getParameter(request, 'reason'), REASON_LIMIT) or None
 
 
 class AdministrationPage(Page):
-    """A list; a POST that names a verb and a row acts, and leads back."""
+    """A list.  A POST that names a verb and a row acts and leads back."""
 
     methods = FORM
     verbs = ()
     reason_limit = REASON_LIMIT
-    #: Name of the `IVerbs` without whose permission no button is shown.
+    #: Name of a method of `IVerbs`.  Without its permission there are no
+    #: buttons.
     asks = None
-    #: What stands on the buttons and beside them, by a word of the template.
+    #: {word of the template: message on a button or beside it}
     words = {}
 
     def update(self):
@@ -60,14 +64,17 @@ class AdministrationPage(Page):
         return {name: self.say(word) for name, word in self.words.items()}
 
     def collect(self):
-        """Get what is shown."""
+        """Collect the data of the page."""
         raise NotImplementedError
 
     def act(self, verb, name, reason):
-        """Do it; return the view to go on with, None for this one."""
+        """Do *verb* to the row *name*; return the next view, or None.
+
+        None leads back to this view.
+        """
         raise NotImplementedError
 
     @cached_property
     def may_manage(self):
-        """Whether the principal may do what this page is for."""
+        """Whether the principal may use the buttons of this page."""
         return self.checked.may(self.asks)

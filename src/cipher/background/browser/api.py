@@ -11,10 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a script may do: start, begin, stop, retry and remove, by JSON.
+"""JSON for scripts that act: start, begin, stop, retry and remove.
 
-It gets a token from ``token.json`` and sends it with each POST, as the header
-`TOKEN_HEADER`.  See docs/json.rst.
+A script gets a token from ``token.json`` and sends it with each POST in the
+header `TOKEN_HEADER`.  See docs/json.rst.
 """
 import json
 
@@ -44,26 +44,26 @@ from cipher.background.interfaces import TooManyWaiting
 
 
 TOKEN_HEADER = 'X-CSRF-Token'
-#: Bytes of a body.
+#: Bytes.  A longer body is refused.
 BODY_LIMIT = 1000000
 
 
 class TokenJSON(JSONView):
-    """A token for the POSTs of a script."""
+    """Returns a token for the POSTs of a script."""
 
     def collect(self):
-        """Return the token and the header to send it in."""
+        """Return the token and the name of its header."""
         return {'csrf_token': self.tokens.make(), 'header': TOKEN_HEADER}
 
 
 class JSONAction(JSONView):
-    """Takes a POST with a JSON object, and answers with another one."""
+    """Base: takes a POST with a JSON object and answers with another one."""
 
     methods = ACTION
     status = 200
 
     def checkForgery(self):
-        """Refuse what another site may have sent."""
+        """Refuse a request that another site may have sent."""
         content_type = self.request.getHeader('Content-Type') or ''
         if content_type.partition(';')[0].strip().lower() != (
                 'application/json'):
@@ -102,7 +102,10 @@ class JSONAction(JSONView):
         return body
 
     def getText(self, body, name, limit=REASON_LIMIT):
-        """Return the text *name* of *body*, None without one."""
+        """Return the text *name* of *body*, or None.
+
+        The text is cut to *limit* characters.
+        """
         value = body.get(name)
         if value is None:
             return None
@@ -112,7 +115,7 @@ class JSONAction(JSONView):
         return cleanLine(value, limit) or None
 
     def answer(self, run_id, state):
-        """Return what tells of a run, and where to ask for more."""
+        """Return the id and state of a run and the paths of its pages."""
         url = '%s/%s' % (self.registry_url, run_id)
         self.request.response.setHeader('Location', url + '/index.json')
         return {'id': run_id, 'state': state, 'url': url + '/index.html',
@@ -134,7 +137,8 @@ class StartJSON(JSONAction):
         if not isinstance(given, dict):
             raise Refused(400, _('"${name}" must be an object.',
                                  mapping={'name': 'input'}))
-        # No schema has such a field; as a name of an argument it is taken.
+        # "context" is an argument of startByPrincipal, so it cannot be the
+        # name of an input.
         _refuse_unknown(set(given) & {'context'})
         try:
             run = self.checked.startByPrincipal(
@@ -156,7 +160,7 @@ class StartJSON(JSONAction):
 
 
 class RunAction(Run, JSONAction):
-    """Does something to a run: {"reason": …}."""
+    """Base of the acts on one run: {"reason": …}."""
 
     impossible = None
 
@@ -179,13 +183,13 @@ class RunAction(Run, JSONAction):
 
 
 class BeginJSON(RunAction):
-    """Lets a run be due now."""
+    """Makes a waiting run due now."""
 
     status = 202
     impossible = RunNotBeginnable
 
     def do(self, reason):
-        """Let it begin."""
+        """Make the run due; return the answer."""
         self.checked.beginNow(self.run_id, reason)
         return self.answer(self.run_id, PENDING)
 
@@ -197,36 +201,36 @@ class StopJSON(RunAction):
     impossible = RunNotStoppable
 
     def do(self, reason):
-        """Ask it."""
+        """Ask the run to stop; return the answer."""
         return self.answer(
             self.run_id, self.checked.requestStop(self.run_id, reason))
 
 
 class RetryJSON(RunAction):
-    """Does a finished run again."""
+    """Retries a finished run."""
 
     status = 202
     impossible = RunNotRetryable
 
     def do(self, reason):
-        """Start its retry."""
+        """Retry the run; return the answer, which is about the new run."""
         run = self.checked.retry(self.run_id, reason)
         return self.answer(run.id, run.state)
 
 
 class RemoveJSON(RunAction):
-    """Forgets a finished run."""
+    """Removes a finished run."""
 
     impossible = RunNotRemovable
 
     def do(self, reason):
-        """Remove it."""
+        """Remove the run; return its id."""
         self.checked.remove(self.run_id, reason)
         return {'id': self.run_id}
 
 
 class CopyAction(JSONAction):
-    """Base: lets something of a copy begin, or removes it."""
+    """Base of the acts on runs that came with a copy and are kept back."""
 
     takes = {'reason'}
 
@@ -240,23 +244,26 @@ class CopyAction(JSONAction):
 
 
 class BeginKeptJSON(CopyAction):
-    """Lets begin what came with a copy: {"reason": …}."""
+    """Releases the runs that are kept back: {"reason": …}."""
 
     def do(self, reason):
-        """Return how many runs it were."""
+        """Release the runs; return their number."""
         return self.checked.beginKept(reason)
 
 
 class RemoveKeptJSON(CopyAction):
-    """Removes what came with a copy: {"reason": …}."""
+    """Removes the runs that are kept back: {"reason": …}."""
 
     def do(self, reason):
-        """Return how many runs it were; up to 1,000."""
+        """Remove at most 1,000 runs; return their number."""
         return self.checked.removeKept(reason)
 
 
 class AdoptJSON(JSONAction):
-    """Lets a copy begin: {"process": id, "keep_back": …, "reason": …}."""
+    """Adopts the database for a deployment.
+
+    Takes {"process": id, "keep_back": …, "reason": …}.
+    """
 
     def act(self, body):
         _refuse_unknown(set(body) - {'process', 'keep_back', 'reason'})
@@ -274,7 +281,7 @@ class AdoptJSON(JSONAction):
 
 
 def _refuse_constant(name):
-    # NaN and Infinity are not JSON, and pass each comparison.
+    # NaN and Infinity are not JSON, and they pass comparisons.
     raise ValueError(name)
 
 

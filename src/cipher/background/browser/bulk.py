@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""One action on many runs: those selected, or all that match a filter."""
+"""One act on many runs: the selected ones, or all that match a filter."""
 import time
 
 from zope.browserpage import ViewPageTemplateFile
@@ -38,15 +38,16 @@ from cipher.background.i18n import _
 from cipher.background.interfaces import RunNotFound
 
 
-#: Runs that one request acts upon at most; only those that can change count.
+#: Runs that one request changes at most; others do not count.  It bounds the
+#: size of the transaction.
 BULK_LIMIT = 1000
-#: Seconds to look for them.
+#: Seconds that one request may search for them: a person waits for the page.
 TIME_LIMIT = 10.0
 
 #: Errors that are shown, each with its run.
 SHOWN = 20
 
-#: The filter that leaves nothing out, as the journal has it.
+#: The text in the journal for a filter that matches every run.
 ALL = '*'
 
 QUESTIONS = {
@@ -64,7 +65,7 @@ BUTTONS = {
 
 
 class BulkPage(Runs, Page):
-    """Asks whether to do something to many runs, and why; then does it."""
+    """Asks for confirmation and a reason; then acts on many runs."""
 
     template = ViewPageTemplateFile('templates/bulk.pt')
     tab = 'runs.html'
@@ -72,8 +73,8 @@ class BulkPage(Runs, Page):
     reason_limit = REASON_LIMIT
     verb = None
     selected = ()   # ids of runs
-    states = ()     # those that were looked at, if that was left to us
-    failed = ()     # lines
+    states = ()     # states that the search added to the filter
+    failed = ()     # lines: a run and its error
     outcome = None
 
     def update(self):
@@ -100,7 +101,7 @@ class BulkPage(Runs, Page):
                 more='1' if self.is_cut else None), status=303)
 
     def _show_failed(self, acted):
-        """Show what came of it instead of the question."""
+        """Show the outcome and the errors in place of the question."""
         presenter = self.presenter
         self.failed = [
             '%s: %s' % (cleanLine(run_id), cleanLine(': '.join(described)))
@@ -111,14 +112,14 @@ class BulkPage(Runs, Page):
         self.possible = []
 
     def _say_filter(self):
-        """Return what the journal says of how the runs were found."""
+        """Return the filter as a text for the journal; None of a selection."""
         if self.is_selection:
             return None
         return ' '.join('%s=%s' % pair for pair in self.query.getPairs(
             order=None)) or ALL
 
     def _find(self):
-        """Find the runs that can change, and count the others."""
+        """Find the runs that can change; count the others."""
         self.possible, self.skipped = [], 0
         self.is_cut, self.older = False, None
         if self.is_selection:
@@ -136,13 +137,13 @@ class BulkPage(Runs, Page):
             try:
                 self._sort(self.checked.getStatus(run_id))
             except RunNotFound:
-                pass   # it vanished since the list was made
+                pass   # it was removed since the list was shown
 
     def _find_matching(self):
         query, before = self.query, self.query.before
         changes = {}
         if query.is_counted and not before:
-            # Of the others it is known how many there are.
+            # The number of runs in other states is known without a search.
             self.states = [state for state in CHANGEABLE[self.verb]
                            if not query.states or state in query.states]
             changes['states'] = tuple(self.states)
@@ -168,7 +169,7 @@ class BulkPage(Runs, Page):
         if query.is_counted:
             self.skipped = max(0, self._count() - len(self.possible))
         if self.is_cut or query.before:
-            self.skipped = 0   # of the rest nothing is known
+            self.skipped = 0   # unknown for the rest
 
     def _sort(self, status):
         if getattr(status, POSSIBLE_IF[self.verb]) and (
@@ -179,27 +180,27 @@ class BulkPage(Runs, Page):
 
     @property
     def title(self):
-        # A form that is refused may not even say what it wants.
+        # A refused form may lack the verb.
         return QUESTIONS.get(self.verb, _('Runs'))
 
     @property
     def button(self):
-        """What stands on the button."""
+        """The text of the button."""
         return self.say(BUTTONS[self.verb])
 
     @property
     def is_dangerous(self):
-        """Whether it cannot be undone."""
+        """Whether the act cannot be undone."""
         return self.verb not in ('begin', 'retry')
 
     @property
     def scope(self):
-        """Name of the field that says to what."""
+        """Name of the field with the verb: for a selection or for all."""
         return 'selected' if self.is_selection else 'all'
 
     @property
     def hidden_pairs(self):
-        """The filter and the selection, for the form."""
+        """The filter and the selection as hidden fields."""
         fields = [('run', run_id) for run_id in self.selected]
         if self.query.before:
             fields.append(('before', self.query.before))
@@ -207,7 +208,7 @@ class BulkPage(Runs, Page):
 
     @property
     def numbers(self):
-        """How many it will be, and how many not."""
+        """The numbers of runs that can and cannot change, as texts."""
         presenter, possible = self.presenter, len(self.possible)
         return {'possible': sayPossible(presenter, self.verb, possible),
                 'skipped': saySkipped(presenter, self.skipped),
@@ -215,7 +216,7 @@ class BulkPage(Runs, Page):
 
     @property
     def on_url(self):
-        """Where the search goes on that took too long; None: it did not."""
+        """URL to go on with a search that took too long; None if it ended."""
         return self.older and self.getURL(
             'bulk.html', all=self.verb, before=self.older,
             state=self.states or self.query.values['state'])

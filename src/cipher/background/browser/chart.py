@@ -11,9 +11,9 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The chart of the last 24 hours: numbers made into places in a drawing.
+"""The chart of the last 24 hours: numbers turned into coordinates.
 
-The template draws it as SVG; whoever cannot see that has the table below it.
+The template draws it as SVG, with a table of the same numbers below it.
 """
 from cipher.background.browser.plurals import sayDay
 from cipher.background.i18n import _
@@ -31,21 +31,21 @@ LEFT = 60
 TOP = 16
 BOTTOM = 26
 
-#: What is drawn on top of each other, from below.
+#: The states of a bar, from the bottom up.
 _STACK = (SUCCEEDED, STOPPED, INTERRUPTED, FAILED)
-#: Every so many hours one is named.
+#: Hours between two labels of the axis.
 _LABEL_EVERY = 3
 
 
 class Chart:
-    """Plain data of a chart of hours, for the template."""
+    """Makes the plain data of a chart of hours for the template."""
 
     def __init__(self, hours, presenter):
         self._hours = hours
         self._presenter = presenter
 
     def collect(self):
-        """Return what the template draws, or None where nothing happened."""
+        """Return the data of the drawing, or None if no run finished."""
         totals = [sum(hour.counts.values()) for hour in self._hours]
         if not any(totals):
             return None
@@ -81,7 +81,7 @@ class Chart:
         for state in _STACK:
             count = hour.counts.get(state, 0)
             if count:
-                # What is there is to be seen, however little it is.
+                # Even a small number must be visible.
                 height = max(1.5, HEIGHT * count / top)
                 y -= height
                 bars.append({'state': state, 'y': '%.1f' % y,
@@ -118,7 +118,7 @@ class Chart:
 
 
 def _round_up(number):
-    """Return the least "round" number that is not below *number* (> 0)."""
+    """Return the least "round" number at or above *number* (> 0)."""
     size = 1
     while True:
         for digit in (1, 2, 4, 6, 8, 10):

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a run is about, as far as the reader may see it."""
+"""The link to the context of a run, if the reader may see that."""
 from zope.component import queryMultiAdapter
 from zope.security.interfaces import Forbidden
 from zope.security.interfaces import Unauthorized
@@ -27,7 +27,10 @@ from cipher.background.interfaces import RunNotFound
 
 
 def describeContext(checked, run_id, presenter, request):
-    """Return {'title', 'url', 'path'} of the context; None without one."""
+    """Return {'title', 'url', 'path'} of the context, or None.
+
+    Without permission to see the object, the title says only that.
+    """
     try:
         ob = checked.getContext(run_id)
     except RunNotFound:
@@ -39,8 +42,8 @@ def describeContext(checked, run_id, presenter, request):
         'url': None, 'path': None}
     try:
         url = str(queryMultiAdapter((ob, request), IAbsoluteURL))
-        # Where the title may not be seen, neither may the name, and so the
-        # address: these may tell enough.
+        # If the reader may not see the title, the name and the URL stay hidden
+        # as well: they may reveal as much.
         title = getattr(ob, 'title', None) or ob.__name__ or url
     except (AttributeError, Unauthorized, Forbidden, LookupError, TypeError):
         return unknown

@@ -13,9 +13,9 @@
 ##############################################################################
 """The controls of forms for numbers, dates and times.
 
-Numbers are written as in the language of the page.  A control of the browser
-for a date sends it in ISO 8601, which is taken from everybody, as is the form
-in which pages show it.
+Numbers are written in the language of the page.  Dates and times are read in
+two forms: ISO 8601, which a browser's own controls send, and the form in which
+pages show them.
 """
 import re
 from datetime import date
@@ -46,12 +46,12 @@ from cipher.background.browser.text import cleanLine
 from cipher.background.i18n import _
 
 
-#: Digits of a number.
+#: Characters.  A longer number is refused: reading it would take too long.
 NUMBER_LIMIT = 1000
 
 
 class Unreadable(ValidationError):
-    """A text is not what was expected; the argument says what to write."""
+    """A text cannot be read; the argument says what to write instead."""
 
     def doc(self):
         """Return the message for the form."""
@@ -59,15 +59,18 @@ class Unreadable(ValidationError):
 
 
 class IControl(ITextWidget):
-    """A control whose value is converted here."""
+    """A control whose value the converters of this module convert."""
 
 
 @implementer_only(IControl)
 class Control(TextWidget):
-    """A control that is more than a line of text, where its value allows."""
+    """Base: a control of a special kind, or a line of text.
+
+    It is a line of text if a browser would drop its value.
+    """
 
     kind = 'type="text"'
-    # What browsers take for the value of such a control; others they drop.
+    # Matches the values that browsers accept; they drop any other value.
     takes = re.compile('')
 
     def render(self):
@@ -78,7 +81,7 @@ class Control(TextWidget):
 
 
 class NumberControl(Control):
-    """Numbers: with the keyboard for them."""
+    """Numbers; a phone shows its keyboard for numbers."""
 
     kind = 'type="text" inputmode="decimal"'
     takes = re.compile('(?s).*')
@@ -124,9 +127,9 @@ DatetimeWidget = _makeControl(IDatetime, DatetimeControl)
 
 @implementer(IDataConverter)
 class Converter(BaseDataConverter):
-    """Base: what is left empty is missing."""
+    """Base: an empty text is a missing value."""
 
-    expected = None   # the message; it says what to write
+    expected = None   # message that says what to write
     example = ''
 
     @property
@@ -167,7 +170,7 @@ class NumberConverter(Converter):
 
     @property
     def example(self):
-        """How such a number is written."""
+        """An example of such a number."""
         return self.format.plainNumber(1234.5)
 
     def write(self, value):
@@ -223,7 +226,7 @@ class DateConverter(MomentConverter):
 
 @adapter(ITime, IControl)
 class TimeConverter(MomentConverter):
-    """Times of the day; with an offset they would not compare."""
+    """Times of the day, without an offset: those would not compare."""
 
     type = time
     expected = _('"${value}" is not a time of day.  Write it like 17:00.')
@@ -237,7 +240,7 @@ class TimeConverter(MomentConverter):
 
 @adapter(IDatetime, IControl)
 class DatetimeConverter(MomentConverter):
-    """Dates with a time: with a zone or without, as the field's bounds."""
+    """Dates with a time; with a zone if the field's bounds have one."""
 
     type = datetime
     expected = _('"${value}" is not a date with a time.  Write it like '
@@ -260,9 +263,10 @@ class DatetimeConverter(MomentConverter):
 
     @property
     def has_zone(self):
-        """Whether the field's own values have a zone; None: it has none.
+        """Whether the bounds or the default of the field have a zone.
 
-        What has one does not compare with what has none.
+        None if there are neither.  Values with a zone do not compare with
+        values without one.
         """
         for bound in self.field.min, self.field.max, self.field.default:
             if bound is not None:

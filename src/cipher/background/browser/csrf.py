@@ -11,18 +11,18 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Forged requests are refused: a token in the form, and where it comes from.
+"""Refuse forged requests, by a token in the form and by the request's origin.
 
-The token is a keyed hash of the principal and the hour, with a secret that
-the registry keeps in the database.  So it holds in each process behind a
-balancer, needs no session, and is of no use to anyone else.
+The token is a keyed hash of the principal and the hour.  Its secret is stored
+with the registry.  So the token is valid in each process behind a balancer,
+needs no session, and is useless to any other principal.
 
 A site without a registry has no secret yet.  There the token is a random
-cookie that the form repeats: another site can make a browser send the cookie
-but can neither read nor, as it is ``SameSite=Strict``, use it.
+cookie that the form repeats.  Another site cannot read the cookie, and
+``SameSite=Strict`` keeps the browser from sending it along.
 
-In both cases the browser's own word on where the request comes from is
-checked as well.  That it is missing is no pass: the token is always needed.
+In both cases the origin that the browser reports is checked as well.  The
+token is needed even if the browser reports no origin.
 """
 import hashlib
 import hmac
@@ -42,17 +42,20 @@ _HOUR = 3600
 
 
 class Forged(Exception):
-    """The request did not come from a form of ours; says why."""
+    """The request did not come from our form; the argument says why."""
 
 
 def makeToken(secret, principal_id, now=None):
-    """Return a token for that principal, good for a day."""
+    """Return a token for the principal, valid for a day.
+
+    *now* is the time, by default the current one.
+    """
     hour = int((time.time() if now is None else now) // _HOUR)
     return '%d.%s' % (hour, _sign(secret, principal_id, hour))
 
 
 def checkToken(token, secret, principal_id, now=None):
-    """Raise `Forged` unless `makeToken` gave that token, within a day."""
+    """Raise `Forged` unless `makeToken` made *token* within the last day."""
     hour, _dot, signature = token.partition('.')
     if not (hour.isascii() and hour.isdigit() and len(hour) < 12):
         raise Forged(_('The form has no valid token.  Open it again and '
@@ -68,13 +71,14 @@ def checkToken(token, secret, principal_id, now=None):
 
 
 def checkOrigin(request):
-    """Raise `Forged` where the browser says that another site asks."""
+    """Raise `Forged` if the browser reports that another site sent this."""
     site = request.getHeader('Sec-Fetch-Site')
     if site is not None and site not in ('same-origin', 'none'):
         raise Forged(_('The request came from another site.'))
     origin = request.getHeader('Origin')
     if origin is None or (
-            # No proxy can make Sec-Fetch-Site wrong, as it can the others.
+            # A proxy may change the host and the scheme, but Sec-Fetch-Site
+            # stays correct.
             site is not None and not addresses.getSetting('base_url')):
         return
     if origin not in addresses.getOrigins(request):
@@ -82,7 +86,7 @@ def checkOrigin(request):
 
 
 class RegistryTokens:
-    """Tokens by the secret of a registry."""
+    """Tokens made with the secret of a registry."""
 
     def __init__(self, registry, request):
         self.secret = removeSecurityProxy(registry).secret
@@ -93,18 +97,18 @@ class RegistryTokens:
         return makeToken(self.secret, self.request.principal.id)
 
     def check(self, token):
-        """Raise `Forged` unless *token* is one of ours and fresh."""
+        """Raise `Forged` unless *token* is valid."""
         checkToken(token, self.secret, self.request.principal.id)
 
 
 class CookieTokens:
-    """Tokens where there is no registry yet: the form repeats a cookie."""
+    """Tokens of a site without a registry: the form repeats a cookie."""
 
     def __init__(self, request):
         self.request = request
 
     def make(self):
-        """Return a token for a form, and set the cookie."""
+        """Return a token for a form; set the cookie."""
         token = self.request.getCookies().get(COOKIE)
         if not token or len(token) != 64:
             token = secrets.token_hex(32)
@@ -114,7 +118,7 @@ class CookieTokens:
         return token
 
     def check(self, token):
-        """Raise `Forged` unless the cookie is there and the same."""
+        """Raise `Forged` unless the cookie equals *token*."""
         cookie = self.request.getCookies().get(COOKIE) or ''
         if len(cookie) != 64 or not _same(token, cookie):
             raise Forged(_('The form has no valid token.  Open it again '

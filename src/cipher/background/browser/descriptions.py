@@ -11,7 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Plain data of all that is no run: processes, types, problems, actions."""
+"""Plain data for pages of processes, worker types, problems and actions.
+
+The first argument of each function is the `Presenter` of the request.
+"""
 from urllib.parse import urlencode
 
 from zope.component import queryUtility
@@ -51,7 +54,7 @@ from cipher.background.interfaces import UNRESPONSIVE_RUN
 from cipher.background.interfaces import IWorkerType
 
 
-#: What an administrator did, said of a subject.
+#: {verb of an action: message about its subject}
 VERBS = {
     'begin': _('run now'),
     'stop': _('stop requested'),
@@ -76,7 +79,7 @@ VERBS = {
 def describeProcess(presenter, process):
     """Return an `IProcessStatus` as a dict."""
     format, say = presenter.format, presenter.say
-    # Zero before its first beat.
+    # Zero before the first heartbeat.
     beat_at = process.beat_at or None
     return {
         'id': cleanLine(process.id),
@@ -106,7 +109,7 @@ def describeProcess(presenter, process):
     }
 
 
-#: How a process ended.
+#: {how a process ended: message}
 ENDS = {
     SHUT_DOWN: _('shut down'),
     DRAINED: _('finished and stopped'),
@@ -167,11 +170,12 @@ def _say_wish(presenter, process):
 def _say_threads(presenter, process):
     number = presenter.format.number
     if not process.is_all_seen:
-        # Nothing can be said of how many are free.
+        # Hidden runs may be busy, so the number of free threads is unknown.
         return presenter.say(
             _('${threads} in total, ${busy} busy with runs that you may see'),
             threads=number(process.threads), busy=number(process.busy))
-    # A loop has a thread of its own: there may be more busy than counted.
+    # Loops have threads of their own, so more runs may be busy than there are
+    # threads for jobs.
     return presenter.say(_('${busy} busy, ${free} free'),
                          busy=number(process.busy),
                          free=number(max(0, process.threads - process.busy)))
@@ -179,10 +183,10 @@ def _say_threads(presenter, process):
 
 def describeProblem(presenter, problem, with_stack=False, can_adopt=False,
                     can_manage=False):
-    """Return an `IProblem` as a dict: an id, a text and where to look.
+    """Return an `IProblem` as a dict with an id, a text and links.
 
-    *with_stack*: where a thread stands as well.  *can_adopt* and *can_manage*
-    say which buttons the reader may use.
+    *with_stack*: whether to include the stack of a thread.  *can_adopt* and
+    *can_manage*: which buttons the reader may use.
     """
     text, page, label = _PROBLEMS[problem.kind](presenter, problem)
     return {
@@ -273,7 +277,7 @@ def _say_process(problem):
 
 
 def _say_step(problem):
-    # The name of a step is code's, as that of a schedule.
+    # Names of steps and schedules come from code: they are not translated.
     return cleanLine(problem.subject)
 
 
@@ -520,7 +524,7 @@ def _say_limits(presenter, worker_type):
 
 
 def sayPause(presenter, status):
-    """Return who paused a type or a schedule, when and why."""
+    """Return a sentence: principal, time and reason of a pause."""
     if not status.is_paused:
         return ''
     who = presenter.getPrincipal(status.paused_by) or presenter.say(

@@ -11,10 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What is shown when something goes wrong.
+"""The pages that are shown after an error.
 
-Nothing of the request's URL is repeated, and nothing of the error is told but
-its kind: the rest is in the log.
+They repeat nothing of the request's URL, and show only the kind of the error.
+The rest is in the log.
 """
 from zope.authentication.interfaces import IAuthentication
 from zope.authentication.interfaces import IUnauthenticatedPrincipal
@@ -37,7 +37,7 @@ from cipher.background.interfaces import NewerDatabase
 
 
 class ErrorPage(Page):
-    """Base of the pages about exceptions; as JSON where JSON was asked."""
+    """Base of the pages about exceptions; JSON if the request wants JSON."""
 
     status = 500
     explanation = ''
@@ -57,8 +57,8 @@ class ErrorPage(Page):
         self.update()
         if self.request.method == 'HEAD' or (
                 response.getStatus() in (301, 302, 303) and not wants_json):
-            # Of an error the publication sends the body even so; or the
-            # authentication leads to its login form.
+            # The publication sends the body of an error page even for HEAD.
+            # A redirect of the authentication needs no body.
             return b''
         if wants_json:
             return encode(dumpJSON({'status': response.getStatus(),
@@ -66,8 +66,8 @@ class ErrorPage(Page):
         return encode(self.template())
 
     def _get_last_name(self):
-        # Of a run that is not there the view was not come to: it is the
-        # first of the stack.
+        # If traversal failed at a missing run, the view is still the first
+        # entry of the stack.
         stack = self.request.getTraversalStack()
         return stack[0] if stack else self.request.getURL()
 
@@ -85,13 +85,14 @@ class UnauthorizedPage(ErrorPage):
         if authentication is None or principal is None:
             return
         if IUnauthenticatedPrincipal.providedBy(principal):
-            # Challenges: sets 401, or redirects to a login form.
+            # The authentication may change the status, or redirect to a login
+            # form.
             self.request.response.setStatus(401)
             authentication.unauthorized(principal.id, self.request)
 
 
 class NotFoundPage(ErrorPage):
-    """There is nothing at that address."""
+    """The address leads nowhere."""
 
     status = 404
     title = _('Not found')
@@ -104,14 +105,15 @@ class NotFoundPage(ErrorPage):
 
     @property
     def tabs(self):
-        # Only who may see runs learns that one is not there.
+        # The guards raise NotFound below a registry only for readers who may
+        # see runs, so the tabs reveal nothing.
         is_below = IWorkerRegistry.providedBy(self.registry)
         return super(ErrorPage, self).tabs if is_below else ()
 
 
 @implementer(ISystemErrorView)
 class SystemErrorPage(ErrorPage):
-    """Something is broken."""
+    """Any other error, or a request that cannot be read."""
 
     status = 500
     title = _('Something went wrong')
@@ -122,8 +124,8 @@ class SystemErrorPage(ErrorPage):
         error = removeSecurityProxy(self.context)
         if isinstance(error, InvalidDatabase):
             self._explain(error)
-        # What is wrong before anybody is known is the request itself: its
-        # form cannot be read, or its credentials.
+        # An error before the authentication means that the request itself is
+        # bad: its form or its credentials cannot be read.
         elif self.request.principal is None and isinstance(
                 error, (ValueError, LookupError)):
             self.title = _('Bad request')
@@ -149,9 +151,9 @@ class SystemErrorPage(ErrorPage):
                 'them.  Nothing was changed.')
 
     def isSystemError(self):
-        """Return whether the publication shall log the error.
+        """Return whether the publication has to log the error.
 
-        Not where the error reporting utility has done so already.
+        False if the error reporting utility has logged it already.
         """
         utility = queryUtility(IErrorReportingUtility)
         return not getattr(utility, 'copy_to_zlog', False)

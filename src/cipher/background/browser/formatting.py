@@ -11,7 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Times, durations and numbers as the reader of a page knows them."""
+"""Times, durations and numbers in the language of the reader.
+
+A zone is a ``tzinfo``; None is the time zone of the server.
+"""
 import math
 import re
 from datetime import date
@@ -38,30 +41,30 @@ MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
-#: The language of the messages themselves.
+#: The language of the message ids.
 SOURCE = 'en'
 _DIGITS = re.compile('[0-9]+')
-# A sign, and digits: in groups of three by the same sign, or in none.
+# A sign and digits, in groups of three with one separator or without groups.
 _WHOLE = re.compile(
     r'([+-]?)([0-9]{1,3}(?:([^0-9])[0-9]{3}(?:\3[0-9]{3})*)?|[0-9]+)?')
-_SPACES = re.compile(r'\s+')   # those of no breadth to break as well
+_SPACES = re.compile(r'\s+')   # no-break spaces included
 
-# What the locales of zope.i18n do not know.
+# Corrections of the locales of zope.i18n.
 #: Languages whose dates are ISO 8601.
 ISO_DATES = {'lt'}
-#: language -> what stands between groups of digits: a thin space.
+#: {language: separator of groups of digits}; this one is a thin space.
 GROUPS = {'lt': '\u202f'}
-#: From here on digits say more than grouped thousands.
+#: From this size on, numbers are written without groups.
 HUGE = 1e15
 
 
 def getLanguage(request):
-    """Return the code of the language that messages are said in."""
+    """Return the code of the language of the messages."""
     domain = queryUtility(ITranslationDomain, DOMAIN)
     if domain is None:
         return SOURCE
     known = domain.getCatalogsInfo()
-    # What zope.i18n looks at, in that order.
+    # The same order as in zope.i18n.
     language = negotiate(request)
     if language is None:
         negotiator = queryUtility(INegotiator)
@@ -71,10 +74,11 @@ def getLanguage(request):
 
 
 class Formatter:
-    """Says values in the language, locale and time zone of a request.
+    """Formats values in the language, locale and time zone of a request.
 
-    The zone is what the request is adapted to by a host's adapter to
-    `zope.interface.common.idatetime.ITZInfo`; without one, the server's.
+    A host sets the zone by an adapter of the request to
+    `zope.interface.common.idatetime.ITZInfo`.  Without one it is the zone of
+    the server.
     """
 
     def __init__(self, request):
@@ -87,11 +91,11 @@ class Formatter:
     def _get_locale(self):
         locale = self.request.locale
         if locale is None or not locale.id.language:
-            # Nobody told a language: the forms that everybody reads.
+            # The request has no language: use international forms.
             return None
         if locale.id.language == self.language.partition('-')[0]:
             return locale
-        # The numbers of a page are in the language of its texts.
+        # Numbers are formatted in the language of the texts of the page.
         return locales.getLocale(self.language, None, None)
 
     def say(self, message, **mapping):
@@ -109,7 +113,7 @@ class Formatter:
             target_language=self.language if domain == DOMAIN else None)
 
     def iso(self, at):
-        """Return seconds since the epoch as ISO 8601 in UTC; None of None."""
+        """Return seconds since the epoch as ISO 8601 in UTC; None for None."""
         moment = _moment(at)
         if moment is None:
             return None
@@ -117,7 +121,7 @@ class Formatter:
             timespec='milliseconds') + 'Z'
 
     def dateTime(self, at):
-        """Return seconds since the epoch in the request's form, with zone."""
+        """Return seconds since the epoch in the locale's form, with zone."""
         moment = self._get_local(at)
         if moment is None:
             return ''
@@ -141,7 +145,6 @@ class Formatter:
     def _get_local(self, at):
         moment = _moment(at)
         try:
-            # Without a zone it is the server's.
             return moment and moment.astimezone(self.zone)
         except (OverflowError, OSError, ValueError):
             return None
@@ -153,7 +156,7 @@ class Formatter:
                 self._locale, kind).getFormatter(name, *length)
         if isinstance(value, datetime):
             value = value.replace(tzinfo=None)
-        # CLDR writes a narrow no-break space before AM that few fonts have.
+        # Few fonts have the narrow no-break space of CLDR before "AM".
         return self._formatters[key].format(value).replace('\u202f', '\xa0')
 
     def duration(self, seconds):
@@ -181,11 +184,11 @@ class Formatter:
                         hours=seconds % DAY // HOUR)
 
     def readMoment(self, kind, text):
-        """Return what *text* says, in ISO 8601 or as pages show such things.
+        """Return *text* as a value of the class *kind*.
 
-        *kind* is `date`, `time` or `datetime`, and so is the value.  A time
-        may have the name of the zone behind it.  Years have four digits.
-        Raise ``ValueError``.
+        *kind* is `date`, `time` or `datetime`.  *text* is in ISO 8601 or in
+        the form in which pages show such values.  A datetime may end with the
+        name of the zone.  Years have four digits.  Raise ``ValueError``.
         """
         text = _SPACES.sub(' ', text)
         try:
@@ -201,7 +204,7 @@ class Formatter:
 
     def _read_moment(self, kind, text):
         try:
-            # Python 3.10 does not know the Z.
+            # fromisoformat() of Python 3.10 does not accept Z.
             return kind.fromisoformat(
                 text[:-1] + '+00:00' if text.endswith('Z') else text)
         except ValueError:
@@ -210,7 +213,7 @@ class Formatter:
         name = {date: 'date', time: 'time', datetime: 'dateTime'}[kind]
         for length in ('medium', 'short'):
             formatter = self._locale.dates.getFormatter(name, length)
-            # A month or a day may have one digit, a year has four.
+            # Accept months and days with one digit, and only years with four.
             pattern = re.sub('y+', 'yyyy', re.sub(
                 r'(?<!M)MM(?!M)|dd', lambda match: match[0][0],
                 formatter.getPattern()))
@@ -225,10 +228,10 @@ class Formatter:
         return _fixed(inZone(moment, self.zone))
 
     def readNumber(self, text):
-        """Return *text*, a number of a person, as Python writes it.
+        """Return the number in *text* as Python writes it.
 
-        With the decimal sign of the language, and groups of three digits or
-        none.  Raise ``ValueError``.
+        *text* has the decimal sign of the language, and groups of three
+        digits or none.  Raise ``ValueError``.
         """
         decimal, groups = '.', ' '
         if self._locale is not None:
@@ -246,7 +249,7 @@ class Formatter:
         return match[1] + digits + (sign and '.' + fraction)
 
     def plainNumber(self, value):
-        """Return a number with all its digits, as `readNumber` takes it."""
+        """Return a number with all its digits, as `readNumber` reads it."""
         text = format(Decimal(str(value)), 'f')
         if isinstance(value, float):
             text = text.removesuffix('.0')
@@ -287,26 +290,23 @@ class Formatter:
 
 
 def inZone(moment, zone):
-    """Return *moment* (a datetime), with *zone* where it has none.
-
-    A zone of None is the server's.
-    """
+    """Return *moment* (a datetime), with *zone* if it has no zone."""
     if moment.tzinfo is not None:
         return moment
     if zone is None:
         return moment.astimezone()
-    # The zones of pytz are not to be put in by themselves.
+    # The zones of pytz need localize(); replace() would give a wrong offset.
     localize = getattr(zone, 'localize', None)
     return localize(moment) if localize else moment.replace(tzinfo=zone)
 
 
 def _fixed(moment):
-    """Return *moment* with an offset for its zone: that is plain data."""
+    """Return *moment* with a fixed offset as its zone: that is plain data."""
     return moment.replace(tzinfo=timezone(moment.utcoffset()))
 
 
 def plainValue(value, limit=10000):
-    """Return plain data as a text that people read."""
+    """Return plain data as a text, cut to *limit* characters; '' for None."""
     if value is None:
         return ''
     if isinstance(value, str):
@@ -314,7 +314,7 @@ def plainValue(value, limit=10000):
     try:
         text = repr(value)
     except Exception as error:
-        # A number of too many digits for a text, for one.
+        # For example, Python refuses to print a very long number.
         text = '<unprintable %s: %s>' % (
             type(value).__name__, type(error).__name__)
     return text if len(text) <= limit else text[:limit] + '…'

@@ -17,7 +17,8 @@ from zope.publisher.browser import BrowserView
 from zope.publisher.interfaces import NotFound
 
 
-#: What a page of ours may load, and who may show it: only its own site.
+#: The Content-Security-Policy: our pages load from their own site only, and no
+#: other page may frame them.
 POLICY = ("default-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
           "form-action 'self'")
 
@@ -25,10 +26,10 @@ POLICY = ("default-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
 class BackgroundMacros(BrowserView):
     """The view ``background_macros``: the macros of the frame.
 
-    See `~cipher.background.browser.interfaces.IFramedPage` for what they may
-    ask of the page.  A host that has a frame of its own registers a view of
-    this name for its skin; the template of that has a macro ``page``.  A
-    macro that a subclass's template does not have is ours.
+    `~cipher.background.browser.interfaces.IFramedPage` lists the attributes
+    of a page that they may use.  A host with a frame of its own registers a
+    view of this name for its skin, whose template has a macro ``page``.  A
+    subclass's template inherits the macros that it does not have.
     """
 
     own = index = ViewPageTemplateFile('templates/frame.pt')
@@ -51,7 +52,7 @@ class RotterdamMacros(BackgroundMacros):
 
     index = ViewPageTemplateFile('templates/rotterdam.pt')
 
-    # It has styles and an event handler in the markup of its frame.
+    # The frame of Rotterdam has styles and an event handler in its markup.
     content_security_policy = (
         POLICY + "; style-src 'self' 'unsafe-inline'; "
         "script-src 'self' 'unsafe-inline'")

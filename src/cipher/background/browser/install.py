@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The page on a site that leads to its registry, or offers to add one."""
+"""The page of a site that leads to its registry or offers to add one."""
 from functools import cached_property
 
 import transaction
@@ -39,7 +39,7 @@ from cipher.background.interfaces import IVerbs
 
 
 class SitePage(Page):
-    """A page of a site, which may have no registry."""
+    """Base of the pages of a site with or without a registry."""
 
     tabs = ()
     breadcrumbs = ()
@@ -67,7 +67,7 @@ class SitePage(Page):
 
 
 class BackgroundPage(SitePage):
-    """Leads to the site's own registry, or tells that there is none."""
+    """Leads to the site's own registry, or says that there is none."""
 
     template = ViewPageTemplateFile('templates/background.pt')
 
@@ -90,7 +90,7 @@ class BackgroundPage(SitePage):
 
 
 class RemoveRegistry(SitePage):
-    """Asks whether to remove the site's own registry, and removes it."""
+    """Asks for confirmation, then removes the site's own registry."""
 
     template = ViewPageTemplateFile('templates/uninstall.pt')
     title = _('Remove the registry')
@@ -104,7 +104,7 @@ class RemoveRegistry(SitePage):
 
     @cached_property
     def own_registry(self):
-        """The registry of the site itself; refuses where there is none."""
+        """The registry of the site itself; refuse if there is none."""
         registry = self.installer.queryRegistry()
         if registry is None:
             raise Refused(404, _('This site has no registry of its own.'))
@@ -145,7 +145,7 @@ class RemoveRegistry(SitePage):
 
     @property
     def numbers(self):
-        """How many runs are in work and how many wait."""
+        """The numbers of running and waiting runs, as texts."""
         format = Formatter(self.request)
         return self.say(
             _('Running: ${working}.  Waiting: ${waiting}.'),

@@ -24,43 +24,43 @@ from cipher.background.i18n import _
 class IBackgroundLayer(IFormLayer, IDefaultBrowserLayer):
     """Marks a request for our pages.
 
-    The ``++background++`` traverser puts it on the request, after the
-    interfaces that are there already: what a host registers for its own skin
-    is found before what we register.
+    The ``++background++`` traverser adds it to the request after the
+    interfaces that the request has already.  So registrations for a host's
+    own skin take precedence over ours.
     """
 
 
 class IBackgroundView(Interface):
-    """Marks a view of ours: a URL leads no further from it."""
+    """Marks our views: a URL cannot lead further from such a view."""
 
 
 class IFramedPage(Interface):
-    """What the macros of ``background_macros`` may ask of ``view``.
+    """The attributes of ``view`` for the macros of ``background_macros``.
 
-    A host that overrides that view has the macro ``page`` with the slots
-    ``title`` and ``body``, and may use our macros ``head``, ``tabs`` and
-    ``breadcrumbs`` in it.  Where its frame loads what our pages do not, its
-    view has the attribute ``content_security_policy``.
+    A host's view of that name has the macro ``page`` with the slots ``title``
+    and ``body``.  It may use our macros ``head``, ``tabs`` and
+    ``breadcrumbs``.  If its frame loads more than our pages do, the view has
+    an attribute ``content_security_policy``.
     """
 
     title = TextLine(title="Title of the page", readonly=True)
     language = TextLine(title="Language of the page", readonly=True)
-    time_zone = TextLine(title="Time zone of what it tells", readonly=True)
+    time_zone = TextLine(title="Time zone of the times", readonly=True)
     css_url = TextLine(title="URL of the stylesheet", readonly=True)
     script_url = TextLine(title="URL of the script", readonly=True)
     icon_url = TextLine(title="URL of the icon", readonly=True)
     poll_url = TextLine(
         title="URL of the JSON", readonly=True, required=False,
-        description="What the script asks to keep the page live; None where "
-                    "nothing moves.")
-    user_title = TextLine(title="Who looks at it", readonly=True)
+        description="The script loads it to keep the page live; None if "
+                    "nothing on the page changes.")
+    user_title = TextLine(title="Title of the reader", readonly=True)
     home = Attribute("None or {'title', 'url'} of the site")
     tabs = Attribute("A list of {'title', 'url', 'current'}")
     breadcrumbs = Attribute("A list of {'title', 'url'}, without the site")
 
 
 class IStartContext(Interface):
-    """What a run is about, said in a form."""
+    """The context of a run, as the field of a form."""
 
     path = TextLine(
         title=_('Context'),
@@ -73,13 +73,13 @@ class IStartContext(Interface):
 class IInputView(Interface):
     """Shows the input of a run; for people with the details permission.
 
-    A view of an `IWorkerRun`.  One that is named like a worker type is taken
-    for the runs of that type; the one without a name for all others.  What
-    is set on it is plain data, with all secrets masked.
+    A view of an `IWorkerRun`.  A view that is named like a worker type is used
+    for the runs of that type; the one without a name for all others.  The page
+    sets its attributes: plain data, with all secrets masked.
     """
 
-    run = Attribute("What the page shows of the run, a dict")
+    run = Attribute("The data of the run on the page, a dict")
     items = Attribute("A list of {'id', 'title', 'value'}, texts")
 
     def render():
-        """Return HTML to stand below the heading "Input"."""
+        """Return the HTML for the section "Input" of the page."""

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The journal: what administrators did, to what, when and why."""
+"""The journal: the acts of administrators, with time and reason."""
 from urllib.parse import urlencode
 
 from zope.browserpage import ViewPageTemplateFile
@@ -29,7 +29,7 @@ PAGE_SIZE = 50
 
 
 class Journal(Published):
-    """Collects what the page and the JSON show."""
+    """Collects the data of the page and the JSON."""
 
     def readActions(self):
         """Return (plain data of the actions, key of the next page)."""

@@ -18,18 +18,17 @@ from cipher.background.browser.page import READ
 from cipher.background.browser.page import Published
 
 
-#: Without a charset, which JSON has none of: the publisher fails at others
-#: when it answers a HEAD.
+#: JSON has no charset parameter.  With one, the publisher fails at HEAD.
 JSON_TYPE = 'application/json'
 
 
 def dumpJSON(data):
-    """Return *data* as JSON, in ASCII, so that nothing can garble it."""
+    """Return *data* as JSON in ASCII, which is safe in any encoding."""
     return json.dumps(data, ensure_ascii=True, sort_keys=True)
 
 
 class JSONView(Published):
-    """Answers with what `collect` returns."""
+    """Base: answers with the data of `collect`."""
 
     methods = READ
     content_type = JSON_TYPE

@@ -11,12 +11,12 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What the libraries tell people, for languages that they lack."""
+"""Messages of libraries, for languages that their catalogs lack."""
 from cipher.background.i18n import DOMAIN
 from cipher.background.i18n import _
 
 
-# Of zope.schema and z3c.form.  A host that has their catalogs comes first.
+# Messages of zope.schema and z3c.form.  A host's catalogs take precedence.
 MESSAGES = (
     _('Required input is missing.'),
     _('Object is of wrong type.'),
@@ -36,7 +36,10 @@ MESSAGES = (
 
 
 def sayForeign(say, message):
-    """Return *message* of any domain in the language of *say*."""
+    """Return the *message* of any domain, translated by *say*.
+
+    *say* is the method of a `Formatter`, `Presenter` or `Page`.
+    """
     text = say(message)
     if getattr(message, 'domain', DOMAIN) != DOMAIN and text == message:
         text = say(_(str(message)))

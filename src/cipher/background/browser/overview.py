@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The overview: what runs, what failed, what is wrong."""
+"""The overview: running runs, recent failures and problems."""
 from zope.browserpage import ViewPageTemplateFile
 
 from cipher.background.browser import descriptions
@@ -32,14 +32,14 @@ from cipher.background.interfaces import IRegistryInstaller
 from cipher.background.interfaces import ProcessNotFound
 
 
-#: How many runs each table of the overview shows.
+#: Runs that each table of the overview shows.
 LIMIT = 10
-#: More runs than this are not shown as running; the list of runs has them.
+#: Runs that the table of running runs shows; the list of runs has the others.
 RUNNING_LIMIT = 50
 
 
 class Overview(Published):
-    """Collects what the page and its JSON show."""
+    """Collects the data of the page and its JSON."""
 
     def collect(self):
         """Return the plain data of the overview."""
@@ -71,7 +71,7 @@ class Overview(Published):
 
 
 class OverviewPage(Overview, AdministrationPage):
-    """The page of the overview; it says what to do with a copy."""
+    """The page of the overview; it offers the acts on a copied database."""
 
     template = ViewPageTemplateFile('templates/overview.pt')
     chart_template = ViewPageTemplateFile('templates/chart.pt')
@@ -81,7 +81,7 @@ class OverviewPage(Overview, AdministrationPage):
     verbs = ('adopt', 'adopt_new', 'begin_kept', 'remove_kept')
 
     def act(self, verb, name, reason):
-        """Let a copy begin, or decide on what came with one."""
+        """Adopt a copied database, or release or remove its kept runs."""
         if verb == 'begin_kept':
             self.checked.beginKept(reason)
         elif verb == 'remove_kept':
@@ -104,7 +104,7 @@ class OverviewPage(Overview, AdministrationPage):
 
     @property
     def remove_url(self):
-        """Where to remove the registry; None for who may not."""
+        """URL to remove the registry; None without the permission."""
         site = self.checked.getSite()
         if not IRegistryInstaller(site).mayUninstall():
             return None
@@ -112,12 +112,12 @@ class OverviewPage(Overview, AdministrationPage):
 
     @property
     def chart_macros(self):
-        """The macro that draws `chart`."""
+        """The macros that draw `chart`."""
         return self.chart_template.macros
 
     @property
     def counts(self):
-        """The states with their counts and where to find their runs."""
+        """The states with their counts and the URLs of their runs."""
         return [{'state': state,
                  'title': self.presenter.getState(state),
                  'count': self.data['text']['counts'][state],

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What all pages share: methods, headers, tokens, the words for the frame."""
+"""The base classes of all pages: methods, headers, tokens and the frame."""
 import time
 from collections import defaultdict
 from functools import cached_property
@@ -53,7 +53,7 @@ ACTION = ('POST',)
 
 
 class Refused(Exception):
-    """The request is answered with a status and a message, nothing else."""
+    """Answer the request with *status* and *message* and nothing else."""
 
     def __init__(self, status, message):
         super().__init__(status, message)
@@ -62,17 +62,18 @@ class Refused(Exception):
 
 
 def setHeaders(response, content_type, policy=POLICY):
-    """Put what every page and JSON carries onto the response."""
+    """Set the headers of every page and JSON on *response*."""
     response.setHeader('Content-Type', content_type)
     response.setHeader('Content-Security-Policy', policy)
-    # Our links begin with a slash; a base element is against our own policy.
+    # Our links begin with a slash and need no base element, which our policy
+    # forbids.
     response.setBase('')
     for name, value in HEADERS:
         response.setHeader(name, value)
 
 
 def getParameters(request, name):
-    """Return the texts that the request gives for *name*, a list."""
+    """Return the list of texts that the form of *request* has for *name*."""
     values = request.form.get(name, [])
     if not isinstance(values, (list, tuple)):
         values = [values]
@@ -82,14 +83,14 @@ def getParameters(request, name):
 
 
 def getParameter(request, name, default=''):
-    """Return the one text that the request gives for *name*."""
+    """Return the text of *name*, or *default* unless there is exactly one."""
     values = getParameters(request, name)
     return values[0] if len(values) == 1 else default
 
 
 @implementer(IBackgroundView)
 class Published(BrowserPage):
-    """Something published: allowed methods, headers, tokens, refusals."""
+    """Base of all views: checks methods and tokens, sets headers, refuses."""
 
     methods = READ
     content_type = 'text/html;charset=utf-8'
@@ -107,23 +108,23 @@ class Published(BrowserPage):
                 return ''
             return encode(self.render())
         except Refused as refused:
-            # Whatever was done up to here must not be committed.
+            # Changes made before the refusal must not be committed.
             transaction.doom()
             response.setStatus(refused.status)
             return encode(self.renderRefusal(refused))
 
     def checkMethod(self):
-        """Refuse what this view does not understand."""
+        """Refuse a method of HTTP that is not in `methods`."""
         if self.request.method not in self.methods:
             self.refuseMethod(self.methods)
 
     def refuseMethod(self, allowed):
-        """Refuse the request's method; *allowed* are the right ones."""
+        """Refuse the method of the request; *allowed* is a list of methods."""
         self.request.response.setHeader('Allow', ', '.join(allowed))
         raise Refused(405, _('This address does not support that method.'))
 
     def checkForgery(self):
-        """Refuse a form that is not ours."""
+        """Refuse a form that did not come from our page."""
         try:
             csrf.checkOrigin(self.request)
             self.tokens.check(getParameter(self.request, csrf.FIELD))
@@ -135,7 +136,7 @@ class Published(BrowserPage):
         return Formatter(self.request).say(message, **mapping)
 
     def update(self):
-        """Collect what is shown, or act."""
+        """Collect the data of the page, or act."""
 
     def render(self):
         """Return the body."""
@@ -147,12 +148,15 @@ class Published(BrowserPage):
 
     @property
     def registry(self):
-        """The registry that the page is about: for its address only."""
+        """The registry of the page; use it for its URL only.
+
+        `checked` is the registry to act on.
+        """
         return self.context
 
     @cached_property
     def checked(self):
-        """What the principal may do to the registry: an `IVerbs`."""
+        """The registry with permission checks, an `IVerbs`."""
         return IVerbs(self.registry)
 
     @property
@@ -162,19 +166,19 @@ class Published(BrowserPage):
 
     @property
     def tokens(self):
-        """Makes and checks the tokens of the forms."""
+        """The object that makes and checks the tokens of the forms."""
         return csrf.RegistryTokens(self.registry, self.request)
 
     @property
     def presenter(self):
-        """Makes plain data for the page of what the registry says."""
+        """The `Presenter` of the request."""
         if '_presenter' not in self.__dict__:
             self._presenter = Presenter(self.registry_url, self.request)
         return self._presenter
 
     @property
     def can_see_details(self):
-        """Whether input, log and traceback are shown."""
+        """Whether the principal may see input, log and traceback."""
         return self.checked.may('getDetails')
 
 
@@ -200,7 +204,7 @@ class Page(Published):
 
     @property
     def policy(self):
-        """The Content-Security-Policy: what the frame needs."""
+        """The Content-Security-Policy that the frame needs."""
         frame = queryMultiAdapter(
             (self.context, self.request), name='background_macros')
         return getattr(frame, 'content_security_policy', POLICY)
@@ -261,12 +265,12 @@ class Page(Published):
 
     @property
     def parts(self):
-        """Macros of what several pages show."""
+        """The macros that several pages share."""
         return self.parts_template.macros
 
     @property
     def blank(self):
-        """What the rows that the script makes begin with: nothing."""
+        """Empty data for the row that the script copies."""
         return defaultdict(str, text=defaultdict(str))
 
     @property
@@ -275,7 +279,7 @@ class Page(Published):
 
 
 class RunView(Published):
-    """Base of what is published of one run."""
+    """Base of the views of one run."""
 
     @property
     def registry(self):

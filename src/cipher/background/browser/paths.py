@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Paths of objects, as people give and get them: never an oid."""
+"""Paths of objects.  People see and enter paths, never oids."""
 from unicodedata import normalize
 
 from persistent.interfaces import IPersistent
@@ -23,15 +23,15 @@ from zope.traversing.interfaces import ITraversable
 
 
 class NoSuchObject(Exception):
-    """A path leads nowhere, or where the principal may not go."""
+    """A path leads nowhere, or to an object hidden from the principal."""
 
 
 def traversePath(site, path):
-    """Return the object that *path* leads to from *site*, security proxied.
+    """Return the object at *path* below *site*, with a security proxy.
 
-    Each step asks the permission of the principal.  Names only: no view, no
-    namespace, no way up.  It leads to what is stored, not to a method or a
-    value.  Raise `NoSuchObject`, whatever is the matter.
+    Each step needs the permission of the principal.  A step is a name, never
+    a view, a namespace or a way up.  The object is a stored object, not a
+    method or a value.  Raise `NoSuchObject` in every other case.
     """
     ob = ProxyFactory(site)
     for name in path.strip('/').split('/'):
@@ -44,7 +44,9 @@ def traversePath(site, path):
 
 
 def _step(ob, name):
-    """Return what has that name in *ob*, composed or not; None for nothing.
+    """Return the object *name* in *ob*, or None.
+
+    The name may be written in composed or decomposed Unicode.
     """
     for form in dict.fromkeys((name, normalize('NFC', name),
                                normalize('NFD', name))):
@@ -59,6 +61,6 @@ def _step(ob, name):
 
 
 def findObject(site, path):
-    """Return what `traversePath` finds; None for no path at all."""
+    """Return the object that `traversePath` finds; None for an empty path."""
     path = (path or '').strip()
     return traversePath(site, path) if path.strip('/ ') else None

@@ -11,13 +11,13 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Sentences about numbers of runs, in as many forms as a language has."""
+"""Sentences about numbers of runs, in the plural forms of each language."""
 from cipher.background.browser.page import getParameter
 from cipher.background.i18n import _
 from cipher.background.i18n import plural
 
 
-#: What was done, by verb.
+#: {verb: function of a number that returns a message about what was done}
 OUTCOMES = {
     'begin': lambda number: plural(
         '${number} run is due now.', '${number} runs are due now.', number),
@@ -29,7 +29,7 @@ OUTCOMES = {
     'remove': lambda number: plural(
         '${number} run was removed.', '${number} runs were removed.', number),
 }
-#: What can be done, by verb.
+#: {verb: function of a number that returns a message about what can be done}
 POSSIBLE = {
     'begin': lambda number: plural(
         '${number} run can run now.', '${number} runs can run now.',
@@ -47,7 +47,7 @@ POSSIBLE = {
 
 
 def readOutcome(request, presenter):
-    """Return what the URL tells of an action on many runs, or None."""
+    """Return the outcome of an act on many runs from the URL, or None."""
     make = OUTCOMES.get(getParameter(request, 'did'))
     numbers = [getParameter(request, name) for name in ('done', 'skipped')]
     if make is None or not all(
@@ -65,12 +65,12 @@ def readOutcome(request, presenter):
 
 
 def sayPossible(presenter, verb, number):
-    """Return to how many runs *verb* can be done."""
+    """Return the sentence on the number of runs that *verb* can change."""
     return presenter.say(POSSIBLE[verb](number))
 
 
 def saySkipped(presenter, number):
-    """Return how many runs will be left out; '' for none."""
+    """Return the sentence on the runs that are left out; '' for none."""
     if not number:
         return ''
     return presenter.say(plural(
@@ -95,7 +95,7 @@ def sayMatching(presenter, number):
 
 
 def sayLookedAt(presenter, number):
-    """Return where a search stopped that became too long."""
+    """Return the sentence on a search that ended at its limit."""
     return presenter.say(plural(
         'This search stopped after ${number} run.  “Older” continues it.',
         'This search stopped after ${number} runs.  “Older” continues it.',
@@ -103,13 +103,13 @@ def sayLookedAt(presenter, number):
 
 
 def sayRows(presenter, number):
-    """Return how long a download gets."""
+    """Return the sentence on the number of rows of a download."""
     return presenter.say(plural(
         'at most ${number} row', 'at most ${number} rows', number))
 
 
 def sayDay(presenter, finished, failed):
-    """Return what happened in 24 hours."""
+    """Return the sentence on the last 24 hours."""
     said = presenter.say(plural(
         '${number} run finished in the last 24 hours.',
         '${number} runs finished in the last 24 hours.', finished))

@@ -11,11 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What the registry says, as plain data for templates and for JSON.
+"""The data of the registry as plain data for templates and for JSON.
 
-Every text is cleaned here, and everything that a person reads is said here,
-in the language of the request: the script on the page only puts texts where
-they belong.  What is for people is below the key ``text``.
+Every text is cleaned here.  All texts for people are made here, in the
+language of the request, below the key ``text``.  The script on the page only
+inserts these texts.
 """
 import time
 
@@ -75,7 +75,10 @@ TITLE_LIMIT = 200
 
 
 class Presenter:
-    """Makes plain data of the registry's snapshots, for one request."""
+    """Makes plain data of the registry's snapshots for one request.
+
+    *registry_url* is the path of the registry.
+    """
 
     def __init__(self, registry_url, request):
         self.registry_url = registry_url
@@ -88,22 +91,23 @@ class Presenter:
         return self.format.say(message, **mapping)
 
     def sayTitle(self, title):
-        """Return the title of a run or of a worker type: one clean line.
+        """Return the title of a run or of a worker type as one clean line.
 
-        What ZCML declared is a message, what somebody gave to a run is none.
+        A title from ZCML is a message and is translated.  A title that code
+        gave to a run is not.
         """
         return cleanLine(self.say(title) if isinstance(title, Message)
                          else title)
 
     def getState(self, state):
-        """Return the word for a state."""
+        """Return the name of a state."""
         return self.say(STATE_TITLES.get(state, cleanLine(state)))
 
     def getPrincipal(self, principal_id):
         """Return the title and the id of a principal; '' for None.
 
-        Anybody may have any title, so the id is always there.  It is alone
-        where there is no other title, or the principal is gone.
+        Titles are not unique, so the id is always included.  It stands alone
+        if there is no other title or if the principal is gone.
         """
         if principal_id is None:
             return ''
@@ -148,7 +152,7 @@ class Presenter:
             'is_unresponsive': status.is_unresponsive,
             'is_paused': status.is_paused,
             'wait': self._describe_wait(status.wait),
-            # Of an object that is None the script reads nothing.
+            # A key of its own: the script cannot read an attribute of None.
             'wait_run': status.wait and status.wait.run_id,
             'wait_url': status.wait and status.wait.run_id and (
                 '%s/%s/index.html' % (
@@ -176,7 +180,7 @@ class Presenter:
                 'number': wait.number, 'run_id': wait.run_id}
 
     def _say_wait(self, wait):
-        """Return why a run waits, '' if it does not."""
+        """Return the reason why a run waits; '' if it does not wait."""
         if wait is None:
             return ''
         if wait.kind == WAITS_FOR_LIMIT:
@@ -281,8 +285,8 @@ def _get_title(principal_id):
         try:
             title = authentication.getPrincipal(principal_id).title
         except Exception:
-            # PrincipalLookupError where it is gone; but neither may an
-            # authentication that is out of order take the page away.
+            # A missing principal raises PrincipalLookupError.  A broken
+            # authentication must not break the page either.
             title = None
         if title and title != principal_id:
             return '%s (%s)' % (cleanLine(title, TITLE_LIMIT),
@@ -291,7 +295,7 @@ def _get_title(principal_id):
 
 
 def _due(status):
-    # Of a run that began, when it was due is history.
+    # After the begin of a run its due time does not matter any more.
     return status.due_at if status.state == PENDING else None
 
 

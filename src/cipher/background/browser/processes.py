@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The processes: who carries out runs; quiet and drain."""
+"""The processes that carry out runs: quiet, resume and drain."""
 from zope.browserpage import ViewPageTemplateFile
 
 from cipher.background.browser import descriptions
@@ -27,7 +27,7 @@ GONE = _('This process no longer exists.')
 
 
 class Processes(Published):
-    """Collects what the page and the JSON show."""
+    """Collects the data of the page and the JSON."""
 
     def listProcesses(self):
         """Return the plain data of each process."""
@@ -35,7 +35,7 @@ class Processes(Published):
                 for process in self.checked.listProcesses()]
 
     def listEnded(self):
-        """Return the plain data of each process that ended lately."""
+        """Return the plain data of each process that ended recently."""
         return [descriptions.describeEnded(self.presenter, process)
                 for process in self.checked.listEndedProcesses()]
 

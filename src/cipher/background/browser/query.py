@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Which runs a request asks for: filters in the URL, and the search box."""
+"""The filter of a list of runs: parameters of the URL and the search box."""
 import re
 from datetime import datetime
 from datetime import timedelta
@@ -30,23 +30,23 @@ from cipher.background.interfaces import ORDERS
 from cipher.background.interfaces import STATES
 
 
-#: Longest thing that a filter may say, and how many of a kind there may be.
+#: Characters of a value in a filter, and values of one parameter, at most.
 VALUE_LIMIT = 200
 NUMBER_LIMIT = 50
 
-#: What stands in the URL, in this order.
+#: The parameters of the URL, in their order.
 PARAMETERS = ('q', 'state', 'type', 'user', 'context', 'since', 'until',
               'order', 'before')
-#: What may stand there more than once.
+#: The parameters that may have several values.
 SEVERAL = ('state', 'type', 'user')
 
-#: Stands among the states for what failed and is not resolved.
+#: Value of "state" for failures that are not resolved.
 UNRESOLVED = 'unresolved'
 
 KEYS = ('type', 'state', 'user', 'id')
 
-# In quotes a backslash makes a quote or a backslash part of the text.  Both
-# kinds of it match in one way only: no text takes long.
+# In quotes, a backslash escapes a quote or a backslash.  Each character
+# matches in one way only, so no text takes long.
 _QUOTED = r'"((?:[^"\\]|\\.)*)"(?!\S)'
 # word:value, word:"value with spaces", "words", or a word.
 _TERM = re.compile(r'([^\W\d]+):(?:%s|(\S+))|%s|(\S+)' % (_QUOTED, _QUOTED))
@@ -55,7 +55,7 @@ _RUN_ID = re.compile('[0-9]{1,9}-[0-9]{1,15}', re.ASCII)
 
 
 class BadFilter(Refused):
-    """The URL asks for something that makes no sense."""
+    """The filter in the URL is not valid."""
 
     def __init__(self, message):
         super().__init__(400, message)
@@ -64,7 +64,8 @@ class BadFilter(Refused):
 class RunQuery:
     """The filter of a request.  Raise `BadFilter`.
 
-    Times without a zone are in *zone*, a ``tzinfo``; None: the server's.
+    Times without a zone are in *zone*, a ``tzinfo``; None is the zone of the
+    server.
     """
 
     def __init__(self, request, site, zone=None):
@@ -90,8 +91,8 @@ class RunQuery:
         values = [value for value in given if value]
         if name in self._request.form and not given or (
                 name not in SEVERAL and len(given) > 1):
-            # What is left out in silence would make the list longer, and
-            # with it what an action on all of it is done to.
+            # Ignoring a parameter would make the list longer, and an act on
+            # all of it would change more runs than asked for.
             raise BadFilter(_('The filter is not valid.'))
         if len(values) > NUMBER_LIMIT or any(
                 len(value) > VALUE_LIMIT for value in values):
@@ -102,14 +103,14 @@ class RunQuery:
         return getParameter(self._request, name)
 
     def _read_box(self):
-        """Read the search box; return what is no word of the filter."""
+        """Read the search box; return the words that are not filters."""
         free = []
         lists = {'type': self.types, 'state': self.states,
                  'user': self.starters, 'id': self.ids}
         for match in _TERM.finditer(self.q):
             kind, quoted, plain, phrase, word = match.groups()
             if kind is None or (plain or '').startswith('//'):
-                # Nor is an address of the web a word of the filter.
+                # A plain word.  A URL with "://" is not a filter either.
                 free.append(_unescape(phrase) if word is None and
                             phrase is not None else match.group())
             elif kind.lower() not in KEYS:
@@ -126,9 +127,9 @@ class RunQuery:
 
     @property
     def run_id(self):
-        """The id of a run, where that is all that was asked for."""
+        """The id of a run if the filter has nothing else, or None."""
         q = self.q.strip()
-        # The form says in which order, too.
+        # The form always sends the order as well.
         is_alone = not any(values for name, values in self.values.items()
                            if name not in ('q', 'order'))
         return q if is_alone and _RUN_ID.fullmatch(q) else None
@@ -138,10 +139,10 @@ class RunQuery:
         if not text:
             return None
         try:
-            # Python 3.10 does not know the Z.
+            # fromisoformat() of Python 3.10 does not accept Z.
             moment = datetime.fromisoformat(text.replace('Z', '+00:00'))
             if is_end and len(text) == len('2026-01-31'):
-                moment += timedelta(days=1)   # that day included
+                moment += timedelta(days=1)   # the day is included
             return inZone(moment, self._zone).timestamp()
         except (ValueError, OverflowError, OSError):
             raise BadFilter(_(
@@ -157,9 +158,9 @@ class RunQuery:
             raise BadFilter(_('Runs cannot be sorted like that.'))
 
     def matches(self, status):
-        """Return whether a run asked for by its id is of the filter.
+        """Return whether a run that was asked for by its id matches.
 
-        Raise `BadFilter` for what only a list can tell.
+        Raise `BadFilter` for filters that only a list can apply.
         """
         if (self.text or self.context_path or self.since is not None
                 or self.until is not None or self.unresolved):
@@ -171,18 +172,18 @@ class RunQuery:
 
     @property
     def unresolved(self):
-        """Whether only failures are asked for that nobody resolved."""
+        """Whether only unresolved failures are asked for."""
         return UNRESOLVED in self.states
 
     @property
     def is_costly(self):
-        """Whether it has to look at many runs: nothing to ask every 2 s."""
+        """Whether many runs must be loaded: too slow to repeat every 2 s."""
         return bool(self.text or self.starters or self.context_path
                     or self.unresolved or self.order != NEWEST or self.before)
 
     @property
     def is_counted(self):
-        """Whether `IWorkerRegistry.getCounts` tells how many runs match."""
+        """Whether `IWorkerRegistry.getCounts` gives the number of matches."""
         return not (self.text or self.ids or self.starters
                     or self.unresolved
                     or self.context_path or self.since is not None
@@ -190,7 +191,7 @@ class RunQuery:
 
     @property
     def is_filtered(self):
-        """Whether it leaves anything out."""
+        """Whether the filter may leave runs out."""
         return any(self.values[name] for name in PARAMETERS
                    if name not in ('order', 'before'))
 
@@ -214,9 +215,9 @@ class RunQuery:
         return arguments
 
     def getPairs(self, **changes):
-        """Return [(name, value)] of the filter, with *changes*.
+        """Return [(name, value)] of the filter with *changes*.
 
-        A list is at its begin again, unless *changes* say *before*.
+        It is for the first page of the list unless *changes* have *before*.
         """
         values = {**self.values, 'before': [], **{
             name: value if isinstance(value, list) else
@@ -228,7 +229,7 @@ class RunQuery:
         return [(name, cleanLine(value)) for name, value in self.getPairs()]
 
     def getURL(self, base, **changes):
-        """Return the URL of *base* (a list) with the filter and *changes*."""
+        """Return the URL *base* of a list with the filter and *changes*."""
         pairs = self.getPairs(**changes)
         if not pairs:
             return base
@@ -236,7 +237,7 @@ class RunQuery:
 
 
 class Typed(RunQuery):
-    """What a request says in the place of a filter, valid or not."""
+    """The text of a filter that is not valid, to show it in the form."""
 
     def __init__(self, request):
         self.values = {name: [
@@ -245,7 +246,7 @@ class Typed(RunQuery):
         self.states = self.values['state']
         self.types = self.values['type']
         self.order = ''.join(self.values['order'][:1])
-        # Nothing is listed.
+        # The list is empty.
         self.starters = self.ids = ()
         self.text = self.context_path = self.before = self.since = None
         self.until = None

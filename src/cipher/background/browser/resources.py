@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Stylesheet, script and icon: the only things that are public."""
+"""The stylesheet, the script and the icon.  Only these are public."""
 import hashlib
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def _get_version(name):
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
-# Resources are cached for a day: a new release needs a new address.
+# Browsers cache resources for a day, so a new release needs new addresses.
 _VERSIONS = {name: _get_version(name) for name in _FILES}
 
 

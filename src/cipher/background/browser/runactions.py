@@ -11,7 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What is done to one run: stop, retry, remove; each asks first, and why."""
+"""The acts on one run: begin, stop, retry and remove.
+
+Each page asks for confirmation and a reason first.
+"""
 from zope.browserpage import ViewPageTemplateFile
 
 from cipher.background.browser.administration import REASON_LIMIT
@@ -44,7 +47,7 @@ from cipher.background.interfaces import RunNotRetryable
 from cipher.background.interfaces import RunNotStoppable
 
 
-#: Why a run cannot be retried.
+#: {cause: message why a run cannot be retried}
 OBSTACLES = {
     NOT_FINISHED: _('This run cannot be retried: it is not finished.  Wait '
                     'for its end, or stop it.'),
@@ -81,13 +84,13 @@ BEGIN_OBSTACLES = {
 
 
 class ConfirmPage(Run, Page):
-    """Asks whether to do something to a run, and why; then does it."""
+    """Base: asks for confirmation and a reason; then acts on a run."""
 
     template = ViewPageTemplateFile('templates/confirm.pt')
     tab = 'runs.html'
     methods = FORM
-    verb = None         # name of the button, and of the view
-    impossible = None   # the error of the registry that means: not possible
+    verb = None         # name of the button and of the view
+    impossible = None   # class of the error if the act is not possible
     question = None     # the title; with `id` of the run
     explanation = None  # what it does
     button = None       # what its button says
@@ -118,16 +121,16 @@ class ConfirmPage(Run, Page):
             self.request.response.redirect(url, status=303)
 
     def act(self):
-        """Do it; return the URL to go on at."""
+        """Do it; return the URL of the next page."""
         raise NotImplementedError
 
     @property
     def is_possible(self):
-        """Whether the form is shown."""
+        """Whether the act is possible, so that the form is shown."""
         return self.problem is None and self.data[POSSIBLE_IF[self.verb]]
 
     def say_why(self):
-        """Return why it is not possible."""
+        """Return the reason why the act is not possible."""
         return self.say(self.too_late)
 
     @property
@@ -136,7 +139,7 @@ class ConfirmPage(Run, Page):
 
     @property
     def texts(self):
-        """What the template says, in the language of the request."""
+        """The texts of the template in the language of the request."""
         return {'explanation': self.say(self.explanation),
                 'button': self.say(self.button),
                 'too_late': self.say_why()}
@@ -150,7 +153,7 @@ class ConfirmPage(Run, Page):
 
 
 class BeginPage(ConfirmPage):
-    """Lets a run be due now."""
+    """Makes a waiting run due now."""
 
     verb = 'begin'
     impossible = RunNotBeginnable
@@ -191,7 +194,7 @@ class StopPage(ConfirmPage):
 
 
 class RetryPage(ConfirmPage):
-    """Does a finished run again."""
+    """Retries a finished run."""
 
     verb = 'retry'
     impossible = RunNotRetryable
@@ -225,7 +228,7 @@ class RetryPage(ConfirmPage):
 
 
 class RemovePage(ConfirmPage):
-    """Forgets a finished run."""
+    """Removes a finished run."""
 
     verb = 'remove'
     impossible = RunNotRemovable

@@ -43,19 +43,19 @@ from cipher.background.interfaces import IWorkerType
 from cipher.background.interfaces import RunNotFound
 
 
-#: A page shows this much of a log, the end of it.
+#: Characters.  A page shows the end of a log, this much of it.
 LOG_LIMIT = 100000
-#: Characters of a log that is downloaded.
+#: Characters of a log in a download, at most.
 DOWNLOAD_LIMIT = 10000000
 
 GONE = _('This run no longer exists.')
 
 
 class Run(RunView):
-    """Collects what the page and the JSON of a run show."""
+    """Collects the data of the page and the JSON of a run."""
 
     def getStatus(self):
-        """Return the plain data of the run; refuse where it is gone."""
+        """Return the plain data of the run; refuse if it is gone."""
         try:
             status = self.checked.getStatus(self.run_id)
         except RunNotFound:
@@ -63,7 +63,7 @@ class Run(RunView):
         return self.presenter.describeRun(status)
 
     def collect(self):
-        """Return what is shown of the run."""
+        """Return the data of the run that the reader may see."""
         data = self.getStatus()
         data['context'] = describeContext(
             self.checked, self.run_id, self.presenter, self.request)
@@ -127,7 +127,7 @@ class RunPage(Run, Page):
 
     @property
     def verbs(self):
-        """What the principal may do to runs, and where."""
+        """The acts that the principal may do to the run, with URLs."""
         return [{'title': self.say(title), 'shown_if': 'can_' + name,
                  'url': '%s/%s.html' % (self.run_url, name)}
                 for name, title in listVerbs(self.checked)]
@@ -138,7 +138,7 @@ class RunPage(Run, Page):
 
     @property
     def input_view(self):
-        """The view that shows the input: that of the type, or ours."""
+        """The view of the input: the view of the type, or ours."""
         for name in (self.data['type'], ''):
             view = queryMultiAdapter(
                 (self.context, self.request), IInputView, name)
@@ -171,7 +171,7 @@ class RunLog(Run, Published):
             details = self.checked.getDetails(self.run_id)
         except RunNotFound:
             raise Refused(404, GONE)
-        # The id of a run is digits and a hyphen.
+        # The id needs no quoting: it has only digits and a hyphen.
         self.request.response.setHeader(
             'Content-Disposition',
             'attachment; filename="run-%s.log.txt"' % self.run_id)
@@ -185,7 +185,7 @@ class RunLog(Run, Published):
 class InputView(BrowserView):
     """Shows the input of a run as a list of names and values.
 
-    It is no page of its own: who asks for it by an address finds nothing.
+    It is not a page of its own, so its URL is not found.
     """
 
     template = ViewPageTemplateFile('templates/input.pt')
@@ -199,12 +199,12 @@ class InputView(BrowserView):
         raise NotFound(self.context, name, request)
 
     def render(self):
-        """See `~.interfaces.IInputView`."""
+        """Return the list as HTML."""
         return self.template()
 
 
 def _end_of(log):
-    """Return the end of *log*; says where it is cut."""
+    """Return the end of *log*; a first line says that it was cut."""
     return log if len(log) <= LOG_LIMIT else '…' + log[1 - LOG_LIMIT:]
 
 

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The list of runs: filtered by what the URL says; as page, JSON and CSV."""
+"""The list of runs that match the filter in the URL: page, JSON and CSV."""
 import csv
 import io
 import re
@@ -45,11 +45,11 @@ from cipher.background.interfaces import SLOWEST
 from cipher.background.interfaces import STATES
 
 
-# As <input type="datetime-local"> has it.
+# The values of <input type="datetime-local">.
 _MOMENT = re.compile('[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}', re.ASCII)
 
 PAGE_SIZE = 50
-#: Rows of one CSV.
+#: Rows of one CSV at most.
 CSV_LIMIT = 10000
 
 ORDER_TITLES = {
@@ -62,9 +62,9 @@ COLUMNS = ('id', 'state', 'type', 'title', 'starter', 'created_at',
            'message', 'error_type', 'error_text', 'stop')
 
 
-#: What a formula begins with; the last one is the minus sign of typography.
+#: The characters that begin a formula; the last is the typographic minus sign.
 FORMULA = tuple('=+-@\N{MINUS SIGN}')
-#: Quotes, what stands for an unfit character, and letters without a shape.
+#: Quotes, the replacement character, and letters without a visible shape.
 UNSEEN = frozenset(
     '"\'\N{REPLACEMENT CHARACTER}\N{HANGUL FILLER}'
     '\N{HANGUL CHOSEONG FILLER}\N{HANGUL JUNGSEONG FILLER}'
@@ -82,7 +82,7 @@ class Runs(Published):
                             for name in self.query.types]
 
     def _find_type(self, name):
-        """Return the worker type that is meant by *name*."""
+        """Return the name of the worker type that *name* stands for."""
         declared = self.checked.getWorkerTypes()
         if name in declared or name in self.counts:
             return name
@@ -90,9 +90,9 @@ class Runs(Published):
                      if isSame(name, other)), name)
 
     def listRuns(self, limit=PAGE_SIZE, **changes):
-        """Return the `IRunPage` of the filter, bare.
+        """Return the `IRunPage` of the filter.
 
-        *changes* are arguments that are not as the filter has them.
+        *changes* are arguments that replace those of the filter.
         """
         if self.query.ids:
             return self._get_by_id()
@@ -135,7 +135,7 @@ class Runs(Published):
         return self.checked.getCounts()
 
     def _count(self):
-        """Return how many runs match, None where only a scan could tell."""
+        """Return the number of matches; None if that needs a scan."""
         query, counts = self.query, self.counts
         if not query.is_counted:
             return None
@@ -151,13 +151,13 @@ class Runs(Published):
         return data
 
     def getURL(self, view='runs.html', **changes):
-        """Return the URL of a list with the filter as it is, or *changes*."""
+        """Return the URL of a list with the filter and *changes*."""
         return self.query.getURL(
             '%s/%s' % (self.registry_url, view), **changes)
 
 
 class ById:
-    """The `IRunPage` of runs that were asked for by their ids."""
+    """An `IRunPage` of runs that were asked for by their ids."""
 
     older = None
     is_cut = False
@@ -167,7 +167,7 @@ class ById:
         self.looked_at = len(items)
 
 
-#: The list where the filter is not valid.
+#: The list of a filter that is not valid.
 NO_RUNS = ById([])
 
 
@@ -184,7 +184,7 @@ class RunsPage(Runs, Page):
             self.readFilter()
             page = self.listRuns()
         except BadFilter as refused:
-            # What was typed stays, to be mended.
+            # The form keeps the text, so that it can be corrected.
             self.problem = self.say(refused.message)
             self.request.response.setStatus(refused.status)
             self.query = Typed(self.request)
@@ -210,12 +210,12 @@ class RunsPage(Runs, Page):
 
     @property
     def message(self):
-        """What an action on many runs did, None without one."""
+        """The outcome of the last act on many runs, or None."""
         return readOutcome(self.request, self.presenter)
 
     @property
     def rest_url(self):
-        """Where that action goes on, None where it did all."""
+        """URL to go on with that act; None if it changed all runs."""
         verb = getParameter(self.request, 'did')
         if verb not in METHODS or not getParameter(self.request, 'more'):
             return None
@@ -223,18 +223,18 @@ class RunsPage(Runs, Page):
 
     @property
     def looked_at(self):
-        """Where the search stopped, '' where it did not."""
+        """Sentence on a search that ended at its limit, or ''."""
         return sayLookedAt(self.presenter, self.data['looked_at']) if (
             self.data['is_cut']) else ''
 
     @property
     def csv_hint(self):
-        """How long the CSV gets."""
+        """Sentence on the number of rows of the CSV."""
         return sayRows(self.presenter, CSV_LIMIT)
 
     @property
     def hidden_pairs(self):
-        """The filter, for forms: (name, value)."""
+        """[(name, value)] of the filter for hidden fields."""
         return self.query.getFields()
 
     @property
@@ -256,7 +256,7 @@ class RunsPage(Runs, Page):
                 'current': state in query.states})
         filters.append({
             'state': FAILED, 'title': self.presenter.say(_('not resolved')),
-            # Only a look at the runs tells.
+            # The number is unknown: the runs would have to be loaded.
             'count': '', 'url': self.getURL(state=[UNRESOLVED]),
             'current': query.unresolved})
         return filters
@@ -280,20 +280,20 @@ class RunsPage(Runs, Page):
 
     @property
     def box(self):
-        """What stands in the fields, by their names."""
+        """{name of a field: its text}"""
         return {name: cleanLine(' '.join(values), 1000)
                 for name, values in self.query.values.items()}
 
     @property
     def chosen_states(self):
-        """The states that were chosen outside the box."""
+        """The states that were chosen outside the search box."""
         return [cleanLine(state) for state in self.query.values['state']]
 
     @property
     def times(self):
-        """The two fields of times, with what stands in them."""
+        """The two fields for times, with their texts."""
         return [{'name': name, 'title': self.say(title), 'value': value,
-                 # What the control of a browser does not know it drops.
+                 # A browser's own control drops values that it cannot read.
                  'type': 'datetime-local' if not value or _MOMENT.fullmatch(
                      value) else 'text'}
                 for name, title, value in (
@@ -302,19 +302,19 @@ class RunsPage(Runs, Page):
 
     @property
     def zone_hint(self):
-        """Of which zone the times are."""
+        """Sentence on the time zone of the times."""
         return self.say(_('Times are in ${zone}, as in the list.'),
                         zone=self.time_zone)
 
     @property
     def is_open(self):
-        """Whether a filter is set that is out of sight otherwise."""
+        """Whether to open the details: a filter in them is set."""
         return any(self.query.values[name] for name in (
             'type', 'user', 'context', 'since', 'until', 'order'))
 
     @property
     def verbs(self):
-        """What the principal may do to many runs."""
+        """The acts that the principal may do to many runs."""
         return [{'name': name, 'title': self.say(title)}
                 for name, title in listVerbs(self.checked)]
 
@@ -340,7 +340,7 @@ class RunsCSV(Runs, Published):
             data = self.presenter.describeRun(status)
             data['stop'] = data['text']['stop']
             rows.append([escapeCell(data[name]) for name in COLUMNS])
-        # By the mark a spreadsheet knows that it is UTF-8.
+        # The byte order mark lets spreadsheets recognise UTF-8.
         return '\N{ZERO WIDTH NO-BREAK SPACE}' + writeCSV(rows)
 
     def renderRefusal(self, refused):
@@ -350,8 +350,8 @@ class RunsCSV(Runs, Published):
 def writeCSV(rows):
     """Return *rows* of cells as CSV.
 
-    With quotes around each, so that a reader that splits at semicolons as
-    well finds the same cells.
+    Each cell has quotes, so that a reader that also splits at semicolons finds
+    the same cells.
     """
     out = io.StringIO()
     csv.writer(out, quoting=csv.QUOTE_ALL).writerows(rows)
@@ -361,8 +361,8 @@ def writeCSV(rows):
 def escapeCell(value):
     """Return *value* as a cell that no spreadsheet takes for a formula.
 
-    Nor what is behind a semicolon in it, where one that splits there and
-    knows no quotes begins a cell.
+    The parts behind semicolons are escaped as well: some spreadsheets ignore
+    quotes and begin a cell there.
     """
     if value is None:
         return ''
@@ -375,7 +375,7 @@ def escapeCell(value):
 def _escape(text):
     for position, character in enumerate(text):
         if not _is_passed_over(character):
-            # Of full width, small or raised: what they are compatible with.
+            # Full width, small and raised forms count as the plain character.
             if unicodedata.normalize('NFKC', character)[:1] in FORMULA:
                 return "'" + text
             break
@@ -383,6 +383,6 @@ def _escape(text):
 
 
 def _is_passed_over(character):
-    """Return whether a reader may not see it at the begin of a cell."""
+    """Return whether a spreadsheet may skip it at the start of a cell."""
     return (character in UNSEEN
             or unicodedata.category(character)[0] in 'CMZ')

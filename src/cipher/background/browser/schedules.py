@@ -48,7 +48,7 @@ class SchedulesPage(AdministrationPage):
             in self.checked.listSchedules()]
 
     def act(self, verb, name, reason):
-        """Pause or resume that schedule, or run it now."""
+        """Pause or resume the schedule, or run it now."""
         try:
             if verb != 'run':
                 self.checked.pauseSchedule(name, verb == 'pause', reason)

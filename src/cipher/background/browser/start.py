@@ -13,9 +13,9 @@
 ##############################################################################
 """The form that starts a worker, made from the schema of its type.
 
-z3c.form acts on whatever a request says, be it by GET.  Here its buttons act
-only in a POST with a token of ours; a GET shows the form and reads nothing
-but the path of the context from the request.
+z3c.form acts on any request, even on a GET.  Here its buttons act only in a
+POST with a valid token.  A GET shows the form and reads only the worker type
+and the path of the context from the request.
 """
 import logging
 import re
@@ -69,14 +69,14 @@ from cipher.background.interfaces import UnknownWorkerType
 log = logging.getLogger(__name__)
 
 CONTEXT_PREFIX = 'context'
-#: The field of the form; in the address, what it is to begin with.
+#: Name of the field for the context, and of the parameter that fills it.
 CONTEXT_FIELD = 'context.path'
 WIDGETS = 'form.widgets.'
 CONTEXT_WIDGET = WIDGETS + CONTEXT_FIELD
 
 
 class StartPage(Page, Form):
-    """The page with the form."""
+    """The page with the form of a worker type."""
 
     template = ViewPageTemplateFile('templates/start.pt')
     tab = 'types.html'
@@ -100,7 +100,7 @@ class StartPage(Page, Form):
         except TransientError:
             raise
         except Exception:
-            # What the form itself sends was tried without a request.
+            # The form itself works, as _can_show tried; so the request is bad.
             raise Refused(400, _('The form is not valid.'))
         if self.ignoreRequest:
             self.widgets[CONTEXT_FIELD].value = self.context_path
@@ -114,8 +114,8 @@ class StartPage(Page, Form):
         return self.template()
 
     def _check_permission(self):
-        # It may be had for some objects only.  Which one it is to be can be
-        # changed in the form: whether that is allowed, the registry decides.
+        # The permission may exist on some objects only.  The path can be
+        # changed in the form, so the registry checks it again at the start.
         self.context_path = self._read_path(CONTEXT_FIELD)
         if not any(map(self._may_start, (
                 None, self.context_path, self._read_path(CONTEXT_WIDGET)))):
@@ -134,8 +134,8 @@ class StartPage(Page, Form):
             return False
 
     def _check_values(self):
-        # The publisher converts what a field's name asks for; widgets expect
-        # what their own fields send.
+        # The publisher converts values as the names of fields ask for, with
+        # ":list" for example.  Widgets fail at values of other classes.
         for name, value in self.request.form.items():
             is_list = isinstance(value, (list, tuple))
             if not all(isinstance(one, (str, FileUpload))
@@ -144,7 +144,7 @@ class StartPage(Page, Form):
                 raise Refused(400, _('The form is not valid.'))
 
     def _takes_several(self, name):
-        """Return whether the widget of that name expects a list, or may."""
+        """Return whether the widget *name* may expect a list."""
         schema = self.worker_type.schema
         shown = schema.get(name.removeprefix(WIDGETS)) if schema else None
         if shown is None:
@@ -168,8 +168,8 @@ class StartPage(Page, Form):
                         if _is_left_out(inputs[name].field)]
         inputs = inputs.omit(*[one.__name__ for one in self.unshown])
         for name in inputs:
-            # Its own widget for these needs script within the page, which
-            # our pages forbid.
+            # z3c.form's own widget for these needs a script within the page,
+            # which our policy forbids.
             if _is_choice_of_several(inputs[name].field):
                 inputs[name].widgetFactory = CheckBoxFieldWidget
         if not self._can_show(inputs):
@@ -180,9 +180,9 @@ class StartPage(Page, Form):
         return inputs + fields
 
     def _can_show(self, fields):
-        """Return whether there are widgets for *fields* that can be shown.
+        """Return whether the form can show *fields*.
 
-        Some kinds of fields have none, and a vocabulary may fail.
+        Some kinds of fields have no widget, and a vocabulary may fail.
         """
         is_ignored, self.ignoreRequest = self.ignoreRequest, True
         self.fields = fields
@@ -202,7 +202,7 @@ class StartPage(Page, Form):
 
     @property
     def unshown_note(self):
-        """Says which fields the form cannot show; '' if there are none."""
+        """Sentence on the fields that the form cannot show, or ''."""
         if not self.unshown:
             return ''
         message = (_('The form leaves out these fields; they get their '
@@ -215,17 +215,17 @@ class StartPage(Page, Form):
 
     @property
     def can_start(self):
-        """Whether all that is needed can be given in the form."""
+        """Whether the form shows all required fields."""
         return not any(_is_needed(one, self.getContent())
                        for one in self.unshown)
 
     def getContent(self):
-        """What vocabularies are asked for: the site."""
+        """Return the site: z3c.form binds vocabularies to it."""
         return self.checked.getSite()
 
     @property
     def action(self):
-        """Where the form goes."""
+        """URL that the form is sent to."""
         return '%s/start.html?%s' % (self.registry_url, urlencode(
             {'type': self.worker_type.name}, errors='replace'))
 
@@ -237,11 +237,11 @@ class StartPage(Page, Form):
         except TransientError:
             raise
         except ValueError as error:
-            # Of an invariant; z3c.form expects nothing but Invalid.
+            # z3c.form expects only Invalid from an invariant.
             self.problem = cleanLine(self._hide(str(error)))
             return
         except Exception as error:
-            # A constraint of the application that takes not any value.
+            # A constraint of the application fails at some values.
             log.info('Start of %r: the form could not be read\n%s',
                      self.worker_type.name, self._hide(''.join(
                          traceback.format_exception(error)).rstrip('\n')))
@@ -271,14 +271,14 @@ class StartPage(Page, Form):
     def _start(self, data):
         context = findObject(
             self.checked.getSite(), data.pop(CONTEXT_FIELD, None))
-        # What the form shows nothing of gets its default.
+        # Fields without a value in the form get their default.
         given = {name: value for name, value in data.items()
                  if value is not NOT_CHANGED}
         return self.checked.startOnce(
             self._shown_at(), self.worker_type.name, context, given)
 
     def _shown_at(self):
-        """Return when the form was shown, as it says itself."""
+        """Return the time at which the form was shown, as the form says."""
         text = getParameter(self.request, 'shown_at')
         if re.fullmatch('[0-9]{1,12}[.][0-9]{1,9}', text, re.ASCII):
             return float(text)
@@ -286,7 +286,7 @@ class StartPage(Page, Form):
 
     @property
     def shown_at(self):
-        """The time, for the form."""
+        """The present time, for a hidden field."""
         return '%.6f' % time.time()
 
     @property
@@ -298,27 +298,27 @@ class StartPage(Page, Form):
 
     @property
     def type_name(self):
-        """Name of the worker type, for the form."""
+        """Name of the worker type, for a hidden field."""
         return self.worker_type.name
 
     @property
     def description(self):
-        """What the worker does."""
+        """The description of the worker type."""
         return cleanText(self.say(self.worker_type.description))
 
     @property
     def shown_widgets(self):
-        """The widgets with what the template says around them."""
+        """The widgets with the data that the template needs around them."""
         return [self._describe(widget) for widget in self.widgets.values()]
 
     def _describe(self, widget):
-        # Several controls are a group; there is no one to click at.
+        # A widget of several controls is a group: its label has no target.
         is_group = (ISequenceWidget.providedBy(widget)
                     and not ISelectWidget.providedBy(widget)
                     or IMultiWidget.providedBy(widget))
         label_id = widget.id + '-label'
         hint = cleanText(self.say(widget.field.description or ''))
-        # What belongs to a part of it stands there.
+        # An error of a part of the widget is shown at that part.
         error = (widget.error and not self._say_inner_errors(widget)
                  and self._say_error(widget.error))
         hint_id = widget.id + '-hint' if hint else None
@@ -342,7 +342,7 @@ class StartPage(Page, Form):
         }
 
     def _say_inner_errors(self, widget):
-        """Say the errors of the widgets in *widget*; return whether any."""
+        """Translate errors of the widgets in *widget*; return if any exist."""
         parts = removeSecurityProxy(getattr(widget, 'widgets', None)) or ()
         if isinstance(parts, Mapping):
             parts = list(parts.values())
@@ -355,13 +355,13 @@ class StartPage(Page, Form):
         return found
 
     def _say_error(self, error):
-        # A proxy lets no more than its markup through.
+        # The security proxy allows only the markup of the error.
         error = removeSecurityProxy(error)
         inner = getattr(error.context, 'errors', None)
         if inner and not hasattr(error, 'message'):
             return ' '.join(self._say_error(one) for one in inner)
         message = getattr(error, 'message', None)
-        # An invariant or a constraint may quote what it refuses.
+        # The message of an invariant or constraint may quote a secret value.
         return cleanLine(self._hide(sayForeign(
             self.say, message or _('This is not valid.'))))
 
@@ -370,7 +370,7 @@ class StartPage(Page, Form):
         return self.worker_type.hide(text, self._get_posted())
 
     def _get_posted(self):
-        """Return {name of a field: all texts that were sent for it}."""
+        """Return {name of a field: list of the values sent for it}."""
         posted = {}
         for key, value in self.request.form.items():
             name = key.removeprefix(self.prefix + 'widgets.').partition('.')[0]
@@ -379,7 +379,7 @@ class StartPage(Page, Form):
 
     @property
     def form_errors(self):
-        """Errors that belong to no one field."""
+        """The errors that belong to no single field."""
         return [self._say_error(error)
                 for error in self.widgets.errors
                 if removeSecurityProxy(error).widget is None]
@@ -392,9 +392,9 @@ class StartPage(Page, Form):
 
 
 class RenderedWidget:
-    """A widget whose control tells by what it is described.
+    """A widget whose control has ARIA attributes for its hint and error.
 
-    The widgets of z3c.form have no such attributes.
+    The widgets of z3c.form do not support these.
     """
 
     def __init__(self, widget, described_by, error):
@@ -411,23 +411,24 @@ class RenderedWidget:
         attributes = '%s aria-describedby="%s"%s' % (
             begin, self.described_by,
             ' aria-invalid="true"' if self.error else '')
-        # The first one is the control; what it holds comes later.
+        # The first match is the control; parts of it come later.
         return markup.replace(begin, attributes, 1)
 
 
 def _is_needed(schema_field, site):
-    """Return whether there is no run without a value of that field."""
+    """Return whether a run needs a value for the field."""
     try:
         schema_field = schema_field.bind(site)
         return schema_field.required and schema_field.default is None
     except Exception:
-        return True   # its default fails, or its vocabulary
+        return True   # its default or its vocabulary fails
 
 
 def _is_left_out(schema_field):
-    """Return whether the form has no control for it, and need not.
+    """Return whether the form leaves the field out.
 
-    Input is plain data: there is none that an Object takes.
+    These are optional fields with an Object in them.  Input is plain data, so
+    an Object never has a value.
     """
     inner = schema_field
     while inner is not None and not IObject.providedBy(inner):

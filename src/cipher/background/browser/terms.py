@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What z3c.form's own widgets say, in the languages that we have."""
+"""Texts of z3c.form's own widgets in the languages of our catalogs."""
 from z3c.form.interfaces import ISelectWidget
 from z3c.form.term import BoolTerms
 from z3c.form.widget import StaticWidgetAttribute
@@ -21,7 +21,7 @@ from cipher.background.i18n import _
 
 
 class YesOrNo(BoolTerms):
-    """The two answers to a yes-or-no field."""
+    """The two terms of a field for yes or no."""
 
     trueLabel = _('yes')
     falseLabel = _('no')

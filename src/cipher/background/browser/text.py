@@ -11,14 +11,14 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Texts made fit to be shown: whatever they hold, the page is valid UTF-8."""
+"""Clean texts for pages: any text gives a page in valid UTF-8."""
 import re
 import unicodedata
 
 
-# Control characters but tab and newline, lone surrogates, the controls of
-# bidirectional text that change the order of what follows, what Unicode will
-# never give a meaning.  The marks (LRM, RLM, ALM) are part of texts.
+# Matches control characters except tab and newline, lone surrogates, controls
+# that change the order of the following text, and noncharacters of Unicode.
+# The marks LRM, RLM and ALM are part of texts and stay.
 _UNFIT = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff'
                     '\u202a-\u202e\u2066-\u2069\ufffe\uffff]')
 _BREAKS = re.compile('\r\n?|[\x85\u2028\u2029]')
@@ -30,7 +30,10 @@ LINE_LIMIT = 1000
 
 
 def cleanText(text, limit=TEXT_LIMIT):
-    """Return *text*, several lines of it, fit to be shown; '' for None."""
+    """Return *text* cleaned, with its lines; '' for None.
+
+    It is cut to *limit* characters.
+    """
     if text is None:
         return ''
     if isinstance(text, bytes):
@@ -38,7 +41,7 @@ def cleanText(text, limit=TEXT_LIMIT):
     try:
         text = str(text)
     except Exception as error:
-        # An int of thousands of digits is one such thing.
+        # For example, Python refuses to print a very long int.
         text = '<unprintable %s: %s>' % (
             type(text).__name__, type(error).__name__)
     if len(text) > limit:
@@ -47,12 +50,15 @@ def cleanText(text, limit=TEXT_LIMIT):
 
 
 def cleanLine(text, limit=LINE_LIMIT):
-    """Return *text* as one line fit to be shown; '' for None."""
+    """Return *text* cleaned, as one line; '' for None.
+
+    It is cut to *limit* characters.
+    """
     return cleanText(text, limit).replace('\n', ' ').replace('\t', ' ')
 
 
 def isSame(one, other):
-    """Return whether two texts are equal, in any case, composed or not."""
+    """Return whether two texts are equal but for case and composition."""
     return _fold(one) == _fold(other)
 
 
@@ -62,8 +68,8 @@ def _fold(text):
 
 
 def encode(page):
-    """Return *page* as UTF-8, without what UTF-8 cannot say.
+    """Return *page* as UTF-8, without characters that UTF-8 cannot encode.
 
-    The last resort: what a widget or a host's frame put there.
+    A widget or a host's frame may have put such characters there.
     """
     return _SURROGATES.sub(REPLACEMENT, page).encode('utf-8')

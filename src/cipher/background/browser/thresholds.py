@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The form that says from when on something is a problem."""
+"""The form for the thresholds of problems."""
 import re
 
 from zope.browserpage import ViewPageTemplateFile
@@ -29,7 +29,7 @@ from cipher.background.interfaces import InvalidThreshold
 from cipher.background.interfaces import IThresholds
 
 
-# As <input type=number> sends it.
+# The values of <input type="number"> for whole numbers.
 _WHOLE = re.compile('[0-9]{1,10}', re.ASCII)
 _NUMBER = re.compile(r'[0-9]{1,10}(\.[0-9]{1,6})?', re.ASCII)
 
@@ -56,7 +56,7 @@ class ThresholdsPage(Page):
         values = {}
         for name, field in getFieldsInOrder(IThresholds):
             if name not in self.request.form:
-                continue   # it stays as it is
+                continue   # not sent: unchanged
             text = getParameter(self.request, name).strip()
             self.typed[name] = cleanLine(text, 40)
             try:
@@ -87,7 +87,7 @@ class ThresholdsPage(Page):
 
     @property
     def fields(self):
-        """What the form shows."""
+        """The data of the fields of the form."""
         return [{
             'name': name, 'id': 'cb-' + name, 'hint_id': 'cb-hint-' + name,
             'error_id': 'cb-error-' + name,
@@ -103,7 +103,7 @@ class ThresholdsPage(Page):
 
 
 def _read(field, text):
-    """Return the number that *text* is; raise ``ValueError``."""
+    """Return the number in *text* for *field*; raise ``ValueError``."""
     if not text and not field.required:
         return None
     if isinstance(field, Int):

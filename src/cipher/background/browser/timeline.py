@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What happened to a run, as plain data: its attempts and its timeline."""
+"""The attempts and the timeline of a run as plain data."""
 from cipher.background.browser.text import cleanLine
 from cipher.background.i18n import _
 from cipher.background.i18n import plural
@@ -24,7 +24,8 @@ from cipher.background.interfaces import SILENT
 from cipher.background.interfaces import UNRECORDED
 
 
-#: What ended an attempt; not where the run ended with it in good order.
+#: {outcome of an attempt: message}.  An attempt that ended its run normally
+#: needs no message.
 OUTCOMES = {
     FAILED: _('An attempt failed'),
     PUT_OFF: _('Snoozed by its worker'),
@@ -71,8 +72,8 @@ def _describe(presenter, attempt, number):
 def describeTimeline(presenter, data, attempts):
     """Return the entries of the timeline of a run, in order.
 
-    *data* is what `Presenter.describeRun` gave.  *attempts* is what
-    `describeAttempts` gave, None without the permission to see them.
+    *data* is the result of `Presenter.describeRun`.  *attempts* is the result
+    of `describeAttempts`, or None without the permission to see them.
     """
     say, text = presenter.say, data['text']
     entries = [_entry('created', say(_('Created')), data['created_at'],

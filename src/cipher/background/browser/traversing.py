@@ -11,12 +11,12 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The way to the registry and its runs, and their addresses.
+"""Traversal to the registry and its runs, and their URLs.
 
-``++background++`` leads from any site to its nearest registry, and a run's id
-from there to the run.  Nothing but views is published there: the guards
-see each step of a URL before it is taken, whatever namespaces the application
-has.  Paths in templates do not come by here.
+``++background++`` leads from any site to its nearest registry, and the id of a
+run leads from there to the run.  Only views are published there.  The guards
+check each step of a URL before it is taken, for all namespaces of the
+application.  Path expressions of templates do not pass the guards.
 """
 from zope.component import adapter
 from zope.component import getSiteManager
@@ -58,16 +58,16 @@ NAME = '++background++'
 
 
 def isBrowserRequest(request):
-    """Return whether a browser, or what acts like one, has asked.
+    """Return whether *request* is a browser's.
 
-    A skin makes a request of XML-RPC provide the interface of a browser's, so
-    the class decides.
+    A skin can make an XML-RPC request provide the interface of a browser
+    request, so the class of the request decides.
     """
     return IBrowserRequest.implementedBy(type(removeSecurityProxy(request)))
 
 
 def markRequest(request):
-    """Put our layer onto the request of a browser; raise `NotFound`."""
+    """Add our layer to a browser's request; raise `NotFound` for others."""
     if not isBrowserRequest(request):
         raise NotFound(None, NAME, request)
     if not IBackgroundLayer.providedBy(request):
@@ -86,7 +86,7 @@ def queryRegistry(site):
 @implementer(ITraversable)
 @adapter(ISite, IBrowserRequest)
 class RegistryNamespace:
-    """``++background++`` on a site."""
+    """The namespace ``++background++`` of a site."""
 
     def __init__(self, site, request):
         self.site = site
@@ -108,8 +108,8 @@ class RegistryNamespace:
 def queryView(ob, request, name):
     """Return the view *name* of a registry or a run, or None.
 
-    It must be registered for the registry or the run: one that is for all
-    objects would publish ours in a way that we do not know.
+    A view that is registered for all objects does not count: it could publish
+    our objects in an unknown way.
     """
     lookup = getSiteManager().adapters.lookup
     layers = providedBy(request)
@@ -122,7 +122,7 @@ def queryView(ob, request, name):
             or factory is lookup((others, layers), Interface, name)):
         return None
     view = factory(ob, request)
-    # Items of menus and the views of an input are no pages.
+    # Menu items and views of an input are not pages.
     if (not IBrowserPublisher.providedBy(view)
             or IInputView.providedBy(view)):
         return None
@@ -130,26 +130,30 @@ def queryView(ob, request, name):
 
 
 def parseStep(name):
-    """Return (namespace, name) of a step, as the publication reads it."""
+    """Return (namespace, name) of a step of a URL.
+
+    It is parsed in the same way as by the publication.
+    """
     return nsParse(name) if name[:1] in ('@', '+') else ('', name)
 
 
 @adapter(IWorkerRegistry, IBeforeTraverseEvent)
 def guardRegistry(registry, event):
-    """Subscriber: let a URL lead from a registry to views and runs only."""
+    """Subscriber: raise unless a URL leads from a registry to a view or run.
+    """
     _guard(registry, registry, event.request)
 
 
 @adapter(IWorkerRun, IBeforeTraverseEvent)
 def guardRun(run, event):
-    """Subscriber: let a URL lead from a run to views only."""
+    """Subscriber: raise unless a URL leads from a run to a view."""
     registry = ProxyFactory(removeSecurityProxy(run).__parent__)
     _guard(run, registry, event.request)
 
 
 @adapter(IBackgroundView, IBeforeTraverseEvent)
 def guardView(view, event):
-    """Subscriber: let a URL lead from a view nowhere."""
+    """Subscriber: raise if a URL leads further from a view."""
     request = event.request
     steps = [name for name in request.getTraversalStack()
              if name == '.' or parseStep(name)[0]]
@@ -158,8 +162,9 @@ def guardView(view, event):
 
 
 def _guard(ob, registry, request):
-    # The next step is the last one.  All are looked at, as a namespace may
-    # lead back to the same object, which is not announced again.
+    # The next step is the last entry of the stack.  All steps are checked: a
+    # namespace may lead back to the same object, for which no second event is
+    # sent.
     steps = request.getTraversalStack()
     refused = [name for name in steps if name == '.' or parseStep(name)[0]
                not in ('', 'view')]
@@ -170,41 +175,41 @@ def _guard(ob, registry, request):
     if not isBrowserRequest(request):
         refused.append(''.join(steps[-1:]))
     if refused:
-        # Without the permission all addresses are answered alike.
+        # Without the permission, all URLs get the same answer.
         if not checkPermission(VIEW_WORKERS, registry):
             raise Unauthorized(ob, refused[-1], VIEW_WORKERS)
         raise NotFound(ob, refused[-1], request)
 
 
 class Publisher:
-    """What is published below an object: views, here."""
+    """Base: publishes the views of an object."""
 
     def __init__(self, context, request):
         self.context = context
         self.request = request
 
     def publishTraverse(self, request, name):
-        """Return what *name* leads to; raise `NotFound`."""
+        """Return the view *name*; raise `NotFound`."""
         view = queryView(self.context, request, name)
         if view is None:
             raise NotFound(self.context, name, request)
         return view
 
     def browserDefault(self, request):
-        """Return what is published where the path ends."""
+        """Return the object and the path of its default view."""
         return self.context, ('@@index.html',)
 
 
 @implementer(IBrowserPublisher)
 @adapter(IWorkerRegistry, IBrowserRequest)
 class RegistryPublisher(Publisher):
-    """Views of the registry, and its runs by id."""
+    """Publishes the views of a registry, and its runs by id."""
 
     def publishTraverse(self, request, name):
         view = queryView(self.context, request, name)
         if view is not None:
             return view
-        # Without the permission to see runs, all names answer alike.
+        # Without the permission to see runs, all names get the same answer.
         run = IVerbs(self.context).get(name)
         if run is None:
             raise NotFound(self.context, name, request)
@@ -214,12 +219,12 @@ class RegistryPublisher(Publisher):
 @implementer(IBrowserPublisher)
 @adapter(IWorkerRun, IBrowserRequest)
 class RunPublisher(Publisher):
-    """Views of a run."""
+    """Publishes the views of a run."""
 
 
 @implementer(IAbsoluteURL, IBackgroundView)
 class LocatedURL(BrowserView):
-    """Base of the addresses."""
+    """Base of the views that give the URL of an object."""
 
     def __call__(self):
         return str(self)
@@ -227,14 +232,14 @@ class LocatedURL(BrowserView):
 
 @adapter(IWorkerRegistry, IBrowserRequest)
 class RegistryURL(LocatedURL):
-    """A registry is below its site."""
+    """The URL of a registry: below its site."""
 
     def __str__(self):
         site = removeSecurityProxy(self.context).getSite()
         return '%s/%s' % (absoluteURL(site, self.request), NAME)
 
     def breadcrumbs(self):
-        """Return the way from the root."""
+        """Return {'name', 'url'} of each object from the root on."""
         site = removeSecurityProxy(self.context).getSite()
         return _get_breadcrumbs(site, self.request) + (
             {'name': NAME, 'url': str(self)},)
@@ -242,14 +247,14 @@ class RegistryURL(LocatedURL):
 
 @adapter(IWorkerRun, IBrowserRequest)
 class RunURL(LocatedURL):
-    """A run is below its registry."""
+    """The URL of a run: below its registry."""
 
     def __str__(self):
         run = removeSecurityProxy(self.context)
         return '%s/%s' % (absoluteURL(run.__parent__, self.request), run.id)
 
     def breadcrumbs(self):
-        """Return the way from the root."""
+        """Return {'name', 'url'} of each object from the root on."""
         run = removeSecurityProxy(self.context)
         return _get_breadcrumbs(run.__parent__, self.request) + (
             {'name': run.id, 'url': str(self)},)

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The worker types: what may be started, how it went, pause and resume."""
+"""The worker types: their starts, their numbers, pause and resume."""
 from urllib.parse import urlencode
 
 import transaction
@@ -31,7 +31,7 @@ from cipher.background.interfaces import UnknownWorkerType
 
 
 def refuseFlood(error):
-    """Refuse a start by people where too much waits: a `TooManyWaiting`."""
+    """Refuse a start by a person because of *error*, a `TooManyWaiting`."""
     if isinstance(error, TooManyOfStarter):
         raise Refused(429, _('Too many of your runs are waiting.  Try '
                              'again when some of them are finished.'))
@@ -40,13 +40,13 @@ def refuseFlood(error):
 
 
 def noteStart(name, run_id):
-    """Let the transaction say what somebody started."""
+    """Add the start of a run to the note of the transaction."""
     transaction.get().note('Start background worker %s as run %s' % (
         cleanLine(name, 200), run_id))
 
 
 class Types(Published):
-    """Collects what the page and the JSON show."""
+    """Collects the data of the page and the JSON."""
 
     def listTypes(self):
         """Return the plain data of each worker type."""
@@ -91,7 +91,7 @@ class TypesPage(Types, AdministrationPage):
         self.types = self.listTypes()
 
     def act(self, verb, name, reason):
-        """Pause or resume that worker type."""
+        """Pause or resume the worker type."""
         try:
             self.checked.pauseType(name, verb == 'pause', reason)
         except UnknownWorkerType:

@@ -11,28 +11,28 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What may be done to a run, and by whom."""
+"""The acts on a run, and the permissions for them."""
 from cipher.background.i18n import _
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 
 
-#: Verb -> the method of `IVerbs` that does it.
+#: {verb: name of the method of `IVerbs`}
 METHODS = {
     'stop': 'requestStop',
     'begin': 'beginNow',
     'retry': 'retry',
     'remove': 'remove',
 }
-#: Verb -> what a status says of a run to which it can be done.
+#: {verb: attribute of a status that is true if the act is possible}
 POSSIBLE_IF = {
     'stop': 'is_stoppable',
     'begin': 'is_beginnable',
     'retry': 'is_retryable',
     'remove': 'is_removable',
 }
-#: Verb -> the states in which it may be possible.
+#: {verb: the states in which the act may be possible}
 CHANGEABLE = {
     'stop': (PENDING, RUNNING),
     'begin': (PENDING,),
@@ -48,14 +48,14 @@ TITLES = {
 
 
 def mayDo(checked, verb):
-    """Return whether the principal may do that to runs at all.
+    """Return whether the principal has the permission for *verb*.
 
-    *checked* is the `IVerbs`.
+    *checked* is the `IVerbs` of the registry.
     """
     return checked.may(METHODS[verb])
 
 
 def listVerbs(checked):
-    """Return [(verb, title)] of what the principal may do to runs."""
+    """Return [(verb, title)] of the acts that the principal may do."""
     return [(verb, title) for verb, title in TITLES.items()
             if mayDo(checked, verb)]

@@ -11,11 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""A WSGI application that answers what the publisher cannot.
+"""WSGI middleware that answers requests at which the publisher fails.
 
-zope.publisher raises, and leaves a traceback and a bare page to the server,
-where a request cannot even be read and where an error occurs while an error
-is handled.  `answerErrors` gives a page of ours and one line of the log.
+zope.publisher raises if it cannot read a request, and if an error occurs while
+it handles another error.  Then the server answers with a bare page and logs a
+traceback.  `answerErrors` answers with our page and logs one line.
 """
 import logging
 import re
@@ -45,7 +45,8 @@ from cipher.background.i18n import _
 
 logger = logging.getLogger('cipher.background.web')
 
-#: Bytes.  A longer body is not read before the publisher does.
+#: Bytes.  A longer body is not checked before the publisher reads it, because
+#: the check keeps the body in memory.
 FORM_LIMIT = 1024 * 1024
 
 _FORMS = ('application/x-www-form-urlencoded', 'multipart/')
@@ -66,7 +67,7 @@ _PAGE = '''\
 
 
 class BadRequest(Exception):
-    """A request that cannot be understood; says why, for the log."""
+    """A request cannot be read; the text says why, for the log."""
 
     def __init__(self, message, status=400):
         super().__init__(message)
@@ -74,13 +75,17 @@ class BadRequest(Exception):
 
 
 def answerErrors(application, browsers_only=False):
-    """Return *application* so that it never raises.
+    """Return a WSGI application that calls *application* and never raises.
 
     A request that cannot be read is answered with 400, an error that the
-    publisher raises with 500.  What is below ``++background++`` is for
-    browsers alone and carries our security headers, whoever answers;
-    *browsers_only* says that the whole application is for browsers.  Errors
-    are raised as ever where ``wsgi.handleErrors`` of the environment says so.
+    publisher raises with 500.
+
+    URLs below ``++background++`` are for browsers only, and each answer there
+    has our security headers.  With *browsers_only*, the whole application is
+    for browsers only.
+
+    If ``wsgi.handleErrors`` of the environment is False, errors of the
+    publisher are raised.
     """
     def answer(environ, start_response):
         is_ours = NAME in environ.get('PATH_INFO', '').split('/')
@@ -108,7 +113,10 @@ def answerErrors(application, browsers_only=False):
 
 def makePage(environ, start_response, status, title, explanation,
              headers=()):
-    """Answer with a page, or JSON, that needs no publisher."""
+    """Answer with a page or JSON without the publisher.
+
+    *title* and *explanation* are messages, *headers* is [(name, value)].
+    """
     say, language = _get_words(environ)
     if environ.get('PATH_INFO', '').endswith('.json'):
         kind = JSON_TYPE
@@ -127,8 +135,8 @@ def makePage(environ, start_response, status, title, explanation,
 
 
 def _get_words(environ):
-    """Return what says a message, and its language."""
-    # Of the request only what says the language, or nothing of it.
+    """Return (function that translates a message, language)."""
+    # Only the language is read from the request: the rest may be bad.
     try:
         formatter = Formatter(BrowserRequest(BytesIO(), {
             'HTTP_ACCEPT_LANGUAGE': environ.get('HTTP_ACCEPT_LANGUAGE', '')}))
@@ -150,17 +158,17 @@ def _refuse(environ, start_response, error):
 
 
 def _check_method(environ):
-    """Raise `BadRequest` where no browser would have asked like that."""
+    """Raise `BadRequest` for a method or a body that browsers do not send."""
     if environ.get('REQUEST_METHOD', 'GET').upper() not in FORM:
         raise BadRequest('expected one of the methods of browsers', 405)
-    # What zope.app.publication takes for XML-RPC, or for SOAP.
+    # zope.app.publication regards this as XML-RPC or SOAP.
     kind = environ.get('CONTENT_TYPE', '').partition(';')[0].strip()
     if kind == 'text/xml' and environ.get('REQUEST_METHOD') == 'POST':
         raise BadRequest('expected a form or JSON, got XML', 415)
 
 
 def _check(environ):
-    """Raise an error where the publisher would not survive the request."""
+    """Raise an error for a request at which the publisher would fail."""
     host = _HOST.fullmatch(environ.get('HTTP_HOST', ''))
     if host is None:
         raise BadRequest('expected the name of a host')
@@ -169,31 +177,31 @@ def _check(environ):
     for name in 'CONTENT_LENGTH', 'HTTP_CONTENT_LENGTH':
         if not _LENGTH.fullmatch(environ.get(name) or ''):
             raise BadRequest('expected a number of bytes')
-    # A request of its own reads the path, the cookies and the form.
+    # This second request object reads the path, the cookies and the form.
     request = BrowserRequest(BytesIO(_read_form(environ)), dict(environ))
     try:
         for charset in IUserPreferredCharsets(request).getPreferredCharsets():
             b'x'.decode(charset if charset != '*' else 'utf-8')
     except LookupError:
-        # Nobody needs it, as our pages are in UTF-8.
+        # The header is not needed: our pages are in UTF-8.
         del environ['HTTP_ACCEPT_CHARSET']
         request = BrowserRequest(BytesIO(_read_form(environ)), dict(environ))
     if _is_form(environ):
         request.processInputs()
-    # What a field ":method" names is a step of the path.
+    # The publisher uses the value of a ":method" field as a step of the path.
     if any(not isinstance(step, str) for step in request._path_suffix or ()):
         raise BadRequest('expected a step of a path')
     for text in request._authUserPW() or ():
         if isinstance(text, bytes):
             text.decode('utf-8')
-    # Wherever this step stands, the publication looks for it first.
+    # The publication looks for this step first, at any position in the path.
     if ('++etc++process' in request.getTraversalStack()
             and queryUtility(IEtcNamespace, 'process') is None):
         raise BadRequest('expected a step of a path', 404)
 
 
 def _is_form(environ):
-    """Return whether the query or the body is read for a form."""
+    """Return whether the publisher reads a form from the query or body."""
     if environ.get('REQUEST_METHOD', 'GET').upper() in ('GET', 'HEAD'):
         return True
     length = environ.get('CONTENT_LENGTH')
@@ -202,7 +210,7 @@ def _is_form(environ):
 
 
 def _read_form(environ):
-    """Return the body of a form; it is there to be read again."""
+    """Return the body of a form; it can be read again afterwards."""
     if environ.get('REQUEST_METHOD', 'GET').upper() in ('GET', 'HEAD') or (
             not _is_form(environ)):
         return b''
@@ -212,7 +220,7 @@ def _read_form(environ):
 
 
 def _add_headers(start_response):
-    """Return a *start_response* that adds our headers where they lack."""
+    """Return a *start_response* that adds our headers if they are missing."""
     def start(status, headers, *exc_info):
         given = {name.lower() for name, _value in headers}
         wanted = (('Content-Security-Policy', POLICY), *HEADERS)
@@ -224,9 +232,10 @@ def _add_headers(start_response):
 
 
 def _log(level, environ, error):
-    """Write one line: the request, the error, and where it was raised.
+    """Log one line: the request, the error, and where it was raised.
 
-    Not the text of an error that others raise about a form: it may quote it.
+    The text of a library's error about a form is left out: it may quote the
+    form.
     """
     place = extract_tb(error.__traceback__)[-1]
     has_text = level == logging.ERROR or isinstance(error, BadRequest)

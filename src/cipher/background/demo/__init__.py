@@ -13,9 +13,11 @@
 ##############################################################################
 """A small document management system that works in the background.
 
-Documents (`documents`) hold reStructuredText.  The worker types of
-`workers.zcml` publish, import and index them, tell of them and keep house
-(`workers`, `jobs`); what starts these, an event or the clock, is declared
-there too.  The pages are in `pages` and `forms`, the server is in `server`.
-Start it with ``cipher-background demo``.
+Documents (`documents`) hold reStructuredText.  `workers.zcml` declares the
+worker types that publish, import, index and report documents, and the triggers
+and schedules that start them.  Their code is in `workers` and `jobs`.  The
+pages are in `pages` and `forms`, the server is in `server`.  Start the demo
+with ``cipher-background demo``.
+
+Like an application, the demo uses only the public API of the package.
 """

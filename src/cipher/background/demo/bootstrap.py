@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What a database of the demo has before anything else: set up once."""
+"""Set up the database of the demo: folder, index and registry."""
 from contextlib import closing
 
 from transaction import TransactionManager
@@ -27,7 +27,7 @@ from cipher.background.demo.indexing import TextIndex
 from cipher.background.demo.interfaces import DOCUMENTS
 
 
-#: How many times setting up is tried: another process may do the same.
+#: Attempts of the set-up: it conflicts if another process does the same.
 MAX_TRIES = 5
 
 
@@ -41,9 +41,9 @@ def databaseOpened(event):
 
 
 def prepareSite(site):
-    """Give *site* what it lacks of folder, index and registry.
+    """Add the folder, the index and the registry that *site* lacks.
 
-    Never commits.  May be called for a site that has all of it.
+    Never commits.  May be called twice.
     """
     if DOCUMENTS not in site:
         site[DOCUMENTS] = Documents()
@@ -52,13 +52,13 @@ def prepareSite(site):
         registry = addRegistry(site)
         documents = site[DOCUMENTS]
         if documents.index is None:
-            # Of a time without it.
+            # Earlier versions stored documents without an index.
             documents.index = TextIndex()
             registry.start('reindex-all')
 
 
 def tellErrorLog(log):
-    """Let the site's error log not tell of every wrong address."""
+    """Make the site's error log ignore addresses that do not exist."""
     if not ILocalErrorReportingUtility.providedBy(log):
         return
     properties = log.getProperties()

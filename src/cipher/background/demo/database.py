@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The demo's database: from a zodburi to a DB, or one clear error."""
+"""The demo's database: open a zodburi, or raise one clear error."""
 import re
 from functools import partial
 from pathlib import Path
@@ -24,30 +24,31 @@ from zodburi import NoResolverForScheme
 from zodburi import resolve_uri
 
 
-#: Where the data are, below the home, unless ``--db`` says otherwise.
+#: Path of the database below the home; ``--db`` overrides it.
 DEFAULT_PATH = Path('var', 'demo.fs')
 
 _FILE = 'file://'
-#: What every FileStorage begins with, and something that is no data.
+#: The first bytes of every FileStorage.
 _MAGIC = b'FS'
 
 
 class DemoError(Exception):
-    """The demo cannot start: what was expected, got, and what to do."""
+    """The demo cannot start; the text says why and what to do."""
 
 
 def open_database(uri, home, fresh, connections):
-    """Return a DB by its zodburi; None is the default file below *home*.
+    """Return the DB of the zodburi *uri*.
 
-    *fresh* empties it first, only for a file.  *connections* is how many are
-    open at once.  Raise `DemoError` with nothing changed.
+    None is the default file below *home*.  *fresh* empties the database first;
+    it must be a file.  *connections* is the size of the pool.  Raise
+    `DemoError` with nothing changed.
     """
     if uri is None:
         path = Path(home).absolute() / DEFAULT_PATH
         shown = str(path)
         factory, settings = partial(FileStorage, str(path)), {}
     else:
-        # The scheme that everybody knows is not the one that zodburi knows.
+        # zodburi does not know the common name of this scheme.
         uri = re.sub('^postgresql://', 'postgres://', uri)
         shown = hide_password(uri)
         factory, settings = _resolve(uri, shown)
@@ -73,7 +74,7 @@ def open_database(uri, home, fresh, connections):
 
 
 def hide_password(uri):
-    """Return *uri* without the passwords in it, fit to be printed."""
+    """Return *uri* with its passwords masked, to print it."""
     uri = re.sub(r'(//[^/:@?]*:)[^/@]*@', r'\1***@', uri)
     return re.sub(r'([?& ]password=)[^&# ]*', r'\1***', uri) or "''"
 
@@ -95,7 +96,7 @@ def _resolve(uri, shown):
     except Exception as error:
         raise DemoError(
             '--db: expected a zodburi such as file:///tmp/demo.fs or '
-            'zeo://localhost:8100, got %s (%s: %s); mend it' % (
+            'zeo://localhost:8100, got %s (%s: %s); correct it' % (
                 shown, type(error).__name__, error)) from None
 
 
@@ -104,7 +105,7 @@ def _get_path(uri):
     if not uri.startswith(_FILE):
         return None
     path, _mark, query = uri[len(_FILE):].partition('?')
-    # What has blobs, or lays changes upon a file, is more than that file.
+    # With blobs or with a demo storage, the database is more than one file.
     if set(dict(parse_qsl(query))) & {
             'blobstorage_dir', 'demostorage', 'read_only'}:
         return None
@@ -112,9 +113,9 @@ def _get_path(uri):
 
 
 def _check_file(path, shown):
-    """Raise `DemoError` where there is a file that is no database.
+    """Raise `DemoError` if the file is not a database.
 
-    A storage would empty it, or make files of its own beside it.
+    A storage would empty it, or create files beside it.
     """
     if path is None:
         return
@@ -122,7 +123,7 @@ def _check_file(path, shown):
         with path.open('rb') as file:
             start = file.read(len(_MAGIC))
     except OSError:
-        return  # not there yet; what else is wrong is told at opening
+        return  # it does not exist yet, or opening it raises a clear error
     if start and start != _MAGIC:
         raise DemoError(
             '--db: expected the file of a FileStorage, got something else at '
@@ -130,12 +131,12 @@ def _check_file(path, shown):
 
 
 def _make_folder(path):
-    """Make the folder of *path* and what is there already private."""
+    """Make the folder of *path*; make it and the database in it private."""
     folder = path.parent
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         folder.chmod(0o700)
-        # The database and what the storage keeps beside it.
+        # The database, and the files of the storage beside it.
         for file in folder.glob(path.name + '*'):
             if file.is_file() and not file.is_symlink():
                 file.chmod(0o600)
@@ -155,12 +156,12 @@ def _open_storage(factory, path, shown):
             % (shown, _get_lock_holder(path))) from None
     except ImportError as error:
         raise DemoError(
-            '--db: expected what opens %s to be installed, got "%s"; install '
-            'it' % (shown, error)) from None
+            '--db: expected the library that opens %s to be installed, got '
+            '"%s"; install it' % (shown, error)) from None
     except OSError as error:
         raise DemoError(
-            '--db: expected to open %s, got "%s"; its folder has to be there '
-            'and the file yours to write' % (
+            '--db: expected to open %s, got "%s"; its folder has to exist, '
+            'and the file has to be writable' % (
                 shown, error.strerror or error)) from None
     except Exception as error:
         raise DemoError(

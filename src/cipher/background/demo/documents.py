@@ -25,13 +25,13 @@ from cipher.background.demo.interfaces import IDocument
 from cipher.background.demo.interfaces import IDocuments
 
 
-#: News that are kept.
+#: Number of news that are kept.
 NEWS_LIMIT = 5
 
 
 @implementer(IDocument)
 class Document(Persistent, Contained):
-    """See `~cipher.background.demo.interfaces.IDocument`."""
+    """A document; a draft until it is published."""
 
     wf_state = DRAFT
     html = ''
@@ -43,7 +43,6 @@ class Document(Persistent, Contained):
         self.modified_at = now()
 
     def update(self, title, body):
-        """See `~cipher.background.demo.interfaces.IDocument`."""
         if (title, body) == (self.title, self.body):
             return False
         self.title = title
@@ -53,13 +52,11 @@ class Document(Persistent, Contained):
         return True
 
     def publish(self, html):
-        """See `~cipher.background.demo.interfaces.IDocument`."""
         self.html = html
         self.wf_state = PUBLISHED
         self.published_at = now()
 
     def dropStale(self):
-        """See `~cipher.background.demo.interfaces.IDocument`."""
         if self.wf_state != DRAFT or not self.html:
             return False
         self.html = ''
@@ -68,9 +65,9 @@ class Document(Persistent, Contained):
 
 @implementer(IDocuments)
 class Documents(BTreeContainer):
-    """See `~cipher.background.demo.interfaces.IDocuments`."""
+    """The folder of the documents, with index, news and report."""
 
-    # What was stored by an earlier version has these.
+    # Folders of earlier versions have no attribute of their own.
     index = None
     news = ()
     report = None
@@ -80,11 +77,9 @@ class Documents(BTreeContainer):
         self.index = TextIndex()
 
     def search(self, text):
-        """See `~cipher.background.demo.interfaces.IDocuments`."""
-        # What was removed a moment ago may still be in the index.
+        # The index may still have a document that was just removed.
         return [name for name in self.index.search(text) if name in self]
 
     def addNews(self, document):
-        """See `~cipher.background.demo.interfaces.IDocuments`."""
         entry = now(), document.__name__, document.title
         self.news = (entry, *self.news)[:NEWS_LIMIT]

@@ -11,9 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The forms of a document: z3c.form reads and checks, on POST only.
+"""The forms of a document, read and checked by z3c.form.
 
-z3c.form itself acts on GET and has no token; the page around it sees to both.
+z3c.form itself acts on a GET and has no token.  The page around the form
+accepts only a POST with a token.
 """
 import re
 
@@ -43,14 +44,14 @@ NAME_LIMIT = 60
 
 
 class DocumentForm(Form):
-    """What a person writes.  Fills `data` when that is asked for and fits."""
+    """The fields of a document; a valid form fills `data`."""
 
     fields = Fields(IDocumentContent)
     prefix = 'document.'
     data = None
 
     def getContent(self):
-        # The document itself takes changes by its method only.
+        # A copy: the document itself changes only by its method `update`.
         return {name: getattr(self.context, name, None)
                 for name in self.fields}
 
@@ -78,7 +79,7 @@ class DocumentFormPage(DemoPage):
     template = ViewPageTemplateFile('templates/form.pt')
 
     def update(self):
-        # A widget expects the one text that its own field sends.
+        # A widget expects one text for its field.
         if not all(isinstance(value, str)
                    for value in self.request.form.values()):
             raise Refused(400, _('The form is not valid.'))
@@ -95,12 +96,12 @@ class DocumentFormPage(DemoPage):
                 self.store(title, body), self.request))
 
     def store(self, title, body):
-        """Store what was written and return the document."""
+        """Store the texts; return the document."""
         raise NotImplementedError
 
 
 class AddDocument(DocumentFormPage):
-    """Makes a document."""
+    """Adds a document."""
 
     title = _('Add a document')
 
@@ -134,14 +135,14 @@ class EditDocument(DocumentFormPage):
 
 
 def make_name(title):
-    """Return a name for the address of a document."""
+    """Return the name for the URL of a document with that title."""
     return re.sub(r'[^a-z0-9]+', '-', title.lower()).strip('-')[:NAME_LIMIT]
 
 
 def describe_widget(widget):
     """Return a widget as plain data for the template."""
     field = widget.field
-    # Its checker allows less than its interface says.
+    # The security checker of an error allows less than its interface has.
     error = removeSecurityProxy(widget.error)
     return {
         'id': widget.id,

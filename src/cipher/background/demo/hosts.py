@@ -11,10 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The demo answers to its own names only.
+"""The demo answers only requests for its own host names.
 
-Its passwords are known.  A page of another site could let a name of that site
-lead to this machine, and would be of the same origin as the demo then.
+Its passwords are public.  Another site could point one of its names at this
+machine (DNS rebinding); its pages would then have the same origin as the demo.
 """
 import logging
 from ipaddress import ip_address
@@ -28,10 +28,10 @@ logger = logging.getLogger(__name__)
 
 
 def refuseForeignHosts(application, names):
-    """Return *application* so that it is reached by *names* only.
+    """Return an application that calls *application* for *names* only.
 
-    An address, and localhost, are always good: nobody else can let them lead
-    elsewhere.
+    IP addresses and localhost are always accepted: no other site can point
+    them elsewhere.
     """
     allowed = {_clean(name) for name in names} | {'localhost', ''}
 
@@ -53,7 +53,7 @@ def refuseForeignHosts(application, names):
 
 
 def _get_name(host):
-    """Return the name, or the address, of a header Host."""
+    """Return the name or the address in a Host header."""
     host = host.strip()
     if host.startswith('['):
         return host[1:].partition(']')[0]

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Texts in folders: which there are, and what is in them."""
+"""Find and read the texts in a folder."""
 from pathlib import Path
 
 from cipher.background.demo.interfaces import BODY_LIMIT
@@ -19,7 +19,7 @@ from cipher.background.demo.settings import import_base
 from cipher.background.demo.settings import is_text
 
 
-#: How many texts one import takes.
+#: Texts of one import at most.
 FILES_LIMIT = 500
 
 #: Characters that underline a title in reStructuredText.
@@ -27,13 +27,13 @@ _ADORNMENTS = frozenset('=-`:\'"~^_*+#<>.')
 
 
 class ImportRefused(ValueError):
-    """That folder or file cannot be imported."""
+    """The folder or file cannot be imported."""
 
 
 def find_texts(folder):
-    """Return the paths of the texts in a folder within the base, sorted.
+    """Return the sorted paths of the texts in a folder within the base.
 
-    Raise `ImportRefused` when it leads outside, is hidden, or has none.
+    Raise `ImportRefused` if the folder is outside, hidden or without texts.
     """
     base = import_base()
     path = _resolve(base, folder)
@@ -56,10 +56,9 @@ def find_texts(folder):
 
 
 def _resolve(base, name, is_wanted=Path.is_dir):
-    """Return the real path of *name* within *base*; None if it is not there.
+    """Return the real path of *name* within *base*, or None.
 
-    None as well for what lies in a hidden folder.  Follows links, which may
-    lead outside.
+    None for a path that does not exist, is hidden, or leads outside by a link.
     """
     try:
         path = (base / name).resolve()
@@ -74,8 +73,7 @@ def _resolve(base, name, is_wanted=Path.is_dir):
 
 
 def read_text(path):
-    """Return what is in a file; raise `ImportRefused` when that is no text.
-    """
+    """Return the text of a file; raise `ImportRefused` if it is not a text."""
     with path.open(encoding='utf-8-sig', errors='replace') as file:
         text = file.read(BODY_LIMIT + 1)
     if len(text) > BODY_LIMIT:

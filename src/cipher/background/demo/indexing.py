@@ -11,9 +11,9 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The index of the documents' texts: which words are where.
+"""The index of the words in the documents.
 
-Pickles name `TextIndex`: it stays here.
+Pickles name `TextIndex`, so it keeps its dotted name.
 """
 import re
 
@@ -25,7 +25,7 @@ from zope.interface import implementer
 from cipher.background.demo.interfaces import ITextIndex
 
 
-#: Characters of a word that count.
+#: Characters of a word that are indexed.
 WORD_LIMIT = 50
 
 _LAST = '\U0010ffff'
@@ -33,14 +33,12 @@ _LAST = '\U0010ffff'
 
 @implementer(ITextIndex)
 class TextIndex(Persistent):
-    """See `~cipher.background.demo.interfaces.ITextIndex`."""
 
     def __init__(self):
         self._names = OOBTree()   # word -> OOTreeSet of names
         self._words = OOBTree()   # name -> OOTreeSet of words
 
     def add(self, name, text):
-        """See `~cipher.background.demo.interfaces.ITextIndex`."""
         words = find_words(text)
         known = self._words.get(name)
         if known is None:
@@ -58,14 +56,12 @@ class TextIndex(Persistent):
         return len(words)
 
     def remove(self, name):
-        """See `~cipher.background.demo.interfaces.ITextIndex`."""
-        # A word that nothing has any more stays: another transaction may be
-        # about to use its set.
+        # The set of a word stays even if it is empty: another transaction may
+        # add to it at the same time.
         for word in self._words.pop(name, ()):
             self._names[word].remove(name)
 
     def search(self, text):
-        """See `~cipher.background.demo.interfaces.ITextIndex`."""
         found = None
         for start in find_words(text):
             names = set()
@@ -76,6 +72,6 @@ class TextIndex(Persistent):
 
 
 def find_words(text):
-    """Return the set of the words of a text, as the index knows them."""
+    """Return the set of the words of a text in their indexed form."""
     return {word[:WORD_LIMIT]
             for word in re.findall(r'\w+', text.casefold())}

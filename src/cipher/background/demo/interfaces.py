@@ -37,12 +37,12 @@ VIEW_DOCUMENTS = 'cipher.background.demo.ViewDocuments'
 EDIT_DOCUMENTS = 'cipher.background.demo.EditDocuments'
 PUBLISH_DOCUMENTS = 'cipher.background.demo.PublishDocuments'
 
-#: Characters.  What is longer is not meant for a form.
+#: Characters.  A longer text is too long for a form.
 BODY_LIMIT = 500000
 
 
 class IDocumentContent(Interface):
-    """What a person writes."""
+    """The parts of a document that a person writes."""
 
     title = TextLine(title=_("Title"), max_length=200)
     body = Text(
@@ -52,7 +52,7 @@ class IDocumentContent(Interface):
 
 
 class IDocument(IDocumentContent, IContained):
-    """A document.  It is a draft until its text is published."""
+    """A document; it is a draft until its text is published."""
 
     containers('cipher.background.demo.interfaces.IDocuments')
 
@@ -64,13 +64,13 @@ class IDocument(IDocumentContent, IContained):
     published_at = Float(title="Published", required=False, readonly=True)
 
     def update(title, body):
-        """Change what is written; return whether that changes anything.
+        """Set title and body; return whether that changed anything.
 
-        A document that changed is a draft.
+        A changed document is a draft again.
         """
 
     def publish(html):
-        """Store the rendered text and call the document published."""
+        """Store the rendered text and mark the document as published."""
 
     def dropStale():
         """Drop the rendered text of a draft; return whether there was one.
@@ -88,37 +88,37 @@ class IDocuments(IContainer):
     report = Attribute("The last `make_report`, or None")
 
     def search(text):
-        """Return the names of the documents that have all words of *text*.
+        """Return the sorted names of documents that have all words of *text*.
 
-        Sorted.  A word is found by its beginning.  What was written within
-        the last second or so may not be in the index yet.
+        A word is found by its beginning.  Changes of the last second may not
+        be in the index yet.
         """
 
     def addNews(document):
-        """Tell that *document* was published.  Forgets the oldest news."""
+        """Add the news that *document* was published; drop the oldest news."""
 
 
 class ITextIndex(Interface):
-    """Which words are in which texts, by the names of these."""
+    """An index of the words in texts, which have names."""
 
     def add(name, text):
-        """Store which words *text* has; return how many.
+        """Index the words of *text* as *name*; return their number.
 
-        Takes the place of what is there of that name; writes what differs.
+        Replaces the words that *name* has; writes only the differences.
         """
 
     def remove(name):
-        """Forget a text; do nothing when it is unknown."""
+        """Remove a text; do nothing if it is unknown."""
 
     def search(text):
-        """Return the names of what has all words of *text*, sorted.
+        """Return the sorted names of the texts that have all words of *text*.
 
         A word is found by its beginning.  None for a text without a word.
         """
 
 
 class IDocumentChanges(Interface):
-    """What an editor may ask of a document: a permission of its own."""
+    """The changes of a document by an editor; they need a permission."""
 
     def update(title, body):
         """See `IDocument`."""

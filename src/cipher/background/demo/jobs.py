@@ -11,9 +11,9 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What the demo does in many steps, each of them a commit.
+"""The jobs of the demo that work in steps, with a commit for each.
 
-After a crash or a deploy the work goes on behind the last step.
+After a crash or a deploy the work continues after the last step.
 """
 from zope.component.hooks import getSite
 from zope.event import notify
@@ -31,10 +31,10 @@ from cipher.background.demo.workers import index_document
 
 
 class ImportTexts(ItemsJob):
-    """Makes a document of each text in a folder, or updates the one it made.
+    """Makes or updates a document for each text in a folder.
 
-    A text is one step, so documents appear one by one; the cursor is the
-    name of the last file.
+    A text is one step, so documents appear one by one.  The cursor is the name
+    of the last file.
     """
 
     batch_size = 1
@@ -46,7 +46,7 @@ class ImportTexts(ItemsJob):
                 yield path.name, path
 
     def _find(self):
-        # Once for the run, not once for each step.
+        # Read once for the run, not once for each step.
         if self._paths is None:
             self._paths = find_texts(self.input['folder'])
         return self._paths
@@ -75,7 +75,7 @@ def import_text(documents, name, body):
 
 
 def change(document, title, body):
-    """Change a document and tell so; return whether anything changed."""
+    """Change a document and send the event; return whether it changed."""
     if not document.update(title, body):
         return False
     notify(ObjectModifiedEvent(

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What each request of the demo meets: a guard, and the frame of all pages."""
+"""The guard of the demo's requests, and the frame of all its pages."""
 from zope.browserpage import ViewPageTemplateFile
 from zope.browserresource.file import FileResource
 from zope.browserresource.resources import Resources
@@ -48,11 +48,11 @@ class IDemoLayer(IDefaultBrowserLayer):
 
 
 def guard(ob, event):
-    """Subscriber: let a URL lead to the content and to pages, and no further.
+    """Subscriber: raise unless a URL leads to content or to a page.
 
-    The Zope Toolkit publishes each method that a user may call, to links of
-    other sites as well.  Here nothing is published but pages: no attribute,
-    no site manager, no view that is not of the demo or of the workers.
+    The Zope Toolkit publishes each method that a user may call, even to links
+    of other sites.  The demo publishes only pages: no attributes, no site
+    manager, and only views of the demo and of the background workers.
     """
     request = event.request
     if IRootFolder.providedBy(ob) and isBrowserRequest(request):
@@ -66,11 +66,11 @@ def guard(ob, event):
 
 
 def _begin(site, request):
-    """Let what is asked of the site be asked of the demo.
+    """Set the site and add the demo's layer to the request.
 
-    Before the layer of the workers' pages comes to the request, so the
-    demo's views are found before theirs; and before anything is refused, for
-    a refusal is a page, too.
+    This comes before the layer of the workers' pages, so the demo's views take
+    precedence.  It comes before any refusal as well, because a refusal is a
+    page.
     """
     setSite(site)
     if not IDemoLayer.providedBy(request):
@@ -97,7 +97,7 @@ class DemoMacros(BackgroundMacros):
 
     @property
     def is_background(self):
-        """Whether the page is one of the background workers."""
+        """Whether the page belongs to the background workers."""
         return '/++background++' in self.request.getURL()
 
     @property

@@ -13,7 +13,7 @@
 ##############################################################################
 """The pages of the demo: the list of documents, and a document.
 
-They stand in the same frame as the pages of the background workers.
+They have the same frame as the pages of the background workers.
 """
 from urllib.parse import urlencode
 
@@ -50,7 +50,7 @@ QUERY_LIMIT = 200
 
 
 class DemoView(Published):
-    """Base of all that is published here: the registry and the tabs."""
+    """Base of all views of the demo: the registry and URLs."""
 
     tab = DOCUMENTS
 
@@ -60,7 +60,7 @@ class DemoView(Published):
 
     @property
     def registry(self):
-        """The registry of the site, as the user may see it."""
+        """The registry of the site."""
         return ProxyFactory(getUtility(IWorkerRegistry))
 
     @property
@@ -79,7 +79,7 @@ class DemoView(Published):
                  'url': self.documents_url + '/index.html'}]
 
     def may(self, permission):
-        """Return whether the user has a permission on what is shown."""
+        """Return whether the user has *permission* on the context."""
         return checkPermission(permission, self.context)
 
 
@@ -103,7 +103,7 @@ class Front:
 
 
 class DocumentList(DemoPage):
-    """The documents, by name, or those that were searched for; the news."""
+    """The documents, sorted by name or found by a search, and the news."""
 
     title = _('Documents')
     template = ViewPageTemplateFile('templates/documents.pt')
@@ -133,7 +133,7 @@ class DocumentList(DemoPage):
 
     def _browse(self):
         start = getParameter(self.request, 'start')
-        # One more than is shown tells whether there are more.
+        # One more than the page shows, to know whether there are more.
         names = []
         for name in self.context.keys(*([start] if start else [])):
             names.append(name)
@@ -153,7 +153,7 @@ class DocumentList(DemoPage):
         return self.presenter.format.dateTime(at)
 
     def _link(self, name, title=None):
-        """Return title and URL of a document, which may be gone."""
+        """Return the title and URL of a document; it may be gone."""
         document = self.context.get(name)
         if document is None:
             return {'title': cleanLine(title or name), 'url': None}
@@ -179,22 +179,22 @@ class DocumentList(DemoPage):
 
 
 class DocumentRuns(DemoView):
-    """Base of what shows the runs about a document."""
+    """Base of the views that show the runs about a document."""
 
     def collectRuns(self):
-        """Return the newest runs about the document, and the one at work."""
+        """Return the newest runs about the document, and the active one."""
         page = self.checked.listRuns(
             contexts=(self.context,), limit=RUNS_SHOWN)
         runs = [self.presenter.describeRun(status) for status in page.items]
         at_work = [run for run in runs if not run['is_finished']]
-        # The oldest of those that run, else of those that wait.
+        # The active run is the oldest running one, else the oldest waiting.
         running = [run for run in at_work if run['state'] == RUNNING]
         current = (running or at_work or [None])[-1]
         return {'items': runs, 'current': current}
 
 
 class DocumentPage(DocumentRuns, DemoPage):
-    """A document, its text and the runs about it."""
+    """The page of a document: its text and the runs about it."""
 
     template = ViewPageTemplateFile('templates/document.pt')
 
@@ -254,10 +254,10 @@ def describe(document, view):
 
 
 def get_version(document):
-    """Return a text that changes with what the page of a document shows."""
+    """Return a text that changes if the document on the page changes."""
     return '%s %s' % (document.modified_at, document.published_at)
 
 
 def redirect(view, url):
-    """Let the browser GET one of our own addresses."""
+    """Redirect the browser to one of our own URLs."""
     view.request.response.redirect(url + '/index.html', status=303)

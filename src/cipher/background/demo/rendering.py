@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""reStructuredText to HTML that is safe to show, section by section."""
+"""Render reStructuredText as safe HTML, section by section."""
 from functools import partial
 from html import escape
 from html import unescape
@@ -24,8 +24,8 @@ from docutils.core import publish_parts
 from docutils.writers import html5_polyglot
 
 
-#: No file is read, nothing is passed through raw, no configuration file is
-#: looked for, and an error is an exception, not the end of the process.
+#: docutils reads neither other files nor configuration files, passes nothing
+#: through raw, and raises an exception at an error.
 SETTINGS = {
     '_disable_config': True,
     'docinfo_xform': False,
@@ -45,7 +45,7 @@ SETTINGS = {
     'traceback': True,
 }
 
-#: Element -> attributes that stay.  Every other tag is dropped, its text not.
+#: {element: attributes that stay}.  Other tags are dropped; their text stays.
 ALLOWED = {
     'a': {'href'},
     'ol': {'start', 'type'},
@@ -59,28 +59,28 @@ ALLOWED.update((name, set()) for name in (
     'strong', 'sub', 'sup', 'table', 'tbody', 'tfoot', 'thead', 'tr', 'ul',
     'var'))
 EVERYWHERE = {'class', 'id'}
-#: A document must not look like a part of the page, nor be taken for one.
+#: Classes that stay.  A document must not use the page's own classes.
 CLASSES = frozenset((
     'admonition', 'admonition-title', 'attribution', 'brackets', 'code',
     'docutils', 'field-list', 'footnote', 'footnote-list', 'head', 'label',
     'line', 'line-block', 'literal', 'literal-block', 'option-list',
     'rubric', 'sidebar', 'topic', 'topic-title'))
 VOID = {'br', 'hr'}
-#: What lies in these is no text.
+#: Elements whose content is not text.
 SILENT = {'script', 'style', 'template', 'object', 'iframe'}
 SCHEMES = {'http', 'https', 'mailto'}
 
-#: Prefix of ids, so that a document cannot take one that the page uses.
+#: Prefix of ids, so that a document cannot use an id of the page.
 ID_PREFIX = 'doc-'
 
 
 def render(source, tick=None, warn=None, title=''):
-    """Return the HTML of a text, as much of it as can be made sense of.
+    """Return the HTML of the reStructuredText in *source*.
 
-    A heading above everything is left out where it only repeats *title*.
-    *tick* is called as ``tick(done, total, title)`` after each section; what
-    it raises ends the rendering.  *warn* is called with each message about
-    what is wrong with the text.
+    Parts that cannot be parsed are left out; *warn* is called with a message
+    for each.  A heading at the top is left out if it repeats *title*.  *tick*
+    is called as ``tick(done, total, title)`` after each section; its errors
+    end the rendering.
     """
     writer = html5_polyglot.Writer()
     writer.translator_class = partial(_Translator, tick or _ignore)
@@ -99,8 +99,7 @@ def render(source, tick=None, warn=None, title=''):
 
 
 def sanitize(html):
-    """Return *html* without whatever is not in the list of what is allowed.
-    """
+    """Return *html* with only the elements and attributes of `ALLOWED`."""
     sanitizer = _Sanitizer()
     sanitizer.feed(html)
     sanitizer.close()
@@ -108,13 +107,13 @@ def sanitize(html):
 
 
 def _ignore(done, total, title):
-    """Tell nobody."""
+    """A *tick* that does nothing."""
 
 
 class _Translator(html5_polyglot.HTMLTranslator):
-    """Tells of each section, and shows the text that an image stands for.
+    """Reports each section, and shows the alternative text of an image.
 
-    Images are left out because docutils can be told to read them from files.
+    Images are left out: a document could make docutils read them from files.
     """
 
     def __init__(self, tick, document):
@@ -151,10 +150,10 @@ class _Translator(html5_polyglot.HTMLTranslator):
         raise nodes.SkipNode
 
     def visit_problematic(self, node):
-        """Show the text alone."""
+        """Show only the text."""
 
     def depart_problematic(self, node):
-        """There is nothing to close."""
+        """Close nothing."""
 
 
 class _Sanitizer(HTMLParser):
@@ -186,7 +185,7 @@ class _Sanitizer(HTMLParser):
         if tag in SILENT:
             self._silent = max(self._silent - 1, 0)
         elif not self._silent and tag in self._open:
-            # Close what was left open within it: the page's frame stays whole.
+            # Close the elements left open in it, to keep the page's frame.
             while self._close() != tag:
                 pass
 
@@ -206,7 +205,7 @@ class _Sanitizer(HTMLParser):
 
 
 def clean_attributes(tag, attributes):
-    """Yield what may stay of pairs of name and value; '' for no value."""
+    """Yield the allowed ones of *attributes*; the value '' stands for none."""
     for name, value in attributes:
         value = value or ''
         if name not in ALLOWED[tag] | EVERYWHERE:
@@ -222,9 +221,9 @@ def clean_attributes(tag, attributes):
 
 
 def is_safe_link(url):
-    """Return whether a link leads elsewhere and runs nothing."""
-    # Browsers ignore blanks and control characters where a scheme is looked
-    # for, so a link that has any is none.
+    """Return whether a link only leads elsewhere and runs no script."""
+    # Browsers ignore blanks and control characters in a scheme, so a link with
+    # such a character is refused.
     if not url or any(ord(char) <= 32 or char == '\\' for char in url):
         return False
     try:

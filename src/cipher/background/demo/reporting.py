@@ -23,11 +23,11 @@ TITLES_LIMIT = 20
 
 
 def make_report(documents, since=0.0):
-    """Return how many documents there are, and which are news since *since*.
+    """Return a dict about the documents and the news since the time *since*.
 
-    A dict: ``made_at``, ``since``; ``counts``, {state: number};
-    ``published``, how many were published and still are; ``names`` of those,
-    the last ones first, not more than `TITLES_LIMIT`.
+    Its keys: ``made_at`` and ``since``, times; ``counts``, {state: number};
+    ``published``, the number of documents published since and still published;
+    ``names`` of at most `TITLES_LIMIT` of those, newest first.
     """
     counts = Counter()
     published = []

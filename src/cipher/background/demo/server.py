@@ -11,10 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The demo's server: from the options of the command line to the last bye.
+"""The demo's server.
 
-The socket is bound before the database is opened, and the database before
-anything is printed: what fails leaves nothing half-done behind.
+It binds the socket first, then opens the database, then prints its address.
+So a failure leaves nothing half done.
 """
 import logging
 import os
@@ -52,13 +52,13 @@ SITE_ZCML = Path(__file__).resolve().parent / 'site.zcml'
 
 #: Threads that answer requests.
 WEB_THREADS = 8
-#: Connections beside those of the web threads and of the jobs: the control
-#: thread, services, who looks at the database from a console.
+#: Database connections besides those of web threads and jobs: for the control
+#: thread, services and a console.
 SPARE_CONNECTIONS = 6
-#: Bytes of a request; a document has fewer.
+#: Bytes of a request at most; a document needs fewer.
 BODY_LIMIT = 4 * 1024 * 1024
 
-#: Nothing that is made is for anybody else.
+#: The umask: only this user may read the files.
 PRIVATE = 0o077
 
 #: Exit code when a second signal ends the process at once.
@@ -82,8 +82,7 @@ By a name other than localhost it is reached with --allow-host NAME only.
 
 
 def serve(options):
-    """Serve until a signal comes; raise `DemoError` when that cannot begin.
-    """
+    """Serve until a signal comes; raise `DemoError` if it cannot begin."""
     log_to(sys.stderr)
     # The database holds the secret of the forms.
     os.umask(PRIVATE)
@@ -98,8 +97,8 @@ def serve(options):
                 max_request_body_size=BODY_LIMIT,
                 clear_untrusted_proxy_headers=True)
             say_hello(sock, db, settings)
-            # Returns at the signal: no request is taken any more, and those
-            # that are being answered have had some seconds.
+            # Returns after the signal: it takes no more requests and gives
+            # open ones some seconds.
             server.run()
             signals.end()
             server.close()
@@ -107,7 +106,7 @@ def serve(options):
 
 
 def log_to(stream):
-    """Let all loggers write to *stream*; no text can forge a record there."""
+    """Make all loggers write to *stream*; texts cannot forge records there."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(RecordFormatter(
         '%(asctime)s %(levelname)s %(name)s: %(message)s'))
@@ -115,7 +114,7 @@ def log_to(stream):
 
 
 def make_application(db, options):
-    """Return what answers requests, and never raises."""
+    """Return the WSGI application; it never raises."""
     return answerErrors(
         refuseForeignHosts(WSGIPublisherApplication(db),
                            [options.host, *options.allow_host]),
@@ -124,7 +123,7 @@ def make_application(db, options):
 
 @contextmanager
 def opened(options, settings):
-    """Open the database with a runtime for its work; shut both down."""
+    """Open the database with a runtime; shut both down afterwards."""
     db = open_database(
         options.db, options.home, options.fresh,
         WEB_THREADS + options.threads + SPARE_CONNECTIONS)
@@ -134,7 +133,7 @@ def opened(options, settings):
         quiet_at_signal(db)
         yield db
     finally:
-        # The work first: it needs the database to the last.
+        # The runtime first: its work needs the database.
         runtime = queryRuntime(db)
         if runtime is not None:
             runtime.shutdown()
@@ -142,25 +141,25 @@ def opened(options, settings):
 
 
 def quiet_at_signal(db):
-    """Let SIGUSR1 say that the end is near: no work is begun any more."""
+    """Make the runtime quiet at SIGUSR1, which announces a shutdown."""
     def handle(number, frame):
         runtime = queryRuntime(db)
         if runtime is not None:
-            # Elsewhere: what the signal has interrupted may hold a lock.
+            # In another thread: the interrupted code may hold a lock.
             threading.Thread(target=runtime.quiet, daemon=True).start()
 
     signal.signal(signal.SIGUSR1, handle)
 
 
 def configure(threads, settings):
-    """Load the ZCML, and let the command line have the last word."""
+    """Load the ZCML; options of the command line override it."""
     getGlobalSiteManager().registerUtility(settings, IImportSettings)
     appsetup.config(str(SITE_ZCML))
     set_threads(threads)
 
 
 def set_threads(threads):
-    """Let the runtime have that many threads, whatever the ZCML says."""
+    """Set the number of threads of the runtime, overriding the ZCML."""
     declared = getUtility(IRuntimeSettings)
     values = {name: getattr(declared, name)
               for name in getFieldNames(IRuntimeSettings)}
@@ -169,15 +168,15 @@ def set_threads(threads):
 
 
 def get_import_settings(base):
-    """Return where texts are imported from; raise `DemoError`."""
+    """Return the `ImportSettings` for *base*; raise `DemoError`."""
     if base is not None and not Path(base).is_dir():
         raise DemoError('--import-base: expected a folder, got %r; give one '
-                        'that is there' % base)
+                        'that exists' % base)
     return ImportSettings(base)
 
 
 def bind(host, port):
-    """Return a socket bound to that address, which does not listen yet."""
+    """Return a socket that is bound to the address and listens."""
     try:
         family, kind, protocol, _name, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -187,11 +186,11 @@ def bind(host, port):
             '(%s); try 127.0.0.1' % (host, _reason(error))) from None
     sock = socket.socket(family, kind, protocol)
     try:
-        # Connections of an earlier server that wait for their end are no
-        # reason not to start.
+        # Closing connections of an earlier server must not prevent a start.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
-        # Others may bind the same address, as long as nobody listens there.
+        # With that option another process may bind the address until somebody
+        # listens.
         sock.listen()
     except OSError as error:
         sock.close()
@@ -202,7 +201,7 @@ def bind(host, port):
 
 
 def say_hello(sock, db, settings):
-    """Print where the demo is and who may do what."""
+    """Print the address of the demo and its users."""
     host, port = sock.getsockname()[:2]
     shown = '[%s]' % host if ':' in host else host
     if host in ('0.0.0.0', '::'):
@@ -225,7 +224,7 @@ class Signals:
 
     @contextmanager
     def caught(self):
-        """Catch the signals of the block; one that ends it is no error."""
+        """Catch the signals of the block; `Ended` is not an error."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.handle)
         try:
@@ -234,7 +233,7 @@ class Signals:
             pass
 
     def handle(self, number, frame):
-        """Signal handler."""
+        """Handle a signal."""
         self.count += 1
         if self.count > 1:
             os._exit(KILLED)
@@ -243,12 +242,13 @@ class Signals:
             raise Ended
 
     def end(self):
-        """From here on a first signal need not end anything."""
+        """Note that the end has begun: a first signal has no effect now."""
         self.ending = True
 
 
 class Ended(SystemExit):
-    """A signal asks for the end.  The server's loop knows its base."""
+    """A signal asked for the end; the server's loop handles its base class.
+    """
 
 
 def _reason(error):

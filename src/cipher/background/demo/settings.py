@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Where the demo imports from: one setting of the process."""
+"""The folder that the demo imports texts from."""
 from pathlib import Path
 
 from zope.component import queryUtility
@@ -22,28 +22,27 @@ from zope.interface import implementer
 
 SUFFIXES = ('.rst', '.txt')
 
-#: An import of fewer texts is over before anybody has looked.
+#: Texts.  An import of fewer texts ends too quickly to be watched.
 ENOUGH = 3
 
 SAMPLES = Path(__file__).resolve().parent / 'samples'
 
 
 class IImportSettings(Interface):
-    """A global utility; without one the defaults of `ImportSettings` hold."""
+    """A global utility; without it, `ImportSettings` has the defaults."""
 
     base = Attribute("Path of the folder that nothing outside is read from")
 
 
 @implementer(IImportSettings)
 class ImportSettings:
-    """See `IImportSettings`."""
 
     def __init__(self, base=None):
         self.base = Path(base or default_base()).resolve()
 
 
 def default_base():
-    """Return this project's checkout, or the samples where there is none."""
+    """Return the folder of this project's checkout, else of the samples."""
     source, checkout = SAMPLES.parents[3:5]
     if source.name == 'src' and (checkout / 'setup.py').is_file():
         return checkout
@@ -51,7 +50,7 @@ def default_base():
 
 
 def import_base():
-    """Return the path of the folder that nothing outside is read from."""
+    """Return the path of the base folder; nothing outside it is read."""
     return (queryUtility(IImportSettings) or ImportSettings()).base
 
 
@@ -62,8 +61,7 @@ def default_folder():
 
 
 def is_text(path):
-    """Return whether that is a file to import, whose name makes an address.
-    """
+    """Return whether the file can be imported under its name."""
     name = path.name
     return (path.suffix in SUFFIXES and name.isprintable()
             and name[0] not in '.+@' and path.is_file())

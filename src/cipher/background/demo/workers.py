@@ -11,10 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What the demo does in the background: functions and a service.
+"""The workers of the demo: functions and a service.
 
-What has many steps is in `jobs`.  Each function gets the worker, and its
-input as keyword arguments; see `~cipher.background.interfaces.IWorker`.
+Jobs with many steps are in `jobs`.  Each function gets the worker, an
+`~cipher.background.interfaces.IWorker`, and the input as keyword arguments.
 """
 import json
 import random
@@ -34,14 +34,14 @@ from cipher.background.demo.reporting import make_report
 
 PUBLISH = 'publish'
 
-#: Seconds after which a stubborn worker that nobody stops is done.
+#: Seconds.  A stubborn worker that is not asked to stop ends after this time.
 STUBBORN_LIMIT = 300.0
 
 
 def publish(worker, pause=0.0):
-    """Render the document that the run is about, and publish it.
+    """Render the document that the run is about and publish it.
 
-    That it is PUBLISHED and that the run has succeeded is one commit.
+    The states of the document and of the run change in one commit.
     """
     document = get_document(worker, PUBLISH)
 
@@ -61,12 +61,12 @@ def publish(worker, pause=0.0):
 
 
 def is_publication(event):
-    """Return whether it was a document's publication that succeeded."""
+    """Return whether the event is about the publication of a document."""
     return event.object.type == PUBLISH
 
 
 def notify(worker):
-    """Put into the news that a document was published."""
+    """Add the news that a document was published."""
     document = get_document(worker, 'notify')
     getSite()[DOCUMENTS].addNews(document)
     return 'told of "%s"' % document.title
@@ -79,13 +79,13 @@ def reindex(worker):
 
 
 def index_document(documents, document):
-    """Put the words of *document* into the index; return how many."""
+    """Put the words of *document* into the index; return their number."""
     return documents.index.add(
         document.__name__, '%s\n%s' % (document.title, document.body))
 
 
 def unindex(worker, name):
-    """Take a document that was removed out of the index."""
+    """Remove a deleted document from the index."""
     documents = getSite()[DOCUMENTS]
     if name in documents:
         return 'there is another one of that name'
@@ -99,7 +99,7 @@ def describe_removed(document, event):
 
 
 def report(worker):
-    """Make the nightly report, of what happened since the one before."""
+    """Make the nightly report about the time since the last one."""
     documents = getSite()[DOCUMENTS]
     last = documents.report
     documents.report = make_report(
@@ -109,7 +109,10 @@ def report(worker):
 
 
 def get_document(worker, name):
-    """Return the document that the run is about; no retry would find one."""
+    """Return the document that the run is about.
+
+    Raise `Cancel` without one: an automatic retry would not help.
+    """
     document = worker.context
     if not IDocument.providedBy(document):
         raise Cancel(
@@ -121,7 +124,7 @@ def get_document(worker, name):
 
 
 class Housekeeping(BackgroundWorkerThread):
-    """Looks at the documents for ever and drops stale renderings.
+    """A loop that drops stale renderings of documents.
 
     An iteration that finds nothing to drop writes nothing.
     """
@@ -151,7 +154,7 @@ class Housekeeping(BackgroundWorkerThread):
 
 
 def flaky(worker, chance=0.5):
-    """Read a reply that now and then is cut short, as networks have it."""
+    """Read a reply of a network that is sometimes cut short."""
     reply = '{"sky": "clear", "wind": 3}'
     worker.log.info('Asking for the weather')
     if random.random() < chance:
@@ -165,7 +168,7 @@ def _parse_weather(reply):
 
 
 def stubborn(worker, seconds=10.0, clock=time.monotonic, sleep=time.sleep):
-    """Work on until asked to stop, and *seconds* seconds more, then obey."""
+    """Work until asked to stop, then *seconds* seconds more; then obey."""
     began = clock()
     while not worker.wait(0.5):
         elapsed = clock() - began

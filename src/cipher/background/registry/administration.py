@@ -330,7 +330,7 @@ class Administration(RegistryReader):
                 'database; it may have ended' % safeRepr(process_id, 100))
         return directory
 
-    # What came with a copy
+    # Runs that came with a copy
 
     def beginKept(self, reason=None):
         runs = self._list_kept()

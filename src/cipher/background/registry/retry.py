@@ -80,7 +80,7 @@ def _asker(old, principal):
 
 
 def _place(old):
-    """Return the cursor and progress to continue at; {} to begin anew."""
+    """Return the cursor and progress to continue at; {} for the start."""
     if old.state == SUCCEEDED or old.cursor is None:
         return {}
     return {'cursor': deepcopy(old.cursor),

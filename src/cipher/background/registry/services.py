@@ -57,14 +57,14 @@ def isMissing(registry, worker_type, instance=0):
     state = registry.services.get(_key(registry, worker_type, instance))
     if state is None:
         return True
-    if state.is_stopped or _isToWait(state.not_before):
+    if state.is_stopped or _must_wait(state.not_before):
         return False
     run = _run_of(registry, state)
     if run is None:
         return True
     if not run.isFinished() or _is_stopped(run):
         return False
-    return not _isToWait(run.finished_at + _delay(_deaths(state, run)))
+    return not _must_wait(run.finished_at + _delay(_deaths(state, run)))
 
 
 def keepRunning(registry, worker_type, instance=0):
@@ -166,7 +166,7 @@ def _deaths(state, run):
     return 1 if lived >= WELL_AFTER else state.deaths + 1
 
 
-def _isToWait(moment):
+def _must_wait(moment):
     # A moment beyond the cap was stored while the clock was ahead: ignore it.
     return 0.0 < moment - clock.now() <= DELAY_CAP
 

@@ -128,7 +128,7 @@ class Verbs:
         roots = map(root, registries)
         return list({id(ob): ob for ob in roots}.values())
 
-    # What is shown
+    # Reading
 
     get = _same('get', VIEW_WORKERS)
     getStatus = _same('getStatus', VIEW_WORKERS)

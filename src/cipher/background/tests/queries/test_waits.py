@@ -21,7 +21,10 @@ from zope.security.management import endInteraction
 from zope.site.folder import Folder
 from zope.site.site import LocalSiteManager
 
+from cipher.background.interfaces import ALREADY_DUE
+from cipher.background.interfaces import LIMIT_REACHED
 from cipher.background.interfaces import PENDING
+from cipher.background.interfaces import TYPE_UNDECLARED
 from cipher.background.interfaces import VIEW_WORKERS
 from cipher.background.interfaces import WAITS
 from cipher.background.interfaces import WAITS_FOR_LIMIT
@@ -165,10 +168,14 @@ class WaitTests(LiveTests):
         grant('all', self.site, VIEW_WORKERS)
         run = sisters.start('one')
         transaction.commit()
-        for user, kind in ('all', WAITS_FOR_LIMIT), ('sister', WAITS_FOR_TURN):
+        for user, kind, obstacle in (
+                ('all', WAITS_FOR_LIMIT, LIMIT_REACHED),
+                ('sister', WAITS_FOR_TURN, ALREADY_DUE)):
             login(user)
             self.begin()
-            self.assertEqual(kind, sisters.getStatus(run.id).wait.kind)
+            status = sisters.getStatus(run.id)
+            self.assertEqual((kind, obstacle),
+                             (status.wait.kind, status.begin_obstacle))
 
     def test_no_thread(self):
         self.hold(2)
@@ -250,8 +257,12 @@ class RecordTests(WatchTests):
         self.assertEqual(WAITS_WHILE_UNDECLARED, self.kind(run))
         gone, = self.makeRuns(1, 'gone', state=None)
         self.assertEqual(WAITS_WHILE_UNDECLARED, self.kind(gone))
+        self.assertEqual(TYPE_UNDECLARED,
+                         self.registry.getStatus(gone.id).begin_obstacle)
         second.declared.types = ('gone',)
         self.assertEqual(WAITS_FOR_TURN, self.kind(gone))
+        self.assertEqual(ALREADY_DUE,
+                         self.registry.getStatus(gone.id).begin_obstacle)
 
     def test_all_threads_of_all_processes_have_to_be_busy(self):
         *busy, waits = self.makeRuns(4, state=None)

@@ -137,7 +137,7 @@ class VerbTests(SiteTests):
             PROCESS, 'host', 1, None, None, 4, 90.0, 0.0)
         self.directory.processes[PROCESS].copied = 'place', None, None
         keepBack(self.registry)
-        # Begun by `beginNow`, so it must not be kept back.
+        # What is started from now on is not kept back.
         self.delayed = self.registry.submit('later', delay=60.0).id
         transaction.commit()
         self.verbs = verbs.of(self.registry)

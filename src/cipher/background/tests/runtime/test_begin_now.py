@@ -257,7 +257,7 @@ class ObstacleTests(FileSiteTests):
         self.assertTrue(takeSlot(
             self.connection, queryWorkerType('one'),
             (self.registry._p_oid, other.lane, other.serial)))
-        self.assertRefused(due, 'limit reached', 'because its max_running is reached')
+        self.assertRefused(due, 'limit reached', 'its max_running is reached')
         # One that waits for its time as well waits for room alone then.
         later = self.registry.submit('one', delay=DAY)
         self.registry.beginNow(later.id)

@@ -11,4 +11,4 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What the tests share."""
+"""Helpers that the tests share: worlds, processes, servers, clocks, audits."""

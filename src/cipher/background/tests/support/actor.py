@@ -11,11 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Another process on a test's database, that does what the test says.
+"""Another process on a test's database that obeys commands of the test.
 
-The test has an `Actor`, which tells the program below what to do, one
-command at a time, and waits for the answer.  Its workers are those of
-`crashing`: files in the folder are the barriers.
+The test has an `Actor`.  It sends the program below one command at a time and
+waits for the answer.  The workers of the process are those of
+`crashingprocess`: files in the folder are the barriers.
 """
 import json
 import os
@@ -46,10 +46,11 @@ class Actor:
     """A process that has the database *uri* open.
 
     Call its commands as methods: ``actor.start('add', number=3)``.  They are
-    the methods of `Play`, and give plain data.  Ends with the test.
+    the methods of `Play` and return plain data.  The process ends with the
+    test.
     """
 
-    program = __name__   # its main is called with uri and folder
+    program = __name__   # module whose main is called with uri and folder
 
     def __init__(self, test, uri, folder):
         self._log_path = os.path.join(folder, 'actor.log')
@@ -60,7 +61,7 @@ class Actor:
                 env=programEnvironment(), bufsize=0)
         self.pid = self.process.pid
         test.addCleanup(self._close)
-        self.answer()   # it is ready
+        self.answer()   # the first answer says that it is ready
 
     def __getattr__(self, name):
         def command(*args, **kwargs):
@@ -69,7 +70,7 @@ class Actor:
         return command
 
     def send(self, name, *args, **kwargs):
-        """Give a command, and do not wait for its answer."""
+        """Send a command without waiting for its answer."""
         self.process.stdin.write(
             json.dumps([name, args, kwargs]).encode() + b'\n')
 
@@ -101,7 +102,7 @@ class Actor:
         self.process.wait(ANSWER_LIMIT)
 
     def pause(self):
-        """Let it do nothing at all until `resume`."""
+        """Stop the process until `resume`."""
         self.signal(signal.SIGSTOP)
 
     def resume(self):
@@ -120,7 +121,8 @@ class Actor:
 
 
 class Play:
-    """What an actor can do; in its own process, unless a test has one."""
+    """The commands of an actor; a test may also use them in its own process.
+    """
 
     def __init__(self, db):
         self._db = db
@@ -151,7 +153,7 @@ class Play:
         return ids
 
     def grow(self, name):
-        """Give the site a `Counter` that no other process has seen."""
+        """Add a `Counter` to the site that no other process has seen."""
         transaction.begin()
         self._site[name] = Counter()
         self._site[name].value = 1
@@ -165,7 +167,7 @@ class Play:
         return ids
 
     def quiet(self, is_quiet=True):
-        """Let the runtime begin nothing new; or again."""
+        """Make the runtime quiet, or resume it."""
         self._runtime.quiet(is_quiet)
 
     def stop(self, run_id, reason):
@@ -179,7 +181,7 @@ class Play:
         return self._runtime.listLive(self._registry._p_oid)
 
     def troubles(self):
-        """Return the kinds of what is wrong in the process."""
+        """Return the kinds of the troubles of the process."""
         return [trouble.kind for trouble in self._runtime.listTroubles()]
 
     def shutdown(self, timeout):
@@ -199,7 +201,7 @@ def main(uri, folder, play_class=Play):
     declareWorkers(folder)
     play = play_class(openDatabase(uri))
     answer = os.fdopen(os.dup(1), 'w')
-    os.dup2(2, 1)   # what prints something does not answer by that
+    os.dup2(2, 1)   # so that print() does not look like an answer
     print('[null, null]', file=answer, flush=True)
     for line in sys.stdin:
         name, args, kwargs = json.loads(line)
@@ -209,7 +211,7 @@ def main(uri, folder, play_class=Play):
             transaction.abort()
             result = '%s: %s' % (type(error).__name__, error), None
         print(json.dumps(result), file=answer, flush=True)
-    os._exit(0)   # as its parent did, without a farewell
+    os._exit(0)   # at once, like its parent
 
 
 if __name__ == '__main__':

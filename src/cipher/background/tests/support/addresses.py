@@ -11,10 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What is tried of every address: namespaces, names, methods, visitors.
+"""Request every URL: all namespaces, names, methods and visitors.
 
-Nothing is listed by hand: the namespaces are those that are registered, the
-names those that a checker allows or that a view has.
+Nothing is listed by hand: namespaces are those that are registered, names are
+those that a checker allows or a view has.
 """
 import base64
 import inspect
@@ -38,8 +38,8 @@ from cipher.background.browser.errors import ErrorPage
 from cipher.background.browser.page import Published
 
 
-#: How a request may look.  SUFFIX names the step in a field of the form, as
-#: ``:method`` does, and SKIN makes a browser request of one of XML-RPC.
+#: Kinds of requests.  SUFFIX names the step in a field of the form, with
+#: ``:method``.  SKIN gives an XML-RPC request the skin of a browser.
 GET, HEAD, POST, PUT, XMLRPC, SUFFIX, SKIN = METHODS = (
     'GET', 'HEAD', 'POST', 'PUT', 'XMLRPC', 'SUFFIX', 'SKIN')
 BROWSER = (GET, HEAD, POST, SUFFIX)
@@ -53,7 +53,7 @@ class Answer:
         try:
             self.body = b''.join(application(environ, self._start))
         except Exception as error:
-            # What a server answers with its own page.
+            # A server would answer with its own page.
             self.body, self.error, self.status = b'', error, 500
 
     def _start(self, status, headers, exc_info=None):
@@ -84,7 +84,7 @@ def ask(application, method, path, user=None, query='', body=b'', **environ):
 
 @implementer(ITraversable)
 class Reckless:
-    """A namespace of a host that gives everything, without a proxy."""
+    """A host's namespace that returns everything without a security proxy."""
 
     def __init__(self, context, request=None):
         self.context = removeSecurityProxy(context)
@@ -94,7 +94,7 @@ class Reckless:
 
 
 def addNamespaces(test):
-    """Add namespaces for the time of a test: of a debugger, of a host."""
+    """Add namespaces of a debugger and of a host during *test*."""
     manager = getGlobalSiteManager()
     for name, factory in ('debug', debug), ('reckless', Reckless):
         values = factory, (Interface, IRequest), ITraversable, name
@@ -122,7 +122,7 @@ def findOtherNames():
 
 
 def findViewNames(ob, request):
-    """Return the names of what is registered for an object and a request."""
+    """Return the names of the views registered for *ob* and *request*."""
     found = set()
     for registration in getGlobalSiteManager().registeredAdapters():
         required = registration.required
@@ -151,7 +151,7 @@ def findNames(ob):
 
 
 def findParameters(ob, names):
-    """Return the names of what the methods of *ob* take."""
+    """Return the names of the arguments of the methods of *ob*."""
     found = set()
     for name in names:
         method = getattr(ob, name, None)
@@ -164,18 +164,18 @@ def findParameters(ob, names):
 
 
 class Walk:
-    """Mixin: asks for each name in each namespace of each object."""
+    """Mix-in: requests each name in each namespace of each object."""
 
     users = ()
-    skin = None        # a skin for requests of XML-RPC
+    skin = None        # a skin for XML-RPC requests
     application = db = None
 
     def walk(self, objects):
-        """Ask for everything below *objects*, {path: (object, names)}.
+        """Request everything below *objects*, {path: (object, names)}.
 
-        Each name in each namespace is asked for by each visitor, and in each
-        of the ways; the pairs of both take turns.  Yield (path, namespace,
-        name, visitor, way, answer).
+        Each name in each namespace is requested by each visitor and in each
+        way; the pairs of both take turns.  Yield (path, namespace, name,
+        visitor, way, answer).
         """
         pairs = cycle([(user, method) for method in METHODS
                        for user in self.users])
@@ -190,7 +190,7 @@ class Walk:
                                          query))
 
     def step(self, path, namespace, name, user, method, query):
-        """Ask for a name in a namespace."""
+        """Request a name in a namespace; return the answer."""
         step = '++%s++%s' % (namespace, name)
         whole = '%s/%s' % (path.rstrip('/'), step)
         if method == POST:
@@ -209,7 +209,7 @@ class Walk:
         return ask(self.application, method, whole, user, query)
 
     def makeQuery(self, ob, names):
-        """Return a query with something for each argument of a method."""
+        """Return a query with a value for each argument of a method."""
         return urlencode({
             parameter: self.values[0] if 'id' in parameter
             else self.values[1]

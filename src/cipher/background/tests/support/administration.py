@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What the tests of administrators share: finished runs, a second one."""
+"""A registry with an administrator, finished runs, a second administrator."""
 from contextlib import contextmanager
 
 import transaction
@@ -34,7 +34,7 @@ PROCESS = 'host:1:abc'
 
 
 def other(registry):
-    """Return (transaction manager, the registry as it sees that)."""
+    """Return (new transaction manager, the registry in its connection)."""
     manager = transaction.TransactionManager()
     connection = registry._p_jar.db().open(transaction_manager=manager)
     manager.begin()
@@ -43,9 +43,9 @@ def other(registry):
 
 @contextmanager
 def another(test):
-    """Another administrator, whose transaction is open meanwhile.
+    """Log in another administrator, whose transaction is open meanwhile.
 
-    Give (transaction manager, registry).
+    Yield (transaction manager, registry).
     """
     manager, registry = other(test.registry)
     try:
@@ -56,7 +56,7 @@ def another(test):
 
 
 class AdministrationTests(SiteTests):
-    """Somebody called admin, by a clock that is set by hand; nothing runs."""
+    """The administrator "admin", a clock set by hand, and no runtime."""
 
     def setUp(self):
         super().setUp()
@@ -65,8 +65,7 @@ class AdministrationTests(SiteTests):
         login('admin')
 
     def makeDatabase(self):
-        # In memory, but, as others and not the mapping storage, it asks
-        # objects to resolve conflicts.
+        # In memory.  Unlike the mapping storage, it resolves conflicts.
         return DB(DemoStorage())
 
     def make(self, state=FAILED, type='work', **values):
@@ -88,8 +87,9 @@ class AdministrationTests(SiteTests):
         return run
 
     def actions(self):
-        """Return (verb, subject, principal, time, reason) of all, oldest
-        first.
+        """Return (verb, subject, principal, time, reason) of each action.
+
+        The oldest comes first.
         """
         actions, key = self.registry.listActions(1000)
         self.assertIsNone(key)

@@ -11,9 +11,9 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Looks at a page in a real browser for what keeps people from using it.
+"""Check a page in a real browser for barriers to people who use it.
 
-A function takes a page of playwright and returns complaints, a list of texts.
+Each function takes a page of playwright and returns a list of complaints.
 """
 from itertools import zip_longest
 
@@ -23,7 +23,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 WIDE = {'width': 1280, 'height': 900}
 NARROW = {'width': 360, 'height': 740}
 
-#: More than there are in a control of the browser for a date and a time.
+#: More stops of the Tab key than a browser's control for date and time has.
 MOMENT_STOPS = 10
 COUNT_MOMENTS = '''() => document.querySelectorAll(
     "input[type=date], input[type=time], input[type=datetime-local]").length'''
@@ -32,16 +32,16 @@ COUNT_GROUPS = '''() => new Set([...document.querySelectorAll(
 IS_ALL_REACHED = '''() => window.cbFocus.reached.length
     >= window.cbFocus.expected.length'''
 
-#: Each colour scheme and each size once: what one of the four pairs alone
-#: has wrong is not worth twice the time.
+#: Each colour scheme and each size once.  All four pairs would take twice the
+#: time and find little more.
 LOOKS = (('light', WIDE), ('dark', NARROW))
 
-# All rules of axe that are on by default, the best practices among them.  No
-# frames and nothing from elsewhere is to be waited for.
+# All rules of axe that are on by default, best practices included.  Without
+# frames and preloading there is nothing to wait for.
 OPTIONS = {'resultTypes': ['violations'], 'iframes': False, 'preload': False}
 
-# What Tab reaches, in the order of the document.  An element that is not
-# rendered has no box; of the radio buttons of a group Tab reaches one.
+# The elements that Tab should reach, in the order of the document.  An element
+# without a box is not rendered.  Tab reaches one radio button of a group.
 WATCH_FOCUS = '''() => {
   const reachable = [...document.querySelectorAll(
     'a[href], button, input, select, textarea, summary, [tabindex]')]
@@ -87,13 +87,13 @@ SCROLLS = '''() => {
 
 
 def look(page, scheme, viewport):
-    """Show the page in this colour scheme and size; it is not loaded anew."""
+    """Show the page in this colour scheme and size, without reloading it."""
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size(viewport)
 
 
 def findViolations(page):
-    """Complain with what axe-core finds."""
+    """Complain about each violation that axe-core finds."""
     if not page.evaluate('"axe" in window'):
         page.evaluate(AXE_SCRIPT)
     found = page.evaluate('(options) => axe.run(options)', OPTIONS)
@@ -110,12 +110,12 @@ def _describe(node):
 
 
 def findSidewaysScrolling(page):
-    """Complain when the whole page is wider than its window."""
+    """Complain if the whole page is wider than its window."""
     return page.evaluate(SCROLLS)
 
 
 def findFocusTroubles(page):
-    """Complain about what Tab does not reach, in order and visibly."""
+    """Complain about elements that Tab does not reach in order and visibly."""
     for _n in range(page.evaluate(WATCH_FOCUS)):
         page.keyboard.press('Tab')
     # Within the control of a date there are several stops, and one in each
@@ -138,7 +138,7 @@ def findFocusTroubles(page):
 
 def inspect(page):
     """Complain about everything, light and dark, wide and narrow."""
-    # What changes by itself would look as if Tab left it out.
+    # Without updates, which would look as if Tab left an element out.
     page.evaluate('() => { window.fetch = () => new Promise(() => {}); }')
     complaints = []
     for scheme, viewport in LOOKS:

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What the tests of the pages share: an application, visitors, runs."""
+"""An application with pages, visitors and runs, for tests of the pages."""
 import base64
 import re
 import time
@@ -53,7 +53,7 @@ LAYER = Layer(cipher.background.tests.support, 'browser_ftesting.zcml',
 
 
 class BrowserTests(unittest.TestCase):
-    """A root site with a registry, a site without, and two documents."""
+    """A root site with a registry, a site without one, and two documents."""
 
     layer = LAYER
 
@@ -77,12 +77,12 @@ class BrowserTests(unittest.TestCase):
             self.layer.make_wsgi_app(), extra_environ=environ, cookiejar=None)
 
     def get(self, path, user='admin', **environ):
-        """GET *path*, whatever comes of it."""
+        """GET *path*; return the response, whatever its status."""
         return self.app(user, **environ).get(
             _url(path), expect_errors=True)
 
     def post(self, path, user='admin', headers=None, **form):
-        """POST *form* to *path*, whatever comes of it."""
+        """POST *form* to *path*; return the response, whatever its status."""
         form = {name.replace('__', '.'): value
                 for name, value in form.items()}
         return self.app(user).post(
@@ -100,7 +100,7 @@ class BrowserTests(unittest.TestCase):
         return browser
 
     def makeRun(self, type='plain', context=None, **input):
-        """Store a run by trusted code; it waits."""
+        """Store a waiting run by trusted code."""
         run = self.registry.start(type, context, **input)
         transaction.commit()
         return run
@@ -112,7 +112,7 @@ class BrowserTests(unittest.TestCase):
         return run
 
     def makeRunning(self, **values):
-        """Store a run that is running in some process."""
+        """Store a run that is running in a process."""
         run = self.registry.start('plain')
         record = self.addProcess()
         run.change(RUNNING, started_at=time.time() - 5, owner=record.id)
@@ -124,7 +124,7 @@ class BrowserTests(unittest.TestCase):
         return run
 
     def addProcess(self):
-        """Return the new record of a process that seems to live."""
+        """Add and return the record of a living process."""
         now = time.time()
         record = ProcessRecord(
             'host:1:0123456789abcdef', 'host', 1, None, None, 4, 90.0, now)
@@ -151,7 +151,7 @@ class BrowserTests(unittest.TestCase):
                 record.description.decode().splitlines()[-1])
 
     def sync(self):
-        """See what the application committed."""
+        """Begin a transaction that sees the application's commits."""
         transaction.begin()
         self.registry._p_jar.sync()
 

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What the tests of the pages work on: workers, their input, documents."""
+"""Workers, their input and documents for the tests of the pages."""
 from persistent import Persistent
 from zope.interface import Interface
 from zope.interface import implementer
@@ -44,7 +44,7 @@ class IDocument(IContained):
 
 @implementer(IDocument)
 class Document(Persistent):
-    """A document that everybody may see."""
+    """A document that all principals may see."""
 
     __parent__ = __name__ = None
 
@@ -53,15 +53,15 @@ class Document(Persistent):
 
 
 class SecretDocument(Document):
-    """A document that only few may see."""
+    """A document that needs a permission to be seen."""
 
 
 def publish(worker, **input):
-    """The handler: does nothing."""
+    """Do nothing."""
 
 
 class LoginLogout(BrowserPage):
-    """What the frame of a host shows beside the user."""
+    """A host's view that its frame shows beside the user."""
 
     def __call__(self):
         return '<a href="logout.html">Log out</a>'

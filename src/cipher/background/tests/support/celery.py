@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What the tests of Celery share: a broker, and a process of Celery."""
+"""A broker and a worker process of Celery, for tests."""
 import glob
 import os
 import shutil
@@ -28,7 +28,7 @@ from cipher.background.tests.support.servers import waitFor
 
 
 class RedisServer(Server):
-    """A Redis server that keeps nothing on the disk."""
+    """A Redis server that stores nothing on the disk."""
 
     @staticmethod
     def findMissing():
@@ -38,7 +38,7 @@ class RedisServer(Server):
 
     @property
     def uri(self):
-        """Where Celery finds it."""
+        """URI of the broker for Celery."""
         return 'redis://127.0.0.1:%d/0' % self.port
 
     def _spawn(self):
@@ -80,7 +80,7 @@ class CeleryProcess:
         test.addCleanup(self.kill)
 
     def log(self):
-        """Return what it said."""
+        """Return the output of the process."""
         with open(self._log_path, errors='replace') as log:
             return log.read()
 
@@ -93,7 +93,7 @@ class CeleryProcess:
         self._end(signal.SIGKILL)
 
     def stop(self):
-        """Let it end in good order."""
+        """End it in good order."""
         self._end(signal.SIGTERM)
 
     def _end(self, number):

@@ -13,7 +13,8 @@
 ##############################################################################
 """The Celery module of an application, as its worker processes import it.
 
-The environment says BROKER, DATABASE (a zodburi) and FOLDER (of barriers).
+Its environment variables are BROKER, DATABASE (a zodburi) and FOLDER (of the
+barriers).
 """
 import os
 
@@ -41,7 +42,7 @@ def makeApp(broker):
 
 
 def openDatabase():
-    """Return the database of the test, declare its worker types."""
+    """Declare the worker types of the test; return its database."""
     folder = os.environ['FOLDER']
     hooks.setHooks()
     turn.REPORT_INTERVAL = 0.2   # seconds: tests are in a hurry

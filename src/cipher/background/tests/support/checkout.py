@@ -13,8 +13,9 @@
 ##############################################################################
 """The checkout, or unpacked source distribution, that the tests belong to.
 
-What is no part of the package, as the documentation, is looked for above the
-package, and above the current folder when the package is installed.
+Files that are not part of the package, like the documentation, are looked for
+above the package.  If the package is installed, they are looked for above the
+current folder.
 """
 import doctest
 import unittest
@@ -36,12 +37,12 @@ def _find():
     return None
 
 
-#: The folder, or None.
+#: The folder of the checkout, or None.
 CHECKOUT = _find()
 
 
 def requireCheckout(*names):
-    """Return the path of a file of the checkout, or skip the test."""
+    """Return the path of a file of the checkout; skip the test without it."""
     path = CHECKOUT and CHECKOUT.joinpath(*names)
     if not (path and path.exists()):
         raise unittest.SkipTest(_explain(names))
@@ -55,7 +56,7 @@ def needsCheckout(*names):
 
 
 def makePageSuite(*names, setUp, tearDown):
-    """Return the tests of a page that is carried out as its reader would."""
+    """Return the tests of pages whose examples are carried out."""
     if CHECKOUT is None:
         return unittest.TestSuite([unittest.FunctionTestCase(
             partial(requireCheckout, *names), description='/'.join(names))])

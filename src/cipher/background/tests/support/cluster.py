@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What the tests of several processes on one database share."""
+"""Several processes on one database of a ZEO or PostgreSQL server."""
 import os
 import tempfile
 
@@ -30,12 +30,12 @@ from cipher.background.tests.support.servers import requireServer
 from cipher.background.tests.support.servers import touch
 
 
-#: Seconds, for what a lease or a restart of a server is part of.
+#: Seconds to wait for changes that need a lease or the restart of a server.
 LONG = 30
 
 
 class ClusterTests(LiveTests):
-    """A database on a server; this process has a runtime, others may."""
+    """A database on a server; this process and its actors have runtimes."""
 
     settings = {'threads': 2, 'poll': 0.05, 'drain': 5.0, 'lease': 3.0}
     server = None
@@ -50,7 +50,7 @@ class ClusterTests(LiveTests):
         return openDatabase(self.uri, factory=Database)
 
     def makeServer(self):
-        """Start `server`, or take that of the layer; return the zodburi."""
+        """Start `server` or use that of the layer; return the zodburi."""
         raise NotImplementedError
 
     def act(self, **settings):
@@ -64,11 +64,11 @@ class ClusterTests(LiveTests):
         return Actor(self, self.uri, self.path)
 
     def letGoOn(self):
-        """Let the workers go on that wait for it, and all that come."""
+        """Let all waiting and later workers pass their barrier."""
         touch(self.path, 'go-on')
 
     def waitInside(self, name='inside'):
-        """Wait until a worker is at its barrier; forget that it was."""
+        """Wait until a worker is at its barrier; remove its mark."""
         path = os.path.join(self.path, name)
         waitUntil(lambda: os.path.exists(path), 'the file %r' % name, LONG)
         os.remove(path)
@@ -78,7 +78,7 @@ class ClusterTests(LiveTests):
         return os.path.exists(os.path.join(self.path, 'inside'))
 
     def waitBack(self):
-        """Wait until this process has the server again."""
+        """Wait until this process is connected to the server again."""
         def is_back():
             try:
                 self.begin()
@@ -89,12 +89,12 @@ class ClusterTests(LiveTests):
                 try:
                     transaction.abort()
                 except Exception:
-                    pass   # it is aborted all the same
+                    pass   # the abort has happened nevertheless
                 return False
         waitUntil(is_back, 'the server', LONG)
 
     def waitAll(self, state='succeeded', number=None):
-        """Wait until all runs are in *state*; return how many there are."""
+        """Wait until all runs are in *state*; return their number."""
         def is_done():
             self.begin()
             states = set()
@@ -111,11 +111,11 @@ class ClusterTests(LiveTests):
                    for counts in self.registry.getCounts().values())
 
     def waitFinal(self, run_id, state):
-        """Wait for the end of a run, wherever it is; return its status."""
+        """Wait for the end of a run in any process; return its status."""
         def status():
             self.begin()
             if self.registry.get(run_id) is None:
-                return None   # it is not known here yet
+                return None   # this process does not see it yet
             status = self.registry.getStatus(run_id)
             return status if status.finished_at is not None else None
         status = waitUntil(status, 'the end of run %s' % run_id, LONG)
@@ -139,9 +139,9 @@ class ClusterTests(LiveTests):
         self.assertLessEqual(len(begun) - len(ids), max(1, 0.01 * len(ids)))
 
     def checkKilled(self, how='gone'):
-        """Kill a process in the middle of its work; see what comes of it.
+        """Kill a process during its work; check the rescue of its runs.
 
-        *how*: what others find out of its end.
+        *how* is the end of the process as the others record it.
         """
         other = self.act(threads=3)
         rerun, taken, fail = (
@@ -161,7 +161,7 @@ class ClusterTests(LiveTests):
             fail: [how], taken: [how, 'succeeded']})
 
     def checkDeathIsTold(self, other, how, outcomes):
-        """See what is kept of a process that died and of its runs."""
+        """Check the records of a process that died and of its runs."""
         self.begin()
         for run_id, expected in outcomes.items():
             attempts = self.registry.getDetails(run_id).attempts
@@ -180,14 +180,14 @@ class ClusterTests(LiveTests):
         waitUntil(is_running, 'that run %s is known to run' % run_id, LONG)
 
     def tearDown(self):
-        # A server that is away makes what is to be cleaned up wait, or fail.
+        # Clean-ups would hang or fail without the server.
         if self.server is not None and not self.server.isRunning():
             self.server.start()
         super().tearDown()
 
 
 class ZEOTests(ClusterTests):
-    """On a ZEO server of its own."""
+    """Tests with a ZEO server each."""
 
     def makeServer(self):
         requireServer(self, ZEOServer.findMissing())
@@ -200,7 +200,7 @@ class ZEOTests(ClusterTests):
 
 
 class PostgreSQLTests(ClusterTests):
-    """On a database of its own in the PostgreSQL cluster of the layer."""
+    """Tests with a new database each in the layer's PostgreSQL cluster."""
 
     layer = POSTGRESQL_LAYER
 

@@ -13,8 +13,8 @@
 ##############################################################################
 """A process that the tests of crashes start and kill.
 
-Files in its folder are the barriers: `NAME` is written when something is
-reached, and the worker goes on when `go-on` is there.
+Files in its folder are barriers: a worker writes `NAME` when it reaches one,
+and goes on when `go-on` exists.
 """
 import os
 import signal
@@ -63,7 +63,7 @@ def declareWorkers(folder):
         hooks.getSite()['counter'].value += 1
 
     def tell(worker):
-        # One short line is written in one piece.
+        # A short line is written atomically.
         with open(os.path.join(folder, 'tell'), 'a') as told:
             told.write('%s:%d\n' % (worker.run_id, os.getpid()))
 
@@ -85,7 +85,7 @@ def declareWorkers(folder):
         FileStorage.tpc_finish = finish
 
     class Taken(BackgroundJob):
-        # Made after the run is claimed, before its work begins.
+        # The object is made after the run is claimed, before its work begins.
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             barrier('taken')
@@ -94,7 +94,7 @@ def declareWorkers(folder):
             hooks.getSite()['counter'].value += 1
 
     class Second(BackgroundJob):
-        # Kills its process as the second one is about to begin.
+        # Kills its process just before the second run begins.
         begun = []
 
         def __init__(self, *args, **kwargs):
@@ -141,7 +141,7 @@ def main(folder, threads, drain, *names):
         threads=int(threads), drain=float(drain), poll=0.05))
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
-    # Whoever runs the tests in the background has it ignored.
+    # A shell ignores the signal in processes that it starts in the background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     ids = [registry.start(name).id for name in names]
     transaction.commit()
@@ -151,7 +151,7 @@ def main(folder, threads, drain, *names):
             transaction.begin()
             record = getDirectory(connection).processes.get(runtime.id)
             if record is not None and record.live.runs:
-                touch(folder, 'told')   # others know what works here
+                touch(folder, 'told')   # the live runs are reported
             if os.path.exists(os.path.join(folder, 'stop')):
                 os.remove(os.path.join(folder, 'stop'))
                 registry.requestStop(ids[0], 'enough')

@@ -11,9 +11,9 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""A process that the tests of endings start; it ends in one of many ways.
+"""A process for the tests of endings; it ends in one of many ways.
 
-Its folder holds the database; files in it are the barriers of `crashing`.
+Its folder has the database, and files that are barriers for its workers.
 """
 import logging
 import os
@@ -57,7 +57,7 @@ def _interrupt(db, runtime):
     raise KeyboardInterrupt
 
 
-#: How the main thread ends.
+#: {way: function by which the main thread ends}
 WAYS = {
     'nothing': lambda db, runtime: None,
     'exit': lambda db, runtime: sys.exit(3),
@@ -79,7 +79,7 @@ def main(folder, way, drain, *names):
         while not os.path.exists(os.path.join(folder, 'go-on')):
             touch(folder, 'inside')
             time.sleep(0.01)
-        # To see, after the end, that its database is closed.
+        # Uses the database, so a closed one is noticed.
         hooks.getSite()['counter'].value += 1
 
     class Loop(BackgroundWorkerThread):

@@ -11,12 +11,12 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The extras: the part of the package that each is for, and its tests.
+"""The extras: the part of the package that needs each, and its tests.
 
-In an environment where the package is installed with one extra and nothing
-else, ``python -m cipher.background.tests.support.extras EXTRA`` imports all
-modules of that part, then runs its tests.  So this module and those tests,
-``test`` aside, need nothing that the extra does not bring.
+Run ``python -m cipher.background.tests.support.extras EXTRA`` in an
+environment with the package, this one extra and nothing else.  It imports all
+modules of the part and runs the tests of the part.  So this module and those
+tests need only the extra, except for the extra ``test``.
 """
 import importlib
 import pkgutil
@@ -27,10 +27,10 @@ import unittest
 import cipher.background
 
 
-#: The extra without a name: what is always installed.
+#: Name for the package without an extra.
 CORE = 'core'
 
-#: The modules and packages that need an extra, below the package.
+#: {extra: modules and packages below the package that need it}
 PARTS = {
     'ui': ('browser',),
     'host': (),
@@ -39,7 +39,7 @@ PARTS = {
     'test': ('locales.update', 'tests'),
 }
 
-#: The modules of tests that are for a part, or some of their classes.
+#: {extra: test modules of its part, or classes in them}
 TESTS = {
     CORE: (
         'docs.test_readme', 'docs.test_directives',
@@ -53,7 +53,7 @@ TESTS = {
 
 
 def getExtra(module):
-    """Return the extra that a module, named below the package, is for."""
+    """Return the extra that *module*, a name below the package, needs."""
     for extra, parts in PARTS.items():
         if any(module == part or module.startswith(part + '.')
                for part in parts):
@@ -62,7 +62,7 @@ def getExtra(module):
 
 
 def findModules(extra):
-    """Return the names of all modules that *extra* is for."""
+    """Return the names of all modules that need *extra*."""
     prefix = cipher.background.__name__ + '.'
     for info in pkgutil.walk_packages(
             cipher.background.__path__, prefix, onerror=lambda name: None):
@@ -71,7 +71,7 @@ def findModules(extra):
 
 
 def loadTests(extra):
-    """Return the tests of the part that *extra* is for."""
+    """Return the tests of the part that needs *extra*."""
     suite = unittest.TestSuite()
     for name in TESTS[extra]:
         module_name, _colon, class_name = name.partition(':')
@@ -86,7 +86,7 @@ def loadTests(extra):
 
 
 def importAll(extra):
-    """Import the modules of *extra*; return (how many could, could not)."""
+    """Import the modules of *extra*; return (imported, failed) numbers."""
     failed = []
     names = list(findModules(extra))
     for name in names:
@@ -105,7 +105,7 @@ def main(extra):
         extra, passed, failed), flush=True)
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(
         loadTests(extra))
-    # The imports are one test.
+    # All imports together count as one test.
     failed = bool(failed) + len(result.failures) + len(result.errors)
     skipped = len(result.skipped)
     passed = 1 + result.testsRun - failed - skipped

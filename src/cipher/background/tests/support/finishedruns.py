@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What the tests of lists and numbers share: finished runs, made quickly."""
+"""Many finished runs, made quickly, for tests of lists and numbers."""
 from contextlib import contextmanager
 
 import transaction
@@ -25,7 +25,7 @@ from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.sites import SiteTests
 
 
-#: The begin of an hour.
+#: A time at the start of an hour.
 NOW = 1800000000.0
 
 _EVENTS = {'succeeded': RunSucceededEvent, 'failed': RunFailedEvent,
@@ -45,9 +45,9 @@ class LookTests(SiteTests):
                 **birth):
         """Return a run that has just been finished; not committed.
 
-        It began *took* seconds ago, never if that is None.  A state of None
-        leaves it pending.  *values* go with the finish, *birth* with the
-        start.
+        It began *took* seconds ago; None: it never began.  A *state* of None
+        leaves it pending.  *birth* are attributes of the start, *values* of
+        the finish.
         """
         run = self.registry.addRun(type, **birth)
         if state is not None:
@@ -57,7 +57,7 @@ class LookTests(SiteTests):
         return run
 
     def makeRuns(self, number, *args, **options):
-        """Return *number* runs, committed, a second apart."""
+        """Commit *number* runs, a second apart; return them."""
         runs = []
         for _ in range(number):
             self.clock.advance(1.0)
@@ -66,7 +66,7 @@ class LookTests(SiteTests):
         return runs
 
     def ids(self, **options):
-        """Return the ids of all pages, one after the other."""
+        """Return the ids on all pages in order."""
         found, before = [], None
         for _ in range(500):
             page = self.registry.listRuns(before=before, **options)
@@ -78,9 +78,9 @@ class LookTests(SiteTests):
 
     @contextmanager
     def countLoads(self):
-        """Yield a list that gets each object that is loaded from now on.
+        """Yield a list of the objects that are loaded from now on.
 
-        The cache of the connection is empty at the begin.
+        The cache of the connection is empty at first.
         """
         transaction.commit()
         self.connection.cacheMinimize()

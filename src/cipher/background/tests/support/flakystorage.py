@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""A storage that fails for a moment, at any load or store."""
+"""A storage with a transient failure at any chosen load or store."""
 import threading
 from unittest import mock
 
@@ -21,21 +21,21 @@ from ZODB.mvccadapter import MVCCAdapterInstance
 
 
 class Away(TransientError):
-    """The storage is away for a moment."""
+    """The storage is unavailable for a moment."""
 
 
 class Flaky:
-    """Lets chosen calls of the storage fail, while it is entered.
+    """Context manager: chosen calls of the storage fail.
 
-    *fails* is called with the name of the method and its number among the
-    calls so far, in the thread that calls.
+    *fails* is called in the calling thread, with the name of the method and
+    the number of the call.  If it returns true, the call fails.
     """
 
-    # A load; the stores of a commit, or a part of them; the vote.
+    # A load; the stores of a commit or some of them; the vote.
     METHODS = ((MVCCAdapterInstance, 'load'), (Connection, '_store_objects'),
                (Connection, 'tpc_vote'))
 
-    # The begin of a commit; its end, whose reply is lost if it fails.
+    # The begin of a commit; its end, of which a failure loses only the reply.
     ENDS = ((Connection, 'tpc_begin'), (MVCCAdapterInstance, 'tpc_finish'))
 
     def __init__(self, fails, with_ends=False):
@@ -69,7 +69,7 @@ class Flaky:
             if fails:
                 self.failures += 1
                 if name == 'tpc_finish':
-                    # As a client of a server that was away.
+                    # Like a client after its server was unavailable.
                     args[0]._base.invalidateCache()
                 raise Away('%s, call %d' % (name, number))
             return result
@@ -78,7 +78,7 @@ class Flaky:
 
 
 class FailOnce:
-    """For `Flaky`: fail at the call *number* of the threads of a runtime."""
+    """For `Flaky`: fail call *number* of the threads of a runtime."""
 
     def __init__(self, number, prefix='background'):
         self._left = number

@@ -11,15 +11,15 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What is stored: names and shapes of all classes, kept in ``golden.txt``.
+"""Names and shapes of all stored classes, pinned in ``golden.txt``.
 
-After a change that is meant, bring the file up to date and say why::
+After an intended change, update the file and give the reason::
 
     bin/python -m cipher.background.tests.support.golden "REASON"
 
-This also makes the database ``structure-1.fs.gz`` anew, from which the tests
-of `evolve` begin.  Once a structure is released, neither is made again: a
-change of shape then needs the next `structure.VERSION` and a step.
+This also rewrites the database ``structure-1.fs.gz``, with which the tests of
+`evolve` begin.  After the release of a structure its files must not change: a
+change of shape then needs the next `structure.VERSION` and an evolve step.
 """
 import difflib
 import gzip
@@ -81,7 +81,7 @@ GOLDEN = HERE / 'golden.txt'
 DATABASE = HERE / ('structure-%d.fs.gz' % structure.VERSION)
 COMMAND = 'bin/python -m %s "REASON"' % __spec__.name
 
-#: A tuple of more items is one of so many of a kind.
+#: Items.  A longer tuple counts as a sequence of one kind of item.
 LONG = 8
 
 #: The numbers of the structures that were released.
@@ -102,7 +102,7 @@ Reasons, the last one with the digest of what follows:
 
 
 def fill(path):
-    """Make a FileStorage with all that is ever stored."""
+    """Make a FileStorage with an object of each stored class."""
     with ExitStack() as stack:
         testing.setUp()
         stack.callback(testing.tearDown)
@@ -110,7 +110,7 @@ def fill(path):
         policy = setSecurityPolicy(Allowing)
         stack.callback(setSecurityPolicy, policy)
         for name, value in {
-                # Nothing of this machine.
+                # Nothing of this machine is stored.
                 'cipher.background.store.process.hostName': lambda: 'example',
                 'cipher.background.store.process.machineId': lambda: 'boot '
                 'space',
@@ -118,7 +118,7 @@ def fill(path):
                 'cipher.background.work.liverun.getStack': lambda *args: 'a '
                 'stack',
                 'logging.Formatter.formatException': no_traceback,
-                # In a hurry.
+                # Shorter intervals, so that the scene is quick.
                 'cipher.background.runtime.maintenance.turn.LIVE_AFTER': 0.2,
                 'cipher.background.runtime.maintenance.turn'
                 '.REPORT_INTERVAL': 0.05,
@@ -141,7 +141,7 @@ def no_traceback(*args):
 
 
 class Allowing:
-    """A security policy that allows all."""
+    """A security policy that allows everything."""
 
     def __init__(self, *participations):
         self.participations = list(participations)
@@ -159,14 +159,14 @@ class Allowing:
 
 
 class IInput(Interface):
-    """What the workers of the scene get."""
+    """The input of the workers of the scene."""
 
     number = Int(title="Number", required=False)
     text = TextLine(title="Text", required=False)
 
 
 class Scene:
-    """What people, workers and the runtime do, up to `play`'s end."""
+    """Acts of people, workers and the runtime, carried out by `play`."""
 
     def __init__(self, stack, db, site, registry):
         self.db = db
@@ -214,13 +214,13 @@ class Scene:
                        ISchedule, 'hourly')
 
     def commit(self, act):
-        """Commit what *act* does; return what it returns."""
+        """Call *act* and commit; return its result."""
         for attempt in transaction.manager.attempts(50):
             with attempt:
                 return act()
 
     def waitFor(self, condition, what):
-        """Wait for what others commit."""
+        """Wait until *condition* holds, with the commits of others."""
         def look():
             transaction.begin()
             return condition()
@@ -241,7 +241,7 @@ class Scene:
             lambda: registry.startByPrincipal('bad', number=1)).id
         long = [self.commit(lambda: registry.start('long', self.document)).id
                 for _ in range(3)]
-        # So many that a chunk is emptied after the last one was full.
+        # Enough runs to fill a chunk and to empty it again.
         for number in range(84):
             self.commit(lambda: registry.start('good', number=number))
         self.waitFor(lambda: any(
@@ -300,13 +300,13 @@ class Scene:
 
 
 class Shapes:
-    """What the records of a FileStorage look like, by their classes."""
+    """The shapes of the records of a FileStorage, by class."""
 
     def __init__(self, path):
         self.classes = {}   # name -> {attribute or position: {shape}}
-        self.values = set()   # names of what is not persistent
-        self._trees = {}    # oid -> [(class, attribute)], whose tree it is
-        # The record of a tree may come before that of its owner.
+        self.values = set()   # names of classes that are not persistent
+        self._trees = {}    # oid -> [(class, attribute)] of its owners
+        # The record of a tree may come before the record of its owner.
         self._items = {}    # oid -> [(key shapes, value shapes)]
         db = DB(FileStorage(path, read_only=True))
         connection = db.open()
@@ -425,13 +425,13 @@ def isTree(value):
 
 
 def isOurs(name):
-    """Return whether a dotted name is of the package, not of its tests."""
+    """Return whether a dotted name is in the package but not in its tests."""
     return name.startswith(PACKAGE + '.') and not name.startswith(
         (PACKAGE + '.tests.', PACKAGE + '.demo.'))
 
 
 def shapeOf(value):
-    """Return what a value is made of, as a text."""
+    """Return the shape of a value as a text."""
     if value is None:
         return 'None'
     kind = type(value)
@@ -461,12 +461,12 @@ def modules():
             try:
                 found.append(importlib.import_module(info.name))
             except ImportError:
-                pass   # it needs an extra, so it stores nothing of its own
+                pass   # it needs a missing extra; it has no stored classes
     return found
 
 
 def persistentClasses():
-    """Return {dotted name: class} of all that the package may store."""
+    """Return {dotted name: class} of the package's persistent classes."""
     return {'%s.%s' % (module.__name__, name): value
             for module in modules() for name, value in vars(module).items()
             if isinstance(value, type) and issubclass(value, Persistent)
@@ -474,7 +474,7 @@ def persistentClasses():
 
 
 def describe(path):
-    """Return what the FileStorage at *path* holds, as a text."""
+    """Return the description of the FileStorage at *path* as a text."""
     shapes = Shapes(path)
     classes = persistentClasses()
     lines = []
@@ -503,11 +503,11 @@ def describe(path):
 
 
 def _join(shapes):
-    """Return alternatives as one text; an empty tuple says nothing new."""
+    """Return alternatives as one text; an empty tuple adds nothing."""
     long = max((shape for shape in shapes if shape.startswith('(None | ')),
                default=None)
     if long is not None:
-        # Among many some may be None: not each time.
+        # Some of many items may be None, but not each time.
         shapes = shapes - {long.replace('None | ', '', 1)}
     if any(shape.endswith(', ...)') for shape in shapes):
         shapes = shapes - {'()'}
@@ -521,7 +521,7 @@ def _by_place(item):
 
 
 def _describe_defaults(klass):
-    """Yield the data that stands for what is not in a record, in order."""
+    """Yield the class attributes that are defaults of records, in order."""
     for base in reversed(klass.__mro__):
         if isOurs(base.__module__ + '.'):
             for name, value in vars(base).items():
@@ -549,26 +549,26 @@ def _describe_rows(module):
 
 
 def digest(text):
-    """Return what tells one description from another."""
+    """Return the digest of a description."""
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def read():
-    """Return (reasons, description) of the file: [(digest, reason)], text."""
+    """Return ([(digest, reason)], description) of the file."""
     _, reasons, text = GOLDEN.read_text(encoding='utf-8').split(
         '\n---\n')
     return [tuple(line.split('  ', 1)) for line in reasons.splitlines()], text
 
 
 def compare(expected, got):
-    """Return the lines of the difference, [] if there is none."""
+    """Return the lines of the difference; [] if there is none."""
     return list(difflib.unified_diff(
         expected.splitlines(), got.splitlines(), 'golden.txt',
         'what is stored now', lineterm='', n=3))
 
 
 def unpack(folder):
-    """Put the kept database into *folder*; return its path."""
+    """Unpack the stored database into *folder*; return its path."""
     path = os.path.join(folder, 'Data.fs')
     with gzip.open(DATABASE) as source, open(path, 'wb') as target:
         shutil.copyfileobj(source, target)
@@ -576,7 +576,7 @@ def unpack(folder):
 
 
 def make(folder):
-    """Fill a database in *folder*; return (its path, what it holds)."""
+    """Fill a database in *folder*; return (its path, its description)."""
     path = os.path.join(folder, 'new.fs')
     fill(path)
     return path, describe(path)
@@ -611,7 +611,7 @@ def write(reason):
 
 
 def main(arguments):
-    """Do what the command line asks for; return the exit code."""
+    """Carry out the command line; return the exit code."""
     reason = ' '.join(' '.join(arguments).split())
     if not reason:
         print('golden: expected a reason, got none; run: ' + COMMAND,
@@ -621,6 +621,6 @@ def main(arguments):
 
 
 if __name__ == '__main__':
-    # Under its own name, so that what it stores has that.
+    # Imported under its own name, so that its classes have that name.
     from cipher.background.tests.support import golden
     sys.exit(golden.main(sys.argv[1:]))

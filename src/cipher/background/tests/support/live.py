@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What the tests of live work share: a FileStorage, a runtime, waiting."""
+"""A FileStorage with a runtime, and functions that wait, for live tests."""
 import gc
 import logging
 import os
@@ -46,20 +46,20 @@ from cipher.background.thread import BackgroundWorkerThread
 
 
 class Counter(Persistent):
-    """What work changes."""
+    """An object that work changes."""
 
     value = 0
 
 
 def declareWorker(name, handler=None, **values):
-    """Declare a worker type, as ZCML does; return it."""
+    """Declare a worker type like ZCML does; return it."""
     worker_type = WorkerType(name, handler=handler, **values)
     provideUtility(worker_type, IWorkerType, name)
     return worker_type
 
 
 def declareKinds():
-    """Declare ``rerun``, ``fail`` and ``loop``; return what they began."""
+    """Declare ``rerun``, ``fail`` and ``loop``; return the list of begins."""
     called = []
 
     class Loop(BackgroundWorkerThread):
@@ -73,7 +73,7 @@ def declareKinds():
 
 
 def waitUntil(condition, what='the condition', limit=LIMIT):
-    """Wait until *condition* holds; return what it gave."""
+    """Wait until *condition* holds; return its result."""
     deadline = time.monotonic() + limit
     pause = threading.Event()
     while True:
@@ -111,7 +111,7 @@ def inFork(check):
 
 @contextmanager
 def noThread(name):
-    """Let the machine have no thread of that name left."""
+    """Make the start of a thread of that name fail."""
     start = threading.Thread.start
 
     def refuse(thread):
@@ -130,12 +130,12 @@ def waitForLanes(runtime):
 
 
 class Database(DB):
-    """May be closed twice."""
+    """A database that may be closed twice."""
 
     def close(self):
         if hasattr(self, '_mvcc_storage'):
-            # Connections that could not be opened, since the server was
-            # away, cannot be closed either.
+            # A connection that failed to open while the server was away cannot
+            # be closed either.
             gc.collect()
             super().close()
 
@@ -148,7 +148,7 @@ class Gate:
         self._opened = threading.Event()
 
     def stop(self):
-        """Called by the worker."""
+        """Wait at the gate; called by the worker."""
         self._reached.set()
         if not self._opened.wait(LIMIT):
             raise AssertionError('nobody opened the gate')
@@ -181,11 +181,11 @@ class FileSiteTests(SiteTests):
         return Database(FileStorage(path), pool_size=30)
 
     def begin(self):
-        """See what was committed meanwhile."""
+        """Begin a transaction that sees the latest commits."""
         transaction.begin()
 
     def patch(self, target, value):
-        """Replace the attribute of that dotted name during the test."""
+        """Replace the attribute with the dotted name *target* in the test."""
         self._start(mock.patch(target, value))
 
     def _start(self, patcher):
@@ -194,7 +194,7 @@ class FileSiteTests(SiteTests):
 
 
 class LiveTests(FileSiteTests):
-    """With a runtime that is quick to look."""
+    """Tests with a runtime that polls quickly."""
 
     layer = Live
 
@@ -216,18 +216,18 @@ class LiveTests(FileSiteTests):
         return runtime
 
     def spillNow(self):
-        """Let the runtime write its cursors now."""
+        """Make the runtime write its cursors now."""
         maintenance = self.runtime._maintenance
         while True:
             try:
                 with ZodbConnection(self.db) as connection:
                     return maintenance.writeCursors(connection)
             except ConflictError:
-                pass   # its own thread does so at this moment
+                pass   # the control thread writes them at this moment
 
     @contextmanager
     def nothingDue(self):
-        """Let nothing begin meanwhile that waits in memory."""
+        """Keep the runs that wait in memory from beginning meanwhile."""
         backlog = self.runtime.backlog
         backlog.setQuiet(True)
         try:
@@ -236,7 +236,7 @@ class LiveTests(FileSiteTests):
             backlog.setQuiet(False)
 
     def waitTurn(self):
-        """Wait until the control thread has had a turn from its begin on."""
+        """Wait until the control thread has done one whole turn."""
         maintenance = self.runtime._maintenance
         turn = maintenance.turn
         turns = []
@@ -258,7 +258,7 @@ class LiveTests(FileSiteTests):
         return run.id
 
     def status(self, run_id):
-        """Return the status of a run as it is now."""
+        """Return the current status of a run."""
         self.begin()
         return self.registry.getStatus(run_id)
 
@@ -274,7 +274,7 @@ class LiveTests(FileSiteTests):
                 states, self.status(run_id), self.logged.getvalue())) from None
 
     def waitFinished(self, run_id):
-        """Wait until a run is finished and left; return its status."""
+        """Wait until a run has finished and left; return its status."""
         status = self.waitState(run_id, *FINISHED_STATES)
         waitUntil(lambda: self.runtime.findLive(
             self.registry._p_oid, run_id) is None, 'the end of the run')
@@ -290,9 +290,9 @@ class LiveTests(FileSiteTests):
             lambda: self.registry.requestStop(run_id, reason))
 
     def change(self, change):
-        """Commit what *change* does; return what it returns.
+        """Call *change* and commit; return its result.
 
-        Once more where the runtime wrote the same at this moment.
+        Try again if it conflicts with the runtime.
         """
         while True:
             self.begin()
@@ -309,13 +309,13 @@ class LiveTests(FileSiteTests):
         return self.counter.value
 
     def patchFinish(self, finish):
-        """Let *finish* be the last step of each commit to a file."""
-        # Not by its dotted name: a module and its class are called alike.
+        """Replace the last step of each commit to a file by *finish*."""
+        # Not by a dotted name: the module and its class have the same name.
         self._start(mock.patch.object(FileStorage, 'tpc_finish', finish))
 
 
 class ProcessTests(LiveTests):
-    """The database is opened by one process at a time."""
+    """Tests whose database is opened by one process at a time."""
 
     def setUp(self):
         super().setUp()
@@ -323,14 +323,14 @@ class ProcessTests(LiveTests):
         self.close()
 
     def close(self):
-        """Let another process have the database."""
+        """Close the database, for another process."""
         self.runtime.shutdown()
         transaction.abort()
         self.connection.close()
         self.db.close()
 
     def open(self, **settings):
-        """Open it in this process, with a runtime."""
+        """Open the database in this process, with a runtime."""
         self.db = self.makeDatabase()
         self.addCleanup(self.db.close)
         self.connection = self.db.open()
@@ -354,13 +354,13 @@ class ProcessTests(LiveTests):
         self.begin()
         self.assertEqual(
             self.registry.listRuns(states=['running']).items, [])
-        # The dead processes are forgotten.
+        # The records of dead processes are removed.
         self.assertEqual([p.id for p in self.registry.listProcesses()],
                          [self.runtime.id])
 
 
 class FailingTests(LiveTests):
-    """A runtime that has to live through failures."""
+    """Tests of a runtime that has to survive failures."""
 
     def setUp(self):
         super().setUp()
@@ -368,7 +368,7 @@ class FailingTests(LiveTests):
             'cipher.background.runtime.executors.threads.RETRY_DELAY', 0.02)
 
     def assertGoesOn(self):
-        """Assert that the runtime works, with each of its threads."""
+        """Assert that each thread of the runtime still works."""
         barrier = threading.Barrier(self.runtime.threads)
 
         def check(worker):

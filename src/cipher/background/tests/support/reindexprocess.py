@@ -13,8 +13,8 @@
 ##############################################################################
 """A reindex of many objects, in a process that is killed while it works.
 
-For a test and a benchmark: `prepare` makes the database, `carryOut` starts
-the process again and again, killing it, and `audit` tells what came of it.
+For a test and a benchmark.  `prepare` makes the database, `carryOut` starts
+and kills the process again and again, and `audit` checks the result.
 """
 import mmap
 import os
@@ -48,16 +48,16 @@ TIMEOUT = 600.0
 
 
 class Item(Persistent):
-    """What is indexed."""
+    """An object to index."""
 
-    effects = 0   # how often that was done
+    effects = 0   # how many times it was indexed
 
     def __init__(self, word):
         self.word = word
 
 
 class Data(Persistent):
-    """The items and the index; a place that work can be about."""
+    """The items and the index; the context of the run."""
 
     def __init__(self):
         self._parts = {}
@@ -71,11 +71,11 @@ class Data(Persistent):
 
 
 class Tally:
-    """Numbers that outlive the process: a file of four, mapped.
+    """Four numbers in a mapped file, which outlive the process.
 
-    Items processed by all processes (those whose commit never came too), the
-    resident memory of this one: when its work began, and now (in KiB), and
-    when its work began (monotonic), in microseconds.
+    The number of items that all processes worked on, committed or not.  The
+    resident memory of this process in KiB at the begin of its work and now.
+    The monotonic time of that begin in microseconds.
     """
 
     _FORM = struct.Struct('<qqqq')
@@ -98,7 +98,7 @@ class Tally:
 
 
 class Reindex(ItemsJob):
-    """The work.  Each item knows how often it was indexed."""
+    """The work: index each item and count that in the item."""
 
     tally = None
     pause = 0.0   # seconds, after each item
@@ -154,7 +154,7 @@ def prepare(folder, size):
     context['items'] = LOBTree()
     context['index'] = LLBTree()
     for number in range(size):
-        # Words do not come in the order of the items.
+        # The order of the words differs from that of the items.
         context['items'][number] = Item(number * 7919 % size)
         if number % 1000 == 999:
             transaction.savepoint(optimistic=True)
@@ -167,10 +167,10 @@ def prepare(folder, size):
 
 
 def moments(size, kills, seed, apart):
-    """Return after how many items each kill comes, from *seed*.
+    """Return the numbers of items after which to kill, drawn from *seed*.
 
-    At least *apart* items apart: a run that dies again and again at one place
-    is failed, as it should be.
+    They are at least *apart* items apart: a run that dies repeatedly at one
+    place rightly fails.
     """
     rand = random.Random(seed)
     points = sorted(rand.sample(range(size * 9 // 10 - kills * apart), kills))
@@ -178,10 +178,10 @@ def moments(size, kills, seed, apart):
 
 
 def carryOut(folder, size, kills, seed, batch_size=100, pause=0.0):
-    """Let processes work until all is done; return a dict of figures.
+    """Run processes until the work is done; return a dict of figures.
 
-    Each of the first *kills* is killed by SIGKILL at its moment.  The work
-    pauses so many seconds after each item.
+    Each of the first *kills* processes is killed by SIGKILL.  The work pauses
+    for *pause* seconds after each item.
     """
     tally = Tally(folder)
     rand = random.Random(seed)
@@ -193,7 +193,7 @@ def carryOut(folder, size, kills, seed, batch_size=100, pause=0.0):
         process = _spawn(folder, batch_size, pause)
         try:
             _wait(process, lambda: tally.read()[0] > moment)
-            time.sleep(rand.uniform(0.0, 0.01))   # a commit, perhaps
+            time.sleep(rand.uniform(0.0, 0.01))   # possibly into a commit
             hits += process.poll() is None
         finally:
             process.send_signal(signal.SIGKILL)
@@ -230,7 +230,7 @@ def _wait(process, condition):
 
 
 def audit(folder):
-    """Return a dict of what is wrong, and of what the run says."""
+    """Return a dict of the errors found and of the data of the run."""
     db = openDatabase(folder, read_only=True)
     try:
         with db.transaction() as connection:
@@ -257,7 +257,7 @@ def audit(folder):
 
 
 def countCommits(folder):
-    """Return how many transactions of the work are in the database."""
+    """Return the number of the work's transactions in the database."""
     storage = FileStorage(os.path.join(folder, 'Data.fs'), read_only=True)
     try:
         return sum(record.description.startswith(b'Reindex, run')

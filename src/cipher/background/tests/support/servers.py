@@ -11,25 +11,25 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Database servers that tests and benchmarks start: ZEO, and PostgreSQL.
+"""Database servers that tests and benchmarks start: ZEO and PostgreSQL.
 
-Each listens on a free loopback port, keeps its data in a folder of the
-caller, and is stopped by its process id.  Any process opens the database of
-one by its zodburi::
+Each listens on a free loopback port, stores its data in a folder of the caller
+and is stopped by its process id.  Any process can open its database by the
+zodburi::
 
     with ZEOServer(folder) as server:
         db = openDatabase(server.uri)          # here, or in another process
         server.kill()                          # as a crash would
         server.start()                         # the same port and data
-        server.pause()                         # answers nobody, until
+        server.pause()                         # it does not answer until
         server.resume()
 
     with PostgreSQLServer(folder) as server:
         uri = server.makeDatabase()            # a new one, empty
         db = openDatabase(uri)
 
-`findMissing` of each class tells why there can be none on this machine.  The
-layers at the end are for zope.testrunner, `requireServer` for their tests.
+`findMissing` of each class returns why this machine cannot have such a server.
+The layers at the end are for zope.testrunner, `requireServer` is for tests.
 """
 import glob
 import itertools
@@ -50,23 +50,23 @@ from ZODB.DB import DB
 from zodburi import resolve_uri
 
 
-#: Seconds that a server has to begin or to end.
+#: Seconds that a server may take to begin or to end.
 SERVER_LIMIT = 30
 
-#: Where nobody looks for a port by itself: a client that calls a server that
-#: is away must not be given the very port as its own.
+#: Below the ports that the system chooses by itself: otherwise a client could
+#: get the port of a server that is away as its own.
 PORTS = range(20000, 32000)
 
 
 def openDatabase(uri, pool_size=30, factory=DB):
-    """Open the database of a zodburi; return a *factory*, as ``ZODB.DB``."""
+    """Open the database of a zodburi; return an object made by *factory*."""
     make_storage, settings = resolve_uri(uri)
     settings.setdefault('pool_size', pool_size)
     return factory(make_storage(), **settings)
 
 
 def freePort():
-    """Return the number of a loopback port that nobody has."""
+    """Return the number of a free loopback port."""
     for number in random.sample(PORTS, 100):
         with socket.socket() as probe:
             try:
@@ -78,7 +78,7 @@ def freePort():
 
 
 def waitFor(condition, what, limit=SERVER_LIMIT):
-    """Wait until *condition* holds; return what it gave."""
+    """Wait until *condition* holds; return its result."""
     deadline = time.monotonic() + limit
     while True:
         value = condition()
@@ -91,9 +91,9 @@ def waitFor(condition, what, limit=SERVER_LIMIT):
 
 
 def touch(folder, name, text=''):
-    """Write a file, whole from the first moment."""
+    """Write a file atomically."""
     path = os.path.join(folder, name)
-    # Two threads may write it at a time.
+    # Two threads may write the same file at a time.
     new_path = '%s.%d' % (path, threading.get_ident())
     with open(new_path, 'w') as new:
         new.write(text)
@@ -101,7 +101,7 @@ def touch(folder, name, text=''):
 
 
 def programEnvironment():
-    """Return the environment of a Python process that finds what we find."""
+    """Return the environment of a Python process with our import path."""
     return dict(os.environ, PYTHONPATH=os.pathsep.join(
         path for path in sys.path if path))
 
@@ -109,7 +109,7 @@ def programEnvironment():
 class Server:
     """A server process; a context manager that starts and kills it.
 
-    Its folder must be there, and is the caller's to remove.
+    Its folder must exist; the caller removes it.
     """
 
     def __init__(self, folder):
@@ -119,7 +119,7 @@ class Server:
 
     @staticmethod
     def findMissing():
-        """Return why there can be no such server here; None if there can."""
+        """Return why this machine cannot have such a server, or None."""
 
     def __enter__(self):
         self.start()
@@ -133,21 +133,21 @@ class Server:
         return self.process.pid
 
     def isRunning(self):
-        """Return whether its process is there, paused or not."""
+        """Return whether its process exists, paused or not."""
         return self.process is not None and self.process.poll() is None
 
     def start(self):
         """Start it, or start it again; return when it answers."""
-        self._end(signal.SIGKILL)   # what is left of an earlier one
+        self._end(signal.SIGKILL)   # an earlier process, if any
         self.process = self._spawn()
         waitFor(self._has_begun, '%s answers' % type(self).__name__)
 
     def stop(self):
-        """Let it end in good order; return when it has."""
+        """End it in good order; return when it has ended."""
         self._end(signal.SIGTERM)
 
     def kill(self):
-        """End it as a crash does; do nothing where it is not running."""
+        """End it as a crash does; do nothing if it is not running."""
         self._end(signal.SIGKILL)
 
     def restart(self):
@@ -156,7 +156,7 @@ class Server:
         self.start()
 
     def pause(self):
-        """Let it answer nobody, connections stay open; until `resume`."""
+        """Stop its answers until `resume`; connections stay open."""
         self._signal(signal.SIGSTOP)
 
     def resume(self):
@@ -188,7 +188,7 @@ class Server:
         if self.process is None:
             return
         if self.isRunning():
-            self.resume()   # who is paused hears no other signal
+            self.resume()   # a paused process receives no other signal
             self.process.send_signal(number)
             self.process.wait(SERVER_LIMIT)
         if self.process.stdin is not None:
@@ -207,7 +207,7 @@ class Server:
 class ZEOServer(Server):
     """A ZEO server of a file storage, ``Data.fs`` in *folder*."""
 
-    #: Seconds that a call waits for a server that is away.
+    #: Seconds that a call of a client waits for a server that is away.
     wait_timeout = 1
 
     @staticmethod
@@ -222,18 +222,18 @@ class ZEOServer(Server):
             self.port, self.wait_timeout)
 
     def exitAfterCommit(self, note):
-        """Let it exit right after a commit whose note contains *note*.
+        """Make it exit once, right after a commit whose note contains *note*.
 
-        The commit is on the disk, its client gets no reply.  Once.
+        The commit is on the disk, but its client gets no reply.
         """
         touch(self.folder, 'exit-after-commit', note)
 
     def hasToExit(self):
-        """Return whether `exitAfterCommit` is still to be obeyed."""
+        """Return whether it still has to obey `exitAfterCommit`."""
         return os.path.exists(os.path.join(self.folder, 'exit-after-commit'))
 
     def _spawn(self):
-        # It ends with this process, too: when nobody holds its input open.
+        # It also ends with this process, which holds its input open.
         return self._popen(
             sys.executable, '-m', 'cipher.background.tests.support.zeoserver',
             self.folder, str(self.port),
@@ -250,8 +250,8 @@ class ZEOServer(Server):
 class PostgreSQLServer(Server):
     """A PostgreSQL cluster in *folder*.
 
-    The server refuses to be root's: then it is that of user ``postgres`` or
-    ``nobody``, and so is the folder.
+    The server refuses to run as root.  Then it runs as the user ``postgres``
+    or ``nobody``, who also owns the folder.
     """
 
     def __init__(self, folder):
@@ -275,11 +275,11 @@ class PostgreSQLServer(Server):
 
     def stop(self):
         """See `Server`."""
-        self._end(signal.SIGINT)   # TERM would wait for its clients
+        self._end(signal.SIGINT)   # SIGTERM would wait for its clients
 
     def kill(self):
         """See `Server`: nothing is ended in good order."""
-        self._end(signal.SIGQUIT)   # KILL would leave its shared memory
+        self._end(signal.SIGQUIT)   # SIGKILL would leave its shared memory
 
     def makeDatabase(self, **options):
         """Make a database; return its zodburi.
@@ -309,8 +309,8 @@ class PostgreSQLServer(Server):
             '--no-sync')
 
     def _spawn(self):
-        # What the kernel has outlives each of our kills: only a machine that
-        # loses power needs fsync.
+        # Data in the kernel survive our kills.  Only a loss of power would
+        # need fsync.
         return self._run(
             'postgres', '-D', self._data, '-p', str(self.port),
             '-h', '127.0.0.1', '-k', self.folder, '-c', 'fsync=off',
@@ -349,7 +349,8 @@ class PostgreSQLServer(Server):
 def _find_programs():
     """Return the folder with the newest PostgreSQL, or None."""
     found = shutil.which('initdb')
-    # Where one of several versions is linked to, only a few programs are.
+    # Only some programs are linked from the folders of the versions, so look
+    # in these folders.
     folders = [os.path.dirname(os.path.realpath(found))] if found else sorted(
         glob.glob('/usr/lib/postgresql/*/bin'),
         key=lambda path: float(path.split('/')[-2]), reverse=True)
@@ -358,7 +359,7 @@ def _find_programs():
 
 
 def _find_user():
-    """Return who a server of ours may be; None: whoever we are."""
+    """Return the user that a server has to run as; None: the present one."""
     if os.geteuid() != 0:
         return None
     for name in 'postgres', 'nobody':
@@ -377,7 +378,7 @@ def _children(pid):
 class ServerLayer:
     """A layer of zope.testrunner with one server for its tests.
 
-    `server` is that, `missing` why there is none.
+    `server` is the server, `missing` the reason why there is none.
     """
 
     __bases__ = ()
@@ -389,7 +390,7 @@ class ServerLayer:
         self.server = self.missing = self._folder = None
 
     def setUp(self):
-        """Start the server, where there can be one."""
+        """Start the server, if this machine can have one."""
         self.missing = self._factory.findMissing()
         if self.missing is None:
             self._folder = tempfile.TemporaryDirectory()
@@ -397,21 +398,21 @@ class ServerLayer:
             self.server.start()
 
     def tearDown(self):
-        """Stop the server, forget its data."""
+        """Stop the server, remove its data."""
         if self.server is not None:
             self.server.kill()
             self._folder.cleanup()
             self.server = None
 
 
-#: Of tests that all use one PostgreSQL cluster, each a database of its own.
+#: The tests of this layer share a PostgreSQL cluster; each has a new database.
 POSTGRESQL_LAYER = ServerLayer(PostgreSQLServer)
 
 
 def requireServer(test, missing):
     """Skip *test* for the reason *missing*, unless that is None.
 
-    Where all servers have to be there (env CI) it fails instead.
+    If the environment variable CI is set, fail the test instead.
     """
     if missing is not None:
         if os.environ.get('CI'):

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What the tests of the core share: a database with a site, ZCML, people."""
+"""A database with a site, ZCML and principals, for tests of the core."""
 import inspect
 import unittest
 
@@ -61,7 +61,7 @@ SECURITY = '<include package="cipher.background" file="security.zcml" />'
 
 
 def declare(directives, execute=True):
-    """Carry out ZCML, with prefix ``background:``; return its context."""
+    """Carry out ZCML with the prefix ``background:``; return its context."""
     return xmlconfig.string(_ZCML % directives, execute=execute)
 
 
@@ -84,19 +84,19 @@ def makeSite(db, name='Application', manager=None):
 
 
 class Document(Contained, Persistent):
-    """Something that work is about."""
+    """An object that work is about."""
 
     def __init__(self, title=''):
         self.title = title
 
 
 class Folder(BTreeContainer):
-    """Something that holds documents."""
+    """A container of documents."""
 
 
 @implementer(IPrincipal)
 class Principal:
-    """Somebody."""
+    """A principal."""
 
     title = description = ''
 
@@ -106,7 +106,7 @@ class Principal:
 
 @implementer(IParticipation)
 class Participation:
-    """How somebody takes part in an interaction."""
+    """The participation of a principal in an interaction."""
 
     interaction = None
 
@@ -115,14 +115,13 @@ class Participation:
 
 
 def login(principal_id):
-    """Begin an interaction of *principal_id*, instead of any there is."""
+    """Begin an interaction of *principal_id*; end any other first."""
     endInteraction()
     newInteraction(Participation(Principal(principal_id)))
 
 
 class Grants:
-    """A security policy: what was granted to somebody on an object holds
-    for what is below it.
+    """A security policy: a grant on an object holds for all objects below.
 
     *granted* is a set of (principal id, permission, object).
     """
@@ -133,7 +132,7 @@ class Grants:
         class Policy(ParanoidSecurityPolicy):
 
             def checkPermission(self, permission, ob):
-                # Of whatever connection they are.
+                # By oid: the objects may be of different connections.
                 oids = [getattr(place, '_p_oid', None)
                         for place in lineage(removeSecurityProxy(ob))]
                 return all(
@@ -150,12 +149,12 @@ class Grants:
             (principal_id, permission, ob) for permission in permissions)
 
     def clear(self):
-        """Take all away."""
+        """Revoke all grants."""
         self.granted.clear()
 
 
 class ComponentTests(unittest.TestCase):
-    """A component architecture of its own, with sites."""
+    """Tests with a component architecture of their own, with sites."""
 
     def setUp(self):
         testing.setUp()
@@ -163,7 +162,7 @@ class ComponentTests(unittest.TestCase):
         self.addCleanup(self._clean_up)
 
     def setClock(self, now=None):
-        """Set the clock of the package by hand from now on; return it."""
+        """Replace the clock of the package by one set by hand; return it."""
         clock = SetClock(now)
         clock.__enter__()
         self.addCleanup(clock.__exit__)
@@ -177,9 +176,9 @@ class ComponentTests(unittest.TestCase):
 
 
 class SiteTests(ComponentTests):
-    """A database in memory, with a site that has a registry.
+    """Tests with a database in memory and a site with a registry.
 
-    Its connection takes part in the thread's transaction.
+    The connection joins the transaction of the thread.
     """
 
     def setUp(self):
@@ -197,7 +196,7 @@ class SiteTests(ComponentTests):
         self.connection.close()
 
     def addDocument(self, name='document', container=None):
-        """Return a document that is stored and committed."""
+        """Commit a new document; return it."""
         document = Document(name)
         (self.site if container is None else container)[name] = document
         transaction.commit()
@@ -205,7 +204,7 @@ class SiteTests(ComponentTests):
 
 
 def checkDefaults(test, schema, handler):
-    """Fail *test* unless a directive's schema and handler agree."""
+    """Assert that a directive's schema and handler have equal defaults."""
     parameters = list(inspect.signature(handler).parameters.values())[1:]
     fields = dict(getFieldsInOrder(schema))
     test.assertEqual(

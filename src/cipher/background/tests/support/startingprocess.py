@@ -11,10 +11,10 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""A process without a runtime that starts runs, as a web process does.
+"""A process without a runtime that starts runs like a web process.
 
-The program prints ``ready``, waits for a line, and prints as JSON how many
-ConflictErrors its transactions met.
+The program prints ``ready`` and waits for a line.  At its end it prints, as
+JSON, the number of ConflictErrors in its transactions.
 """
 import json
 import random
@@ -38,7 +38,7 @@ class Starter(threading.Thread):
         self._number = number
         self._seconds = seconds
         self._submit = submit
-        # Of transactions that leased their lane, and of all others.
+        # Conflicts of transactions that leased a lane, and of all others.
         self.lease_conflicts = self.conflicts = 0
 
     def run(self):
@@ -72,7 +72,7 @@ class Starter(threading.Thread):
 
 
 def main(uri, threads, number, seconds, submit='{}'):
-    """Start *number* runs in each of so many threads."""
+    """Start *number* runs in each of *threads* threads."""
     declareWorker('work')
     db = openDatabase(uri)
     starters = [Starter(db, int(number), float(seconds), **json.loads(submit))

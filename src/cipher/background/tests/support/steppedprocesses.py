@@ -13,10 +13,10 @@
 ##############################################################################
 """Several processes in one thread, whose every step the test decides.
 
-A `Cluster` has a database, clocks and processes: runtimes that nobody
-started, whose turns are taken one by one, over one ``DB``.  What they carry
-out works in threads of its own, but only one thread goes at a time: a worker
-stops at each `pause`, until it is told to go on, or dies there.
+A `Cluster` has clocks and processes over one ``DB``.  A process is a runtime
+that was not started: the test calls its turns one by one.  Runs work in
+threads of their own, but only one thread runs at a time.  A worker stops at
+each `pause` until the test lets it go on or kills it.
 """
 import itertools
 import threading
@@ -47,8 +47,7 @@ from cipher.background.util import clock
 from cipher.background.util import switchboard
 
 
-#: Modules that ask for the time that passes; those that really wait are not
-#: among them.
+#: Modules that read the monotonic time, except for those that really wait.
 _TIMED = (
     'runtime.running', 'queries.merging', 'runtime.maintenance.liveness',
     'runtime.maintenance.unblocking', 'queries.paging',
@@ -64,13 +63,13 @@ class Killed(BaseException):
 
 
 class Actor:
-    """A thread that goes only while somebody waits for it."""
+    """A thread that runs only while the test waits for it."""
 
     _local = threading.local()
 
     def __init__(self, target, is_steady=False):
         self._target = target
-        self.is_steady = is_steady   # no storage fails, no commit stands
+        self.is_steady = is_steady   # the storage neither fails nor pauses it
         self._go = threading.Semaphore(0)
         self._back = threading.Semaphore(0)
         self._is_killed = False
@@ -94,7 +93,7 @@ class Actor:
             self._back.release()
 
     def resume(self):
-        """Let it go on to its next pause, or to its end."""
+        """Let it go on to its next pause or to its end."""
         self._go.release()
         if not self._back.acquire(timeout=3 * LIMIT):
             raise AssertionError('an actor did not come back')
@@ -104,13 +103,13 @@ class Actor:
                 raise self._error
 
     def kill(self):
-        """Let it end where it stands."""
+        """End it at its present pause."""
         self._is_killed = True
         self.resume()
 
     @classmethod
     def pause(cls):
-        """Stand still; called in its thread."""
+        """Wait for `resume`; called in the thread of the actor."""
         actor = cls._local.actor
         actor._back.release()
         actor._go.acquire()
@@ -122,15 +121,15 @@ class Actor:
 
     @classmethod
     def current(cls):
-        """Return that whose thread this is; None if it is nobody's."""
+        """Return the actor of the current thread, or None."""
         actor = getattr(cls._local, 'actor', None)
         if actor is not None:
-            actor._check()   # who was killed does nothing more
+            actor._check()   # a killed actor does nothing more
         return actor
 
 
 class PassingTime:
-    """Stands for the module ``time``; sleeps for no time at all."""
+    """Replaces the module ``time``; its sleep takes no time."""
 
     def __init__(self):
         self.seconds = 1000.0
@@ -144,7 +143,7 @@ class PassingTime:
 
 
 class Process:
-    """A process with a runtime, or without one."""
+    """A process with or without a runtime."""
 
     def __init__(self, cluster, runtime=None):
         self._cluster = cluster
@@ -152,18 +151,18 @@ class Process:
         self._writer = leases._Process()
         self.runtime = runtime
         self.actors = []
-        self.unknown = set()   # names of types that it does not know
-        self._turning = None   # the actor that has a turn
+        self.unknown = set()   # names of types that it does not declare
+        self._turning = None   # the actor in a turn
         self.beaten_at = cluster.time.seconds
         if runtime is not None:
-            # By hand: its time for that never comes.
+            # The test prunes; the runtime itself never does.
             runtime._maintenance._pruner = mock.Mock(**{
                 'turn.return_value': False})
             self._pruner = Pruner(runtime)
 
     @contextmanager
     def here(self):
-        """Be this process."""
+        """Make this process the current one."""
         db = self._cluster.db
         old = (switchboard._runtimes.pop(id(db), None),
                lanepool._pools.get(db, {}),
@@ -188,8 +187,7 @@ class Process:
             leases._processes[db] = old[2]
 
     def turn(self):
-        """Have a turn of the control thread, or go on with one that stands.
-        """
+        """Do a turn of the control thread, or go on with a paused one."""
         cluster = self._cluster
         cluster.had_loss |= any(
             other is not self
@@ -201,22 +199,22 @@ class Process:
         self.resume(self._turning)
 
     def _have_turn(self):
-        # What the control thread does: after a conflict it has another one.
+        # Like the control thread, which has another turn after a conflict.
         with suppress(ConflictError):
             self.runtime._maintenance.turn(True)
 
     def isTurning(self):
-        """Return whether a turn stands at a commit."""
+        """Return whether a turn is paused at a commit."""
         return self._turning is not None and not self._turning.is_over
 
     def spill(self):
-        """Write cursors and waiting trees, as at the end."""
+        """Write cursors and waiting trees, as a shutdown does."""
         with self.here(), self._cluster.flaky(), suppress(ConflictError):
             with ZodbConnection(self._cluster.db) as connection:
                 self.runtime._maintenance.writeCursors(connection)
 
     def beat(self):
-        """Beat, and tell what is live."""
+        """Send a heartbeat and report the live runs."""
         with self.here(), self._cluster.flaky():
             maintenance = self.runtime._maintenance
             maintenance.beat()
@@ -252,7 +250,7 @@ class Process:
         return found != [None]
 
     def _look_and_carry_out(self, report):
-        # What a thread of the executor does.
+        # Like a thread of the executor.
         executor = self.runtime.executor
         door = Door(self.runtime.db)
         ticket = self.runtime.poller.next(door)
@@ -265,7 +263,7 @@ class Process:
             executor._try_again(ticket, error, CONFLICT_DELAY)
 
     def call(self, function):
-        """Let an actor begin to call *function* here."""
+        """Let an actor begin to call *function* in this process."""
         actor = Actor(function, is_steady=True)
         self.actors.append(actor)
         self.resume(actor)
@@ -280,30 +278,30 @@ class Process:
                     self.actors.remove(actor)
 
     def work(self):
-        """Let all actors go on to their ends, and all that waits."""
+        """Carry out all waiting runs and let all actors end."""
         while self.actors or self.take():
             for actor in list(self.actors):
                 self.resume(actor)
 
     def drain(self):
-        """Begin to end, as at a shutdown."""
+        """Begin to drain, as at a shutdown."""
         self.runtime.running.startDraining()
         self.runtime.executor.stop()
         self.runtime.running.stopAll()
 
     def leave(self):
-        """End in good order, whatever still works."""
+        """End in good order, even if runs still work."""
         self.runtime._maintenance.steps.end()
         with self.here(), self._cluster.flaky():
             self.runtime.running.abandonAll()
             had_loss, self._cluster.had_loss = self._cluster.had_loss, True
             self.runtime._control.leave()
-            self._cluster.had_loss = had_loss   # it got through
+            self._cluster.had_loss = had_loss   # nothing was lost
         while self.actors:
             self.resume(self.actors[0])
 
     def die(self):
-        """End as by ``kill -9``."""
+        """End as after ``kill -9``."""
         self._cluster.had_loss = True
         if self.runtime is not None:
             for live in self.runtime.allLive():
@@ -314,17 +312,17 @@ class Process:
 
 
 class Cluster:
-    """Processes over one database *db*, and the clocks of their machine."""
+    """Processes over the database *db*, and the clocks of their machine."""
 
     lease = 30.0
 
     def __init__(self, test, db):
         self.db = db
         self.processes = []
-        self.fail_in = None     # the storage fails at that call from now
-        self.stand_in = None    # an actor stands at that commit from now
+        self.fail_in = None     # number of calls until the storage fails
+        self.stand_in = None    # number of commits until an actor pauses
         self._is_flaky = False
-        self.had_loss = False   # a process died, or was taken for dead
+        self.had_loss = False   # a process died or counted as dead
         self.time = PassingTime()
         self.clock = SetClock(NOW)
         self._numbers = itertools.count(1)
@@ -338,7 +336,7 @@ class Cluster:
             'cipher.background.work.loop.backOff', lambda *args, **kw: 0)
         test.patch('cipher.background.store.lanepool._pools',
                    weakref.WeakKeyDictionary())
-        self.web = Process(self)   # starts, stops and shows only
+        self.web = Process(self)   # without a runtime
         flaky = Flaky(self.fails, with_ends=True)
         flaky.__enter__()
         test.addCleanup(flaky.__exit__)
@@ -348,18 +346,18 @@ class Cluster:
         return 'host:%d:%d' % (pid, next(self._numbers))
 
     def add(self, threads=2):
-        """Return a new process."""
+        """Add a process; return it."""
         process = Process(self, Runtime(self.db, RuntimeSettings(
             threads=threads, lease=self.lease)))
         self.processes.append(process)
         return process
 
     def remove(self, process):
-        """Forget a process that is no more."""
+        """Remove a process that has ended."""
         self.processes.remove(process)
 
     def fails(self, name, number):
-        """Return whether that call of the storage is to fail: for `Flaky`."""
+        """Return whether the call of the storage has to fail; for `Flaky`."""
         actor = Actor.current()
         if not self._is_flaky or actor is not None and actor.is_steady:
             return False
@@ -377,17 +375,17 @@ class Cluster:
 
     @contextmanager
     def flaky(self):
-        """What a process does here may meet a failure of the storage."""
+        """Let calls of the storage fail in the block."""
         was_flaky, self._is_flaky = self._is_flaky, True
         try:
             yield
         except Away:
-            transaction.abort()   # as a thread does that goes on
+            transaction.abort()   # like a thread that survives the failure
         finally:
             self._is_flaky = was_flaky
 
     def advance(self, seconds):
-        """Let time pass."""
+        """Advance all clocks by *seconds*."""
         self.time.seconds += seconds
         self.clock.advance(seconds)
 

@@ -13,8 +13,8 @@
 ##############################################################################
 """An invented structure 2, and a process whose code writes it.
 
-In structure 2 the state of a run is a dict; the code reads the tuples of
-structure 1 as well.  The step writes each run again.
+In structure 2 the state of a run is a dict.  The code of structure 2 can still
+read the tuples of structure 1.  The evolve step writes each run again.
 """
 import os
 import signal
@@ -47,7 +47,7 @@ def read_both(run, state):
 
 
 def write_runs(registry, place, limit):
-    """The batch of the step: write *limit* runs from *place* on."""
+    """Do a batch of the step: write *limit* runs from *place* on."""
     number, serial = place or (min(registry.lanes), 1)
     for number in registry.lanes.keys(min=number):
         for run in registry.lanes[number].births.walkUp(serial):
@@ -65,7 +65,7 @@ STEP = evolve.Step(2, 'runs are dicts', registry=write_runs)
 
 @contextmanager
 def structure2(step=STEP):
-    """Let the code of this process be that of structure 2."""
+    """Make the code of this process that of structure 2."""
     with mock.patch.multiple(
             WorkerRun, __getstate__=write_dict, __setstate__=read_both), \
             mock.patch.object(structure, 'VERSION', 2), \
@@ -91,10 +91,10 @@ class Evolving(actor.Actor):
 
 
 class Play(actor.Play):
-    """What it can do."""
+    """The commands of the process."""
 
     def killAtBatch(self, number):
-        """Die as a crash does, in the commit of that batch."""
+        """Crash in the commit of the batch *number*."""
         do = STEP.registry
         batches = []
 
@@ -108,7 +108,7 @@ class Play(actor.Play):
         evolve.STEPS = (STEP._replace(registry=kill),)
 
     def limit(self, number):
-        """Let a batch change that many objects at most."""
+        """Let a batch change at most *number* objects."""
         evolve.LIMIT = number
         evolve.Evolution.__init__.__globals__['LIMIT'] = number
 

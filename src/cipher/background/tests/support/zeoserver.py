@@ -13,7 +13,7 @@
 ##############################################################################
 """The program of `servers.ZEOServer`: a ZEO server that can exit on time.
 
-Ends when its standard input does: with the process that started it.
+It ends when its standard input is closed, so with the process that started it.
 """
 import os
 import signal
@@ -25,15 +25,17 @@ from ZODB.FileStorage import FileStorage
 
 
 class ExitingStorage(FileStorage):
-    """Ends its process right after a commit of which the client then hears
-    nothing: one whose note contains what the file *order* says.
+    """A FileStorage that can end its process right after a commit.
+
+    It does so if the note of the commit contains the text in the file *order*.
+    The client gets no reply.
     """
 
     order = None   # path
 
     def tpc_finish(self, transaction, func=None):
         """See ``ZODB.interfaces.IStorage``."""
-        # Without telling it to anybody.
+        # The end comes before any reply.
         is_last = self._has_to_exit(transaction.description)
         tid = super().tpc_finish(transaction, None if is_last else func)
         if is_last:
