@@ -73,10 +73,11 @@ class PauseTests(LiveWaitingTests):
         about, go_on = threading.Event(), threading.Event()
         carry_out = self.runtime.executor.carryOut
 
-        def waiting(ticket):
+        def waiting(ticket, door):
+            door.close()   # as if an earlier look had found the run
             about.set()
             go_on.wait(10)
-            carry_out(ticket)
+            carry_out(ticket, door)
 
         self.runtime.executor.carryOut = waiting
         run_id = self.start('work')
