@@ -104,6 +104,7 @@ TEST = DEMO + CELERY + [
     'hypothesis >= 6.100',
     'import-linter >= 2.15',
     'isort >= 5.12',
+    'mypy >= 2.4',
     'playwright >= 1.65',
     'psycopg2-binary >= 2.9.9',
     'redis >= 8.1',

@@ -72,7 +72,8 @@ NOT_THE_CHECKOUT = (
 
 #: The tests that depend on how the package is installed: they read files.
 INSTALLED = (
-    'project.test_api', 'project.test_architecture', 'project.test_bootstrap',
+    'project.test_api', 'project.test_architecture',
+    'project.test_attributes', 'project.test_bootstrap',
     'docs.test_celery_page', 'demo.test_importing', 'docs.test_design',
     'docs.test_directives', 'project.test_extras', 'docs.test_glossary',
     'docs.test_hosting', 'project.test_i18n', 'docs.test_input_view',

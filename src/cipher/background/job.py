@@ -156,13 +156,14 @@ def _unfit(who, expected, got):
                                             safeRepr(got, 200)))))
 
 
-def makeWorker(worker_type, input, *place):
+def makeWorker(worker_type, input, site_db, site_oid, site_name, user_name):
     """Return a worker of *worker_type* with *input*.
 
-    *place* are the arguments site_db, site_oid, site_name and user_name of
-    `BackgroundWorkerThread`.  Raise ``TypeError`` if a constructor of the
-    application does not call that of its base.
+    The others are the arguments of `BackgroundWorkerThread`.  Raise
+    ``TypeError`` if a constructor of the application does not call that of
+    its base.
     """
+    place = site_db, site_oid, site_name, user_name
     if worker_type.handler is not None:
         return HandlerJob(
             worker_type.name, worker_type.handler, *place, input)

@@ -45,14 +45,22 @@ from cipher.background.util import clock
 from cipher.background.work.liverun import Ticket
 
 
+class _Diversion(logging.StreamHandler):
+    """Diverts what *logger* logs to *buffer*."""
+
+    def __init__(self, buffer, logger):
+        super().__init__(buffer)
+        self.propagate_before = logger.propagate
+        self.level_before = logger.level
+
+
 def setUpLogging(logger, level=logging.DEBUG):
     """Divert records of *logger* from *level* on; return a text buffer.
 
     The buffer gets the records.  None are propagated until `tearDownLogging`.
     """
     buffer = StringIO()
-    handler = logging.StreamHandler(buffer)
-    handler._before = logger.propagate, logger.level
+    handler = _Diversion(buffer, logger)
     logger.propagate = False
     logger.addHandler(handler)
     logger.setLevel(level)
@@ -62,10 +70,10 @@ def setUpLogging(logger, level=logging.DEBUG):
 def tearDownLogging(logger):
     """Undo `setUpLogging`; do nothing if it was not called."""
     for handler in logger.handlers:
-        if hasattr(handler, '_before'):
+        if isinstance(handler, _Diversion):
             logger.removeHandler(handler)
-            logger.propagate, level = handler._before
-            logger.setLevel(level)
+            logger.propagate = handler.propagate_before
+            logger.setLevel(handler.level_before)
             break
 
 

@@ -37,6 +37,7 @@ __getattr__, __dir__ = lazy(__name__, {
     'InputView': 'cipher.background.browser.runpage',
     'JSONView': 'cipher.background.browser.jsonview',
     'Page': 'cipher.background.browser.page',
+    'Published': 'cipher.background.browser.page',
     'Refused': 'cipher.background.browser.page',
     'answerErrors': 'cipher.background.browser.wsgi',
     'cleanLine': 'cipher.background.browser.text',
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from cipher.background.browser.page import ACTION
     from cipher.background.browser.page import FORM
     from cipher.background.browser.page import Page
+    from cipher.background.browser.page import Published
     from cipher.background.browser.page import Refused
     from cipher.background.browser.page import getParameter
     from cipher.background.browser.runpage import InputView
@@ -82,6 +84,7 @@ __all__ = [
     'InputView',
     'JSONView',
     'Page',
+    'Published',
     'Refused',
     'answerErrors',
     'cleanLine',

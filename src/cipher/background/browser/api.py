@@ -164,6 +164,10 @@ class RunAction(Run, JSONAction):
 
     impossible = None
 
+    def do(self, reason):
+        """Do it; return the answer."""
+        raise NotImplementedError
+
     def act(self, body):
         reason = self.getText(body, 'reason')
         try:
@@ -229,6 +233,10 @@ class CopyAction(JSONAction):
     """Base of the acts on runs that came with a copy and are kept back."""
 
     takes = {'reason'}
+
+    def do(self, reason):
+        """Do it; return how many runs it was about."""
+        raise NotImplementedError
 
     def act(self, body):
         _refuse_unknown(set(body) - self.takes)

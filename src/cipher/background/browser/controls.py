@@ -136,6 +136,14 @@ class Converter(BaseDataConverter):
     def format(self):
         return Formatter(self.widget.request)
 
+    def write(self, value):
+        """Return the text that shows *value*."""
+        raise NotImplementedError
+
+    def read(self, text):
+        """Return the value of *text*; raise ``ValueError`` for none."""
+        raise NotImplementedError
+
     def toWidgetValue(self, value):
         if value is self.field.missing_value:
             return ''
@@ -156,6 +164,7 @@ class Converter(BaseDataConverter):
 class NumberConverter(Converter):
     """Base of the numbers."""
 
+    type: type   # makes such a number of one that was read
     expected = _('"${value}" is not a number in the format of this page.  '
                  'Write it like ${example}.')
 

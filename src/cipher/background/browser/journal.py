@@ -19,6 +19,7 @@ from zope.browserpage import ViewPageTemplateFile
 from cipher.background.browser import descriptions
 from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Page
+from cipher.background.browser.page import Published
 from cipher.background.browser.page import Refused
 from cipher.background.browser.page import getParameter
 from cipher.background.i18n import _
@@ -27,7 +28,7 @@ from cipher.background.i18n import _
 PAGE_SIZE = 50
 
 
-class Journal:
+class Journal(Published):
     """Collects the data of the page and the JSON."""
 
     def readActions(self):

@@ -19,6 +19,7 @@ from cipher.background.browser.addresses import getURL
 from cipher.background.browser.administration import AdministrationPage
 from cipher.background.browser.chart import Chart
 from cipher.background.browser.jsonview import JSONView
+from cipher.background.browser.page import Published
 from cipher.background.browser.page import Refused
 from cipher.background.browser.processes import GONE
 from cipher.background.browser.verbs import mayDo
@@ -37,7 +38,7 @@ LIMIT = 10
 RUNNING_LIMIT = 50
 
 
-class Overview:
+class Overview(Published):
     """Collects the data of the page and its JSON."""
 
     def collect(self):

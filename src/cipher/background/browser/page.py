@@ -278,8 +278,8 @@ class Page(Published):
         return self.tokens.make()
 
 
-class RunView:
-    """Mix-in of the views of one run."""
+class RunView(Published):
+    """Base of the views of one run."""
 
     @property
     def registry(self):

@@ -17,6 +17,7 @@ from zope.browserpage import ViewPageTemplateFile
 from cipher.background.browser import descriptions
 from cipher.background.browser.administration import AdministrationPage
 from cipher.background.browser.jsonview import JSONView
+from cipher.background.browser.page import Published
 from cipher.background.browser.page import Refused
 from cipher.background.i18n import _
 from cipher.background.interfaces import ProcessNotFound
@@ -25,7 +26,7 @@ from cipher.background.interfaces import ProcessNotFound
 GONE = _('This process no longer exists.')
 
 
-class Processes:
+class Processes(Published):
     """Collects the data of the page and the JSON."""
 
     def listProcesses(self):

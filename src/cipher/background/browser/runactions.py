@@ -91,6 +91,10 @@ class ConfirmPage(Run, Page):
     methods = FORM
     verb = None         # name of the button and of the view
     impossible = None   # class of the error if the act is not possible
+    question = None     # the title; with `id` of the run
+    explanation = None  # what it does
+    button = None       # what its button says
+    too_late = None     # why it is not possible by now
     problem = None
     reason = None
     reason_limit = REASON_LIMIT

@@ -71,7 +71,7 @@ UNSEEN = frozenset(
     '\N{HALFWIDTH HANGUL FILLER}\N{BRAILLE PATTERN BLANK}')
 
 
-class Runs:
+class Runs(Published):
     """Reads the filter of the request and gets its runs."""
 
     def readFilter(self):

@@ -22,6 +22,7 @@ from zope.security.interfaces import IPermission
 from cipher.background.browser import descriptions
 from cipher.background.browser.administration import AdministrationPage
 from cipher.background.browser.jsonview import JSONView
+from cipher.background.browser.page import Published
 from cipher.background.browser.page import Refused
 from cipher.background.browser.text import cleanLine
 from cipher.background.i18n import _
@@ -44,7 +45,7 @@ def noteStart(name, run_id):
         cleanLine(name, 200), run_id))
 
 
-class Types:
+class Types(Published):
     """Collects the data of the page and the JSON."""
 
     def listTypes(self):

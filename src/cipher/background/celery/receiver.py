@@ -28,6 +28,7 @@ from celery.signals import worker_process_shutdown
 from celery.signals import worker_shutdown
 from ZODB.POSException import ConflictError
 from zope.component import queryUtility
+from zope.schema import getFieldNames
 
 from cipher.background.celery.sender import TASK
 from cipher.background.celery.sender import CeleryExecutor
@@ -160,7 +161,8 @@ class Receiver:
         runtime = switchboard.queryRuntime(db)
         if runtime is None:
             given = queryUtility(IRuntimeSettings, default=RuntimeSettings())
-            values = {name: getattr(given, name) for name in IRuntimeSettings}
+            values = {name: getattr(given, name)
+                      for name in getFieldNames(IRuntimeSettings)}
             return startRuntime(
                 db, RuntimeSettings(**dict(values, threads=0)))
         if runtime.threads:

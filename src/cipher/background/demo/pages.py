@@ -21,12 +21,13 @@ from zope.browserpage import ViewPageTemplateFile
 from zope.component import getUtility
 from zope.interface import implementer
 from zope.security import checkPermission
-from zope.security.proxy import ProxyFactory
+from zope.security.checker import ProxyFactory
 
 from cipher.background.browser import ACTION
 from cipher.background.browser import IBackgroundView
 from cipher.background.browser import JSONView
 from cipher.background.browser import Page
+from cipher.background.browser import Published
 from cipher.background.browser import cleanLine
 from cipher.background.browser import cleanText
 from cipher.background.browser import getParameter
@@ -48,8 +49,8 @@ RUNS_SHOWN = 10
 QUERY_LIMIT = 200
 
 
-class DemoView:
-    """Mix-in of all views of the demo: the registry and URLs."""
+class DemoView(Published):
+    """Base of all views of the demo: the registry and URLs."""
 
     tab = DOCUMENTS
 
@@ -177,8 +178,8 @@ class DocumentList(DemoPage):
                     url=getURL(document, self.request))
 
 
-class DocumentRuns:
-    """Mix-in of the views that show the runs about a document."""
+class DocumentRuns(DemoView):
+    """Base of the views that show the runs about a document."""
 
     def collectRuns(self):
         """Return the newest runs about the document, and the active one."""
@@ -216,7 +217,7 @@ class DocumentPage(DocumentRuns, DemoPage):
                 self.url, urlencode({'version': get_version(self.context)}))
 
 
-class DocumentRunsJSON(DocumentRuns, DemoView, JSONView):
+class DocumentRunsJSON(DocumentRuns, JSONView):
     """The runs about a document, for the script on its page."""
 
     def collect(self):

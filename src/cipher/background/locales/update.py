@@ -96,8 +96,14 @@ def _has_messages(folder):
     return Path(folder).name not in SKIPPED
 
 
+class _Engine(POEngine):
+    """Notes the messages of a template after the other."""
+
+    file = None   # the path of the template
+
+
 def _collect_templates():
-    engine = POEngine()
+    engine = _Engine()
     for path in PACKAGE.rglob('*.pt'):
         parser = HTMLTALParser()
         parser.parseFile(str(path))

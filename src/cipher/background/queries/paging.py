@@ -79,7 +79,7 @@ def _collect(sought, types, matches, limit, kind, deadline):
     """
     found = []
     looked_at = 0
-    last = passed = None
+    last = passed = ()
     for candidate in sought:
         run = candidate.run
         is_other = run is not None and bool(types) and run.type not in types

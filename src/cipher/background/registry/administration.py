@@ -50,6 +50,7 @@ from cipher.background.queries.waits import Waits
 from cipher.background.registry import retry
 from cipher.background.registry import schedules
 from cipher.background.registry import services
+from cipher.background.registry.reader import RegistryReader
 from cipher.background.store import journal
 from cipher.background.store import kept
 from cipher.background.store import thresholds
@@ -140,8 +141,8 @@ class _Acts:
             self.done.failed[run_id] = describeError(error, masker)
 
 
-class Administration:
-    """Mix-in of `registry.WorkerRegistry`: `IWorkerRegistry`'s acts."""
+class Administration(RegistryReader):
+    """Base of `registry.WorkerRegistry`: `IWorkerRegistry`'s acts."""
 
     # Runs
 
@@ -238,7 +239,8 @@ class Administration:
             for run_id in run_ids:
                 acts.tryToDo(run_id)
         if len(acts.recorded) == 1 and filter is None:
-            journal.record(self, verb, *acts.recorded, askedNow(acts.reason),
+            run_id, = acts.recorded
+            journal.record(self, verb, run_id, askedNow(acts.reason),
                            acts.types)
         elif acts.recorded:
             journal.recordMany(self, verb, acts.recorded,

@@ -25,7 +25,7 @@ from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import TooManyOfStarter
 from cipher.background.queries.snapshot import Snapshot
 from cipher.background.util import clock
-from cipher.background.util.forks import renewLock
+from cipher.background.util.forks import Locked
 from cipher.background.util.principal import SYSTEM
 
 
@@ -67,11 +67,11 @@ def _count_unfinished(snapshot):
                for states in snapshot.counts().values())
 
 
-class OwnStarts:
+class OwnStarts(Locked):
     """The times at which this process started runs, for each starter."""
 
     def __init__(self):
-        renewLock(self)
+        super().__init__()
         self._numbers = itertools.count()
         self._starts = {}   # (registry oid, starter) -> {number: time}
 

@@ -12,8 +12,12 @@
 #
 ##############################################################################
 """The part of a registry that only reads."""
-import re
+from zope.security.interfaces import NoInteraction
+from zope.security.interfaces import Unauthorized
+from zope.security.management import checkPermission
+from zope.security.management import queryInteraction
 
+from cipher.background.declarations.workertype import getWorkerType
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import NEWEST
@@ -31,6 +35,7 @@ from cipher.background.queries.status import RunPage
 from cipher.background.queries.waits import Waits
 from cipher.background.store.attempts import listAttempts
 from cipher.background.store.run import RunDetails
+from cipher.background.store.runstore import RunStore
 from cipher.background.store.thresholds import Thresholds
 from cipher.background.util.masking import makeMasker
 from cipher.background.util.masking import maskInput
@@ -43,30 +48,13 @@ from cipher.background.util.text import TRACEBACK_LIMIT
 from cipher.background.util.text import safeRepr
 
 
-_RUN_ID = re.compile(r'([1-9][0-9]{0,8})-([1-9][0-9]{0,14})', re.ASCII)
-
-
-class RegistryReader:
-    """Mix-in of `registry.WorkerRegistry`: `IWorkerRegistry`'s questions."""
+class RegistryReader(RunStore):
+    """Base of `registry.WorkerRegistry`: `IWorkerRegistry`'s questions."""
 
     def get(self, run_id, default=None):
         run = self.findRun(run_id)
         if run is None or not visibility.maySee(self, run.type):
             return default
-        return run
-
-    def findRun(self, run_id):
-        """Return the run of that id or None, even if its type is hidden."""
-        match = _RUN_ID.fullmatch(run_id) if isinstance(run_id, str) else None
-        return match and self.getRun(int(match[1]), int(match[2]))
-
-    def getRun(self, lane_number, serial):
-        """Return the run of that lane and serial, or None."""
-        lane = self.lanes.get(lane_number)
-        run = lane and lane.births.get(serial)
-        if run is None or run.is_removed:
-            return None
-        run._v_parent = self
         return run
 
     def _get(self, run_id):
@@ -168,6 +156,33 @@ class RegistryReader:
             'registry: expected to be held by the site manager of a site, '
             'got %r as parent; add it with addRegistry(site)'
             % (self.__parent__,))
+
+    def findSite(self):
+        """Return the site that holds the registry, or None."""
+        try:
+            return self.getSite()
+        except RegistryNotFound:
+            return None   # it has no parent yet
+
+    # Who may start
+
+    def mayStart(self, name, context=None):
+        if queryInteraction() is None:
+            raise NoInteraction
+        target = self.getSite() if context is None else context
+        return checkPermission(getWorkerType(name).permission, target)
+
+    def permit(self, name, context):
+        """Return the permission of the worker type *name*.
+
+        For this package.  Raise ``Unauthorized`` if the principal lacks the
+        permission on *context*, or on the site if that is None.
+        """
+        permission = getWorkerType(name).permission
+        if not self.mayStart(name, context):
+            target = self.getSite() if context is None else context
+            raise Unauthorized(target, 'start', permission)
+        return permission
 
 
 def _is_masked(details, schema):

@@ -60,11 +60,15 @@ def of(registry):
     return Verbs(registry)
 
 
-def _asks(permission, where=None):
-    """Decorate a method: check *permission* first.
+#: Name of a verb -> (permission, the method that returns the objects to check
+#: it on; None: the registry).
+RIGHTS = {}
 
-    *where* is a method that returns the objects to check it on; by default
-    that is the registry.  `Verbs.may` reads both from the decorated method.
+
+def _asks(permission, where=None):
+    """Decorate a method: check *permission* first, on *where*.
+
+    See `RIGHTS`.
     """
     def decorate(method):
         @wraps(method)
@@ -73,8 +77,7 @@ def _asks(permission, where=None):
                 _check(permission, target, method.__name__)
             return method(self, *arguments, **options)
 
-        ask.permission = permission
-        ask.where = where
+        RIGHTS[method.__name__] = permission, where
         return ask
     return decorate
 
@@ -107,9 +110,9 @@ class Verbs:
             structure.checkVersion(directory)
 
     def may(self, name):
-        verb = getattr(type(self), name)
-        targets = verb.where(self) if verb.where else (self._registry,)
-        return all(checkPermission(verb.permission, target)
+        permission, where = RIGHTS[name]
+        targets = where(self) if where else (self._registry,)
+        return all(checkPermission(permission, target)
                    for target in targets)
 
     def _get_roots(self):
@@ -148,7 +151,6 @@ class Verbs:
 
     def getSite(self):
         return ProxyFactory(self._registry.getSite())
-    getSite.permission = None
 
     # Starting
 
@@ -161,7 +163,6 @@ class Verbs:
                 and name in self._registry.getWorkerTypes()
                 and self._registry.mayStart(
                     name, removeSecurityProxy(context)))
-    mayStart.permission = None
 
     @_asks(START_WORKERS)
     def startByPrincipal(self, name, /, context=None, **input):
@@ -198,12 +199,10 @@ class Verbs:
 
     def mayRetry(self, run_id):
         return self.may('retry') and self._registry.mayRetry(run_id)
-    mayRetry.permission = None
 
     def actOnRuns(self, verb, run_ids, reason=None, filter=None):
         _check(ON_RUNS[verb], self._registry, verb)
         return self._registry.actOnRuns(verb, run_ids, reason, filter)
-    actOnRuns.permission = None
 
     # Administration
 
@@ -221,7 +220,6 @@ class Verbs:
     def mayRunSchedule(self, name):
         return (self.may('runSchedule')
                 and self._registry.mayRunSchedule(name))
-    mayRunSchedule.permission = None
 
     @_asks(MANAGE_WORKERS, where=_get_roots)
     def quietProcess(self, process_id, is_quiet=True, reason=None):

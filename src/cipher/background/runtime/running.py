@@ -44,6 +44,13 @@ class RunningRuns:
                 and nameOf(other.worker_type) == nameOf(worker_type)
                 for other in self._live.values())
 
+    def startDraining(self):
+        """Take nothing new from now on; return whether that is news."""
+        with self._lock:
+            is_news = not self._draining.is_set()
+            self._draining.set()
+            return is_news
+
     def enter(self, live):
         """Take *live* among the live runs; False if it is there already."""
         with self._lock:
@@ -58,10 +65,9 @@ class RunningRuns:
             del self._live[live.key]
             self._idle.notify_all()
 
-    def hasFreeThread(self):
-        """Return whether a thread waits for a job."""
-        return self.threads > sum(
-            not live.isUnbounded() for live in self.allLive())
+    def countJobs(self):
+        """Return how many threads of the executor are at work."""
+        return sum(not live.isUnbounded() for live in self.allLive())
 
     def findLive(self, registry_oid, run_id):
         """Return the `LiveRun` of a run, or None."""

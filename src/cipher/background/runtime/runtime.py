@@ -25,19 +25,20 @@ from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.declarations.workertype import nameOf
 from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import RuntimeRefused
+from cipher.background.runtime.admission import Admission
 from cipher.background.runtime.control import ControlThread
 from cipher.background.runtime.executors.choice import makeExecutor
 from cipher.background.runtime.maintenance.heartbeat import HeartbeatThread
 from cipher.background.runtime.maintenance.invalidations import Invalidations
 from cipher.background.runtime.maintenance.troubles import Troubles
 from cipher.background.runtime.maintenance.turn import Maintenance
+from cipher.background.runtime.ownprocess import OwnProcess
 from cipher.background.runtime.preflight import checkDatabase
 from cipher.background.runtime.preflight import lookAtDirectory
 from cipher.background.runtime.queue.backlog import LOOK
 from cipher.background.runtime.queue.backlog import Backlog
 from cipher.background.runtime.queue.poller import Poller
 from cipher.background.runtime.running import RunningRuns
-from cipher.background.store import process
 from cipher.background.store.deployment import Origin
 from cipher.background.store.deployment import getDeployment
 from cipher.background.util import clock
@@ -64,98 +65,19 @@ REFUSED_DELAY = 1.0
 LEAVE_TIMEOUT = 10.0
 
 
-class RequestedStates(RunningRuns):
-    """A runtime that does what it is asked for.  Any thread may call."""
-
-    def __init__(self):
-        super().__init__()
-        self.is_asked_quiet = False
-        self.copied = None      # deployment.Copied: the database is a copy
-        self.requested_quiet = None   # of this process; to be written
-        self._quiet_lock = threading.Lock()
-        self._is_drain_asked = False
-        self.drain_asked = None   # of the `ProcessRequest` that drains it
-        self.left_over = set()    # keys of runs that its end put back
-
-    @property
-    def is_quiet(self):
-        """Whether it is to begin nothing new, for whatever reason."""
-        return self.is_asked_quiet or self.copied is not None
-
-    @property
-    def is_taking(self):
-        """Whether it begins anything new."""
-        return not (self.is_quiet or self._draining.is_set())
-
-    def quiet(self, is_quiet=True):
-        """See `~cipher.background.interfaces.IRuntime`."""
-        if isInSignalHandler():
-            _thread.start_new_thread(self.quiet, (is_quiet,))
-            return
-        with self._quiet_lock:
-            self.requested_quiet = is_quiet
-            self._set_quiet(is_quiet)
-        self._control.wake()
-
-    def applyRequest(self, written, is_quiet, is_draining):
-        """Do what the record of the process asks for.
-
-        *written* is our own wish that it tells, or None.
-        """
-        with self._quiet_lock:
-            if self.requested_quiet == written:
-                self.requested_quiet = None   # else another one came
-            if (self.requested_quiet is None
-                    and is_quiet != self.is_asked_quiet):
-                self._set_quiet(is_quiet)
-        if is_draining and not (self.is_draining or self._is_drain_asked):
-            # Not here: it waits for the control thread.
-            threading.Thread(target=self.shutdown, name='background-drain',
-                             daemon=True).start()
-            self._is_drain_asked = True
-
-    def _set_quiet(self, is_quiet):
-        log.info('Process %s: %s', self.name, 'quiet, begins nothing new'
-                 if is_quiet else 'not quiet any more')
-        self.is_asked_quiet = is_quiet
-        self.backlog.setQuiet(self.is_quiet)
-
-    def setCopied(self, copied, reason):
-        """Begin nothing as long as the database counts as *copied*.
-
-        *copied* is a `deployment.Copied` or None, *reason* a text for the
-        log.
-        """
-        with self._quiet_lock:
-            if copied == self.copied:
-                return
-            if copied is not None:
-                log.warning(
-                    'Process %s: the database is a copy: %s; it begins '
-                    'nothing until an administrator lets it begin (overview, '
-                    'or registry.adoptDatabase)', self.name, reason)
-            else:
-                log.info('Process %s: the database belongs here now',
-                         self.name)
-            self.copied = copied
-            self.backlog.setQuiet(self.is_quiet)
-
-
 @implementer(IRuntime)
-class Runtime(RequestedStates):
+class Runtime:
     """See `~cipher.background.interfaces.IRuntime`."""
 
     def __init__(self, db, settings=None, is_implicit=False):
-        super().__init__()
         self.db = db
-        self.settings = settings or RuntimeSettings()
-        self.threads = self.settings.threads
-        self.host = process.hostName()
-        self.pid = os.getpid()
-        self.id = process.newProcessId(self.host, self.pid)
-        self.name = process.processName(self.id)
+        self.own = OwnProcess(settings or RuntimeSettings())
         self.backlog = Backlog(self._wake_control, self.report)
+        self.running = RunningRuns()
+        self.admission = Admission(self.name, self.running, self.backlog,
+                                   self._wake_control, self.shutdown)
         self.poller = Poller(self)
+        self.left_over = set()    # keys of runs that its end put back
         self.unrecorded = set()   # tickets of runs whose end is not written
         self._claims = {}   # (registry oid, run id) -> epoch we gave it
         self.doubtful = []  # tickets of claims whose reply may be lost
@@ -167,9 +89,11 @@ class Runtime(RequestedStates):
         self.troubles = Troubles(db, self.report)
         self._maintenance = Maintenance(self)
         self._control = ControlThread(self, self._maintenance)
-        self._heartbeat = HeartbeatThread(self, self._maintenance)
+        self._heartbeat = HeartbeatThread(
+            self.own, db, self._maintenance)
         self._invalidations = Invalidations(self)
         self._maintenance.steps.add(self._invalidations.step)
+        self._lock = threading.Lock()
         self._ender = None                   # the thread that shuts down
         self._gone = threading.Event()       # the shutdown is over
         self._gone_by = 0.0                  # monotonic; surely by then
@@ -201,7 +125,7 @@ class Runtime(RequestedStates):
             self._control.start()
             self._heartbeat.start()
         except BaseException:
-            self._draining.set()
+            self.running.startDraining()
             self.executor.stop()
             self._control.end()
             self._heartbeat.end()
@@ -217,7 +141,7 @@ class Runtime(RequestedStates):
         self.origin = Origin(self.db, self.deployment)
         judged = lookAtDirectory(self.db, lambda directory: (
             directory and self.origin.look(directory.belonging)))
-        self.setCopied(*(judged or (None, None)))
+        self.admission.setCopied(*(judged or (None, None)))
 
     def report(self):
         """Let other processes know soon what is wrong.  Thread-safe."""
@@ -234,14 +158,91 @@ class Runtime(RequestedStates):
         """Send *event* of the control thread: see `announcing.announce`."""
         announce(event, self.troubles)
 
-    def note(self, what):
-        """Return the note of a transaction of the control thread."""
-        return 'background process %s: %s' % (self.name, what)
-
     def forked(self):
         """In a child after a fork: threads are gone, refuse everything."""
         self._is_forked = True
         self.backlog.forked()
+
+    # What it is: see `OwnProcess`
+
+    @property
+    def id(self):
+        return self.own.id
+
+    @property
+    def name(self):
+        return self.own.name
+
+    @property
+    def pid(self):
+        return self.own.pid
+
+    @property
+    def settings(self):
+        return self.own.settings
+
+    @property
+    def threads(self):
+        return self.own.threads
+
+    def note(self, what):
+        return self.own.note(what)
+
+    # What is in work: see `RunningRuns`
+
+    @property
+    def is_draining(self):
+        return self.running.is_draining
+
+    @property
+    def conflicts(self):
+        return self.running.conflicts
+
+    def enter(self, live):
+        return self.running.enter(live)
+
+    def leave(self, live):
+        self.running.leave(live)
+
+    def mayRun(self, worker_type, live):
+        return self.running.mayRun(worker_type, live)
+
+    def findLive(self, registry_oid, run_id):
+        return self.running.findLive(registry_oid, run_id)
+
+    def getLive(self, registry_oid, run_id):
+        return self.running.getLive(registry_oid, run_id)
+
+    def getStack(self, registry_oid, run_id):
+        return self.running.getStack(registry_oid, run_id)
+
+    def listLive(self, registry_oid):
+        return self.running.listLive(registry_oid)
+
+    def allLive(self):
+        return self.running.allLive()
+
+    def hasFreeThread(self):
+        """Return whether a thread waits for a job."""
+        return self.threads > self.running.countJobs()
+
+    # Whether it begins anything new: see `Admission`
+
+    @property
+    def is_quiet(self):
+        return self.admission.is_quiet
+
+    @property
+    def is_taking(self):
+        return self.admission.is_taking
+
+    @property
+    def copied(self):
+        return self.admission.copied
+
+    def quiet(self, is_quiet=True):
+        """See `~cipher.background.interfaces.IRuntime`."""
+        self.admission.quiet(is_quiet)
 
     # Called by any thread
 
@@ -254,7 +255,7 @@ class Runtime(RequestedStates):
         deployment = getDeployment(settings)
         executor = makeExecutor(self, settings)
         with self._lock:
-            if not self.is_implicit or self._draining.is_set():
+            if not self.is_implicit or self.is_draining:
                 raise _refusal()
             self.is_implicit = False
         try:
@@ -266,8 +267,7 @@ class Runtime(RequestedStates):
         if deployment != self.deployment:
             self._look_where_it_belongs(settings)
         self.executor = executor
-        self.settings = settings
-        self.threads = settings.threads
+        self.own.settings = settings
         self._control.wake()
 
     def _wake_control(self):
@@ -351,7 +351,7 @@ class Runtime(RequestedStates):
     def claims(self):
         """Return [(registry oid, run id)] of what is ours and not begun."""
         return [key for key in list(self._claims)
-                if key not in self._live]
+                if self.findLive(*key) is None]
 
     def noteUndeclared(self, run):
         """Log, once for each type, that nothing here declares it."""
@@ -380,19 +380,11 @@ class Runtime(RequestedStates):
         if live.stop is not None:
             self._control.wake()   # the request can be forgotten
 
-    def takeNewId(self):
-        """Be another process, as far as the database knows.
-
-        What the old one had claimed and nobody has rescued yet would else
-        count as carried out for ever.
-        """
-        self.id = process.newProcessId(self.host, self.pid)
-
     def lostLease(self):
         """Others took this process for dead, and its lanes."""
         log.error('Process %s: it was silent for too long; what it worked on '
                   'is taken over by others', self.name)
-        self.abandonAll()
+        self.running.abandonAll()
         self._claims.clear()
         self.backlog.dropAll()
 
@@ -411,11 +403,10 @@ class Runtime(RequestedStates):
             return
         me = threading.current_thread()
         with self._lock:
-            is_first = not self._draining.is_set()
+            is_first = self.running.startDraining()
             if is_first:
                 self._ender = me
                 self._gone_by = time.monotonic() + timeout + 3 * LEAVE_TIMEOUT
-            self._draining.set()
         if is_first:
             try:
                 if isClosed(self.db):
@@ -432,10 +423,11 @@ class Runtime(RequestedStates):
         deadline = time.monotonic() + timeout
         self.executor.stop()
         self._control.wake()   # it hands over what waits
-        self.stopAll(with_jobs=False)
-        self.waitIdle(deadline - min(timeout / 2, DRAIN_STOP_TIMEOUT))
-        self.stopAll()
-        self.waitIdle(deadline)
+        self.running.stopAll(with_jobs=False)
+        self.running.waitIdle(
+            deadline - min(timeout / 2, DRAIN_STOP_TIMEOUT))
+        self.running.stopAll()
+        self.running.waitIdle(deadline)
         self.executor.join(max(0.0, deadline - time.monotonic()))
         self._control.end()
         self._control.join(LEAVE_TIMEOUT)
@@ -443,7 +435,8 @@ class Runtime(RequestedStates):
         self._heartbeat.join(LEAVE_TIMEOUT)
         self._invalidations.end()
         # A run that is given up records nothing itself any more: we do.
-        self._given_up = self.abandonAll()   # even if nothing can be written
+        # Even if nothing can be written.
+        self._given_up = self.running.abandonAll()
         leaving = threading.Thread(
             target=self._leave, name='background-end', daemon=True)
         try:
@@ -458,12 +451,11 @@ class Runtime(RequestedStates):
         """Somebody closed the database without a `shutdown`."""
         timeout = self.settings.drain
         with self._lock:
-            is_first = not self._draining.is_set()
+            is_first = self.running.startDraining()
             if is_first:
                 self._gone_by = time.monotonic() + timeout + LEAVE_TIMEOUT
-            self._draining.set()
         if not is_first:
-            self.abandonAll()   # a drain that has nothing to wait for
+            self.running.abandonAll()   # a drain that has nothing to wait for
             return
         try:
             self._give_all_up(timeout)
@@ -483,9 +475,9 @@ class Runtime(RequestedStates):
         self._control.end()
         self._heartbeat.end()
         self._invalidations.end()
-        self.abandonAll()
-        self.stopAll()
-        self.waitIdle(time.monotonic() + timeout)
+        self.running.abandonAll()
+        self.running.stopAll()
+        self.running.waitIdle(time.monotonic() + timeout)
         self._disconnect()
 
     def _leave(self):

@@ -32,7 +32,7 @@ from cipher.background.store import leases
 from cipher.background.store import process
 from cipher.background.store.lane import Lane
 from cipher.background.util import switchboard
-from cipher.background.util.forks import renewLock
+from cipher.background.util.forks import Locked
 from cipher.background.util.logs import getLogger
 from cipher.background.util.spoiled import forgetCaches
 from cipher.background.util.spoiled import noteServer
@@ -112,12 +112,12 @@ class _Checkout:
             connection.close()
 
 
-class LanePool:
+class LanePool(Locked):
     """The lanes of one registry that this process writes."""
 
     def __init__(self, registry_oid):
+        super().__init__()
         self.registry_oid = registry_oid
-        renewLock(self)
         self._own = ()        # numbers of lanes that this process writes
         self._last = {}       # number -> serials of its last change by us
         self._checkouts = {}  # number -> weak reference to a transaction

@@ -14,6 +14,7 @@
 """The run: the persistent record of one execution of a worker."""
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Any
 from typing import NamedTuple
 
 from persistent import Persistent
@@ -87,7 +88,7 @@ class _RunState:
     priority = 0          # the greater, the more urgent
     due_at = None         # earliest begin; None: at once
     depth = 0             # in the chain of runs that started each other
-    merged_starts = None  # Length: number of starts merged into this run
+    merged_starts: Any = None  # Length: number of starts merged into this run
     epoch = 0             # + 1 at each claim and rescue: the fence
     attempts = 0
     interruptions = 0

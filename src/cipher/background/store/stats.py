@@ -85,8 +85,8 @@ class Hour(NamedTuple):
     def of(cls, entry):
         """Return the `Hour` of one `Entry`."""
         counts = [int(entry.state == state) for state in FINISHED_STATES]
-        return cls(max(0, entry.key // (HOUR * 1000000)), *counts,
-                   entry.took is not None, entry.took or 0.0)
+        return cls(max(0, entry.key // (HOUR * 1000000)), *counts)._replace(
+            timed=entry.took is not None, seconds=entry.took or 0.0)
 
     def plus(self, other):
         """Return the `Hour` of both together, with the number of this one."""

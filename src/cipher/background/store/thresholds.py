@@ -27,6 +27,17 @@ class Thresholds:
     """The thresholds in force; *stored* is a dict of those not the default.
     """
 
+    stalled_after: float | None
+    stalled_factor: float
+    busy_after: float | None
+    failing_number: int | None
+    failing_percent: float
+    failing_factor: float
+    paused_waiting: int | None
+    late_after: float | None
+    elsewhere_after: float | None
+    jump_above: float | None
+
     def __init__(self, stored=()):
         stored = stored if type(stored) is dict else {}
         for name, field in FIELDS.items():

@@ -26,14 +26,16 @@ from weakref import WeakKeyDictionary
 from weakref import WeakSet
 
 
-_owners = WeakSet()
+_owners = WeakSet()   # of `Locked`
 _opened = WeakKeyDictionary()   # DB -> pid of the process that opened it
 
 
-def renewLock(owner):
-    """Set ``_lock`` of *owner* to a new lock, now and in each child."""
-    owner._lock = threading.Lock()
-    _owners.add(owner)
+class Locked:
+    """Base of what has a lock, ``_lock``: a new one in each child."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        _owners.add(self)
 
 
 def noteDatabase(db):

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from cipher.background.store.attempts import LOG_TAIL
 from cipher.background.store.run import Live
 from cipher.background.util import clock
-from cipher.background.util.forks import renewLock
+from cipher.background.util.forks import Locked
 from cipher.background.util.plaindata import readNumber
 from cipher.background.util.plaindata import readText
 from cipher.background.util.text import SHOWS_ALL
@@ -62,10 +62,11 @@ def ticketOf(registry_oid, run, must_claim=False):
                   readText(run.starter), run.type)
 
 
-class LiveRun:
+class LiveRun(Locked):
     """A run in work.  Its worker's thread writes it, any thread reads it."""
 
     def __init__(self, runtime, ticket, must_not_rerun=False):
+        super().__init__()
         self.runtime = runtime
         self.registry_oid = ticket.registry_oid
         self.lane = ticket.lane
@@ -92,7 +93,6 @@ class LiveRun:
         self.is_announced = False   # the claim has sent IRunStartedEvent
         self.passing = None         # the passing.Passing of its slot
         self.conflicts = 0
-        renewLock(self)
 
     @property
     def key(self):

@@ -31,6 +31,7 @@ The steps of `Work.run`::
     all closed; after an error: wait; then scheduleNextWork again
 """
 import time
+from typing import Any
 
 from zope.component import queryAdapter
 
@@ -92,6 +93,12 @@ class WorkLoop(Worker):
     work_transaction_note = "%(thread_name)s"
     cleanup_transaction_note = "%(thread_name)s cleanup"
     max_tries = _MAX_TRIES
+
+    # What `setUp` remembers.
+    site_db: Any
+    site_oid: bytes
+    site_name: str
+    user_name: str | None
 
     log = log
 

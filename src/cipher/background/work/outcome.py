@@ -158,7 +158,7 @@ def writeInterruption(registry, run, must_not_rerun, send=notify, live=None):
 def keepInterrupted(live, run):
     """Record an attempt of *run* that the end of the process of *live* ended.
     """
-    asked = live.runtime.drain_asked
+    asked = live.runtime.admission.drain_asked
     if asked is None:
         _end_attempt(live, run, SHUT_DOWN)
     else:

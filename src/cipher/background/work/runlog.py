@@ -24,7 +24,7 @@ from collections import deque
 from contextvars import ContextVar
 
 from cipher.background.store.attempts import LOG_LIMIT
-from cipher.background.util.forks import renewLock
+from cipher.background.util.forks import Locked
 from cipher.background.util.logs import changed
 from cipher.background.util.text import CUT
 from cipher.background.util.text import SHOWS_ALL
@@ -35,7 +35,7 @@ from cipher.background.util.text import indent
 _FORMAT = logging.Formatter('%(asctime)s %(levelname)s %(name)s %(message)s')
 
 
-class LogBuffer:
+class LogBuffer(Locked):
     """Lines of one run.  Any thread may write and read.
 
     It keeps the first and the last lines, *limit* characters in all.
@@ -45,13 +45,13 @@ class LogBuffer:
     masker = SHOWS_ALL
 
     def __init__(self, limit=LOG_LIMIT):
+        super().__init__()
         self._half = limit // 2
         self._head = []
         self._head_size = 0
         self._tail = deque()
         self._tail_size = 0
         self._is_cut = False
-        renewLock(self)
 
     def add(self, line):
         """Clean *line*, the text of a record, mask its secrets and add it."""

@@ -80,8 +80,7 @@ class _Probe:
 
     def isFit(self, value):
         """Return whether *value*, with what it contains, can be stored."""
-        pickler = _Pickler(io.BytesIO(), 3)
-        pickler.probe = self
+        pickler = _Pickler(self)
         try:
             pickler.dump(value)
         except Exception:
@@ -112,14 +111,17 @@ class _Probe:
 
 
 class _Pickler(pickle.Pickler):
+    """Pickles, for nobody, what *probe* takes for fit to be stored."""
 
-    probe = None
+    def __init__(self, probe):
+        super().__init__(io.BytesIO(), 3)
+        self._probe = probe
 
     def persistent_id(self, obj):
         if type(obj) is Proxy:
             raise ValueError('a proxy')
         if isinstance(obj, Persistent):
-            if self.probe.isForeign(obj):
+            if self._probe.isForeign(obj):
                 raise ValueError('of another connection')
             return 'stored apart'
         return None

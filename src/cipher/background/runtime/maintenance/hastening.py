@@ -27,13 +27,15 @@ from cipher.background.work.liverun import ticketOf
 class Hastening:
     """Carries out the requests that concern one runtime."""
 
-    def __init__(self, runtime):
-        self._runtime = runtime
+    def __init__(self, own, backlog, running, troubles):
+        self._own = own
+        self._backlog = backlog
+        self._running = running
+        self._troubles = troubles
 
     def turn(self, connection):
         """Carry out the requests for runs of our lanes."""
-        runtime = self._runtime
-        lanes = set(runtime.backlog.lanes())
+        lanes = set(self._backlog.lanes())
         asked = []   # (run id, registry oid)
         with ZopeTransaction():
             for oid in {oid for oid, _ in lanes}:
@@ -41,10 +43,10 @@ class Hastening:
                 if registry is not None:
                     asked += [(run_id, oid)
                               for run_id in registry.hastened or ()]
-        runtime.troubles.doEach(
+        self._troubles.doEach(
             FAILING_RESCUE, asked,
             lambda *item: self._hasten(connection, *item),
-            runtime.note('begin now'))
+            self._own.note('begin now'))
 
     def _hasten(self, connection, run_id, oid):
         registry = findRegistry(connection, oid)
@@ -60,16 +62,15 @@ class Hastening:
 
         False: this process tries again in a later turn, or another one does.
         """
-        runtime = self._runtime
         lane = registry.lanes[run.lane]
-        if lane.cursor.home != runtime.id:
+        if lane.cursor.home != self._own.id:
             return False   # its home carries the request out
-        live = runtime.findLive(oid, run.id)
+        live = self._running.findLive(oid, run.id)
         if live is not None:
             return live.due_at is None   # else it just ends, and is delayed
         if clock.isLater(run.due_at):
             return True   # it began since and was delayed again
-        if not runtime.backlog.hasten(ticketOf(oid, run)):
+        if not self._backlog.hasten(ticketOf(oid, run)):
             return False
         key, _ = lane.waiting.places.get(run.serial, (None, None))
         if key == FOR_TIME:

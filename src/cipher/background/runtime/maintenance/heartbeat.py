@@ -37,9 +37,10 @@ SHORTEST_PAUSE = 1.0
 class HeartbeatThread(threading.Thread):
     """Calls the `beat` of *maintenance* at the pace of the lease."""
 
-    def __init__(self, runtime, maintenance):
+    def __init__(self, own, db, maintenance):
         super().__init__(name='background-heartbeat', daemon=True)
-        self._runtime = runtime
+        self._own = own
+        self._db = db
         self._maintenance = maintenance
         self._woken = threading.Event()   # a heartbeat is wanted soon
         self._end = threading.Event()
@@ -56,7 +57,7 @@ class HeartbeatThread(threading.Thread):
     def run(self):
         failures = 0
         while not self._end.is_set():
-            pause = self._runtime.settings.lease / BEATS_PER_LEASE
+            pause = self._own.settings.lease / BEATS_PER_LEASE
             self._woken.clear()
             shortest = SHORTEST_PAUSE
             try:
@@ -64,7 +65,7 @@ class HeartbeatThread(threading.Thread):
                     shortest = 0.0   # until there is a record
                 failures = 0
             except Exception as error:
-                if isClosed(self._runtime.db):
+                if isClosed(self._db):
                     return
                 failures += 1
                 pause = min(pause, backOff(failures, cap=pause))

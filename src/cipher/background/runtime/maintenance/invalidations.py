@@ -164,12 +164,12 @@ class Invalidations:
         """
         watched = self._watched   # replaced by `look`, never changed
         if oids is None:
-            found = watched.values()
+            found = list(watched.values())
         else:
             found = [watched[oid] for oid in oids if oid in watched]
             # A process that does not know that a run is live here may stop
             # it as one that waits.
-            if not self._runtime.liveOids().isdisjoint(oids):
+            if not self._runtime.running.liveOids().isdisjoint(oids):
                 found.append(None)
         if found:
             places = [place for place in found if place is not None]

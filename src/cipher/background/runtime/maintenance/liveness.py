@@ -22,9 +22,9 @@ from cipher.background.store.lifecycle import isSilent
 class Liveness:
     """The heartbeats of other processes, as one runtime has seen them."""
 
-    def __init__(self, runtime):
-        self._runtime = runtime
-        self._is_exclusive = isExclusive(runtime.db)
+    def __init__(self, own, db):
+        self._own = own
+        self._is_exclusive = isExclusive(db)
         self._beats = {}        # process id -> (count, monotonic time seen)
         self._beaten_at = None  # monotonic; our own last beat that got through
         self._steady_at = None  # the first of those without a gap since then
@@ -43,7 +43,7 @@ class Liveness:
         # If this machine was paused or the storage was away, others may have
         # been silent for the same reason.
         return (self._beaten_at is not None and
-                now - self._beaten_at <= self._runtime.settings.lease / 2)
+                now - self._beaten_at <= self._own.settings.lease / 2)
 
     def isGone(self, record):
         """Return whether the process of *record* surely does not exist."""
@@ -59,7 +59,7 @@ class Liveness:
         is_steady = self._is_steady(now)
         dead = []
         for record in directory.processes.values():
-            if record.id == self._runtime.id:
+            if record.id == self._own.id:
                 continue
             count = record.heartbeat.count
             seen_count, seen_at = self._beats.get(record.id, (None, now))

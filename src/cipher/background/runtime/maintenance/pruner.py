@@ -72,7 +72,8 @@ class Pruner:
     def __init__(self, runtime, each_lane=None):
         self._runtime = runtime
         # Yields (place, lane) of those to prune.
-        self._each_lane = each_lane or partial(ownLanes, runtime)
+        self._each_lane = each_lane or partial(
+            ownLanes, runtime, runtime.backlog)
         now = time.monotonic()
         self._next = now + INTERVAL
         self._next_quick = now + QUICK_INTERVAL

@@ -34,8 +34,10 @@ class Scheduler:
     All runs go to the registry that is nearest to the root of the database.
     """
 
-    def __init__(self, runtime):
-        self._runtime = runtime
+    def __init__(self, own, admission, troubles):
+        self._own = own
+        self._admission = admission
+        self._troubles = troubles
 
     def startSchedules(self, connection):
         """Start the due schedules, each in a transaction of its own."""
@@ -63,7 +65,7 @@ class Scheduler:
 
         *look* is called with the registry.
         """
-        if not (self._runtime.threads and self._runtime.is_taking):
+        if not (self._own.threads and self._admission.is_taking):
             return []
         with ZopeTransaction():
             registries = process.getDirectory(connection).listRegistries()
@@ -76,11 +78,11 @@ class Scheduler:
         # A failure of the application's code must not keep the others from
         # being started.
         name = '%s %s' % (what, declared.name)
-        troubles = self._runtime.troubles
+        troubles = self._troubles
         if troubles.isResting(FAILING_STEP, name):
             return
         with troubles.guard(FAILING_STEP, name):
-            with ZopeTransaction(note=self._runtime.note(name)):
+            with ZopeTransaction(note=self._own.note(name)):
                 with ZopeSite(home.getSite()):
                     start(home, declared, *arguments)
 

@@ -35,8 +35,9 @@ INTERVAL = 10.0
 class Spill:
     """Writes for the lanes whose home is one runtime."""
 
-    def __init__(self, runtime):
-        self._runtime = runtime
+    def __init__(self, own, backlog):
+        self._own = own
+        self._backlog = backlog
         self._written_at = time.monotonic()   # when all marks were written
 
     def turn(self, connection):
@@ -53,10 +54,10 @@ class Spill:
 
         Return whether there are more entries.
         """
-        backlog = self._runtime.backlog
+        backlog = self._backlog
         written = []
-        with ZopeTransaction(note=self._runtime.note('cursors')):
-            for place, lane in ownLanes(self._runtime, connection):
+        with ZopeTransaction(note=self._own.note('cursors')):
+            for place, lane in ownLanes(self._own, backlog, connection):
                 new, old = backlog.changes(place, BATCH)
                 self._write(lane, new, old)
                 if new or old:
@@ -65,7 +66,8 @@ class Spill:
                 # turn, when the entries are committed.
                 position = backlog.position(place)
                 if position is not None:
-                    writePosition(lane, *position, least)
+                    low, stragglers = position
+                    writePosition(lane, low, stragglers, least)
         for changes in written:
             backlog.written(*changes)
         return any(len(new) >= BATCH or len(old) >= BATCH
@@ -90,15 +92,15 @@ def writePosition(lane, low, stragglers, least=1):
         cursor.low, cursor.stragglers = low, stragglers
 
 
-def ownLanes(runtime, connection):
-    """Yield (place, lane) of the lanes whose home is *runtime*.
+def ownLanes(own, backlog, connection):
+    """Yield (place, lane) of the lanes of *backlog* whose home is *own*.
 
     Lanes that have another home in the open transaction are left out, as they
     must not be written.
     """
-    for place in runtime.backlog.lanes():
+    for place in backlog.lanes():
         oid, number = place
         registry = findRegistry(connection, oid)
         lane = registry and registry.lanes.get(number)
-        if lane is not None and lane.cursor.home == runtime.id:
+        if lane is not None and lane.cursor.home == own.id:
             yield place, lane

@@ -12,6 +12,8 @@
 #
 ##############################################################################
 """Carry out stop requests: ask the worker of a run, or stop a waiting run."""
+from functools import partial
+
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.events import RunStoppedEvent
 from cipher.background.interfaces import FAILING_RESCUE
@@ -19,34 +21,39 @@ from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import STOPPED
 from cipher.background.store import process
 from cipher.background.store.run import StopRequest
+from cipher.background.work.announcing import announce
 
 
 class StopRequests:
     """Carries out the requests that concern one runtime."""
 
-    def __init__(self, runtime):
-        self._runtime = runtime
+    def __init__(self, own, backlog, running, troubles):
+        self._own = own
+        self._backlog = backlog
+        self._running = running
+        self._troubles = troubles
+        self._announce = partial(announce, troubles=troubles)
 
     def read(self, connection):
         """Ask live runs to stop; stop the runs that wait in our lanes."""
-        runtime = self._runtime
-        lanes = set(runtime.backlog.lanes())
+        lanes = set(self._backlog.lanes())
         others = []   # (run id, registry oid) of runs that are not live here
         with ZopeTransaction():
-            for oid in {oid for oid, _ in lanes} | runtime.liveRegistries():
+            oids = {oid for oid, _ in lanes}
+            for oid in oids | self._running.liveRegistries():
                 registry = process.findRegistry(connection, oid)
                 if registry is None:
                     continue
                 for run_id, request in registry.stops.items():
-                    live = runtime.findLive(oid, run_id)
+                    live = self._running.findLive(oid, run_id)
                     if live is None:
                         others.append((run_id, oid))
                     elif live.stop is None:
                         live.requestStop(StopRequest(*request))
-        runtime.troubles.doEach(
+        self._troubles.doEach(
             FAILING_RESCUE, others,
             lambda *item: self._settle(connection, lanes, *item),
-            runtime.note('stop requests'))
+            self._own.note('stop requests'))
 
     def _settle(self, connection, lanes, run_id, oid):
         """Stop a run that waits here; remove the request of a finished one."""
@@ -56,12 +63,12 @@ class StopRequests:
             return
         run = registry.findRun(run_id)
         living = process.Living(
-            process.getDirectory(connection), self._runtime.id)
+            process.getDirectory(connection), self._own.id)
         if run is None or run.isFinished():
             del registry.stops[run_id]
         elif (run.state == PENDING and (oid, run.lane) in lanes
-              and self._runtime.findLive(oid, run_id) is None
+              and self._running.findLive(oid, run_id) is None
               and not living.isOwned(oid, run)):
             registry.finish(run, STOPPED, RunStoppedEvent,
-                            self._runtime.announce, stop_request=request)
+                            self._announce, stop_request=request)
             del registry.stops[run_id]

@@ -89,18 +89,23 @@ class Maintenance:
         self._look_at = 0.0     # monotonic; of the look for registries
         self._evolution = Evolution(runtime.id)
         self._newer = None      # (structure, since): others are newer than we
-        self._liveness = Liveness(runtime)
+        self._liveness = Liveness(runtime.own, runtime.db)
         self._rescuer = Rescuer(runtime, self._liveness)
         self._homes = Homes(runtime, self._report_all)
-        self._spill = Spill(runtime)
-        self._hastening = Hastening(runtime)
+        self._spill = Spill(runtime.own, runtime.backlog)
+        self._hastening = Hastening(
+            runtime.own, runtime.backlog, runtime.running,
+            runtime.troubles)
         self._unblocker = Unblocker(runtime)
         self._taker = Taker(runtime)
-        self._stops = StopRequests(runtime)
-        self._scheduler = Scheduler(runtime)
+        self._stops = StopRequests(
+            runtime.own, runtime.backlog, runtime.running,
+            runtime.troubles)
+        self._scheduler = Scheduler(
+            runtime.own, runtime.admission, runtime.troubles)
         self._pruner = Pruner(runtime)
         self.clock_watch = ClockWatch(runtime.db)
-        self._caretaker = Caretaker(self._runtime, self._rescuer)
+        self._caretaker = Caretaker(runtime, self._rescuer)
         self.steps = Steps(runtime, Step('record', self._keep_record), [
             Step('clock', self.clock_watch.look),
             Step('registries', self._look_for_registries),
@@ -236,7 +241,7 @@ class Maintenance:
 
     def _write_record(self, connection):
         runtime = self._runtime
-        asked = runtime.requested_quiet
+        asked = runtime.admission.requested_quiet
         with ZopeTransaction(note=runtime.note('begins')):
             directory = process.getDirectory(connection)
             copied, reason = self._judge(directory)
@@ -250,7 +255,7 @@ class Maintenance:
                 structure.checkVersion(directory)
                 connection.readCurrent(directory)
                 if was_lost:
-                    runtime.takeNewId()
+                    runtime.own.takeNewId()
                 record = self._make_record()
                 processes[runtime.id] = record
             threads, lease = runtime.threads, runtime.settings.lease
@@ -268,7 +273,7 @@ class Maintenance:
                 request.is_quiet = asked
                 request.asked = None
         is_news = runtime.copied != copied
-        runtime.setCopied(copied, reason)
+        runtime.admission.setCopied(copied, reason)
         if is_news and copied is None:
             self.steps.hasten()
         if was_lost:
@@ -280,8 +285,9 @@ class Maintenance:
             self._is_recorded = True
             runtime.report()
         if request.is_draining:
-            runtime.drain_asked = request.asked
-        runtime.applyRequest(asked, request.is_quiet, request.is_draining)
+            runtime.admission.drain_asked = request.asked
+        runtime.admission.applyRequest(
+            asked, request.is_quiet, request.is_draining)
 
     def _judge(self, directory):
         """Find out whether the database is a copy.
@@ -300,10 +306,10 @@ class Maintenance:
     def _make_record(self):
         runtime = self._runtime
         record = process.ProcessRecord(
-            runtime.id, runtime.host, runtime.pid, process.machineId(),
+            runtime.id, runtime.own.host, runtime.pid, process.machineId(),
             process.pidStarted(runtime.pid), runtime.threads,
             runtime.settings.lease, clock.now())
-        record.request.is_quiet = runtime.is_asked_quiet
+        record.request.is_quiet = runtime.admission.is_asked_quiet
         return record
 
     # Reports to other processes
@@ -420,14 +426,15 @@ class Maintenance:
     def _write_end(self, connection, note):
         runtime = self._runtime
         with ZopeTransaction(note=note):
-            for place, lane in ownLanes(runtime, connection):
+            for place, lane in ownLanes(
+                    runtime.own, runtime.backlog, connection):
                 writePosition(lane, *runtime.backlog.position(place))
                 lane.cursor.home = None
             directory = process.getDirectory(connection)
             record = directory.processes.get(runtime.id)
             if record is None:
                 return   # others took it for dead
-            asked = runtime.drain_asked
+            asked = runtime.admission.drain_asked
             ended = directory.end(
                 record, SHUT_DOWN if asked is None else DRAINED, asked)
             for key in sorted(runtime.left_over):

@@ -103,7 +103,8 @@ class Unblocker:
     def _ready(self, connection):
         """Return {key: [(place, lane)]} of the runs that may begin."""
         ready = {}
-        for place, lane in ownLanes(self._runtime, connection):
+        for place, lane in ownLanes(
+                    self._runtime.own, self._runtime.backlog, connection):
             registry = connection.get(place[0])
             for key in lane.waiting.trees:
                 if self._may_begin(registry, key):
@@ -196,7 +197,8 @@ class Unblocker:
         failing, is_more = [], False
         with ZopeTransaction():
             sorter = Sorter(self._runtime, connection)
-            for place, lane in ownLanes(self._runtime, connection):
+            for place, lane in ownLanes(
+                    self._runtime.own, self._runtime.backlog, connection):
                 registry = connection.get(place[0])
                 for key in list(lane.waiting.trees):
                     if not self._may_begin(registry, key):

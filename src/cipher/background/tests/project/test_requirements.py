@@ -50,6 +50,7 @@ UNSEEN = {
     'coverage': 'a command',
     'flake8': 'a command',
     'isort': 'a command',
+    'mypy': 'a command',
     'zope.testrunner': 'a command',
     'webob': 'the benchmarks import it',
     'zope.app.rotterdam': 'documented for hosts that have it',

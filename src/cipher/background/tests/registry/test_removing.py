@@ -35,6 +35,7 @@ from cipher.background.tests.support.administration import AdministrationTests
 from cipher.background.tests.support.administration import another
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
+from cipher.background.tests.support.live import waitUntil
 from cipher.background.thread import BackgroundWorkerThread
 
 
@@ -368,6 +369,4 @@ class LiveRemoveTests(LiveTests):
 
     def waitGone(self, run_id):
         """Wait until nobody works on the run."""
-        with self.runtime._idle:
-            self.assertTrue(self.runtime._idle.wait_for(
-                lambda: not self.runtime._live, timeout=10.0))
+        waitUntil(lambda: not self.runtime.allLive(), 'the end', 10.0)

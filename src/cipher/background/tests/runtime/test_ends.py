@@ -187,7 +187,7 @@ class SignalTests(LiveTests):
         runtime = self.runtime
         self.catch(lambda *args: runtime.shutdown())
         locks = {
-            'of what is live': runtime._lock,
+            'of what is live': runtime.running._lock,
             'of the log of the package': self.logger.handlers[0].lock,
             'of the wish': runtime._control._woken._cond}
         for what, lock in locks.items():
@@ -204,7 +204,7 @@ class SignalTests(LiveTests):
     def test_quiet_while_a_lock_is_held(self):
         runtime = self.runtime
         self.catch(lambda *args: runtime.quiet())
-        with runtime._quiet_lock:
+        with runtime.admission._lock:
             self.kill()
         waitUntil(lambda: runtime.is_quiet)
 

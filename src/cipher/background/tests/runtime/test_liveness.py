@@ -44,9 +44,8 @@ class CensusTests(unittest.TestCase):
         self.liveness = self.make(None)
 
     def make(self, storage):
-        return Liveness(SimpleNamespace(
-            id='me', db=SimpleNamespace(storage=storage),
-            settings=SimpleNamespace(lease=LEASE)))
+        own = SimpleNamespace(id='me', settings=SimpleNamespace(lease=LEASE))
+        return Liveness(own, SimpleNamespace(storage=storage))
 
     def live(self, seconds, beats=True, is_away=False):
         """Let time pass; return who was ever taken for dead.

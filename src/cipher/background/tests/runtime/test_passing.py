@@ -140,7 +140,8 @@ class PassingTests(LiveTests):
         declareWorker('work', self.work, **values)
         self.runtime.quiet()
         ids = self.startMany(number)
-        waitUntil(lambda: not self.runtime.requested_quiet, 'its record')
+        waitUntil(lambda: not self.runtime.admission.requested_quiet,
+                  'its record')
         since = self.db.lastTransaction()
         self.runtime.quiet(False)
         self.waitAll(ids)

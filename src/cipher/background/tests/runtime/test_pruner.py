@@ -25,7 +25,6 @@ from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import SUCCEEDED
-from cipher.background.registry.registry import KEY_BUCKETS
 from cipher.background.registry.uniqueness import BUCKETS
 from cipher.background.registry.uniqueness import STALE_FOR
 from cipher.background.runtime.maintenance import pruner
@@ -36,6 +35,7 @@ from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.store.finishes import SPILL
 from cipher.background.store.lane import Lane
 from cipher.background.store.lanepool import getPool
+from cipher.background.store.runstore import KEY_BUCKETS
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import declareWorker
 

@@ -285,15 +285,15 @@ class Process:
 
     def drain(self):
         """Begin to drain, as at a shutdown."""
-        self.runtime._draining.set()
+        self.runtime.running.startDraining()
         self.runtime.executor.stop()
-        self.runtime.stopAll()
+        self.runtime.running.stopAll()
 
     def leave(self):
         """End in good order, even if runs still work."""
         self.runtime._maintenance.steps.end()
         with self.here(), self._cluster.flaky():
-            self.runtime.abandonAll()
+            self.runtime.running.abandonAll()
             had_loss, self._cluster.had_loss = self._cluster.had_loss, True
             self.runtime._control.leave()
             self._cluster.had_loss = had_loss   # nothing was lost

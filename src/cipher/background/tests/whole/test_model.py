@@ -77,10 +77,10 @@ from cipher.background.interfaces import RunNotRemovable
 from cipher.background.interfaces import RunNotStoppable
 from cipher.background.interfaces import Snooze
 from cipher.background.queries.snapshot import Snapshot
-from cipher.background.registry.registry import KEY_BUCKETS
 from cipher.background.registry.uniqueness import BUCKETS
 from cipher.background.registry.uniqueness import STALE_FOR
 from cipher.background.store.process import getDirectory
+from cipher.background.store.runstore import KEY_BUCKETS
 from cipher.background.store.uniquekeys import uniqueKey
 from cipher.background.tests.support.flakystorage import Away
 from cipher.background.tests.support.layers import Long
