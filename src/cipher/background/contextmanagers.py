@@ -19,6 +19,7 @@ classes, because a generator could be entered only once.
 """
 import logging
 from contextlib import ContextDecorator
+from contextlib import nullcontext
 
 import transaction
 from zope.component import hooks
@@ -62,6 +63,17 @@ class ZopeInteraction(ContextDecorator):
         endInteraction()
 
 
+def _close(db, connection):
+    """Close *connection* of *db*, unless `DB.close` has done so.
+
+    `DB.close` closes the connections of all threads, and two closes of one at
+    a time fail.  So this waits for the lock that it holds meanwhile.
+    """
+    with getattr(db, '_lock', None) or nullcontext():
+        if getattr(connection, '_storage', db) is not None:
+            connection.close()
+
+
 class ZodbConnection(ContextDecorator):
     """Work with a connection of *db*, which is closed at the end."""
 
@@ -74,20 +86,14 @@ class ZodbConnection(ContextDecorator):
     def __exit__(self, type, error, traceback):
         if error is not None and spoils(error):
             forgetCaches(self._db)
-        self._close()
+        _close(self._db, self._connection)
 
     def renew(self):
         """Abort, and return another connection with an empty cache."""
         abortQuietly()
         forgetCaches(self._db)
-        self._close()
+        _close(self._db, self._connection)
         return self._open()
-
-    def _close(self):
-        # `DB.close` in another thread takes the storage away first and then
-        # closes the connection itself: a second close would disturb it.
-        if getattr(self._connection, '_storage', self) is not None:
-            self._connection.close()
 
     def _open(self):
         noteServer(self._db)
@@ -123,7 +129,7 @@ class Door(ZodbConnection):
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
-                connection.close()
+                _close(self._db, connection)
             except Exception as error:
                 log.debug('Close: %s: %s', type(error).__name__, error)
 
