@@ -54,10 +54,11 @@ LOWEST_VARIABLE = 'CIPHER_BACKGROUND_LOWEST_PYTHON'
 
 #: Files of a checkout that no distribution has.
 GENERATED = (
-    '.git', '.venv', '.hypothesis', '.import_linter_cache', '.installed.cfg',
-    '.bootstrap.lock', '.coverage', '.coverage.*', '.mr.developer.cfg', 'bin',
-    'build', 'develop-eggs', 'dist', 'eggs', 'htmlcov', 'parts', 'var',
-    '*.egg-info', '__pycache__', '*.pyc', '*.mo.tmp')
+    '.git', '.venv', '.hypothesis', '.import_linter_cache', '.mypy_cache',
+    '.installed.cfg', '.bootstrap.lock', '.coverage', '.coverage.*',
+    '.mr.developer.cfg', 'bin', 'build', 'develop-eggs', 'dist', 'eggs',
+    'htmlcov', 'parts', 'var', '*.egg-info', '__pycache__', '*.pyc',
+    '*.mo.tmp')
 #: Matches the files that a source distribution has besides the checkout's.
 ADDED = re.compile(r'PKG-INFO$|setup\.cfg$|src/[\w.]+\.egg-info/')
 

@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """A ZEO server begins again in good order, and gives oids a second time."""
+import re
 import signal
 import time
 from textwrap import dedent
@@ -181,8 +182,8 @@ class RestartTests(LiveTests):
         self.patch('ZEO.ClientStorage.ClientStorage.notify_connected',
                    ClientStorage.notify_connected)   # so it comes back
         text = requireCheckout('docs', 'deploying.rst').read_text('utf-8')
-        advice = text.partition('opens the\ndatabase::\n')[2].partition(
-            '\nOr restart')[0]
+        advice, = [block for block in re.findall(
+            r'::\n\n((?:    .*\n|\n)+)', text) if 'notify_connected' in block]
         exec(dedent(advice), {})
         self.runtime.shutdown()
         self.restart()
