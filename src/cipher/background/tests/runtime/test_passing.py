@@ -449,10 +449,11 @@ class PassingTests(LiveTests):
         self.checkReply(is_committed=False)
         self.assertEqual(len(self.order), 4)
 
-    def checkReply(self, is_committed):
-        """The end of the first run fails; or it just seems so."""
-        declareWorker('work', self.slow, max_running=1)
-        ids = self.startSome()
+    def makeFailing(self, is_committed, lose):
+        """Return (a commit whose first end of work calls *lose*, the failed).
+
+        *lose* raises.  *is_committed*: that end is committed all the same.
+        """
         commit = transaction.Transaction.commit
         failed = []
 
@@ -462,8 +463,19 @@ class PassingTests(LiveTests):
                 commit(txn)
             if is_it:
                 failed.append(txn)
-                raise ConflictError('no reply')
+                lose()
 
+        return fail, failed
+
+    def checkReply(self, is_committed):
+        """The end of the first run fails; or it just seems so."""
+        declareWorker('work', self.slow, max_running=1)
+        ids = self.startSome()
+
+        def lose():
+            raise ConflictError('no reply')
+
+        fail, failed = self.makeFailing(is_committed, lose)
         since = self.db.lastTransaction()
         self.patch('transaction._transaction.Transaction.commit', fail)
         self.gate.open()
@@ -490,19 +502,13 @@ class PassingTests(LiveTests):
         self.gate.__init__()
         declareWorker('work', self.slow, max_running=1)
         ids = self.startSome()
-        commit = transaction.Transaction.commit
-        failed = []
 
-        def fail(txn):
-            is_it = not failed and txn.description.startswith('work')
-            if is_committed or not is_it:
-                commit(txn)
-            if is_it:
-                failed.append(txn)
-                self.runtime.findLive(
-                    self.registry._p_oid, ids[0]).is_lost = True
-                raise RunLost('as it seems')
+        def lose():
+            self.runtime.findLive(
+                self.registry._p_oid, ids[0]).is_lost = True
+            raise RunLost('as it seems')
 
+        fail, failed = self.makeFailing(is_committed, lose)
         with mock.patch('transaction._transaction.Transaction.commit', fail):
             self.gate.open()
             waitUntil(lambda: failed)

@@ -52,6 +52,13 @@ class Once(BackgroundWorkerThread):
         getSite()['counter'].value += 1
 
 
+class PoliteLoop(Once):
+    """Works again and again until it is asked to stop."""
+
+    def scheduleNextWork(self):
+        return not self.wait(0.01)
+
+
 class HandMadeMixin:
 
     def make(self, class_=Once, **values):
@@ -154,11 +161,7 @@ class RecordedTests(HandMadeMixin, LiveTests):
                          ('failed', 'ValueError'))
 
     def test_it_is_stopped_through_its_run(self):
-        class Loop(Once):
-            def scheduleNextWork(self):
-                return not self.wait(0.01)
-
-        worker = self.make(Loop)
+        worker = self.make(PoliteLoop)
         worker.start()
         waitUntil(lambda: self.value() > 1)
         self.requestStop(worker.run_id, 'enough')
@@ -169,11 +172,7 @@ class RecordedTests(HandMadeMixin, LiveTests):
                          ('stopped', 'enough'))
 
     def test_shutdown_interrupts_it_for_good(self):
-        class Loop(Once):
-            def scheduleNextWork(self):
-                return not self.wait(0.01)
-
-        worker = self.make(Loop)
+        worker = self.make(PoliteLoop)
         worker.start()
         waitUntil(lambda: self.value() > 0)
         self.runtime.shutdown()
