@@ -67,9 +67,10 @@ class Passing:
             return
         run = self._find(connection, ticket)
         if run is None:
-            # A thread looks at the run again and finds its state.
+            # It stays the next one of its type.  The end of this run lets it
+            # try to begin, and then a thread finds its state.
             self._next = None
-            runtime.backlog.later(ticket, 0.0)
+            runtime.backlog.park(ticket, (LIMIT, name))
             return
         slot.place = ticket[:3]
         epoch = run.claim(runtime.id, clock.now(),

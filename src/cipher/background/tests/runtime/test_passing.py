@@ -389,6 +389,25 @@ class PassingTests(LiveTests):
         self.waitAll([first, second])
         self.assertEqual(self.order, [first, second])
 
+    def test_next_run_that_is_not_seen_keeps_its_turn(self):
+        declareWorker('work', self.slow, max_running=1)
+        first, = self.startMany(1)
+        self.gate.waitReached()
+        others = self.startMany(3)   # after the work began
+        self.waitParked(3)
+        parked = []
+        passOn = passing.Passing.passOn
+
+        def record(passing, connection):
+            passOn(passing, connection)
+            parked.append(self.runtime.backlog.counts()[2])
+
+        self.patch('cipher.background.work.passing.Passing.passOn', record)
+        self.gate.open()
+        self.waitAll([first, *others])
+        # The second passes its slot on to the third, and so on.
+        self.assertEqual(parked, [3, 1, 0, 0])
+
     def test_next_run_has_a_broken_record(self):
         declareWorker('work', self.slow, max_running=1)
         ids = self.startSome()
