@@ -13,12 +13,16 @@
 ##############################################################################
 """Weak references to objects of the database, for the context of a run."""
 from persistent import Persistent
+from ZODB.utils import z64
 
 from cipher.background.interfaces import InvalidContext
 
 
 #: Key of the `process.Directory` in the root of a database.
 ROOT_KEY = 'cipher.background'
+
+# The oid of the root object.
+_ROOT = z64
 
 # Levels of parents that are followed; parents may form a cycle.
 _MAX_DEPTH = 1000
@@ -64,7 +68,19 @@ def databaseMark(connection):
 
     It distinguishes a database from those to which its objects were exported.
     """
-    return getattr(connection.root().get(ROOT_KEY), 'mark', None)
+    return getattr(inRoot(connection, ROOT_KEY), 'mark', None)
+
+
+def inRoot(connection, key):
+    """Return the object at *key* in the root of the database, or None.
+
+    Cheaper than ``connection.root().get``, which each start and each job
+    would call several times.
+    """
+    try:
+        return connection.get(_ROOT)[key]
+    except KeyError:
+        return None
 
 
 def refer(obj, connection):
@@ -145,7 +161,7 @@ def root(obj):
 
 def isInPlace(obj):
     """Return whether *obj* can be reached from the database root by names."""
-    connection = findConnection(obj)
+    connection = getattr(obj, '_p_jar', None) or findConnection(obj)
     for _ in range(_MAX_DEPTH):
         parent = getattr(obj, '__parent__', None)
         if parent is None:
@@ -155,8 +171,9 @@ def isInPlace(obj):
         obj = parent
     if connection is None:
         return False
-    for value in connection.root().values():
-        if value is obj:
+    root = connection.get(_ROOT)
+    for key in root:
+        if root[key] is obj:
             return True
     return False
 

@@ -212,6 +212,11 @@ class RunRecorder(WorkObserver):
 
     # Finding and writing the run
 
+    def noteFound(self, connection, registry, run):
+        """Note that *registry* and *run* are those that *connection* has."""
+        self.live.run_oid = run._p_oid
+        self._found = connection, registry, run
+
     def _find(self, connection):
         found_in, registry, run = self._found
         try:
@@ -231,8 +236,7 @@ class RunRecorder(WorkObserver):
         if run is None:
             self.live.is_lost = True
             raise RunLost('run %r was removed' % self.live.run_id)
-        self.live.run_oid = run._p_oid
-        self._found = connection, registry, run
+        self.noteFound(connection, registry, run)
         return registry, run
 
     def _is_mine(self, run):

@@ -222,7 +222,7 @@ class Backlog:
         return place in self._lanes
 
     def _is_taken(self, ticket):
-        return self._taken.get(
+        return bool(self._taken) and self._taken.get(
             (ticket.registry_oid, ticket.run_id)) is ticket
 
     def _is_here(self, ticket):
@@ -324,7 +324,7 @@ class Backlog:
             return [*lane.stragglers, *range(lane.seen, end)]
 
     def _count_unwritten(self):
-        return sum(len(lane.parked) for lane in self._lanes.values())
+        return sum([len(lane.parked) for lane in self._lanes.values()])
 
     def _has_room_again(self):
         """Return whether there is room for the births left out before."""

@@ -48,12 +48,14 @@ class Poller:
         """Look at the dirty lanes; return the next ticket, or None.
 
         If this look found the run of the ticket, *door*, a `Door`, is left
-        open for the work.  Otherwise it is closed.
+        open for the work, with ``door.found``.  Otherwise it is closed.
         """
-        found = set()
+        found = {}
         self._try(lambda left: self._look(door.open(), left, found))
         ticket = self._runtime.backlog.poll()
-        if ticket not in found:
+        if ticket in found:
+            door.found = found[ticket]
+        else:
             # A later look may have found it.  Then this snapshot does not have
             # its run yet, and the run would be taken for a removed one.
             door.close()
@@ -67,7 +69,7 @@ class Poller:
         """
         def look(left):
             with ZopeTransaction():
-                self._look(connection, left, set())
+                self._look(connection, left, {})
 
         return self._try(look, at_all=True)
 
@@ -99,10 +101,10 @@ class Poller:
         return bool(left) and not pause
 
     def _look(self, connection, left, ready):
-        # The tickets that may begin are added to the set *ready*.
-        sorter = None
+        # The tickets that may begin are added to *ready*, a dict, each with
+        # (registry, run).
+        sorter = Sorter(self._runtime, connection)
         for place in list(left):
-            sorter = sorter or Sorter(self._runtime, connection)
             is_more = False
             # The poll looks again at a lane that cannot be loaded.
             with self._runtime.troubles.guard(
@@ -131,7 +133,7 @@ class Poller:
                 if what == LOST:
                     is_lost, what = True, AWAY
                 elif what == READY:
-                    ready.add(ticket)
+                    ready[ticket] = registry, births.get(serial)
                 found.append((serial, ticket, what))
         finally:
             # This keeps what was found before an error.

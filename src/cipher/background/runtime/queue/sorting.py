@@ -23,6 +23,7 @@ from cipher.background.store.conditions import waitsFor
 from cipher.background.store.cursor import KEPT
 from cipher.background.store.cursor import TYPE
 from cipher.background.store.kept import isKept
+from cipher.background.store.lifecycle import isFinished
 from cipher.background.store.process import Living
 from cipher.background.store.process import getDirectory
 from cipher.background.work.liverun import Ticket
@@ -57,16 +58,26 @@ class Sorter:
         key = BROKEN_RUN, '%d-%d' % (number, serial), oid
         troubles = self._runtime.troubles
         if not troubles.isResting(*key):
-            with troubles.guard(*key, with_transient=False):
-                run = births.get(serial)
-                if run is None:
-                    return Ticket(oid, number, serial), DONE
-                return self._sort(place, run)
+            # As `Troubles.guard`, which takes longer.
+            try:
+                found = self._find(place, serial, births)
+            except BaseException as error:
+                if not troubles.guarded(error, key, with_transient=False):
+                    raise
+            else:
+                troubles.settle(*key)
+                return found
         return Ticket(oid, number, serial), AWAY
+
+    def _find(self, place, serial, births):
+        run = births.get(serial)
+        return (Ticket(*place, serial), DONE) if run is None else (
+            self._sort(place, run))
 
     def _sort(self, place, run):
         oid = place[0]
-        if run.isFinished():
+        state = run.state
+        if isFinished(state):
             return ticketOf(oid, run), DONE
         is_inherited, is_suspect = self._runtime.backlog.inherited(
             place, run.serial)
@@ -75,7 +86,7 @@ class Sorter:
         registry = self._connection.get(oid)
         if isKept(registry, run):
             return ticket, (KEPT, run.type)   # its owner is not of this copy
-        if run.state == RUNNING:
+        if state == RUNNING:
             return ticket, self._sort_running(oid, run)
         if run.owner not in (None, me):
             if run.owner in self.living.ids:
