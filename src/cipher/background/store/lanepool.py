@@ -76,6 +76,7 @@ class _Checkout:
         self.is_new = bool(lane.writer._p_changed) or (
             lane.writer._p_jar is None)
         self.born = 0   # number of runs started in this transaction
+        self._last = None   # (serial, run) of the last one
         self.setLane(lane)
 
     def setLane(self, lane):
@@ -84,6 +85,18 @@ class _Checkout:
         self.number = lane.number   # for the hooks, which load nothing
         # Referred to, so that the cache keeps them and their serials.
         self._parts = lane.writer, lane.births, lane.finishes
+
+    def bear(self, run):
+        """Note that *run* was started in this transaction."""
+        self.born += 1
+        self._last = run.serial, run
+
+    def only(self):
+        """Return (serial, oid) of the one new run; None unless it is one."""
+        serial, run = self._last
+        # Only the oid: a hook loads nothing.  A savepoint may have taken the
+        # run back.
+        return (serial, run._p_oid) if self.born == 1 and run._p_oid else None
 
     def serials(self):
         """Return the serials of the parts after the commit.
@@ -350,7 +363,8 @@ class LanePool(Locked):
             self._know([number])
             switchboard.wake(db)   # the registry may be new, too
         if success and checkout.born:
-            switchboard.wake(db, [(self.registry_oid, number)])
+            switchboard.wake(
+                db, [(self.registry_oid, number)], checkout.only())
 
     def _aborted(self, checkout):
         with self._lock:

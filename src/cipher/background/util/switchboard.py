@@ -64,17 +64,17 @@ def getRuntime(db):
     return runtime
 
 
-def wake(db, places=()):
+def wake(db, places=(), only=None):
     """Wake the runtime of *db*, if there is one.  Raise nothing.
 
     *places* are (registry oid, lane number) of lanes with new runs; empty if
-    something else has changed.  Touch no persistent object: this is called
-    in after-commit hooks.
+    something else has changed.  *only* is as for `IRuntime.wake`.  Touch no
+    persistent object: this is called in after-commit hooks.
     """
     runtime = queryRuntime(db)
     if runtime is not None:
         try:
-            runtime.wake(places)
+            runtime.wake(places, only)
         except Exception:
             log.exception('Waking the runtime failed; it finds pending runs '
                           'at its next poll')

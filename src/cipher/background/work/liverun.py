@@ -57,9 +57,13 @@ class Ticket(NamedTuple):
 
 def ticketOf(registry_oid, run, must_claim=False):
     """Return the `Ticket` of *run*; replace unusable stored values."""
-    return Ticket(registry_oid, run.lane, run.serial, must_claim,
-                  readNumber(run.priority, 0), readNumber(run.created_at, 0.0),
-                  readText(run.starter), run.type)
+    priority, starter = run.priority, run.starter
+    if type(priority) is not int:
+        priority = readNumber(priority, 0)
+    if starter is not None:
+        starter = readText(starter)
+    return Ticket(registry_oid, run.lane, run.serial, must_claim, priority,
+                  readNumber(run.created_at, 0.0), starter, run.type)
 
 
 class LiveRun(Locked):

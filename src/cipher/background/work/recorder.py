@@ -384,6 +384,11 @@ class JobRecorder(RunRecorder):
                                                  error))
         finally:
             super().ended(worker, error)
+            _, _, run = self._found
+            if run is not None:
+                # Finished runs would displace the objects of the application
+                # from the cache.
+                run._p_deactivate()
 
     def _write_unbegun(self, worker, registry, run, error):
         if error is not None:

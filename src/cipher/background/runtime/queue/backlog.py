@@ -151,6 +151,7 @@ class Backlog:
         self.has_ended = False   # a run with a slot, since `setWanted`
         self._count = itertools.count()
         self._dirty = set()   # places with births to look at
+        self._only = {}       # dirty place -> (serial, oid) of its one birth
         self._behind = set()  # places with more births than there was room
         self._has_unknown = False   # a lane was marked that is not known
         self._unknown_at = -UNKNOWN_INTERVAL
@@ -189,6 +190,7 @@ class Backlog:
                 return
             self._starters.dropLane(place)
             self._dirty.discard(place)
+            self._only.pop(place, None)
             self._behind.discard(place)
             for turns in self._ready, *self._limited.values():
                 turns.discard(lambda ticket: ticket.place == place
@@ -233,14 +235,15 @@ class Backlog:
 
     # Dirty lanes: those that have, or may have, new births
 
-    def mark(self, places, are_ours=True):
+    def mark(self, places, are_ours=True, only=None):
         """Mark the lanes at *places* as dirty.
 
-        *are_ours*: this process wrote them.  Hooks of transactions and of the
-        storage may call this, as it waits for nothing.
+        *are_ours*: this process wrote them.  *only* is as for
+        `IRuntime.wake`.  Hooks of transactions and of the storage may call
+        this, as it waits for nothing.
         """
         with self._changed:
-            self._mark(places, are_ours)
+            self._mark(places, are_ours, only)
 
     def forked(self):
         """Replace the lock in the child of a fork.
@@ -249,9 +252,14 @@ class Backlog:
         """
         self._changed = threading.Condition(threading.Lock())
 
-    def _mark(self, places, are_ours=True):
+    def _mark(self, places, are_ours=True, only=None):
         known = [place for place in places if place in self._lanes]
         if known:
+            for place in known:
+                if only is not None and place not in self._dirty:
+                    self._only[place] = only
+                else:
+                    self._only.pop(place, None)
             self._dirty.update(known)
             self._changed.notify()
         now = time.monotonic()
@@ -277,6 +285,7 @@ class Backlog:
         """
         with self._changed:
             if at_all:
+                self._only.clear()
                 self._dirty.update(self._lanes)
             if self._is_looking:
                 return None
@@ -284,7 +293,9 @@ class Backlog:
 
     def _begin_look(self):
         self._is_looking = True
-        if self._has_room_again():
+        if self._behind and self._has_room_again():
+            for place in self._behind:
+                self._only.pop(place, None)
             self._dirty |= self._behind
             self._behind = set()
         dirty, self._dirty = self._dirty, set()
@@ -300,12 +311,27 @@ class Backlog:
             self._is_looking = False
             self._looked_at = time.monotonic()
             self._look_at = self._looked_at + pause
-            self._dirty.update(
-                place for place in left if place in self._lanes)
+            for place in left:
+                if place in self._lanes:
+                    self._dirty.add(place)
+                    self._only.pop(place, None)
             # Wake no more threads than find something to do: the others would
             # only slow them down.
             self._changed.notify(
                 len(self._ready) + bool(self._dirty) - is_worker)
+
+    def takeOnly(self, place):
+        """Return (serial, oid) of the one run to look at in a lane, or None.
+
+        The birth is the next one to be seen.  None: look at the births.
+        """
+        with self._changed:
+            only = self._only.pop(place, None)
+            lane = self._lanes.get(place)
+            return only if (
+                only is not None and lane is not None
+                and only[0] == lane.seen and not lane.stragglers
+                and len(self._ready) < CAPACITY) else None
 
     def toLook(self, place, next_serial):
         """Return the serials to look at now in a lane, in order.

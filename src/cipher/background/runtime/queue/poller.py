@@ -37,6 +37,11 @@ STEP = 'new runs'
 BATCH = 2000
 
 
+#: Runs that a look leaves in the cache, the first ones that it finds.  It
+#: releases the others, so that the objects of the application stay there.
+KEPT = 16
+
+
 class Poller:
     """Looks into the lanes whose home is one runtime."""
 
@@ -115,6 +120,26 @@ class Poller:
             if not is_more:
                 left.discard(place)
 
+    def _look_at_one(self, connection, sorter, registry, place, serial, oid,
+                     ready):
+        """Look at the one new run of a lane; return whether it is there.
+
+        The births need not be loaded for it, which takes longer than all the
+        rest of the look.
+        """
+        found = sorter.sortOne(place, serial, oid)
+        if found is None:
+            return False
+        ticket, what, run = found
+        if what == READY:
+            ready[ticket] = registry, run
+        is_lost = what == LOST
+        self._runtime.backlog.seen(
+            place, [(serial, ticket, AWAY if is_lost else what)])
+        if is_lost:
+            self._runtime.requestRescue()
+        return True
+
     def _look_at(self, connection, sorter, place, ready):
         """Look at one batch of a lane; return whether there is more."""
         runtime = self._runtime
@@ -123,18 +148,24 @@ class Poller:
         lane = registry and registry.lanes.get(number)
         if lane is None or lane.cursor.home != runtime.id:
             return False   # the control thread will notice
+        only = runtime.backlog.takeOnly(place)
+        if only is not None and self._look_at_one(
+                connection, sorter, registry, place, *only, ready):
+            return False
         births = lane.births
         serials = runtime.backlog.toLook(place, births.next_serial)
         found = []
         is_lost = False
         try:
             for serial in serials[:BATCH]:
-                ticket, what = sorter.sort(place, serial, births)
+                ticket, what, run = sorter.find(place, serial, births)
                 if what == LOST:
                     is_lost, what = True, AWAY
                 elif what == READY:
-                    ready[ticket] = registry, births.get(serial)
+                    ready[ticket] = registry, run
                 found.append((serial, ticket, what))
+                if len(found) > KEPT and run is not None:
+                    run._p_deactivate()
         finally:
             # This keeps what was found before an error.
             runtime.backlog.seen(place, found)

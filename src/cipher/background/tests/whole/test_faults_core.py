@@ -154,11 +154,11 @@ class StrandedTests(LiveTests):
         reached, go_on = threading.Event(), threading.Event()
         wake = switchboard.wake
 
-        def paused(db, places=()):
+        def paused(db, places=(), only=None):
             if threading.current_thread().name == 'first':
                 reached.set()
                 go_on.wait(LIMIT)
-            wake(db, places)
+            wake(db, places, only)
 
         self.patch('cipher.background.util.switchboard.wake', paused)
         ids = []
