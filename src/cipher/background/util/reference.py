@@ -33,8 +33,7 @@ class Reference:
     """A weak reference to an object of one database.
 
     ``persistent.wref.WeakRef`` does not serve: ZODB can export an object that
-    holds one, but not import it.  Pickles contain the dotted name of this
-    class, so it stays in this module.
+    holds one, but not import it.  A run stores it as plain data: see `pack`.
     """
 
     connection = None   # set while the reference is not stored yet
@@ -110,6 +109,25 @@ def refer(obj, connection):
     reference = Reference(obj._p_oid, databaseMark(connection))
     reference.connection = connection
     return reference, isInPlace(obj)
+
+
+def pack(reference):
+    """Return what `refer` returned as plain data: (oid, mark, in place).
+
+    Anything else is returned as it is.
+    """
+    if oidOf(reference) is None:
+        return reference
+    ref, was_in_place = reference
+    return ref.oid, ref.mark, was_in_place
+
+
+def unpack(packed):
+    """Return what `pack` was given."""
+    if type(packed) is tuple and len(packed) == 3:
+        oid, mark, was_in_place = packed
+        return Reference(oid, mark), was_in_place
+    return packed
 
 
 def resolve(reference, connection=None):
