@@ -84,10 +84,11 @@ class Performer:
                 return runtime.refused(ticket)
             try:
                 with ErrorsMasked(runtime.db, lambda: live.masker):
-                    begin = (
-                        self._prepare(connection, live) if door.found is None
-                        else self._prepare_found(
-                            connection, live, *door.found))
+                    if door.found is None:
+                        begin = self._prepare(connection, live)
+                    else:
+                        begin = self._prepare_found(
+                            connection, live, *door.found)
             except BaseException:
                 runtime.leave(live)
                 raise

@@ -331,7 +331,7 @@ class Backlog:
             return only if (
                 only is not None and lane is not None
                 and only[0] == lane.seen and not lane.stragglers
-                and len(self._ready) < CAPACITY) else None
+                and self._room() > 0) else None
 
     def toLook(self, place, next_serial):
         """Return the serials to look at now in a lane, in order.
@@ -342,12 +342,15 @@ class Backlog:
             lane = self._lanes.get(place)
             if lane is None:
                 return []
-            room = max(0, min(CAPACITY - len(self._ready),
-                              UNWRITTEN - self._count_unwritten()))
-            end = min(next_serial, lane.seen + room)
+            end = min(next_serial, lane.seen + max(0, self._room()))
             if end < next_serial:
                 self._behind.add(place)
             return [*lane.stragglers, *range(lane.seen, end)]
+
+    def _room(self):
+        """Return for how many births there is room."""
+        return min(CAPACITY - len(self._ready),
+                   UNWRITTEN - self._count_unwritten())
 
     def _count_unwritten(self):
         return sum([len(lane.parked) for lane in self._lanes.values()])
@@ -579,6 +582,16 @@ class Backlog:
         """Return the next ticket; None if none is ready."""
         with self._changed:
             return None if self._is_quiet else self._pop(time.monotonic())
+
+    def nextReady(self):
+        """Return the next ticket; None if none is ready, or lanes are dirty.
+
+        As `next`, but it never waits.
+        """
+        with self._changed:
+            now = time.monotonic()
+            return None if self._is_quiet or self._may_look(now) else (
+                self._pop(now))
 
     def _may_look(self, now):
         return (not self._is_looking and now >= self._look_at
