@@ -143,12 +143,17 @@ class OnePiece(WorkLoop):
 
 
 def setUp(worker, site_db, site_oid, site_name, user_name):
-    """Give *worker* its database, site and user, as upstream's `__init__`."""
+    """Give *worker* its database, site and user, as upstream's `__init__`.
+
+    Return its `WorkState`.
+    """
     worker.site_db = site_db
     worker.site_oid = site_oid
     worker.site_name = site_name
     worker.user_name = user_name
-    stateOf(worker).is_set_up = True
+    state = stateOf(worker)
+    state.is_set_up = True
+    return state
 
 
 def _format(worker, note):
@@ -334,10 +339,10 @@ class Work:
         keeps changeable parts of the input.
         """
         own, input = vars(self.worker), self.state.input
-        self._input = _copy(input)
+        self._input = _copy(input) if input else {}
         self._own_input = _copy(own['input']) if isinstance(
             own.get('input'), dict) else None
-        self._places = {
+        self._places = {} if not input else {
             name: key for key, given in input.items()
             if not isinstance(given, _UNCHANGEABLE)
             for name, value in own.items() if value is given}

@@ -122,10 +122,12 @@ class RunRecorder(WorkObserver):
         self._passing.takeBack()
         state = stateOf(worker)
         state.checkStop()
-        state.origin_id = run.origin_id
-        state.cursor = plainCopy(run.cursor, 'cursor')
+        state.origin_id = (self.live.run_id if run.origin is None
+                           else run.origin_id)
+        state.cursor = None
         self._merged_before = run.countMergedStarts()
         if run.cursor is not None:
+            state.cursor = plainCopy(run.cursor, 'cursor')
             state.progress = readProgress(run.progress)
         self._give_context(state, registry, run)
         self._began(worker, connection, registry, run)

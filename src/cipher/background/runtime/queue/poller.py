@@ -109,14 +109,19 @@ class Poller:
         # The tickets that may begin are added to *ready*, a dict, each with
         # (registry, run).
         sorter = Sorter(self._runtime, connection)
+        troubles = self._runtime.troubles
         for place in list(left):
             is_more = False
-            # The poll looks again at a lane that cannot be loaded.
-            with self._runtime.troubles.guard(
-                    FAILING_STEP, '%s of lane %d' % (STEP, place[1]),
-                    place[0], with_transient=False):
-                is_more = self._look_at(
-                    connection, sorter, place, ready)
+            key = FAILING_STEP, '%s of lane %d' % (STEP, place[1]), place[0]
+            # As `Troubles.guard`, which takes longer.
+            try:
+                is_more = self._look_at(connection, sorter, place, ready)
+            except BaseException as error:
+                # The poll looks again at a lane that cannot be loaded.
+                if not troubles.guarded(error, key, with_transient=False):
+                    raise
+            else:
+                troubles.settle(*key)
             if not is_more:
                 left.discard(place)
 
