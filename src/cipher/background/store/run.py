@@ -136,8 +136,7 @@ class WorkerRun(Persistent, _RunState):
         self.lane = lane
         self.serial = serial
         self.created_at = created_at
-        for name, value in values.items():
-            setattr(self, name, value)
+        vars(self).update(values)   # it is new: no change is to be noted
 
     def __getstate__(self):
         state = _values_of(self)
