@@ -13,7 +13,7 @@
 ##############################################################################
 """Cost of each page and each poll for the server: time, bytes and loads.
 
-    bin/python bench/html.py PATH [--rounds 3] [--polls 20]
+    bin/python bench/polls.py PATH [--rounds 3] [--polls 20]
 
 PATH is a database that bench/pages.py made; nothing is written to it.  Each
 request goes through the whole publication: WSGI application, connection,
