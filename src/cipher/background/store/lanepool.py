@@ -56,8 +56,7 @@ _pools_lock = threading.Lock()
 
 def getPool(db, registry_oid):
     """Return the `LanePool` of the registry *registry_oid* of *db*."""
-    pools = _pools.get(db)
-    pool = pools and pools.get(registry_oid)
+    pool = _pools.get(db, {}).get(registry_oid)
     if pool is not None:
         return pool   # without the lock: no pool is ever replaced
     with _pools_lock:
