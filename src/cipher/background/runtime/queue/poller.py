@@ -125,13 +125,13 @@ class Poller:
             if not is_more:
                 left.discard(place)
 
-    def _look_at_one(self, connection, sorter, registry, place, serial, oid,
-                     ready):
+    def _look_at_one(self, sorter, registry, place, only, ready):
         """Look at the one new run of a lane; return whether it is there.
 
         The births need not be loaded for it, which takes longer than all the
         rest of the look.
         """
+        serial, oid = only
         found = sorter.sortOne(place, serial, oid)
         if found is None:
             return False
@@ -155,7 +155,7 @@ class Poller:
             return False   # the control thread will notice
         only = runtime.backlog.takeOnly(place)
         if only is not None and self._look_at_one(
-                connection, sorter, registry, place, *only, ready):
+                sorter, registry, place, only, ready):
             return False
         births = lane.births
         serials = runtime.backlog.toLook(place, births.next_serial)

@@ -100,7 +100,8 @@ class Sorter:
     def _find(self, place, serial, births):
         run = births.get(serial)
         if run is None:
-            return Ticket(*place, serial), DONE, None
+            oid, number = place
+            return Ticket(oid, number, serial), DONE, None
         return *self._sort(place, run), run
 
     def _sort(self, place, run):
