@@ -317,8 +317,9 @@ class Backlog:
                     self._only.pop(place, None)
             # Wake no more threads than find something to do: the others would
             # only slow them down.
-            self._changed.notify(
-                len(self._ready) + bool(self._dirty) - is_worker)
+            number = len(self._ready) + bool(self._dirty) - is_worker
+            if number > 0:
+                self._changed.notify(number)
 
     def takeOnly(self, place):
         """Return (serial, oid) of the one run to look at in a lane, or None.
@@ -609,15 +610,17 @@ class Backlog:
             if self._is_here(ticket):
                 self._popped_at = now
                 return ticket
-        while self._ready:
+        while True:
             ticket = self._ready.pop()
+            if ticket is None:
+                return None
             if self._is_here(ticket):
                 self._popped_at = now
-                if len(self._ready) < 2 and self.is_hungry or (
-                        len(self._ready) == CAPACITY // 4 and self._beyond):
+                left = len(self._ready)
+                if left < 2 and self.is_hungry or (
+                        left == CAPACITY // 4 and self._beyond):
                     self._wake_control()
                 return ticket
-        return None
 
     def _pause(self, now):
         pause = LONG
