@@ -37,6 +37,7 @@ from z3c.form.interfaces import IMultiWidget
 from z3c.form.interfaces import ISelectWidget
 from z3c.form.interfaces import ISequenceWidget
 from zope.browserpage import ViewPageTemplateFile
+from zope.component import getAdapter
 from zope.publisher.browser import FileUpload
 from zope.schema.interfaces import IBool
 from zope.schema.interfaces import IChoice
@@ -467,7 +468,8 @@ def _fill(widget, value):
     """Let *widget* show *value*; return False if it cannot show all of it."""
     before = widget.value
     try:
-        widget.value = IDataConverter(widget).toWidgetValue(value)
+        widget.value = getAdapter(
+            widget, IDataConverter).toWidgetValue(value)
         widget.render()
     except TransientError:
         raise
