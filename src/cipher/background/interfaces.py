@@ -30,7 +30,8 @@ missed: at each poll, after a crash, and in other processes.  The views of
 `browser` let administrators see, start and stop runs.  They reach the rest
 through the interfaces of this module; `queries` has the answers.
 
-docs/design.rst draws these ways, and docs/glossary.rst defines the words.
+docs/explanation/design.rst draws these ways, and
+docs/reference/glossary.rst defines the words.
 
 The states of a run::
 

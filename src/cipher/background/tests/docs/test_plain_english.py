@@ -15,7 +15,7 @@
 import re
 import unittest
 
-from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.checkout import listPages
 
 
 #: Forms of a translation, each with a remedy.
@@ -50,9 +50,8 @@ def findForms(text):
 class PlainEnglishTests(unittest.TestCase):
 
     def test_documents(self):
-        root = requireCheckout('README.rst').parent
-        pages = [root / 'README.rst', root / 'CHANGES.rst',
-                 *sorted((root / 'docs').glob('*.rst'))]
+        readme, *pages = listPages()
+        pages += [readme, readme.with_name('CHANGES.rst')]
         self.assertGreater(len(pages), 10)
         for page in pages:
             text = page.read_text('utf-8')

@@ -24,7 +24,7 @@ import unittest
 from pathlib import Path
 
 import cipher.background
-from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.checkout import listPages
 from cipher.background.tests.support.layers import Live
 
 
@@ -80,8 +80,7 @@ class ImportTests(unittest.TestCase):
 
     def test_README_and_docs(self):
         number = 0
-        root = requireCheckout('README.rst').parent
-        for path in (root / 'README.rst', *(root / 'docs').glob('*.rst')):
+        for path in listPages():
             number += self.check(
                 path.name, path.read_text(encoding='utf-8'))
         self.assertGreater(number, 10)

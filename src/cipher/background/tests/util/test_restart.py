@@ -25,7 +25,7 @@ from ZODB.POSException import ConflictError
 from zope.component.hooks import getSite
 
 from cipher.background.registry.installation import getRegistry
-from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.checkout import requirePage
 from cipher.background.tests.support.live import Database
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
@@ -181,7 +181,7 @@ class RestartTests(LiveTests):
         self.keepStock()
         self.patch('ZEO.ClientStorage.ClientStorage.notify_connected',
                    ClientStorage.notify_connected)   # so it comes back
-        text = requireCheckout('docs', 'deploying.rst').read_text('utf-8')
+        text = requirePage('deploying.rst').read_text('utf-8')
         advice, = [block for block in re.findall(
             r'::\n\n((?:    .*\n|\n)+)', text) if 'notify_connected' in block]
         exec(dedent(advice), {})
