@@ -125,9 +125,14 @@ TEST = DEMO + CELERY + [
     'zope.testrunner >= 6.0',
 ]
 
+# The documentation.  Its reference reads the docstrings of the extras [ui] and
+# [celery], too.
 DOCS = [
     'Pygments >= 2.15',
+    'Sphinx >= 8.0',
     'docutils >= 0.20',
+    'furo >= 2024.8.6',
+    'repoze.sphinx.autointerface >= 1.1',
 ]
 
 

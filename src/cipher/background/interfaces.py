@@ -149,8 +149,6 @@ UNIQUE = (NOT_UNIQUE, BY_TYPE, BY_CONTEXT, BY_INPUT)
 
 THREADS = 'threads'
 CELERY = 'celery'
-#: Values of ``executor``.
-EXECUTORS = (THREADS, CELERY)
 
 #: Values of ``run_as``; any other value is a principal id.
 AS_STARTER = 'starter'
@@ -1832,11 +1830,13 @@ class IRuntimeSettings(Interface):
         constraint=_is_duration,
         description="Seconds that a run waits while no process declares its "
                     "worker type.  Then it fails.  Default: 86400.")
-    executor = Choice(
-        title="Executor", values=EXECUTORS, default=THREADS,
+    executor = TextLine(
+        title="Executor", default=THREADS,
+        min_length=1, max_length=100, constraint=_is_printable,
         description="'threads': threads of this process carry out jobs.  "
                     "'celery': Celery's worker processes do, and messages "
-                    "name the runs.  Default: threads.")
+                    "name the runs.  Any other: the executor of that name; "
+                    "see `registerExecutor`.  Default: threads.")
     deployment = TextLine(
         title="Deployment", required=False, default=None,
         min_length=1, max_length=100, constraint=_is_printable,

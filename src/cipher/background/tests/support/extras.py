@@ -42,7 +42,7 @@ PARTS = {
 #: {extra: test modules of its part, or classes in them}
 TESTS = {
     CORE: (
-        'docs.test_readme', 'docs.test_directives',
+        'docs.test_readme', 'docs.test_directives', 'docs.test_howto',
         'project.test_without_extras'),
     'ui': ('docs.test_readme', 'browser.test_plain_publication'),
     'host': ('docs.test_hosting',),
