@@ -82,7 +82,7 @@ INSTALLED = (
     'docs.test_plain_english', 'docs.test_promises',
     'docs.test_public_names', 'docs.test_readme',
     'project.test_requirements', 'util.test_restart', 'docs.test_rotterdam',
-    'project.test_setup')
+    'project.test_setup', 'docs.test_snippets', 'docs.test_tutorial')
 
 
 class Failure(Exception):

@@ -228,7 +228,7 @@ class InvalidInput(BackgroundError, ValueError):
 
     The text is for the person who gave the input.  It names unknown fields
     and repeats the messages of the schema's invariants and constraints,
-    without passwords.  `public` is for everybody else and quotes nothing of
+    without passwords.  ``public`` is for everybody else and quotes nothing of
     the input.
 
     *errors* is {field name: text}; the name None stands for errors that
@@ -474,7 +474,7 @@ class IWorker(Interface):
 
         Cheap, however often it is called: it writes to memory only.  Never
         commits and never touches the transaction.  The *message* is cut to
-        `text.MESSAGE_LIMIT` characters.  None leaves a value as it was.
+        `util.text.MESSAGE_LIMIT` characters.  None leaves a value as it was.
         """
 
 
@@ -510,8 +510,8 @@ class IBackgroundWorkerThread(IWorker):
     def scheduleNextWork():
         """Return True if there is work, False to end the thread.
 
-        May sleep, preferably with `wait`.  Called without a connection and
-        without a transaction.  Returns False unless overridden.
+        May sleep, preferably with `IWorker.wait`.  Called without a
+        connection and without a transaction.  Returns False unless overridden.
         """
 
     def doWork():
@@ -1953,7 +1953,7 @@ class IRunSucceededEvent(IRunFinishedEvent):
 
 
 class IRunFailedEvent(IRunFinishedEvent):
-    """The work failed; `object.error` says why."""
+    """The work failed; ``object.error`` says why."""
 
 
 class IRunStoppedEvent(IRunFinishedEvent):

@@ -45,7 +45,7 @@ TESTS = {
         'docs.test_readme', 'docs.test_directives', 'docs.test_howto',
         'project.test_without_extras'),
     'ui': ('docs.test_readme', 'browser.test_plain_publication'),
-    'host': ('docs.test_hosting',),
+    'host': ('docs.test_hosting', 'docs.test_tutorial'),
     'demo': ('demo.test_server:ServerTests',),
     'celery': ('docs.test_celery_page',),
     'test': (),
