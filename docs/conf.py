@@ -31,6 +31,7 @@ extensions = [
 
 # A name in single backquotes, as in docstrings, leads to its documentation.
 default_role = 'obj'
+nitpicky = True
 
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'none'
@@ -39,6 +40,8 @@ autodoc_typehints = 'none'
 # scheme, as the pages of the package do.
 html_theme = 'furo'
 html_title = 'cipher.background'
+html_static_path = ['_static']
+html_css_files = ['docs.css']
 html_show_copyright = False
 
 # Names of other projects: their documentation is on other servers.
