@@ -125,15 +125,21 @@ TEST = DEMO + CELERY + [
     'zope.testrunner >= 6.0',
 ]
 
+# The documentation.  Its reference reads the docstrings of the extras [ui] and
+# [celery], too.
 DOCS = [
     'Pygments >= 2.15',
+    'Sphinx >= 8.0',
     'docutils >= 0.20',
+    'furo >= 2024.8.6',
+    'repoze.sphinx.autointerface >= 1.1',
 ]
 
 
-# A picture of the README, with its options.
+# A picture of the README, with its options, and a link to a page.
 _PICTURE = re.compile(
     r'^\.\. image:: (?P<path>docs/.*)\n(?:   .*\n)*\n?', re.MULTILINE)
+_LINK = re.compile(r'`(?P<text>[^`<]+?)\s+<(?P<path>docs/[^>]+)>`_')
 
 
 def read(*names):
@@ -141,15 +147,22 @@ def read(*names):
 
 
 def describe(home):
-    """Return the long description, with pictures from *home* if there is one.
+    """Return the long description.
+
+    Its pictures and links are of *home*; without one they are left out.
     """
     def show(picture):
         return picture[0].replace(
             picture['path'], '%s/raw/HEAD/%s' % (home, picture['path'])
         ) if home else ''
 
+    def lead(link):
+        return link[0].replace(
+            link['path'], '%s/blob/HEAD/%s' % (home, link['path'])
+        ) if home else link['text']
+
     text = read('README.rst') + '\n\n' + read('CHANGES.rst')
-    return _PICTURE.sub(show, text)
+    return _LINK.sub(lead, _PICTURE.sub(show, text))
 
 
 def list_addresses(home):

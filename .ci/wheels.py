@@ -77,11 +77,12 @@ INSTALLED = (
     'project.test_attributes', 'project.test_bootstrap',
     'docs.test_celery_page', 'demo.test_importing', 'docs.test_design',
     'docs.test_directives', 'project.test_extras', 'docs.test_glossary',
-    'docs.test_hosting', 'project.test_i18n', 'docs.test_input_view',
+    'docs.test_hosting', 'docs.test_howto', 'project.test_i18n',
+    'docs.test_input_view',
     'docs.test_plain_english', 'docs.test_promises',
     'docs.test_public_names', 'docs.test_readme',
     'project.test_requirements', 'util.test_restart', 'docs.test_rotterdam',
-    'project.test_setup')
+    'project.test_setup', 'docs.test_snippets', 'docs.test_tutorial')
 
 
 class Failure(Exception):

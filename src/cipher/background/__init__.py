@@ -48,6 +48,7 @@ __getattr__, __dir__ = lazy(__name__, {
     'RuntimeSettings': 'cipher.background.declarations.settings',
     'Snooze': 'cipher.background.interfaces',
     'StopRequested': 'cipher.background.interfaces',
+    'ThreadsExecutor': 'cipher.background.runtime.executors.threads',
     'WebSettings': 'cipher.background.declarations.settings',
     'ZodbConnection': 'cipher.background.contextmanagers',
     'ZopeInteraction': 'cipher.background.contextmanagers',
@@ -59,6 +60,7 @@ __getattr__, __dir__ = lazy(__name__, {
     'getRuntime': 'cipher.background.util.switchboard',
     'now': 'cipher.background.util.clock',
     'queryRuntime': 'cipher.background.util.switchboard',
+    'registerExecutor': 'cipher.background.runtime.executors.choice',
     'removeRegistry': 'cipher.background.registry.installation',
     'startRuntime': 'cipher.background.runtime.runtime',
 })
@@ -80,6 +82,8 @@ if TYPE_CHECKING:
     from cipher.background.registry.installation import addRegistry
     from cipher.background.registry.installation import getRegistry
     from cipher.background.registry.installation import removeRegistry
+    from cipher.background.runtime.executors.choice import registerExecutor
+    from cipher.background.runtime.executors.threads import ThreadsExecutor
     from cipher.background.runtime.runtime import startRuntime
     from cipher.background.store.evolve import evolveDatabase
     from cipher.background.thread import BackgroundJob
@@ -99,6 +103,7 @@ __all__ = [
     'RuntimeSettings',
     'Snooze',
     'StopRequested',
+    'ThreadsExecutor',
     'WebSettings',
     'ZodbConnection',
     'ZopeInteraction',
@@ -110,6 +115,7 @@ __all__ = [
     'getRuntime',
     'now',
     'queryRuntime',
+    'registerExecutor',
     'removeRegistry',
     'startRuntime',
 ]

@@ -259,8 +259,8 @@ class BackgroundLayer:
     """A layer for zope.testrunner with ZCML and a new database for each test.
 
     *zcml* is the name of a file in *package* that includes all that the tests
-    need.  `site` is a root site with a registry; it is the current site.  The
-    layer needs ``zope.testing``, which the rest of this module does not.
+    need.  ``site`` is a root site with a registry; it is the current site.
+    The layer needs ``zope.testing``, which the rest of this module does not.
     """
 
     __bases__ = ()

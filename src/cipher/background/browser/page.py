@@ -175,7 +175,7 @@ class Published(BrowserPage):
 
     @property
     def presenter(self):
-        """The `Presenter` of the request."""
+        """The `presentation.Presenter` of the request."""
         if '_presenter' not in self.__dict__:
             self._presenter = Presenter(self.registry_url, self.request)
         return self._presenter

@@ -67,7 +67,7 @@ def isBrowserRequest(request):
 
 
 def markRequest(request):
-    """Add our layer to a browser's request; raise `NotFound` for others."""
+    """Add our layer to a browser's request; raise ``NotFound`` for others."""
     if not isBrowserRequest(request):
         raise NotFound(None, NAME, request)
     if not IBackgroundLayer.providedBy(request):
