@@ -192,6 +192,7 @@ def main():
             'Programming Language :: Python :: 3.13',
             'Programming Language :: Python :: Implementation :: CPython',
             'Topic :: Internet :: WWW/HTTP',
+            'Typing :: Typed',
         ],
         python_requires='>=3.10',
         package_dir={'': 'src'},
@@ -200,7 +201,8 @@ def main():
         package_data={
             '': [
                 '*.css', '*.gz', '*.js', '*.mo', '*.png', '*.po', '*.pot',
-                '*.pt', '*.rst', '*.svg', '*.txt', '*.zcml',
+                '*.pt', '*.pyi', '*.rst', '*.svg', '*.txt', '*.zcml',
+                'py.typed',
             ],
         },
         install_requires=CORE,
