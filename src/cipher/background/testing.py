@@ -53,6 +53,7 @@ from cipher.background.util import clock
 from cipher.background.util.masking import maskInput
 from cipher.background.util.plaindata import plainCopy
 from cipher.background.util.plaindata import readInput
+from cipher.background.util.switchboard import queryRuntime
 from cipher.background.util.text import safeRepr
 from cipher.background.work.liverun import Ticket
 
@@ -389,10 +390,13 @@ class BackgroundLayer:
         hooks.setSite(self.site)
 
     def testTearDown(self) -> None:
-        """Drop the database."""
+        """Drop the database, and end its runtime if there is one."""
         hooks.setSite(None)
         endInteraction()
         clock.setClock()
         transaction.abort()
+        runtime = queryRuntime(self.db)
+        if runtime is not None:
+            runtime.shutdown()
         self.connection.close()
         self.db.close()
