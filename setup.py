@@ -92,7 +92,13 @@ CELERY = [
     'kombu >= 5.7',
 ]
 
-TEST = DEMO + CELERY + [
+# The fixtures for pytest.
+PYTEST = [
+    'pytest >= 7.4',
+    'zope.testing >= 5.0',
+]
+
+TEST = DEMO + CELERY + PYTEST + [
     'Babel >= 2.12',
     'RelStorage >= 4.0',
     'WebOb >= 1.8.7',
@@ -121,7 +127,6 @@ TEST = DEMO + CELERY + [
     'zope.sendmail >= 6.0',
     'zope.tal >= 5.0',
     'zope.testbrowser >= 6.0',
-    'zope.testing >= 5.0',
     'zope.testrunner >= 6.0',
 ]
 
@@ -212,11 +217,15 @@ def main():
             'ui': UI,
             'demo': DEMO,
             'docs': DOCS,
+            'pytest': PYTEST,
             'test': TEST,
         },
         entry_points={
             'console_scripts': [
                 'cipher-background = cipher.background.cli.main:main',
+            ],
+            'pytest11': [
+                'cipher_background = cipher.background.pytestplugin',
             ],
         },
         zip_safe=False,

@@ -15,7 +15,7 @@
 
 usage: python3 .ci/wheels.py [--lowest | --newest] [EXTRA ...]
 
-  EXTRA      core, ui, host, demo, celery or test; by default all
+  EXTRA      core, ui, host, demo, celery, pytest or test; by default all
   --newest   only with the newest versions, on the Python that runs this
   --lowest   only with the lowest versions that setup.py allows, on the lowest
              Python; that is python3.10 on the PATH or of pyenv, or what
@@ -47,7 +47,7 @@ from totals import parse
 
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-EXTRAS = ('core', 'ui', 'host', 'demo', 'celery', 'test')
+EXTRAS = ('core', 'ui', 'host', 'demo', 'celery', 'pytest', 'test')
 
 LOWEST = (3, 10)
 LOWEST_VARIABLE = 'CIPHER_BACKGROUND_LOWEST_PYTHON'
@@ -81,7 +81,7 @@ INSTALLED = (
     'docs.test_plain_english', 'docs.test_promises',
     'docs.test_public_names', 'docs.test_readme',
     'project.test_requirements', 'util.test_restart', 'docs.test_rotterdam',
-    'project.test_setup')
+    'project.test_setup', 'docs.test_testing', 'project.test_types')
 
 
 class Failure(Exception):
