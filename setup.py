@@ -100,6 +100,7 @@ PYTEST = [
 
 TEST = DEMO + CELERY + PYTEST + [
     'Babel >= 2.12',
+    'PyYAML >= 6.0.1',
     'RelStorage >= 4.0',
     'WebOb >= 1.8.7',
     'WebTest >= 3.0',

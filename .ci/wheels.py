@@ -55,6 +55,7 @@ LOWEST_VARIABLE = 'CIPHER_BACKGROUND_LOWEST_PYTHON'
 #: Files of a checkout that no distribution has.
 GENERATED = (
     '.git', '.venv', '.hypothesis', '.import_linter_cache', '.mypy_cache',
+    '.pytest_cache', '.tox',
     '.installed.cfg', '.bootstrap.lock', '.coverage', '.coverage.*',
     '.mr.developer.cfg', 'bin', 'build', 'develop-eggs', 'dist', 'eggs',
     'htmlcov', 'parts', 'var', '*.egg-info', '__pycache__', '*.pyc',
@@ -81,7 +82,8 @@ INSTALLED = (
     'docs.test_plain_english', 'docs.test_promises',
     'docs.test_public_names', 'docs.test_readme',
     'project.test_requirements', 'util.test_restart', 'docs.test_rotterdam',
-    'project.test_setup', 'docs.test_testing', 'project.test_types')
+    'project.test_setup', 'project.test_manners', 'docs.test_testing',
+    'project.test_types')
 
 
 class Failure(Exception):

@@ -11,9 +11,9 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-# The types of interfaces.py, for type checkers: these do not know that a method
-# of an interface has no "self".  interfaces.py has the documentation, and
-# tests/project/test_types.py compares the two.
+# The types of interfaces.py, for type checkers: these do not know that a
+# method of an interface has no "self".  interfaces.py has the documentation,
+# and tests/project/test_types.py compares the two.
 #
 # An interface is a protocol, so that a class that implements it fits it.  One
 # that is called with an object, to adapt that, is a class.
