@@ -40,6 +40,12 @@ FILES = [('.editorconfig',), ('.meta.toml',), ('.pre-commit-config.yaml',),
 #: Addresses in files of the checkout that belong to nobody else.
 NAMESPACE = 'http://namespaces.zope.org/'
 
+#: Parts of addresses of forges, of package registries and of badges.
+HOMES = re.compile(
+    r'https?://[\w./-]*(?:github|gitlab|codeberg|bitbucket)[\w./-]*'
+    r'|\b(?:pypi|pythonhosted)\.org\b|\bimg\.shields\.io\b'
+    r'|\bcoveralls\.io\b|\bcodecov\.io\b')
+
 
 def read(*names):
     return requireCheckout(*names).read_text('utf-8')
@@ -246,6 +252,12 @@ class EditorTests(unittest.TestCase):
         for name, text in self.texts():
             self.assertTrue(text.endswith('\n'), name)
             self.assertNotRegex(text, r'\r|[ \t]\n|\n\t', name)
+
+    def test_no_text_names_a_home_or_a_registry(self):
+        # The address of the project's home comes from setup.py alone.
+        for name, text in self.texts():
+            if PurePath(name).name != PurePath(__file__).name:
+                self.assertEqual([], HOMES.findall(text), name)
 
     def test_width_of_Python(self):
         width = int(self.settings['*.{py,pyi}']['max_line_length'])
