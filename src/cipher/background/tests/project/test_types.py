@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from functools import cached_property
 from pathlib import Path
 
 import transaction
@@ -40,11 +41,11 @@ from cipher.background.tests.support.sites import declare
 
 PACKAGE = Path(cipher.background.__file__).parent
 
-#: The modules whose names an application may use.  Those of the extras
-#: ``ui`` and ``pytest`` are for their libraries, which have no types.
-PUBLIC = ('cipher.background', 'cipher.background.celery',
-          'cipher.background.contextmanagers', 'cipher.background.events',
-          'cipher.background.testing', 'cipher.background.thread')
+#: The modules whose names an application may use.
+PUBLIC = ('cipher.background', 'cipher.background.browser',
+          'cipher.background.celery', 'cipher.background.contextmanagers',
+          'cipher.background.events', 'cipher.background.testing',
+          'cipher.background.thread')
 
 #: {kind of field: its type in interfaces.pyi}; that of others is checked by
 #: the reader.
@@ -70,6 +71,10 @@ from cipher.background import Snooze
 from cipher.background import getRegistry
 from cipher.background import now
 from cipher.background import queryRuntime
+from cipher.background.browser import FORM
+from cipher.background.browser import Page
+from cipher.background.browser import Refused
+from cipher.background.browser import getParameter
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.events import RunFailedEvent
 from cipher.background.interfaces import FAILED
@@ -157,6 +162,16 @@ def retry(registry: IWorkerRegistry, run: IWorkerRun) -> str:
     return IVerbs(registry).retry(run.id, reason='why not').id
 
 
+class Report(Page):
+
+    methods = FORM
+    tab = 'runs.html'
+
+    def update(self) -> None:
+        if getParameter(self.request, 'type') not in self.checked.getCounts():
+            raise Refused(404, 'nobody')
+
+
 settings = RuntimeSettings(threads=2)
 threads: int = settings.threads
 '''
@@ -198,6 +213,14 @@ WRONG = (
     ('events.RunFailedEvent(None, None)', 'arg-type'),
     ('celery.register(None, openDatabase=5)', 'arg-type'),
     ('celery.makeMessage("1", "1-1")', 'arg-type'),
+    ('browser.Refused("404", "nobody")', 'arg-type'),
+    ('browser.getParameter(None, 5)', 'arg-type'),
+    ('browser.makePage({}, print, "200 OK", "", "")', 'arg-type'),
+    ('browser.cleanLine("a", limit="b")', 'arg-type'),
+    ('class Page(browser.Page):\n'
+     '    def render(self) -> int: return 5', 'override'),
+    ('class View(browser.JSONView):\n'
+     '    def collect(self) -> None: self.checked.start', 'attr-defined'),
     ('testing.waitForRun("1-1")', 'arg-type'),
     ('testing.waitForRun(cipher.background.getRegistry(), 1)', 'arg-type'),
     ('testing.runPending(limit="all")', 'arg-type'),
@@ -208,6 +231,7 @@ WRONG = (
 
 IMPORTS = '''
 import cipher.background
+from cipher.background import browser
 from cipher.background import celery
 from cipher.background import events
 from cipher.background import interfaces
@@ -257,6 +281,10 @@ def findPublic():
 
 def findMethods(where, kind):
     for name, value in inspect.getmembers(kind):
+        if isinstance(value, property):
+            value = value.fget
+        elif isinstance(value, cached_property):
+            value = value.func
         function = inspect.unwrap(getattr(value, '__func__', value))
         if (inspect.isfunction(function) and isOurs(function)
                 and (name[0] != '_' or name == '__init__')):
