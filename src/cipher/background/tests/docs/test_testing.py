@@ -75,7 +75,7 @@ class TestingPageTests(unittest.TestCase):
         """Run Python in the folder; return (exit code, output)."""
         result = subprocess.run(
             [sys.executable, *arguments], cwd=self.folder, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
             env=dict(os.environ, PYTHONPATH=os.pathsep.join(
                 [str(self.folder), *sys.path])))
         return result.returncode, result.stdout

@@ -100,7 +100,7 @@ class FixtureTests(unittest.TestCase):
         result = subprocess.run(
             [sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider',
              '-rA', *arguments],
-            cwd=self.folder, stdout=subprocess.PIPE, text=True, timeout=120,
+            cwd=self.folder, stdout=subprocess.PIPE, text=True, timeout=300,
             stderr=subprocess.STDOUT, env=dict(
                 os.environ, PYTHONPATH=os.pathsep.join(
                     [str(self.folder), *sys.path]), COLUMNS='200',
