@@ -229,6 +229,15 @@ class Runtime:
     def allLive(self):
         return self.running.allLive()
 
+    @property
+    def turns(self):
+        """How many turns of the control thread got through so far."""
+        return self._maintenance.steps.turns
+
+    def isStuck(self):
+        """Return whether a step of the control thread takes too long."""
+        return self._control.findStuck() is not None
+
     def hasFreeThread(self):
         """Return whether a thread waits for a job."""
         return self.threads > self.running.countJobs()
