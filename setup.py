@@ -30,11 +30,13 @@ HOME = ''
 # The lower bounds are tried by "python3 .ci/wheels.py --lowest".
 CORE = [
     'BTrees >= 5.0',
+    'ZConfig >= 4.0',
     'ZODB >= 5.8',
     'cronsim >= 2.5',
     'persistent >= 5.0',
     'transaction >= 3.1',
     'tzdata >= 2023.3',
+    'zc.lockfile >= 3.0',
     'zope.authentication >= 5.0',
     'zope.component >= 5.1',
     'zope.configuration >= 5.0',
@@ -82,7 +84,12 @@ HOST = UI + [
 # The demo is such an application.
 DEMO = HOST + [
     'docutils >= 0.20',
-    'zc.lockfile >= 3.0',
+    'zodburi >= 3.0',
+]
+
+# The command line: tables in a terminal, and more URIs of databases.
+CLI = [
+    'rich >= 13.0',
     'zodburi >= 3.0',
 ]
 
@@ -92,7 +99,7 @@ CELERY = [
     'kombu >= 5.7',
 ]
 
-TEST = DEMO + CELERY + [
+TEST = DEMO + CLI + CELERY + [
     'Babel >= 2.12',
     'RelStorage >= 4.0',
     'WebOb >= 1.8.7',
@@ -206,6 +213,7 @@ def main():
         install_requires=CORE,
         extras_require={
             'celery': CELERY,
+            'cli': CLI,
             'host': HOST,
             'ui': UI,
             'demo': DEMO,
