@@ -15,6 +15,7 @@
 import argparse
 import logging
 import sys
+import threading
 import time
 from contextlib import ExitStack
 from contextlib import contextmanager
@@ -75,9 +76,9 @@ LEVELS = ('debug', 'info', 'warning', 'error')
 
 DESCRIPTION = '''\
 Carry out runs in a process that does nothing else.  It shares the work with
-all other processes of the database.  SIGTERM and Ctrl-C drain: running work may
-end within the drain of <background:runtime>.  A second signal ends the process
-at once; another process then rescues its runs.
+all other processes of the database.  SIGTERM and Ctrl-C drain: running work
+may end within the drain of <background:runtime>.  A second signal ends the
+process at once; another process then rescues its runs.
 
 Exit codes: 0 ended as asked, 1 with --once also if a run failed, 2 it could
 not begin.'''
@@ -327,22 +328,31 @@ class Process:
         notifier.say('%d of %d threads busy%s' % (
             runtime.running.countJobs(), runtime.threads,
             ', quiet' if runtime.is_quiet else ''))
-        now = time.monotonic()
-        if notifier.watchdog and not runtime.isStuck() and (
-                now - self._alive_at >= notifier.watchdog / 4):
-            self._alive_at = now
-            notifier.send(watchdog=1)
+        self._show_life()
         return False
 
-    def _end(self, code=0):
+    def _show_life(self):
+        """Show the watchdog of systemd that this process is not stuck."""
+        now, watchdog = time.monotonic(), self._notifier.watchdog
+        if watchdog and now - self._alive_at >= watchdog / 4 and (
+                not self._runtime.isStuck()):
+            self._alive_at = now
+            self._notifier.send(watchdog=1)
+
+    def _end(self):
         runtime = self._runtime
         drain = runtime.settings.drain
         log.info('Process %s: ends; its work may take up to %g seconds more',
                  runtime.name, drain)
         self._notifier.send(stopping=1, status='drains', extend_timeout_usec=(
             int((drain + LEAVE_LIMIT) * 1e6)))
-        runtime.shutdown()
-        return code
+        # In another thread: this one goes on to show life.
+        ender = threading.Thread(target=runtime.shutdown, daemon=True)
+        ender.start()
+        while ender.is_alive():
+            ender.join(min(LOOK_INTERVAL, (self._notifier.watchdog or 60) / 4))
+            self._show_life()
+        return 0
 
     # Once
 
