@@ -23,6 +23,7 @@ from importlib.metadata import version
 from zope.security.interfaces import Unauthorized
 
 from cipher.background.cli import demo
+from cipher.background.cli import reading
 from cipher.background.cli.command import FAILED
 from cipher.background.cli.command import INTERRUPTED
 from cipher.background.cli.command import OK
@@ -37,7 +38,7 @@ from cipher.background.util.text import cleanLine
 
 
 #: The modules of command groups, in the order of the help.
-GROUPS = (demo,)
+GROUPS = (reading, demo)
 
 
 def main(argv=None):
