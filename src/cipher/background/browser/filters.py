@@ -205,12 +205,16 @@ class RunFilter:
         if self.context_path:
             try:
                 arguments['contexts'] = (
-                    traversePath(self._site, self.context_path),)
+                    self.findContext(self.context_path),)
             except NoSuchObject:
                 raise self.error(_(
                     'The context path does not lead to an object that you '
                     'may see.'))
         return arguments
+
+    def findContext(self, path):
+        """Return the object at *path*; raise `NoSuchObject`."""
+        return traversePath(self._site, path)
 
     def findRuns(self, checked, limit, **changes):
         """Return the `IRunPage` of the filter.

@@ -25,6 +25,7 @@ import getpass
 import logging
 import os
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import transaction
@@ -37,14 +38,13 @@ from zope.authentication.interfaces import PrincipalLookupError
 from zope.component import hooks
 from zope.component import queryUtility
 from zope.configuration import xmlconfig
-from zope.security.management import endInteraction
-from zope.security.management import newInteraction
 from zope.security.management import system_user
 
 from cipher.background.cli.command import CommandError
 from cipher.background.cli.command import Unusable
 from cipher.background.cli.uris import findPlace
 from cipher.background.contextmanagers import ZopeInteraction
+from cipher.background.contextmanagers import ZopeSite
 from cipher.background.registry import verbs
 from cipher.background.store import structure
 from cipher.background.store.process import getDirectory
@@ -83,16 +83,18 @@ class Session:
 
     `verbs` is the `IVerbs` of the registry.  With ``--user`` they check the
     permissions of that principal, who has an interaction; see `Trusted` for
-    those without.  The site of the registry is set.
+    those without.  The site of the registry is set.  With ``needs_registry``
+    false, there is only the `connection`.
 
     Raise `Unusable`, at the latest ten seconds after the start.
     """
 
     db = connection = registry = verbs = None
 
-    def __init__(self, options, is_writing=False):
+    def __init__(self, options, is_writing=False, needs_registry=True):
         self.options = options
         self._is_writing = is_writing
+        self._needs_registry = needs_registry
 
     def __enter__(self):
         # A library may log a warning; without a handler it goes to stderr.
@@ -110,42 +112,32 @@ class Session:
         return self
 
     def __exit__(self, *error):
-        self._close()
+        self._stack.close()
 
     def _open(self):
         self.db = openDatabase(self._place)
-        try:
-            self._enter()
-        except BaseException:
-            self._close()
-            raise
+        with ExitStack() as stack:
+            stack.callback(self.db.close)
+            self._enter(stack)
+            self._stack = stack.pop_all()
 
-    def _enter(self):
+    def _enter(self, stack):
+        """Enter the world of the database; *stack* leaves it again."""
         transaction.begin()
         self.connection = self.db.open()
+        stack.callback(self.connection.close)
+        stack.callback(transaction.abort)
+        if not self._needs_registry:
+            return
         self.registry = chooseRegistry(self.connection, self.options.site)
-        hooks.setSite(self.registry.getSite())
+        stack.enter_context(ZopeSite(self.registry.getSite()))
         if self.options.user is None:
+            stack.enter_context(actingAs(describeCaller()))
             self.verbs = Trusted(self.registry)
-            self._acting = actingAs(describeCaller())
-            self._acting.__enter__()
         else:
-            newInteraction(Participation(findPrincipal(self.options.user)))
+            stack.enter_context(ZopeInteraction(
+                Participation(findPrincipal(self.options.user))))
             self.verbs = verbs.of(self.registry)
-            self._acting = None
-
-    def _close(self):
-        transaction.abort()
-        endInteraction()
-        hooks.setSite(None)
-        if getattr(self, '_acting', None) is not None:
-            self._acting.__exit__(None, None, None)
-            self._acting = None
-        self.verbs = self.registry = None
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
-        self.db.close()
 
     def refresh(self):
         """Look at the present state of the database.
@@ -153,7 +145,7 @@ class Session:
         All objects that were loaded before are invalid afterwards.
         """
         if self._place.is_frozen:
-            self._close()
+            self._stack.close()
             self._open()
         else:
             transaction.begin()
@@ -364,11 +356,17 @@ def _find_above(wanted, known):
     for path in sorted(known, key=len, reverse=True):
         start = path.rstrip('/') + '/'
         if wanted.startswith(start):
-            ob = known[path].getSite()
-            try:
-                for name in wanted[len(start):].split('/'):
-                    ob = ob[name]
-            except (KeyError, TypeError, AttributeError):
-                continue
-            return known[path]
+            if walkTo(known[path].getSite(), wanted[len(start):]) is not None:
+                return known[path]
     return None
+
+
+def walkTo(ob, path):
+    """Return the object at *path* below *ob*, or None; check no permission.
+    """
+    try:
+        for name in path.strip('/').split('/'):
+            ob = ob[name]
+    except (LookupError, TypeError, AttributeError):
+        return None
+    return ob

@@ -24,6 +24,7 @@ from zope.security.interfaces import Unauthorized
 
 from cipher.background.cli import acting
 from cipher.background.cli import demo
+from cipher.background.cli import reading
 from cipher.background.cli import worker
 from cipher.background.cli.command import FAILED
 from cipher.background.cli.command import INTERRUPTED
@@ -39,7 +40,7 @@ from cipher.background.interfaces import InvalidDatabase
 
 
 #: The modules of command groups, in the order of the help.
-GROUPS = (worker, acting, demo)
+GROUPS = (worker, reading, acting, demo)
 
 
 def main(argv=None):

@@ -64,6 +64,10 @@ class Output:
         """Write plain data as JSON in ASCII, which is safe in any encoding."""
         self.write(json.dumps(data, indent=2) + '\n')
 
+    def jsonLine(self, data):
+        """Write plain data as JSON on one line."""
+        self.write(json.dumps(data) + '\n')
+
     def heading(self, text):
         """Write an empty line and a heading."""
         self.write('\n')
