@@ -23,13 +23,17 @@ import time
 from collections import Counter
 
 import zope.component.event  # noqa: F401 (it dispatches the events)
+from persistent.interfaces import IPersistent
 from zope.schema.interfaces import IBool
 from zope.schema.interfaces import ICollection
 from zope.schema.interfaces import IFloat
 from zope.schema.interfaces import IIntegral
 from zope.schema.interfaces import IMapping
 from zope.schema.interfaces import IObject
+from zope.security.proxy import removeSecurityProxy
 
+from cipher.background.browser.paths import NoSuchObject
+from cipher.background.browser.paths import traversePath
 from cipher.background.cli.command import FAILED
 from cipher.background.cli.command import OK
 from cipher.background.cli.command import CommandError
@@ -39,6 +43,7 @@ from cipher.background.cli.database import Session
 from cipher.background.cli.database import loadZCML
 from cipher.background.cli.database import openDatabase
 from cipher.background.cli.database import pathOf
+from cipher.background.cli.database import walkTo
 from cipher.background.cli.output import Output
 from cipher.background.cli.progress import Progress
 from cipher.background.cli.uris import findPlace
@@ -50,6 +55,7 @@ from cipher.background.interfaces import STATES
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import UNIQUE
 from cipher.background.interfaces import BackgroundError
+from cipher.background.interfaces import InvalidInput
 from cipher.background.interfaces import ProcessNotFound
 from cipher.background.store.deployment import isExclusive
 from cipher.background.store.evolve import evolveDatabase
@@ -251,7 +257,7 @@ def _read_input_file(path):
         reason = 'a JSON %s' % type(given).__name__
     except OSError as error:
         reason = error.strerror or str(error)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = str(error)
     raise Unusable('--input: expected a file with a JSON object, got "%s" at '
                    '%.200s; correct it' % (reason, path))
@@ -273,7 +279,7 @@ def _check_waiting(session):
 def _start(session, options, input):
     context = None
     if options.context is not None:
-        context = _find_object(session.registry.getSite(), options.context)
+        context = _find_object(session, options.context)
     try:
         if options.user is not None:
             run = session.verbs.startByPrincipal(
@@ -282,6 +288,8 @@ def _start(session, options, input):
             run = session.registry.submit(
                 options.type, context, input, delay=options.delay or 0.0,
                 unique=options.unique, priority=options.priority)
+    except InvalidInput as error:
+        raise CommandError('%s; correct the input' % error) from None
     except BackgroundError:
         raise
     except ValueError as error:
@@ -290,31 +298,26 @@ def _start(session, options, input):
     return session.registry.getStatus(run.id)
 
 
-def _find_object(site, path):
-    """Return the stored object at *path* from the root or from *site*."""
-    names = path.split('/')
-    if path.startswith('/'):
-        start = pathOf(site).strip('/').split('/') if pathOf(
-            site) != '/' else []
-        given = [name for name in names if name]
-        if given[:len(start)] != start:
-            raise _no_object(path, site)
-        names = given[len(start):]
-    ob = site
-    for name in filter(None, names):
+def _find_object(session, path):
+    """Return the stored object at *path* from the root or from the site.
+
+    With ``--user`` each step needs the permission of that principal.
+    """
+    site = session.registry.getSite()
+    start = pathOf(site).rstrip('/') + '/'
+    below = path[len(start):] if path.startswith(start) else path
+    if session.options.user is None:
+        ob = walkTo(site, below)
+    else:
         try:
-            ob = ob[name]
-        except (KeyError, TypeError, AttributeError, IndexError):
-            raise _no_object(path, site) from None
-    if not hasattr(ob, '_p_oid'):
-        raise _no_object(path, site)
+            ob = traversePath(site, below)
+        except NoSuchObject:
+            ob = None
+    if not IPersistent.providedBy(removeSecurityProxy(ob)):
+        raise CommandError(
+            '--context: expected the path of a stored object in the site %s, '
+            'got %.200r; give another' % (pathOf(site), path))
     return ob
-
-
-def _no_object(path, site):
-    return CommandError(
-        '--context: expected the path of a stored object in the site %s, got '
-        '%.200r; give another' % (pathOf(site), path))
 
 
 def readInput(schema, pairs):
@@ -357,7 +360,7 @@ _BOOLS = {'yes': True, 'true': True, 'on': True, '1': True,
 def _read_json(text):
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -61,6 +61,11 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):
         """Let options stand between the arguments of a command."""
+        for arg in args or ():
+            # Some releases of argparse would give the option an empty list.
+            if re.fullmatch('--[a-z-]+=--', arg):
+                self.error('argument %s: expected a value, got --'
+                           % arg.partition('=')[0])
         if self._subparsers is not None or self._is_parsing:
             return super().parse_known_args(args, namespace)
         self._is_parsing = True   # the call below comes back here

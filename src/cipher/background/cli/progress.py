@@ -15,6 +15,8 @@
 import sys
 import time
 
+from cipher.background.cli.presenting import makePresenter
+from cipher.background.interfaces import PENDING
 from cipher.background.util.text import cleanLine
 
 
@@ -30,6 +32,7 @@ class Progress:
 
     def __init__(self, stream=None):
         self._stream = stream or sys.stderr
+        self._presenter = makePresenter()
         self._bar = None
         self._shown = None
         self._shown_at = 0.0   # monotonic
@@ -53,9 +56,10 @@ class Progress:
         if self._bar is not None:
             self._bar.update(
                 status.progress_done, status.progress_total,
-                describe(status, with_numbers=False))
+                describe(
+                    self._presenter, status, with_numbers=False))
             return
-        text, now = describe(status), time.monotonic()
+        text, now = describe(self._presenter, status), time.monotonic()
         if text != self._shown and (
                 self._shown is None
                 or now - self._shown_at >= LINE_INTERVAL):
@@ -63,14 +67,10 @@ class Progress:
             print('%s: %s' % (status.id, text), file=self._stream, flush=True)
 
 
-def describe(status, with_numbers=True):
+def describe(presenter, status, with_numbers=True):
     """Return the state of an `IRunStatus` with its progress, as one line."""
-    parts = [status.state]
-    if status.wait is not None:
-        parts.append('(%s)' % status.wait.kind)
-    if with_numbers and status.progress_total:
-        parts.append('%.0f %%' % (
-            100.0 * (status.progress_done or 0) / status.progress_total))
-    if status.message:
-        parts.append(cleanLine(status.message))
-    return ' '.join(parts)
+    text = presenter.describeRun(status)['text']
+    return ' '.join(filter(None, (
+        text['state'] if status.state != PENDING else '', text['wait'],
+        text['progress'] if with_numbers else '',
+        cleanLine(status.message or ''))))

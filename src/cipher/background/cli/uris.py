@@ -36,6 +36,8 @@ from cipher.background.cli.command import Unusable
 
 #: Seconds that a ZEO server may take to answer.
 SERVER_LIMIT = 6
+#: Characters of a URI that messages show.
+SHOWN = 300
 
 _SCHEME = re.compile('([a-z][a-z0-9+.-]*):', re.IGNORECASE)
 #: The first bytes of every FileStorage.
@@ -99,7 +101,8 @@ def _name_postgres(rest, shown):
 def hidePassword(uri):
     """Return *uri* with its passwords masked, to print it."""
     uri = re.sub(r'(//[^/:@?]*:)[^/@]*@', r'\1***@', uri)
-    return re.sub(r'([?& ]password=)[^&# ]*', r'\1***', uri) or "''"
+    uri = re.sub(r'([?& ]password=)[^&# ]*', r'\1***', uri)
+    return uri[:SHOWN] or "''"
 
 
 def _find_file(uri, shown, is_writing):
