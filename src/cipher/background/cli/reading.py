@@ -22,7 +22,6 @@ from cipher.background.browser.filters import InvalidFilter
 from cipher.background.browser.filters import RunFilter
 from cipher.background.browser.paths import NoSuchObject
 from cipher.background.browser.paths import traversePath
-from cipher.background.browser.plurals import sayLookedAt
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
 from cipher.background.cli.command import Unusable
@@ -63,6 +62,8 @@ MOST = 10000
 
 #: Seconds between two looks of ``log --follow``.
 FOLLOW_INTERVAL = 1.0
+#: Characters of a log, at most; the store keeps fewer.
+LOG_LIMIT = 100000000
 #: Characters at the end of a log that are searched for in a later one.
 OVERLAP = 200
 
@@ -318,7 +319,8 @@ def listRuns(options):
         else:
             _show_runs(output, data['items'])
         if data['is_cut']:
-            output.line(sayLookedAt(presenter, data['looked_at']))
+            output.line('The search stopped after %d runs.'
+                        % data['looked_at'])
         _show_older(output, data['older'])
 
     return answer(options, makePlain(data), show)
@@ -332,10 +334,12 @@ def _show_older(output, key):
 
 def showRun(options):
     """Show all about one run."""
-    with _looking(options) as (checked, presenter):
+    with Session(options) as session:
+        checked, presenter = session.verbs, makePresenter()
         data = describeRun(presenter, checked, options.run_id,
                            checked.getStatus(options.run_id))
-        data['details'] = describeDetails(presenter, checked, data)
+        data['details'] = describeDetails(
+            presenter, checked, data) if session.may('getDetails') else None
     return answer(options, makePlain(data),
                   lambda output: _show_run(output, data))
 
@@ -401,8 +405,9 @@ def showLog(options):
         shown = ''
         while True:
             status = session.verbs.getStatus(options.run_id)
-            log = cleanText(
-                session.verbs.getDetails(options.run_id).log or '', MOST ** 2)
+            log = cleanText(session.verbs.getDetails(options.run_id).log or '',
+                            LOG_LIMIT).rstrip('\n')
+            log += '\n' if log else ''
             added = findAdded(shown, log)
             is_last = not options.follow or status.state in FINISHED_STATES
             if added or is_last:
@@ -417,8 +422,6 @@ def showLog(options):
 def _print_log(options, output, status, added):
     if not options.json:
         output.write(added)
-        if added and not added.endswith('\n'):
-            output.write('\n')
     elif options.follow:
         output.jsonLine({'state': status.state, 'log': added})
     else:
