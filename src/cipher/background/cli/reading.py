@@ -248,6 +248,10 @@ def showHealth(options):
     # All registries, unless one is named.  Principals need a site.
     is_whole = options.site is None and options.user is None
     with Session(options, needs_registry=not is_whole) as session:
+        if not session.may('listProblems'):
+            raise Unusable(
+                '--user: expected a principal who may see the problems, got '
+                '%.100r; give another, or leave it out' % options.user)
         presenter = makePresenter()
         health = checkHealth(
             session.connection if is_whole else session.registry)

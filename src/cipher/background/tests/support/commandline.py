@@ -84,6 +84,10 @@ FULL = '''
   <principal id="test.viewer" title="Viewer" login="viewer" password="x" />
   <principal id="test.nobody" title="Nobody" login="nobody" password="x" />
   <grantAll principal="test.admin" />
+  <class class="cipher.background.tests.support.sites.Document">
+    <require permission="cipher.background.ManageWorkers"
+             attributes="__name__ title" />
+  </class>
   <grant permission="cipher.background.ViewWorkers" principal="test.viewer" />
 </configure>
 '''
