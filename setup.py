@@ -42,6 +42,7 @@ CORE = [
     'zope.configuration >= 5.0',
     'zope.container >= 5.1',
     'zope.event >= 5.0',
+    'zope.i18n >= 5.0',
     'zope.i18nmessageid >= 6.0',
     'zope.interface >= 6.0',
     'zope.lifecycleevent >= 5.0',
@@ -50,6 +51,7 @@ CORE = [
     'zope.schema >= 7.0',
     'zope.security >= 6.0',
     'zope.site >= 5.0',
+    'zope.traversing >= 5.0',
 ]
 
 # The pages and forms, inside an application that has a publisher.

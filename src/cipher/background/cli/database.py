@@ -61,30 +61,14 @@ OPEN_LIMIT = 8
 TRIES = 10
 
 
-class Trusted:
-    """A registry for trusted code: it has the verbs of `IVerbs`.
-
-    Nothing is hidden and everything is permitted.
-    """
-
-    def __init__(self, registry):
-        self._registry = registry
-
-    def may(self, name):
-        """Return True: trusted code may do everything."""
-        return True
-
-    def __getattr__(self, name):
-        return getattr(self._registry, name)
-
-
 class Session:
     """A context manager: the database and the registry of the *options*.
 
-    `verbs` is the `IVerbs` of the registry.  With ``--user`` they check the
-    permissions of that principal, who has an interaction; see `Trusted` for
-    those without.  The site of the registry is set.  With ``needs_registry``
-    false, there is only the `connection`.
+    With ``--user``, `verbs` is the `IVerbs` of the registry, and that
+    principal has an interaction.  Else it is the registry itself: trusted
+    code has no interaction, so everything is shown and permitted.  The site
+    of the registry is set.  With ``needs_registry`` false, there is only the
+    `connection`.
 
     Raise `Unusable`, at the latest ten seconds after the start.
     """
@@ -133,11 +117,15 @@ class Session:
         stack.enter_context(ZopeSite(self.registry.getSite()))
         if self.options.user is None:
             stack.enter_context(actingAs(describeCaller()))
-            self.verbs = Trusted(self.registry)
+            self.verbs = self.registry
         else:
             stack.enter_context(ZopeInteraction(
                 Participation(findPrincipal(self.options.user))))
             self.verbs = verbs.of(self.registry)
+
+    def may(self, name):
+        """Return whether the caller has the permission of the verb *name*."""
+        return self.options.user is None or self.verbs.may(name)
 
     def refresh(self):
         """Look at the present state of the database.

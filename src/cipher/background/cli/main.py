@@ -62,7 +62,7 @@ def main(argv=None):
         return OK
     except Exception as error:
         if getattr(options, 'traceback', False):
-            traceback.print_exc()
+            traceback.print_exc(file=sys.stderr)
         return complain(options.name, *_describe(error))
 
 

@@ -13,8 +13,8 @@
 ##############################################################################
 """Print the answer of a command: plain text, tables or JSON.
 
-Tables are drawn by rich if that is installed and stdout is a terminal.  In a
-file or a pipe a row is one line, however long.
+In a terminal a table is as wide as the terminal, and coloured if rich is
+installed.  In a file or a pipe each row is one line, however long.
 """
 import json
 import shutil
@@ -27,6 +27,9 @@ from cipher.background.cli.command import OK
 
 #: Columns of text in a terminal, at most; longer lines are hard to read.
 TEXT_WIDTH = 100
+#: Columns of the last column of a table, at least, if its texts are longer.
+LAST = 20
+GAP = '  '
 
 
 class Output:
@@ -71,10 +74,15 @@ class Output:
     def heading(self, text):
         """Write an empty line and a heading."""
         self.write('\n')
+        self._draw([text], is_header=True)
+
+    def _draw(self, cells, is_header=False):
+        """Write a line of padded *cells*."""
         if self._painting is not None:
-            self._painting.drawHeading(self.stream, self.width, text)
+            self._painting.paintLine(
+                self.stream, cells, self._painting.HEADER if is_header else '')
         else:
-            self.write(text + '\n')
+            self.write(''.join(cells).rstrip() + '\n')
 
     def pairs(self, pairs):
         """Write (name, text) pairs, the empty ones left out.
@@ -91,29 +99,53 @@ class Output:
             self.write(_pad(name, size) + (
                 '\n' + ' ' * size).join(lines) + '\n')
 
-    def table(self, headers, rows, numbers=()):
+    def table(self, headers, rows, numbers=(), optional=()):
         """Write a table of texts; columns without any text are left out.
 
         *numbers* are the headers of columns to align to the right.
+        *optional* are the headers of columns that a narrow terminal does not
+        show, the first one first.
         """
-        rows = [[cell or '' for cell in row] for row in rows]
-        used = [index for index, _ in enumerate(headers)
-                if any(row[index] for row in rows)]
-        headers, numbers = [headers[index] for index in used], {
-            place for place, index in enumerate(used)
-            if headers[index] in numbers}
-        rows = [[row[index] for index in used] for row in rows]
-        if self._painting is not None:
-            self._painting.drawTable(
-                self.stream, self.width, headers, rows, numbers)
-            return
-        sizes = [max(map(measure, column))
-                 for column in zip(headers, *rows)]
-        for row in [headers, *rows]:
-            line = '  '.join(
-                _pad(cell, size, index in numbers)
-                for index, (cell, size) in enumerate(zip(row, sizes)))
-            self.write(line.rstrip() + '\n')
+        columns = [
+            (header, [cell or '' for cell in cells])
+            for header, *cells in zip(headers, *rows)]
+        columns = [column for column in columns if any(column[1])]
+        for header in optional:
+            if self.width is None or _measure_all(columns) <= self.width:
+                break
+            columns = [column for column in columns if column[0] != header]
+        sizes = [_measure_column(column) for column in columns]
+        if self.width:
+            # The last column is wrapped.
+            sizes[-1] = min(sizes[-1], max(LAST, self.width - sum(
+                sizes[:-1]) - len(GAP) * (len(sizes) - 1)))
+        self._draw(_align([header for header, _ in columns], sizes, [
+            header in numbers for header, _ in columns]), is_header=True)
+        for row in zip(*[cells for _, cells in columns]):
+            lines = [row[-1]]
+            if self.width:
+                lines = textwrap.wrap(row[-1], sizes[-1]) or ['']
+            is_number = [header in numbers for header, _ in columns]
+            for cells in [(*row[:-1], lines[0]), *(
+                    (*[''] * (len(row) - 1), line) for line in lines[1:])]:
+                self._draw(_align(cells, sizes, is_number))
+
+
+def _measure_column(column):
+    header, cells = column
+    return max(map(measure, (header, *cells)))
+
+
+def _measure_all(columns):
+    """Return the width that *columns* need, with the last one wrapped."""
+    sizes = list(map(_measure_column, columns))
+    return sum(sizes[:-1]) + min(sizes[-1], LAST) + len(GAP) * (
+        len(sizes) - 1)
+
+
+def _align(cells, sizes, is_number):
+    """Return the *cells*, padded, with a gap after each."""
+    return [_pad(*cell) + GAP for cell in zip(cells, sizes, is_number)]
 
 
 def measure(text):

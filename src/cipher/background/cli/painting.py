@@ -11,50 +11,40 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Tables for a terminal, drawn by rich; needs the extra [cli]."""
+"""Colours for a terminal, by rich; needs the extra [cli]."""
 from rich.console import Console
 from rich.progress import BarColumn
 from rich.progress import Progress
 from rich.progress import TaskProgressColumn
 from rich.progress import TextColumn
 from rich.progress import TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 
-#: {word that a cell consists of: style}
+#: {text of a cell: style}
 STYLES = {
     'running': 'cyan',
     'succeeded': 'green',
     'failed': 'bold red',
     'interrupted': 'red',
     'silent': 'bold red',
+    'late': 'bold red',
     'stopped': 'yellow',
     'paused': 'yellow',
-    'late': 'bold red',
 }
+HEADER = 'bold'
 
 
-def drawTable(stream, width, headers, rows, numbers):
-    """Write a table of at most *width* columns to *stream*.
+def paintLine(stream, cells, style=''):
+    """Write the padded *cells* as one line; *style* is for all of them.
 
-    *numbers* are the indexes of the columns that are aligned to the right.
+    Without a style, a cell that is a key of `STYLES` has its own.
     """
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0),
-                  header_style='bold')
-    for index, header in enumerate(headers):
-        table.add_column(
-            header, overflow='fold',
-            justify='right' if index in numbers else 'left')
-    for row in rows:
-        table.add_row(*[Text(cell, style=STYLES.get(cell, ''))
-                        for cell in row])
-    Console(file=stream, width=width, highlight=False).print(table)
-
-
-def drawHeading(stream, width, text):
-    """Write the heading *text*."""
-    Console(file=stream, width=width).print(Text(text, style='bold'))
+    text = Text.assemble(*[
+        (cell, style or STYLES.get(cell.strip(), '')) for cell in cells])
+    text.rstrip()
+    Console(file=stream, highlight=False, width=text.cell_len + 1).print(
+        text, no_wrap=True, overflow='ignore')
 
 
 class Bar:

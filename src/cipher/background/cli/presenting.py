@@ -27,6 +27,7 @@ from cipher.background.browser.timeline import describeAttempts
 from cipher.background.cli.database import pathOf
 from cipher.background.i18n import _
 from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import RunNotFound
 
 
@@ -37,7 +38,9 @@ _FOR_PAGES = frozenset([
 
 #: Headers of a table of runs; the texts of `tellRun`.
 RUN_HEADERS = ('Id', 'State', 'Type', 'Title', 'Started by', 'Created',
-               'Took', 'Progress', 'Note')
+               'Took', 'Note')
+#: The ones that a narrow terminal does not show.
+RUN_OPTIONAL = ('Title', 'Started by', 'Created', 'Took')
 
 
 @implementer(IUserPreferredLanguages)
@@ -93,12 +96,7 @@ def _describe_context(presenter, checked, run_id):
 
 
 def describeDetails(presenter, checked, data):
-    """Return the details of a run, or None without the permission.
-
-    *data* is that of `describeRun`.
-    """
-    if not checked.may('getDetails'):
-        return None
+    """Return the details of a run; *data* is that of `describeRun`."""
     details = checked.getDetails(data['id'])
     return {
         'input': {cleanLine(name): cleanText(plainValue(value), 10000)
@@ -114,7 +112,15 @@ def describeDetails(presenter, checked, data):
 def tellRun(data):
     """Return the cells of a row for the run of *data*; see `RUN_HEADERS`."""
     text = data['text']
+    note = [text['note'] or text['wait']]
+    if data['state'] == RUNNING:
+        note.insert(0, text['progress'])
     return (data['id'], data['state'], data['type'],
             '' if data['title'] == data['type'] else data['title'],
-            text['starter'], text['created'], text['took'], text['progress'],
-            text['note'] or text['wait'])
+            text['starter'], cutZone(text['created']), text['took'],
+            '; '.join(filter(None, note)))
+
+
+def cutZone(moment):
+    """Return the text of a time without its zone, which is the local one."""
+    return moment.rpartition(' ')[0]

@@ -22,7 +22,6 @@ from cipher.background.browser.filters import InvalidFilter
 from cipher.background.browser.filters import RunFilter
 from cipher.background.browser.paths import NoSuchObject
 from cipher.background.browser.paths import traversePath
-from cipher.background.browser.plurals import sayLookedAt
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
 from cipher.background.cli.command import Unusable
@@ -32,6 +31,8 @@ from cipher.background.cli.database import walkTo
 from cipher.background.cli.output import Output
 from cipher.background.cli.output import answer
 from cipher.background.cli.presenting import RUN_HEADERS
+from cipher.background.cli.presenting import RUN_OPTIONAL
+from cipher.background.cli.presenting import cutZone
 from cipher.background.cli.presenting import describeDetails
 from cipher.background.cli.presenting import describeRun
 from cipher.background.cli.presenting import makePlain
@@ -61,6 +62,8 @@ MOST = 10000
 
 #: Seconds between two looks of ``log --follow``.
 FOLLOW_INTERVAL = 1.0
+#: Characters of a log, at most; the store keeps fewer.
+LOG_LIMIT = 100000000
 #: Characters at the end of a log that are searched for in a later one.
 OVERLAP = 200
 
@@ -138,7 +141,8 @@ def _add_paging(parser, what):
 
 def _add_list(commands):
     parser = commands.add(
-        'list', listRuns, reads=True, help='runs, with the filters of the page',
+        'list', listRuns, reads=True,
+        help='runs, with the filters of the page',
         description='List runs.  The words are those of the search box: '
                     'type:NAME, state:STATE, user:ID and id:RUN filter, all '
                     'others are searched for in titles, messages and errors. '
@@ -222,10 +226,14 @@ def _show_status(options, output, data):
                         ('Recent failures', data['failed'])):
         if runs:
             output.heading(title)
-            output.table(RUN_HEADERS, map(tellRun, runs))
+            _show_runs(output, runs)
     if options.zcml is None:
         output.line()
         output.line(_WITHOUT_ZCML)
+
+
+def _show_runs(output, runs):
+    output.table(RUN_HEADERS, map(tellRun, runs), optional=RUN_OPTIONAL)
 
 
 def _show_problems(output, problems):
@@ -240,6 +248,10 @@ def showHealth(options):
     # All registries, unless one is named.  Principals need a site.
     is_whole = options.site is None and options.user is None
     with Session(options, needs_registry=not is_whole) as session:
+        if not session.may('listProblems'):
+            raise Unusable(
+                '--user: expected a principal who may see the problems, got '
+                '%.100r; give another, or leave it out' % options.user)
         presenter = makePresenter()
         health = checkHealth(
             session.connection if is_whole else session.registry)
@@ -309,9 +321,10 @@ def listRuns(options):
         if not data['items']:
             output.line('No run matches.')
         else:
-            output.table(RUN_HEADERS, map(tellRun, data['items']))
+            _show_runs(output, data['items'])
         if data['is_cut']:
-            output.line(sayLookedAt(presenter, data['looked_at']))
+            output.line('The search stopped after %d runs.'
+                        % data['looked_at'])
         _show_older(output, data['older'])
 
     return answer(options, makePlain(data), show)
@@ -325,10 +338,12 @@ def _show_older(output, key):
 
 def showRun(options):
     """Show all about one run."""
-    with _looking(options) as (checked, presenter):
+    with Session(options) as session:
+        checked, presenter = session.verbs, makePresenter()
         data = describeRun(presenter, checked, options.run_id,
                            checked.getStatus(options.run_id))
-        data['details'] = describeDetails(presenter, checked, data)
+        data['details'] = describeDetails(
+            presenter, checked, data) if session.may('getDetails') else None
     return answer(options, makePlain(data),
                   lambda output: _show_run(output, data))
 
@@ -377,9 +392,10 @@ def _show_details(output, details):
     if len(details['attempts']) > 1:
         output.heading('Attempts')
         output.table(('No', 'Began', 'Ended', 'Process', 'Outcome', 'Error'), [
-            (str(one['number']), one['text']['began'], one['text']['ended'],
+            (str(one['number']), cutZone(one['text']['began']),
+             cutZone(one['text']['ended']),
              one['process'], one['outcome'], one['text']['error'])
-            for one in details['attempts']], ('No',))
+            for one in details['attempts']], ('No',), ('Process', 'Ended'))
     for title, name in (('Traceback', 'traceback'), ('Stack', 'stack')):
         if details[name]:
             output.heading(title)
@@ -393,8 +409,9 @@ def showLog(options):
         shown = ''
         while True:
             status = session.verbs.getStatus(options.run_id)
-            log = cleanText(
-                session.verbs.getDetails(options.run_id).log or '', MOST ** 2)
+            log = cleanText(session.verbs.getDetails(options.run_id).log or '',
+                            LOG_LIMIT).rstrip('\n')
+            log += '\n' if log else ''
             added = findAdded(shown, log)
             is_last = not options.follow or status.state in FINISHED_STATES
             if added or is_last:
@@ -409,8 +426,6 @@ def showLog(options):
 def _print_log(options, output, status, added):
     if not options.json:
         output.write(added)
-        if added and not added.endswith('\n'):
-            output.write('\n')
     elif options.follow:
         output.jsonLine({'state': status.state, 'log': added})
     else:
@@ -448,13 +463,14 @@ def showTypes(options):
             [(one['name'], '' if one['title'] == one['name'] else one['title'],
               *(str(one['counts'].get(state, '')) for state in STATES),
               one['text']['mean'], one['text']['maximum'],
-              one['text']['failure_rate'], one['text']['last'],
+              one['text']['failure_rate'], cutZone(one['text']['last']),
               '; '.join(filter(None, (
                   one['text']['pause'], one['text']['limits'],
                   '' if one['is_declared'] or options.zcml is None
                   else 'not declared'))))
              for one in items],
-            (*STATES, 'Mean', 'Longest', 'Failed'))
+            (*STATES, 'Mean', 'Longest', 'Failed'),
+            ('Title', 'Last', 'Longest', 'Mean', 'Failed'))
 
     return answer(options, {'items': makePlain(items)}, show)
 
@@ -476,10 +492,11 @@ def showSchedules(options):
             ('Schedule', 'Type', 'When', 'Next', 'Last', 'Last run', 'State',
              'Note'),
             [(one['name'], one['worker'], one['expression'],
-              one['text']['next'], one['text']['last'], one['last_run'],
+              cutZone(one['text']['next']), cutZone(one['text']['last']),
+              one['last_run'],
               'paused' if one['is_paused'] else
               'late' if one['is_late'] else '', one['text']['pause'])
-             for one in items])
+             for one in items], optional=('Type', 'Last run', 'Last'))
 
     return answer(options, {'items': makePlain(items)}, show)
 
@@ -517,10 +534,11 @@ def showProcesses(options):
             output.heading('Ended within a day')
             output.table(
                 ('Process', 'How', 'Started', 'Ended', 'Rescued', 'Note'),
-                [(one['name'], one['text']['how'], one['text']['started'],
-                  one['text']['ended'], one['text']['taken_over'],
+                [(one['name'], one['text']['how'],
+                  cutZone(one['text']['started']),
+                  cutZone(one['text']['ended']), one['text']['taken_over'],
                   one['text']['note']) for one in data['ended']],
-                ('Rescued',))
+                ('Rescued',), ('Started',))
 
     return answer(options, makePlain(data), show)
 
@@ -529,8 +547,8 @@ def _show_processes(output, processes):
     output.table(
         ('Process', 'Health', 'Threads', 'Started', 'Last heartbeat', 'Note'),
         [(one['name'], one['text']['health'], one['text']['threads'],
-          one['text']['started'], one['text']['beat'], one['text']['wish'])
-         for one in processes])
+          cutZone(one['text']['started']), cutZone(one['text']['beat']),
+          one['text']['wish']) for one in processes], optional=('Started',))
 
 
 def showJournal(options):
@@ -550,11 +568,12 @@ def showJournal(options):
         else:
             output.table(
                 ('When', 'Who', 'Action', 'Subject', 'Times', 'Reason'),
-                [(one['text']['at'], one['text']['principal'],
+                [(cutZone(one['text']['at']), one['text']['principal'],
                   one['text']['verb'],
                   ' '.join(filter(None, (one['text']['subject'],
                                          one['text']['filter']))),
-                  one['text']['times'], one['reason']) for one in items])
+                  one['text']['times'], one['reason']) for one in items],
+                optional=('Times',))
         _show_older(output, older)
 
     return answer(options, {'items': makePlain(items), 'older': older}, show)

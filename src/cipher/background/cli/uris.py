@@ -128,10 +128,11 @@ def _check_file(path, shown):
     try:
         with path.open('rb') as file:
             start = file.read(len(_MAGIC))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise Unusable(
             '--db: expected the file of a database at %s, got "%s"; give '
-            'another' % (shown, error.strerror or error)) from None
+            'another' % (shown, getattr(error, 'strerror', None) or error)
+        ) from None
     if start != _MAGIC:
         raise Unusable(
             '--db: expected the file of a FileStorage at %s, got %s; give '
@@ -145,7 +146,7 @@ def _find_configured(uri, shown, is_writing):
     try:
         config, _handlers = ZConfig.loadConfig(
             ZODB.config.getDbSchema(), str(Path(host + path).absolute()))
-    except (ZConfig.ConfigurationError, OSError) as error:
+    except (ZConfig.ConfigurationError, OSError, ValueError) as error:
         raise Unusable(
             '--db: expected a ZConfig file with a <zodb> section at %s, got '
             '"%s"; correct it' % (shown, error)) from None

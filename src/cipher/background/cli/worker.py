@@ -46,6 +46,7 @@ from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.declarations.workertype import nameToday
 from cipher.background.declarations.workertype import queryWorkerType
+from cipher.background.interfaces import BackgroundError
 from cipher.background.interfaces import IRunFailedEvent
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import IWorkerType
@@ -269,6 +270,8 @@ def serve_metrics(options, db):
             % error) from None
     try:
         server = serveMetrics(db, port, host=host)
+    except BackgroundError as error:
+        raise Unusable('--metrics-port: %s' % error) from None
     except OSError as error:
         raise Unusable(
             '--metrics-port: expected to listen at %s port %d, got "%s"; '
