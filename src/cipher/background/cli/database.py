@@ -181,8 +181,8 @@ def describeCaller():
 def loadZCML(path):
     """Carry out the ZCML of the site; raise `Unusable`."""
     if not os.path.isfile(path):
-        raise Unusable('--zcml: expected a ZCML file, got none at %.200s; give '
-                       'the path of site.zcml' % path)
+        raise Unusable('--zcml: expected a ZCML file, got none at %.200s; '
+                       'give the path of site.zcml' % path)
     try:
         with ZopeInteraction(Participation(system_user)):
             xmlconfig.file(str(Path(path).absolute()))

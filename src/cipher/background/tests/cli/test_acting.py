@@ -31,8 +31,8 @@ from cipher.background.registry.registry import WorkerRegistry
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
 from cipher.background.testing import SetClock
-from cipher.background.tests.support.commands import CommandTests
-from cipher.background.tests.support.commands import IInput
+from cipher.background.tests.support.commandsite import CommandSiteTests
+from cipher.background.tests.support.commandsite import IInput
 
 
 CALLER = 'command line, OS user %s' % getpass.getuser()
@@ -71,7 +71,7 @@ class InputTests(unittest.TestCase):
         self.assertEqual({'a': '1'}, acting.readInput(None, [('a', '1')]))
 
 
-class StartTests(CommandTests):
+class StartTests(CommandSiteTests):
 
     def test_start_as_a_principal(self):
         run_id = self.start('add', '--user', 'test.anna')
@@ -213,7 +213,7 @@ CASES = (
     ('evolve',))
 
 
-class ActTests(CommandTests):
+class ActTests(CommandSiteTests):
 
     def setUp(self):
         super().setUp()
@@ -338,7 +338,7 @@ class ActTests(CommandTests):
         self.refuse(2, 'structure', 'evolve')
 
 
-class PurgeTests(CommandTests):
+class PurgeTests(CommandSiteTests):
 
     def setUp(self):
         super().setUp()
