@@ -16,11 +16,11 @@
 The exit codes:
 
 ====  =======================================================================
-0     done; for ``health`` and ``status``, no problem is listed
-1     the command failed: there is no such run, a permission is missing, a
-      problem is listed, …
+0     done; of ``health``: well
+1     the command failed: there is no such run, a permission is missing, …;
+      of ``health``: a problem is listed
 2     the command could not begin: the arguments or the ZCML are wrong, there
-      is no such database or no registry in it; for ``health``, also no living
+      is no such database, or no registry in it; of ``health``: also no living
       process
 130   interrupted by Ctrl-C
 ====  =======================================================================

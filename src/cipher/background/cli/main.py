@@ -72,8 +72,7 @@ def makeParser():
         prog=PROGRAM,
         description='Background work for the ZODB.',
         epilog='"%s COMMAND --help" shows the options of a command.  Exit '
-               'codes: 0 done, 1 failed or a problem is listed, 2 the command '
-               'could not begin.' % PROGRAM)
+               'codes: 0 done, 1 failed, 2 could not begin.' % PROGRAM)
     parser.add_argument(
         '--version', action='version',
         version='%s %s' % (PROGRAM, version('cipher.background')))

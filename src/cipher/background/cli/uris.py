@@ -32,6 +32,8 @@ from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
 
 from cipher.background.cli.command import Unusable
+from cipher.background.util.places import hidePassword
+from cipher.background.util.places import isFileStorage
 
 
 #: Seconds that a ZEO server may take to answer.
@@ -40,8 +42,6 @@ SERVER_LIMIT = 6
 SHOWN = 300
 
 _SCHEME = re.compile('([a-z][a-z0-9+.-]*):', re.IGNORECASE)
-#: The first bytes of every FileStorage.
-_MAGIC = b'FS'
 
 # Options that are understood without zodburi.
 _ZEO_TEXTS = ('storage', 'client', 'var', 'blob_dir', 'client_label')
@@ -65,7 +65,7 @@ def findPlace(uri, is_writing):
     Unless *is_writing*, nothing can be written there, as far as the storage
     has such a mode.  A file can then be read while a process has it open.
     """
-    shown = hidePassword(uri)
+    shown = hidePassword(uri)[:SHOWN]
     scheme = _SCHEME.match(uri)
     scheme = scheme[1].lower() if scheme else ''
     if not scheme or scheme == 'file':
@@ -89,20 +89,13 @@ def _name_postgres(rest, shown):
     try:
         parts = urlsplit('http' + rest)
     except ValueError as error:
-        raise _refuse(shown, error) from None
+        raise _refuse(shown, error, 'http' + rest) from None
     if not parts.hostname:
         raise _refuse(shown, 'it names no host')
     address = parts.netloc.rpartition('@')[2]
     if not re.search(r':[^]:]*$', address):
         parts = parts._replace(netloc=parts.netloc + ':5432')
     return 'postgres' + urlunsplit(parts).removeprefix('http')
-
-
-def hidePassword(uri):
-    """Return *uri* with its passwords masked, to print it."""
-    uri = re.sub(r'(//[^/:@?]*:)[^/@]*@', r'\1***@', uri)
-    uri = re.sub(r'([?& ]password=)[^&# ]*', r'\1***', uri)
-    return uri[:SHOWN] or "''"
 
 
 def _find_file(uri, shown, is_writing):
@@ -126,18 +119,17 @@ def _check_file(path, shown):
     A storage would make the file, or empty it.
     """
     try:
-        with path.open('rb') as file:
-            start = file.read(len(_MAGIC))
+        is_ours = isFileStorage(path)
     except (OSError, ValueError) as error:
         raise Unusable(
             '--db: expected the file of a database at %s, got "%s"; give '
             'another' % (shown, getattr(error, 'strerror', None) or error)
         ) from None
-    if start != _MAGIC:
+    if not is_ours:
         raise Unusable(
             '--db: expected the file of a FileStorage at %s, got %s; give '
-            'another' % (shown, 'something else' if start
-                         else 'an empty file'))
+            'another' % (shown, 'an empty file'
+                         if is_ours is None else 'something else'))
 
 
 def _find_configured(uri, shown, is_writing):
@@ -200,8 +192,7 @@ def _resolve(uri, scheme, shown):
     except zodburis.NoResolverForScheme:
         raise Unusable(_say_unknown(scheme, shown)) from None
     except Exception as error:
-        raise _refuse(shown, '%s: %s' % (type(error).__name__, error)
-                      ) from None
+        raise _refuse(shown, error, uri) from None
 
 
 def _say_unknown(scheme, shown):
@@ -213,7 +204,16 @@ def _say_unknown(scheme, shown):
             % (shown, scheme))
 
 
-def _refuse(shown, reason):
+def _refuse(shown, reason, uri=''):
+    """Return an error for a URI.
+
+    *reason* is a text, or an error of a library in *uri*.  Such an error may
+    quote a part of a password.
+    """
+    if isinstance(reason, Exception):
+        name = type(reason).__name__
+        reason = name if hidePassword(uri) != uri else '%s: %s' % (
+            name, reason)
     return Unusable(
         '--db: expected a path or a URI such as file:///srv/data.fs or '
         'zeo://localhost:8100, got %s (%s); correct it' % (shown, reason))
@@ -274,5 +274,5 @@ def _open_zeo(address, options, shown):
         server = (parts.hostname, parts.port or 9991) if parts.netloc else (
             parts.path)
     except ValueError as error:
-        raise _refuse(shown, error) from None
+        raise _refuse(shown, error, address) from None
     return partial(ClientStorage, server, **options)

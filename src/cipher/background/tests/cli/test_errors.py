@@ -22,12 +22,12 @@ from cipher.background.cli import main
 from cipher.background.cli.command import Unusable
 from cipher.background.cli.database import openDatabase
 from cipher.background.cli.uris import Place
-from cipher.background.cli.uris import hidePassword
 from cipher.background.tests.support.commandline import LIGHT
 from cipher.background.tests.support.commandline import CommandTests
 from cipher.background.tests.support.commandline import callMain
 from cipher.background.tests.support.commandline import checkError
 from cipher.background.tests.support.sites import LIMIT
+from cipher.background.util.places import hidePassword
 
 
 #: {name: bad ZCML}, and a part of the error.
@@ -125,7 +125,8 @@ class ArgumentTests(CommandTests):
                 '/nosuch/data.fs', 'file:x', 'file://', 'file://' + text,
                 'memory:', 'file://%s?nosuch=1' % self.path,
                 'zeo://localhost:port', 'zeo://[::1', 'postgres:',
-                'postgres://u:geheim@h:port/x', 'zconfig://' + text,
+                'postgres://u:geheim@h:port/x', 'postgres://u:geheim/@h/x',
+                'zconfig://' + text,
                 'zconfig:///nosuch.conf', 'demo:x', 'a\nb',
                 'file://\udcff', 'http://localhost/')
         for name, parser in self.parsers.items():
@@ -217,7 +218,9 @@ class HidingTests(unittest.TestCase):
     def test_passwords_are_not_shown(self):
         for uri in ('postgres://u:geheim@h/x', 'zeo://h?password=geheim',
                     'zeo://h?username=u&password=geheim&storage=1',
-                    'mysql://u:ge:heim@h/x',
+                    'mysql://u:ge:heim@h/x', 'mysql://u:ge/heim@h/x',
+                    'mysql://u:ge@heim@h/x', 'mysql://u:ge?heim@h/x',
+                    'mysql://u:ge\nheim@h/x',
                     "postgres://h/x?dsn=user='u' password=geheim"):
             self.assertNotIn('heim', hidePassword(uri))
         self.assertEqual("''", hidePassword(''))
