@@ -466,9 +466,10 @@ class TwoProcessesTests(CommandSiteTests):
                   'the end of the run', LONG)
         self.waitProcesses(other)
         self.waitHealth(0)
-        ended, = self.ask('processes')['ended']
-        self.assertEqual((killed.pid, 'gone', 1), (
-            ended['pid'], ended['how'], ended['taken_over']))
+        with self.opened() as registry:
+            ended, = registry.listEndedProcesses()
+        self.assertEqual((killed.pid, 'gone'), (ended.pid, ended.how))
+        self.assertIn(run_id, ended.run_ids)
         self.assertEqual(1, self.value())
         # A start waits for its end, and a failure is an exit code.
         self.assertIn('succeeded', self.run_command(
