@@ -170,8 +170,7 @@ class ReadingTests(CommandTests):
         record = ProcessRecord(
             'far:7:0', 'far', 7, None, None, values.get('threads', 4), 90.0,
             time.time())
-        record.declared.types = record.declared.begun = (
-            'report', 'hidden')
+        record.declared.types = 'report', 'hidden'
         directory.processes[record.id] = record
         transaction.commit()
         connection.close()
