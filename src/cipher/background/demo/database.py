@@ -23,13 +23,15 @@ from ZODB.FileStorage import FileStorage
 from zodburi import NoResolverForScheme
 from zodburi import resolve_uri
 
+from cipher.background.util.places import getLockHolder
+from cipher.background.util.places import hidePassword
+from cipher.background.util.places import isFileStorage
+
 
 #: Path of the database below the home; ``--db`` overrides it.
 DEFAULT_PATH = Path('var', 'demo.fs')
 
 _FILE = 'file://'
-#: The first bytes of every FileStorage.
-_MAGIC = b'FS'
 
 
 class DemoError(Exception):
@@ -50,7 +52,7 @@ def open_database(uri, home, fresh, connections):
     else:
         # zodburi does not know the common name of this scheme.
         uri = re.sub('^postgresql://', 'postgres://', uri)
-        shown = hide_password(uri)
+        shown = hidePassword(uri)
         factory, settings = _resolve(uri, shown)
         path = _get_path(uri)
     _check_file(path, shown)
@@ -71,12 +73,6 @@ def open_database(uri, home, fresh, connections):
         raise DemoError(
             '--db: expected a database that opens, got %s: %s at %s; give '
             'another' % (type(error).__name__, error, shown)) from None
-
-
-def hide_password(uri):
-    """Return *uri* with its passwords masked, to print it."""
-    uri = re.sub(r'(//[^/:@?]*:)[^/@]*@', r'\1***@', uri)
-    return re.sub(r'([?& ]password=)[^&# ]*', r'\1***', uri) or "''"
 
 
 def _resolve(uri, shown):
@@ -120,11 +116,10 @@ def _check_file(path, shown):
     if path is None:
         return
     try:
-        with path.open('rb') as file:
-            start = file.read(len(_MAGIC))
+        is_ours = isFileStorage(path)
     except OSError:
         return  # it does not exist yet, or opening it raises a clear error
-    if start and start != _MAGIC:
+    if is_ours is False:
         raise DemoError(
             '--db: expected the file of a FileStorage, got something else at '
             '%s; give another' % shown)
@@ -153,7 +148,7 @@ def _open_storage(factory, path, shown):
         raise DemoError(
             '--db: expected the database %s to be free, got one locked by %s; '
             'end that one first, or give another --db'
-            % (shown, _get_lock_holder(path))) from None
+            % (shown, getLockHolder(path))) from None
     except ImportError as error:
         raise DemoError(
             '--db: expected the library that opens %s to be installed, got '
@@ -167,11 +162,3 @@ def _open_storage(factory, path, shown):
         raise DemoError(
             '--db: expected a database that opens at %s, got %s: %s; give '
             'another' % (shown, type(error).__name__, error)) from None
-
-
-def _get_lock_holder(path):
-    try:
-        pid = int(Path('%s.lock' % path).read_text().split()[0])
-    except (OSError, ValueError, IndexError):
-        return 'another process'
-    return 'the process %d' % pid

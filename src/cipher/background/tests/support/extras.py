@@ -37,6 +37,7 @@ PARTS = {
     'demo': ('demo',),
     'celery': ('celery',),
     'pytest': ('pytestplugin',),
+    'cli': ('cli.painting', 'cli.zodburis'),
     'test': ('locales.update', 'tests'),
 }
 
@@ -44,12 +45,13 @@ PARTS = {
 TESTS = {
     CORE: (
         'docs.test_readme', 'docs.test_directives', 'docs.test_howto',
-        'project.test_without_extras'),
+        'project.test_without_extras', 'cli.test_plain'),
     'ui': ('docs.test_readme', 'browser.test_plain_publication'),
     'host': ('docs.test_hosting', 'docs.test_tutorial'),
     'demo': ('demo.test_server:ServerTests',),
     'celery': ('docs.test_celery_page',),
     'pytest': ('pytestplugin.test_fixtures',),
+    'cli': ('cli.test_plain',),
     'test': (),
 }
 
