@@ -20,6 +20,8 @@ import sys
 import traceback
 from importlib.metadata import version
 
+from ZODB.POSException import ConflictError
+from ZODB.POSException import StorageError
 from zope.security.interfaces import Unauthorized
 
 from cipher.background.cli import demo
@@ -86,6 +88,10 @@ def _describe(error):
         return str(error), error.code
     if isinstance(error, InvalidDatabase):
         return str(error), UNUSABLE
+    if isinstance(error, StorageError) and not isinstance(
+            error, ConflictError):
+        return ('--db: expected a database that answers, got %s: %s; check '
+                'its server' % (type(error).__name__, error)), UNUSABLE
     if isinstance(error, BackgroundError):
         return str(error), FAILED
     if isinstance(error, Unauthorized):
