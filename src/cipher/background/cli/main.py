@@ -20,7 +20,6 @@ import sys
 import traceback
 from importlib.metadata import version
 
-from ZODB.POSException import ConflictError
 from ZODB.POSException import StorageError
 from zope.security.interfaces import Unauthorized
 
@@ -88,8 +87,7 @@ def _describe(error):
         return str(error), error.code
     if isinstance(error, InvalidDatabase):
         return str(error), UNUSABLE
-    if isinstance(error, StorageError) and not isinstance(
-            error, ConflictError):
+    if isinstance(error, StorageError):
         return ('--db: expected a database that answers, got %s: %s; check '
                 'its server' % (type(error).__name__, error)), UNUSABLE
     if isinstance(error, BackgroundError):

@@ -24,13 +24,13 @@ from cipher.background.cli import main
 from cipher.background.cli.command import Unusable
 from cipher.background.cli.database import openDatabase
 from cipher.background.cli.uris import Place
+from cipher.background.cli.uris import hidePassword
 from cipher.background.registry.registry import WorkerRegistry
 from cipher.background.tests.support.commandline import LIGHT
 from cipher.background.tests.support.commandline import CommandTests
 from cipher.background.tests.support.commandline import callMain
 from cipher.background.tests.support.commandline import checkError
 from cipher.background.tests.support.sites import LIMIT
-from cipher.background.util.places import hidePassword
 
 
 #: {name: bad ZCML}, and a part of the error.
