@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""docs/reference/cli.rst names all of the command line, and shows what it prints."""
+"""The page of the command line names all of it, and shows what it prints."""
 import re
 import unittest
 

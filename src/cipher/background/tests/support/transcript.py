@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Make the transcript in docs/reference/cli.rst: carry out commands, keep the output.
+"""Make the transcript in the page of the command line (cli.rst).
 
 Run ``bin/python -m cipher.background.tests.support.transcript`` to write it.
 Clock, names and database are the same each time, so a test can compare.
