@@ -36,8 +36,8 @@ PARTS = {
     'host': (),
     'demo': ('demo',),
     'celery': ('celery',),
-    'pytest': ('pytestplugin',),
     'cli': ('cli.painting', 'cli.zodburis'),
+    'pytest': ('pytestplugin',),
     'test': ('locales.update', 'tests'),
 }
 
@@ -50,8 +50,8 @@ TESTS = {
     'host': ('docs.test_hosting', 'docs.test_tutorial'),
     'demo': ('demo.test_server:ServerTests',),
     'celery': ('docs.test_celery_page',),
+    'cli': ('cli.test_plain', 'cli.test_reading:OutputTests'),
     'pytest': ('pytestplugin.test_fixtures',),
-    'cli': ('cli.test_plain',),
     'test': (),
 }
 
