@@ -66,6 +66,8 @@ CONDITION = '{http://namespaces.zope.org/zcml}condition'
 OPTIONAL = {
     # Only its layer imports it.
     ('testing.py', 'zope.testing'),
+    # RelStorage has it where the database is PostgreSQL.
+    ('util/notices.py', 'psycopg2.binary'),
     # For a host that has it, see browser/configure.zcml.
     ('browser/rotterdam.zcml', 'zope.app.rotterdam'),
 }
