@@ -109,6 +109,8 @@ class Door(ZodbConnection):
     """
 
     _connection = None
+    #: What a look found, for the work in the same snapshot; else None.
+    found = None
 
     def __enter__(self):
         return self._connection or self._open()
@@ -117,7 +119,7 @@ class Door(ZodbConnection):
         try:
             super().__exit__(*error)
         finally:
-            self._connection = None
+            self._connection = self.found = None
 
     def open(self):
         """Return a new connection, which shows all that is committed now."""
@@ -127,6 +129,7 @@ class Door(ZodbConnection):
     def close(self):
         """Close the connection if it is open."""
         connection, self._connection = self._connection, None
+        self.found = None
         if connection is not None:
             try:
                 _close(self._db, connection)

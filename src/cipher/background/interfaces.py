@@ -1878,10 +1878,11 @@ class IRuntime(Interface):
 
     id = TextLine(title="Process id", description="HOST:PID:RANDOM")
 
-    def wake(places=()):
+    def wake(places=(), only=None):
         """Wake the control thread.  Thread-safe; never blocks, never fails.
 
         *places* names the lanes that have new runs: (registry oid, number).
+        *only* is (serial, oid) of the new run if there is just one, or None.
         """
 
     def countWaiting(registry_oid, starter):

@@ -36,11 +36,11 @@ class HandlerJob(OnePiece):
 
     def __init__(self, name, handler, site_db, site_oid, site_name, user_name,
                  input):
-        setUp(self, site_db, site_oid, site_name, user_name)
+        state = setUp(self, site_db, site_oid, site_name, user_name)
+        state.input = input
         self.name = name
         self._handler = handler
         self._who = 'worker %r: its handler' % name
-        stateOf(self).input = input
 
     def doWork(self):
         input = stateOf(self).input

@@ -273,13 +273,13 @@ class Runtime:
     def _wake_control(self):
         self._control.wake()
 
-    def wake(self, places=()):
+    def wake(self, places=(), only=None):
         """See `~cipher.background.interfaces.IRuntime`."""
         if self._is_forked:
             return   # whoever held its locks is not here
         if places:
             if self.threads:
-                self.backlog.mark(places)
+                self.backlog.mark(places, only=only)
         else:
             self._control.wake()
 

@@ -65,17 +65,17 @@ def getRuntime(db):
     return runtime
 
 
-def wake(db, places=()):
+def wake(db, places=(), only=None):
     """Wake the runtimes of *db*, here and elsewhere.  Raise nothing.
 
     *places* are (registry oid, lane number) of lanes with new runs; empty if
-    something else has changed.  Touch no persistent object: this is called
-    in after-commit hooks.
+    something else has changed.  *only* is as for `IRuntime.wake`.  Touch no
+    persistent object: this is called in after-commit hooks.
     """
     runtime = queryRuntime(db)
     try:
         if runtime is not None:
-            runtime.wake(places)
+            runtime.wake(places, only)
         notices.send(db)
     except Exception:
         log.exception('Waking the runtimes failed; they find pending runs '
