@@ -92,8 +92,15 @@ CELERY = [
     'kombu >= 5.7',
 ]
 
-TEST = DEMO + CELERY + [
+# The fixtures for pytest.
+PYTEST = [
+    'pytest >= 7.4',
+    'zope.testing >= 5.0',
+]
+
+TEST = DEMO + CELERY + PYTEST + [
     'Babel >= 2.12',
+    'PyYAML >= 6.0.1',
     'RelStorage >= 4.0',
     'WebOb >= 1.8.7',
     'WebTest >= 3.0',
@@ -121,7 +128,6 @@ TEST = DEMO + CELERY + [
     'zope.sendmail >= 6.0',
     'zope.tal >= 5.0',
     'zope.testbrowser >= 6.0',
-    'zope.testing >= 5.0',
     'zope.testrunner >= 6.0',
 ]
 
@@ -205,6 +211,7 @@ def main():
             'Programming Language :: Python :: 3.13',
             'Programming Language :: Python :: Implementation :: CPython',
             'Topic :: Internet :: WWW/HTTP',
+            'Typing :: Typed',
         ],
         python_requires='>=3.10',
         package_dir={'': 'src'},
@@ -213,7 +220,8 @@ def main():
         package_data={
             '': [
                 '*.css', '*.gz', '*.js', '*.mo', '*.png', '*.po', '*.pot',
-                '*.pt', '*.rst', '*.svg', '*.txt', '*.zcml',
+                '*.pt', '*.pyi', '*.rst', '*.svg', '*.txt', '*.zcml',
+                'py.typed',
             ],
         },
         install_requires=CORE,
@@ -223,11 +231,15 @@ def main():
             'ui': UI,
             'demo': DEMO,
             'docs': DOCS,
+            'pytest': PYTEST,
             'test': TEST,
         },
         entry_points={
             'console_scripts': [
                 'cipher-background = cipher.background.cli.main:main',
+            ],
+            'pytest11': [
+                'cipher_background = cipher.background.pytestplugin',
             ],
         },
         zip_safe=False,

@@ -36,6 +36,7 @@ PARTS = {
     'host': (),
     'demo': ('demo',),
     'celery': ('celery',),
+    'pytest': ('pytestplugin',),
     'test': ('locales.update', 'tests'),
 }
 
@@ -48,6 +49,7 @@ TESTS = {
     'host': ('docs.test_hosting', 'docs.test_tutorial'),
     'demo': ('demo.test_server:ServerTests',),
     'celery': ('docs.test_celery_page',),
+    'pytest': ('pytestplugin.test_fixtures',),
     'test': (),
 }
 
