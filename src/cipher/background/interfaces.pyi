@@ -113,7 +113,6 @@ BY_INPUT: Final = 'input'
 UNIQUE: Final[tuple[str, ...]]
 THREADS: Final = 'threads'
 CELERY: Final = 'celery'
-EXECUTORS: Final[tuple[str, ...]]
 AS_STARTER: Final = 'starter'
 AS_SYSTEM: Final = 'system'
 NEWEST: Final = 'newest'
@@ -373,6 +372,8 @@ class IWorkerRun(_Persistent, Protocol, metaclass=_Interface):
 class IRunDetails(Protocol, metaclass=_Interface):
     @property
     def input(self) -> dict[str, Any]: ...
+    @property
+    def masked(self) -> tuple[str, ...]: ...
     @property
     def traceback(self) -> str: ...
     @property
@@ -912,7 +913,8 @@ class IWebSettings(Protocol, metaclass=_Interface):
 class IRuntime(Protocol, metaclass=_Interface):
     @property
     def id(self) -> str: ...
-    def wake(self, places: Collection[tuple[bytes, int]] = ...) -> None: ...
+    def wake(self, places: Collection[tuple[bytes, int]] = ...,
+             only: tuple[int, bytes] | None = ...) -> None: ...
     def countWaiting(
         self, registry_oid: bytes,
         starter: str | None) -> tuple[int, float]: ...
