@@ -20,7 +20,6 @@ from cipher.background.interfaces import FAILING_STEP
 from cipher.background.runtime.queue.backlog import AWAY
 from cipher.background.runtime.queue.backlog import READY
 from cipher.background.runtime.queue.sorting import LOST
-from cipher.background.runtime.queue.sorting import Sorter
 from cipher.background.store.lifecycle import backOff
 from cipher.background.store.process import findRegistry
 
@@ -38,10 +37,18 @@ BATCH = 2000
 
 
 class Poller:
-    """Looks into the lanes whose home is one runtime."""
+    """Looks into the lanes whose home is the process *own*.
 
-    def __init__(self, runtime):
-        self._runtime = runtime
+    *make_sorter* returns the `Sorter` of a connection.  *request_rescue* is
+    called when a look has found a lost run.
+    """
+
+    def __init__(self, own, backlog, troubles, make_sorter, request_rescue):
+        self._own = own
+        self._backlog = backlog
+        self._troubles = troubles
+        self._make_sorter = make_sorter
+        self._request_rescue = request_rescue
         self._failures = 0   # in a row
 
     def next(self, door):
@@ -52,7 +59,7 @@ class Poller:
         """
         found = set()
         self._try(lambda left: self._look(door.open(), left, found))
-        ticket = self._runtime.backlog.poll()
+        ticket = self._backlog.poll()
         if ticket not in found:
             # A later look may have found it.  Then this snapshot does not have
             # its run yet, and the run would be taken for a removed one.
@@ -77,7 +84,7 @@ class Poller:
         *look* removes a place from the set when it has its tickets.  What is
         left after it, or after an error, is dirty again.
         """
-        backlog = self._runtime.backlog
+        backlog = self._backlog
         dirty = backlog.beginLook(at_all)
         if dirty is None:
             return False
@@ -88,12 +95,12 @@ class Poller:
                 # contains their births.
                 look(left)
             self._failures = 0
-            self._runtime.troubles.settle(FAILING_STEP, STEP)
+            self._troubles.settle(FAILING_STEP, STEP)
         except BaseException as error:
             # This catches a SystemExit, too: other runs need the thread.
             self._failures += 1
             pause = backOff(self._failures, cap=FAILURE_PAUSE)
-            self._runtime.troubles.note(error, FAILING_STEP, STEP)
+            self._troubles.note(error, FAILING_STEP, STEP)
         finally:
             backlog.endLook(left, pause, is_worker=not at_all)
         return bool(left) and not pause
@@ -102,10 +109,10 @@ class Poller:
         # The tickets that may begin are added to the set *ready*.
         sorter = None
         for place in list(left):
-            sorter = sorter or Sorter(self._runtime, connection)
+            sorter = sorter or self._make_sorter(connection)
             is_more = False
             # The poll looks again at a lane that cannot be loaded.
-            with self._runtime.troubles.guard(
+            with self._troubles.guard(
                     FAILING_STEP, '%s of lane %d' % (STEP, place[1]),
                     place[0], with_transient=False):
                 is_more = self._look_at(
@@ -115,14 +122,13 @@ class Poller:
 
     def _look_at(self, connection, sorter, place, ready):
         """Look at one batch of a lane; return whether there is more."""
-        runtime = self._runtime
         oid, number = place
         registry = findRegistry(connection, oid)
         lane = registry and registry.lanes.get(number)
-        if lane is None or lane.cursor.home != runtime.id:
+        if lane is None or lane.cursor.home != self._own.id:
             return False   # the control thread will notice
         births = lane.births
-        serials = runtime.backlog.toLook(place, births.next_serial)
+        serials = self._backlog.toLook(place, births.next_serial)
         found = []
         is_lost = False
         try:
@@ -135,7 +141,7 @@ class Poller:
                 found.append((serial, ticket, what))
         finally:
             # This keeps what was found before an error.
-            runtime.backlog.seen(place, found)
+            self._backlog.seen(place, found)
         if is_lost:
-            runtime.requestRescue()
+            self._request_rescue()
         return len(serials) > BATCH

@@ -35,16 +35,23 @@ LOST = 'lost'
 
 
 class Sorter:
-    """Finds the states of runs, as the open transaction sees them."""
+    """Finds the states of runs, as the open transaction sees them.
 
-    def __init__(self, runtime, connection):
-        self._runtime = runtime
+    *own* is the `OwnProcess` that asks, *runs* its `OwnRuns`, *undeclared*
+    its `Undeclared`.  A run that cannot be loaded is noted in *troubles*.
+    """
+
+    def __init__(self, own, runs, troubles, undeclared, connection):
+        self._own = own
+        self._runs = runs
+        self._troubles = troubles
+        self._undeclared = undeclared
         self._connection = connection
 
     @cached_property
     def living(self):
         """The `process.Living`, made at its first use: few looks need it."""
-        return Living(getDirectory(self._connection), self._runtime.id)
+        return Living(getDirectory(self._connection), self._own.id)
 
     def sort(self, place, serial, births):
         """Return (ticket, what) for the run *serial* of the lane at *place*.
@@ -55,7 +62,7 @@ class Sorter:
         """
         oid, number = place
         key = BROKEN_RUN, '%d-%d' % (number, serial), oid
-        troubles = self._runtime.troubles
+        troubles = self._troubles
         if not troubles.isResting(*key):
             with troubles.guard(*key, with_transient=False):
                 run = births.get(serial)
@@ -68,9 +75,9 @@ class Sorter:
         oid = place[0]
         if run.isFinished():
             return ticketOf(oid, run), DONE
-        is_inherited, is_suspect = self._runtime.backlog.inherited(
+        is_inherited, is_suspect = self._runs.backlog.inherited(
             place, run.serial)
-        me = self._runtime.id
+        me = self._own.id
         ticket = ticketOf(oid, run)
         registry = self._connection.get(oid)
         if isKept(registry, run):
@@ -81,7 +88,7 @@ class Sorter:
             if run.owner in self.living.ids:
                 return ticket, AWAY
             is_suspect = True
-        elif run.owner == me and self._runtime.findLive(oid, run.id):
+        elif run.owner == me and self._runs.running.findLive(oid, run.id):
             return ticket, AWAY
         elif is_inherited and self.living.isOwned(oid, run):
             return ticket, AWAY
@@ -93,14 +100,14 @@ class Sorter:
         if what != READY and run.owner not in (None, me):
             return ticket, LOST   # so that other processes can take it again
         if what == (TYPE, run.type):
-            self._runtime.noteUndeclared(run)
+            self._undeclared.note(run)
         return ticket, what
 
     def _sort_running(self, oid, run):
-        if run.owner != self._runtime.id:
+        if run.owner != self._own.id:
             return AWAY if run.owner in self.living.ids else LOST
-        if self._runtime.findLive(oid, run.id):
+        if self._runs.running.findLive(oid, run.id):
             return AWAY
-        if self._runtime.hasClaimed(oid, run):
+        if self._runs.claims.has(oid, run):
             return READY
         return LOST

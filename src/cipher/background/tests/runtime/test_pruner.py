@@ -14,6 +14,7 @@
 """Retention: what is removed, what stays, and that it disturbs nobody."""
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from unittest import mock
 
 import transaction
@@ -30,6 +31,7 @@ from cipher.background.registry.uniqueness import STALE_FOR
 from cipher.background.runtime.maintenance import pruner
 from cipher.background.runtime.maintenance.pruner import BATCH
 from cipher.background.runtime.maintenance.pruner import Pruner
+from cipher.background.runtime.maintenance.spill import ownLanes
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.store.finishes import SPILL
@@ -63,7 +65,8 @@ class PrunerTests(FileSiteTests):
             runtime.backlog.addLane((self.registry._p_oid, number), 1, ())
             self.registry.lanes[number].cursor.home = runtime.id
         transaction.commit()
-        return Pruner(runtime)
+        return Pruner(
+            runtime.own, partial(ownLanes, runtime.own, runtime.backlog))
 
     def makeRuns(self, number, type='work', apart=0.0, state=SUCCEEDED):
         """Return the ids of finished runs, *apart* seconds each.

@@ -23,6 +23,7 @@ import threading
 import weakref
 from contextlib import contextmanager
 from contextlib import suppress
+from functools import partial
 from unittest import mock
 
 import transaction
@@ -36,6 +37,7 @@ from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import IWorkerType
 from cipher.background.runtime.executors.threads import CONFLICT_DELAY
 from cipher.background.runtime.maintenance.pruner import Pruner
+from cipher.background.runtime.maintenance.spill import ownLanes
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.store import lanepool
 from cipher.background.store import leases
@@ -158,7 +160,8 @@ class Process:
             # The test prunes; the runtime itself never does.
             runtime._maintenance._pruner = mock.Mock(**{
                 'turn.return_value': False})
-            self._pruner = Pruner(runtime)
+            self._pruner = Pruner(runtime.own, partial(
+                ownLanes, runtime.own, runtime.backlog))
 
     @contextmanager
     def here(self):
@@ -220,7 +223,7 @@ class Process:
             maintenance.beat()
             if not self.isTurning():
                 with ZodbConnection(self._cluster.db) as connection:
-                    maintenance.reportLive(connection)
+                    maintenance.writeLive(connection)
                     maintenance.writeCursors(connection)
         self.beaten_at = self._cluster.time.seconds
 

@@ -1136,7 +1136,7 @@ class Machine(RuleBasedStateMachine):
             assert not process.runtime.allLive()
             assert backlog.isIdle(), backlog.counts()
             assert not any(map(backlog.away, backlog.lanes()))
-            assert not (backlog._taken or process.runtime._claims)
+            assert not (backlog._taken or process.runtime.claims.list())
             for _ in range(KEY_BUCKETS // BUCKETS):
                 process.prune()   # it sees which claims are stale
             cluster.advance(STALE_FOR)
