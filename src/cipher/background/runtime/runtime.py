@@ -302,7 +302,7 @@ class Runtime:
 
         Any thread may call; it takes no lock that is held across a load.
         """
-        self._maintenance.steps.hasten()
+        self._maintenance.steps.makeDue()
         self._control.wake()
 
     def lanesChanged(self, places):

@@ -42,8 +42,8 @@ from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.interfaces import IWorkerType
 from cipher.background.job import ItemsJob
+from cipher.background.runtime.maintenance.cursors import ownLanes
 from cipher.background.runtime.maintenance.pruner import Pruner
-from cipher.background.runtime.maintenance.spill import ownLanes
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.testing import runPending
 from cipher.background.tests.support.sites import SiteTests

@@ -25,8 +25,8 @@ from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import SHUT_DOWN
-from cipher.background.runtime.maintenance.spill import ownLanes
-from cipher.background.runtime.maintenance.spill import writePosition
+from cipher.background.runtime.maintenance.cursors import ownLanes
+from cipher.background.runtime.maintenance.cursors import writePosition
 from cipher.background.store import process
 from cipher.background.store.lifecycle import backOff
 from cipher.background.util.logs import getLogger
@@ -45,16 +45,16 @@ CONFLICT_TRIES = 5
 class Leaving:
     """The last writes of the process *own*, about its `OwnRuns` *runs*.
 
-    *admission* knows who asked for a drain.  *spill* writes the cursors.
-    Runs that cannot be written are noted in *troubles*.
+    *admission* knows who asked for a drain.  *cursors* writes those of our
+    lanes.  Runs that cannot be written are noted in *troubles*.
     """
 
-    def __init__(self, own, runs, admission, troubles, spill):
+    def __init__(self, own, runs, admission, troubles, cursors):
         self._own = own
         self._runs = runs
         self._admission = admission
         self._troubles = troubles
-        self._spill = spill
+        self._cursors = cursors
         self._announce = partial(announce, troubles=troubles)
 
     def leave(self, given_up=()):
@@ -82,7 +82,7 @@ class Leaving:
                 with self._guard((run_id, oid)), ZopeTransaction(note=note):
                     self._give_back(connection, run_id, oid)
             with self._troubles.guard(FAILING_STEP, 'cursors'):
-                self._spill.write(connection)
+                self._cursors.write(connection)
             for tries in range(1, CONFLICT_TRIES + 1):
                 try:
                     return self._write_end(connection, note)

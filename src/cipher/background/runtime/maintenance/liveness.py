@@ -20,7 +20,8 @@ from cipher.background.store.lifecycle import isSilent
 
 
 class Liveness:
-    """The heartbeats of other processes, as one runtime has seen them."""
+    """The heartbeats of other processes, as the process *own* has seen them.
+    """
 
     def __init__(self, own):
         self._own = own

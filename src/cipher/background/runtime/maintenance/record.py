@@ -27,16 +27,16 @@ class OwnRecord:
 
     *runs* are its `OwnRuns`.  *admission* gets the requests of the record.
     *reports* writes the parts that change often.  *evolving* knows whether
-    newer code has used the database.  *hasten* is `Steps.hasten`.
+    newer code has used the database.  *make_due* is `Steps.makeDue`.
     """
 
-    def __init__(self, own, runs, admission, reports, evolving, hasten):
+    def __init__(self, own, runs, admission, reports, evolving, make_due):
         self._own = own
         self._runs = runs
         self._admission = admission
         self._reports = reports
         self._evolving = evolving
-        self._hasten = hasten
+        self._make_due = make_due
 
     def turn(self, connection):
         """Write the record; apply the requests in it.
@@ -51,7 +51,7 @@ class OwnRecord:
             if backlog.takeUnknown() or any(
                     r._p_oid not in known
                     for r in directory.listRegistries()):
-                self._hasten('homes')
+                self._make_due('homes')
             is_known = own.id in directory.processes
         if not is_newer or is_known:
             # Live runs may end here before newer code changes the structure.
@@ -105,7 +105,7 @@ class OwnRecord:
         is_news = admission.copied != copied
         admission.setCopied(copied, reason)
         if is_news and copied is None:
-            self._hasten()
+            self._make_due()
         if was_lost:
             # Others took this process for dead, as after a pause of the
             # machine.

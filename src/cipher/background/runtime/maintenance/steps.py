@@ -86,7 +86,7 @@ class Steps:
         """Begin no further step.  Thread-safe."""
         self._is_over = True
 
-    def hasten(self, name=None):
+    def makeDue(self, name=None):
         """Make the step *name* due; None: all steps.  Thread-safe."""
         for step in self._others:
             if name in (None, step.name):
@@ -136,7 +136,7 @@ class Steps:
                     not step.isDue(time.monotonic())
                     or troubles.isResting(FAILING_STEP, step.name)):
                 continue
-            # This comes before the call, during which `hasten` may make it
+            # This comes before the call, during which `makeDue` may make it
             # due again.
             step.schedule(time.monotonic())
             try:

@@ -19,9 +19,10 @@ from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.registry.installation import rememberRegistries
 from cipher.background.runtime.maintenance.caretaker import Caretaker
 from cipher.background.runtime.maintenance.clockwatch import ClockWatch
+from cipher.background.runtime.maintenance.cursors import Cursors
+from cipher.background.runtime.maintenance.cursors import ownLanes
 from cipher.background.runtime.maintenance.deadprocesses import DeadProcesses
 from cipher.background.runtime.maintenance.evolving import Evolving
-from cipher.background.runtime.maintenance.hastening import Hastening
 from cipher.background.runtime.maintenance.heartbeat import BEATS_PER_LEASE
 from cipher.background.runtime.maintenance.homes import Homes
 from cipher.background.runtime.maintenance.leaving import Leaving
@@ -30,9 +31,8 @@ from cipher.background.runtime.maintenance.pruner import Pruner
 from cipher.background.runtime.maintenance.record import OwnRecord
 from cipher.background.runtime.maintenance.reports import Reports
 from cipher.background.runtime.maintenance.rescuer import Rescuer
+from cipher.background.runtime.maintenance.runnow import RunNowRequests
 from cipher.background.runtime.maintenance.scheduler import Scheduler
-from cipher.background.runtime.maintenance.spill import Spill
-from cipher.background.runtime.maintenance.spill import ownLanes
 from cipher.background.runtime.maintenance.steps import Step
 from cipher.background.runtime.maintenance.steps import Steps
 from cipher.background.runtime.maintenance.stopping import StopRequests
@@ -74,15 +74,15 @@ class Maintenance:
         self._reports = Reports(own, runs, self._liveness,
                                 self.listTroubles, troubles.report)
         self._record = OwnRecord(own, runs, admission, self._reports,
-                                 self._evolving, self._hasten)
+                                 self._evolving, self._make_due)
         self._dead_processes = DeadProcesses(own, self._liveness, troubles)
         self._rescuer = Rescuer(
             own, runs, troubles, make_sorter, get_executor)
         self._homes = Homes(
             own, backlog, admission, self._reports.writeAllLive)
-        self._spill = Spill(own, backlog)
-        self._leaving = Leaving(own, runs, admission, troubles, self._spill)
-        self._hastening = Hastening(own, backlog, running, troubles)
+        self._cursors = Cursors(own, backlog)
+        self._leaving = Leaving(own, runs, admission, troubles, self._cursors)
+        self._run_now = RunNowRequests(own, backlog, running, troubles)
         self._unblocker = Unblocker(
             own, backlog, running, admission, troubles, make_sorter)
         self._taker = Taker(own, runs, admission, get_executor)
@@ -101,8 +101,8 @@ class Maintenance:
             Step('new runs', lambda c: poller.lookAtAll(c)),
             Step('runs elsewhere', lambda c: self._rescuer.turn(c)),
             Step('lost runs', lambda c: self._rescuer.abandonLost(c)),
-            Step('cursors', lambda c: self._spill.turn(c)),
-            Step('begin now', lambda c: self._hastening.turn(c)),
+            Step('cursors', lambda c: self._cursors.turn(c)),
+            Step('run now', lambda c: self._run_now.turn(c)),
             Step('waiting runs', lambda c: self._unblocker.turn(c)),
             Step('overdue runs', lambda c: self._unblocker.sweep(c)),
             Step('taking', lambda c: self._taker.turn(c)),
@@ -149,13 +149,13 @@ class Maintenance:
             return False
         return self._record.turn(connection)
 
-    def _hasten(self, name=None):
-        self.steps.hasten(name)
+    def _make_due(self, name=None):
+        self.steps.makeDue(name)
 
     def _evolve(self, connection):
         is_more = self._evolving.turn(connection)
         if is_more:
-            self._hasten('evolve')
+            self._make_due('evolve')
         return is_more
 
     def _remove_dead(self, connection):
@@ -195,7 +195,7 @@ class Maintenance:
     def writeCursors(self, connection):
         """Write the cursors of our lanes that have changed."""
         if self._own.is_recorded:
-            self._spill.write(connection)
+            self._cursors.write(connection)
 
     def leave(self, given_up=()):
         """Write that this process ends in good order: see `Leaving.leave`."""

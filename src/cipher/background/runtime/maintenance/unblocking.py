@@ -27,7 +27,7 @@ from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import IWorkerType
-from cipher.background.runtime.maintenance.spill import ownLanes
+from cipher.background.runtime.maintenance.cursors import ownLanes
 from cipher.background.runtime.queue.backlog import AWAY
 from cipher.background.runtime.queue.backlog import READY
 from cipher.background.runtime.queue.sorting import LOST

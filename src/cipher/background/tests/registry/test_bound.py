@@ -360,7 +360,7 @@ class LiveBoundTests(BoundMixin, LiveTests):
             run_id = self.startAs('bob', 3)
             bound._starts.clear()
             waitUntil(lambda: self.isRefused('bob'), 'that all are counted')
-            self.spillNow()
+            self.writeCursorsNow()
             self.assertTrue(self.isRefused('bob'))
             for _ in range(3):
                 self.start('work')   # others': so many wait all the same

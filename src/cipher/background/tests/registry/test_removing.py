@@ -28,8 +28,8 @@ from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import RunNotRemovable
 from cipher.background.registry import services
 from cipher.background.runtime.maintenance import pruner
+from cipher.background.runtime.maintenance.cursors import ownLanes
 from cipher.background.runtime.maintenance.pruner import Pruner
-from cipher.background.runtime.maintenance.spill import ownLanes
 from cipher.background.runtime.queue.backlog import Backlog
 from cipher.background.store.finishes import SPILL
 from cipher.background.tests.support.administration import BEGIN

@@ -29,9 +29,9 @@ from cipher.background.interfaces import SUCCEEDED
 from cipher.background.registry.uniqueness import BUCKETS
 from cipher.background.registry.uniqueness import STALE_FOR
 from cipher.background.runtime.maintenance import pruner
+from cipher.background.runtime.maintenance.cursors import ownLanes
 from cipher.background.runtime.maintenance.pruner import BATCH
 from cipher.background.runtime.maintenance.pruner import Pruner
-from cipher.background.runtime.maintenance.spill import ownLanes
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.store.finishes import SPILL

@@ -276,7 +276,7 @@ class TakingTests(ZEOTests):
         self.act()
         self.web.start('add', number=8)
         self.waitAll()
-        self.spillNow()
+        self.writeCursorsNow()
         for _ in range(3):
             self.waitTurn()
         self.begin()

@@ -125,7 +125,7 @@ def fill(path):
                 'cipher.background.runtime.maintenance.pruner.INTERVAL': 0.05,
                 'cipher.background.runtime.maintenance.heartbeat'
                 '.SHORTEST_PAUSE': 0.05,
-                'cipher.background.runtime.maintenance.spill.INTERVAL': 0.05,
+                'cipher.background.runtime.maintenance.cursors.INTERVAL': 0.05,
                 'cipher.background.runtime.queue.backlog.GAP': 0}.items():
             stack.enter_context(mock.patch(name, value))
         db = DB(FileStorage(path))

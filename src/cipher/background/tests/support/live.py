@@ -215,7 +215,7 @@ class LiveTests(FileSiteTests):
             waitForLanes(runtime)
         return runtime
 
-    def spillNow(self):
+    def writeCursorsNow(self):
         """Make the runtime write its cursors now."""
         maintenance = self.runtime._maintenance
         while True:
