@@ -91,7 +91,7 @@ class ReportTests(LiveTests):
     def setUp(self):
         super().setUp()
         self.patch(
-            'cipher.background.runtime.maintenance.turn.LIVE_AFTER', 0.0)
+            'cipher.background.runtime.maintenance.reports.LIVE_AFTER', 0.0)
         self.patch(
             'cipher.background.runtime.maintenance.turn.REPORT_INTERVAL', 0.05)
 
