@@ -119,7 +119,8 @@ def fill(path):
                 'stack',
                 'logging.Formatter.formatException': no_traceback,
                 # Shorter intervals, so that the scene is quick.
-                'cipher.background.runtime.maintenance.reports.LIVE_AFTER': 0.2,
+                'cipher.background.runtime.maintenance.reports'
+                '.LIVE_AFTER': 0.2,
                 'cipher.background.runtime.maintenance.turn'
                 '.REPORT_INTERVAL': 0.05,
                 'cipher.background.runtime.maintenance.pruner.INTERVAL': 0.05,
