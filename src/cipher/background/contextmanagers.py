@@ -63,7 +63,7 @@ class ZopeInteraction(ContextDecorator):
         endInteraction()
 
 
-def _close(db, connection):
+def closeConnection(db, connection):
     """Close *connection* of *db*, unless `DB.close` has done so.
 
     `DB.close` closes the connections of all threads, and two closes of one at
@@ -86,13 +86,13 @@ class ZodbConnection(ContextDecorator):
     def __exit__(self, type, error, traceback):
         if error is not None and spoils(error):
             forgetCaches(self._db)
-        _close(self._db, self._connection)
+        closeConnection(self._db, self._connection)
 
     def renew(self):
         """Abort, and return another connection with an empty cache."""
         abortQuietly()
         forgetCaches(self._db)
-        _close(self._db, self._connection)
+        closeConnection(self._db, self._connection)
         return self._open()
 
     def _open(self):
@@ -129,7 +129,7 @@ class Door(ZodbConnection):
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
-                _close(self._db, connection)
+                closeConnection(self._db, connection)
             except Exception as error:
                 log.debug('Close: %s: %s', type(error).__name__, error)
 

@@ -28,6 +28,7 @@ import weakref
 
 import transaction
 
+from cipher.background.contextmanagers import closeConnection
 from cipher.background.store import leases
 from cipher.background.store import process
 from cipher.background.store.lane import Lane
@@ -98,7 +99,8 @@ class _Checkout:
 
     def _look_up(self):
         manager = transaction.TransactionManager(explicit=True)
-        connection = self.lane._p_jar.db().open(manager)
+        db = self.lane._p_jar.db()
+        connection = db.open(manager)
         try:
             manager.begin()
             serials = []
@@ -109,7 +111,7 @@ class _Checkout:
             return tuple(serials)
         finally:
             manager.abort()
-            connection.close()
+            closeConnection(db, connection)
 
 
 class LanePool(Locked):
