@@ -169,7 +169,8 @@ class ClosingTests(unittest.TestCase):
             if not {'tests', 'demo'} & set(path.parts)
             and re.search(r'connection\.close\(', path.read_text('utf-8'))}
         # The layer for tests of applications closes that of its one thread.
-        self.assertEqual(found, {'contextmanagers.py', 'testing.py'})
+        self.assertEqual(found, {'contextmanagers.py', 'testing.py'},
+                         'call contextmanagers.closeConnection')
 
 
 class DoorTests(unittest.TestCase):
