@@ -17,7 +17,7 @@ A registry is a set of lanes.  Each part of a lane is an object of its own,
 written by one thread at a time in the normal course::
 
     Lane
-     +-- writer     the process that writes births and finishes: see `leases`
+     +-- writer     the process that writes births and finishes: see `writers`
      +-- births     runs started here, by serial; written by each start
      +-- finishes   runs that the writer finished; written by each finish
      +-- cursor     the place that the home has reached; written by the home
@@ -41,7 +41,7 @@ from cipher.background.store.cursor import Cursor
 from cipher.background.store.cursor import Waiting
 from cipher.background.store.finishes import Finishes
 from cipher.background.store.finishes import RemovedCounts
-from cipher.background.store.leases import Writer
+from cipher.background.store.writers import Writer
 from cipher.background.util import clock
 from cipher.background.util.plaindata import readNumber
 

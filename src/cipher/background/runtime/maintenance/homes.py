@@ -66,7 +66,7 @@ class Homes:
         """Become the home of lanes that are ours now, and leave others."""
         if not self._own.threads:
             return False
-        self._lease(connection)
+        self._become_writer(connection)
         return self._choose(connection)
 
     def _choose(self, connection):
@@ -128,13 +128,13 @@ class Homes:
 
     # Lanes to write
 
-    def _lease(self, connection):
-        """Lease as many lanes as transactions of this process write at once.
+    def _become_writer(self, connection):
+        """Become the writer of as many lanes as transactions write at once.
         """
         own = self._own
         if not self._admission.is_taking:
             return
         with ZopeTransaction(note=own.note('lanes')):
             for registry in getDirectory(connection).listRegistries():
-                getPool(own.db, registry._p_oid).leaseLanes(
+                getPool(own.db, registry._p_oid).becomeWriter(
                     registry, own.threads + SPARE_LANES)

@@ -500,7 +500,7 @@ class DisturbingTests(PrunerTests):
     def test_job_of_more_than_an_hour(self):
         """Its lane looks as if nobody wrote it."""
         pool = getPool(self.db, self.registry._p_oid)
-        number = pool.leaseLanes(self.registry, 1)[0]
+        number = pool.becomeWriter(self.registry, 1)[0]
         self.registry.keep = 2
         transaction.commit()
         self.assertTrue(pool.reserve())   # as a thread of the executor does

@@ -40,7 +40,7 @@ from cipher.background.runtime.maintenance.cursors import ownLanes
 from cipher.background.runtime.maintenance.pruner import Pruner
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.store import lanepool
-from cipher.background.store import leases
+from cipher.background.store import writers
 from cipher.background.testing import SetClock
 from cipher.background.tests.support.flakystorage import Away
 from cipher.background.tests.support.flakystorage import Flaky
@@ -150,7 +150,7 @@ class Process:
     def __init__(self, cluster, runtime=None):
         self._cluster = cluster
         self._pools = {}
-        self._writer = leases._Process()
+        self._writer = writers._Process()
         self.runtime = runtime
         self.actors = []
         self.unknown = set()   # names of types that it does not declare
@@ -169,9 +169,9 @@ class Process:
         db = self._cluster.db
         old = (switchboard._runtimes.pop(id(db), None),
                lanepool._pools.get(db, {}),
-               leases._processes.get(db, leases._Process()))
+               writers._processes.get(db, writers._Process()))
         lanepool._pools[db] = self._pools
-        leases._processes[db] = self._writer
+        writers._processes[db] = self._writer
         if self.runtime is not None:
             switchboard._runtimes[id(db)] = self.runtime
         types = {name: queryWorkerType(name) for name in self.unknown}
@@ -187,7 +187,7 @@ class Process:
             if old[0] is not None:
                 switchboard._runtimes[id(db)] = old[0]
             lanepool._pools[db] = old[1]
-            leases._processes[db] = old[2]
+            writers._processes[db] = old[2]
 
     def turn(self):
         """Do a turn of the control thread, or go on with a paused one."""

@@ -106,7 +106,7 @@ class FinishedLayer:
         declareKinds(cls.ledger)
         cls.db = DB(None)
         makeWorld(cls.db, client.STARTERS)
-        # First: in this storage the leases of two processes would conflict.
+        # First: in this storage two new writers would conflict.
         with cls.db.transaction() as connection:
             enqueuer = Enqueuer(connection, 0)
             enqueuer.begin()
