@@ -19,7 +19,7 @@ After an intended change, update the file and give the reason::
 
 This also rewrites the database ``structure-1.fs.gz``, with which the tests of
 `evolve` begin.  After the release of a structure its files must not change: a
-change of shape then needs the next `structure.VERSION` and an evolve step.
+change of shape then needs the next `structure.VERSION` and a migration.
 """
 import difflib
 import gzip
@@ -597,8 +597,8 @@ def write(reason):
                 return 0
         if structure.VERSION in RELEASED:
             print('golden: expected the shapes of the released structure %d, '
-                  'got others; raise structure.VERSION, and add a step to '
-                  'evolve.STEPS' % structure.VERSION, file=sys.stderr)
+                  'got others; raise structure.VERSION, and add a migration '
+                  'to evolve.MIGRATIONS' % structure.VERSION, file=sys.stderr)
             return 1
         reasons.append((digest(text), reason))
         GOLDEN.write_text('\n---\n'.join([
