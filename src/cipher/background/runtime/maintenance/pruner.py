@@ -232,7 +232,7 @@ class _Removal:
             if not births.drop(entry.serial):
                 if not (_is_idle(births.last_at) and self._hold(born_in)):
                     return False
-                births.drop(entry.serial, from_head=True)
+                births.drop(entry.serial, from_recent=True)
                 if is_there:
                     run.remove()   # conflicts if a person removes it, too
             key = births.emptyChunk(entry.serial)

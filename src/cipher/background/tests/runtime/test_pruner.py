@@ -71,7 +71,7 @@ class PrunerTests(FileSiteTests):
     def makeRuns(self, number, type='work', apart=0.0, state=SUCCEEDED):
         """Return the ids of finished runs, *apart* seconds each.
 
-        They fill chunks of one lane, none is left in a head.
+        They fill chunks of one lane, none is left in recent.
         """
         self.assertEqual(number % SPILL, 0)
         ids = []
@@ -443,7 +443,7 @@ class DisturbingTests(PrunerTests):
         return len(lane.births.recent), len(list(lane.finishes.inRecent()))
 
     def fill(self, births, finishes):
-        """Let the heads of lane 1 hold so many."""
+        """Let so many entries of lane 1 be recent."""
         while self.count() != (births, finishes):
             run = self.registry.addRun('work')
             self.assertEqual(run.lane, 1)

@@ -228,7 +228,7 @@ class PoolTests(PoolCase):
         # What another process commits passes no pool of this one.
         other = self.view()
         births = other.registry.lanes[11].births
-        births.drop(run.serial, from_head=True)
+        births.drop(run.serial, from_recent=True)
         other.commit()
         self.assertEqual(self.view().lane(), 11)
 

@@ -145,7 +145,7 @@ class StoredTests(FileSiteTests):
         self.makeMany(40)
         self.prune()
         left = [run for run in runs if self.registry.get(run.id) is not None]
-        # But for what is in a head.
+        # But for what is in recent.
         self.assertLess(len(left), 16 * len(self.registry.lanes))
         self.assertLess(len(left), 40)
 

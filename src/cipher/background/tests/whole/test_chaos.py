@@ -217,7 +217,7 @@ class AuditTests(unittest.TestCase):
 
     def test_a_lost_run(self):
         run = self.run_of('plain')
-        self.lane_of('plain').births.drop(run.serial, from_head=True)
+        self.lane_of('plain').births.drop(run.serial, from_recent=True)
         self.assertSaid(
             "run %s of {'plain'}: lost" % run.id,
             'count of plain succeeded',
