@@ -65,6 +65,7 @@ from zope.schema import List
 from zope.schema import Object
 from zope.schema import Text
 from zope.schema import TextLine
+from zope.schema import Tuple
 
 from cipher.background.i18n import _
 
@@ -769,6 +770,8 @@ class IRunDetails(Interface):
     input = Dict(title="Input", readonly=True,
                  description="In the order of the form, passwords masked.  If "
                              "the type is not declared, every value is masked")
+    masked = Tuple(title="Masked", readonly=True,
+                   description="Names of the masked values of `input`")
     traceback = Text(title="Traceback", readonly=True)
     log = Text(title="Log", readonly=True,
                description="The log of all attempts.  If there are several, "
