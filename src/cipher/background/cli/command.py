@@ -27,6 +27,9 @@ The exit codes:
 """
 import argparse
 import re
+import sys
+
+from cipher.background.util.text import cleanLine
 
 
 PROGRAM = 'cipher-background'
@@ -69,6 +72,23 @@ class Parser(argparse.ArgumentParser):
         options.setdefault('allow_abbrev', False)
         options.setdefault('formatter_class', _Formatter)
         super().__init__(*arguments, **options)
+
+    def parse_known_args(self, args=None, namespace=None):
+        """Let options stand between the arguments of a command."""
+        for arg in args or ():
+            # Some releases of argparse would give the option an empty list.
+            if re.fullmatch('--[a-z-]+=--', arg):
+                self.error('argument %s: expected a value, got --'
+                           % arg.partition('=')[0])
+        if self._subparsers is not None or self._is_parsing:
+            return super().parse_known_args(args, namespace)
+        self._is_parsing = True   # the call below comes back here
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_parsing = False
+
+    _is_parsing = False
 
     def error(self, message):
         self.exit(UNUSABLE, '%s: %s; see "%s --help"\n' % (
@@ -126,6 +146,16 @@ def addDatabaseOptions(parser):
     group.add_argument(
         '--traceback', action='store_true',
         help='print the traceback of an error as well')
+
+
+def complain(name, message, code=FAILED):
+    """Print *message* of the command *name* as one line on stderr.
+
+    Return the exit *code*.
+    """
+    line = cleanLine(' '.join(message.split()), 2000)
+    print('%s %s: %s' % (PROGRAM, name, line), file=sys.stderr, flush=True)
+    return code
 
 
 def integer(least, most, what):

@@ -180,9 +180,9 @@ def describeCaller():
 
 def loadZCML(path):
     """Carry out the ZCML of the site; raise `Unusable`."""
-    if not Path(path).is_file():
-        raise Unusable('--zcml: expected a ZCML file, got none at %s; give '
-                       'the path of site.zcml' % path)
+    if not os.path.isfile(path):
+        raise Unusable('--zcml: expected a ZCML file, got none at %.200s; '
+                       'give the path of site.zcml' % path)
     try:
         with ZopeInteraction(Participation(system_user)):
             xmlconfig.file(str(Path(path).absolute()))

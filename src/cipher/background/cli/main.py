@@ -23,8 +23,10 @@ from importlib.metadata import version
 from ZODB.POSException import StorageError
 from zope.security.interfaces import Unauthorized
 
+from cipher.background.cli import acting
 from cipher.background.cli import demo
 from cipher.background.cli import reading
+from cipher.background.cli import worker
 from cipher.background.cli.command import FAILED
 from cipher.background.cli.command import INTERRUPTED
 from cipher.background.cli.command import OK
@@ -33,13 +35,13 @@ from cipher.background.cli.command import UNUSABLE
 from cipher.background.cli.command import CommandError
 from cipher.background.cli.command import Commands
 from cipher.background.cli.command import Parser
+from cipher.background.cli.command import complain
 from cipher.background.interfaces import BackgroundError
 from cipher.background.interfaces import InvalidDatabase
-from cipher.background.util.text import cleanLine
 
 
 #: The modules of command groups, in the order of the help.
-GROUPS = (reading, demo)
+GROUPS = (worker, reading, acting, demo)
 
 
 def main(argv=None):
@@ -98,13 +100,6 @@ def _describe(error):
                 % (error.args[-1:] or ('for that',))), FAILED
     return ('expected no error, got %s: %s; --traceback shows where' % (
         type(error).__name__, error)), FAILED
-
-
-def complain(name, message, code=FAILED):
-    """Print *message* as one line on stderr; return the exit *code*."""
-    line = cleanLine(' '.join(message.split()), 2000)
-    print('%s %s: %s' % (PROGRAM, name, line), file=sys.stderr, flush=True)
-    return code
 
 
 if __name__ == '__main__':

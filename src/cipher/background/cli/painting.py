@@ -13,6 +13,11 @@
 ##############################################################################
 """Colours for a terminal, by rich; needs the extra [cli]."""
 from rich.console import Console
+from rich.progress import BarColumn
+from rich.progress import Progress
+from rich.progress import TaskProgressColumn
+from rich.progress import TextColumn
+from rich.progress import TimeElapsedColumn
 from rich.text import Text
 
 
@@ -40,3 +45,21 @@ def paintLine(stream, cells, style=''):
     text.rstrip()
     Console(file=stream, highlight=False, width=text.cell_len + 1).print(
         text, no_wrap=True, overflow='ignore')
+
+
+class Bar:
+    """A progress bar that is drawn anew in its place."""
+
+    def __init__(self, stream):
+        self._progress = Progress(
+            TextColumn('{task.description}', markup=False), BarColumn(),
+            TaskProgressColumn(), TimeElapsedColumn(),
+            console=Console(file=stream), transient=True)
+        self._task = self._progress.add_task('', total=None)
+        self.start = self._progress.start
+        self.stop = self._progress.stop
+
+    def update(self, done, total, text):
+        """Show *text*, and a bar for *done* of *total* or None."""
+        self._progress.update(self._task, description=text, total=total,
+                              completed=done or 0)

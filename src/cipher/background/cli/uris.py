@@ -36,6 +36,8 @@ from cipher.background.cli.command import Unusable
 
 #: Seconds that a ZEO server may take to answer.
 SERVER_LIMIT = 6
+#: Characters of a URI that messages show.
+SHOWN = 300
 
 _SCHEME = re.compile('([a-z][a-z0-9+.-]*):', re.IGNORECASE)
 
@@ -63,7 +65,7 @@ def findPlace(uri, is_writing):
     Unless *is_writing*, nothing can be written there, as far as the storage
     has such a mode.  A file can then be read while a process has it open.
     """
-    shown = hidePassword(uri)
+    shown = hidePassword(uri)[:SHOWN]
     scheme = _SCHEME.match(uri)
     scheme = scheme[1].lower() if scheme else ''
     if not scheme or scheme == 'file':
