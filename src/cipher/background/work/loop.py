@@ -31,6 +31,7 @@ The steps of `Work.run`::
     all closed; after an error: wait; then scheduleNextWork again
 """
 import time
+from typing import TYPE_CHECKING
 from typing import Any
 
 from zope.component import queryAdapter
@@ -60,6 +61,10 @@ from cipher.background.work.observer import WorkObserver
 from cipher.background.work.worker import Worker
 from cipher.background.work.worker import hookOf
 from cipher.background.work.worker import stateOf
+
+
+if TYPE_CHECKING:
+    from ZODB.Connection import Connection
 
 
 log = getLogger('cipher.background.thread')
@@ -102,28 +107,28 @@ class WorkLoop(Worker):
 
     log = log
 
-    def getSite(self, connection):
+    def getSite(self, connection: 'Connection') -> Any:
         return connection.get(self.site_oid)
 
-    def getTransactionNote(self):
+    def getTransactionNote(self) -> str:
         return _format(self, self.work_transaction_note)
 
-    def getCleanupNote(self):
+    def getCleanupNote(self) -> str:
         return _format(self, self.cleanup_transaction_note)
 
-    def scheduleNextWork(self):
+    def scheduleNextWork(self) -> bool:
         return False
 
-    def doWork(self):
+    def doWork(self) -> Any:
         pass
 
-    def doCleanup(self):
+    def doCleanup(self) -> Any:
         pass
 
-    def retryDelay(self, attempt, error):
+    def retryDelay(self, attempt: int, error: Exception) -> float | None:
         return None
 
-    def run(self):
+    def run(self) -> None:
         """Run the loop in the calling thread until it ends."""
         Work(self).run()
 
@@ -131,13 +136,13 @@ class WorkLoop(Worker):
 class OnePiece(WorkLoop):
     """A worker that does one piece of work, in one iteration."""
 
-    def scheduleNextWork(self):
+    def scheduleNextWork(self) -> bool:
         """Return True at the first call, then False."""
         state = stateOf(self)
         is_first, state.is_scheduled = not state.is_scheduled, True
         return is_first
 
-    def run(self):
+    def run(self) -> None:
         """Do the work in the calling thread."""
         PieceOfWork(self).run()
 
