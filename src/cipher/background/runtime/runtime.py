@@ -436,7 +436,6 @@ class Runtime:
         self._control.join(LEAVE_TIMEOUT)
         self._heartbeat.end()
         self._heartbeat.join(LEAVE_TIMEOUT)
-        self._invalidations.end()
         # A run that is given up records nothing itself any more: we do.
         # Even if nothing can be written.
         self._given_up = self.running.abandonAll()
@@ -448,6 +447,8 @@ class Runtime:
         except RuntimeError:
             # At its end an interpreter starts no thread.
             self._leave()
+        # After the last commit, which may send a notice.
+        self._invalidations.end()
         self._disconnect()
 
     def _database_closed(self):
