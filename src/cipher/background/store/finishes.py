@@ -190,14 +190,14 @@ class Finishes(Persistent):
         """
         counts = list(self.stats.counts)
         if below is None or not self.chunks or below > self._end_of_chunks():
-            for key, _, _, kind, _, _ in self._packing.iter_unpack(self.recent):
+            for key, _, _, kind, *_ in self._packing.iter_unpack(self.recent):
                 counts[kind] += below is None or key < below
             return tuple(counts)
         first = self.chunks.maxKey(max(below - 1, self.chunks.minKey()))
         chunk = self.chunks[first]
         totals = chunk.getTotals()
         counts = [*totals, *[0] * (len(counts) - len(totals))]
-        for key, _, _, kind, _, _ in self._packing.iter_unpack(chunk.entries):
+        for key, _, _, kind, *_ in self._packing.iter_unpack(chunk.entries):
             counts[kind] -= key >= below
         return tuple(counts)
 
