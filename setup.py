@@ -92,7 +92,12 @@ CELERY = [
     'kombu >= 5.7',
 ]
 
-TEST = DEMO + CELERY + [
+# The metrics in the format of Prometheus.
+METRICS = [
+    'prometheus-client >= 0.17',
+]
+
+TEST = DEMO + CELERY + METRICS + [
     'Babel >= 2.12',
     'RelStorage >= 4.0',
     'WebOb >= 1.8.7',
@@ -207,6 +212,7 @@ def main():
         extras_require={
             'celery': CELERY,
             'host': HOST,
+            'metrics': METRICS,
             'ui': UI,
             'demo': DEMO,
             'docs': DOCS,

@@ -65,6 +65,7 @@ from zope.schema import List
 from zope.schema import Object
 from zope.schema import Text
 from zope.schema import TextLine
+from zope.schema import Tuple
 
 from cipher.background.i18n import _
 
@@ -337,6 +338,10 @@ class RuntimeRefused(BackgroundError, RuntimeError):
 
 class RuntimeNotFound(BackgroundError, LookupError):
     """No runtime of this process serves the database."""
+
+
+class MetricsUnavailable(BackgroundError):
+    """The metrics need the extra [metrics]."""
 
 
 class ContextGone(BackgroundError, LookupError):
@@ -1867,6 +1872,81 @@ class IWebSettings(Interface):
         title="Trusts virtual hosts", default=False,
         description="Whether only a proxy can put ++vh++ into a path.  If so, "
                     "the address in it is trusted.  Default: no.")
+
+
+class IMonitoringSettings(Interface):
+    """The settings of ``<background:monitoring>``; a global utility.
+
+    They say who may see the health and the metrics, beside persons with the
+    permission to see runs.
+    """
+
+    public_health = Bool(
+        title="Public health", default=False,
+        description="Whether health.json answers everybody: with 200 or 503, "
+                    "and {\"ok\": true} or {\"ok\": false}.  Default: no.")
+    ignore_problems = Bool(
+        title="Ignore problems", default=False,
+        description="Whether health.json answers 200 while problems are "
+                    "listed, as long as a process lives and the database "
+                    "answers.  For load balancers, and for all that restarts "
+                    "what is not well.  Default: no.")
+
+    def accepts(authorization):
+        """Return whether *authorization* bears the token.
+
+        It is the value of the header ``Authorization``, or None.  Without a
+        token nothing is accepted.  The time does not depend on the token.
+        """
+
+    def refuses(authorization):
+        """Return whether *authorization* bears another token than this.
+
+        Without a token nothing is refused: it may be for the application.
+        """
+
+
+class IHealth(Interface):
+    """A judgement of a registry or a database; plain data."""
+
+    code = Choice(
+        title="Code", values=(0, 1, 2),
+        description="0: a process with threads lives, and no problem is "
+                    "listed.  1: a problem is listed.  2: no process with "
+                    "threads lives, or the database fails")
+    ok = Bool(title="All is well")
+    problems = Tuple(
+        title="Problems",
+        description="With the fields of IProblem, without stack, and the "
+                    "path of the site; those that the reader may see")
+    processes = Tuple(title="Processes", description="IProcessStatus")
+    error = TextLine(
+        title="Error", required=False,
+        description="The name of the error's type if the database failed")
+
+
+class IMonitor(Interface):
+    """Health and metrics, for the pages; a global utility.
+
+    It asks for no permission.  With *sees_all* no worker type is hidden from
+    the reader.
+    """
+
+    def checkHealth(registry, sees_all=False):
+        """Return the `IHealth` of *registry*.  Raise no database error."""
+
+    def makeMetrics(registry, sees_all=False):
+        """Return (content type, bytes): the metrics for Prometheus.
+
+        Raise `MetricsUnavailable` without the extra [metrics].
+        """
+
+    def isReachable():
+        """Return whether the databases of this process answer.
+
+        These are the databases whose opening was announced by an event.
+        Return False after some seconds without an answer.
+        """
 
 
 class IRuntime(Interface):

@@ -32,8 +32,8 @@ PACKAGE = Path(cipher.background.__file__).parent
 
 #: What an extra brings beside its own.
 BASES = {CORE: (), 'ui': (CORE,), 'host': (CORE, 'ui'),
-         'demo': (CORE, 'ui', 'host'), 'celery': (CORE,),
-         'test': (CORE, 'ui', 'host', 'demo', 'celery')}
+         'demo': (CORE, 'ui', 'host'), 'celery': (CORE,), 'metrics': (CORE,),
+         'test': (CORE, 'ui', 'host', 'demo', 'celery', 'metrics')}
 
 #: ZCML that an extra is for, other than that of its part of the package.
 ZCML = {'host.zcml': 'host'}

@@ -36,6 +36,7 @@ PARTS = {
     'host': (),
     'demo': ('demo',),
     'celery': ('celery',),
+    'metrics': ('monitoring.metrics',),
     'test': ('locales.update', 'tests'),
 }
 
@@ -48,6 +49,7 @@ TESTS = {
     'host': ('docs.test_hosting',),
     'demo': ('demo.test_server:ServerTests',),
     'celery': ('docs.test_celery_page',),
+    'metrics': ('monitoring.test_metrics',),
     'test': (),
 }
 
