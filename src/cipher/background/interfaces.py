@@ -341,7 +341,7 @@ class RuntimeNotFound(BackgroundError, LookupError):
 
 
 class MetricsUnavailable(BackgroundError):
-    """The metrics need the extra [metrics]."""
+    """The metrics cannot be made, or their address cannot be had."""
 
 
 class ContextGone(BackgroundError, LookupError):
@@ -1892,6 +1892,8 @@ class IMonitoringSettings(Interface):
                     "answers.  For load balancers, and for all that restarts "
                     "what is not well.  Default: no.")
 
+    has_token = Bool(title="Has a token")
+
     def accepts(authorization):
         """Return whether *authorization* bears the token.
 
@@ -1923,6 +1925,15 @@ class IHealth(Interface):
     error = TextLine(
         title="Error", required=False,
         description="The name of the error's type if the database failed")
+
+    def describe():
+        """Return all of this as data for JSON; times are ISO 8601 in UTC."""
+
+    def isServed(ignores_problems):
+        """Return whether HTTP answers 200, and 503 otherwise.
+
+        *ignores_problems* is `IMonitoringSettings.ignore_problems`.
+        """
 
 
 class IMonitor(Interface):

@@ -47,8 +47,8 @@ from cipher.background.interfaces import ON_INTERRUPT
 from cipher.background.interfaces import RERUN
 from cipher.background.interfaces import THREADS
 from cipher.background.interfaces import UNIQUE
-from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.interfaces import IMonitoringSettings
+from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import IWebSettings

@@ -84,6 +84,10 @@ class MonitoringSettings:
         # Only its digest is kept, so that nothing can show the token.
         self._digest = None if token is None else _digest(checkToken(token))
 
+    @property
+    def has_token(self):
+        return self._digest is not None
+
     def accepts(self, authorization):
         given = _bearer(authorization)
         return (self._digest is not None and given is not None

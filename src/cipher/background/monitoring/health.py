@@ -47,6 +47,7 @@ from cipher.background.queries import visibility
 from cipher.background.queries.snapshot import Snapshot
 from cipher.background.store import structure
 from cipher.background.store.process import getDirectory
+from cipher.background.util import clock
 from cipher.background.util.forks import Locked
 from cipher.background.util.reference import lineage
 
@@ -97,6 +98,29 @@ class Health(NamedTuple):
     def ok(self):
         """Whether all is well."""
         return self.code == WELL
+
+    def describe(self):
+        """Return the plain data for JSON; times are ISO 8601 in UTC."""
+        return {
+            'ok': self.ok,
+            'code': self.code,
+            'error': self.error,
+            'problems': [{**one._asdict(), 'since': clock.isoOf(one.since)}
+                         for one in self.problems],
+            'processes': [{
+                'id': one.id,
+                'host': one.host,
+                'pid': one.pid,
+                'threads': one.threads,
+                'busy': one.busy,
+                'started_at': clock.isoOf(one.started_at),
+                'beat_at': clock.isoOf(one.beat_at),
+                'is_silent': one.is_silent,
+                'is_quiet': one.is_quiet,
+                'is_draining': one.is_draining,
+                'is_copy': one.is_copy,
+            } for one in self.processes],
+        }
 
     def isServed(self, ignores_problems):
         """Return whether HTTP answers 200, by `IMonitoringSettings`."""
@@ -230,10 +254,11 @@ class _Question(threading.Thread):
             self._end()
 
 
-class _Questions(Locked):
-    """The questions that are under way: at most one of a kind per database.
+class Questions(Locked):
+    """A question that databases are asked, each in a thread of its own.
 
-    So a database that hangs costs one thread, however often it is asked.
+    It is asked once at a time: others wait for the same answer.  So a
+    database that hangs costs one thread, however often it is asked.
     """
 
     def __init__(self, ask):
@@ -295,5 +320,5 @@ def _check_connected(storage):
         raise StorageError('expected a connection to the server, got none')
 
 
-_healths = _Questions(_check_database)
-_answers = _Questions(_does_answer)
+_healths = Questions(_check_database)
+_answers = Questions(_does_answer)

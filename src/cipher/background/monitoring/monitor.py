@@ -22,6 +22,7 @@ from cipher.background.monitoring.health import checkHealth
 from cipher.background.monitoring.health import isReachable
 from cipher.background.monitoring.health import seeingAll
 from cipher.background.util.forks import listDatabases
+from cipher.background.util.transient import isClosed
 
 
 @implementer(IMonitor)
@@ -38,7 +39,8 @@ class Monitor:
             return metrics.CONTENT_TYPE, metrics.makeText(registry)
 
     def isReachable(self):
-        return all(map(isReachable, listDatabases()))
+        return all(isReachable(db) for db in listDatabases()
+                   if not isClosed(db))
 
 
 def _sight(sees_all):

@@ -42,11 +42,11 @@ def oldestWait(registry, snapshot):
                 if (run is None or run.is_removed or run.type in hidden
                         or snapshot.state(run) != PENDING):
                     continue
-                waited = now - max(readNumber(run.created_at, now),
-                                   readNumber(run.due_at, 0.0))
-                if waited >= 0:
-                    found.append(waited)
-                    break
+                created_at = readNumber(run.created_at, now)
+                due_at = readNumber(run.due_at, created_at)
+                found.append(now - max(created_at, due_at))
+                if due_at <= created_at:
+                    break   # the next ones were born later
     return max(found)
 
 
