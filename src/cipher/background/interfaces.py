@@ -1947,7 +1947,7 @@ class IMonitor(Interface):
         """Return the `IHealth` of *registry*.  Raise no database error."""
 
     def makeMetrics(registry, sees_all=False):
-        """Return (content type, bytes): the metrics for Prometheus.
+        """Return (content type, text): the metrics for Prometheus.
 
         Raise `MetricsUnavailable` without the extra [metrics].
         """

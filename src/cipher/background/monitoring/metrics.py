@@ -60,14 +60,14 @@ _UPPER_BOUNDS = (*(str(float(bound)) for bound in BOUNDS), '+Inf')
 
 
 def makeText(source):
-    """Return the metrics of *source* as bytes, as the reader may see them.
+    """Return the metrics of *source* as text, as the reader may see them.
 
     *source* is a registry or a connection of ZODB; see `checkHealth`.  Raise
     the errors of a database that fails.
     """
     collector = CollectorRegistry()
     collector.register(_Collector(source))
-    return generate_latest(collector)
+    return generate_latest(collector).decode('utf-8')
 
 
 class _Collector:

@@ -50,7 +50,7 @@ def _sight(sees_all):
 def importMetrics():
     """Return the module `metrics`; raise `MetricsUnavailable`."""
     try:
-        from cipher.background.monitoring import metrics
+        import cipher.background.monitoring.metrics as metrics
     except ImportError as error:
         raise MetricsUnavailable(
             'metrics: expected the extra [metrics] to be installed, got '

@@ -55,7 +55,7 @@ from cipher.background.util import switchboard
 def parse(text):
     """Return ({name: type}, {name: {labels without name: value}})."""
     kinds, found = {}, {}
-    for family in text_string_to_metric_families(text.decode('utf-8')):
+    for family in text_string_to_metric_families(text):
         kinds[family.name] = family.type
         if not family.documentation:
             raise AssertionError('%s has no help' % family.name)
@@ -240,11 +240,11 @@ class MetricsTests(WatchTests):
             self.makeRun('secret')
             self.makeRun('secret', state=None)
         transaction.commit()
-        self.assertIn(b'secret', makeText(self.registry))
+        self.assertIn('secret', makeText(self.registry))
         login('auditor')
         grants('auditor', self.site, VIEW_WORKERS)
         self.clock.advance(60.0)
-        self.assertNotIn(b'secret', makeText(self.registry))
+        self.assertNotIn('secret', makeText(self.registry))
         self.assertEqual(self.value(
             'oldest_waiting_seconds', self.registry, site='/'), 0)
 
