@@ -20,6 +20,7 @@ import json
 import re
 import socket
 import threading
+import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_address
@@ -57,14 +58,14 @@ _HEADERS = (
 )
 
 
-def serveMetrics(db, port, host='127.0.0.1', token=None):
+def serveMetrics(db, port, host='127.0.0.1', token=None, limit=LIMIT):
     """Serve the metrics and the health of *db* in a thread of its own.
 
     Return a `MetricsServer`, which the caller closes.  *port* 0 takes a free
     one.  *token* is the one to send; by default it is the one that
     ``<background:monitoring>`` declares.  Without any token everybody who
     reaches the port sees all, so *host* must be one that only this machine
-    reaches.
+    reaches.  A database that does not answer within *limit* seconds is down.
 
     Raise `MetricsUnavailable` if the extra [metrics] is missing, if the
     address cannot be had, or for lack of a token; and ``ValueError`` for a
@@ -83,14 +84,16 @@ def serveMetrics(db, port, host='127.0.0.1', token=None):
             'reach, got none; declare one by <background:monitoring '
             'token_variable="…" />, or listen at 127.0.0.1' % host)
     try:
-        server = _Server(family, address, db, settings)
-    except (OSError, OverflowError) as error:
+        server = _Server(family, address, db, settings, limit)
+    except OSError as error:
         raise _cannot_listen(host, port, error) from None
     return MetricsServer(server, host)
 
 
 def _resolve(host, port):
     try:
+        if not 0 <= port <= 65535:
+            raise OverflowError('no port')   # some systems take the rest
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM,
             flags=socket.AI_PASSIVE)[0]
@@ -136,10 +139,11 @@ class _Server(ThreadingMixIn, TCPServer):
     daemon_threads = True   # none delays the end of the process
     request_queue_size = 20
 
-    def __init__(self, family, address, db, settings):
+    def __init__(self, family, address, db, settings, limit):
         self.address_family = family
         self.db = db
         self.settings = settings
+        self.limit = limit
         self._room = threading.BoundedSemaphore(REQUESTS)
         super().__init__(address, _Handler)
 
@@ -161,8 +165,12 @@ class _Server(ThreadingMixIn, TCPServer):
 
     def waitForRequests(self):
         """Wait until no request is under way, for some seconds at most."""
-        for _ in range(REQUESTS):
-            self._room.acquire(timeout=LIMIT)
+        end = time.monotonic() + 2 * self.limit
+        taken = [self._room.acquire(
+            timeout=max(0.0, end - time.monotonic()))
+            for _ in range(REQUESTS)]
+        for _ in range(sum(taken)):
+            self._room.release()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -188,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def answerHealth(self):
-        health = checkDatabase(self.server.db)
+        health = checkDatabase(self.server.db, self.server.limit)
         settings = self.server.settings
         served = health.isServed(settings.ignore_problems)
         data = {'ok': served}
@@ -201,7 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._sees_all():
             self._refuse()
             return
-        made = _texts.ask(self.server.db, LIMIT)
+        made = _texts.ask(self.server.db, self.server.limit)
         if made is None:
             self._send(503, 'expected an answer of the database, got none\n')
         else:
