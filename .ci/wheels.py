@@ -15,8 +15,8 @@
 
 usage: python3 .ci/wheels.py [--lowest | --newest] [EXTRA ...]
 
-  EXTRA      core, ui, host, demo, celery, metrics or test; by default
-             all
+  EXTRA      core, ui, host, demo, celery, metrics, pytest or test; by
+             default all
   --newest   only with the newest versions, on the Python that runs this
   --lowest   only with the lowest versions that setup.py allows, on the lowest
              Python; that is python3.10 on the PATH or of pyenv, or what
@@ -48,7 +48,7 @@ from totals import parse
 
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-EXTRAS = ('core', 'ui', 'host', 'demo', 'celery', 'metrics', 'test')
+EXTRAS = ('core', 'ui', 'host', 'demo', 'celery', 'metrics', 'pytest', 'test')
 
 LOWEST = (3, 10)
 LOWEST_VARIABLE = 'CIPHER_BACKGROUND_LOWEST_PYTHON'
@@ -56,6 +56,7 @@ LOWEST_VARIABLE = 'CIPHER_BACKGROUND_LOWEST_PYTHON'
 #: Files of a checkout that no distribution has.
 GENERATED = (
     '.git', '.venv', '.hypothesis', '.import_linter_cache', '.mypy_cache',
+    '.pytest_cache', '.tox',
     '.installed.cfg', '.bootstrap.lock', '.coverage', '.coverage.*',
     '.mr.developer.cfg', 'bin', 'build', 'develop-eggs', 'dist', 'eggs',
     'htmlcov', 'parts', 'var', '*.egg-info', '__pycache__', '*.pyc',
@@ -78,12 +79,14 @@ INSTALLED = (
     'project.test_attributes', 'project.test_bootstrap',
     'docs.test_celery_page', 'demo.test_importing', 'docs.test_design',
     'docs.test_directives', 'project.test_extras', 'docs.test_glossary',
-    'docs.test_hosting', 'docs.test_monitoring_page', 'project.test_i18n',
+    'docs.test_hosting', 'docs.test_howto', 'docs.test_monitoring_page',
+    'project.test_i18n',
     'docs.test_input_view',
     'docs.test_plain_english', 'docs.test_promises',
     'docs.test_public_names', 'docs.test_readme',
     'project.test_requirements', 'util.test_restart', 'docs.test_rotterdam',
-    'project.test_setup')
+    'project.test_setup', 'docs.test_snippets', 'docs.test_tutorial',
+    'project.test_manners', 'docs.test_testing', 'project.test_types')
 
 
 class Failure(Exception):

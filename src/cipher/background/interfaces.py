@@ -30,7 +30,8 @@ missed: at each poll, after a crash, and in other processes.  The views of
 `browser` let administrators see, start and stop runs.  They reach the rest
 through the interfaces of this module; `queries` has the answers.
 
-docs/design.rst draws these ways, and docs/glossary.rst defines the words.
+docs/explanation/design.rst draws these ways, and
+docs/reference/glossary.rst defines the words.
 
 The states of a run::
 
@@ -149,8 +150,6 @@ UNIQUE = (NOT_UNIQUE, BY_TYPE, BY_CONTEXT, BY_INPUT)
 
 THREADS = 'threads'
 CELERY = 'celery'
-#: Values of ``executor``.
-EXECUTORS = (THREADS, CELERY)
 
 #: Values of ``run_as``; any other value is a principal id.
 AS_STARTER = 'starter'
@@ -230,7 +229,7 @@ class InvalidInput(BackgroundError, ValueError):
 
     The text is for the person who gave the input.  It names unknown fields
     and repeats the messages of the schema's invariants and constraints,
-    without passwords.  `public` is for everybody else and quotes nothing of
+    without passwords.  ``public`` is for everybody else and quotes nothing of
     the input.
 
     *errors* is {field name: text}; the name None stands for errors that
@@ -480,7 +479,7 @@ class IWorker(Interface):
 
         Cheap, however often it is called: it writes to memory only.  Never
         commits and never touches the transaction.  The *message* is cut to
-        `text.MESSAGE_LIMIT` characters.  None leaves a value as it was.
+        `util.text.MESSAGE_LIMIT` characters.  None leaves a value as it was.
         """
 
 
@@ -516,8 +515,8 @@ class IBackgroundWorkerThread(IWorker):
     def scheduleNextWork():
         """Return True if there is work, False to end the thread.
 
-        May sleep, preferably with `wait`.  Called without a connection and
-        without a transaction.  Returns False unless overridden.
+        May sleep, preferably with `IWorker.wait`.  Called without a
+        connection and without a transaction.  Returns False unless overridden.
         """
 
     def doWork():
@@ -774,6 +773,8 @@ class IRunDetails(Interface):
     input = Dict(title="Input", readonly=True,
                  description="In the order of the form, passwords masked.  If "
                              "the type is not declared, every value is masked")
+    masked = Tuple(title="Masked", readonly=True,
+                   description="Names of the masked values of `input`")
     traceback = Text(title="Traceback", readonly=True)
     log = Text(title="Log", readonly=True,
                description="The log of all attempts.  If there are several, "
@@ -1836,11 +1837,13 @@ class IRuntimeSettings(Interface):
         constraint=_is_duration,
         description="Seconds that a run waits while no process declares its "
                     "worker type.  Then it fails.  Default: 86400.")
-    executor = Choice(
-        title="Executor", values=EXECUTORS, default=THREADS,
+    executor = TextLine(
+        title="Executor", default=THREADS,
+        min_length=1, max_length=100, constraint=_is_printable,
         description="'threads': threads of this process carry out jobs.  "
                     "'celery': Celery's worker processes do, and messages "
-                    "name the runs.  Default: threads.")
+                    "name the runs.  Any other: the executor of that name; "
+                    "see `registerExecutor`.  Default: threads.")
     deployment = TextLine(
         title="Deployment", required=False, default=None,
         min_length=1, max_length=100, constraint=_is_printable,
@@ -1892,7 +1895,7 @@ class IMonitoringSettings(Interface):
                     "answers.  For load balancers, and for all that restarts "
                     "what is not well.  Default: no.")
 
-    has_token = Bool(title="Has a token")
+    has_token = Bool(title="Has a token", readonly=True)
 
     def accepts(authorization):
         """Return whether *authorization* bears the token.
@@ -1912,18 +1915,19 @@ class IHealth(Interface):
     """A judgement of a registry or a database; plain data."""
 
     code = Choice(
-        title="Code", values=(0, 1, 2),
+        title="Code", values=(0, 1, 2), readonly=True,
         description="0: a process with threads lives, and no problem is "
                     "listed.  1: a problem is listed.  2: no process with "
                     "threads lives, or the database fails")
-    ok = Bool(title="All is well")
+    ok = Bool(title="All is well", readonly=True)
     problems = Tuple(
-        title="Problems",
+        title="Problems", readonly=True,
         description="With the fields of IProblem, without stack, and the "
                     "path of the site; those that the reader may see")
-    processes = Tuple(title="Processes", description="IProcessStatus")
+    processes = Tuple(title="Processes", readonly=True,
+                      description="IProcessStatus")
     error = TextLine(
-        title="Error", required=False,
+        title="Error", required=False, readonly=True,
         description="The name of the error's type if the database failed")
 
     def describe():
@@ -1965,10 +1969,11 @@ class IRuntime(Interface):
 
     id = TextLine(title="Process id", description="HOST:PID:RANDOM")
 
-    def wake(places=()):
+    def wake(places=(), only=None):
         """Wake the control thread.  Thread-safe; never blocks, never fails.
 
         *places* names the lanes that have new runs: (registry oid, number).
+        *only* is (serial, oid) of the new run if there is just one, or None.
         """
 
     def countWaiting(registry_oid, starter):
@@ -2043,7 +2048,7 @@ class IRunSucceededEvent(IRunFinishedEvent):
 
 
 class IRunFailedEvent(IRunFinishedEvent):
-    """The work failed; `object.error` says why."""
+    """The work failed; ``object.error`` says why."""
 
 
 class IRunStoppedEvent(IRunFinishedEvent):

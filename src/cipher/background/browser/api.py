@@ -14,7 +14,7 @@
 """JSON for scripts that act: start, begin, stop, retry and remove.
 
 A script gets a token from ``token.json`` and sends it with each POST in the
-header `TOKEN_HEADER`.  See docs/json.rst.
+header `TOKEN_HEADER`.  See docs/reference/json.rst.
 """
 import json
 
@@ -50,6 +50,8 @@ BODY_LIMIT = 1000000
 
 class TokenJSON(JSONView):
     """Returns a token for the POSTs of a script."""
+
+    is_compressed = False
 
     def collect(self):
         """Return the token and the name of its header."""

@@ -179,6 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = 'cipher.background'
     sys_version = ''
     timeout = CLIENT_LIMIT
+    server: _Server
 
     def do_GET(self):
         path = self.path.partition('?')[0]

@@ -87,8 +87,11 @@ class RegistryReader(RunStore):
             # carried out.
             masker = makeMasker(schema, input)
         attempts, left_out, log = listAttempts(run, live, masker)
+        shown = maskInput(schema, input)
         return RunDetailsStatus(
-            input=maskInput(schema, input),
+            input=shown,
+            masked=tuple(name for name in shown
+                         if shown[name] is not input[name]),
             traceback=masker.text(
                 readText(details.traceback, TRACEBACK_LIMIT) or ''),
             log=log, attempts=attempts, left_out=left_out,
@@ -149,6 +152,12 @@ class RegistryReader(RunStore):
         return timetable.listSchedules(self)
 
     def getSite(self):
+        # The usual case first: each start and each job comes here.
+        manager = self.__parent__
+        site = getattr(manager, '__parent__', None)
+        if hasattr(site, 'getSiteManager') and not hasattr(
+                manager, 'getSiteManager'):
+            return site
         for obj in lineage(self):
             if obj is not self and hasattr(obj, 'getSiteManager'):
                 return obj

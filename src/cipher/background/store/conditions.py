@@ -34,11 +34,15 @@ def waitsFor(registry, run):
         return KEPT, run.type
     if clock.isLater(run.due_at):
         return run.due_at
-    worker_type = queryWorkerType(run.type)
-    if worker_type is None:
-        return TYPE, run.type
-    if findPause(registry, run.type) is not None:
-        return PAUSE, run.type
+    return typeWaitsFor(registry, run.type)
+
+
+def typeWaitsFor(registry, name):
+    """Return the key that all runs of the type *name* wait for, or None."""
+    if queryWorkerType(name) is None:
+        return TYPE, name
+    if findPause(registry, name) is not None:
+        return PAUSE, name
     return None
 
 

@@ -20,7 +20,7 @@ from datetime import timezone
 _clock = time.time
 
 
-def now():
+def now() -> float:
     """Return the seconds since the epoch, UTC (float)."""
     return _clock()
 

@@ -38,6 +38,7 @@ from cipher.background.monitoring import monitor
 from cipher.background.subscribers import startRuntimeOfDatabase
 from cipher.background.tests.support.browser import PATH
 from cipher.background.tests.support.browser import BrowserTests
+from cipher.background.tests.support.sites import LIMIT
 from cipher.background.util import forks
 
 
@@ -333,12 +334,16 @@ class MiddlewareTests(MonitoringTests):
             self.assertIn(answer.status_int, (401, 404, 405), path)
 
     def test_one_that_hangs_is_unwell_in_time(self):
+        goes_on = threading.Event()
+        self.addCleanup(goes_on.set)
         with mock.patch.object(monitor, 'isReachable',
                                lambda db: health.isReachable(db, 0.01)):
-            with mock.patch.object(health._answers, '_ask', _hang):
+            with mock.patch.object(health._answers, '_ask',
+                                   lambda db: goes_on.wait(LIMIT)):
                 self.assertUnwell(self.ask(HEALTH))
-            GATE.set()
-            health._answers.ask(self.db, 30)
+            goes_on.set()
+        with mock.patch.object(monitor, 'isReachable',
+                               lambda db: health.isReachable(db, LIMIT)):
             self.assertEqual(self.ask(HEALTH).status_int, 200)
 
     def test_error_of_the_publisher_is_unwell(self):
@@ -379,10 +384,3 @@ class MiddlewareTests(MonitoringTests):
         self.db.storage.is_connected = lambda: False
         self.addCleanup(delattr, self.db.storage, 'is_connected')
         self.assertEqual(self.ask(HEALTH).status_int, 401)
-
-
-GATE = threading.Event()
-
-
-def _hang(db):
-    GATE.wait(30)

@@ -25,7 +25,7 @@ from cipher.background.interfaces import PROBLEMS
 from cipher.background.monitoring.metrics import PREFIX
 from cipher.background.monitoring.metrics import makeText
 from cipher.background.tests.queries.test_problems import WatchTests
-from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.checkout import requirePage
 from cipher.background.tests.work.test_labels import Records
 from cipher.background.util import switchboard
 
@@ -34,7 +34,7 @@ class PageTests(WatchTests):
 
     def setUp(self):
         super().setUp()
-        self.page = requireCheckout('docs', 'monitoring.rst').read_text(
+        self.page = requirePage('monitoring.rst').read_text(
             'utf-8')
 
     def families(self):
