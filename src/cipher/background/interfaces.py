@@ -1914,8 +1914,8 @@ class IMonitoringSettings(Interface):
 class IHealth(Interface):
     """A judgement of a registry or a database; plain data."""
 
-    code = Choice(
-        title="Code", values=(0, 1, 2), readonly=True,
+    code = Int(
+        title="Code", min=0, max=2, readonly=True,
         description="0: a process with threads lives, and no problem is "
                     "listed.  1: a problem is listed.  2: no process with "
                     "threads lives, or the database fails")
