@@ -15,7 +15,7 @@
 
 usage: python3 .ci/wheels.py [--lowest | --newest] [EXTRA ...]
 
-  EXTRA      core, ui, host, demo, celery, metrics, pytest or test; by
+  EXTRA      core, ui, host, demo, celery, cli, metrics, pytest or test; by
              default all
   --newest   only with the newest versions, on the Python that runs this
   --lowest   only with the lowest versions that setup.py allows, on the lowest
@@ -48,7 +48,8 @@ from totals import parse
 
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-EXTRAS = ('core', 'ui', 'host', 'demo', 'celery', 'metrics', 'pytest', 'test')
+EXTRAS = ('core', 'ui', 'host', 'demo', 'celery', 'cli', 'metrics', 'pytest',
+          'test')
 
 LOWEST = (3, 10)
 LOWEST_VARIABLE = 'CIPHER_BACKGROUND_LOWEST_PYTHON'
@@ -77,7 +78,8 @@ NOT_THE_CHECKOUT = (
 INSTALLED = (
     'project.test_api', 'project.test_architecture',
     'project.test_attributes', 'project.test_bootstrap',
-    'docs.test_celery_page', 'demo.test_importing', 'docs.test_design',
+    'docs.test_celery_page', 'docs.test_cli_page',
+    'demo.test_importing', 'docs.test_design',
     'docs.test_directives', 'project.test_extras', 'docs.test_glossary',
     'docs.test_hosting', 'docs.test_howto', 'docs.test_monitoring_page',
     'project.test_i18n',

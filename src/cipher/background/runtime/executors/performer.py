@@ -16,6 +16,7 @@ import itertools
 import threading
 from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 from ZODB.POSException import ConflictError
 from zope.event import notify
@@ -67,7 +68,7 @@ class Performer:
         self._runtime = runtime
         self._stopping = threading.Event()
 
-    def carryOut(self, ticket, door=None):
+    def carryOut(self, ticket: Any, door: Any = None) -> None:
         """Carry out the run of *ticket*, in the calling thread.
 
         *door* is a `contextmanagers.Door` to work with; it is closed
@@ -130,7 +131,7 @@ class Performer:
             return partial(self._pass_by, live, run)
         if not self._is_ours(live, run):
             return partial(self._leave, live, run)
-        what = waitsFor(registry, run)
+        what = waitsFor(registry, run, self._runtime.begins)
         if run.state == RUNNING:
             what = None   # the claim found that it may begin
         if what is not None and not isinstance(what, tuple):

@@ -37,6 +37,7 @@ PARTS = {
     'demo': ('demo',),
     'celery': ('celery',),
     'metrics': ('monitoring.metrics',),
+    'cli': ('cli.painting', 'cli.zodburis'),
     'pytest': ('pytestplugin',),
     'test': ('locales.update', 'tests'),
 }
@@ -45,12 +46,13 @@ PARTS = {
 TESTS = {
     CORE: (
         'docs.test_readme', 'docs.test_directives', 'docs.test_howto',
-        'project.test_without_extras'),
+        'project.test_without_extras', 'cli.test_plain'),
     'ui': ('docs.test_readme', 'browser.test_plain_publication'),
     'host': ('docs.test_hosting', 'docs.test_tutorial'),
     'demo': ('demo.test_server:ServerTests',),
     'celery': ('docs.test_celery_page',),
     'metrics': ('monitoring.test_metrics',),
+    'cli': ('cli.test_plain', 'cli.test_reading:OutputTests'),
     'pytest': ('pytestplugin.test_fixtures',),
     'test': (),
 }
