@@ -90,23 +90,24 @@ class MonitoringSettings:
     ``ValueError`` for one that cannot be sent; the message does not quote it.
     """
 
-    def __init__(self, public_health=False, ignore_problems=False,
-                 token=None):
+    def __init__(self, public_health: bool = False,
+                 ignore_problems: bool = False,
+                 token: str | None = None) -> None:
         self.public_health = bool(public_health)
         self.ignore_problems = bool(ignore_problems)
         # Only its digest is kept, so that nothing can show the token.
         self._digest = None if token is None else _digest(checkToken(token))
 
     @property
-    def has_token(self):
+    def has_token(self) -> bool:
         return self._digest is not None
 
-    def accepts(self, authorization):
+    def accepts(self, authorization: str | None) -> bool:
         given = _bearer(authorization)
         return (self._digest is not None and given is not None
                 and hmac.compare_digest(_digest(given), self._digest))
 
-    def refuses(self, authorization):
+    def refuses(self, authorization: str | None) -> bool:
         return (self._digest is not None
                 and _bearer(authorization) is not None
                 and not self.accepts(authorization))

@@ -63,7 +63,7 @@ class RunFilter(logging.Filter):
     no record.
     """
 
-    def filter(self, record):
+    def filter(self, record: logging.LogRecord) -> bool:
         """Add the labels that *record* lacks; return True."""
         get_labels = _get_labels.get()
         labels = LABELS if get_labels is None else get_labels()
