@@ -101,13 +101,18 @@ CELERY = [
     'kombu >= 5.7',
 ]
 
+# The metrics in the format of Prometheus.
+METRICS = [
+    'prometheus-client >= 0.17',
+]
+
 # The fixtures for pytest.
 PYTEST = [
     'pytest >= 7.4',
     'zope.testing >= 5.0',
 ]
 
-TEST = DEMO + CLI + CELERY + PYTEST + [
+TEST = DEMO + CLI + CELERY + METRICS + PYTEST + [
     'Babel >= 2.12',
     'PyYAML >= 6.0.1',
     'RelStorage >= 4.0',
@@ -238,6 +243,7 @@ def main():
             'celery': CELERY,
             'cli': CLI,
             'host': HOST,
+            'metrics': METRICS,
             'ui': UI,
             'demo': DEMO,
             'docs': DOCS,

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from cipher.background.contextmanagers import ZopeInteraction
     from cipher.background.contextmanagers import ZopeSite
     from cipher.background.contextmanagers import ZopeTransaction
+    from cipher.background.declarations.settings import MonitoringSettings
     from cipher.background.declarations.settings import RuntimeSettings
     from cipher.background.declarations.settings import WebSettings
     from cipher.background.interfaces import BackgroundError
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from cipher.background.thread import BackgroundWorkerThread
     from cipher.background.util.clock import now
     from cipher.background.util.logs import RecordFormatter
+    from cipher.background.util.logs import RunFilter
     from cipher.background.util.switchboard import getRuntime
     from cipher.background.util.switchboard import queryRuntime
 else:
@@ -72,7 +74,9 @@ else:
         'BackgroundWorkerThread': 'cipher.background.thread',
         'Cancel': 'cipher.background.interfaces',
         'ItemsJob': 'cipher.background.job',
+        'MonitoringSettings': 'cipher.background.declarations.settings',
         'RecordFormatter': 'cipher.background.util.logs',
+        'RunFilter': 'cipher.background.util.logs',
         'RuntimeSettings': 'cipher.background.declarations.settings',
         'Snooze': 'cipher.background.interfaces',
         'StopRequested': 'cipher.background.interfaces',
@@ -99,7 +103,9 @@ __all__ = [
     'BackgroundWorkerThread',
     'Cancel',
     'ItemsJob',
+    'MonitoringSettings',
     'RecordFormatter',
+    'RunFilter',
     'RuntimeSettings',
     'Snooze',
     'StopRequested',

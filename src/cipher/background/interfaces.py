@@ -339,6 +339,10 @@ class RuntimeNotFound(BackgroundError, LookupError):
     """No runtime of this process serves the database."""
 
 
+class MetricsUnavailable(BackgroundError):
+    """The metrics cannot be made, or their address cannot be had."""
+
+
 class ContextGone(BackgroundError, LookupError):
     """The context of the run was deleted before the work began."""
 
@@ -1884,6 +1888,93 @@ class IWebSettings(Interface):
         title="Trusts virtual hosts", default=False,
         description="Whether only a proxy can put ++vh++ into a path.  If so, "
                     "the address in it is trusted.  Default: no.")
+
+
+class IMonitoringSettings(Interface):
+    """The settings of ``<background:monitoring>``; a global utility.
+
+    They say who may see the health and the metrics, beside persons with the
+    permission to see runs.
+    """
+
+    public_health = Bool(
+        title="Public health", default=False,
+        description="Whether health.json answers everybody: with 200 or 503, "
+                    "and {\"ok\": true} or {\"ok\": false}.  Default: no.")
+    ignore_problems = Bool(
+        title="Ignore problems", default=False,
+        description="Whether health.json answers 200 while problems are "
+                    "listed, as long as a process lives and the database "
+                    "answers.  For load balancers, and for all that restarts "
+                    "what is not well.  Default: no.")
+
+    has_token = Bool(title="Has a token", readonly=True)
+
+    def accepts(authorization):
+        """Return whether *authorization* bears the token.
+
+        It is the value of the header ``Authorization``, or None.  Without a
+        token nothing is accepted.  The time does not depend on the token.
+        """
+
+    def refuses(authorization):
+        """Return whether *authorization* bears another token than this.
+
+        Without a token nothing is refused: it may be for the application.
+        """
+
+
+class IHealth(Interface):
+    """A judgement of a registry or a database; plain data."""
+
+    code = Int(
+        title="Code", min=0, max=2, readonly=True,
+        description="0: a process with threads lives, and no problem is "
+                    "listed.  1: a problem is listed.  2: no process with "
+                    "threads lives, or the database fails")
+    ok = Bool(title="All is well", readonly=True)
+    problems = Tuple(
+        title="Problems", readonly=True,
+        description="With the fields of IProblem, without stack, and the "
+                    "path of the site; those that the reader may see")
+    processes = Tuple(title="Processes", readonly=True,
+                      description="IProcessStatus")
+    error = TextLine(
+        title="Error", required=False, readonly=True,
+        description="The name of the error's type if the database failed")
+
+    def describe():
+        """Return all of this as data for JSON; times are ISO 8601 in UTC."""
+
+    def isServed(ignores_problems):
+        """Return whether HTTP answers 200, and 503 otherwise.
+
+        *ignores_problems* is `IMonitoringSettings.ignore_problems`.
+        """
+
+
+class IMonitor(Interface):
+    """Health and metrics, for the pages; a global utility.
+
+    It asks for no permission.  With *sees_all* no worker type is hidden from
+    the reader.
+    """
+
+    def checkHealth(registry, sees_all=False):
+        """Return the `IHealth` of *registry*.  Raise no database error."""
+
+    def makeMetrics(registry, sees_all=False):
+        """Return (content type, text): the metrics for Prometheus.
+
+        Raise `MetricsUnavailable` without the extra [metrics].
+        """
+
+    def isReachable():
+        """Return whether the databases of this process answer.
+
+        These are the databases whose opening was announced by an event.
+        Return False after some seconds without an answer.
+        """
 
 
 class IRuntime(Interface):

@@ -13,6 +13,7 @@
 ##############################################################################
 """The ZCML directives: the schema and the handler of each side by side."""
 import logging
+import os
 
 from zope.component import provideHandler
 from zope.component import provideUtility
@@ -30,6 +31,7 @@ from zope.schema import Int
 from zope.schema import TextLine
 from zope.security.zcml import Permission
 
+from cipher.background.declarations.settings import MonitoringSettings
 from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.declarations.settings import WebSettings
 from cipher.background.declarations.workertype import queryWorkerType
@@ -44,6 +46,7 @@ from cipher.background.interfaces import ON_INTERRUPT
 from cipher.background.interfaces import RERUN
 from cipher.background.interfaces import THREADS
 from cipher.background.interfaces import UNIQUE
+from cipher.background.interfaces import IMonitoringSettings
 from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import ISchedule
@@ -287,6 +290,63 @@ def web(_context, base_url=None, proxy_sets_scheme=False,
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
     utility(_context, IWebSettings, component=settings)
+
+
+class IMonitoringDirective(Interface):
+    """Say who may see the health and the metrics."""
+
+    public_health = Bool(
+        title="Public health",
+        description=IMonitoringSettings['public_health'].description,
+        required=False, default=False)
+    ignore_problems = Bool(
+        title="Ignore problems",
+        description=IMonitoringSettings['ignore_problems'].description,
+        required=False, default=False)
+    token_variable = TextLine(
+        title="Token variable",
+        description="The environment variable with the token that opens the "
+                    "health and the metrics to all who send it, as in "
+                    "Authorization: Bearer TOKEN.  Default: none.",
+        required=False)
+    token = TextLine(
+        title="Token",
+        description="The token itself.  Prefer 'token_variable': an error in "
+                    "ZCML shows the text of the directive.  Default: none.",
+        required=False)
+
+
+def monitoring(_context, public_health=False, ignore_problems=False,
+               token_variable=None, token=None):
+    """Register the settings of the monitoring."""
+    try:
+        settings = MonitoringSettings(
+            public_health, ignore_problems,
+            _read_token(token_variable) if token is None
+            else _only_token(token, token_variable))
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    utility(_context, IMonitoringSettings, component=settings)
+
+
+def _only_token(token, token_variable):
+    if token_variable is not None:
+        raise ValueError(
+            "monitoring: expected 'token' or 'token_variable', got both; "
+            "leave out 'token'")
+    return token
+
+
+def _read_token(name):
+    if name is None:
+        return None
+    token = os.environ.get(name)
+    if not token:
+        raise ValueError(
+            'monitoring: expected the environment variable %r to have a '
+            'token, got %s; set it, or leave out token_variable' % (
+                name, 'none' if token is None else 'an empty text'))
+    return token
 
 
 # The order of an action that runs after all registrations.

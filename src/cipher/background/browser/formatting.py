@@ -35,6 +35,8 @@ from zope.interface.common.idatetime import ITZInfo
 
 from cipher.background.i18n import DOMAIN
 from cipher.background.i18n import _
+from cipher.background.util.clock import isoOf
+from cipher.background.util.clock import momentOf
 
 
 MINUTE = 60
@@ -119,11 +121,7 @@ class Formatter:
 
     def iso(self, at):
         """Return seconds since the epoch as ISO 8601 in UTC; None for None."""
-        moment = _moment(at)
-        if moment is None:
-            return None
-        return moment.replace(tzinfo=None).isoformat(
-            timespec='milliseconds') + 'Z'
+        return isoOf(at)
 
     def dateTime(self, at):
         """Return seconds since the epoch in the locale's form, with zone."""
@@ -148,7 +146,7 @@ class Formatter:
         return self._get_local(at).tzname()
 
     def _get_local(self, at):
-        moment = _moment(at)
+        moment = momentOf(at)
         try:
             return moment and moment.astimezone(self.zone)
         except (OverflowError, OSError, ValueError):
@@ -323,12 +321,3 @@ def plainValue(value, limit=10000):
         text = '<unprintable %s: %s>' % (
             type(value).__name__, type(error).__name__)
     return text if len(text) <= limit else text[:limit] + '…'
-
-
-def _moment(at):
-    if at is None:
-        return None
-    try:
-        return datetime.fromtimestamp(at, timezone.utc)
-    except (OverflowError, OSError, TypeError, ValueError):
-        return None

@@ -39,12 +39,16 @@ from cipher.background.browser.formatting import Formatter
 from cipher.background.browser.frame import POLICY
 from cipher.background.browser.jsonview import JSON_TYPE
 from cipher.background.browser.jsonview import dumpJSON
+from cipher.background.browser.monitoring import HEALTH
 from cipher.background.browser.page import FORM
 from cipher.background.browser.page import HEADERS
+from cipher.background.browser.page import READ
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import encode
 from cipher.background.browser.traversing import NAME
 from cipher.background.i18n import _
+from cipher.background.interfaces import IMonitor
+from cipher.background.interfaces import IMonitoringSettings
 
 
 logger = logging.getLogger('cipher.background.web')
@@ -62,7 +66,11 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[(?P<ip>[^]]*)\])"
 _LENGTH = re.compile('[0-9]{0,18}', re.ASCII)
 _REASONS = {400: 'Bad Request', 403: 'Forbidden', 404: 'Not Found',
             405: 'Method Not Allowed',
-            415: 'Unsupported Media Type', 500: 'Internal Server Error'}
+            415: 'Unsupported Media Type', 500: 'Internal Server Error',
+            503: 'Service Unavailable'}
+# The last steps of the address of the health.
+_HEALTH = re.compile(r'/%s/(@@|\+\+view\+\+)?%s$' % (
+    re.escape(NAME), re.escape(HEALTH)))
 
 _PAGE = '''\
 <!DOCTYPE html>
@@ -92,6 +100,9 @@ def answerErrors(application: Application,
     has our security headers.  With *browsers_only*, the whole application is
     for browsers only.
 
+    If a database is away, ``health.json`` says so at once, to those that it
+    answers.  The publisher might wait for the database.
+
     If ``wsgi.handleErrors`` of the environment is False, errors of the
     publisher are raised.
     """
@@ -106,6 +117,8 @@ def answerErrors(application: Application,
                 _check(environ)
             except Exception as error:
                 return _refuse(environ, start_response, error)
+            if is_ours and _asks_for_health(environ):
+                return _answer_health(application, environ, start_response)
             return application(environ, start_response)
         except Exception as error:
             if environ.get('wsgi.handleErrors') is False:
@@ -117,6 +130,47 @@ def answerErrors(application: Application,
                   'nothing was changed.'))
 
     return answer
+
+
+def _asks_for_health(environ):
+    """Return whether a reader without a login asks how all is."""
+    settings = queryUtility(IMonitoringSettings)
+    return (
+        _HEALTH.search(environ.get('PATH_INFO', '')) is not None
+        and environ.get('REQUEST_METHOD') in READ
+        and settings is not None and (
+            settings.public_health
+            or settings.accepts(environ.get('HTTP_AUTHORIZATION'))))
+
+
+def _answer_health(application, environ, start_response):
+    """Answer as *application* does, or 503 if a database fails it."""
+    monitor = queryUtility(IMonitor)
+    if monitor is None or not monitor.isReachable():
+        return _say_unwell(environ, start_response)
+    started = []
+    try:
+        result = application(environ, lambda *answer: started.append(answer))
+        try:
+            body = b''.join(result)
+        finally:
+            getattr(result, 'close', int)()
+    except Exception as error:
+        if environ.get('wsgi.handleErrors') is False:
+            raise
+        _log(logging.ERROR, environ, error)
+        return _say_unwell(environ, start_response)
+    status, headers, *_rest = started[-1]
+    # Our view has the word in each answer.  Other errors are of the publisher.
+    if status.startswith('5') and b'"ok"' not in body:
+        return _say_unwell(environ, start_response)
+    start_response(status, headers)
+    return [body]
+
+
+def _say_unwell(environ, start_response):
+    return _send(environ, start_response, 503, JSON_TYPE,
+                 dumpJSON({'ok': False}))
 
 
 def makePage(environ: dict[str, Any], start_response: Callable[..., Any],
@@ -136,6 +190,10 @@ def makePage(environ: dict[str, Any], start_response: Callable[..., Any],
             'language': language,
             'title': escape(say(title)),
             'explanation': escape(say(explanation))}
+    return _send(environ, start_response, status, kind, body, headers)
+
+
+def _send(environ, start_response, status, kind, body, headers=()):
     body = encode(body)
     start_response('%d %s' % (status, _REASONS[status]), [
         ('Content-Type', kind), ('Content-Length', str(len(body))),

@@ -11,7 +11,9 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Settings of a process: for its runtime, and for URLs of its pages."""
+"""Settings of a process: its runtime, the URLs of its pages, monitoring."""
+import hashlib
+import hmac
 import re
 from typing import Any
 
@@ -24,6 +26,7 @@ from zope.schema import Tuple
 from zope.schema import getFields
 from zope.schema.interfaces import ValidationError
 
+from cipher.background.interfaces import IMonitoringSettings
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import IWebSettings
 
@@ -72,6 +75,64 @@ class WebSettings:
         self.base_url = base_url and _make_origin(base_url)
         self.proxy_sets_scheme = bool(proxy_sets_scheme)
         self.trusts_virtual_hosts = bool(trusts_virtual_hosts)
+
+
+# The signs of a token: see RFC 6750, section 2.1.
+_TOKEN = re.compile(r'[A-Za-z0-9._~+/-]+=*')
+_BEARER = re.compile(r'\s*bearer(?:\s+(.*))?', re.IGNORECASE | re.DOTALL)
+
+
+@implementer(IMonitoringSettings)
+class MonitoringSettings:
+    """Settings of the monitoring; the fields of `IMonitoringSettings`.
+
+    *token* opens the health and the metrics to all who send it.  Raise
+    ``ValueError`` for one that cannot be sent; the message does not quote it.
+    """
+
+    def __init__(self, public_health: bool = False,
+                 ignore_problems: bool = False,
+                 token: str | None = None) -> None:
+        self.public_health = bool(public_health)
+        self.ignore_problems = bool(ignore_problems)
+        # Only its digest is kept, so that nothing can show the token.
+        self._digest = None if token is None else _digest(checkToken(token))
+
+    @property
+    def has_token(self) -> bool:
+        return self._digest is not None
+
+    def accepts(self, authorization: str | None) -> bool:
+        given = _bearer(authorization)
+        return (self._digest is not None and given is not None
+                and hmac.compare_digest(_digest(given), self._digest))
+
+    def refuses(self, authorization: str | None) -> bool:
+        return (self._digest is not None
+                and _bearer(authorization) is not None
+                and not self.accepts(authorization))
+
+
+def checkToken(token):
+    """Return *token* if it can be sent as a token; raise ``ValueError``."""
+    if isinstance(token, str) and _TOKEN.fullmatch(token):
+        return token
+    raise ValueError(
+        'monitoring: expected a token of letters, digits and the signs '
+        '- . _ ~ + / with = at its end alone, got %s; make one with: '
+        'python -c "import secrets; print(secrets.token_urlsafe())"' % (
+            'an empty one' if token == '' else 'another text'
+            if isinstance(token, str) else 'a %s' % type(token).__name__))
+
+
+def _bearer(authorization):
+    """Return the token in the value of a header, or None."""
+    match = _BEARER.fullmatch(authorization or '')
+    return match and (match[1] or '').strip()
+
+
+def _digest(token):
+    return hashlib.sha256(token.encode('utf-8', 'replace')).digest()
 
 
 _ORIGIN = re.compile(

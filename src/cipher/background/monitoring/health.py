@@ -24,13 +24,15 @@ from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
-from transaction import TransactionManager
 from ZODB.POSException import StorageError
+from zope.interface import implementer
 from zope.security.management import endInteraction
 from zope.security.management import queryInteraction
 from zope.security.management import restoreInteraction
 from zope.security.proxy import removeSecurityProxy
 
+from cipher.background.contextmanagers import ZodbConnection
+from cipher.background.contextmanagers import closeConnection
 from cipher.background.interfaces import CLOCK_JUMP
 from cipher.background.interfaces import COPIED_DATABASE
 from cipher.background.interfaces import FAILING_STEP
@@ -39,12 +41,14 @@ from cipher.background.interfaces import OLDER_PROCESS
 from cipher.background.interfaces import PROBLEMS
 from cipher.background.interfaces import SILENT_PROCESS
 from cipher.background.interfaces import STUCK_PROCESS
+from cipher.background.interfaces import IHealth
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.queries import problems
 from cipher.background.queries import visibility
 from cipher.background.queries.snapshot import Snapshot
 from cipher.background.store import structure
 from cipher.background.store.process import getDirectory
+from cipher.background.util import clock
 from cipher.background.util.forks import Locked
 from cipher.background.util.reference import lineage
 
@@ -78,8 +82,9 @@ class Listed(NamedTuple):
     site: str = None       # path of the registry's site; None: of a process
 
 
+@implementer(IHealth)
 class Health(NamedTuple):
-    """A judgement, with what it rests on.
+    """See `~cipher.background.interfaces.IHealth`.
 
     The code counts all problems.  `problems` and `processes` are as far as
     the reader may see them.
@@ -95,6 +100,33 @@ class Health(NamedTuple):
         """Whether all is well."""
         return self.code == WELL
 
+    def describe(self):
+        """Return the plain data for JSON; times are ISO 8601 in UTC."""
+        return {
+            'ok': self.ok,
+            'code': self.code,
+            'error': self.error,
+            'problems': [{**one._asdict(), 'since': clock.isoOf(one.since)}
+                         for one in self.problems],
+            'processes': [{
+                'id': one.id,
+                'host': one.host,
+                'pid': one.pid,
+                'threads': one.threads,
+                'busy': one.busy,
+                'started_at': clock.isoOf(one.started_at),
+                'beat_at': clock.isoOf(one.beat_at),
+                'is_silent': one.is_silent,
+                'is_quiet': one.is_quiet,
+                'is_draining': one.is_draining,
+                'is_copy': one.is_copy,
+            } for one in self.processes],
+        }
+
+    def isServed(self, ignores_problems):
+        """Return whether HTTP answers 200, by `IMonitoringSettings`."""
+        return self.code < (DOWN if ignores_problems else TROUBLED)
+
 
 def checkHealth(source):
     """Return the `Health` of *source*, a registry or a connection of ZODB.
@@ -102,9 +134,8 @@ def checkHealth(source):
     For a connection, all registries of the database count.  Raise no error of
     the database: one that fails is down.
     """
-    source = removeSecurityProxy(source)
     try:
-        registries = _find_registries(source)
+        registries = findRegistries(source)
         with seeingAll():
             health = _look(registries)
         if queryInteraction() is not None:
@@ -120,7 +151,13 @@ def checkDatabase(db, limit=LIMIT):
     See all, whoever asks, and use a connection of its own.  A database that
     does not answer within *limit* seconds is down.
     """
-    return _checks.get(db, limit)
+    return _healths.ask(db, limit) or Health(
+        DOWN, error=TimeoutError.__name__)
+
+
+def isReachable(db, limit=LIMIT):
+    """Return whether *db* answers within *limit* seconds."""
+    return bool(_answers.ask(db, limit))
 
 
 @contextmanager
@@ -145,14 +182,16 @@ class _Nowhere:
         self._p_jar = connection
 
 
-def _find_registries(source):
-    """Return the registries that count, at least one; raise an error."""
+def findRegistries(source):
+    """Return the registries that count for *source*, as of `checkHealth`.
+
+    A database without one gives a stand-in, without an oid.  Raise an error
+    if the storage is known to be away, or has records of newer code.
+    """
+    source = removeSecurityProxy(source)
     is_registry = IWorkerRegistry.providedBy(source)
     connection = source._p_jar if is_registry else source
-    # A client of ZEO answers from its cache while it has no server.
-    is_connected = getattr(connection.db().storage, 'is_connected', None)
-    if is_connected is not None and not is_connected():
-        raise StorageError('expected a connection to the server, got none')
+    _check_connected(connection.db().storage)
     if is_registry:
         structure.checkVersion(source)
         return [source]
@@ -175,7 +214,7 @@ def _look(registries):
         if isinstance(registry, _Nowhere):
             continue
         snapshot = Snapshot(registry)
-        site = _path_of(registry)
+        site = pathOf(registry)
         hidden = visibility.hiddenTypes(registry)
         counts = {name: states for name, states in snapshot.counts().items()
                   if name not in hidden}
@@ -192,69 +231,95 @@ def _look(registries):
                   tuple(first.processes()))
 
 
-def _path_of(registry):
+def pathOf(registry):
     """Return the path of the site of *registry*, from the root object on."""
     names = [place.__name__ or '' for place in lineage(registry.getSite())]
     return '/'.join(reversed(names)) or '/'
 
 
-class _Check(threading.Thread):
-    """A check that is under way; `health` is None until it is done."""
+class _Question(threading.Thread):
+    """A question to a database in a thread of its own."""
 
-    health = None
+    answer = None   # until there is one
 
-    def __init__(self, db, end):
+    def __init__(self, ask, db, end):
         super().__init__(name='cipher.background health', daemon=True)
+        self._ask = ask
         self._db = db
         self._end = end
 
     def run(self):
         try:
-            self.health = _check_database(self._db)
+            self.answer = self._ask(self._db)
         finally:
             self._end()
 
 
-class _Checks(Locked):
-    """The checks that are under way: at most one for each database.
+class Questions(Locked):
+    """A question that databases are asked, each in a thread of its own.
 
-    So a database that hangs costs one thread, however often it is checked.
+    It is asked once at a time: others wait for the same answer.  So a
+    database that hangs costs one thread, however often it is asked.
     """
 
-    def __init__(self):
+    def __init__(self, ask):
         super().__init__()
-        self._running = {}   # (pid, id of a database) -> _Check
+        self._ask = ask
+        self._asked = {}   # (pid, id of a database) -> _Question
 
-    def get(self, db, limit):
-        """Return the `Health` of *db* after at most *limit* seconds."""
-        # A child after a fork has no thread of a check.
+    def ask(self, db, limit):
+        """Return the answer of *db*; None if there is none in time."""
+        # A child after a fork has no thread of its parent.
         key = os.getpid(), id(db)
         with self._lock:
-            check = self._running.get(key)
-            if check is None:
-                check = _Check(db, partial(self._end, key))
-                check.start()
-                self._running[key] = check
-        check.join(limit)
-        return check.health or Health(DOWN, error=TimeoutError.__name__)
+            question = self._asked.get(key)
+            if question is None:
+                question = _Question(
+                    self._ask, db, partial(self._end, key))
+                question.start()
+                self._asked[key] = question
+        question.join(limit)
+        return question.answer
 
     def _end(self, key):
         with self._lock:
-            del self._running[key]
-
-
-_checks = _Checks()
+            del self._asked[key]
 
 
 def _check_database(db):
     try:
-        ping = getattr(db.storage, 'ping', None)
-        if ping is not None and db.storage.is_connected():
-            ping()   # of ZEO: a server that hangs keeps its connections
-        connection = db.open(TransactionManager())
-        try:
+        _reach(db)
+        with ZodbConnection(db) as connection:
             return checkHealth(connection)
-        finally:
-            connection.close()
     except Exception as error:
         return Health(DOWN, error=type(error).__name__)
+
+
+def _does_answer(db):
+    try:
+        _reach(db)
+        with ZodbConnection(db):
+            return True
+    except Exception:
+        return False
+
+
+def _reach(db):
+    """Wait for an answer of the server of *db*, if it has one."""
+    # A client of ZEO answers from its cache while it has no server.  A server
+    # that hangs keeps its connections.
+    _check_connected(db.storage)
+    ping = getattr(db.storage, 'ping', None)
+    if ping is not None:
+        ping()
+
+
+def _check_connected(storage):
+    """Raise ``StorageError`` if *storage* knows that its server is away."""
+    is_connected = getattr(storage, 'is_connected', None)
+    if is_connected is not None and not is_connected():
+        raise StorageError('expected a connection to the server, got none')
+
+
+_healths = Questions(_check_database)
+_answers = Questions(_does_answer)

@@ -248,7 +248,7 @@ def _longest_waiting(look, lane, before):
     None if no run has waited for a thread since the time *before*.
     """
     looks = max(10, LOOKS // len(look.registry.lanes))
-    for serial in _serials(lane):
+    for serial in unparked(lane):
         run = lane.births.get(serial)
         if run is None or run.is_removed:
             continue
@@ -266,8 +266,11 @@ def _longest_waiting(look, lane, before):
     return None
 
 
-def _serials(lane):
-    """Yield the serials of runs that may wait for a thread, oldest first."""
+def unparked(lane):
+    """Yield serials of runs that wait for no condition, oldest first.
+
+    Some of these runs are finished; at most `SERIALS` are looked at.
+    """
     cursor, parked = lane.cursor, lane.waiting.places
     for serial in cursor.stragglers:
         if serial < cursor.low and serial not in parked:

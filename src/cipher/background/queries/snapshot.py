@@ -298,6 +298,11 @@ class Snapshot:
             self._count_jobs(record) >= record.threads
             for record in self.takers)
 
+    def countBusy(self):
+        """Return {process id: number of its threads that carry out jobs}."""
+        return {record.id: self._count_jobs(record)
+                for record in self._records}
+
     def _count_jobs(self, record):
         # A loop has a thread of its own.
         return sum(1 for oid, run_id in self._seen_keys(record)

@@ -33,7 +33,7 @@ from cipher.background.interfaces import IScheduleStatus
 from cipher.background.interfaces import ITypeStatus
 from cipher.background.interfaces import IWait
 from cipher.background.queries.retryable import findObstacle
-from cipher.background.store.attempts import waitOf
+from cipher.background.store.attempts import waitedOf
 from cipher.background.store.process import processName
 from cipher.background.store.run import Retry
 from cipher.background.store.run import StopRequest
@@ -268,7 +268,7 @@ def describeRun(run, live, stop, now, is_orphaned=False, is_paused=False,
         retry_obstacle=obstacle,
         is_beginnable=begin_obstacle is None, begin_obstacle=begin_obstacle,
         context_oid=oidOf(run.reference),
-        waited=readNumber(run.waited, waitOf(run, started_at)),
+        waited=waitedOf(run, started_at),
         took=_span(started_at, finished_at or (
             None if is_orphaned else now)),
         progressed_at=None if live is None else readNumber(

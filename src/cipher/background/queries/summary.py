@@ -23,6 +23,7 @@ from cipher.background.queries.status import HourStatus
 from cipher.background.queries.status import TypeStatus
 from cipher.background.store.stats import HOUR
 from cipher.background.store.stats import Hour
+from cipher.background.store.stats import Spans
 from cipher.background.store.stats import Times
 from cipher.background.util import clock
 from cipher.background.util.plaindata import readAsked
@@ -42,7 +43,7 @@ def listTypes(registry, snapshot):
     hidden = visibility.hiddenTypes(registry)
     counts = snapshot.counts()
     times = _times(registry)
-    finished = _finished(registry)
+    finished = countFinished(registry)
     return [
         _describe_type(registry, name, name in types, counts.get(name, {}),
                        times.get(name, Times()), finished.get(name, {}))
@@ -84,7 +85,22 @@ def _times(registry):
     return found
 
 
-def _finished(registry):
+def getSpans(registry):
+    """Return {type name: `Spans` of all runs that ever finished}."""
+    found = {}
+    for lane in registry.lanes.values():
+        finishes = lane.finishes
+        recent = {}   # type name -> list of Entry
+        for entry in finishes.inRecent():
+            recent.setdefault(entry.type, []).append(entry)
+        # The type of each entry is among those of the statistics.
+        for name, spans in zip(finishes.stats.types, finishes.stats.spans):
+            found[name] = found.get(name, Spans()).merged(spans).plus(
+                recent.get(name, ()))
+    return found
+
+
+def countFinished(registry):
     """Return {type name: {state: number ever finished}}."""
     found = {}
     for lane in registry.lanes.values():

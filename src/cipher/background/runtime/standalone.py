@@ -128,7 +128,8 @@ class StandaloneRecorder(LoopRecorder):
         run = registry.addRun(
             self._class_name, starter=worker.user_name or None,
             title=cleanLine(worker.name))
-        ticket = Ticket(registry._p_oid, run.lane, run.serial)
+        ticket = Ticket(registry._p_oid, run.lane, run.serial,
+                        type=self._class_name)
         live = LiveRun(runtime, ticket, must_not_rerun=True)
         epoch = run.claim(runtime.id, live.started_at, must_not_rerun=True)
         notify(RunStartedEvent(run, registry))

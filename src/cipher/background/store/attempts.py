@@ -128,6 +128,16 @@ def waitOf(run, began_at):
     return max(0.0, began_at - since)   # the clock may be set back
 
 
+def waitedOf(run, started_at=None):
+    """Return the queue wait of *run*, as stored or of its only attempt.
+
+    *started_at* is the begin of that attempt, by default that of *run*.
+    """
+    if started_at is None:
+        started_at = readNumber(run.started_at)
+    return readNumber(run.waited, waitOf(run, started_at))
+
+
 def listAttempts(run, live=None, masker=SHOWS_ALL):
     """Return (list of `Attempt`, number of those left out, log) of *run*.
 

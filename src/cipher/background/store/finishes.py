@@ -17,10 +17,13 @@ import struct
 from persistent import Persistent
 
 from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.store.attempts import waitedOf
 from cipher.background.store.chunks import SPILL
 from cipher.background.store.chunks import Chunk
 from cipher.background.store.chunks import walkDown
 from cipher.background.store.chunks import walkUp
+from cipher.background.store.histogram import packSpan
+from cipher.background.store.histogram import unpackSpan
 from cipher.background.store.stats import Entry
 from cipher.background.store.stats import Stats
 from cipher.background.util import clock
@@ -76,9 +79,10 @@ class Finishes(Persistent):
     whether it is persistent; for a tuple of tuples that is most of the cost.
     """
 
-    # The fields of an entry: key, lane, serial, kind (see Stats), took.  The
-    # last is in seconds, -1 if the run never began.
-    _packing = struct.Struct('<qIQHf')
+    # The fields of an entry: key, lane, serial, kind (see Stats), took,
+    # waited.  Took is in seconds, -1 if the run never began; waited is of
+    # packSpan.
+    _packing = struct.Struct('<qIQHfH')
 
     def __init__(self):
         self.last_key = 0
@@ -109,7 +113,8 @@ class Finishes(Persistent):
             took = max(0.0, run.finished_at - run.started_at)
         self.recent += self._packing.pack(
             self.last_key, run.lane, run.serial,
-            self.stats.kindOf(run.type, run.state), took)
+            self.stats.kindOf(run.type, run.state), took,
+            packSpan(waitedOf(run)))
         if len(self.recent) >= SPILL * self._packing.size:
             self.spill()
         return not self.recent
@@ -185,14 +190,14 @@ class Finishes(Persistent):
         """
         counts = list(self.stats.counts)
         if below is None or not self.chunks or below > self._end_of_chunks():
-            for key, _, _, kind, _ in self._packing.iter_unpack(self.recent):
+            for key, _, _, kind, *_ in self._packing.iter_unpack(self.recent):
                 counts[kind] += below is None or key < below
             return tuple(counts)
         first = self.chunks.maxKey(max(below - 1, self.chunks.minKey()))
         chunk = self.chunks[first]
         totals = chunk.getTotals()
         counts = [*totals, *[0] * (len(counts) - len(totals))]
-        for key, _, _, kind, _ in self._packing.iter_unpack(chunk.entries):
+        for key, _, _, kind, *_ in self._packing.iter_unpack(chunk.entries):
             counts[kind] -= key >= below
         return tuple(counts)
 
@@ -260,10 +265,11 @@ class Finishes(Persistent):
 
     def _unpack(self, packed, begin=None, below=None, kinds=None):
         stats = self.stats
-        for key, lane, serial, kind, took in self._packing.iter_unpack(
-                packed):
+        for key, lane, serial, kind, took, waited in (
+                self._packing.iter_unpack(packed)):
             if ((begin is None or key >= begin)
                     and (below is None or key < below)
                     and (kinds is None or kind in kinds)):
                 yield Entry(key, lane, serial, stats.stateOf(kind),
-                            stats.typeOf(kind), took if took >= 0 else None)
+                            stats.typeOf(kind), took if took >= 0 else None,
+                            unpackSpan(waited))

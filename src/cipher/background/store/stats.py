@@ -23,6 +23,8 @@ from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
 from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.store.histogram import Histogram
+from cipher.background.store.histogram import unpackAll
 
 
 #: Seconds of an hour.
@@ -43,6 +45,7 @@ class Entry(NamedTuple):
     state: str
     type: str
     took: float = None   # seconds; None: the run never began
+    waited: float = None   # queue wait in seconds; None: it is unknown
 
 
 class Times(NamedTuple):
@@ -98,6 +101,26 @@ _TIMES = struct.Struct('<QdfqIQB')
 _HOUR = struct.Struct('<I4IId')
 
 
+class Spans(NamedTuple):
+    """The spans of the runs of a type, as histograms."""
+
+    took: Histogram = Histogram()
+    waited: Histogram = Histogram()   # queue wait
+
+    def plus(self, entries):
+        """Return the `Spans` with those of more `Entry` objects."""
+        return Spans(*(
+            histogram.plus([value for value in values if value is not None])
+            for histogram, values in zip(self, (
+                [entry.took for entry in entries],
+                [entry.waited for entry in entries]))))
+
+    def merged(self, other):
+        """Return the `Spans` of both together."""
+        return Spans(*(mine.merged(others)
+                       for mine, others in zip(self, other)))
+
+
 class PastHours(Persistent):
     """The last past hours with a finish, packed."""
 
@@ -134,6 +157,7 @@ class Stats(Persistent):
         self.types = []      # names; the other lists go by their index
         self.counts = []     # one for each kind
         self.times = []      # of Times
+        self.spans = []      # of Spans
         self.hour = Hour()   # the current one
         self.past = PastHours()
         self.chunks = LOBTree()   # first key -> Chunk of packed entries
@@ -143,13 +167,17 @@ class Stats(Persistent):
             '\n'.join(self.types),
             struct.pack('<%dQ' % len(self.counts), *self.counts),
             b''.join(_TIMES.pack(*times) for times in self.times),
+            b''.join(histogram.pack() for spans in self.spans
+                     for histogram in spans),
             _HOUR.pack(*self.hour), self.past, self.chunks)
 
     def __setstate__(self, state):
-        types, counts, times, hour, self.past, self.chunks = state
+        types, counts, times, spans, hour, self.past, self.chunks = state
         self.types = types.split('\n') if types else []
         self.counts = list(struct.unpack('<%dQ' % (len(counts) // 8), counts))
         self.times = [Times(*values) for values in _TIMES.iter_unpack(times)]
+        histograms = iter(unpackAll(spans))
+        self.spans = [Spans(*pair) for pair in zip(histograms, histograms)]
         self.hour = Hour(*_HOUR.unpack(hour))
 
     def kindOf(self, name, state):
@@ -161,6 +189,7 @@ class Stats(Persistent):
             self.types = [*self.types, name]
             self.counts = self.counts + [0] * STATE_NUMBER
             self.times = [*self.times, Times()]
+            self.spans = [*self.spans, Spans()]
         return (self.types.index(name) * STATE_NUMBER
                 + FINISHED_STATES.index(state))
 
@@ -187,6 +216,7 @@ class Stats(Persistent):
         self.counts[kind] += 1
         index, state = divmod(kind, STATE_NUMBER)
         self.times[index] = self._add_times(self.times[index], entry, state)
+        self.spans[index] = self.spans[index].plus([entry])
         number = entry.key // (HOUR * 1000000)
         if number > self.hour.number:
             if self.hour.number:

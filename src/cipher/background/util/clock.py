@@ -13,6 +13,8 @@
 ##############################################################################
 """The wall clock, in one place so that a test can set it."""
 import time
+from datetime import datetime
+from datetime import timezone
 
 
 _clock = time.time
@@ -43,3 +45,23 @@ def setClock(clock=None):
 def isLater(moment):
     """Return whether *moment* is in the future; None stands for "at once"."""
     return moment is not None and moment > now()
+
+
+def momentOf(at):
+    """Return seconds since the epoch as a datetime in UTC.
+
+    Return None for None, and for what is no time.
+    """
+    if at is None:
+        return None
+    try:
+        return datetime.fromtimestamp(at, timezone.utc)
+    except (OverflowError, OSError, TypeError, ValueError):
+        return None
+
+
+def isoOf(at):
+    """Return seconds since the epoch as ISO 8601 in UTC; see `momentOf`."""
+    moment = momentOf(at)
+    return moment and moment.replace(tzinfo=None).isoformat(
+        timespec='milliseconds') + 'Z'

@@ -15,8 +15,11 @@
 
 A record of this package that has neither is logged unchanged.
 `RecordFormatter` prevents text in any record from looking like a record.
+
+Records of a run have its id, type and attempt as attributes; see `LABELS`.
 """
 import logging
+from contextvars import ContextVar
 
 from cipher.background.util.text import CUT
 from cipher.background.util.text import SHOWS_ALL
@@ -33,6 +36,43 @@ RECORD_LIMIT = 262144
 _PLAIN = logging.Formatter()
 
 
+#: The attributes by which a record names the run that logged it, and their
+#: values outside a run.
+LABELS = {
+    'background_run': None,       # id of the run
+    'background_type': None,      # name of its worker type
+    'background_attempt': None,   # number of the attempt, from 1 on
+}
+
+# A function that returns the labels of the run in work, or None.
+_get_labels = ContextVar('cipher.background.util.logs', default=None)
+
+
+def labelRecords(get_labels):
+    """Label the records that the context of the calling thread logs.
+
+    *get_labels* returns values for `LABELS`; None: label nothing any more.
+    """
+    _get_labels.set(get_labels)
+
+
+class RunFilter(logging.Filter):
+    """Gives each record the `LABELS` of the run that logs it.
+
+    Add it to a handler, so that the records of all loggers have them.  Drops
+    no record.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add the labels that *record* lacks; return True."""
+        get_labels = _get_labels.get()
+        labels = LABELS if get_labels is None else get_labels()
+        vars(record).update(
+            {name: value for name, value in labels.items()
+             if getattr(record, name, None) is None})
+        return True
+
+
 class RecordFormatter(logging.Formatter):
     """Formats a record so that no text in it can forge another record.
 
@@ -43,10 +83,11 @@ class RecordFormatter(logging.Formatter):
         return fit(indent(super().format(record)))
 
 
-class _OwnRecords(logging.Filter):
-    """Replaces control characters in records; drops no record."""
+class _OwnRecords(RunFilter):
+    """Labels records and replaces control characters in them."""
 
     def filter(self, record):
+        super().filter(record)
         text = changed(record, SHOWS_ALL)
         if text is not None:
             record.msg, record.args = text, ()

@@ -86,6 +86,8 @@ class LiveRun:
         self.worker_type = None     # IWorkerType; None for hand-made threads
         self.masker = SHOWS_ALL     # hides the secrets of the input
         self.depth = 0              # of the run
+        self.type = ticket.type     # name of the worker type, if known
+        self.attempt = 1            # number of the attempt
         self.error = None           # the error that ended its last attempt
         self.due_at = None          # when it begins again; None: it does not
         self.is_shutdown = False    # it stops because the process ends
@@ -113,6 +115,12 @@ class LiveRun:
     def progressed_at(self):
         return (None if self.worker is None
                 else stateOf(self.worker).progressed_at)
+
+    def getLabels(self):
+        """Return the values for `logs.LABELS`."""
+        return {'background_run': self.run_id,
+                'background_type': self.type,
+                'background_attempt': self.attempt}
 
     def hideSecrets(self, masker):
         """Use *masker* for all texts of the run from now on."""

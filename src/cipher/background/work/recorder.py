@@ -43,6 +43,7 @@ from cipher.background.store.lifecycle import cleanDelay
 from cipher.background.util.calling import callHook
 from cipher.background.util.chain import setDepth
 from cipher.background.util.logs import getLogger
+from cipher.background.util.logs import labelRecords
 from cipher.background.util.logs import logError
 from cipher.background.util.plaindata import plainCopy
 from cipher.background.util.plaindata import readProgress
@@ -103,8 +104,10 @@ class RunRecorder(WorkObserver):
         state.run_id = self.live.run_id
         state.masker = self.live.masker
         state.progress = state.progress   # masked, if set before the begin
-        worker.log = runlog.RunLogger(worker.log, self.live.log)
+        worker.log = runlog.RunLogger(
+            worker.log, self.live.log, self.live.getLabels)
         runlog.capture(self.live.log)
+        labelRecords(self.live.getLabels)
         self.live.begin(worker)
 
     def participations(self, worker, connection):
@@ -201,6 +204,7 @@ class RunRecorder(WorkObserver):
     def ended(self, worker, error):
         setDepth(None)
         runlog.capture(None)
+        labelRecords(None)
         self.live.end()
 
     def refused(self, connection, error):

@@ -105,12 +105,14 @@ class RunLogger(logging.LoggerAdapter):
     """The worker's `log`.
 
     Records of level INFO and above are kept in the run, whatever the level of
-    the wrapped *logger*.  That logger gets its records with masked secrets.
+    the wrapped *logger*.  That logger gets its records with masked secrets
+    and with the labels of the run, which *get_labels* returns.
     """
 
-    def __init__(self, logger, buffer):
+    def __init__(self, logger, buffer, get_labels=dict):
         super().__init__(logger, {})
         self._buffer = buffer
+        self._get_labels = get_labels
 
     def isEnabledFor(self, level):
         """Return whether the run or the logger takes records of *level*."""
@@ -134,8 +136,9 @@ class RunLogger(logging.LoggerAdapter):
         elif args and masker is not SHOWS_ALL:
             # A handler may show arguments that the format leaves out.
             msg, args = '%s', (record.getMessage(),)
-        if kwargs.get('extra'):
-            kwargs['extra'] = masker.data(kwargs['extra'])
+        extra = kwargs.get('extra')
+        kwargs['extra'] = {**(masker.data(extra) if extra else {}),
+                           **self._get_labels()}
         is_kept = level >= logging.INFO
         if is_kept:
             _router.keep(self._buffer, record)

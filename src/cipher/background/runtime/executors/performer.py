@@ -46,8 +46,10 @@ from cipher.background.store.process import findRegistry
 from cipher.background.store.slots import takeSlot
 from cipher.background.util.logs import ErrorsMasked
 from cipher.background.util.logs import getLogger
+from cipher.background.util.logs import labelRecords
 from cipher.background.util.logs import logError
 from cipher.background.util.masking import makeMasker
+from cipher.background.util.plaindata import readNumber
 from cipher.background.util.spoiled import spoils
 from cipher.background.util.transient import isTransient
 from cipher.background.work.liverun import LiveRun
@@ -83,17 +85,21 @@ class Performer:
             live.door = door
             if not runtime.enter(live):
                 return runtime.refused(ticket)
+            labelRecords(live.getLabels)
             try:
-                with ErrorsMasked(runtime.db, lambda: live.masker):
-                    if door.found is None:
-                        begin = self._prepare(connection, live)
-                    else:
-                        begin = self._prepare_found(
-                            connection, live, *door.found)
-            except BaseException:
-                runtime.leave(live)
-                raise
-            begin()
+                try:
+                    with ErrorsMasked(runtime.db, lambda: live.masker):
+                        if door.found is None:
+                            begin = self._prepare(connection, live)
+                        else:
+                            begin = self._prepare_found(
+                                connection, live, *door.found)
+                except BaseException:
+                    runtime.leave(live)
+                    raise
+                begin()
+            finally:
+                labelRecords(None)
 
     def _prepare_found(self, connection, live, registry, run):
         """Do as `_prepare`, for a *run* that a look has just found ready.
@@ -159,6 +165,8 @@ class Performer:
             return partial(self._park_in_turn, live, worker_type, run)
         live.worker_type = worker_type
         live.depth = run.depth
+        live.type = run.type
+        live.attempt = readNumber(run.attempts, 0) + 1
         live.hideSecrets(makeMasker(worker_type.schema, run.input))
         live.must_not_rerun = worker_type.on_interrupt == FAIL
         epoch = run.epoch

@@ -31,6 +31,7 @@ from zope.traversing.interfaces import ITraversable
 
 import cipher.background
 from cipher.background.browser.interfaces import IInputView
+from cipher.background.browser.monitoring import Watched
 from cipher.background.interfaces import ACTIONS
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkerRun
@@ -66,7 +67,10 @@ REGISTRY_VIEWS = {
     'journal.html': ('ViewWorkers', GET),
     'journal.json': ('ViewWorkers', GET), 'token.json': ('ViewWorkers', GET),
     'start.html': ('StartWorkers', FORM), 'start.json': ('StartWorkers', POST),
+    'health.json': ('zope.Public', GET), 'metrics': ('zope.Public', GET),
 }
+# Those of them that check their reader themselves: see test_monitoring.
+OWN_CHECK = {'health.json', 'metrics'}
 RUN_VIEWS = {
     'absolute_url': ('ViewWorkers', None),
     'index.html': ('ViewWorkers', GET), 'index.json': ('ViewWorkers', GET),
@@ -115,20 +119,28 @@ class TestWalker(BrowserTests):
         self.assertIn(IInputView, {
             registration.provided for registration, _view in found})
         self.assertGreater(len(found), 30)
+        public = set()
         for registration, view in found:
             with self.subTest(registration.name, view=view):
                 permissions = findPermissions(view)
+                if (registration.required[0] is IWorkerRegistry
+                        and registration.name in OWN_CHECK):
+                    self.assertIsInstance(view, Watched)
+                    public.add(registration.name)
+                    continue
                 self.assertTrue(permissions)
                 self.assertNotIn(CheckerPublic, permissions)
                 for permission in permissions:
                     self.assertTrue(permission.startswith(PERMISSION))
+        self.assertEqual(public, OWN_CHECK)
 
     def test_each_view_asks_its_permission(self):
         for interface, views in ((IWorkerRegistry, REGISTRY_VIEWS),
                                  (IWorkerRun, RUN_VIEWS)):
             self.assertEqual(
                 self.find(interface),
-                {name: {PERMISSION + permission}
+                {name: {CheckerPublic if name in OWN_CHECK
+                        else PERMISSION + permission}
                  for name, (permission, _methods) in views.items()})
 
     def test_no_zcml_of_ours_makes_anything_public(self):
@@ -139,6 +151,11 @@ class TestWalker(BrowserTests):
             for element in ElementTree.parse(path).iter():
                 tag = element.tag.rpartition('}')[2]
                 permission = element.get('permission')
+                if (path.name == 'pages.zcml'
+                        and element.get('name') in OWN_CHECK):
+                    seen += 1
+                    self.assertEqual(permission, 'zope.Public')
+                    continue
                 if tag in ('page', 'view', 'menuItem', 'require'):
                     seen += 1
                     self.assertTrue(

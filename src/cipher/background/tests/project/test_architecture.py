@@ -30,9 +30,9 @@ from cipher.background.tests.support.layers import Live
 PACKAGE = Path(cipher.background.__file__).parent
 
 #: What only the extras need.
-WEB = ('celery', 'docutils', 'kombu', 'waitress', 'z3c.form', 'zodburi',
-       'zope.app', 'zope.browserpage', 'zope.browserresource',
-       'zope.publisher')
+WEB = ('celery', 'docutils', 'kombu', 'prometheus_client', 'waitress',
+       'z3c.form', 'zodburi', 'zope.app', 'zope.browserpage',
+       'zope.browserresource', 'zope.publisher')
 
 
 def modules():

@@ -273,7 +273,7 @@ class FinishesTests(unittest.TestCase):
         entry, = finishes.walk()
         self.assertEqual(
             entry,
-            (int((NOW + 0.5) * 1000000), 3, 17, FAILED, 'count', None))
+            (int((NOW + 0.5) * 1000000), 3, 17, FAILED, 'count', None, None))
         self.assertEqual((entry.lane, entry.serial, entry.state),
                          (3, 17, FAILED))
 

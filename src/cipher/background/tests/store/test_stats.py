@@ -19,6 +19,7 @@ import unittest
 import transaction
 from zope.interface.verify import verifyObject
 
+from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import INTERRUPTED
@@ -27,11 +28,16 @@ from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import IHour
 from cipher.background.interfaces import ITypeStatus
+from cipher.background.queries.summary import getSpans
+from cipher.background.runtime.maintenance.pruner import BATCH
+from cipher.background.runtime.maintenance.pruner import _prune_registry
 from cipher.background.store.finishes import SPILL
 from cipher.background.store.finishes import Finishes
+from cipher.background.store.histogram import Histogram
 from cipher.background.store.run import WorkerRun
 from cipher.background.store.stats import HOUR
 from cipher.background.store.stats import HOURS_KEPT
+from cipher.background.store.stats import Spans
 from cipher.background.tests.support.finishedruns import NOW
 from cipher.background.tests.support.finishedruns import LookTests
 
@@ -96,6 +102,50 @@ class TypesTests(LookTests):
     def test_clock_set_back_gives_no_negative_duration(self):
         self.makeRun(took=-3600.0)
         self.assertEqual(self.types()['work'].mean, 0.0)
+
+    def test_histograms_count_wherever_the_entries_stand(self):
+        took, waited = [], []
+        for size in SIZES:
+            for number in range(size):
+                took.append(number % 7 * 1.0)
+                waited.append(number % 5 * 60.0)
+                self.makeRun(took=took[-1], due_at=(
+                    self.clock.now - took[-1] - waited[-1]))
+                self.makeRun('other', STOPPED, took=None)
+            transaction.commit()
+            spans = getSpans(self.registry)
+            with self.subTest(size=size):
+                found = spans['work']
+                self.assertEqual(found.took, Histogram().plus(took))
+                self.assertEqual(found.waited.numbers,
+                                 Histogram().plus(waited).numbers)
+                self.assertAlmostEqual(found.waited.seconds / (
+                    sum(waited) or 1), bool(sum(waited)), places=3)
+                self.assertEqual(spans['other'], Spans())
+
+    def test_histograms_do_not_lose_what_is_pruned_or_removed(self):
+        for number in range(3 * SPILL + 2):
+            self.makeRun(took=1.0)
+        transaction.commit()
+        before = getSpans(self.registry)
+        self.assertEqual(sum(before['work'].took.numbers), 3 * SPILL + 2)
+        self.registry.keep = 1
+        for status in self.registry.listRuns(limit=2).items:
+            self.registry.remove(status.id)
+        transaction.commit()
+        _prune_registry(self.registry, list(self.registry.lanes.values()),
+                        BATCH)
+        self.assertEqual(sum(self.types()['work'].counts.values()), 1)
+        self.assertEqual(getSpans(self.registry), before)
+
+    def test_wait_of_a_retried_run_is_that_of_its_first_attempt(self):
+        run = self.makeRun(state=None)
+        run.waited = 5.0
+        self.registry.finish(run, SUCCEEDED, RunSucceededEvent,
+                             started_at=self.clock.now)
+        self.assertEqual(
+            getSpans(self.registry)['work'].waited.numbers,
+            Histogram().plus([5.0]).numbers)
 
     def test_types_are_kept_apart(self):
         for number in range(3 * SPILL):
@@ -240,7 +290,7 @@ class StoredTests(unittest.TestCase):
             stats = self.finishes(number, ('count', 'žodis')).stats
             copy = type(stats).__new__(type(stats))
             copy.__setstate__(stats.__getstate__())
-            for name in 'types', 'counts', 'times', 'hour':
+            for name in 'types', 'counts', 'times', 'spans', 'hour':
                 self.assertEqual(getattr(copy, name), getattr(stats, name))
             self.assertEqual(list(copy.hours()), list(stats.hours()))
 
@@ -251,13 +301,13 @@ class StoredTests(unittest.TestCase):
                              ['type %d' % n for n in range(50)])
         for finishes in few, many:
             key, tail, _ = finishes.__getstate__()
-            self.assertLess(len(pickle.dumps((key, tail), 3)), 9 * 26 + 30)
+            self.assertLess(len(pickle.dumps((key, tail), 3)), 9 * 28 + 30)
 
     def test_stats_are_not_touched_by_a_finish_that_does_not_spill(self):
         finishes = self.finishes(SPILL + 1)
-        before = finishes.stats.__getstate__()[:4]
+        before = finishes.stats.__getstate__()[:5]
         for n in range(SPILL - 2):
             run = WorkerRun('count', 1, 100 + n, NOW)
             run.change(FAILED, finished_at=NOW + 10 ** 5)
             finishes.add(run)
-        self.assertEqual(finishes.stats.__getstate__()[:4], before)
+        self.assertEqual(finishes.stats.__getstate__()[:5], before)
