@@ -68,6 +68,7 @@ UI = [
 # has none yet, its users and its security policy; and a server.
 HOST = UI + [
     'waitress >= 3.0',
+    'zodburi >= 3.0',
     'zope.annotation >= 5.0',
     'zope.app.appsetup >= 5.0',
     'zope.app.publication >= 5.0',
@@ -83,7 +84,6 @@ HOST = UI + [
 DEMO = HOST + [
     'docutils >= 0.20',
     'zc.lockfile >= 3.0',
-    'zodburi >= 3.0',
 ]
 
 # Jobs in processes of Celery, told by messages.

@@ -43,6 +43,12 @@ def noteDatabase(db):
     _opened.setdefault(db, os.getpid())
 
 
+def listDatabases():
+    """Return the databases that this process has opened, and noted."""
+    me = os.getpid()
+    return [db for db, pid in list(_opened.items()) if pid == me]
+
+
 def isInherited(db):
     """Return whether a parent of this process opened the storage of *db*."""
     me = os.getpid()

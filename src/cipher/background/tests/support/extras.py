@@ -33,7 +33,7 @@ CORE = 'core'
 #: {extra: modules and packages below the package that need it}
 PARTS = {
     'ui': ('browser',),
-    'host': (),
+    'host': ('hosts.ztk',),
     'demo': ('demo',),
     'celery': ('celery',),
     'test': ('locales.update', 'tests'),
