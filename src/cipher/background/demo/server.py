@@ -22,6 +22,7 @@ from contextlib import closing
 from contextlib import contextmanager
 from pathlib import Path
 
+from zope.app.wsgi import WSGIPublisherApplication
 from zope.component import getGlobalSiteManager
 from zope.component import getUtility
 from zope.schema import getFieldNames
@@ -33,7 +34,16 @@ from cipher.background.demo.database import open_database
 from cipher.background.demo.hosts import refuseForeignHosts
 from cipher.background.demo.settings import IImportSettings
 from cipher.background.demo.settings import ImportSettings
-from cipher.background.hosts import ztk
+from cipher.background.hosts.ztk import SPARE_CONNECTIONS
+from cipher.background.hosts.ztk import WEB_THREADS
+from cipher.background.hosts.ztk import Signals
+from cipher.background.hosts.ztk import bind
+from cipher.background.hosts.ztk import closingDatabase
+from cipher.background.hosts.ztk import getURL
+from cipher.background.hosts.ztk import loadZCML
+from cipher.background.hosts.ztk import logTo
+from cipher.background.hosts.ztk import prepare
+from cipher.background.hosts.ztk import runServer
 from cipher.background.interfaces import IRuntimeSettings
 
 
@@ -64,25 +74,24 @@ By a name other than localhost it is reached with --allow-host NAME only.
 
 def serve(options):
     """Serve until a signal comes; raise `DemoError` if it cannot begin."""
-    ztk.logTo(sys.stderr)
+    logTo(sys.stderr)
     # The database holds the secret of the forms.
     os.umask(PRIVATE)
     settings = get_import_settings(options.import_base)
-    signals = ztk.Signals()
-    with signals.caught(), closing(
-            ztk.bind(options.host, options.port)) as sock:
+    signals = Signals()
+    with signals.caught(), closing(bind(options.host, options.port)) as sock:
         with opened(options, settings) as db:
             application = make_application(db, options)
             say_hello(sock, db, settings)
-            ztk.runServer(application, sock, ztk.WEB_THREADS, signals,
-                          max_request_body_size=BODY_LIMIT)
+            runServer(application, sock, WEB_THREADS, signals,
+                      max_request_body_size=BODY_LIMIT)
     print('Bye.', flush=True)
 
 
 def make_application(db, options):
     """Return the WSGI application; it never raises."""
     return answerErrors(
-        refuseForeignHosts(ztk.makeApplication(None, db),
+        refuseForeignHosts(WSGIPublisherApplication(db),
                            [options.host, *options.allow_host]),
         browsers_only=True)
 
@@ -90,17 +99,18 @@ def make_application(db, options):
 @contextmanager
 def opened(options, settings):
     """Open the database; shut it down afterwards, its runtime first."""
-    with ztk.opened(open_database(
+    with closingDatabase(open_database(
             options.db, options.home, options.fresh,
-            ztk.WEB_THREADS + options.threads + ztk.SPARE_CONNECTIONS)) as db:
+            WEB_THREADS + options.threads + SPARE_CONNECTIONS)) as db:
         configure(options.threads, settings)
+        prepare(db)
         yield db
 
 
 def configure(threads, settings):
     """Load the ZCML; options of the command line override it."""
     getGlobalSiteManager().registerUtility(settings, IImportSettings)
-    ztk.configure(SITE_ZCML)
+    loadZCML(SITE_ZCML)
     set_threads(threads)
 
 
@@ -125,7 +135,7 @@ def say_hello(sock, db, settings):
     """Print the address of the demo and its users."""
     host = sock.getsockname()[0]
     print(BANNER % {
-        'url': ztk.getURL(sock) + '/',
+        'url': getURL(sock) + '/',
         'database': db.storage.getName(),
         'base': settings.base,
     }, flush=True)

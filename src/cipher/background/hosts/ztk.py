@@ -14,8 +14,9 @@
 """A plain application of the Zope Toolkit: from its ZCML to its pages.
 
 `serve` does everything.  Its parts are for a server of another kind:
-`makeApplication` gives it a WSGI application, `openDatabase` a database, and
-`Signals`, `bind` and `runServer` what a process with waitress needs.
+`makeApplication` gives it a WSGI application, in the steps `loadZCML`,
+`openDatabase` and `prepare`.  `bind`, `Signals` and `runServer` are those of a
+process with waitress.
 """
 import logging
 import os
@@ -104,12 +105,13 @@ def serve(zcml, db='Data.fs', host='127.0.0.1', port=8080,
     signals = Signals()
     try:
         with signals.caught(), closing(bind(host, port)) as sock:
-            configure(zcml)
-            with opened(openDatabase(db, threads)) as database:
-                application = makeApplication(None, database)
+            loadZCML(zcml)
+            with closingDatabase(openDatabase(db, threads)) as database:
+                prepare(database)
                 log.info('The pages are at %s/++background++; Ctrl-C ends '
                          'the server', getURL(sock))
-                runServer(application, sock, threads, signals)
+                runServer(answerErrors(WSGIPublisherApplication(database)),
+                          sock, threads, signals)
     except HostError as error:
         sys.exit('serve: %s' % error)
 
@@ -117,18 +119,24 @@ def serve(zcml, db='Data.fs', host='127.0.0.1', port=8080,
 def makeApplication(zcml, db):
     """Return the WSGI application of the file *zcml*; it never raises.
 
-    *db* is as in `serve`.  Load the ZCML, unless it is None; open the database
-    and notify the events of a start: subscribers make the root site, the
-    registry and the runtime.  Warnings in the log name the pieces that are
-    missing.  The runtime lets its work end when the process ends.
-
-    Raise `HostError` if it cannot begin.
+    *db* is as in `serve`.  Load the ZCML, open the database and `prepare` it.
+    The runtime lets its work end when the process ends.  Raise `HostError` if
+    the application cannot begin.
     """
-    if zcml is not None:
-        configure(zcml)
+    loadZCML(zcml)
+    db = openDatabase(db)
+    prepare(db)
+    return answerErrors(WSGIPublisherApplication(db))
+
+
+def prepare(db):
+    """Notify the events of a start; raise `HostError` if they fail.
+
+    Subscribers make the root site, the registry and the runtime.  Warnings in
+    the log name the pieces that are missing.
+    """
     for text in listMissing():
         log.warning('Start: %s', text)
-    db = openDatabase(db)
     try:
         notify(DatabaseOpened(db))
     except Exception as error:
@@ -142,10 +150,9 @@ def makeApplication(zcml, db):
             % (type(error).__name__, error)) from error
     checkRoot(db)
     notify(ProcessStarting())
-    return answerErrors(WSGIPublisherApplication(db))
 
 
-def configure(zcml):
+def loadZCML(zcml):
     """Load the file *zcml*; raise `HostError`."""
     if not Path(zcml).is_file():
         raise HostError('expected a ZCML file, got none at %s; give the path '
@@ -211,7 +218,7 @@ def openDatabase(db, web_threads=WEB_THREADS):
 
 
 @contextmanager
-def opened(db):
+def closingDatabase(db):
     """Close *db* after the block, its runtime first; yield it."""
     try:
         quietAtSignal(db)

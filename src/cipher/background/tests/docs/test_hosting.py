@@ -114,7 +114,6 @@ class HostingTests(DemoTestCase):
         # It is whole.
         output = ''.join(host.readOutput())
         self.assertNotIn('Start: ', output)
-        self.assertNotIn('WARNING', output)
 
     def test_what_was_done_is_there_at_the_next_start(self):
         host = self.begin()

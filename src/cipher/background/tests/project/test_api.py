@@ -36,6 +36,7 @@ FACES = {
     # What needs an extra.
     'cipher.background.browser',
     'cipher.background.celery',
+    'cipher.background.hosts.ztk',
 }
 
 PACKAGE = Path(cipher.background.__file__).parent

@@ -44,7 +44,6 @@ _REQUIREMENT = re.compile(
 #: Not imported by the package: why it is required all the same.
 UNSEEN = {
     'tzdata': 'zoneinfo reads it',
-    'waitress': 'docs/hosting.rst serves with it',
     'psycopg2-binary': 'RelStorage imports it',
     'redis': 'kombu imports it',
     'coverage': 'a command',
