@@ -51,6 +51,8 @@ BODY_LIMIT = 1000000
 class TokenJSON(JSONView):
     """Returns a token for the POSTs of a script."""
 
+    is_compressed = False
+
     def collect(self):
         """Return the token and the name of its header."""
         return {'csrf_token': self.tokens.make(), 'header': TOKEN_HEADER}

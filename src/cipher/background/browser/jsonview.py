@@ -11,15 +11,28 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""JSON: the data of the pages, under the same permissions."""
-import json
+"""JSON: the data of the pages, under the same permissions.
 
+The answer to a GET has an ETag.  A script that sends it back in
+``If-None-Match`` gets 304 and no body while nothing has changed that the
+reader may see.  A long answer is compressed if the request allows it.
+"""
+import hashlib
+import json
+import time
+
+from zope.browserresource.file import parse_etags
+
+from cipher.background.browser.compression import compress
 from cipher.background.browser.page import READ
 from cipher.background.browser.page import Published
+from cipher.background.browser.polling import budget
 
 
-#: JSON has no charset parameter.  With one, the publisher fails at HEAD.
 JSON_TYPE = 'application/json'
+
+#: Header with the number of seconds until the page may ask again.
+POLL_AFTER = 'Poll-After'
 
 
 def dumpJSON(data):
@@ -32,6 +45,29 @@ class JSONView(Published):
 
     methods = READ
     content_type = JSON_TYPE
+    is_compressed = True   # False if the data has a secret
+
+    def __call__(self):
+        self._began = time.thread_time()
+        return super().__call__()
+
+    def send(self, body):
+        """Return *body* compressed; nothing if the reader has it already."""
+        request, response = self.request, self.request.response
+        if request.method not in READ:
+            return body
+        # A weak one: it is the same for the compressed answer.
+        etag = 'W/"%s"' % hashlib.sha256(body).hexdigest()[:32]
+        response.setHeader('ETag', etag)
+        known = parse_etags(request.getHeader('If-None-Match') or '')
+        if etag in known or etag[2:] in known:
+            response.setStatus(304)
+            body = b''
+        elif self.is_compressed:
+            body = compress(request, body)
+        response.setHeader(POLL_AFTER, '%.0f' % budget.spend(
+            time.thread_time() - self._began))
+        return body
 
     def collect(self):
         """Return the plain data."""

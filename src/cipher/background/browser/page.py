@@ -106,7 +106,7 @@ class Published(BrowserPage):
             self.update()
             if response.getStatus() in (301, 302, 303):
                 return ''
-            return encode(self.render())
+            return self.send(encode(self.render()))
         except Refused as refused:
             # Changes made before the refusal must not be committed.
             transaction.doom()
@@ -141,6 +141,10 @@ class Published(BrowserPage):
     def render(self):
         """Return the body."""
         raise NotImplementedError
+
+    def send(self, body):
+        """Return what is sent of *body*, which is no refusal."""
+        return body
 
     def renderRefusal(self, refused):
         """Return the body of a refusal."""

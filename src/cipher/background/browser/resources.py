@@ -13,11 +13,15 @@
 ##############################################################################
 """The stylesheet, the script and the icon.  Only these are public."""
 import hashlib
+from functools import partial
 from pathlib import Path
 
+from zope.browserresource.file import File
+from zope.browserresource.file import FileResource
 from zope.component import queryAdapter
 
 from cipher.background.browser.addresses import getPath
+from cipher.background.browser.compression import compress
 
 
 CSS = 'cipher-background.css'
@@ -31,8 +35,12 @@ _FILES = {
 }
 
 
+def _get_path(name):
+    return Path(__file__).parent / 'static' / _FILES[name]
+
+
 def _get_version(name):
-    path = Path(__file__).parent / 'static' / _FILES[name]
+    path = _get_path(name)
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
@@ -46,3 +54,21 @@ def getURL(name, request):
     if resource is None:
         return ''
     return '%s?v=%s' % (getPath(resource()), _VERSIONS[name])
+
+
+class StaticFile(FileResource):
+    """A file that is compressed for clients that read gzip."""
+
+    def GET(self):
+        """Return the file, or nothing if the client has it already."""
+        data = super().GET()
+        return compress(self.request, data) if data else data
+
+
+def _make(file, request):
+    return StaticFile(file, request)
+
+
+#: Factories of the resources, each called with a request.
+css, script, icon = (
+    partial(_make, File(str(_get_path(name)), name)) for name in _FILES)

@@ -12,6 +12,8 @@
 #
 ##############################################################################
 """One run: its page, its JSON and its log."""
+import hashlib
+import re
 from urllib.parse import urlencode
 
 from zope.browserpage import ViewPageTemplateFile
@@ -31,6 +33,7 @@ from cipher.background.browser.page import Page
 from cipher.background.browser.page import Published
 from cipher.background.browser.page import Refused
 from cipher.background.browser.page import RunView
+from cipher.background.browser.page import getParameter
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
 from cipher.background.browser.timeline import describeAttempts
@@ -91,13 +94,15 @@ class Run(RunView):
 
     def _get_details(self, data, details):
         schema = _get_schema(data['type'])
+        log = cleanText(_end_of(details.log or ''))
         return {
             'input': [
                 {'id': cleanLine(name), 'title': self._get_title(name, schema),
                  'value': cleanText(plainValue(value), 10000)}
                 for name, value in details.input.items()],
             'traceback': cleanText(details.traceback) or None,
-            'log': cleanText(_end_of(details.log or '')) or None,
+            'log': log or None,
+            'log_end': log and _mark(log),
             'attempts': describeAttempts(self.presenter, details),
             'attempts_left_out': details.left_out,
             'log_url': self.run_url + '/log.txt',
@@ -158,7 +163,22 @@ class RunPage(Run, Page):
 
 
 class RunJSON(Run, JSONView):
-    """The data of a run, for the script on the page."""
+    """The data of a run, for the script on the page.
+
+    With ``log_after``, the ``log_end`` of an earlier answer, there is only
+    ``log_added`` instead of a ``log`` that has grown.
+    """
+
+    def collect(self):
+        data = super().collect()
+        details = data['details']
+        if details is not None and details['log']:
+            added = _added(
+                details['log'], getParameter(self.request, 'log_after'))
+            if added is not None:
+                del details['log']
+                details['log_added'] = added
+        return data
 
 
 class RunLog(Run, Published):
@@ -206,6 +226,24 @@ class InputView(BrowserView):
 def _end_of(log):
     """Return the end of *log*; a first line says that it was cut."""
     return log if len(log) <= LOG_LIMIT else '…' + log[1 - LOG_LIMIT:]
+
+
+def _mark(log):
+    """Return a text that stands for *log*: its length and a hash."""
+    return '%d-%s' % (
+        len(log), hashlib.sha256(log.encode('utf-8')).hexdigest()[:16])
+
+
+def _added(log, mark):
+    """Return what *log* has after the text of *mark*.
+
+    Return None if that text is not its beginning.
+    """
+    number = mark.partition('-')[0]
+    if not re.fullmatch('[0-9]{1,7}', number):
+        return None
+    length = int(number)
+    return log[length:] if _mark(log[:length]) == mark else None
 
 
 def _get_schema(type_name):

@@ -20,6 +20,7 @@ import os
 import threading
 
 from cipher.background.interfaces import RuntimeNotFound
+from cipher.background.util import notices
 from cipher.background.util.logs import getLogger
 
 
@@ -65,19 +66,20 @@ def getRuntime(db):
 
 
 def wake(db, places=()):
-    """Wake the runtime of *db*, if there is one.  Raise nothing.
+    """Wake the runtimes of *db*, here and elsewhere.  Raise nothing.
 
     *places* are (registry oid, lane number) of lanes with new runs; empty if
     something else has changed.  Touch no persistent object: this is called
     in after-commit hooks.
     """
     runtime = queryRuntime(db)
-    if runtime is not None:
-        try:
+    try:
+        if runtime is not None:
             runtime.wake(places)
-        except Exception:
-            log.exception('Waking the runtime failed; it finds pending runs '
-                          'at its next poll')
+        notices.send(db)
+    except Exception:
+        log.exception('Waking the runtimes failed; they find pending runs '
+                      'at their next poll')
 
 
 def wakeAfterCommit(connection):

@@ -4,6 +4,8 @@
    into markup here.  What an element shows is said by its attributes:
 
    data-text="a.b"         its text
+   data-append="a.b"       what is added to its text
+   data-log-end="…"        how far the log was that the server put there
    data-show="a.b"         hidden while that is empty; data-hide the reverse
    data-state-from="a"     its data-state, from a fixed set of words
    data-health-from="a"    its data-health, likewise
@@ -16,7 +18,10 @@
 (function () {
   'use strict';
 
-  var INTERVAL = 2000, HIDDEN_INTERVAL = 30000, SLOWEST = 60000;
+  var INTERVAL = 2000, QUIET_INTERVAL = 10000, HIDDEN_INTERVAL = 30000;
+  var SLOWEST = 60000;
+  // What changes although nothing happens: the last heartbeat.
+  var STEADY = ['beat_at', 'beat'];
   var WORDS = ['pending', 'running', 'succeeded', 'failed', 'stopped',
                'interrupted', 'alive', 'silent', 'ended'];
 
@@ -58,6 +63,10 @@
     each(scope, 'text', function (element, path) {
       var value = get(data, path);
       if (value !== undefined) { setText(element, value); }
+    });
+    each(scope, 'append', function (element, path) {
+      var value = get(data, path);
+      if (value) { element.append(String(value)); }
     });
     each(scope, 'show', function (element, path) {
       element.hidden = !get(data, path);
@@ -114,8 +123,17 @@
     Object.keys(rows).forEach(function (key) { rows[key].remove(); });
   }
 
+  function essence(data) {
+    return JSON.stringify(data, function (name, value) {
+      return STEADY.indexOf(name) < 0 ? value : undefined;
+    });
+  }
+
   function start(page) {
     var note = page.querySelector('[data-live]'), failures = 0, timer = null;
+    var etag = '', last = '', interval = INTERVAL, least = INTERVAL;
+    var log = page.querySelector('[data-log-end]');
+    var logEnd = log ? log.dataset.logEnd : '';
 
     function tell(what) {
       if (!note) { return; }
@@ -124,23 +142,54 @@
     }
 
     function again() {
-      var wait = document.hidden ? HIDDEN_INTERVAL : INTERVAL;
+      var wait = document.hidden ? HIDDEN_INTERVAL
+        : Math.max(interval, least);
       wait = Math.min(SLOWEST, wait * Math.pow(2, failures));
       timer = window.setTimeout(ask, wait);
     }
 
+    // Of a log that the page has already, only the new lines are sent.
+    function address() {
+      var url = new URL(page.dataset.poll, window.location.href);
+      if (logEnd) { url.searchParams.set('log_after', logEnd); }
+      return url.href;
+    }
+
+    // The longer nothing happens, the more seldom the page asks.
+    function slowDown(hasChanged) {
+      interval = hasChanged ? INTERVAL
+        : Math.min(QUIET_INTERVAL, interval * 1.5);
+    }
+
     function ask() {
+      var headers = {Accept: 'application/json'};
       timer = null;
-      window.fetch(page.dataset.poll, {
+      if (etag) { headers['If-None-Match'] = etag; }
+      window.fetch(address(), {
         credentials: 'same-origin',
-        headers: {Accept: 'application/json'}
+        headers: headers
       }).then(function (response) {
-        if (response.ok) { return response.json(); }
+        least = 1000 * Number(response.headers.get('Poll-After')) || 0;
+        if (response.status === 304) {
+          failures = 0;
+          tell('');
+          slowDown(false);
+          again();
+          return null;
+        }
+        if (response.ok) {
+          etag = response.headers.get('ETag') || '';
+          return response.json();
+        }
         if (response.status >= 500) { throw new Error('again'); }
         tell('gone');
         return null;
       }).then(function (data) {
         if (data === null) { return; }
+        var now = essence(data);
+        slowDown(now !== last);
+        last = now;
+        logEnd = get(data, 'details.log_end') || '';
         failures = 0;
         tell('');
         fill(page, data);
@@ -155,6 +204,7 @@
     document.addEventListener('visibilitychange', function () {
       if (!document.hidden && timer !== null) {
         window.clearTimeout(timer);
+        slowDown(true);
         ask();
       }
     });

@@ -13,12 +13,14 @@
 ##############################################################################
 """Wake the runtime when another client of the storage has committed.
 
-A storage behind a network notifies its clients of the objects that another
-client has changed.  A runtime listens to that, so it need not wait for its
-poll.  The poll finds changes whose notification was missed.
+ZEO notifies its clients of the objects that another client has changed.  A
+runtime listens to that, so it need not wait for its poll.  With RelStorage on
+PostgreSQL it listens to `cipher.background.util.notices`.  The poll finds
+changes whose notification was missed.
 """
 import os
 import threading
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from ZODB.interfaces import IStorageDB
@@ -27,6 +29,7 @@ from zope.interface import implementer
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.runtime.maintenance.steps import Step
 from cipher.background.store import process
+from cipher.background.util import notices
 from cipher.background.util.logs import getLogger
 
 
@@ -85,6 +88,7 @@ def listen(db, changed):
     "perhaps all".  It is called in a thread of the storage.  Do nothing if
     the storage is closed or has no notifications.
     """
+    notices.listen(db, partial(changed, None))
     adapter = getattr(db, '_mvcc_storage', None)
     storage = getattr(adapter, '_storage', None)
     if not hasattr(storage, 'registerDB'):
@@ -102,6 +106,7 @@ def listen(db, changed):
 
 def unlisten(db):
     """End `listen` for *db*."""
+    notices.unlisten(db)
     with _lock:
         listener = _listeners.get(db)
         if listener is None:

@@ -216,6 +216,41 @@ class BrowserTests(BrowserTestCase):
         self.page.wait_for_selector('h2:text("version2")')
         self.assertEqual(1, self.page.locator('a.cb-title').count())
 
+    def test_a_page_without_news_gets_no_bytes(self):
+        self.go('/')
+        self.page.get_by_role('link', name='Background').first.click()
+        # No run of this demo ends like this.
+        self.page.goto(self.page.url.partition('++background++')[0]
+                       + '++background++/runs.html?state=interrupted')
+        with self.page.expect_response(
+                lambda response: response.status == 304) as found:
+            pass
+        request = found.value.request
+        self.assertIn('runs.json', request.url)
+        self.assertIn('if-none-match', request.headers)
+
+    def test_a_selection_in_a_growing_log_stays(self):
+        self.importTexts('1.2')
+        log = 'pre[data-text="details.log"]'
+        self.page.wait_for_function(
+            '(log) => document.querySelector(log).textContent.length > 3',
+            arg=log)
+        before = self.page.evaluate("""(log) => {
+            const element = document.querySelector(log);
+            getSelection().setBaseAndExtent(
+                element.firstChild, 0, element.firstChild, 3);
+            return element.textContent; }""", log)
+        self.page.wait_for_function(
+            '([log, length]) => document.querySelector(log)'
+            '.textContent.length > length', arg=[log, len(before)])
+        text = self.page.text_content(log)
+        self.assertTrue(text.startswith(before), text)
+        self.assertEqual(before[:3], self.page.evaluate(
+            'getSelection().toString()'))
+        self.waitForState('succeeded')
+        lines = self.page.text_content(log).splitlines()
+        self.assertEqual(len(lines), len(set(lines)), lines)
+
     def test_a_stubborn_worker_is_stopped(self):
         self.start('Stubborn', seconds='3')
         self.waitForState('running')

@@ -13,7 +13,7 @@
 ##############################################################################
 """Cost of each page and each poll for the server: time, bytes and loads.
 
-    bin/python bench/html.py PATH [--rounds 3] [--polls 20]
+    bin/python bench/polls.py PATH [--rounds 3] [--polls 20]
 
 PATH is a database that bench/pages.py made; nothing is written to it.  Each
 request goes through the whole publication: WSGI application, connection,
@@ -45,7 +45,7 @@ from zope.component import hooks
 from zope.component import provideUtility
 from zope.configuration import xmlconfig
 
-import cipher.background.tests
+import cipher.background.tests.support
 from cipher.background.declarations.workertype import WorkerType
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import RUNNING
@@ -81,9 +81,10 @@ class Server:
         self._setstate(connection, obj)
 
     def get(self, path):
-        """GET *path*; return (seconds, CPU seconds, bytes, loads)."""
+        """GET *path*; return (seconds, CPU seconds, bytes sent, loads)."""
         request = webob.Request.blank(
-            BASE + path, headers={'Authorization': LOGIN})
+            BASE + path, headers={'Authorization': LOGIN,
+                                  'Accept-Encoding': 'gzip'})
         self.loads = 0
         begin, cpu = time.perf_counter(), time.thread_time()
         response = request.get_response(self.app)
@@ -226,7 +227,7 @@ def main(argv=None):
     parser.add_argument('--polls', type=int, default=20)
     options = parser.parse_args(argv)
     hooks.setHooks()
-    xmlconfig.file('browser_ftesting.zcml', cipher.background.tests)
+    xmlconfig.file('browser_ftesting.zcml', cipher.background.tests.support)
     server = Server(options.path)
     try:
         paths, oids = prepare(server.db)
