@@ -15,7 +15,7 @@
 
 usage: python3 .ci/wheels.py [--lowest | --newest] [EXTRA ...]
 
-  EXTRA      core, ui, host, demo, celery or test; by default all
+  EXTRA      core, ui, host, demo, celery, cli or test; by default all
   --newest   only with the newest versions, on the Python that runs this
   --lowest   only with the lowest versions that setup.py allows, on the lowest
              Python; that is python3.10 on the PATH or of pyenv, or what
@@ -47,7 +47,7 @@ from totals import parse
 
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-EXTRAS = ('core', 'ui', 'host', 'demo', 'celery', 'test')
+EXTRAS = ('core', 'ui', 'host', 'demo', 'celery', 'cli', 'test')
 
 LOWEST = (3, 10)
 LOWEST_VARIABLE = 'CIPHER_BACKGROUND_LOWEST_PYTHON'

@@ -65,6 +65,7 @@ from zope.schema import List
 from zope.schema import Object
 from zope.schema import Text
 from zope.schema import TextLine
+from zope.schema import Tuple
 
 from cipher.background.i18n import _
 
@@ -973,6 +974,11 @@ class IProcessStatus(Interface):
                                    "runtime")
     is_copy = Bool(title="Copy",
                    description="It regards its database as a copy")
+    types = List(
+        title="Types", required=False,
+        description="The names of the worker types that it takes and begins, "
+                    "without those that are hidden from the reader.  None: "
+                    "all that it declares")
     asked_by = TextLine(title="Requested by", required=False,
                         description="Id of the principal who made it quiet "
                                     "or drained it")
@@ -1844,6 +1850,12 @@ class IRuntimeSettings(Interface):
                     "overrides it.  If the database belongs to another "
                     "deployment, the runtime begins quiet.  Default: none; "
                     "nothing is compared.")
+    types = Tuple(
+        title="Types", required=False, default=None, min_length=1,
+        value_type=TextLine(),
+        description="The names of the worker types whose runs this process "
+                    "takes and begins.  Runs of other types can be started "
+                    "in it; other processes carry them out.  Default: all.")
 
 
 class IWebSettings(Interface):
@@ -1873,6 +1885,13 @@ class IRuntime(Interface):
     """The owner of the live workers: one per process and database."""
 
     id = TextLine(title="Process id", description="HOST:PID:RANDOM")
+
+    def begins(name):
+        """Return whether it begins runs of the worker type *name*.
+
+        That is so if the type is declared and the settings do not leave it
+        out.  Former names count as well.
+        """
 
     def wake(places=()):
         """Wake the control thread.  Thread-safe; never blocks, never fails.

@@ -137,6 +137,7 @@ class ProcessStatus:
     is_quiet: bool
     is_draining: bool
     is_copy: bool
+    types: list
     asked_by: str
 
 

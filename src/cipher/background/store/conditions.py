@@ -15,7 +15,6 @@
 """
 from cipher.background.declarations.workertype import findPause
 from cipher.background.declarations.workertype import nameToday
-from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.store.cursor import KEPT
 from cipher.background.store.cursor import LIMIT
 from cipher.background.store.cursor import PAUSE
@@ -24,18 +23,17 @@ from cipher.background.store.kept import isKept
 from cipher.background.util import clock
 
 
-def waitsFor(registry, run):
+def waitsFor(registry, run, begins):
     """Return the time or the key that *run*, which is pending, waits for.
 
     Return None if it can begin.  The key of a limit is not among them: see
-    `limitOf`.
+    `limitOf`.  *begins* is the method of the `IRuntime`.
     """
     if isKept(registry, run):
         return KEPT, run.type
     if clock.isLater(run.due_at):
         return run.due_at
-    worker_type = queryWorkerType(run.type)
-    if worker_type is None:
+    if not begins(run.type):
         return TYPE, run.type
     if findPause(registry, run.type) is not None:
         return PAUSE, run.type

@@ -89,7 +89,7 @@ class Sorter:
             ticket = ticket._replace(must_claim=True)
             if run.id in registry.stops:
                 return ticket, LOST   # the stop request shows that it ran
-        what = waitsFor(registry, run) or READY
+        what = waitsFor(registry, run, self._runtime.begins) or READY
         if what != READY and run.owner not in (None, me):
             return ticket, LOST   # so that other processes can take it again
         if what == (TYPE, run.type):

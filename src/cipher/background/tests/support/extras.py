@@ -36,6 +36,7 @@ PARTS = {
     'host': ('hosts.ztk',),
     'demo': ('demo',),
     'celery': ('celery',),
+    'cli': ('cli.painting', 'cli.zodburis'),
     'test': ('locales.update', 'tests'),
 }
 
@@ -43,11 +44,12 @@ PARTS = {
 TESTS = {
     CORE: (
         'docs.test_readme', 'docs.test_directives',
-        'project.test_without_extras'),
+        'project.test_without_extras', 'cli.test_plain'),
     'ui': ('docs.test_readme', 'browser.test_plain_publication'),
     'host': ('docs.test_hosting',),
     'demo': ('demo.test_server:ServerTests',),
     'celery': ('docs.test_celery_page',),
+    'cli': ('cli.test_plain',),
     'test': (),
 }
 
