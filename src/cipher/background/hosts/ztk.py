@@ -112,6 +112,8 @@ def serve(zcml, db='Data.fs', host='127.0.0.1', port=8080,
                          'the server', getURL(sock))
                 runServer(answerErrors(WSGIPublisherApplication(database)),
                           sock, threads, signals)
+                log.info('Ends; running work may take up to its drain')
+            log.info('Ended')
     except HostError as error:
         sys.exit('serve: %s' % error)
 

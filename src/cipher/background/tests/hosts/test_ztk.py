@@ -39,6 +39,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 from zope.principalregistry.principalregistry import principalRegistry
 from zope.processlifetime import ProcessStarting
+from zope.publisher.browser import BrowserPage
 from zope.security.management import endInteraction
 from zope.security.management import setSecurityPolicy
 from zope.security.simplepolicies import ParanoidSecurityPolicy
@@ -65,6 +66,7 @@ SITE = '''
 <configure
     xmlns="http://namespaces.zope.org/zope"
     xmlns:background="http://namespaces.zope.org/background"
+    xmlns:browser="http://namespaces.zope.org/browser"
     i18n_domain="test"
     package="cipher.background">
   %s
@@ -89,6 +91,13 @@ NO_RUNTIME = (
 
 def greet(worker):
     """A worker that does nothing."""
+
+
+class OwnPage(BrowserPage):
+    """A page that an application has for everything."""
+
+    def __call__(self):
+        return 'own'
 
 
 def readHost():
@@ -184,6 +193,28 @@ class WholeTests(HostTests):
         startcheck.checkStart(db)
         self.assertEqual(self.lines(), [])
 
+    def test_root_leads_to_the_pages(self):
+        application, _db = self.make()
+        for path in '/', '/index.html':
+            self.assertEqual(self.call(application, path), 303)
+            self.assertEqual(self.call(application, path, None), 401)
+        self.assertEqual(self.call(application, '/none.html'), 404)
+
+    def test_root_without_a_registry(self):
+        application, _db = self.make((SITE % readHost()).replace(
+            '<subscriber handler='
+            '"cipher.background.subscribers.addRegistryToRoot" />', ''))
+        self.assertEqual(self.call(application, '/'), 404)
+
+    def test_page_of_the_application_for_its_root(self):
+        application, _db = self.make((SITE % readHost()).replace(
+            '<grantAll', '''
+            <browser:page name="index.html" permission="zope.Public"
+                for="zope.interface.Interface"
+                class=".tests.hosts.test_ztk.OwnPage" />
+            <grantAll'''))
+        self.assertEqual(self.call(application, '/', None), 200)
+
     def test_contract(self):
         self.make()
         verifyObject(IStartCheck, pages)
@@ -242,8 +273,11 @@ class MissingTests(HostTests):
         return db
 
     def test_no_pages(self):
-        self.assertLine(
-            '<include package="." />', 'expected the pages .*host.zcml')
+        host = re.sub('(?s)<browser:page .*?/>', '', readHost()).replace(
+            '<include package="." />', '')
+        self.make(SITE % host)
+        line, = self.lines()
+        self.assertRegex(line, 'expected the pages .*host.zcml')
 
     def test_no_registry(self):
         self.assertLine(

@@ -33,7 +33,7 @@ CORE = 'core'
 #: {extra: modules and packages below the package that need it}
 PARTS = {
     'ui': ('browser',),
-    'host': ('hosts.ztk',),
+    'host': ('hosts.frontpage', 'hosts.ztk'),
     'demo': ('demo',),
     'celery': ('celery',),
     'cli': ('cli.painting', 'cli.zodburis'),
