@@ -273,7 +273,7 @@ class MissingTests(HostTests):
         return db
 
     def test_no_pages(self):
-        host = re.sub('(?s)<browser:page .*?/>', '', readHost()).replace(
+        host = re.sub(r'(?s)<browser:page\s.*?/>', '', readHost()).replace(
             '<include package="." />', '')
         self.make(SITE % host)
         line, = self.lines()
