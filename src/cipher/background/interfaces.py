@@ -770,6 +770,8 @@ class IRunDetails(Interface):
     input = Dict(title="Input", readonly=True,
                  description="In the order of the form, passwords masked.  If "
                              "the type is not declared, every value is masked")
+    masked = Tuple(title="Masked", readonly=True,
+                   description="Names of the masked values of `input`")
     traceback = Text(title="Traceback", readonly=True)
     log = Text(title="Log", readonly=True,
                description="The log of all attempts.  If there are several, "

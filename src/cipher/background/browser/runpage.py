@@ -38,6 +38,7 @@ from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
 from cipher.background.browser.timeline import describeAttempts
 from cipher.background.browser.timeline import describeTimeline
+from cipher.background.browser.types import mayStart
 from cipher.background.browser.verbs import POSSIBLE_IF
 from cipher.background.browser.verbs import listVerbs
 from cipher.background.browser.verbs import mayDo
@@ -136,6 +137,21 @@ class RunPage(Run, Page):
         return [{'title': self.say(title), 'shown_if': 'can_' + name,
                  'url': '%s/%s.html' % (self.run_url, name)}
                 for name, title in listVerbs(self.checked)]
+
+    @property
+    def again_url(self):
+        """URL of a form with the input of the run; None if there is none."""
+        details, context = self.data['details'], self.data['context']
+        path = context and context['path']
+        name = self.data['type']
+        if not details or not details['input'] or not mayStart(
+                self.checked, name, path):
+            return None
+        query = {'type': name, 'like': self.run_id}
+        if path:
+            query['context.path'] = path
+        return '%s/start.html?%s' % (
+            self.registry_url, urlencode(query, errors='replace'))
 
     def _get_runs_url(self, **query):
         return '%s/runs.html?%s' % (

@@ -22,6 +22,7 @@ import re
 import time
 import traceback
 from collections.abc import Mapping
+from urllib.parse import quote
 from urllib.parse import urlencode
 
 import transaction
@@ -31,10 +32,12 @@ from z3c.form import field
 from z3c.form.browser.checkbox import CheckBoxFieldWidget
 from z3c.form.form import Form
 from z3c.form.interfaces import NOT_CHANGED
+from z3c.form.interfaces import IDataConverter
 from z3c.form.interfaces import IMultiWidget
 from z3c.form.interfaces import ISelectWidget
 from z3c.form.interfaces import ISequenceWidget
 from zope.browserpage import ViewPageTemplateFile
+from zope.component import getAdapter
 from zope.publisher.browser import FileUpload
 from zope.schema.interfaces import IBool
 from zope.schema.interfaces import IChoice
@@ -56,12 +59,15 @@ from cipher.background.browser.page import Refused
 from cipher.background.browser.page import getParameter
 from cipher.background.browser.paths import NoSuchObject
 from cipher.background.browser.paths import findObject
+from cipher.background.browser.runpage import GONE
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
+from cipher.background.browser.types import mayStart
 from cipher.background.browser.types import noteStart
 from cipher.background.browser.types import refuseFlood
 from cipher.background.i18n import _
 from cipher.background.interfaces import BackgroundError
+from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import TooManyWaiting
 from cipher.background.interfaces import UnknownWorkerType
 
@@ -76,7 +82,11 @@ CONTEXT_WIDGET = WIDGETS + CONTEXT_FIELD
 
 
 class StartPage(Page, Form):
-    """The page with the form of a worker type."""
+    """The page with the form of a worker type.
+
+    With the id of a run in ``like`` a GET fills the form with the input of
+    that run.
+    """
 
     template = ViewPageTemplateFile('templates/start.pt')
     tab = 'types.html'
@@ -88,6 +98,7 @@ class StartPage(Page, Form):
     ignoreReadonly = True
     status = ''
     context_path = ''
+    left_empty = ()   # fields of the run in `like` whose values are not shown
 
     def update(self):
         self.worker_type = self._get_type()
@@ -104,11 +115,54 @@ class StartPage(Page, Form):
             raise Refused(400, _('The form is not valid.'))
         if self.ignoreRequest:
             self.widgets[CONTEXT_FIELD].value = self.context_path
+            self._copy_input()
         self.updateActions()
         if self.request.method not in READ:
             self.actions.execute()
         elif self.actions.executedActions:
             self.refuseMethod(ACTION)
+
+    @property
+    def like(self):
+        """Id of the run whose input fills the form, or ''."""
+        return cleanLine(getParameter(self.request, 'like'), 100)
+
+    def _copy_input(self):
+        """Fill the form with the input of the run in `like`, if any."""
+        if not self.like:
+            return
+        try:
+            status = self.checked.getStatus(self.like)
+            details = self.checked.getDetails(self.like)
+        except RunNotFound:
+            raise Refused(404, GONE)
+        if status.type != self.worker_type.name:
+            raise Refused(404, GONE)
+        self.left_empty = [
+            widget.field for name, value in details.input.items()
+            for widget in [self.widgets.get(name)]
+            if widget is not None and value is not None
+            and (name in details.masked or not _fill(widget, value))]
+
+    @property
+    def copy_note(self):
+        """Sentence on a form with the input of a run, or ''."""
+        if not self.like or not self.ignoreRequest:
+            return ''
+        note = self.say(
+            _('The form has the input of run ${id}.'), id=self.like)
+        if self.left_empty:
+            note += ' ' + self.say(
+                _('Fill in again, as their values are not shown or no longer '
+                  'fit: ${fields}.'), fields=self._say_titles(self.left_empty))
+        return note
+
+    @property
+    def cancel_url(self):
+        """URL of the page that the form was reached from."""
+        return '%s/%s' % (self.registry_url, self.like and (
+            quote(self.like, errors='replace') + '/index.html')
+            or 'types.html')
 
     def render(self):
         return self.template()
@@ -117,21 +171,14 @@ class StartPage(Page, Form):
         # The permission may exist on some objects only.  The path can be
         # changed in the form, so the registry checks it again at the start.
         self.context_path = self._read_path(CONTEXT_FIELD)
-        if not any(map(self._may_start, (
-                None, self.context_path, self._read_path(CONTEXT_WIDGET)))):
+        if not any(mayStart(self.checked, self.worker_type.name, path)
+                   for path in (None, self.context_path,
+                                self._read_path(CONTEXT_WIDGET))):
             raise Unauthorized(
                 self.registry, 'start', self.worker_type.permission)
 
     def _read_path(self, name):
         return cleanLine(getParameter(self.request, name), 1000)
-
-    def _may_start(self, path):
-        try:
-            return self.checked.mayStart(
-                self.worker_type.name,
-                findObject(self.checked.getSite(), path))
-        except NoSuchObject:
-            return False
 
     def _check_values(self):
         # The publisher converts values as the names of fields ask for, with
@@ -209,9 +256,11 @@ class StartPage(Page, Form):
                      'default: ${fields}.') if self.can_start else
                    _('Only code can start this worker: the form cannot '
                      'show ${fields}.'))
-        return self.say(message, fields=', '.join(
-            cleanLine(self.say(one.title)) or one.__name__
-            for one in self.unshown))
+        return self.say(message, fields=self._say_titles(self.unshown))
+
+    def _say_titles(self, fields):
+        return ', '.join(cleanLine(self.say(one.title)) or one.__name__
+                         for one in fields)
 
     @property
     def can_start(self):
@@ -413,6 +462,25 @@ class RenderedWidget:
             ' aria-invalid="true"' if self.error else '')
         # The first match is the control; parts of it come later.
         return markup.replace(begin, attributes, 1)
+
+
+def _fill(widget, value):
+    """Let *widget* show *value*; return False if it cannot show all of it."""
+    before = widget.value
+    try:
+        widget.value = getAdapter(
+            widget, IDataConverter).toWidgetValue(value)
+        widget.render()
+    except TransientError:
+        raise
+    except Exception:
+        # The schema may have changed since the run, or a vocabulary.
+        widget.value = before
+        return False
+    # A choice that is not offered any more is left out without an error.
+    return not (isinstance(value, (list, tuple, set, frozenset))
+                and isinstance(widget.value, (list, tuple))
+                and len(widget.value) < len(value))
 
 
 def _is_needed(schema_field, site):

@@ -24,10 +24,23 @@ from cipher.background.browser.administration import AdministrationPage
 from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Published
 from cipher.background.browser.page import Refused
+from cipher.background.browser.paths import NoSuchObject
+from cipher.background.browser.paths import findObject
 from cipher.background.browser.text import cleanLine
 from cipher.background.i18n import _
 from cipher.background.interfaces import TooManyOfStarter
 from cipher.background.interfaces import UnknownWorkerType
+
+
+def mayStart(checked, name, path):
+    """Return whether the principal may start the type *name*.
+
+    *path* leads from the site to the context; it may be empty.
+    """
+    try:
+        return checked.mayStart(name, findObject(checked.getSite(), path))
+    except NoSuchObject:
+        return False
 
 
 def refuseFlood(error):

@@ -105,6 +105,7 @@ class RunStatus:
 @dataclass
 class RunDetailsStatus:
     input: dict
+    masked: tuple
     traceback: str
     log: str
     attempts: list

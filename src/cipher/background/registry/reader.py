@@ -87,8 +87,11 @@ class RegistryReader(RunStore):
             # carried out.
             masker = makeMasker(schema, input)
         attempts, left_out, log = listAttempts(run, live, masker)
+        shown = maskInput(schema, input)
         return RunDetailsStatus(
-            input=maskInput(schema, input),
+            input=shown,
+            masked=tuple(name for name in shown
+                         if shown[name] is not input[name]),
             traceback=masker.text(
                 readText(details.traceback, TRACEBACK_LIMIT) or ''),
             log=log, attempts=attempts, left_out=left_out,
