@@ -109,7 +109,7 @@ def _listRights(registry, policy):
     """Yield a text for each reason why nobody, or everybody, gets in."""
     try:
         authentication = queryUtility(
-            IAuthentication, context=registry.getSite())
+            IAuthentication, context=registry)
     except ComponentLookupError:
         return   # zope.site is missing
     if authentication is None:
