@@ -80,7 +80,7 @@ INSTALLED = (
     'docs.test_directives', 'project.test_extras', 'docs.test_glossary',
     'docs.test_hosting', 'project.test_i18n', 'docs.test_input_view',
     'docs.test_plain_english', 'docs.test_promises',
-    'docs.test_public_names', 'docs.test_readme',
+    'docs.test_public_names', 'docs.test_readme', 'docs.test_workers_page',
     'project.test_requirements', 'util.test_restart', 'docs.test_rotterdam',
     'project.test_setup')
 
