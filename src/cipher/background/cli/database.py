@@ -48,7 +48,6 @@ from cipher.background.contextmanagers import ZopeSite
 from cipher.background.registry import verbs
 from cipher.background.store import structure
 from cipher.background.store.process import getDirectory
-from cipher.background.util.places import getLockHolder
 from cipher.background.util.principal import actingAs
 from cipher.background.util.reference import lineage
 from cipher.background.work.environment import Participation
@@ -221,7 +220,7 @@ def openDatabase(place):
         raise Unusable(
             '--db: expected the database %s to be free, got one locked by %s; '
             'end that one first, or use ZEO or RelStorage'
-            % (place.shown, getLockHolder(place.path))) from None
+            % (place.shown, _get_lock_holder(place.path))) from None
     except ImportError as error:
         raise Unusable(
             '--db: expected the library that opens %s to be installed, got '
@@ -267,6 +266,15 @@ def _within(limit, function):
 
 def _describe(error):
     return ': '.join(filter(None, (type(error).__name__, str(error))))
+
+
+def _get_lock_holder(path):
+    """Return the name of the process that has the FileStorage open."""
+    try:
+        pid = int(Path('%s.lock' % path).read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 'another process'
+    return 'the process %d' % pid
 
 
 def chooseRegistry(connection, path=None):

@@ -20,6 +20,7 @@ import sys
 import traceback
 from importlib.metadata import version
 
+from ZODB.POSException import StorageError
 from zope.security.interfaces import Unauthorized
 
 from cipher.background.cli import acting
@@ -88,6 +89,9 @@ def _describe(error):
         return str(error), error.code
     if isinstance(error, InvalidDatabase):
         return str(error), UNUSABLE
+    if isinstance(error, StorageError):
+        return ('--db: expected a database that answers, got %s: %s; check '
+                'its server' % (type(error).__name__, error)), UNUSABLE
     if isinstance(error, BackgroundError):
         return str(error), FAILED
     if isinstance(error, Unauthorized):

@@ -32,8 +32,6 @@ from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
 
 from cipher.background.cli.command import Unusable
-from cipher.background.util.places import hidePassword
-from cipher.background.util.places import isFileStorage
 
 
 #: Seconds that a ZEO server may take to answer.
@@ -46,6 +44,8 @@ _SCHEME = re.compile('([a-z][a-z0-9+.-]*):', re.IGNORECASE)
 # Options that are understood without zodburi.
 _ZEO_TEXTS = ('storage', 'client', 'var', 'blob_dir', 'client_label')
 _ZEO_NUMBERS = ('wait_timeout', 'cache_size', 'shared_blob_dir', 'read_only')
+# The first bytes of every FileStorage.
+_MAGIC = b'FS'
 
 
 class Place(NamedTuple):
@@ -98,6 +98,13 @@ def _name_postgres(rest, shown):
     return 'postgres' + urlunsplit(parts).removeprefix('http')
 
 
+def hidePassword(uri):
+    """Return *uri* with its passwords masked, to print it."""
+    # To the last "@": a password may contain any character.
+    uri = re.sub(r'(//[^/:@?#]*:).*@', r'\1***@', uri, flags=re.DOTALL)
+    return re.sub(r'([?& ]password=)[^&# ]*', r'\1***', uri) or "''"
+
+
 def _find_file(uri, shown, is_writing):
     address = uri if _SCHEME.match(uri) else 'file://' + uri
     if not address.lower().startswith('file://') or not uri:
@@ -119,17 +126,18 @@ def _check_file(path, shown):
     A storage would make the file, or empty it.
     """
     try:
-        is_ours = isFileStorage(path)
+        with path.open('rb') as file:
+            start = file.read(len(_MAGIC))
     except (OSError, ValueError) as error:
         raise Unusable(
             '--db: expected the file of a database at %s, got "%s"; give '
             'another' % (shown, getattr(error, 'strerror', None) or error)
         ) from None
-    if not is_ours:
+    if start != _MAGIC:
         raise Unusable(
             '--db: expected the file of a FileStorage at %s, got %s; give '
-            'another' % (shown, 'an empty file'
-                         if is_ours is None else 'something else'))
+            'another' % (shown, 'something else' if start
+                         else 'an empty file'))
 
 
 def _find_configured(uri, shown, is_writing):

@@ -23,15 +23,13 @@ from ZODB.FileStorage import FileStorage
 from zodburi import NoResolverForScheme
 from zodburi import resolve_uri
 
-from cipher.background.util.places import getLockHolder
-from cipher.background.util.places import hidePassword
-from cipher.background.util.places import isFileStorage
-
 
 #: Path of the database below the home; ``--db`` overrides it.
 DEFAULT_PATH = Path('var', 'demo.fs')
 
 _FILE = 'file://'
+#: The first bytes of every FileStorage.
+_MAGIC = b'FS'
 
 
 class DemoError(Exception):
@@ -52,7 +50,7 @@ def open_database(uri, home, fresh, connections):
     else:
         # zodburi does not know the common name of this scheme.
         uri = re.sub('^postgresql://', 'postgres://', uri)
-        shown = hidePassword(uri)
+        shown = hide_password(uri)
         factory, settings = _resolve(uri, shown)
         path = _get_path(uri)
     _check_file(path, shown)
@@ -73,6 +71,13 @@ def open_database(uri, home, fresh, connections):
         raise DemoError(
             '--db: expected a database that opens, got %s: %s at %s; give '
             'another' % (type(error).__name__, error, shown)) from None
+
+
+def hide_password(uri):
+    """Return *uri* with its passwords masked, to print it."""
+    # To the last "@": a password may contain any character.
+    uri = re.sub(r'(//[^/:@?#]*:).*@', r'\1***@', uri, flags=re.DOTALL)
+    return re.sub(r'([?& ]password=)[^&# ]*', r'\1***', uri) or "''"
 
 
 def _resolve(uri, shown):
@@ -116,10 +121,11 @@ def _check_file(path, shown):
     if path is None:
         return
     try:
-        is_ours = isFileStorage(path)
+        with path.open('rb') as file:
+            start = file.read(len(_MAGIC))
     except OSError:
         return  # it does not exist yet, or opening it raises a clear error
-    if is_ours is False:
+    if start and start != _MAGIC:
         raise DemoError(
             '--db: expected the file of a FileStorage, got something else at '
             '%s; give another' % shown)
@@ -148,7 +154,7 @@ def _open_storage(factory, path, shown):
         raise DemoError(
             '--db: expected the database %s to be free, got one locked by %s; '
             'end that one first, or give another --db'
-            % (shown, getLockHolder(path))) from None
+            % (shown, _get_lock_holder(path))) from None
     except ImportError as error:
         raise DemoError(
             '--db: expected the library that opens %s to be installed, got '
@@ -162,3 +168,11 @@ def _open_storage(factory, path, shown):
         raise DemoError(
             '--db: expected a database that opens at %s, got %s: %s; give '
             'another' % (shown, type(error).__name__, error)) from None
+
+
+def _get_lock_holder(path):
+    try:
+        pid = int(Path('%s.lock' % path).read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 'another process'
+    return 'the process %d' % pid

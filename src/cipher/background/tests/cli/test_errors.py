@@ -17,17 +17,20 @@ import threading
 import unittest
 from unittest import mock
 
+from ZODB.POSException import StorageError
+
 from cipher.background.cli import database
 from cipher.background.cli import main
 from cipher.background.cli.command import Unusable
 from cipher.background.cli.database import openDatabase
 from cipher.background.cli.uris import Place
+from cipher.background.cli.uris import hidePassword
+from cipher.background.registry.registry import WorkerRegistry
 from cipher.background.tests.support.commandline import LIGHT
 from cipher.background.tests.support.commandline import CommandTests
 from cipher.background.tests.support.commandline import callMain
 from cipher.background.tests.support.commandline import checkError
 from cipher.background.tests.support.sites import LIMIT
-from cipher.background.util.places import hidePassword
 
 
 #: {name: bad ZCML}, and a part of the error.
@@ -198,6 +201,12 @@ class ArgumentTests(CommandTests):
             code, _, errors = self.call('status', '--traceback')
             self.assertEqual(1, code)
             self.assertIn('Traceback', errors)
+
+    def test_a_server_that_goes_away(self):
+        for name in 'getCounts', 'listProblems':
+            with mock.patch.object(WorkerRegistry, name,
+                                   side_effect=StorageError('gone')):
+                self.assertRefused(2, 'StorageError: gone', 'status')
 
     def test_an_interrupt(self):
         with mock.patch.object(database, 'findPlace',
