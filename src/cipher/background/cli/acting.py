@@ -40,13 +40,10 @@ from cipher.background.cli.command import CommandError
 from cipher.background.cli.command import Unusable
 from cipher.background.cli.command import complain
 from cipher.background.cli.database import Session
-from cipher.background.cli.database import loadZCML
-from cipher.background.cli.database import openDatabase
 from cipher.background.cli.database import pathOf
 from cipher.background.cli.database import walkTo
 from cipher.background.cli.output import Output
 from cipher.background.cli.progress import Progress
-from cipher.background.cli.uris import findPlace
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import AS_STARTER
 from cipher.background.interfaces import FINISHED_STATES
@@ -550,19 +547,23 @@ BATCH = 200
 
 def runPurge(options):
     """Remove finished runs, or print which ones would be removed."""
-    filters = [options.older is not None, options.type, options.state,
-               options.person]
-    if not any(filters) and not options.all:
-        raise Unusable('expected --older, --type, --state, --person or --all, '
-                       'got none; give one')
-    if any(filters) and options.all:
-        raise Unusable('--all: expected no other option, got one; leave out '
-                       'either')
     with Session(options, is_writing=not options.dry_run) as session:
+        _check_filters(options)
         purge = _Purge(session, options)
         data = purge.do()
     _show(options, data, purge.show)
     return OK
+
+
+def _check_filters(options):
+    is_filtered = any([options.older is not None, options.type,
+                       options.state, options.person])
+    if not is_filtered and not options.all:
+        raise Unusable('expected --older, --type, --state, --person or --all, '
+                       'got none; give one')
+    if is_filtered and options.all:
+        raise Unusable('--all: expected no other option, got one; leave out '
+                       'either')
 
 
 class _Purge:
@@ -687,13 +688,10 @@ def _walk_actions(verbs):
 
 def runEvolve(options):
     """Bring the data up to date."""
-    if options.zcml is not None:
-        loadZCML(options.zcml)
-    db = openDatabase(findPlace(options.db, is_writing=True))
-    try:
-        commits = evolveDatabase(db, options.patience)
-    finally:
-        db.close()
+    # All registries are evolved; a site that is named has to exist.
+    with Session(options, is_writing=True,
+                 needs_registry=options.site is not None) as session:
+        commits = evolveDatabase(session.db, options.patience)
     _show(options, {'commits': commits}, lambda output: output.line(
         'Up to date, after %d commits.' % commits))
     return OK

@@ -16,11 +16,11 @@
 The exit codes:
 
 ====  =======================================================================
-0     done; for ``health`` and ``status``, no problem is listed
-1     the command failed: there is no such run, a permission is missing, a
-      problem is listed, …
+0     done; of ``health``: well
+1     the command failed: there is no such run, a permission is missing, …;
+      of ``health``: a problem is listed
 2     the command could not begin: the arguments or the ZCML are wrong, there
-      is no such database or no registry in it; for ``health``, also no living
+      is no such database, or no registry in it; of ``health``: also no living
       process
 130   interrupted by Ctrl-C
 ====  =======================================================================
@@ -52,11 +52,25 @@ class Unusable(CommandError):
     code = UNUSABLE
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Leaves room for the names of commands and options."""
+
+    def __init__(self, prog, **options):
+        super().__init__(prog, **{'max_help_position': 28, **options})
+
+    def add_argument(self, action):
+        """Measure *action*; argparse forgets that commands are indented."""
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):
+            self._action_max_length += 2
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors have the form of the other errors."""
 
     def __init__(self, *arguments, **options):
         options.setdefault('allow_abbrev', False)
+        options.setdefault('formatter_class', _Formatter)
         super().__init__(*arguments, **options)
 
     def parse_known_args(self, args=None, namespace=None):
@@ -86,7 +100,7 @@ class Commands:
 
     def __init__(self, parser):
         self._subparsers = parser.add_subparsers(
-            title='commands', metavar='command', required=True,
+            title='commands', metavar='COMMAND', required=True,
             parser_class=Parser)
 
     def add(self, name, run, help, description=None, reads=False,

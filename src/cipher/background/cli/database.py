@@ -182,8 +182,8 @@ def describeCaller():
 def loadZCML(path):
     """Carry out the ZCML of the site; raise `Unusable`."""
     if not os.path.isfile(path):
-        raise Unusable('--zcml: expected a ZCML file, got none at %.200s; give '
-                       'the path of site.zcml' % path)
+        raise Unusable('--zcml: expected a ZCML file, got none at %.200s; '
+                       'give the path of site.zcml' % path)
     path = Path(path).absolute()
     # Modules beside the file are found, as by "python serve.py".
     if str(path.parent) not in sys.path:
@@ -274,6 +274,7 @@ def _describe(error):
 
 
 def _get_lock_holder(path):
+    """Return the name of the process that has the FileStorage open."""
     try:
         pid = int(Path('%s.lock' % path).read_text().split()[0])
     except (OSError, ValueError, IndexError):

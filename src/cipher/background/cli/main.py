@@ -20,6 +20,7 @@ import sys
 import traceback
 from importlib.metadata import version
 
+from ZODB.POSException import StorageError
 from zope.security.interfaces import Unauthorized
 
 from cipher.background.cli import acting
@@ -72,8 +73,7 @@ def makeParser():
         prog=PROGRAM,
         description='Background work for the ZODB.',
         epilog='"%s COMMAND --help" shows the options of a command.  Exit '
-               'codes: 0 done, 1 failed or a problem is listed, 2 the command '
-               'could not begin.' % PROGRAM)
+               'codes: 0 done, 1 failed, 2 could not begin.' % PROGRAM)
     parser.add_argument(
         '--version', action='version',
         version='%s %s' % (PROGRAM, version('cipher.background')))
@@ -89,6 +89,9 @@ def _describe(error):
         return str(error), error.code
     if isinstance(error, InvalidDatabase):
         return str(error), UNUSABLE
+    if isinstance(error, StorageError):
+        return ('--db: expected a database that answers, got %s: %s; check '
+                'its server' % (type(error).__name__, error)), UNUSABLE
     if isinstance(error, BackgroundError):
         return str(error), FAILED
     if isinstance(error, Unauthorized):

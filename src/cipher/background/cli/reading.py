@@ -132,7 +132,7 @@ def _add_run(parser):
 
 def _add_paging(parser, what):
     parser.add_argument(
-        '--limit', type=integer(1, MOST, 'a number of %s' % what),
+        '--limit', metavar='N', type=integer(1, MOST, 'a number of %s' % what),
         default=LIMIT, help='print at most so many (default: %(default)s)')
     parser.add_argument(
         '--before', metavar='KEY',

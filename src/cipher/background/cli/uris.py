@@ -40,12 +40,12 @@ SERVER_LIMIT = 6
 SHOWN = 300
 
 _SCHEME = re.compile('([a-z][a-z0-9+.-]*):', re.IGNORECASE)
-#: The first bytes of every FileStorage.
-_MAGIC = b'FS'
 
 # Options that are understood without zodburi.
 _ZEO_TEXTS = ('storage', 'client', 'var', 'blob_dir', 'client_label')
 _ZEO_NUMBERS = ('wait_timeout', 'cache_size', 'shared_blob_dir', 'read_only')
+# The first bytes of every FileStorage.
+_MAGIC = b'FS'
 
 
 class Place(NamedTuple):
@@ -65,7 +65,7 @@ def findPlace(uri, is_writing):
     Unless *is_writing*, nothing can be written there, as far as the storage
     has such a mode.  A file can then be read while a process has it open.
     """
-    shown = hidePassword(uri)
+    shown = hidePassword(uri)[:SHOWN]
     scheme = _SCHEME.match(uri)
     scheme = scheme[1].lower() if scheme else ''
     if not scheme or scheme == 'file':
@@ -89,7 +89,7 @@ def _name_postgres(rest, shown):
     try:
         parts = urlsplit('http' + rest)
     except ValueError as error:
-        raise _refuse(shown, error) from None
+        raise _refuse(shown, error, 'http' + rest) from None
     if not parts.hostname:
         raise _refuse(shown, 'it names no host')
     address = parts.netloc.rpartition('@')[2]
@@ -100,9 +100,9 @@ def _name_postgres(rest, shown):
 
 def hidePassword(uri):
     """Return *uri* with its passwords masked, to print it."""
-    uri = re.sub(r'(//[^/:@?]*:)[^/@]*@', r'\1***@', uri)
-    uri = re.sub(r'([?& ]password=)[^&# ]*', r'\1***', uri)
-    return uri[:SHOWN] or "''"
+    # To the last "@": a password may contain any character.
+    uri = re.sub(r'(//[^/:@?#]*:).*@', r'\1***@', uri, flags=re.DOTALL)
+    return re.sub(r'([?& ]password=)[^&# ]*', r'\1***', uri) or "''"
 
 
 def _find_file(uri, shown, is_writing):
@@ -200,8 +200,7 @@ def _resolve(uri, scheme, shown):
     except zodburis.NoResolverForScheme:
         raise Unusable(_say_unknown(scheme, shown)) from None
     except Exception as error:
-        raise _refuse(shown, '%s: %s' % (type(error).__name__, error)
-                      ) from None
+        raise _refuse(shown, error, uri) from None
 
 
 def _say_unknown(scheme, shown):
@@ -213,7 +212,16 @@ def _say_unknown(scheme, shown):
             % (shown, scheme))
 
 
-def _refuse(shown, reason):
+def _refuse(shown, reason, uri=''):
+    """Return an error for a URI.
+
+    *reason* is a text, or an error of a library in *uri*.  Such an error may
+    quote a part of a password.
+    """
+    if isinstance(reason, Exception):
+        name = type(reason).__name__
+        reason = name if hidePassword(uri) != uri else '%s: %s' % (
+            name, reason)
     return Unusable(
         '--db: expected a path or a URI such as file:///srv/data.fs or '
         'zeo://localhost:8100, got %s (%s); correct it' % (shown, reason))
@@ -274,5 +282,5 @@ def _open_zeo(address, options, shown):
         server = (parts.hostname, parts.port or 9991) if parts.netloc else (
             parts.path)
     except ValueError as error:
-        raise _refuse(shown, error) from None
+        raise _refuse(shown, error, address) from None
     return partial(ClientStorage, server, **options)

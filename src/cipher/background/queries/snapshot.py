@@ -230,8 +230,8 @@ class Snapshot:
 
     def _list_begun(self, record):
         """Return the names of the types that a process begins; None: all."""
-        types, begun = record.declared.types, record.declared.begun
-        if types in (None, begun):
+        begun = record.declared.begun
+        if begun is None:
             return None
         return [name for name in begun if name == nameToday(name)
                 and visibility.maySee(self.registry, name)]

@@ -79,7 +79,7 @@ class DeclaredTypes(Persistent):
     """
 
     types = None   # a tuple of names; None before the first report
-    begun = ()     # those of them that it takes and begins
+    begun = None   # those of them that it takes and begins; None: all
 
 
 class Belonging(Persistent):
@@ -134,9 +134,11 @@ class ProcessRecord(Persistent):
 
         Return None before it has reported that.
         """
-        if self.declared.types is None:
+        declared = self.declared
+        if declared.types is None:
             return None
-        return name in self.declared.begun
+        return name in (
+            declared.types if declared.begun is None else declared.begun)
 
     def isQuiet(self):
         """Return whether it takes no new runs, on request or as a copy."""

@@ -268,7 +268,8 @@ class Unblocker:
             names = tuple(sorted(
                 name for name, _ in getUtilitiesFor(IWorkerType)))
             record = directory.processes.get(runtime.id)
-            begun = tuple(filter(runtime.begins, names))
+            begun = (None if runtime.settings.types is None
+                     else tuple(filter(runtime.begins, names)))
             if record is not None and (names, begun) != (
                     record.declared.types, record.declared.begun):
                 record.declared.types, record.declared.begun = names, begun

@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """Odd and wrong arguments of all commands that act, made from the parser."""
-import argparse
 import itertools
 
 from cipher.background.cli import acting
@@ -20,14 +19,15 @@ from cipher.background.cli import worker
 from cipher.background.cli.command import Commands
 from cipher.background.cli.command import Parser
 from cipher.background.tests.cli.test_acting import CASES
-from cipher.background.tests.support.commands import CommandTests
-from cipher.background.tests.support.commands import runCommand
+from cipher.background.tests.support.commandsite import CommandSiteTests
+from cipher.background.tests.support.commandsite import runCommand
 
 
 ODD = ('', ' ', '-', '--', '=', ',', '0', '-1', '1.5', 'nan', '9' * 400,
        '1-1', '0-0', '9' * 30 + '-1', '../..', '//', '/' * 300, '%s%n',
        '{0}', '\n', 'a\nb', 'ä' * 300, '\udcff', '\x1b[31m', 'x' * 5000,
-       'number=1=2', 'number=[', 'number=1e999', 'number={}', 'x=', 'context=/',
+       'number=1=2', 'number=[', 'number=1e999', 'number={}', 'x=',
+       'context=/',
        'name=x', 'self=1', 'names=' + '[' * 5000)
 
 
@@ -45,7 +45,7 @@ def parsersOf(*groups):
     return commands._subparsers.choices
 
 
-class OddArgumentTests(CommandTests):
+class OddArgumentTests(CommandSiteTests):
 
     def setUp(self):
         super().setUp()
@@ -81,18 +81,16 @@ class OddArgumentTests(CommandTests):
                         self.assertClear(runCommand(name, *arguments, *(
                             self.options if name == 'start' else without)))
 
-    def test_databases_and_zcml(self):
-        some = takeTurns()
-        for name, *given in (*CASES, ('worker',)):
-            for odd in next(some):
-                for option, other, good in (
-                        ('--db', '--zcml', self.zcml_path),
-                        ('--zcml', '--db', self.path)):
-                    with self.subTest(name, option=option, odd=odd[:20]):
-                        done = runCommand(name, *given, other, good,
-                                          '%s=%s' % (option, odd))
-                        self.assertEqual(2, done.code, done)
-                        self.assertClear(done)
+    def test_databases_and_zcml_of_the_worker(self):
+        for odd in ODD:
+            for option, other, good in (
+                    ('--db', '--zcml', self.zcml_path),
+                    ('--zcml', '--db', self.path)):
+                with self.subTest(option=option, odd=odd[:20]):
+                    done = runCommand('worker', other, good,
+                                      '%s=%s' % (option, odd))
+                    self.assertEqual(2, done.code, done)
+                    self.assertClear(done)
         self.assertEqual(self.before, self.path.read_bytes())
 
     def test_options_of_the_worker(self):
@@ -125,24 +123,9 @@ class OddArgumentTests(CommandTests):
   <include package="cipher.background" file="meta.zcml" />
   %s
 </configure>''' % directive)
-            for name, *given in (*CASES, ('worker',)):
-                with self.subTest(name, directive=directive):
-                    done = runCommand(name, *given, '--db', self.path,
-                                      '--zcml', path)
-                    self.assertEqual(2, done.code, done)
-                    self.assertClear(done)
-                    self.assertRegex(done.errors, expected)
-                    self.assertRegex(done.errors, r'bad\.zcml"?(, line |:)[67]')
-
-
-class ParserTests(CommandTests):
-
-    def makeSite(self):
-        pass   # no command comes so far
-
-    def test_each_option_has_a_help(self):
-        for name, parser in parsersOf(acting, worker).items():
-            for action in parser._actions:
-                with self.subTest(name, option=action.dest):
-                    self.assertTrue(action.help)
-                    self.assertIsNot(argparse.SUPPRESS, action.help)
+            with self.subTest(directive):
+                done = runCommand('worker', '--db', self.path, '--zcml', path)
+                self.assertEqual(2, done.code, done)
+                self.assertClear(done)
+                self.assertRegex(done.errors, expected)
+                self.assertRegex(done.errors, r'bad\.zcml"?(, line |:)[67]')

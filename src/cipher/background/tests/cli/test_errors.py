@@ -17,12 +17,15 @@ import threading
 import unittest
 from unittest import mock
 
+from ZODB.POSException import StorageError
+
 from cipher.background.cli import database
 from cipher.background.cli import main
 from cipher.background.cli.command import Unusable
 from cipher.background.cli.database import openDatabase
 from cipher.background.cli.uris import Place
 from cipher.background.cli.uris import hidePassword
+from cipher.background.registry.registry import WorkerRegistry
 from cipher.background.tests.support.commandline import LIGHT
 from cipher.background.tests.support.commandline import CommandTests
 from cipher.background.tests.support.commandline import callMain
@@ -125,7 +128,8 @@ class ArgumentTests(CommandTests):
                 '/nosuch/data.fs', 'file:x', 'file://', 'file://' + text,
                 'memory:', 'file://%s?nosuch=1' % self.path,
                 'zeo://localhost:port', 'zeo://[::1', 'postgres:',
-                'postgres://u:geheim@h:port/x', 'zconfig://' + text,
+                'postgres://u:geheim@h:port/x', 'postgres://u:geheim/@h/x',
+                'zconfig://' + text,
                 'zconfig:///nosuch.conf', 'demo:x', 'a\nb',
                 'file://\udcff', 'http://localhost/')
         for name, parser in self.parsers.items():
@@ -198,6 +202,12 @@ class ArgumentTests(CommandTests):
             self.assertEqual(1, code)
             self.assertIn('Traceback', errors)
 
+    def test_a_server_that_goes_away(self):
+        for name in 'getCounts', 'listProblems':
+            with mock.patch.object(WorkerRegistry, name,
+                                   side_effect=StorageError('gone')):
+                self.assertRefused(2, 'StorageError: gone', 'status')
+
     def test_an_interrupt(self):
         with mock.patch.object(database, 'findPlace',
                                side_effect=KeyboardInterrupt):
@@ -217,7 +227,9 @@ class HidingTests(unittest.TestCase):
     def test_passwords_are_not_shown(self):
         for uri in ('postgres://u:geheim@h/x', 'zeo://h?password=geheim',
                     'zeo://h?username=u&password=geheim&storage=1',
-                    'mysql://u:ge:heim@h/x',
+                    'mysql://u:ge:heim@h/x', 'mysql://u:ge/heim@h/x',
+                    'mysql://u:ge@heim@h/x', 'mysql://u:ge?heim@h/x',
+                    'mysql://u:ge\nheim@h/x',
                     "postgres://h/x?dsn=user='u' password=geheim"):
             self.assertNotIn('heim', hidePassword(uri))
         self.assertEqual("''", hidePassword(''))

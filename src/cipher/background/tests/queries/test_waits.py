@@ -272,7 +272,7 @@ class RecordTests(WatchTests):
         self.assertEqual(WAITS_WHILE_UNDECLARED, self.kind(run))
 
     def report(self, record, *types):
-        record.declared.types = record.declared.begun = types
+        record.declared.types = types
 
     def test_all_threads_of_all_processes_have_to_be_busy(self):
         *busy, waits = self.makeRuns(4, state=None)

@@ -32,6 +32,7 @@ from zope.schema import Password
 from zope.schema import TextLine
 from zope.security.management import queryInteraction
 from zope.security.management import setSecurityPolicy
+from zope.security.simplepolicies import ParanoidSecurityPolicy
 
 from cipher.background.cli.main import main
 from cipher.background.events import RunFailedEvent
@@ -112,7 +113,9 @@ class CommandTests(ComponentTests):
 
     def setUp(self):
         super().setUp()
-        self.addCleanup(setSecurityPolicy, setSecurityPolicy(None))
+        # ZCML may set another one.
+        self.addCleanup(
+            setSecurityPolicy, setSecurityPolicy(ParanoidSecurityPolicy))
         self.folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder)
         self.path = str(self.folder / 'data.fs')

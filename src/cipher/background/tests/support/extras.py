@@ -49,7 +49,7 @@ TESTS = {
     'host': ('docs.test_hosting',),
     'demo': ('demo.test_server:ServerTests',),
     'celery': ('docs.test_celery_page',),
-    'cli': ('cli.test_plain',),
+    'cli': ('cli.test_plain', 'cli.test_reading:OutputTests'),
     'test': (),
 }
 

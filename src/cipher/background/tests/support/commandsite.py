@@ -91,7 +91,7 @@ _ZCML = '''
 '''
 _WORKER = '''
   <background:worker name="%(name)s" %(kind)s=
-      "cipher.background.tests.support.commands.%(name)s"
+      "cipher.background.tests.support.commandsite.%(name)s"
       permission="%(permission)s" %(more)s />
 '''
 SYSTEM = 'run_as="system"'
@@ -173,11 +173,12 @@ def writeZCML(folder, more=''):
             ('add', 'handler', ''),
             ('fail', 'handler', SYSTEM),
             ('begin', 'handler', SYSTEM),
-            ('wait', 'handler', SYSTEM),
+            # Claimed by a commit, so its rescue is recorded.
+            ('wait', 'handler', SYSTEM + ' max_running="9"'),
             ('stubborn', 'handler', SYSTEM),
             ('service', 'class', SYSTEM + ' autostart="yes"'),
             ('compute', 'handler', SYSTEM + ' schema="cipher.background.tests'
-                                            '.support.commands.IInput"')))
+                                            '.support.commandsite.IInput"')))
     path = Path(folder, 'site.zcml')
     path.write_text(_ZCML % {'workers': workers, 'more': more})
     return str(path)
@@ -207,7 +208,7 @@ def runCommand(*arguments):
     return Done(code, output.getvalue(), errors.getvalue())
 
 
-class CommandTests(unittest.TestCase):
+class CommandSiteTests(unittest.TestCase):
     """A site with a registry and a counter in a FileStorage."""
 
     #: ZCML besides that of the worker types.
