@@ -15,6 +15,8 @@
 import copy
 import time
 import types
+from collections.abc import Iterable
+from typing import Any
 
 from cipher.background.thread import BackgroundJob
 from cipher.background.util.calling import callHook
@@ -36,11 +38,11 @@ class HandlerJob(OnePiece):
 
     def __init__(self, name, handler, site_db, site_oid, site_name, user_name,
                  input):
-        setUp(self, site_db, site_oid, site_name, user_name)
+        state = setUp(self, site_db, site_oid, site_name, user_name)
+        state.input = input
         self.name = name
         self._handler = handler
         self._who = 'worker %r: its handler' % name
-        stateOf(self).input = input
 
     def doWork(self):
         input = stateOf(self).input
@@ -62,7 +64,7 @@ class ItemsJob(BackgroundJob):
     batch_size = 100
     batch_seconds = 5.0
 
-    def items(self, cursor):
+    def items(self, cursor: Any) -> Iterable[tuple[Any, Any]]:
         """Yield (cursor, item) for each item behind *cursor*, in order.
 
         *cursor* is None at first, later one that was yielded before.  A
@@ -72,20 +74,20 @@ class ItemsJob(BackgroundJob):
         raise NotImplementedError(
             '%s: override items(cursor)' % type(self).__name__)
 
-    def processItem(self, item):
+    def processItem(self, item: Any) -> Any:
         """Do the work for *item*; the effect is committed with its batch."""
         raise NotImplementedError(
             '%s: override processItem(item)' % type(self).__name__)
 
-    def countItems(self):
+    def countItems(self) -> int | None:
         """Return the number of all items; None if counting costs too much."""
         return None
 
-    def getResult(self, done):
+    def getResult(self, done: int) -> Any:
         """Return the result of the run after *done* items."""
         return '%d items' % done
 
-    def doWork(self):
+    def doWork(self) -> Any:
         state = stateOf(self)
         done = 0
         if state.cursor is not None and state.progress is not None:

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Carries docs/hosting.rst out: an application in a folder, and its server."""
+"""Carries docs/howto/hosting.rst out: an application and its server."""
 import os
 import re
 import signal
@@ -32,7 +32,7 @@ from zope.security.simplepolicies import PermissiveSecurityPolicy
 from cipher.background.tests.demo.test_server import LIMIT
 from cipher.background.tests.demo.test_server import Demo
 from cipher.background.tests.demo.test_server import DemoTestCase
-from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.checkout import requirePage
 from cipher.background.tests.support.layers import Live
 
 
@@ -77,7 +77,7 @@ class HostingTests(DemoTestCase):
 
     def setUp(self):
         super().setUp()
-        page = requireCheckout('docs', 'hosting.rst').read_text('utf-8')
+        page = requirePage('hosting.rst').read_text('utf-8')
         files = dict(_FILE.findall(page))
         self.assertEqual(FILES, sorted(files))
         for name, text in files.items():
