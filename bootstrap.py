@@ -20,6 +20,8 @@ commands:
   demo [args]     do so, then run bin/demo with the arguments
   test [args]     do so, then run bin/test with the arguments
   test -u         likewise, only the unit tests: they take less than a minute
+  docs            do so, then build the documentation into build/docs/html
+  docs linkcheck  likewise, only look at its links to other servers
   -h, --help      show this text
 
 Works from any folder.  Needs Python 3.10 or newer and only its standard
@@ -51,7 +53,7 @@ MINIMUM_PYTHON = (3, 10)
 INPUTS = ('bootstrap.py', 'buildout.cfg', 'pyproject.toml', 'setup.py',
           'versions.cfg')
 
-SCRIPTS = ('demo', 'python', 'test')
+SCRIPTS = ('demo', 'docs', 'python', 'test')
 
 # Code for bin/python: checks that the folders on its path exist.
 CHECK = '''
@@ -258,15 +260,15 @@ def main(arguments=None):
     if command in ('-h', '--help', 'help'):
         print(__doc__.strip())
         return 0
-    if command not in (None, 'demo', 'test'):
+    if command not in (None, 'demo', 'docs', 'test'):
         raise BootstrapError(
-            "expected the command 'demo', 'test' or none, got %r; "
+            "expected the command 'demo', 'docs', 'test' or none, got %r; "
             'see "python3 bootstrap.py --help"' % command)
     check_python()
     environment = Environment(os.path.dirname(os.path.abspath(__file__)))
     environment.ensure()
     if command is None:
-        say('ready: bin/python, bin/demo, bin/test')
+        say('ready: bin/python, bin/demo, bin/docs, bin/test')
         return 0
     # The script replaces this process, so that signals reach it.  Python runs
     # it, because a long path or a space breaks the first line of a script.

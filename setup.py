@@ -101,8 +101,15 @@ CELERY = [
     'kombu >= 5.7',
 ]
 
-TEST = DEMO + CLI + CELERY + [
+# The fixtures for pytest.
+PYTEST = [
+    'pytest >= 7.4',
+    'zope.testing >= 5.0',
+]
+
+TEST = DEMO + CLI + CELERY + PYTEST + [
     'Babel >= 2.12',
+    'PyYAML >= 6.0.1',
     'RelStorage >= 4.0',
     'WebOb >= 1.8.7',
     'WebTest >= 3.0',
@@ -130,19 +137,24 @@ TEST = DEMO + CLI + CELERY + [
     'zope.sendmail >= 6.0',
     'zope.tal >= 5.0',
     'zope.testbrowser >= 6.0',
-    'zope.testing >= 5.0',
     'zope.testrunner >= 6.0',
 ]
 
+# The documentation.  Its reference reads the docstrings of the extras [ui] and
+# [celery], too.
 DOCS = [
     'Pygments >= 2.15',
+    'Sphinx >= 8.0',
     'docutils >= 0.20',
+    'furo >= 2024.8.6',
+    'repoze.sphinx.autointerface >= 1.1',
 ]
 
 
-# A picture of the README, with its options.
+# A picture of the README, with its options, and a link to a page.
 _PICTURE = re.compile(
     r'^\.\. image:: (?P<path>docs/.*)\n(?:   .*\n)*\n?', re.MULTILINE)
+_LINK = re.compile(r'`(?P<text>[^`<]+?)\s+<(?P<path>docs/[^>]+)>`_')
 
 
 def read(*names):
@@ -150,15 +162,22 @@ def read(*names):
 
 
 def describe(home):
-    """Return the long description, with pictures from *home* if there is one.
+    """Return the long description.
+
+    Its pictures and links are of *home*; without one they are left out.
     """
     def show(picture):
         return picture[0].replace(
             picture['path'], '%s/raw/HEAD/%s' % (home, picture['path'])
         ) if home else ''
 
+    def lead(link):
+        return link[0].replace(
+            link['path'], '%s/blob/HEAD/%s' % (home, link['path'])
+        ) if home else link['text']
+
     text = read('README.rst') + '\n\n' + read('CHANGES.rst')
-    return _PICTURE.sub(show, text)
+    return _LINK.sub(lead, _PICTURE.sub(show, text))
 
 
 def list_addresses(home):
@@ -201,6 +220,7 @@ def main():
             'Programming Language :: Python :: 3.13',
             'Programming Language :: Python :: Implementation :: CPython',
             'Topic :: Internet :: WWW/HTTP',
+            'Typing :: Typed',
         ],
         python_requires='>=3.10',
         package_dir={'': 'src'},
@@ -209,7 +229,8 @@ def main():
         package_data={
             '': [
                 '*.css', '*.gz', '*.js', '*.mo', '*.png', '*.po', '*.pot',
-                '*.pt', '*.rst', '*.svg', '*.txt', '*.zcml',
+                '*.pt', '*.pyi', '*.rst', '*.svg', '*.txt', '*.zcml',
+                'py.typed',
             ],
         },
         install_requires=CORE,
@@ -220,11 +241,15 @@ def main():
             'ui': UI,
             'demo': DEMO,
             'docs': DOCS,
+            'pytest': PYTEST,
             'test': TEST,
         },
         entry_points={
             'console_scripts': [
                 'cipher-background = cipher.background.cli.main:main',
+            ],
+            'pytest11': [
+                'cipher_background = cipher.background.pytestplugin',
             ],
         },
         zip_safe=False,

@@ -15,7 +15,7 @@
 
 usage: python3 .ci/wheels.py [--lowest | --newest] [EXTRA ...]
 
-  EXTRA      core, ui, host, demo, celery, cli or test; by default all
+  EXTRA      core, ui, host, demo, celery, cli, pytest or test; by default all
   --newest   only with the newest versions, on the Python that runs this
   --lowest   only with the lowest versions that setup.py allows, on the lowest
              Python; that is python3.10 on the PATH or of pyenv, or what
@@ -47,7 +47,7 @@ from totals import parse
 
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-EXTRAS = ('core', 'ui', 'host', 'demo', 'celery', 'cli', 'test')
+EXTRAS = ('core', 'ui', 'host', 'demo', 'celery', 'cli', 'pytest', 'test')
 
 LOWEST = (3, 10)
 LOWEST_VARIABLE = 'CIPHER_BACKGROUND_LOWEST_PYTHON'
@@ -55,6 +55,7 @@ LOWEST_VARIABLE = 'CIPHER_BACKGROUND_LOWEST_PYTHON'
 #: Files of a checkout that no distribution has.
 GENERATED = (
     '.git', '.venv', '.hypothesis', '.import_linter_cache', '.mypy_cache',
+    '.pytest_cache', '.tox',
     '.installed.cfg', '.bootstrap.lock', '.coverage', '.coverage.*',
     '.mr.developer.cfg', 'bin', 'build', 'develop-eggs', 'dist', 'eggs',
     'htmlcov', 'parts', 'var', '*.egg-info', '__pycache__', '*.pyc',
@@ -78,11 +79,13 @@ INSTALLED = (
     'docs.test_celery_page', 'docs.test_cli_page', 'docs.test_deploy',
     'demo.test_importing', 'docs.test_design',
     'docs.test_directives', 'project.test_extras', 'docs.test_glossary',
-    'docs.test_hosting', 'project.test_i18n', 'docs.test_input_view',
+    'docs.test_hosting', 'docs.test_howto', 'project.test_i18n',
+    'docs.test_input_view',
     'docs.test_plain_english', 'docs.test_promises',
     'docs.test_public_names', 'docs.test_readme', 'docs.test_workers_page',
     'project.test_requirements', 'util.test_restart', 'docs.test_rotterdam',
-    'project.test_setup')
+    'project.test_setup', 'docs.test_snippets', 'docs.test_tutorial',
+    'project.test_manners', 'docs.test_testing', 'project.test_types')
 
 
 class Failure(Exception):

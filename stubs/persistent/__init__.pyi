@@ -1,6 +1,7 @@
 # What mypy is to know of persistent objects: their base is made at run time.
 from typing import Any
 
+
 class Persistent:
     _p_changed: Any
     _p_estimated_size: int

@@ -19,49 +19,24 @@ cipher.background`` loads no other module.
 """
 
 
-def lazy(package, homes):
+def lazy(package: str, homes: dict[str, str]) -> tuple:
     """Return ``__getattr__`` and ``__dir__`` for *package* (PEP 562).
 
     *homes* is {name: dotted name of the module that defines it}.
     """
-    def __getattr__(name):
+    def __getattr__(name: str) -> object:
         if name not in homes:
             raise AttributeError(
                 'module %r has no attribute %r' % (package, name))
         from importlib import import_module
         return getattr(import_module(homes[name]), name)
 
-    def __dir__():
+    def __dir__() -> list[str]:
         from sys import modules
         return sorted({*vars(modules[package]), *homes})
 
     return __getattr__, __dir__
 
-
-__getattr__, __dir__ = lazy(__name__, {
-    'BackgroundError': 'cipher.background.interfaces',
-    'BackgroundJob': 'cipher.background.thread',
-    'BackgroundWorkerThread': 'cipher.background.thread',
-    'Cancel': 'cipher.background.interfaces',
-    'ItemsJob': 'cipher.background.job',
-    'RecordFormatter': 'cipher.background.util.logs',
-    'RuntimeSettings': 'cipher.background.declarations.settings',
-    'Snooze': 'cipher.background.interfaces',
-    'StopRequested': 'cipher.background.interfaces',
-    'WebSettings': 'cipher.background.declarations.settings',
-    'ZodbConnection': 'cipher.background.contextmanagers',
-    'ZopeInteraction': 'cipher.background.contextmanagers',
-    'ZopeSite': 'cipher.background.contextmanagers',
-    'ZopeTransaction': 'cipher.background.contextmanagers',
-    'addRegistry': 'cipher.background.registry.installation',
-    'evolveDatabase': 'cipher.background.store.evolve',
-    'getRegistry': 'cipher.background.registry.installation',
-    'getRuntime': 'cipher.background.util.switchboard',
-    'now': 'cipher.background.util.clock',
-    'queryRuntime': 'cipher.background.util.switchboard',
-    'removeRegistry': 'cipher.background.registry.installation',
-    'startRuntime': 'cipher.background.runtime.runtime',
-})
 
 # Type checkers do not follow `lazy`; they take this name for true.
 TYPE_CHECKING = False
@@ -80,6 +55,8 @@ if TYPE_CHECKING:
     from cipher.background.registry.installation import addRegistry
     from cipher.background.registry.installation import getRegistry
     from cipher.background.registry.installation import removeRegistry
+    from cipher.background.runtime.executors.choice import registerExecutor
+    from cipher.background.runtime.executors.threads import ThreadsExecutor
     from cipher.background.runtime.runtime import startRuntime
     from cipher.background.store.evolve import evolveDatabase
     from cipher.background.thread import BackgroundJob
@@ -88,6 +65,33 @@ if TYPE_CHECKING:
     from cipher.background.util.logs import RecordFormatter
     from cipher.background.util.switchboard import getRuntime
     from cipher.background.util.switchboard import queryRuntime
+else:
+    __getattr__, __dir__ = lazy(__name__, {
+        'BackgroundError': 'cipher.background.interfaces',
+        'BackgroundJob': 'cipher.background.thread',
+        'BackgroundWorkerThread': 'cipher.background.thread',
+        'Cancel': 'cipher.background.interfaces',
+        'ItemsJob': 'cipher.background.job',
+        'RecordFormatter': 'cipher.background.util.logs',
+        'RuntimeSettings': 'cipher.background.declarations.settings',
+        'Snooze': 'cipher.background.interfaces',
+        'StopRequested': 'cipher.background.interfaces',
+        'ThreadsExecutor': 'cipher.background.runtime.executors.threads',
+        'WebSettings': 'cipher.background.declarations.settings',
+        'ZodbConnection': 'cipher.background.contextmanagers',
+        'ZopeInteraction': 'cipher.background.contextmanagers',
+        'ZopeSite': 'cipher.background.contextmanagers',
+        'ZopeTransaction': 'cipher.background.contextmanagers',
+        'addRegistry': 'cipher.background.registry.installation',
+        'evolveDatabase': 'cipher.background.store.evolve',
+        'getRegistry': 'cipher.background.registry.installation',
+        'getRuntime': 'cipher.background.util.switchboard',
+        'now': 'cipher.background.util.clock',
+        'queryRuntime': 'cipher.background.util.switchboard',
+        'registerExecutor': 'cipher.background.runtime.executors.choice',
+        'removeRegistry': 'cipher.background.registry.installation',
+        'startRuntime': 'cipher.background.runtime.runtime',
+    })
 
 __all__ = [
     'BackgroundError',
@@ -99,6 +103,7 @@ __all__ = [
     'RuntimeSettings',
     'Snooze',
     'StopRequested',
+    'ThreadsExecutor',
     'WebSettings',
     'ZodbConnection',
     'ZopeInteraction',
@@ -110,6 +115,7 @@ __all__ = [
     'getRuntime',
     'now',
     'queryRuntime',
+    'registerExecutor',
     'removeRegistry',
     'startRuntime',
 ]

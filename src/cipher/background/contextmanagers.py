@@ -20,6 +20,8 @@ classes, because a generator could be entered only once.
 import logging
 from contextlib import ContextDecorator
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
+from typing import Any
 
 import transaction
 from zope.component import hooks
@@ -31,10 +33,16 @@ from cipher.background.util.spoiled import noteServer
 from cipher.background.util.spoiled import spoils
 
 
+if TYPE_CHECKING:
+    from transaction import Transaction
+    from ZODB.Connection import Connection
+    from ZODB.DB import DB
+
+
 log = logging.getLogger(__name__)
 
 
-def abortQuietly():
+def abortQuietly() -> None:
     """Abort the thread's transaction while another error is handled.
 
     If the storage is away, the abort may raise as well, after it has taken
@@ -53,17 +61,17 @@ class ZopeInteraction(ContextDecorator):
     Beware: an interaction without participations is allowed everything.
     """
 
-    def __init__(self, *participations):
+    def __init__(self, *participations: Any) -> None:
         self._participations = participations
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         newInteraction(*self._participations)
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         endInteraction()
 
 
-def _close(db, connection):
+def _close(db: 'DB', connection: 'Connection') -> None:
     """Close *connection* of *db*, unless `DB.close` has done so.
 
     `DB.close` closes the connections of all threads, and two closes of one at
@@ -77,25 +85,25 @@ def _close(db, connection):
 class ZodbConnection(ContextDecorator):
     """Work with a connection of *db*, which is closed at the end."""
 
-    def __init__(self, db):
+    def __init__(self, db: 'DB') -> None:
         self._db = db
 
-    def __enter__(self):
+    def __enter__(self) -> 'Connection':
         return self._open()
 
-    def __exit__(self, type, error, traceback):
+    def __exit__(self, type: Any, error: Any, traceback: Any) -> None:
         if error is not None and spoils(error):
             forgetCaches(self._db)
         _close(self._db, self._connection)
 
-    def renew(self):
+    def renew(self) -> 'Connection':
         """Abort, and return another connection with an empty cache."""
         abortQuietly()
         forgetCaches(self._db)
         _close(self._db, self._connection)
         return self._open()
 
-    def _open(self):
+    def _open(self) -> 'Connection':
         noteServer(self._db)
         self._connection = self._db.open()
         return self._connection
@@ -108,25 +116,28 @@ class Door(ZodbConnection):
     with the open connection, or opens one, and closes it at the end.
     """
 
-    _connection = None
+    _connection: 'Connection | None' = None
+    #: What a look found, for the work in the same snapshot; else None.
+    found: Any = None
 
-    def __enter__(self):
+    def __enter__(self) -> 'Connection':
         return self._connection or self._open()
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         try:
             super().__exit__(*error)
         finally:
-            self._connection = None
+            self._connection = self.found = None
 
-    def open(self):
+    def open(self) -> 'Connection':
         """Return a new connection, which shows all that is committed now."""
         self.close()
         return self._open()
 
-    def close(self):
+    def close(self) -> None:
         """Close the connection if it is open."""
         connection, self._connection = self._connection, None
+        self.found = None
         if connection is not None:
             try:
                 _close(self._db, connection)
@@ -137,10 +148,10 @@ class Door(ZodbConnection):
 class ZopeSite(ContextDecorator):
     """Work with *site* as the current site; restore the previous one."""
 
-    def __init__(self, site):
+    def __init__(self, site: Any) -> None:
         self._site = site
 
-    def __enter__(self):
+    def __enter__(self) -> Any:
         self._previous = hooks.getSite()
         try:
             hooks.setSite(self._site)
@@ -149,7 +160,7 @@ class ZopeSite(ContextDecorator):
             raise
         return self._site
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         hooks.setSite(self._previous)
 
 
@@ -160,12 +171,13 @@ class ZopeTransaction(ContextDecorator):
     on.  Beware: changes that were pending in the thread before are aborted.
     """
 
-    def __init__(self, user=None, note=None, path="/"):
+    def __init__(self, user: str | None = None, note: str | None = None,
+                 path: str = "/") -> None:
         self._user = user
         self._note = note
         self._path = path
 
-    def __enter__(self):
+    def __enter__(self) -> 'Transaction':
         try:
             txn = transaction.begin()
             if self._user:
@@ -177,7 +189,7 @@ class ZopeTransaction(ContextDecorator):
             raise
         return txn
 
-    def __exit__(self, type, error, traceback):
+    def __exit__(self, type: Any, error: Any, traceback: Any) -> None:
         if type is not None:
             abortQuietly()
             return

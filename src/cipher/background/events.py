@@ -26,13 +26,18 @@ from cipher.background.interfaces import IRunRequeuedEvent
 from cipher.background.interfaces import IRunStartedEvent
 from cipher.background.interfaces import IRunStoppedEvent
 from cipher.background.interfaces import IRunSucceededEvent
+from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.interfaces import IWorkerRun
 
 
 @implementer(IRunEvent)
 class RunEvent(ObjectEvent):
     """Base of the events about runs."""
 
-    def __init__(self, object, registry):
+    object: IWorkerRun
+    registry: IWorkerRegistry
+
+    def __init__(self, object: IWorkerRun, registry: IWorkerRegistry) -> None:
         super().__init__(object)
         self.registry = registry
 

@@ -30,7 +30,8 @@ missed: at each poll, after a crash, and in other processes.  The views of
 `browser` let administrators see, start and stop runs.  They reach the rest
 through the interfaces of this module; `queries` has the answers.
 
-docs/design.rst draws these ways, and docs/glossary.rst defines the words.
+docs/explanation/design.rst draws these ways, and
+docs/reference/glossary.rst defines the words.
 
 The states of a run::
 
@@ -149,8 +150,6 @@ UNIQUE = (NOT_UNIQUE, BY_TYPE, BY_CONTEXT, BY_INPUT)
 
 THREADS = 'threads'
 CELERY = 'celery'
-#: Values of ``executor``.
-EXECUTORS = (THREADS, CELERY)
 
 #: Values of ``run_as``; any other value is a principal id.
 AS_STARTER = 'starter'
@@ -230,7 +229,7 @@ class InvalidInput(BackgroundError, ValueError):
 
     The text is for the person who gave the input.  It names unknown fields
     and repeats the messages of the schema's invariants and constraints,
-    without passwords.  `public` is for everybody else and quotes nothing of
+    without passwords.  ``public`` is for everybody else and quotes nothing of
     the input.
 
     *errors* is {field name: text}; the name None stands for errors that
@@ -476,7 +475,7 @@ class IWorker(Interface):
 
         Cheap, however often it is called: it writes to memory only.  Never
         commits and never touches the transaction.  The *message* is cut to
-        `text.MESSAGE_LIMIT` characters.  None leaves a value as it was.
+        `util.text.MESSAGE_LIMIT` characters.  None leaves a value as it was.
         """
 
 
@@ -512,8 +511,8 @@ class IBackgroundWorkerThread(IWorker):
     def scheduleNextWork():
         """Return True if there is work, False to end the thread.
 
-        May sleep, preferably with `wait`.  Called without a connection and
-        without a transaction.  Returns False unless overridden.
+        May sleep, preferably with `IWorker.wait`.  Called without a
+        connection and without a transaction.  Returns False unless overridden.
         """
 
     def doWork():
@@ -1839,11 +1838,13 @@ class IRuntimeSettings(Interface):
         constraint=_is_duration,
         description="Seconds that a run waits while no process declares its "
                     "worker type.  Then it fails.  Default: 86400.")
-    executor = Choice(
-        title="Executor", values=EXECUTORS, default=THREADS,
+    executor = TextLine(
+        title="Executor", default=THREADS,
+        min_length=1, max_length=100, constraint=_is_printable,
         description="'threads': threads of this process carry out jobs.  "
                     "'celery': Celery's worker processes do, and messages "
-                    "name the runs.  Default: threads.")
+                    "name the runs.  Any other: the executor of that name; "
+                    "see `registerExecutor`.  Default: threads.")
     deployment = TextLine(
         title="Deployment", required=False, default=None,
         min_length=1, max_length=100, constraint=_is_printable,
@@ -1895,10 +1896,11 @@ class IRuntime(Interface):
         out.  Former names count as well.
         """
 
-    def wake(places=()):
+    def wake(places=(), only=None):
         """Wake the control thread.  Thread-safe; never blocks, never fails.
 
         *places* names the lanes that have new runs: (registry oid, number).
+        *only* is (serial, oid) of the new run if there is just one, or None.
         """
 
     def countWaiting(registry_oid, starter):
@@ -1987,7 +1989,7 @@ class IRunSucceededEvent(IRunFinishedEvent):
 
 
 class IRunFailedEvent(IRunFinishedEvent):
-    """The work failed; `object.error` says why."""
+    """The work failed; ``object.error`` says why."""
 
 
 class IRunStoppedEvent(IRunFinishedEvent):

@@ -15,6 +15,8 @@
 import copy
 import time
 import types
+from collections.abc import Iterable
+from typing import Any
 
 from cipher.background.thread import BackgroundJob
 from cipher.background.util.calling import callHook
@@ -37,11 +39,11 @@ class HandlerJob(OnePiece):
 
     def __init__(self, name, handler, site_db, site_oid, site_name, user_name,
                  input):
-        setUp(self, site_db, site_oid, site_name, user_name)
+        state = setUp(self, site_db, site_oid, site_name, user_name)
+        state.input = input
         self.name = name
         self._handler = handler
         self._who = 'worker %r: its handler' % name
-        stateOf(self).input = input
 
     def doWork(self):
         input = stateOf(self).input
@@ -64,7 +66,7 @@ class ItemsJob(BackgroundJob):
     batch_size = 100
     batch_seconds = 5.0
 
-    def getCollection(self):
+    def getCollection(self) -> Any:
         """Return the collection of the items; by default, the context.
 
         The items are the values of a BTree, of a container or of another
@@ -88,7 +90,7 @@ class ItemsJob(BackgroundJob):
                 % type(self).__name__)
         return context
 
-    def items(self, cursor):
+    def items(self, cursor: Any) -> Iterable[tuple[Any, Any]]:
         """Yield (cursor, item) for each item behind *cursor*, in order.
 
         *cursor* is None at first, later one that was yielded before.  A
@@ -100,20 +102,20 @@ class ItemsJob(BackgroundJob):
         return walk(_name(self, 'getCollection'),
                     hookOf(self, 'getCollection'), cursor)
 
-    def processItem(self, item):
+    def processItem(self, item: Any) -> Any:
         """Do the work for *item*; the effect is committed with its batch."""
         raise NotImplementedError(
             '%s: override processItem(item)' % type(self).__name__)
 
-    def countItems(self):
+    def countItems(self) -> int | None:
         """Return the number of all items; None if counting costs too much."""
         return None
 
-    def getResult(self, done):
+    def getResult(self, done: int) -> Any:
         """Return the result of the run after *done* items."""
         return '%d items' % done
 
-    def doWork(self):
+    def doWork(self) -> Any:
         state = stateOf(self)
         done = 0
         if state.cursor is not None and state.progress is not None:

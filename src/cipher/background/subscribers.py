@@ -13,6 +13,8 @@
 ##############################################################################
 """Event handlers for databases that are opened and registries that appear."""
 
+from typing import Any
+
 import zope.component.event  # noqa: F401 (it dispatches the events)
 from zope.component import adapter
 from zope.component import queryUtility
@@ -44,7 +46,7 @@ def startRuntimeOfDatabase(event):
     """Start the runtime that ``<background:runtime>`` declared."""
     noteDatabase(event.database)
     settings = queryUtility(IRuntimeSettings)
-    runtime = switchboard.queryRuntime(event.database)
+    runtime: Any = switchboard.queryRuntime(event.database)
     if settings is not None and (runtime is None or runtime.is_implicit):
         try:
             startRuntime(event.database, settings)

@@ -13,6 +13,9 @@
 ##############################################################################
 """Base classes of workers: threads that work in a site of an application."""
 import threading
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import TypeVar
 
 from zope.interface import implementer
 
@@ -24,7 +27,13 @@ from cipher.background.work.loop import setUp
 from cipher.background.work.worker import stateOf
 
 
+if TYPE_CHECKING:
+    from ZODB.DB import DB
+
+
 __all__ = ['BackgroundJob', 'BackgroundWorkerThread', 'log']
+
+_Thread = TypeVar('_Thread', bound='BackgroundWorkerThread')
 
 
 @implementer(IBackgroundWorkerThread)
@@ -37,7 +46,8 @@ class BackgroundWorkerThread(WorkLoop, threading.Thread):
 
     description = "background worker thread (%(class_name)s) for %(site_name)s"
 
-    def __init__(self, site_db, site_oid, site_name, user_name, daemon=True):
+    def __init__(self, site_db: 'DB', site_oid: bytes, site_name: str,
+                 user_name: str | None, daemon: bool = True) -> None:
         setUp(self, site_db, site_oid, site_name, user_name)
         super().__init__(
             name=self.description % {'class_name': type(self).__name__,
@@ -46,7 +56,8 @@ class BackgroundWorkerThread(WorkLoop, threading.Thread):
             daemon=True if daemon else None)
 
     @classmethod
-    def forSite(cls, site, user_name, daemon=True):
+    def forSite(cls: type[_Thread], site: Any, user_name: str | None,
+                daemon: bool = True) -> _Thread:
         """Return a thread for *site*, which must be stored."""
         return cls(site._p_jar.db(), site._p_oid, site.__name__, user_name,
                    daemon=daemon)
@@ -59,7 +70,8 @@ class BackgroundJob(OnePiece, BackgroundWorkerThread):
     keywords of the constructor are the `input`.
     """
 
-    def __init__(self, site_db, site_oid, site_name, user_name, daemon=True,
-                 **input):
+    def __init__(self, site_db: 'DB', site_oid: bytes, site_name: str,
+                 user_name: str | None, daemon: bool = True,
+                 **input: Any) -> None:
         super().__init__(site_db, site_oid, site_name, user_name, daemon)
         stateOf(self).input = input

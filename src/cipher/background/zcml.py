@@ -39,7 +39,6 @@ from cipher.background.declaring import makeSchedule
 from cipher.background.declaring import makeTrigger
 from cipher.background.declaring import makeWorkerType
 from cipher.background.interfaces import AS_STARTER
-from cipher.background.interfaces import EXECUTORS
 from cipher.background.interfaces import NOT_UNIQUE
 from cipher.background.interfaces import ON_INTERRUPT
 from cipher.background.interfaces import RERUN
@@ -50,6 +49,7 @@ from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import IWebSettings
 from cipher.background.interfaces import IWorkerType
+from cipher.background.runtime.executors.choice import checkExecutor
 
 
 log = logging.getLogger(__name__)
@@ -236,10 +236,10 @@ class IRuntimeDirective(Interface):
         title="Grace",
         description=IRuntimeSettings['grace'].description,
         min=0.0, required=False, default=86400.0)
-    executor = Choice(
+    executor = TextLine(
         title="Executor",
         description=IRuntimeSettings['executor'].description,
-        values=EXECUTORS, required=False, default=THREADS)
+        min_length=1, max_length=100, required=False, default=THREADS)
     deployment = TextLine(
         title="Deployment",
         description=IRuntimeSettings['deployment'].description,
@@ -253,6 +253,7 @@ class IRuntimeDirective(Interface):
 def runtime(_context, threads=4, drain=15.0, poll=1.0, lease=90.0,
             grace=86400.0, executor=THREADS, deployment=None, types=None):
     """Register the settings; a runtime starts when a database is opened."""
+    checkExecutor(executor)
     settings = RuntimeSettings(
         threads=threads, drain=drain, poll=poll, lease=lease, grace=grace,
         executor=executor, deployment=deployment,

@@ -29,29 +29,6 @@ An application finds the classes for pages of its own in `__all__`.
 from cipher.background import lazy
 
 
-__getattr__, __dir__ = lazy(__name__, {
-    'ACTION': 'cipher.background.browser.page',
-    'BackgroundMacros': 'cipher.background.browser.frame',
-    'FORM': 'cipher.background.browser.page',
-    'IBackgroundView': 'cipher.background.browser.interfaces',
-    'InputView': 'cipher.background.browser.runpage',
-    'JSONView': 'cipher.background.browser.jsonview',
-    'Page': 'cipher.background.browser.page',
-    'Published': 'cipher.background.browser.page',
-    'Refused': 'cipher.background.browser.page',
-    'answerErrors': 'cipher.background.browser.wsgi',
-    'cleanLine': 'cipher.background.browser.text',
-    'cleanText': 'cipher.background.browser.text',
-    'getParameter': 'cipher.background.browser.page',
-    'getPath': 'cipher.background.browser.addresses',
-    'getSetting': 'cipher.background.browser.addresses',
-    'getURL': 'cipher.background.browser.addresses',
-    'isBrowserRequest': 'cipher.background.browser.traversing',
-    'makePage': 'cipher.background.browser.wsgi',
-    'markRequest': 'cipher.background.browser.traversing',
-    'parseStep': 'cipher.background.browser.traversing',
-})
-
 # Imports for type checkers alone, as in `cipher.background`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +52,29 @@ if TYPE_CHECKING:
     from cipher.background.browser.traversing import parseStep
     from cipher.background.browser.wsgi import answerErrors
     from cipher.background.browser.wsgi import makePage
+else:
+    __getattr__, __dir__ = lazy(__name__, {
+        'ACTION': 'cipher.background.browser.page',
+        'BackgroundMacros': 'cipher.background.browser.frame',
+        'FORM': 'cipher.background.browser.page',
+        'IBackgroundView': 'cipher.background.browser.interfaces',
+        'InputView': 'cipher.background.browser.runpage',
+        'JSONView': 'cipher.background.browser.jsonview',
+        'Page': 'cipher.background.browser.page',
+        'Published': 'cipher.background.browser.page',
+        'Refused': 'cipher.background.browser.page',
+        'answerErrors': 'cipher.background.browser.wsgi',
+        'cleanLine': 'cipher.background.browser.text',
+        'cleanText': 'cipher.background.browser.text',
+        'getParameter': 'cipher.background.browser.page',
+        'getPath': 'cipher.background.browser.addresses',
+        'getSetting': 'cipher.background.browser.addresses',
+        'getURL': 'cipher.background.browser.addresses',
+        'isBrowserRequest': 'cipher.background.browser.traversing',
+        'makePage': 'cipher.background.browser.wsgi',
+        'markRequest': 'cipher.background.browser.traversing',
+        'parseStep': 'cipher.background.browser.traversing',
+    })
 
 __all__ = [
     'ACTION',

@@ -16,6 +16,7 @@
 Our links are paths on this server, without a host.  So a ``++vh++`` in a
 foreign link can change the path of our links but never their server.
 """
+from typing import Any
 from urllib.parse import unquote
 from urllib.parse import urlsplit
 
@@ -28,12 +29,12 @@ from cipher.background.interfaces import IWebSettings
 _DEFAULT_PORTS = {'http': ':80', 'https': ':443'}
 
 
-def getURL(ob, request):
+def getURL(ob: Any, request: Any) -> str:
     """Return the path of *ob* on this server, quoted; '' for the root."""
     return getPath(absoluteURL(ob, request))
 
 
-def getPath(url):
+def getPath(url: str) -> str:
     """Return the path of a URL, with one slash before it; '' for the root."""
     # Two slashes, or a slash and a backslash, would begin a host name.
     path = urlsplit(url).path.lstrip('/\\').rstrip('/')
@@ -95,7 +96,7 @@ def getScheme(request):
     return scheme
 
 
-def getSetting(name):
+def getSetting(name: str) -> Any:
     """Return a setting of `IWebSettings`, or its default."""
     settings = queryUtility(IWebSettings)
     return (IWebSettings[name].default if settings is None

@@ -14,7 +14,7 @@
 """JSON for scripts that act: start, begin, stop, retry and remove.
 
 A script gets a token from ``token.json`` and sends it with each POST in the
-header `TOKEN_HEADER`.  See docs/json.rst.
+header `TOKEN_HEADER`.  See docs/reference/json.rst.
 """
 import json
 

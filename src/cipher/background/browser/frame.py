@@ -12,6 +12,9 @@
 #
 ##############################################################################
 """The frame around all pages: one view, which a host may override."""
+from typing import Any
+from typing import NoReturn
+
 from zope.browserpage import ViewPageTemplateFile
 from zope.publisher.browser import BrowserView
 from zope.publisher.interfaces import NotFound
@@ -32,18 +35,19 @@ class BackgroundMacros(BrowserView):
     subclass's template inherits the macros that it does not have.
     """
 
+    index: Any
     own = index = ViewPageTemplateFile('templates/frame.pt')
 
     #: The Content-Security-Policy of the pages in this frame.
     content_security_policy = POLICY
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Any:
         try:
             return self.index.macros[name]
         except KeyError:
             return self.own.macros[name]
 
-    def __call__(self):
+    def __call__(self) -> NoReturn:
         raise NotFound(self.context, self.__name__, self.request)
 
 

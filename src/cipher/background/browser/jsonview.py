@@ -20,12 +20,14 @@ reader may see.  A long answer is compressed if the request allows it.
 import hashlib
 import json
 import time
+from typing import Any
 
 from zope.browserresource.file import parse_etags
 
 from cipher.background.browser.compression import compress
 from cipher.background.browser.page import READ
 from cipher.background.browser.page import Published
+from cipher.background.browser.page import Refused
 from cipher.background.browser.polling import budget
 
 
@@ -47,11 +49,11 @@ class JSONView(Published):
     content_type = JSON_TYPE
     is_compressed = True   # False if the data has a secret
 
-    def __call__(self):
+    def __call__(self) -> bytes | str:
         self._began = time.thread_time()
         return super().__call__()
 
-    def send(self, body):
+    def send(self, body: bytes) -> bytes:
         """Return *body* compressed; nothing if the reader has it already."""
         request, response = self.request, self.request.response
         if request.method not in READ:
@@ -69,14 +71,14 @@ class JSONView(Published):
             time.thread_time() - self._began))
         return body
 
-    def collect(self):
+    def collect(self) -> Any:
         """Return the plain data."""
         raise NotImplementedError
 
-    def render(self):
+    def render(self) -> str:
         return dumpJSON(self.collect())
 
-    def renderRefusal(self, refused):
+    def renderRefusal(self, refused: Refused) -> str:
         return dumpJSON({
             'status': refused.status,
             'error': self.say(refused.message),

@@ -14,7 +14,10 @@
 """The base classes of all pages: methods, headers, tokens and the frame."""
 import time
 from collections import defaultdict
+from collections.abc import Collection
 from functools import cached_property
+from typing import Any
+from typing import NoReturn
 
 import transaction
 from zope.browserpage import ViewPageTemplateFile
@@ -55,7 +58,7 @@ ACTION = ('POST',)
 class Refused(Exception):
     """Answer the request with *status* and *message* and nothing else."""
 
-    def __init__(self, status, message):
+    def __init__(self, status: int, message: str) -> None:
         super().__init__(status, message)
         self.status = status
         self.message = message
@@ -82,7 +85,7 @@ def getParameters(request, name):
             for value in values if isinstance(value, (bytes, str))]
 
 
-def getParameter(request, name, default=''):
+def getParameter(request: Any, name: str, default: str = '') -> str:
     """Return the text of *name*, or *default* unless there is exactly one."""
     values = getParameters(request, name)
     return values[0] if len(values) == 1 else default
@@ -92,11 +95,11 @@ def getParameter(request, name, default=''):
 class Published(BrowserPage):
     """Base of all views: checks methods and tokens, sets headers, refuses."""
 
-    methods = READ
+    methods: tuple[str, ...] = READ
     content_type = 'text/html;charset=utf-8'
     policy = POLICY
 
-    def __call__(self):
+    def __call__(self) -> bytes | str:
         response = self.request.response
         setHeaders(response, self.content_type, self.policy)
         try:
@@ -113,17 +116,17 @@ class Published(BrowserPage):
             response.setStatus(refused.status)
             return encode(self.renderRefusal(refused))
 
-    def checkMethod(self):
+    def checkMethod(self) -> None:
         """Refuse a method of HTTP that is not in `methods`."""
         if self.request.method not in self.methods:
             self.refuseMethod(self.methods)
 
-    def refuseMethod(self, allowed):
+    def refuseMethod(self, allowed: Collection[str]) -> NoReturn:
         """Refuse the method of the request; *allowed* is a list of methods."""
         self.request.response.setHeader('Allow', ', '.join(allowed))
         raise Refused(405, _('This address does not support that method.'))
 
-    def checkForgery(self):
+    def checkForgery(self) -> None:
         """Refuse a form that did not come from our page."""
         try:
             csrf.checkOrigin(self.request)
@@ -131,27 +134,27 @@ class Published(BrowserPage):
         except csrf.Forged as forged:
             raise Refused(403, forged.args[0])
 
-    def say(self, message, **mapping):
+    def say(self, message: str, **mapping: Any) -> str:
         """Return *message* in the language of the request."""
         return Formatter(self.request).say(message, **mapping)
 
-    def update(self):
+    def update(self) -> None:
         """Collect the data of the page, or act."""
 
-    def render(self):
+    def render(self) -> str:
         """Return the body."""
         raise NotImplementedError
 
-    def send(self, body):
+    def send(self, body: bytes) -> bytes:
         """Return what is sent of *body*, which is no refusal."""
         return body
 
-    def renderRefusal(self, refused):
+    def renderRefusal(self, refused: Refused) -> str:
         """Return the body of a refusal."""
         raise NotImplementedError
 
     @property
-    def registry(self):
+    def registry(self) -> Any:
         """The registry of the page; use it for its URL only.
 
         `checked` is the registry to act on.
@@ -159,29 +162,29 @@ class Published(BrowserPage):
         return self.context
 
     @cached_property
-    def checked(self):
+    def checked(self) -> IVerbs:
         """The registry with permission checks, an `IVerbs`."""
         return IVerbs(self.registry)
 
     @property
-    def registry_url(self):
+    def registry_url(self) -> str:
         """Path of the registry, without a slash at the end."""
         return getURL(self.registry, self.request)
 
     @property
-    def tokens(self):
+    def tokens(self) -> csrf.RegistryTokens:
         """The object that makes and checks the tokens of the forms."""
         return csrf.RegistryTokens(self.registry, self.request)
 
     @property
-    def presenter(self):
-        """The `Presenter` of the request."""
+    def presenter(self) -> Presenter:
+        """The `presentation.Presenter` of the request."""
         if '_presenter' not in self.__dict__:
             self._presenter = Presenter(self.registry_url, self.request)
         return self._presenter
 
     @property
-    def can_see_details(self):
+    def can_see_details(self) -> bool:
         """Whether the principal may see input, log and traceback."""
         return self.checked.may('getDetails')
 
@@ -191,57 +194,57 @@ class Page(Published):
     """A page in the frame.  See `~.interfaces.IFramedPage`."""
 
     title = ''
-    template = None
-    tab = None
-    poll_url = None
-    refusal = None
+    template: Any = None
+    tab: str | None = None
+    poll_url: str | None = None
+    refusal: Refused | None = None
     parts_template = ViewPageTemplateFile('templates/parts.pt')
     refusal_template = ViewPageTemplateFile('templates/refusal.pt')
 
-    def render(self):
+    def render(self) -> str:
         return self.template()
 
-    def renderRefusal(self, refused):
+    def renderRefusal(self, refused: Refused) -> str:
         self.refusal = refused
         self.poll_url = None
         return self.refusal_template()
 
     @property
-    def policy(self):
+    def policy(self) -> str:
         """The Content-Security-Policy that the frame needs."""
         frame = queryMultiAdapter(
             (self.context, self.request), name='background_macros')
         return getattr(frame, 'content_security_policy', POLICY)
 
     @property
-    def language(self):
+    def language(self) -> str:
         return getLanguage(self.request)
 
     @property
-    def time_zone(self):
+    def time_zone(self) -> str:
         return cleanLine(Formatter(self.request).zoneName(time.time()), 80)
 
     @property
-    def css_url(self):
+    def css_url(self) -> str:
         return resources.getURL(resources.CSS, self.request)
 
     @property
-    def script_url(self):
+    def script_url(self) -> str:
         return resources.getURL(resources.SCRIPT, self.request)
 
     @property
-    def icon_url(self):
+    def icon_url(self) -> str:
         return resources.getURL(resources.ICON, self.request)
 
     @property
-    def user_title(self):
+    def user_title(self) -> str:
         principal = self.request.principal
         if principal is None:
             return ''
         return cleanLine(principal.title or principal.id, 80)
 
     @property
-    def home(self):
+    def home(self) -> dict[str, str]:
         return self._describe_site(self.checked.getSite())
 
     def _describe_site(self, site):
@@ -251,7 +254,7 @@ class Page(Published):
         return {'title': '/' + cleanLine(path, 80), 'url': url or '/'}
 
     @property
-    def tabs(self):
+    def tabs(self) -> list[dict[str, Any]]:
         url = self.registry_url
         return [{'title': title, 'url': '%s/%s' % (url, name),
                  'current': name == self.tab}
@@ -263,22 +266,22 @@ class Page(Published):
                                     ('journal.html', _('Journal')))]
 
     @property
-    def breadcrumbs(self):
+    def breadcrumbs(self) -> list[dict[str, str]]:
         return [{'title': _('Background workers'),
                  'url': self.registry_url + '/index.html'}]
 
     @property
-    def parts(self):
+    def parts(self) -> Any:
         """The macros that several pages share."""
         return self.parts_template.macros
 
     @property
-    def blank(self):
+    def blank(self) -> defaultdict[str, Any]:
         """Empty data for the row that the script copies."""
         return defaultdict(str, text=defaultdict(str))
 
     @property
-    def csrf_token(self):
+    def csrf_token(self) -> str:
         return self.tokens.make()
 
 

@@ -14,6 +14,9 @@
 """One run: its page, its JSON and its log."""
 import hashlib
 import re
+from collections.abc import Sequence
+from typing import Any
+from typing import NoReturn
 from urllib.parse import urlencode
 
 from zope.browserpage import ViewPageTemplateFile
@@ -225,16 +228,16 @@ class InputView(BrowserView):
     """
 
     template = ViewPageTemplateFile('templates/input.pt')
-    run = None
-    items = ()
+    run: dict[str, Any] | None = None
+    items: Sequence[dict[str, Any]] = ()
 
-    def browserDefault(self, request):
+    def browserDefault(self, request: Any) -> NoReturn:
         raise NotFound(self.context, self.__name__, request)
 
-    def publishTraverse(self, request, name):
+    def publishTraverse(self, request: Any, name: str) -> NoReturn:
         raise NotFound(self.context, name, request)
 
-    def render(self):
+    def render(self) -> str:
         """Return the list as HTML."""
         return self.template()
 

@@ -14,6 +14,7 @@
 """Clean texts for pages: any text gives a page in valid UTF-8."""
 import re
 import unicodedata
+from typing import Any
 
 
 # Matches control characters except tab and newline, lone surrogates, controls
@@ -29,7 +30,7 @@ TEXT_LIMIT = 100000
 LINE_LIMIT = 1000
 
 
-def cleanText(text, limit=TEXT_LIMIT):
+def cleanText(text: Any, limit: int = TEXT_LIMIT) -> str:
     """Return *text* cleaned, with its lines; '' for None.
 
     It is cut to *limit* characters.
@@ -49,7 +50,7 @@ def cleanText(text, limit=TEXT_LIMIT):
     return _UNFIT.sub(REPLACEMENT, _BREAKS.sub('\n', text))
 
 
-def cleanLine(text, limit=LINE_LIMIT):
+def cleanLine(text: Any, limit: int = LINE_LIMIT) -> str:
     """Return *text* cleaned, as one line; '' for None.
 
     It is cut to *limit* characters.

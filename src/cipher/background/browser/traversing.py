@@ -18,6 +18,8 @@ run leads from there to the run.  Only views are published there.  The guards
 check each step of a URL before it is taken, for all namespaces of the
 application.  Path expressions of templates do not pass the guards.
 """
+from typing import Any
+
 from zope.component import adapter
 from zope.component import getSiteManager
 from zope.component import queryMultiAdapter
@@ -57,7 +59,7 @@ from cipher.background.interfaces import IWorkerRun
 NAME = '++background++'
 
 
-def isBrowserRequest(request):
+def isBrowserRequest(request: Any) -> bool:
     """Return whether *request* is a browser's.
 
     A skin can make an XML-RPC request provide the interface of a browser
@@ -66,8 +68,8 @@ def isBrowserRequest(request):
     return IBrowserRequest.implementedBy(type(removeSecurityProxy(request)))
 
 
-def markRequest(request):
-    """Add our layer to a browser's request; raise `NotFound` for others."""
+def markRequest(request: Any) -> None:
+    """Add our layer to a browser's request; raise ``NotFound`` for others."""
     if not isBrowserRequest(request):
         raise NotFound(None, NAME, request)
     if not IBackgroundLayer.providedBy(request):
@@ -129,7 +131,7 @@ def queryView(ob, request, name):
     return view
 
 
-def parseStep(name):
+def parseStep(name: str) -> tuple[str, str]:
     """Return (namespace, name) of a step of a URL.
 
     It is parsed in the same way as by the publication.

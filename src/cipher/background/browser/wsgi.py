@@ -19,10 +19,14 @@ traceback.  `answerErrors` answers with our page and logs one line.
 """
 import logging
 import re
+from collections.abc import Callable
+from collections.abc import Iterable
 from html import escape
 from io import BytesIO
 from ipaddress import IPv6Address
 from traceback import extract_tb
+from typing import Any
+from typing import TypeAlias
 
 from zope.component import queryUtility
 from zope.i18n.interfaces import IUserPreferredCharsets
@@ -44,6 +48,9 @@ from cipher.background.i18n import _
 
 
 logger = logging.getLogger('cipher.background.web')
+
+Application: TypeAlias = Callable[
+    [dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 #: Bytes.  A longer body is not checked before the publisher reads it, because
 #: the check keeps the body in memory.
@@ -74,7 +81,8 @@ class BadRequest(Exception):
         self.status = status
 
 
-def answerErrors(application, browsers_only=False):
+def answerErrors(application: Application,
+                 browsers_only: bool = False) -> Application:
     """Return a WSGI application that calls *application* and never raises.
 
     A request that cannot be read is answered with 400, an error that the
@@ -111,8 +119,9 @@ def answerErrors(application, browsers_only=False):
     return answer
 
 
-def makePage(environ, start_response, status, title, explanation,
-             headers=()):
+def makePage(environ: dict[str, Any], start_response: Callable[..., Any],
+             status: int, title: str, explanation: str,
+             headers: Iterable[tuple[str, str]] = ()) -> list[bytes]:
     """Answer with a page or JSON without the publisher.
 
     *title* and *explanation* are messages, *headers* is [(name, value)].

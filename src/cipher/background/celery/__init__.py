@@ -25,16 +25,16 @@ else.  A "process of Celery" is one of its workers.
 from cipher.background import lazy
 
 
-__getattr__, __dir__ = lazy(__name__, {
-    'makeMessage': 'cipher.background.celery.sender',
-    'register': 'cipher.background.celery.receiver',
-})
-
 # As in `cipher.background`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cipher.background.celery.receiver import register
     from cipher.background.celery.sender import makeMessage
+else:
+    __getattr__, __dir__ = lazy(__name__, {
+        'makeMessage': 'cipher.background.celery.sender',
+        'register': 'cipher.background.celery.receiver',
+    })
 
 __all__ = [
     'makeMessage',

@@ -22,7 +22,10 @@ import os
 import re
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
+from typing import Any
 
 from celery.signals import worker_process_shutdown
 from celery.signals import worker_shutdown
@@ -50,6 +53,12 @@ from cipher.background.util.transient import isTransient
 from cipher.background.work.liverun import Ticket
 
 
+if TYPE_CHECKING:
+    from celery import Celery
+    from celery import Task
+    from ZODB.DB import DB
+
+
 log = getLogger(__name__)
 
 #: Tries to find the run of a message, within about a second: the message may
@@ -64,7 +73,8 @@ _REGISTRY = re.compile(r'[0-9a-f]{16}')
 _RUN = re.compile(r'([0-9]{1,9})-([0-9]{1,18})')
 
 
-def register(app, openDatabase, resend=30.0):
+def register(app: 'Celery', openDatabase: Callable[[], 'DB'],
+             resend: float = 30.0) -> 'Task':
     """Register *app*, a ``celery.Celery``, as executor; return its task.
 
     Call it after *app* is configured, in a module that both sides import:
@@ -158,7 +168,7 @@ class Receiver:
 
     def _start(self):
         db = self._open_database()
-        runtime = switchboard.queryRuntime(db)
+        runtime: Any = switchboard.queryRuntime(db)
         if runtime is None:
             given = queryUtility(IRuntimeSettings, default=RuntimeSettings())
             values = {name: getattr(given, name)

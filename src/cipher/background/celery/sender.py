@@ -267,7 +267,7 @@ def _key(ticket):
     return ticket.registry_oid, ticket.run_id
 
 
-def makeMessage(registry_oid, run_id):
+def makeMessage(registry_oid: bytes, run_id: str) -> list[str]:
     """Return the arguments of a message: the ids of registry and run."""
     return [registry_oid.hex(), run_id]
 

@@ -111,6 +111,8 @@ def fitAgain(schema, values, site=None):
 
 
 def _fit(schema, values, site, is_stored):
+    if schema is None and values == {}:
+        return {}   # most starts
     if not isinstance(values, dict):
         raise Unfit({None: 'expected the input as a dict, got %s; give one '
                      'with the names of the fields as keys'

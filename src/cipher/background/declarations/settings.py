@@ -13,6 +13,7 @@
 ##############################################################################
 """Settings of a process: for its runtime, and for URLs of its pages."""
 import re
+from typing import Any
 
 from zope.interface import implementer
 from zope.schema import Choice
@@ -38,7 +39,15 @@ class RuntimeSettings:
     ``TypeError`` for an unknown keyword.
     """
 
-    def __init__(self, **settings):
+    threads: int
+    drain: float
+    poll: float
+    lease: float
+    grace: float
+    executor: str
+    deployment: str | None
+
+    def __init__(self, **settings: Any) -> None:
         for name, field in getFields(IRuntimeSettings).items():
             value = settings.pop(name, field.default)
             _check(field, value)
@@ -55,8 +64,11 @@ class WebSettings:
     Raise ``ValueError`` unless *base_url* is an origin.
     """
 
-    def __init__(self, base_url=None, proxy_sets_scheme=False,
-                 trusts_virtual_hosts=False):
+    base_url: str | None
+
+    def __init__(self, base_url: str | None = None,
+                 proxy_sets_scheme: bool = False,
+                 trusts_virtual_hosts: bool = False) -> None:
         self.base_url = base_url and _make_origin(base_url)
         self.proxy_sets_scheme = bool(proxy_sets_scheme)
         self.trusts_virtual_hosts = bool(trusts_virtual_hosts)

@@ -17,6 +17,7 @@ Silence is judged by the wall clocks of two hosts.  So a page may show a
 process as silent, but nothing is decided by it.
 """
 from functools import cached_property
+from typing import Any
 
 from ZODB.POSException import POSKeyError
 
@@ -51,7 +52,7 @@ class Snapshot:
         self.registry = registry
         self._oid = registry._p_oid
         jar = registry._p_jar
-        self._runtime = jar and switchboard.queryRuntime(jar.db())
+        self._runtime: Any = jar and switchboard.queryRuntime(jar.db())
         directory = jar and getDirectory(jar)
         self._records = list(directory.processes.values()) if directory else []
         # oid -> (registry, or None if hidden; whether it has hidden types)

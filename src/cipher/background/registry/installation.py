@@ -14,6 +14,7 @@
 """Add a registry to a site, find it and remove it."""
 import itertools
 from collections import Counter
+from typing import Any
 
 from ZODB.utils import u64
 from zope.component import adapter
@@ -69,7 +70,7 @@ NAME = 'background'
 LOOKED_AT = 1000
 
 
-def addRegistry(site):
+def addRegistry(site: Any) -> IWorkerRegistry:
     """Add a registry to *site*, if it has none; return its registry.
 
     Joins the open transaction.  Raise `InvalidSite` if the object has no site
@@ -110,7 +111,8 @@ def addRegistry(site):
     return registry
 
 
-def removeRegistry(site, unfinished=REFUSE, reason=None):
+def removeRegistry(site: Any, unfinished: str = REFUSE,
+                   reason: str | None = None) -> int:
     """Remove the registry of *site* itself, with all its runs.
 
     *unfinished* is one of `UNFINISHED`.  REFUSE raises `RegistryInUse` if
@@ -259,7 +261,7 @@ def rememberRegistries(connection):
             log.exception('Search for registries in %r failed', site)
 
 
-def getRegistry(context=None):
+def getRegistry(context: Any = None) -> IWorkerRegistry:
     """Return the nearest registry at or above *context*.
 
     *context* is by default the current site.  Raise `RegistryNotFound`.

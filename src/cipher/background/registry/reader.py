@@ -152,6 +152,12 @@ class RegistryReader(RunStore):
         return timetable.listSchedules(self)
 
     def getSite(self):
+        # The usual case first: each start and each job comes here.
+        manager = self.__parent__
+        site = getattr(manager, '__parent__', None)
+        if hasattr(site, 'getSiteManager') and not hasattr(
+                manager, 'getSiteManager'):
+            return site
         for obj in lineage(self):
             if obj is not self and hasattr(obj, 'getSiteManager'):
                 return obj

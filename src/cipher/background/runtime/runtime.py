@@ -18,6 +18,8 @@ import logging
 import os
 import threading
 import time
+from typing import TYPE_CHECKING
+from typing import Any
 
 from zope.interface import implementer
 
@@ -25,6 +27,7 @@ from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.declarations.workertype import nameOf
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import IRuntime
+from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.runtime.admission import Admission
 from cipher.background.runtime.control import ControlThread
@@ -51,6 +54,10 @@ from cipher.background.util.transient import isClosed
 from cipher.background.work import runlog
 from cipher.background.work.announcing import announce
 from cipher.background.work.stack import isInSignalHandler
+
+
+if TYPE_CHECKING:
+    from ZODB.DB import DB
 
 
 log = logging.getLogger(__name__)
@@ -290,13 +297,13 @@ class Runtime:
     def _wake_control(self):
         self._control.wake()
 
-    def wake(self, places=()):
+    def wake(self, places=(), only=None):
         """See `~cipher.background.interfaces.IRuntime`."""
         if self._is_forked:
             return   # whoever held its locks is not here
         if places:
             if self.threads:
-                self.backlog.mark(places)
+                self.backlog.mark(places, only=only)
         else:
             self._control.wake()
 
@@ -509,13 +516,14 @@ class Runtime:
         atexit.unregister(self.shutdown)
 
 
-def startRuntime(db, settings=None, is_implicit=False):
+def startRuntime(db: 'DB', settings: IRuntimeSettings | None = None,
+                 is_implicit: bool = False) -> IRuntime:
     """Begin a runtime of *db* in this process and return it.
 
     One that *is_implicit* gives way to another one that begins later: in
     place, so that what is recorded with it stays so.
     """
-    runtime = switchboard.queryRuntime(db)
+    runtime: Any = switchboard.queryRuntime(db)
     if runtime is not None and runtime.is_implicit and not is_implicit:
         runtime.upgrade(settings or RuntimeSettings())
         return runtime

@@ -33,10 +33,15 @@ def waitsFor(registry, run, begins):
         return KEPT, run.type
     if clock.isLater(run.due_at):
         return run.due_at
-    if not begins(run.type):
-        return TYPE, run.type
-    if findPause(registry, run.type) is not None:
-        return PAUSE, run.type
+    return typeWaitsFor(registry, run.type, begins)
+
+
+def typeWaitsFor(registry, name, begins):
+    """Return the key that all runs of the type *name* wait for, or None."""
+    if not begins(name):
+        return TYPE, name
+    if findPause(registry, name) is not None:
+        return PAUSE, name
     return None
 
 

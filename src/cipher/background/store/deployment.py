@@ -150,7 +150,7 @@ class PlaceFile:
         """
         text = json.dumps({
             'about': 'Says where the database beside it is at home: see '
-                     'deploying.rst of cipher.background. Do not copy it.',
+                     'staging.rst of cipher.background. Do not copy it.',
             'token': token, **self._here}, indent=1)
         folder, name = os.path.split(self.path)
         number, new = tempfile.mkstemp(prefix=name + '.', dir=folder)

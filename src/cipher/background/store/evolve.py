@@ -22,6 +22,7 @@ older code may not use the record.  No number is raised while a process of
 older code lives.
 """
 import time
+from typing import TYPE_CHECKING
 from typing import Callable
 from typing import NamedTuple
 from typing import Optional
@@ -39,6 +40,10 @@ from cipher.background.store.lifecycle import backOff
 from cipher.background.store.lifecycle import isSilent
 from cipher.background.util import clock
 from cipher.background.util.logs import getLogger
+
+
+if TYPE_CHECKING:
+    from ZODB.DB import DB
 
 
 log = getLogger(__name__)
@@ -194,7 +199,7 @@ class _Deaths:
                 or isSilent(now - since, record.lease))
 
 
-def evolveDatabase(db, wait=60.0):
+def evolveDatabase(db: 'DB', wait: float = 60.0) -> int:
     """Bring the data in *db* up to date; return the number of commits.
 
     Call this without an open transaction: it commits one for each batch.

@@ -56,6 +56,9 @@ _pools_lock = threading.Lock()
 
 def getPool(db, registry_oid):
     """Return the `LanePool` of the registry *registry_oid* of *db*."""
+    pool = _pools.get(db, {}).get(registry_oid)
+    if pool is not None:
+        return pool   # without the lock: no pool is ever replaced
     with _pools_lock:
         pools = _pools.setdefault(db, {})
         pool = pools.get(registry_oid)
@@ -72,6 +75,7 @@ class _Checkout:
         self.is_new = bool(lane.writer._p_changed) or (
             lane.writer._p_jar is None)
         self.born = 0   # number of runs started in this transaction
+        self._last = None   # (serial, run) of the last one
         self.setLane(lane)
 
     def setLane(self, lane):
@@ -81,14 +85,28 @@ class _Checkout:
         # Referred to, so that the cache keeps them and their serials.
         self._parts = lane.writer, lane.births, lane.finishes
 
+    def bear(self, run):
+        """Note that *run* was started in this transaction."""
+        self.born += 1
+        self._last = run.serial, run
+
+    def only(self):
+        """Return (serial, oid) of the one new run; None unless it is one."""
+        serial, run = self._last
+        # Only the oid: a hook loads nothing.  A savepoint may have taken the
+        # run back.
+        return (serial, run._p_oid) if self.born == 1 and run._p_oid else None
+
     def serials(self):
         """Return the serials of the parts after the commit.
 
         A part may have been a ghost at the commit, when a savepoint had
         stored it.  It does not have its new serial, which is looked up then.
         """
-        if not any(part._p_changed is None for part in self._parts):
-            return tuple(part._p_serial for part in self._parts)
+        writer, births, finishes = self._parts
+        if (writer._p_changed is not None and births._p_changed is not None
+                and finishes._p_changed is not None):
+            return writer._p_serial, births._p_serial, finishes._p_serial
         try:
             return self._look_up()
         except Exception as error:
@@ -173,7 +191,11 @@ class LanePool(Locked):
         with self._lock:
             self._own = tuple(own for own in self._own if own != number)
             if self._owner_of(number) is threading.current_thread():
-                del self._reserved[number]
+                self._unreserve(number)
+
+    def _unreserve(self, number):
+        del self._reserved[number]
+        self._local.is_reserved = False
 
     def reserve(self):
         """Reserve a lane for the calling thread, while the thread lives.
@@ -181,24 +203,24 @@ class LanePool(Locked):
         So a long transaction finds its lane unchanged.  Return whether there
         was a free lane.
         """
+        if getattr(self._local, 'is_reserved', False):
+            return True
         me = threading.current_thread()
         with self._lock:
-            if self._owner_of(getattr(self._local, 'number', None)) is me:
-                return True
             # Starts look for a lane from the other end.
             for number in reversed(self._own):
                 if self._owner_of(number) is None and self._is_free(number):
                     self._reserved[number] = weakref.ref(me)
                     self._local.number = number
+                    self._local.is_reserved = True
                     return True
         return False
 
     def release(self):
         """Give up the lane that the calling thread reserved, if any."""
         with self._lock:
-            number = getattr(self._local, 'number', None)
-            if self._owner_of(number) is threading.current_thread():
-                del self._reserved[number]
+            if getattr(self._local, 'is_reserved', False):
+                self._unreserve(self._local.number)
 
     def hold(self, registry, number):
         """Check the lane *number* out for the open transaction, to tidy it.
@@ -250,7 +272,10 @@ class LanePool(Locked):
 
     def _choose(self, registry, txn):
         noteServer(registry._p_jar.db())
-        process.makeKnown(registry)
+        directory = process.getDirectory(registry._p_jar)
+        if directory is None or (
+                registry._p_oid not in directory.registries):
+            process.makeKnown(registry)
         me, former, alive = leases.identify(registry._p_jar)
         for number in self._in_order():
             lane = registry.lanes.get(number)
@@ -297,19 +322,23 @@ class LanePool(Locked):
             if part._p_jar is not None:
                 part._p_activate()
             serials.append(part._p_serial)
-        thread = threading.current_thread()
-        number = lane.number
+        number, local = lane.number, self._local
+        has_reserved = getattr(local, 'is_reserved', False)
+        is_own = has_reserved and local.number == number
         with self._lock:
-            if (self._owner_of(number) not in (None, thread)
-                    or not self._is_free(number)
-                    # Our last change must be in the snapshot.  A later change
-                    # is one by an administrator in another process.
-                    or any(mine < last for mine, last in zip(
-                        serials, self._last.get(number, ())))):
+            if not is_own and self._owner_of(number) is not None:
                 return False
+            checkout = self._checkouts.get(number)
+            if checkout is not None and checkout() is not None:
+                return False
+            # Our last change must be in the snapshot.  A later change is one
+            # by an administrator in another process.
+            for mine, last in zip(serials, self._last.get(number, ())):
+                if mine < last:
+                    return False
             self._checkouts[number] = weakref.ref(txn)
-        if self._owner_of(getattr(self._local, 'number', None)) is not thread:
-            self._local.number = number
+        if not has_reserved:
+            local.number = number
         return True
 
     def _owner_of(self, number):
@@ -333,7 +362,8 @@ class LanePool(Locked):
             self._know([number])
             switchboard.wake(db)   # the registry may be new, too
         if success and checkout.born:
-            switchboard.wake(db, [(self.registry_oid, number)])
+            switchboard.wake(
+                db, [(self.registry_oid, number)], checkout.only())
 
     def _aborted(self, checkout):
         with self._lock:

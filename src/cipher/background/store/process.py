@@ -34,6 +34,7 @@ from cipher.background.store.journal import Journal
 from cipher.background.store.kept import arrive
 from cipher.background.util import clock
 from cipher.background.util.reference import ROOT_KEY
+from cipher.background.util.reference import inRoot
 from cipher.background.util.reference import isInPlace
 
 
@@ -300,10 +301,9 @@ def getDirectory(connection, create=False):
     With *create* make one if there is none.  Raise `InvalidDatabase` if
     another object is in its place.
     """
-    root = connection.root()
-    directory = root.get(ROOT_KEY)
+    directory = inRoot(connection, ROOT_KEY)
     if directory is None and create:
-        directory = root[ROOT_KEY] = Directory()
+        directory = connection.root()[ROOT_KEY] = Directory()
     if not isinstance(directory, (Directory, type(None))):
         raise InvalidDatabase(
             'database: expected the directory of cipher.background at %r in '

@@ -30,7 +30,9 @@ from cipher.background.interfaces import IWorkerRun
 from cipher.background.store import lifecycle
 from cipher.background.store.process import getDirectory
 from cipher.background.util.plaindata import readAsked
+from cipher.background.util.reference import pack
 from cipher.background.util.reference import resolve
+from cipher.background.util.reference import unpack
 
 
 @implementer(IStopRequest)
@@ -114,6 +116,7 @@ class _RunState:
 _FIELDS = tuple(name for name in vars(_RunState) if not name.startswith('__'))
 _values_of = attrgetter(*_FIELDS)
 _DEFAULTS = _values_of(_RunState)
+_REFERENCE = _FIELDS.index('reference')
 
 
 @implementer(IWorkerRun)
@@ -133,18 +136,24 @@ class WorkerRun(Persistent, _RunState):
         self.lane = lane
         self.serial = serial
         self.created_at = created_at
-        for name, value in values.items():
-            setattr(self, name, value)
+        vars(self).update(values)   # it is new: no change is to be noted
 
     def __getstate__(self):
         state = _values_of(self)
         size = len(state)
         while state[size - 1] == _DEFAULTS[size - 1]:
             size -= 1
+        if size > _REFERENCE:
+            # Without the name of a class it takes half the bytes.
+            state = (*state[:_REFERENCE], pack(self.reference),
+                     *state[_REFERENCE + 1:])
         return state[:size]
 
     def __setstate__(self, state):
-        self.__dict__.update(zip(_FIELDS, state))
+        own = self.__dict__
+        own.update(zip(_FIELDS, state))
+        if len(state) > _REFERENCE:
+            own['reference'] = unpack(state[_REFERENCE])
 
     def __repr__(self):
         return '<WorkerRun %s of %r: %s>' % (self.id, self.type, self.state)

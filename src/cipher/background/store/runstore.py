@@ -110,7 +110,7 @@ class RunStore(structure.Structured):
         if unique_key is not None:
             run.merged_starts = Length()
         if lease is not None:
-            lease.born += 1
+            lease.bear(run)
         run._v_parent = self
         lane.bear(run)
         if unique_key is not None:

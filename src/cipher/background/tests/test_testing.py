@@ -18,18 +18,26 @@ from collections import Counter
 from unittest import mock
 
 import transaction
+from zope.component import hooks
 from zope.component import queryUtility
 from zope.interface import Interface
+from zope.schema import Int
+from zope.schema import List
+from zope.schema import Password
 from zope.schema import TextLine
 
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.interfaces import RegistryNotFound
 from cipher.background.interfaces import RuntimeNotFound
+from cipher.background.interfaces import UnknownWorkerType
+from cipher.background.testing import assertStarted
 from cipher.background.testing import runPending
 from cipher.background.testing import setUpLogging
 from cipher.background.testing import tearDownLogging
 from cipher.background.testing import waitForRun
 from cipher.background.tests.support.live import declareWorker
+from cipher.background.tests.support.sites import Document
 from cipher.background.tests.support.sites import SiteTests
 from cipher.background.util.switchboard import getRuntime
 from cipher.background.util.switchboard import queryRuntime
@@ -119,6 +127,145 @@ class WaitForRunTests(SiteTests):
         transaction.commit()
         with self.assertRaisesRegex(AssertionError, "'pending'"):
             waitForRun(run, timeout=0.01)
+
+
+class IMail(Interface):
+
+    to = TextLine(title='To')
+    copies = Int(title='Copies', default=1, required=False)
+    tags = List(title='Tags', value_type=TextLine(), required=False)
+    password = Password(title='Password', required=False)
+
+
+class AssertStartedTests(SiteTests):
+
+    maxDiff = None
+
+    def setUp(self):
+        super().setUp()
+        declareWorker('mail', lambda worker, **input: None, schema=IMail)
+        declareWorker('tidy', lambda worker: None)
+        declareWorker('post', lambda worker, **input: None, current='mail',
+                      schema=IMail)
+
+    def mail(self, to='ann', context=None, **input):
+        return self.registry.start('mail', context, to=to, **input)
+
+    def refuse(self, *args, **options):
+        """Return the text of the refusal."""
+        with self.assertRaises(AssertionError) as caught:
+            assertStarted(*args, **options)
+        return str(caught.exception)
+
+    def test_one_that_is_not_committed_counts(self):
+        run = self.mail()
+        self.assertEqual([run], assertStarted(self.registry, 'mail'))
+
+    def test_one_that_is_taken_back_does_not_count(self):
+        self.mail()
+        transaction.abort()
+        self.assertEqual(
+            "worker 'mail': expected a start, got none; nothing was started",
+            self.refuse(self.registry, 'mail'))
+
+    def test_one_that_is_finished_counts(self):
+        run = self.mail()
+        transaction.commit()
+        runPending(self.site)
+        self.assertEqual('succeeded', run.state)
+        self.assertEqual([run], assertStarted(self.registry, 'mail'))
+
+    def test_runs_of_all_lanes_in_their_order(self):
+        runs = [self.mail(str(number)) for number in range(120)]
+        transaction.commit()
+        self.assertEqual(runs, assertStarted(
+            self.registry, 'mail', count=120))
+
+    def test_place(self):
+        document = self.site['document'] = Document()
+        run = self.mail()
+        hooks.setSite(self.site)
+        self.addCleanup(hooks.setSite)
+        for place in None, self.site, document, self.registry:
+            self.assertEqual([run], assertStarted(place, 'mail'))
+        with self.assertRaises(RegistryNotFound):
+            assertStarted(Document(), 'mail')
+
+    def test_count(self):
+        self.mail()
+        self.mail()
+        assertStarted(self.registry, 'mail', count=2)
+        self.assertEqual([], assertStarted(self.registry, 'tidy', count=0))
+        for count, text in (
+                (0, 'expected 0 starts, got 2; '),
+                (1, 'expected 1 start, got 2; '),
+                (3, 'expected 3 starts, got 2; ')):
+            self.assertIn(text, self.refuse(
+                self.registry, 'mail', count=count))
+
+    def test_input_has_these_values_and_maybe_others(self):
+        run = self.mail('ann', copies=2, tags=['a', 'b'])
+        self.mail('bob')
+        for input in ({'to': 'ann'}, {'copies': 2}, {'tags': ['a', 'b']},
+                      {'to': 'ann', 'copies': 2}):
+            self.assertEqual([run], assertStarted(
+                self.registry, 'mail', input=input, count=1), input)
+        assertStarted(self.registry, 'mail', input={'copies': 1}, count=1)
+        assertStarted(self.registry, 'mail', input={}, count=2)
+        for input in {'to': 'eve'}, {'too': 'ann'}, {'to': 'ann', 'copies': 1}:
+            self.refuse(self.registry, 'mail', input=input)
+
+    def test_context(self):
+        document = self.site['document'] = Document()
+        other = self.site['other'] = Document()
+        run = self.mail(context=document)
+        self.mail()
+        self.assertEqual([run], assertStarted(
+            self.registry, 'mail', context=document, count=1))
+        self.refuse(self.registry, 'mail', context=other)
+        transaction.commit()
+        # The same document of another connection.
+        connection = self.db.open(transaction.TransactionManager())
+        self.addCleanup(connection.close)
+        assertStarted(self.registry, 'mail', count=1,
+                      context=connection.get(document._p_oid))
+
+    def test_what_was_started_instead_is_listed(self):
+        document = self.site['document'] = Document()
+        transaction.commit()
+        first = self.mail('bob', document, password='open sesame')
+        second = self.registry.start('tidy')
+        self.assertEqual(
+            "worker 'mail': expected a start about %r with the input "
+            "{'to': 'ann', 'password': '•••'}, got none; these were "
+            "started:\n"
+            "  %s 'mail' with {'to': 'bob', 'copies': 1, 'tags': None, "
+            "'password': '•••'} about %r, pending\n"
+            "  %s 'tidy' with {}, pending" % (
+                document, first.id, document, second.id),
+            self.refuse(self.registry, 'mail', document,
+                        input={'to': 'ann', 'password': 'swordfish'}))
+
+    def test_name_that_is_not_declared(self):
+        for count in None, 0:
+            with self.assertRaisesRegex(UnknownWorkerType, 'nobody'):
+                assertStarted(self.registry, 'nobody', count=count)
+
+    def test_former_name(self):
+        run = self.registry.start('post', to='ann')
+        for name in 'mail', 'post':
+            self.assertEqual([run], assertStarted(self.registry, name))
+
+    def test_it_changes_nothing(self):
+        self.mail()
+        txn = transaction.get()
+        assertStarted(self.registry, 'mail')
+        self.refuse(self.registry, 'tidy')
+        self.assertIs(txn, transaction.get())
+        transaction.commit()
+        self.mail('bob')
+        transaction.abort()
+        self.assertEqual(1, len(assertStarted(self.registry, 'mail')))
 
 
 class RuntimeTests(SiteTests):

@@ -34,6 +34,7 @@ from cipher.background.interfaces import START_WORKERS
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import IWorkerType
 from cipher.background.registry.vocabulary import workerTypes
+from cipher.background.runtime.executors import choice
 from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.tests.support.sites import SECURITY
 from cipher.background.tests.support.sites import ComponentTests
@@ -426,6 +427,14 @@ class RuntimeTests(ComponentTests):
             with self.subTest(attributes=attributes):
                 self.assertRegex(self.refuse(attributes),
                                  r'File "<string>", line \d+')
+
+    def test_an_unknown_executor_is_refused_with_those_that_are_known(self):
+        choice.registerExecutor('mine', None)
+        self.addCleanup(choice._factories.pop, 'mine')
+        error = self.refuse('executor="carrots"')
+        for name in 'celery', 'mine', 'threads':
+            self.assertIn("'%s'" % name, error)
+        declare('<background:runtime executor="mine" />')
 
     def test_settings_that_are_no_number_are_refused(self):
         for attributes in ('drain="nan"', 'poll="nan"', 'lease="nan"',

@@ -78,7 +78,9 @@ def callWork(who, function, /, *args, **kwargs):
     The coroutine runs in this thread, in an event loop of its own.
     """
     result = function(*args, **kwargs)
-    if isUnfinished(result) and kindOf(function) == COROUTINE:
+    if not isUnfinished(result):
+        return result
+    if kindOf(function) == COROUTINE:
         result = _run(who, result)
     return checkValue(who, result)
 

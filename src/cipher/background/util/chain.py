@@ -13,7 +13,6 @@
 ##############################################################################
 """The calling thread's depth in a chain of runs that start each other."""
 import threading
-from contextlib import contextmanager
 
 
 _local = threading.local()
@@ -29,17 +28,16 @@ def depthOfNext():
     return getattr(_local, 'depth', -1) + 1
 
 
-@contextmanager
-def deeper():
+class deeper:
     """Count what the block starts as one level deeper.
 
     The events of a start are sent in such a block.  Otherwise a subscriber
     that starts a run at each start would never reach the limit: it would go
     on for ever in one transaction, outside of any run.
     """
-    depth = depthOfNext()
-    _local.depth = depth
-    try:
-        yield
-    finally:
-        _local.depth = depth - 1
+
+    def __enter__(self):
+        self._depth = _local.depth = depthOfNext()
+
+    def __exit__(self, *error):
+        _local.depth = self._depth - 1

@@ -18,7 +18,7 @@ import time
 _clock = time.time
 
 
-def now():
+def now() -> float:
     """Return the seconds since the epoch, UTC (float)."""
     return _clock()
 

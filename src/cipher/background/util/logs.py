@@ -39,7 +39,7 @@ class RecordFormatter(logging.Formatter):
     All lines but the first are indented; control characters are replaced.
     """
 
-    def format(self, record):
+    def format(self, record: logging.LogRecord) -> str:
         return fit(indent(super().format(record)))
 
 
@@ -57,7 +57,7 @@ class _OwnRecords(logging.Filter):
 _own_records = _OwnRecords()
 
 
-def getLogger(name):
+def getLogger(name: str) -> logging.Logger:
     """Return the logger *name* with its records cleaned."""
     logger = logging.getLogger(name)
     logger.addFilter(_own_records)

@@ -13,12 +13,16 @@
 ##############################################################################
 """Weak references to objects of the database, for the context of a run."""
 from persistent import Persistent
+from ZODB.utils import z64
 
 from cipher.background.interfaces import InvalidContext
 
 
 #: Key of the `process.Directory` in the root of a database.
 ROOT_KEY = 'cipher.background'
+
+# The oid of the root object.
+_ROOT = z64
 
 # Levels of parents that are followed; parents may form a cycle.
 _MAX_DEPTH = 1000
@@ -29,8 +33,7 @@ class Reference:
     """A weak reference to an object of one database.
 
     ``persistent.wref.WeakRef`` does not serve: ZODB can export an object that
-    holds one, but not import it.  Pickles contain the dotted name of this
-    class, so it stays in this module.
+    holds one, but not import it.  A run stores it as plain data: see `pack`.
     """
 
     connection = None   # set while the reference is not stored yet
@@ -64,7 +67,19 @@ def databaseMark(connection):
 
     It distinguishes a database from those to which its objects were exported.
     """
-    return getattr(connection.root().get(ROOT_KEY), 'mark', None)
+    return getattr(inRoot(connection, ROOT_KEY), 'mark', None)
+
+
+def inRoot(connection, key):
+    """Return the object at *key* in the root of the database, or None.
+
+    Cheaper than ``connection.root().get``, which each start and each job
+    would call several times.
+    """
+    try:
+        return connection.get(_ROOT)[key]
+    except KeyError:
+        return None
 
 
 def refer(obj, connection):
@@ -94,6 +109,25 @@ def refer(obj, connection):
     reference = Reference(obj._p_oid, databaseMark(connection))
     reference.connection = connection
     return reference, isInPlace(obj)
+
+
+def pack(reference):
+    """Return what `refer` returned as plain data: (oid, mark, in place).
+
+    Anything else is returned as it is.
+    """
+    if oidOf(reference) is None:
+        return reference
+    ref, was_in_place = reference
+    return ref.oid, ref.mark, was_in_place
+
+
+def unpack(packed):
+    """Return what `pack` was given."""
+    if type(packed) is tuple and len(packed) == 3:
+        oid, mark, was_in_place = packed
+        return Reference(oid, mark), was_in_place
+    return packed
 
 
 def resolve(reference, connection=None):
@@ -145,7 +179,7 @@ def root(obj):
 
 def isInPlace(obj):
     """Return whether *obj* can be reached from the database root by names."""
-    connection = findConnection(obj)
+    connection = getattr(obj, '_p_jar', None) or findConnection(obj)
     for _ in range(_MAX_DEPTH):
         parent = getattr(obj, '__parent__', None)
         if parent is None:
@@ -155,8 +189,9 @@ def isInPlace(obj):
         obj = parent
     if connection is None:
         return False
-    for value in connection.root().values():
-        if value is obj:
+    root = connection.get(_ROOT)
+    for key in root:
+        if root[key] is obj:
             return True
     return False
 

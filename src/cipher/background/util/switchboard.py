@@ -18,10 +18,16 @@ page calls `queryRuntime` for facts that are only in memory.
 """
 import os
 import threading
+from typing import TYPE_CHECKING
 
+from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import RuntimeNotFound
 from cipher.background.util import notices
 from cipher.background.util.logs import getLogger
+
+
+if TYPE_CHECKING:
+    from ZODB.DB import DB
 
 
 log = getLogger(__name__)
@@ -44,12 +50,12 @@ def disconnect(db, runtime):
             del _runtimes[id(db)]
 
 
-def queryRuntime(db):
+def queryRuntime(db: 'DB | None') -> IRuntime | None:
     """Return the `IRuntime` of *db* in this process, or None."""
     return _runtimes.get(id(db))
 
 
-def getRuntime(db):
+def getRuntime(db: 'DB | None') -> IRuntime:
     """Return the `IRuntime` of *db* in this process.
 
     Raise `RuntimeNotFound` if there is none.
@@ -65,17 +71,17 @@ def getRuntime(db):
     return runtime
 
 
-def wake(db, places=()):
+def wake(db, places=(), only=None):
     """Wake the runtimes of *db*, here and elsewhere.  Raise nothing.
 
     *places* are (registry oid, lane number) of lanes with new runs; empty if
-    something else has changed.  Touch no persistent object: this is called
-    in after-commit hooks.
+    something else has changed.  *only* is as for `IRuntime.wake`.  Touch no
+    persistent object: this is called in after-commit hooks.
     """
     runtime = queryRuntime(db)
     try:
         if runtime is not None:
-            runtime.wake(places)
+            runtime.wake(places, only)
         notices.send(db)
     except Exception:
         log.exception('Waking the runtimes failed; they find pending runs '

@@ -100,6 +100,8 @@ def clean(text, limit, masker=SHOWS_ALL):
 
 def cleanLine(text, limit=MESSAGE_LIMIT, masker=SHOWS_ALL):
     """Return *text* as one clean line of at most *limit* characters."""
+    if masker is SHOWS_ALL and len(text) <= limit and _isPlain(text):
+        return text   # most texts are
     text = clean(text, limit, masker)
     return text if _isPlain(text) else _BREAKS.sub(' ', text)
 

@@ -54,28 +54,24 @@ def isClosed(db):
     own = vars(db)
     # close() begins by putting `noop` in its own place, and ends by deleting
     # the storage.  The class has a `storage` for documentation.
-    return (getattr(own.get('close'), '__name__', '') == 'noop'
-            or own.get('storage') is None
-            or _is_shut(own['storage']))
+    storage = own.get('storage')
+    if storage is None or 'close' in own and (
+            getattr(own['close'], '__name__', '') == 'noop'):
+        return True
+    files = getattr(storage, '_files', None)
+    if files is not None:   # FileStorage: first, as each job asks
+        # A pack closes its other file for a moment.
+        return getattr(files, 'closed', False) is True
+    return _is_shut(storage)
 
 
 def _is_shut(storage):
     """Return whether *storage* was closed; False if its kind hides that."""
-    return (getattr(storage, 'opened', _yes)() is False   # MappingStorage
+    opened = getattr(storage, 'opened', None)   # MappingStorage
+    server = getattr(storage, '_server', None)   # ZEO
+    return (opened is not None and opened() is False
             or getattr(storage, '_closed', False) is True   # RelStorage
-            # FileStorage; a pack closes its other file for a moment.
-            or getattr(getattr(storage, '_files', None), 'closed', False)
-            is True
-            or getattr(getattr(storage, '_server', None), 'is_closed', _no)()
-            is True)   # ZEO
-
-
-def _yes():
-    return True
-
-
-def _no():
-    return False
+            or hasattr(server, 'is_closed') and server.is_closed() is True)
 
 
 def _is_of_zeo(error, storage):

@@ -18,7 +18,6 @@ from typing import NamedTuple
 from cipher.background.store.attempts import LOG_TAIL
 from cipher.background.store.run import Live
 from cipher.background.util import clock
-from cipher.background.util.forks import Locked
 from cipher.background.util.plaindata import readNumber
 from cipher.background.util.plaindata import readText
 from cipher.background.util.text import SHOWS_ALL
@@ -57,16 +56,19 @@ class Ticket(NamedTuple):
 
 def ticketOf(registry_oid, run, must_claim=False):
     """Return the `Ticket` of *run*; replace unusable stored values."""
-    return Ticket(registry_oid, run.lane, run.serial, must_claim,
-                  readNumber(run.priority, 0), readNumber(run.created_at, 0.0),
-                  readText(run.starter), run.type)
+    priority, starter = run.priority, run.starter
+    if type(priority) is not int:
+        priority = readNumber(priority, 0)
+    if starter is not None:
+        starter = readText(starter)
+    return Ticket(registry_oid, run.lane, run.serial, must_claim, priority,
+                  readNumber(run.created_at, 0.0), starter, run.type)
 
 
-class LiveRun(Locked):
+class LiveRun:
     """A run in work.  Its worker's thread writes it, any thread reads it."""
 
     def __init__(self, runtime, ticket, must_not_rerun=False):
-        super().__init__()
         self.runtime = runtime
         self.registry_oid = ticket.registry_oid
         self.lane = ticket.lane
@@ -93,6 +95,11 @@ class LiveRun(Locked):
         self.is_announced = False   # the claim has sent IRunStartedEvent
         self.passing = None         # the passing.Passing of its slot
         self.conflicts = 0
+
+    @property
+    def _lock(self):
+        # One for both: each lock that a fork renews takes time in each job.
+        return self.log._lock
 
     @property
     def key(self):

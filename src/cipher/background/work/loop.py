@@ -31,6 +31,7 @@ The steps of `Work.run`::
     all closed; after an error: wait; then scheduleNextWork again
 """
 import time
+from typing import TYPE_CHECKING
 from typing import Any
 
 from zope.component import queryAdapter
@@ -60,6 +61,10 @@ from cipher.background.work.observer import WorkObserver
 from cipher.background.work.worker import Worker
 from cipher.background.work.worker import hookOf
 from cipher.background.work.worker import stateOf
+
+
+if TYPE_CHECKING:
+    from ZODB.Connection import Connection
 
 
 log = getLogger('cipher.background.thread')
@@ -102,28 +107,28 @@ class WorkLoop(Worker):
 
     log = log
 
-    def getSite(self, connection):
+    def getSite(self, connection: 'Connection') -> Any:
         return connection.get(self.site_oid)
 
-    def getTransactionNote(self):
+    def getTransactionNote(self) -> str:
         return _format(self, self.work_transaction_note)
 
-    def getCleanupNote(self):
+    def getCleanupNote(self) -> str:
         return _format(self, self.cleanup_transaction_note)
 
-    def scheduleNextWork(self):
+    def scheduleNextWork(self) -> bool:
         return False
 
-    def doWork(self):
+    def doWork(self) -> Any:
         pass
 
-    def doCleanup(self):
+    def doCleanup(self) -> Any:
         pass
 
-    def retryDelay(self, attempt, error):
+    def retryDelay(self, attempt: int, error: Exception) -> float | None:
         return None
 
-    def run(self):
+    def run(self) -> None:
         """Run the loop in the calling thread until it ends."""
         Work(self).run()
 
@@ -131,24 +136,29 @@ class WorkLoop(Worker):
 class OnePiece(WorkLoop):
     """A worker that does one piece of work, in one iteration."""
 
-    def scheduleNextWork(self):
+    def scheduleNextWork(self) -> bool:
         """Return True at the first call, then False."""
         state = stateOf(self)
         is_first, state.is_scheduled = not state.is_scheduled, True
         return is_first
 
-    def run(self):
+    def run(self) -> None:
         """Do the work in the calling thread."""
         PieceOfWork(self).run()
 
 
 def setUp(worker, site_db, site_oid, site_name, user_name):
-    """Give *worker* its database, site and user, as upstream's `__init__`."""
+    """Give *worker* its database, site and user, as upstream's `__init__`.
+
+    Return its `WorkState`.
+    """
     worker.site_db = site_db
     worker.site_oid = site_oid
     worker.site_name = site_name
     worker.user_name = user_name
-    stateOf(worker).is_set_up = True
+    state = stateOf(worker)
+    state.is_set_up = True
+    return state
 
 
 def _format(worker, note):
@@ -289,8 +299,10 @@ class Work:
 
     def _work(self, connection):
         state, observer = self.state, self.state.observer
-        max_tries = self._max_tries()
         self._remember()
+        # Before the first try there is nothing to restore, and without an
+        # input nothing to copy.
+        is_new = not (self._input or self._own_input)
         tries = 0      # tries that called doWork
         failures = 0   # failures in a row, also of a storage that is away
         while True:
@@ -301,7 +313,9 @@ class Work:
                     if observer.began(self.worker, connection):
                         return
                     self._is_begun = is_begun = True
-                    self._begin_try()
+                    if not is_new:
+                        self._begin_try()
+                    is_new = False
                     observer.done(self.worker, connection, callWork(
                         self._name_of('doWork'), self.worker.doWork))
                     state.maskNote()
@@ -318,7 +332,7 @@ class Work:
                 failures += 1
                 if state.cursor != cursor:
                     tries = failures = 1   # a checkpoint was committed
-                if tries >= max_tries:
+                if tries >= self._max_tries():
                     raise
                 observer.conflicted(self.worker, error)
             self._pause(failures, 0.1 if is_begun else 1.0)
@@ -330,10 +344,10 @@ class Work:
         keeps changeable parts of the input.
         """
         own, input = vars(self.worker), self.state.input
-        self._input = _copy(input)
+        self._input = _copy(input) if input else {}
         self._own_input = _copy(own['input']) if isinstance(
             own.get('input'), dict) else None
-        self._places = {
+        self._places = {} if not input else {
             name: key for key, given in input.items()
             if not isinstance(given, _UNCHANGEABLE)
             for name, value in own.items() if value is given}
@@ -355,7 +369,6 @@ class Work:
         return number if type(number) is int and number > 0 else _MAX_TRIES
 
     def _clean_up(self, connection):
-        max_tries = self._max_tries()
         tries = 0
         while True:
             tries += 1
@@ -366,7 +379,7 @@ class Work:
                     self.state.observer.cleaned(self.worker, connection)
                 return
             except Exception as error:
-                if (tries >= max_tries or spoils(error)
+                if (tries >= self._max_tries() or spoils(error)
                         or not self._is_transient(error)):
                     raise
             self._pause(tries)

@@ -122,10 +122,12 @@ class RunRecorder(WorkObserver):
         self._passing.takeBack()
         state = stateOf(worker)
         state.checkStop()
-        state.origin_id = run.origin_id
-        state.cursor = plainCopy(run.cursor, 'cursor')
+        state.origin_id = (self.live.run_id if run.origin is None
+                           else run.origin_id)
+        state.cursor = None
         self._merged_before = run.countMergedStarts()
         if run.cursor is not None:
+            state.cursor = plainCopy(run.cursor, 'cursor')
             state.progress = readProgress(run.progress)
         self._give_context(state, registry, run)
         self._began(worker, connection, registry, run)
@@ -212,6 +214,11 @@ class RunRecorder(WorkObserver):
 
     # Finding and writing the run
 
+    def noteFound(self, connection, registry, run):
+        """Note that *registry* and *run* are those that *connection* has."""
+        self.live.run_oid = run._p_oid
+        self._found = connection, registry, run
+
     def _find(self, connection):
         found_in, registry, run = self._found
         try:
@@ -231,8 +238,7 @@ class RunRecorder(WorkObserver):
         if run is None:
             self.live.is_lost = True
             raise RunLost('run %r was removed' % self.live.run_id)
-        self.live.run_oid = run._p_oid
-        self._found = connection, registry, run
+        self.noteFound(connection, registry, run)
         return registry, run
 
     def _is_mine(self, run):
@@ -380,6 +386,11 @@ class JobRecorder(RunRecorder):
                                                  error))
         finally:
             super().ended(worker, error)
+            _, _, run = self._found
+            if run is not None:
+                # Finished runs would displace the objects of the application
+                # from the cache.
+                run._p_deactivate()
 
     def _write_unbegun(self, worker, registry, run, error):
         if error is not None:

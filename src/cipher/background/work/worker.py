@@ -20,6 +20,7 @@ only what the contract lets authors override.
 """
 import math
 import threading
+from typing import Any
 
 import transaction
 from zope.interface import implementer
@@ -154,7 +155,7 @@ def hookOf(worker, name):
     raise AttributeError(name)
 
 
-class _Shown:
+class _Shows:
     """An attribute of a worker that shows one of its `WorkState`.
 
     It is not a data descriptor, so an author's own attribute wins.
@@ -168,31 +169,37 @@ class _Shown:
             stateOf(worker), self._name)
 
 
+def _shown() -> Any:
+    # A function, because a type checker would not let a `_Shows` be a str.
+    return _Shows()
+
+
 @implementer(IWorker)
 class Worker:
     """The base of workers, for authors; the framework uses `WorkState`."""
 
-    run_id = _Shown()
-    origin_id = _Shown()
-    context = _Shown()
-    input = _Shown()
-    cursor = _Shown()
-    progress = _Shown()
-    stop_requested = _Shown()
+    run_id: str | None = _shown()
+    origin_id: str | None = _shown()
+    context: Any = _shown()
+    input: dict[str, Any] = _shown()
+    cursor: Any = _shown()
+    progress: tuple[float | None, float | None, str | None] | None = _shown()
+    stop_requested: bool = _shown()
 
-    def requestStop(self):
+    def requestStop(self) -> None:
         stateOf(self).requestStop()
 
-    def wait(self, seconds):
+    def wait(self, seconds: float) -> bool:
         return stateOf(self).wait(seconds)
 
-    def checkStop(self):
+    def checkStop(self) -> None:
         stateOf(self).checkStop()
 
-    def checkpoint(self, cursor=None):
+    def checkpoint(self, cursor: Any = None) -> None:
         stateOf(self).checkpoint(cursor)
 
-    def setProgress(self, done, total=None, message=None):
+    def setProgress(self, done: float | None, total: float | None = None,
+                    message: str | None = None) -> None:
         stateOf(self).setProgress(done, total, message)
 
 

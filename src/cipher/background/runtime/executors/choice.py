@@ -13,6 +13,7 @@
 ##############################################################################
 """Make the executor that the settings of a runtime name."""
 from cipher.background.interfaces import CELERY
+from cipher.background.interfaces import THREADS
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.runtime.executors.threads import ThreadsExecutor
 
@@ -24,9 +25,20 @@ def registerExecutor(name, factory):
     """Use *factory* for settings with ``executor="name"``.
 
     It is called with a runtime and a number of threads, and returns an
-    `IExecutor`.
+    `IExecutor`, such as a subclass of `ThreadsExecutor`.  Register it before
+    the ZCML that names it is loaded.
     """
     _factories[name] = factory
+
+
+def checkExecutor(name):
+    """Raise ``ValueError`` unless *name* may be the executor of settings."""
+    known = sorted({THREADS, CELERY, *_factories})
+    if name not in known:
+        raise ValueError(
+            'runtime: expected executor to be one of %s, got %r; call '
+            'cipher.background.registerExecutor before the ZCML is loaded'
+            % (', '.join(map(repr, known)), name))
 
 
 def makeExecutor(runtime, settings):
@@ -34,15 +46,17 @@ def makeExecutor(runtime, settings):
 
     Raise `RuntimeRefused` if it was not registered.
     """
-    if settings.executor != CELERY or not settings.threads:
-        # A runtime without threads begins no runs, so it sends none either.
+    if settings.executor == THREADS or not settings.threads:
+        # A runtime without threads begins no runs, whatever its executor.
         return ThreadsExecutor(runtime, settings.threads)
     try:
         factory = _factories[settings.executor]
     except KeyError:
         raise RuntimeRefused(
-            'runtime: expected a registered Celery application for '
-            'executor="celery", got none; call '
-            'cipher.background.celery.register before the database is '
-            'opened') from None
+            'runtime: expected executor="threads" or a registered one%s, got '
+            '%r; call cipher.background.celery.register for "celery", and '
+            'cipher.background.registerExecutor for any other, before the '
+            'database is opened' % (
+                ''.join(', %r' % name for name in sorted(_factories)),
+                settings.executor)) from None
     return factory(runtime, settings.threads)

@@ -20,10 +20,17 @@ the interpreter to a thread that soon has to pass it back.
 Measured with 2,000 small jobs on a file storage: without the gate, four
 threads carry out 0.7 times as many jobs a second as one thread.  Behind the
 gate they carry out 1.0 times as many.
+
+A thread that finds the next run ready stays in the gate for it: a change of
+threads takes about a fifth of the time of a small job.
 """
 import threading
 import time
 
+
+#: Seconds that a thread may stay for further runs, each of them a short job.
+#: The other threads wait with a run each, so it is short for a person.
+STAY = 0.01
 
 #: Seconds that a thread may keep the others out.  A job that takes longer is
 #: not a short one; then the next thread passes it.
@@ -35,7 +42,9 @@ class _Turn:
 
     def __init__(self):
         self.lock = threading.Lock()
-        self.since = 0.0   # monotonic time when the turn began
+        self.since = 0.0   # monotonic time when the job began
+        self.until = 0.0   # monotonic; further jobs may begin until then
+        self.end = self.lock.release
 
 
 class Gate:
@@ -50,15 +59,24 @@ class Gate:
         self._mutex = threading.Lock()
 
     def enter(self):
-        """Wait for a turn; return a function that ends it."""
+        """Wait for a turn and return it; the caller calls its ``end``."""
         while True:
             turn = self._current
             if turn.lock.acquire(timeout=self._short_job):
                 if turn is self._current:
                     turn.since = time.monotonic()
-                    return turn.lock.release
+                    turn.until = turn.since + STAY
+                    return turn
                 turn.lock.release()
             elif time.monotonic() - turn.since >= self._short_job:
                 with self._mutex:
                     if turn is self._current:
                         self._current = _Turn()
+
+    def goOn(self, turn):
+        """Begin another job in *turn*; return whether it may.
+
+        It may not if another thread has passed it.
+        """
+        turn.since = time.monotonic()
+        return turn.since < turn.until and turn is self._current

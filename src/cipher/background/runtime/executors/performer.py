@@ -84,11 +84,27 @@ class Performer:
                 return runtime.refused(ticket)
             try:
                 with ErrorsMasked(runtime.db, lambda: live.masker):
-                    begin = self._prepare(connection, live)
+                    if door.found is None:
+                        begin = self._prepare(connection, live)
+                    else:
+                        begin = self._prepare_found(
+                            connection, live, *door.found)
             except BaseException:
                 runtime.leave(live)
                 raise
             begin()
+
+    def _prepare_found(self, connection, live, registry, run):
+        """Do as `_prepare`, for a *run* that a look has just found ready.
+
+        The look saw the same snapshot.
+        """
+        site = _find_site(registry)
+        worker_type = queryWorkerType(run.type)
+        if site is None or worker_type is None:
+            return self._prepare(connection, live)
+        return self._prepare_work(
+            connection, live, registry, site, run, worker_type)
 
     def _prepare(self, connection, live):
         """Return a function that does what is to do for *live*.
@@ -158,6 +174,7 @@ class Performer:
         recorder = (
             LoopRecorder(live, epoch, is_claimed) if worker_type.is_loop
             else JobRecorder(live, epoch, is_claimed, connection))
+        recorder.noteFound(connection, registry, run)
         try:
             worker = makeWorker(
                 worker_type,

@@ -82,10 +82,12 @@ class ThreadsExecutor(Performer):
             ticket = self._take(door)
             if ticket is None or self._stopping.is_set():
                 return door.close()
-            leave_gate = self._gate.enter()
+            turn = self._gate.enter()
             try:
-                self.carryOut(ticket, door)
-                failures = 0
+                while ticket is not None:
+                    self.carryOut(ticket, door)
+                    failures = 0
+                    ticket = self._take_ready(turn)
             except ConflictError as error:
                 self._try_again(ticket, error, CONFLICT_DELAY)
             except BaseException as error:
@@ -96,7 +98,7 @@ class ThreadsExecutor(Performer):
                 failures += 1
                 self._try_again(ticket, error, RETRY_DELAY)
             finally:
-                leave_gate()
+                turn.end()
             if failures:
                 # While the storage is away, each ticket would fail.
                 self._stopping.wait(backOff(failures, cap=RETRY_DELAY))
@@ -104,6 +106,12 @@ class ThreadsExecutor(Performer):
     def _take(self, door):
         """Wait for a ticket and return it; None at the end."""
         return self._runtime.next(self._stopping.is_set, door)
+
+    def _take_ready(self, turn):
+        """Return a ticket that is ready for this *turn*; None ends it."""
+        if self._stopping.is_set() or not self._gate.goOn(turn):
+            return None
+        return self._runtime.backlog.nextReady()
 
     def _try_again(self, ticket, error, delay):
         if isTransient(error, self._runtime.db):

@@ -151,6 +151,7 @@ class Backlog:
         self.has_ended = False   # a run with a slot, since `setWanted`
         self._count = itertools.count()
         self._dirty = set()   # places with births to look at
+        self._only = {}       # dirty place -> (serial, oid) of its one birth
         self._behind = set()  # places with more births than there was room
         self._has_unknown = False   # a lane was marked that is not known
         self._unknown_at = -UNKNOWN_INTERVAL
@@ -189,6 +190,7 @@ class Backlog:
                 return
             self._starters.dropLane(place)
             self._dirty.discard(place)
+            self._only.pop(place, None)
             self._behind.discard(place)
             for turns in self._ready, *self._limited.values():
                 turns.discard(lambda ticket: ticket.place == place
@@ -222,7 +224,7 @@ class Backlog:
         return place in self._lanes
 
     def _is_taken(self, ticket):
-        return self._taken.get(
+        return bool(self._taken) and self._taken.get(
             (ticket.registry_oid, ticket.run_id)) is ticket
 
     def _is_here(self, ticket):
@@ -233,14 +235,15 @@ class Backlog:
 
     # Dirty lanes: those that have, or may have, new births
 
-    def mark(self, places, are_ours=True):
+    def mark(self, places, are_ours=True, only=None):
         """Mark the lanes at *places* as dirty.
 
-        *are_ours*: this process wrote them.  Hooks of transactions and of the
-        storage may call this, as it waits for nothing.
+        *are_ours*: this process wrote them.  *only* is as for
+        `IRuntime.wake`.  Hooks of transactions and of the storage may call
+        this, as it waits for nothing.
         """
         with self._changed:
-            self._mark(places, are_ours)
+            self._mark(places, are_ours, only)
 
     def forked(self):
         """Replace the lock in the child of a fork.
@@ -249,9 +252,14 @@ class Backlog:
         """
         self._changed = threading.Condition(threading.Lock())
 
-    def _mark(self, places, are_ours=True):
+    def _mark(self, places, are_ours=True, only=None):
         known = [place for place in places if place in self._lanes]
         if known:
+            for place in known:
+                if only is not None and place not in self._dirty:
+                    self._only[place] = only
+                else:
+                    self._only.pop(place, None)
             self._dirty.update(known)
             self._changed.notify()
         now = time.monotonic()
@@ -277,6 +285,7 @@ class Backlog:
         """
         with self._changed:
             if at_all:
+                self._only.clear()
                 self._dirty.update(self._lanes)
             if self._is_looking:
                 return None
@@ -284,7 +293,9 @@ class Backlog:
 
     def _begin_look(self):
         self._is_looking = True
-        if self._has_room_again():
+        if self._behind and self._has_room_again():
+            for place in self._behind:
+                self._only.pop(place, None)
             self._dirty |= self._behind
             self._behind = set()
         dirty, self._dirty = self._dirty, set()
@@ -300,12 +311,28 @@ class Backlog:
             self._is_looking = False
             self._looked_at = time.monotonic()
             self._look_at = self._looked_at + pause
-            self._dirty.update(
-                place for place in left if place in self._lanes)
+            for place in left:
+                if place in self._lanes:
+                    self._dirty.add(place)
+                    self._only.pop(place, None)
             # Wake no more threads than find something to do: the others would
             # only slow them down.
-            self._changed.notify(
-                len(self._ready) + bool(self._dirty) - is_worker)
+            number = len(self._ready) + bool(self._dirty) - is_worker
+            if number > 0:
+                self._changed.notify(number)
+
+    def takeOnly(self, place):
+        """Return (serial, oid) of the one run to look at in a lane, or None.
+
+        The birth is the next one to be seen.  None: look at the births.
+        """
+        with self._changed:
+            only = self._only.pop(place, None)
+            lane = self._lanes.get(place)
+            return only if (
+                only is not None and lane is not None
+                and only[0] == lane.seen and not lane.stragglers
+                and self._room() > 0) else None
 
     def toLook(self, place, next_serial):
         """Return the serials to look at now in a lane, in order.
@@ -316,15 +343,18 @@ class Backlog:
             lane = self._lanes.get(place)
             if lane is None:
                 return []
-            room = max(0, min(CAPACITY - len(self._ready),
-                              UNWRITTEN - self._count_unwritten()))
-            end = min(next_serial, lane.seen + room)
+            end = min(next_serial, lane.seen + max(0, self._room()))
             if end < next_serial:
                 self._behind.add(place)
             return [*lane.stragglers, *range(lane.seen, end)]
 
+    def _room(self):
+        """Return for how many births there is room."""
+        return min(CAPACITY - len(self._ready),
+                   UNWRITTEN - self._count_unwritten())
+
     def _count_unwritten(self):
-        return sum(len(lane.parked) for lane in self._lanes.values())
+        return sum([len(lane.parked) for lane in self._lanes.values()])
 
     def _has_room_again(self):
         """Return whether there is room for the births left out before."""
@@ -554,6 +584,16 @@ class Backlog:
         with self._changed:
             return None if self._is_quiet else self._pop(time.monotonic())
 
+    def nextReady(self):
+        """Return the next ticket; None if none is ready, or lanes are dirty.
+
+        As `next`, but it never waits.
+        """
+        with self._changed:
+            now = time.monotonic()
+            return None if self._is_quiet or self._may_look(now) else (
+                self._pop(now))
+
     def _may_look(self, now):
         return (not self._is_looking and now >= self._look_at
                 and (not self._ready
@@ -570,15 +610,17 @@ class Backlog:
             if self._is_here(ticket):
                 self._popped_at = now
                 return ticket
-        while self._ready:
+        while True:
             ticket = self._ready.pop()
+            if ticket is None:
+                return None
             if self._is_here(ticket):
                 self._popped_at = now
-                if len(self._ready) < 2 and self.is_hungry or (
-                        len(self._ready) == CAPACITY // 4 and self._beyond):
+                left = len(self._ready)
+                if left < 2 and self.is_hungry or (
+                        left == CAPACITY // 4 and self._beyond):
                     self._wake_control()
                 return ticket
-        return None
 
     def _pause(self, now):
         pause = LONG

@@ -37,6 +37,11 @@ STEP = 'new runs'
 BATCH = 2000
 
 
+#: Runs that a look leaves in the cache, the first ones that it finds.  It
+#: releases the others, so that the objects of the application stay there.
+KEPT = 16
+
+
 class Poller:
     """Looks into the lanes whose home is one runtime."""
 
@@ -48,12 +53,14 @@ class Poller:
         """Look at the dirty lanes; return the next ticket, or None.
 
         If this look found the run of the ticket, *door*, a `Door`, is left
-        open for the work.  Otherwise it is closed.
+        open for the work, with ``door.found``.  Otherwise it is closed.
         """
-        found = set()
+        found = {}
         self._try(lambda left: self._look(door.open(), left, found))
         ticket = self._runtime.backlog.poll()
-        if ticket not in found:
+        if ticket in found:
+            door.found = found[ticket]
+        else:
             # A later look may have found it.  Then this snapshot does not have
             # its run yet, and the run would be taken for a removed one.
             door.close()
@@ -67,7 +74,7 @@ class Poller:
         """
         def look(left):
             with ZopeTransaction():
-                self._look(connection, left, set())
+                self._look(connection, left, {})
 
         return self._try(look, at_all=True)
 
@@ -99,19 +106,44 @@ class Poller:
         return bool(left) and not pause
 
     def _look(self, connection, left, ready):
-        # The tickets that may begin are added to the set *ready*.
-        sorter = None
+        # The tickets that may begin are added to *ready*, a dict, each with
+        # (registry, run).
+        sorter = Sorter(self._runtime, connection)
+        troubles = self._runtime.troubles
         for place in list(left):
-            sorter = sorter or Sorter(self._runtime, connection)
             is_more = False
-            # The poll looks again at a lane that cannot be loaded.
-            with self._runtime.troubles.guard(
-                    FAILING_STEP, '%s of lane %d' % (STEP, place[1]),
-                    place[0], with_transient=False):
-                is_more = self._look_at(
-                    connection, sorter, place, ready)
+            key = FAILING_STEP, '%s of lane %d' % (STEP, place[1]), place[0]
+            # As `Troubles.guard`, which takes longer.
+            try:
+                is_more = self._look_at(connection, sorter, place, ready)
+            except BaseException as error:
+                # The poll looks again at a lane that cannot be loaded.
+                if not troubles.guarded(error, key, with_transient=False):
+                    raise
+            else:
+                troubles.settle(*key)
             if not is_more:
                 left.discard(place)
+
+    def _look_at_one(self, sorter, registry, place, only, ready):
+        """Look at the one new run of a lane; return whether it is there.
+
+        The births need not be loaded for it, which takes longer than all the
+        rest of the look.
+        """
+        serial, oid = only
+        found = sorter.sortOne(place, serial, oid)
+        if found is None:
+            return False
+        ticket, what, run = found
+        if what == READY:
+            ready[ticket] = registry, run
+        is_lost = what == LOST
+        self._runtime.backlog.seen(
+            place, [(serial, ticket, AWAY if is_lost else what)])
+        if is_lost:
+            self._runtime.requestRescue()
+        return True
 
     def _look_at(self, connection, sorter, place, ready):
         """Look at one batch of a lane; return whether there is more."""
@@ -121,18 +153,24 @@ class Poller:
         lane = registry and registry.lanes.get(number)
         if lane is None or lane.cursor.home != runtime.id:
             return False   # the control thread will notice
+        only = runtime.backlog.takeOnly(place)
+        if only is not None and self._look_at_one(
+                sorter, registry, place, only, ready):
+            return False
         births = lane.births
         serials = runtime.backlog.toLook(place, births.next_serial)
         found = []
         is_lost = False
         try:
             for serial in serials[:BATCH]:
-                ticket, what = sorter.sort(place, serial, births)
+                ticket, what, run = sorter.find(place, serial, births)
                 if what == LOST:
                     is_lost, what = True, AWAY
                 elif what == READY:
-                    ready.add(ticket)
+                    ready[ticket] = registry, run
                 found.append((serial, ticket, what))
+                if len(found) > KEPT and run is not None:
+                    run._p_deactivate()
         finally:
             # This keeps what was found before an error.
             runtime.backlog.seen(place, found)

@@ -19,15 +19,21 @@ from cipher.background.interfaces import RUNNING
 from cipher.background.runtime.queue.backlog import AWAY
 from cipher.background.runtime.queue.backlog import DONE
 from cipher.background.runtime.queue.backlog import READY
-from cipher.background.store.conditions import waitsFor
+from cipher.background.store.conditions import typeWaitsFor
 from cipher.background.store.cursor import KEPT
 from cipher.background.store.cursor import TYPE
 from cipher.background.store.kept import isKept
+from cipher.background.store.lifecycle import isFinished
 from cipher.background.store.process import Living
 from cipher.background.store.process import getDirectory
+from cipher.background.store.run import WorkerRun
+from cipher.background.util import clock
+from cipher.background.util.logs import getLogger
 from cipher.background.work.liverun import Ticket
 from cipher.background.work.liverun import ticketOf
 
+
+log = getLogger(__name__)
 
 #: A state besides those of `Backlog.settle`: the run's process is dead, and a
 #: commit has to rescue the run.
@@ -40,6 +46,7 @@ class Sorter:
     def __init__(self, runtime, connection):
         self._runtime = runtime
         self._connection = connection
+        self._types = {}   # (registry oid, type) -> what all its runs wait for
 
     @cached_property
     def living(self):
@@ -53,20 +60,54 @@ class Sorter:
         `LOST`.  A run that cannot be loaded is `AWAY`, so it is looked at
         again.
         """
+        return self.find(place, serial, births)[:2]
+
+    def find(self, place, serial, births):
+        """Return (ticket, what, run) as `sort`; the run may be None."""
         oid, number = place
         key = BROKEN_RUN, '%d-%d' % (number, serial), oid
         troubles = self._runtime.troubles
         if not troubles.isResting(*key):
-            with troubles.guard(*key, with_transient=False):
-                run = births.get(serial)
-                if run is None:
-                    return Ticket(oid, number, serial), DONE
-                return self._sort(place, run)
-        return Ticket(oid, number, serial), AWAY
+            # As `Troubles.guard`, which takes longer.
+            try:
+                found = self._find(place, serial, births)
+            except BaseException as error:
+                if not troubles.guarded(error, key, with_transient=False):
+                    raise
+            else:
+                troubles.settle(*key)
+                return found
+        return Ticket(oid, number, serial), AWAY, None
+
+    def sortOne(self, place, serial, oid):
+        """Return (ticket, what, run) as `sort` for the run that has *oid*.
+
+        Return None if the database does not show that it is the run *serial*
+        of the lane at *place*, or if it cannot be sorted.
+        """
+        try:
+            run = self._connection.get(oid)
+            if not isinstance(run, WorkerRun) or (
+                    run.lane, run.serial) != (place[1], serial) or (
+                        run.is_removed):
+                return None
+            return *self._sort(place, run), run
+        except BaseException as error:
+            log.debug('Run %d-%d: %s; its lane is looked at',
+                      place[1], serial, type(error).__name__)
+            return None   # `sort` notes what is wrong with it
+
+    def _find(self, place, serial, births):
+        run = births.get(serial)
+        if run is None:
+            oid, number = place
+            return Ticket(oid, number, serial), DONE, None
+        return *self._sort(place, run), run
 
     def _sort(self, place, run):
         oid = place[0]
-        if run.isFinished():
+        state = run.state
+        if isFinished(state):
             return ticketOf(oid, run), DONE
         is_inherited, is_suspect = self._runtime.backlog.inherited(
             place, run.serial)
@@ -75,7 +116,7 @@ class Sorter:
         registry = self._connection.get(oid)
         if isKept(registry, run):
             return ticket, (KEPT, run.type)   # its owner is not of this copy
-        if run.state == RUNNING:
+        if state == RUNNING:
             return ticket, self._sort_running(oid, run)
         if run.owner not in (None, me):
             if run.owner in self.living.ids:
@@ -89,12 +130,22 @@ class Sorter:
             ticket = ticket._replace(must_claim=True)
             if run.id in registry.stops:
                 return ticket, LOST   # the stop request shows that it ran
-        what = waitsFor(registry, run, self._runtime.begins) or READY
+        what = self._waits_for(registry, oid, run) or READY
         if what != READY and run.owner not in (None, me):
             return ticket, LOST   # so that other processes can take it again
         if what == (TYPE, run.type):
             self._runtime.noteUndeclared(run)
         return ticket, what
+
+    def _waits_for(self, registry, oid, run):
+        """Return what `conditions.waitsFor` does, for a run not kept back."""
+        if clock.isLater(run.due_at):
+            return run.due_at
+        key = oid, run.type
+        if key not in self._types:
+            self._types[key] = typeWaitsFor(
+                registry, run.type, self._runtime.begins)
+        return self._types[key]
 
     def _sort_running(self, oid, run):
         if run.owner != self._runtime.id:

@@ -275,15 +275,21 @@ class SettingsTests(ReceivingTests):
     def test_executor_of_settings(self):
         self.assertEqual(RuntimeSettings().executor, 'threads')
         self.assertEqual(RuntimeSettings(executor='celery').executor, 'celery')
-        with self.assertRaisesRegex(
-                ValueError, "executor to be one of 'threads', 'celery', got"):
-            RuntimeSettings(executor='carrots')
+        self.assertEqual(RuntimeSettings(executor='mine').executor, 'mine')
+        for name in '', None, 7:
+            with self.assertRaisesRegex(ValueError, 'executor'):
+                RuntimeSettings(executor=name)
 
     def test_executor_that_is_not_registered(self):
         self.runtime.shutdown()
         choice._factories.pop('celery', None)
-        with self.assertRaisesRegex(RuntimeRefused, 'registered Celery'):
-            self.startRuntime(executor='celery', threads=1)
+        self.addCleanup(choice._factories.pop, 'mine')
+        choice.registerExecutor('mine', None)
+        for name in 'celery', 'carrots':
+            with self.assertRaisesRegex(
+                    RuntimeRefused, "expected executor=\"threads\" or a "
+                    "registered one, 'mine', got '%s'" % name):
+                self.startRuntime(executor=name, threads=1)
 
 
 class SenderTests(ExecutorMixin, LiveTests):

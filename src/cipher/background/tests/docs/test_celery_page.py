@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Carries out docs/celery.rst."""
+"""Carries out docs/howto/celery.rst."""
 import transaction
 from zope.component import hooks
 
@@ -39,4 +39,4 @@ def tearDown(test):
 
 def test_suite():
     return makePageSuite(
-        'docs', 'celery.rst', setUp=setUp, tearDown=tearDown)
+        'celery.rst', setUp=setUp, tearDown=tearDown)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import cipher.background
 from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.checkout import requirePage
 
 
 PACKAGE = Path(cipher.background.__file__).parent
@@ -43,7 +44,7 @@ def readTree(text):
 class DesignTests(unittest.TestCase):
 
     def setUp(self):
-        self.text = requireCheckout('docs', 'design.rst').read_text('utf-8')
+        self.text = requirePage('design.rst').read_text('utf-8')
 
     def test_tree_has_each_module_at_the_top_and_each_package(self):
         tree = self.text[self.text.index('src/cipher/background/'):]

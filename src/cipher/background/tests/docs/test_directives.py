@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Carries out docs/directives.rst."""
+"""Carries out docs/reference/directives.rst."""
 import sys
 import types
 
@@ -75,4 +75,4 @@ def tearDown(test):
 
 def test_suite():
     return makePageSuite(
-        'docs', 'directives.rst', setUp=setUp, tearDown=tearDown)
+        'directives.rst', setUp=setUp, tearDown=tearDown)

@@ -17,7 +17,8 @@ import unittest
 from pathlib import Path
 
 import cipher.background
-from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.checkout import listPages
+from cipher.background.tests.support.checkout import requirePage
 
 
 PACKAGE = Path(cipher.background.__file__).parent
@@ -38,13 +39,11 @@ def readCode():
 class GlossaryTests(unittest.TestCase):
 
     def setUp(self):
-        page = requireCheckout('docs', 'glossary.rst')
+        page = requirePage('glossary.rst')
         found = _ENTRY.findall(page.read_text('utf-8'))
         self.terms = [term for term, _ in found]
-        self.pages = {path.name: path.read_text('utf-8')
-                      for path in (requireCheckout('README.rst'),
-                                   *sorted(page.parent.glob('*.rst')))
-                      if path != page}
+        self.pages = {str(path): path.read_text('utf-8')
+                      for path in listPages() if path != page}
 
     def test_terms_are_in_alphabetical_order_and_defined_once(self):
         self.assertGreater(len(self.terms), 50)
@@ -60,4 +59,4 @@ class GlossaryTests(unittest.TestCase):
     def test_each_document_leads_to_it(self):
         for name, text in self.pages.items():
             with self.subTest(name):
-                self.assertIn('glossary.rst', text)
+                self.assertRegex(text, r'reference/glossary(\.rst)?[>`]')

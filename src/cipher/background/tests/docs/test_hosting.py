@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Carries docs/hosting.rst out: an application in a folder, and its server."""
+"""Carries docs/howto/hosting.rst out: an application and its server."""
 import os
 import re
 import signal
@@ -32,7 +32,7 @@ from zope.security.simplepolicies import PermissiveSecurityPolicy
 from cipher.background.tests.demo.test_server import LIMIT
 from cipher.background.tests.demo.test_server import Demo
 from cipher.background.tests.demo.test_server import DemoTestCase
-from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.checkout import requirePage
 from cipher.background.tests.support.layers import Live
 
 
@@ -50,6 +50,12 @@ OWN = '''
   <unauthenticatedPrincipal id="dms.nobody" title="Nobody" />
 </configure>
 '''
+
+
+def takeFreePort(text):
+    """Return the text of serve.py with a port that is not in use."""
+    assert text.count("('site.zcml')") == 1, text
+    return text.replace("('site.zcml')", "('site.zcml', port=0)")
 
 
 class Host(Demo):
@@ -83,13 +89,10 @@ class HostingTests(DemoTestCase):
 
     def setUp(self):
         super().setUp()
-        page = requireCheckout('docs', 'hosting.rst').read_text('utf-8')
+        page = requirePage('hosting.rst').read_text('utf-8')
         files = dict(_FILE.findall(page))
         self.assertEqual(FILES, sorted(files))
-        # Ports may be in use: take a free one.
-        self.assertEqual(1, files['serve.py'].count("('site.zcml')"))
-        files['serve.py'] = files['serve.py'].replace(
-            "('site.zcml')", "('site.zcml', port=0)")
+        files['serve.py'] = takeFreePort(files['serve.py'])
         for name, text in files.items():
             Path(self.folder, name).write_text(textwrap.dedent(text), 'utf-8')
 

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The view of an input that docs/ui.rst shows."""
+"""The view of an input that docs/howto/ui.rst shows."""
 import sys
 from types import ModuleType
 from unittest import mock
@@ -30,7 +30,7 @@ from cipher.background.tests.support.checkout import needsCheckout
 HEADING = 'The input of a run'
 
 
-@needsCheckout('docs', 'ui.rst')
+@needsCheckout('docs')
 class InputViewTests(BrowserTests):
 
     def setUp(self):

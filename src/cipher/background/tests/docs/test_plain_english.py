@@ -15,7 +15,8 @@
 import re
 import unittest
 
-from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.checkout import listPages
+from cipher.background.tests.support.promises import FOLDER
 
 
 #: Forms of a translation, each with a remedy.
@@ -26,12 +27,6 @@ FORMS = {
     r'\b[Ww]ho(?:m)?ever\b': 'a person who, any',
     r'\bat the most\b': 'at most',
 }
-
-#: (page, begin, end) of text whose wording is fixed elsewhere.
-QUOTED = [
-    # Word for word as promised; PROMISES.rst has the tests.
-    ('security.rst', '\nAll promises\n', '\nNot promised\n'),
-]
 
 
 def findForms(text):
@@ -50,16 +45,12 @@ def findForms(text):
 class PlainEnglishTests(unittest.TestCase):
 
     def test_documents(self):
-        root = requireCheckout('README.rst').parent
-        pages = [root / 'README.rst', root / 'CHANGES.rst',
-                 *sorted((root / 'docs').glob('*.rst'))]
+        readme, *pages = listPages()
+        pages += [readme, readme.with_name('CHANGES.rst'),
+                  *sorted(FOLDER.glob('*.rst'))]
         self.assertGreater(len(pages), 10)
         for page in pages:
             text = page.read_text('utf-8')
-            for name, begin, end in QUOTED:
-                if name == page.name and begin in text:
-                    head, _, rest = text.partition(begin)
-                    text = head + rest.partition(end)[2]
             with self.subTest(page.name):
                 self.assertEqual([], findForms(text))
 

@@ -15,7 +15,7 @@
 import re
 import unittest
 
-from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.checkout import requirePage
 from cipher.background.tests.support.promises import FOLDER
 from cipher.background.tests.support.promises import findTest
 from cipher.background.tests.support.promises import readPromises
@@ -89,7 +89,6 @@ class PromisesTests(unittest.TestCase):
                 path.read_text('utf-8')), path)
 
     def test_docs_keep_every_promise_of_security(self):
-        text = ' '.join(requireCheckout(
-            'docs', 'security.rst').read_text('utf-8').split())
+        text = ' '.join(requirePage('security.rst').read_text('utf-8').split())
         for promise in self.files['PROMISES.rst']['Security']:
             self.assertIn('- %s ' % promise.text, text)

@@ -11,18 +11,18 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The README lists the names that an application imports, and all of them."""
+"""The reference lists all names that an application imports, no others."""
 import re
 import unittest
 
 import cipher.background
-from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.checkout import requirePage
 
 
 class PublicNamesTests(unittest.TestCase):
 
-    def test_README_lists_them(self):
-        text = requireCheckout('README.rst').read_text('utf-8')
+    def test_reference_lists_them(self):
+        text = requirePage('api.rst').read_text('utf-8')
         block, = re.findall(
             r'^    from cipher\.background import \(([^)]+)\)', text,
             re.MULTILINE)

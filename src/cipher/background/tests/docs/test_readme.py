@@ -13,41 +13,68 @@
 ##############################################################################
 """Carries the README out as its reader would."""
 import os
-import re
 import shutil
 import sys
 import tempfile
 
 import transaction
+from persistent import Persistent
+from persistent.list import PersistentList
+from ZODB.DB import DB
+from ZODB.FileStorage import FileStorage
+from zope.component import hooks
 from zope.component import testing
+from zope.configuration import xmlconfig
+from zope.container.contained import Contained
+from zope.event import notify
+from zope.processlifetime import DatabaseOpenedWithRoot
 
 from cipher.background.tests.support.checkout import makePageSuite
-from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.checkout import requirePage
+from cipher.background.tests.support.pages import readFiles
+from cipher.background.tests.support.sites import makeSite
+from cipher.background.util.switchboard import getRuntime
 
 
-# "``dms/workers.py``::" and the indented block below it.
-_FILE = re.compile(r'``(dms/[\w.]+)``::\n\n((?:    .*\n|\n)+)')
+class Document(Contained, Persistent):
+    """The document of the example."""
+
+    def __init__(self, pages):
+        self.pages = pages
+        self.rendered = PersistentList()
 
 
 def setUp(test):
-    """Write the files that the README shows; let them be imported."""
+    """Make the application of the README: its files, its site, a document."""
     testing.setUp()
+    hooks.setHooks()
     test.folder = tempfile.mkdtemp()
-    files = dict(_FILE.findall(
-        requireCheckout('README.rst').read_text(encoding='utf-8')))
-    assert len(files) == 3, sorted(files)
+    files = readFiles(requirePage('README.rst'))
+    assert sorted(files) == ['dms/configure.zcml', 'dms/workers.py'], files
     files['dms/__init__.py'] = ''
     os.mkdir(os.path.join(test.folder, 'dms'))
     for name, text in files.items():
         with open(os.path.join(test.folder, name), 'w') as file:
-            file.write(re.sub('^    ', '', text, flags=re.MULTILINE))
+            file.write(text)
     sys.path.insert(0, test.folder)
-    test.globs['path_of_the_database'] = os.path.join(test.folder, 'Data.fs')
+    import dms
+    xmlconfig.file('configure.zcml', dms)
+    test.db = DB(FileStorage(os.path.join(test.folder, 'Data.fs')))
+    test.connection, site, registry = makeSite(test.db)
+    notify(DatabaseOpenedWithRoot(test.db))
+    hooks.setSite(site)
+    document = site['letter'] = Document(['Dear reader,', 'yours.'])
+    transaction.commit()
+    test.globs.update(document=document, transaction=transaction)
 
 
 def tearDown(test):
     """Leave nothing of it behind."""
     transaction.abort()
+    hooks.setSite(None)
+    getRuntime(test.db).shutdown()
+    test.connection.close()
+    test.db.close()
     sys.path.remove(test.folder)
     for name in [name for name in sys.modules if name.split('.')[0] == 'dms']:
         del sys.modules[name]

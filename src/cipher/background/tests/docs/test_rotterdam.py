@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Our pages in the frames that docs/ui.rst shows."""
+"""Our pages in the frames that docs/howto/ui.rst shows."""
 import base64
 import os
 import re
@@ -39,7 +39,7 @@ from cipher.background.tests.demo.test_server import LIMIT
 from cipher.background.tests.support import browser as browser_support
 from cipher.background.tests.support.checkout import CHECKOUT
 from cipher.background.tests.support.checkout import needsCheckout
-from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.checkout import requirePage
 
 
 LOGIN = base64.b64encode(b'admin:admin').decode()
@@ -58,7 +58,7 @@ ZCML = '''
 
 def read_code(heading, language):
     """Return the code of a language below a heading of the documentation."""
-    text = requireCheckout('docs', 'ui.rst').read_text(encoding='utf-8')
+    text = requirePage('ui.rst').read_text(encoding='utf-8')
     text = text[re.search(r'\n%s\n[~-]{3}' % heading, text).start():]
     code = re.search(
         r'\n\.\. code-block:: %s\n\n((?:    .*\n|\n)+)' % language, text)[1]
@@ -70,7 +70,7 @@ class ISkin(IDefaultBrowserLayer):
 
 
 class DocumentedLayer(zope.testbrowser.wsgi.TestBrowserLayer, BrowserLayer):
-    """An application with the ZCML of a section of docs/ui.rst."""
+    """An application with the ZCML of a section of docs/howto/ui.rst."""
 
     def __init__(self, name, base, heading, files=()):
         self.base = base
@@ -112,7 +112,7 @@ if CHECKOUT:
         'Rotterdam', 'rotterdam_ftesting.zcml', 'In Rotterdam')
 
 
-@needsCheckout('docs', 'ui.rst')
+@needsCheckout('docs')
 class TestTemplate(browser_support.BrowserTests):
     """A frame of a host's own."""
 
@@ -145,7 +145,7 @@ class TestTemplate(browser_support.BrowserTests):
         self.assertIn('runs.json', page)
 
 
-@needsCheckout('docs', 'ui.rst')
+@needsCheckout('docs')
 class TestRotterdam(browser_support.BrowserTests):
     """The management skin of Zope 3."""
 
@@ -218,7 +218,7 @@ class TestRotterdam(browser_support.BrowserTests):
                          self.get('runs.json').headers[name])
 
 
-@needsCheckout('docs', 'ui.rst')
+@needsCheckout('docs')
 class TestRealBrowser(browser_support.BrowserTests):
     """Chromium shows a page in Rotterdam: its own policy lets it."""
 

@@ -20,6 +20,7 @@ import unittest
 from contextlib import redirect_stderr
 from contextlib import redirect_stdout
 from io import StringIO
+from pathlib import Path
 
 from cipher.background.tests.support.checkout import requireCheckout
 
@@ -145,6 +146,47 @@ class TotalsTests(unittest.TestCase):
     def test_a_log_of_which_nothing_passed_is_refused(self):
         self.assertEqual(
             self.sum_up(LAYER, '0 passed, 0 failed, 3 skipped')[1], 1)
+
+
+class DocsTests(unittest.TestCase):
+    """The look at the built documentation."""
+
+    def find(self, **pages):
+        """Return the failures in pages of {name: body}."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, body in pages.items():
+                Path(folder, name + '.html').write_text(body, 'utf-8')
+            Path(folder, 'a.png').write_text('')
+            number, failures = load('.ci', 'docs.py').find_failures(
+                Path(folder))
+        self.assertEqual(number, len(pages))
+        return failures
+
+    def test_good_pages(self):
+        self.assertEqual([], self.find(
+            index='<a href="one.html#here">1</a><a href="#top">2</a>'
+            '<a href="https://example.com/x">3</a><h1 id="top">4</h1>',
+            one='<p id="here"><img src="a.png"><a name="old"></p>',
+            search=''))
+
+    def test_what_is_wrong_is_named(self):
+        for expected, body in (
+                ('expected a file at two.html', '<a href="two.html">1</a>'),
+                ('expected a file at b.png', '<img src="b.png">'),
+                ('expected a place in its page at one.html#there',
+                 '<a href="one.html#there">1</a>'),
+                ('expected a place in its page at #top',
+                 '<a href="#top">1</a>'),
+                ('expected to load own files only',
+                 '<script src="https://example.com/x.js"></script>')):
+            with self.subTest(expected):
+                failure, = self.find(
+                    index='<a href="one.html">1</a>' + body, one='')
+                self.assertIn(expected, failure)
+
+    def test_a_page_that_no_page_leads_to(self):
+        self.assertEqual(['one.html: expected a link to it, got none'],
+                         self.find(index='', one='<a href="#">1</a>'))
 
 
 class PythonsTests(unittest.TestCase):

@@ -86,7 +86,7 @@ class ExtrasTests(unittest.TestCase):
                      TESTS_FOLDER).with_suffix('').parts)
                  for path in TESTS_FOLDER.rglob('test_*.py')
                  if re.search(r'import (requireCheckout|needsCheckout|'
-                              r'makePageSuite)\n',
+                              r'makePageSuite|listPages|requirePage)\n',
                               path.read_text('utf-8'))}
         self.assertGreater(len(found), 5)
         self.assertEqual(

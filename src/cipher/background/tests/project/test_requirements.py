@@ -33,7 +33,8 @@ PACKAGE = Path(cipher.background.__file__).parent
 #: What an extra brings beside its own.
 BASES = {CORE: (), 'ui': (CORE,), 'host': (CORE, 'ui'),
          'demo': (CORE, 'ui', 'host'), 'celery': (CORE,), 'cli': (CORE,),
-         'test': (CORE, 'ui', 'host', 'demo', 'celery', 'cli')}
+         'pytest': (CORE,),
+         'test': (CORE, 'ui', 'host', 'demo', 'celery', 'cli', 'pytest')}
 
 #: ZCML that an extra is for, other than that of its part of the package.
 ZCML = {'host.zcml': 'host'}
@@ -47,6 +48,7 @@ UNSEEN = {
     'zope.traversing': 'the command line needs it, by browser.paths',
     'psycopg2-binary': 'RelStorage imports it',
     'redis': 'kombu imports it',
+    'zope.testing': 'the layer of cipher.background.testing imports it',
     'coverage': 'a command',
     'flake8': 'a command',
     'isort': 'a command',

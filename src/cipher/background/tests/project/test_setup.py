@@ -19,6 +19,7 @@ from io import StringIO
 
 from docutils.core import publish_doctree
 from docutils.nodes import image
+from docutils.nodes import reference
 
 from cipher.background.tests.support.checkout import requireCheckout
 
@@ -55,12 +56,24 @@ class SetupTests(unittest.TestCase):
 
     def test_with_a_home_the_pictures_are_there(self):
         pictures = list(self.render(HOME).findall(image))
-        self.assertGreater(len(pictures), 1)
+        self.assertTrue(pictures)
         for picture in pictures:
             prefix, path = picture['uri'].split('/raw/HEAD/')
             self.assertEqual(HOME, prefix)
             self.assertTrue(requireCheckout(*path.split('/')).is_file())
             self.assertTrue(picture['alt'])
+
+    def test_links_lead_to_pages_of_the_home(self):
+        links = [link['refuri'] for link in self.render(HOME).findall(
+            reference)]
+        self.assertGreater(len(links), 5)
+        for link in links:
+            prefix, path = link.split('/blob/HEAD/')
+            self.assertEqual(HOME, prefix)
+            self.assertTrue(requireCheckout(*path.split('/')).is_file(), link)
+
+    def test_without_a_home_there_are_no_links(self):
+        self.assertEqual([], list(self.render('').findall(reference)))
 
     def test_with_a_home_the_addresses_are_below_it(self):
         addresses = self.setup['list_addresses'](HOME)

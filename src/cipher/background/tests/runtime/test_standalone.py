@@ -251,8 +251,8 @@ class RecordedTests(HandMadeMixin, LiveTests):
         mark = backlog.mark
         looked = []
 
-        def mark_and_let_it_look(places):
-            mark(places)
+        def mark_and_let_it_look(places, **options):
+            mark(places, **options)
             waitUntil(backlog.isIdle, 'the look')
             looked.append(places)
 

@@ -73,7 +73,7 @@ class GoldenTests(unittest.TestCase):
         self.assertNotIn('is not in the', self.text)
         for name in golden.persistentClasses():
             self.assertIn('\n%s\n' % name, '\n' + self.text)
-        self.assertIn('cipher.background.util.reference.Reference', self.text)
+        self.assertIn('] reference: (bytes, bytes, bool)', self.text)
 
     def test_each_change_is_seen(self):
         class Gone(Persistent):

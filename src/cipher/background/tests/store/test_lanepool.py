@@ -22,6 +22,7 @@ import transaction
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 
+from cipher.background.store import lanepool
 from cipher.background.store import leases
 from cipher.background.store.lane import Lane
 from cipher.background.store.lanepool import getPool
@@ -96,6 +97,12 @@ class PoolTests(PoolCase):
         other = DB(None)
         self.addCleanup(other.close)
         self.assertIsNot(getPool(other, self.registry._p_oid), self.pool)
+
+    def test_pool_that_another_thread_begins_to_make(self):
+        lanepool._pools[self.db] = {}
+        pool = getPool(self.db, self.registry._p_oid)
+        self.assertIsInstance(pool, lanepool.LanePool)
+        self.assertIs(getPool(self.db, self.registry._p_oid), pool)
 
     def test_transaction_keeps_its_lane_to_its_end(self):
         view = self.view()

@@ -49,19 +49,34 @@ def requireCheckout(*names):
     return path
 
 
+def listPages():
+    """Return the paths of the README and of all pages; skip without them."""
+    return [requireCheckout('README.rst'),
+            *sorted(requireCheckout('docs').rglob('*.rst'))]
+
+
+def requirePage(name):
+    """Return the path of the one page with the file name *name*."""
+    found = [path for path in listPages() if path.name == name]
+    if len(found) != 1:
+        raise LookupError('%s: expected one page, got %r' % (
+            name, list(map(str, found))))
+    return found[0]
+
+
 def needsCheckout(*names):
     """Return a decorator that skips a test or a class without that file."""
     return unittest.skipUnless(
         CHECKOUT and CHECKOUT.joinpath(*names).exists(), _explain(names))
 
 
-def makePageSuite(*names, setUp, tearDown):
-    """Return the tests of pages whose examples are carried out."""
+def makePageSuite(name, setUp, tearDown):
+    """Return the tests of the examples of the page *name*."""
     if CHECKOUT is None:
         return unittest.TestSuite([unittest.FunctionTestCase(
-            partial(requireCheckout, *names), description='/'.join(names))])
+            partial(requireCheckout, name), description=name)])
     suite = doctest.DocFileSuite(
-        str(CHECKOUT.joinpath(*names)), module_relative=False,
+        str(requirePage(name)), module_relative=False,
         setUp=setUp, tearDown=tearDown,
         optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     for test in suite:

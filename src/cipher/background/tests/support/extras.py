@@ -37,19 +37,21 @@ PARTS = {
     'demo': ('demo',),
     'celery': ('celery',),
     'cli': ('cli.painting', 'cli.zodburis'),
+    'pytest': ('pytestplugin',),
     'test': ('locales.update', 'tests'),
 }
 
 #: {extra: test modules of its part, or classes in them}
 TESTS = {
     CORE: (
-        'docs.test_readme', 'docs.test_directives',
+        'docs.test_readme', 'docs.test_directives', 'docs.test_howto',
         'project.test_without_extras', 'cli.test_plain'),
     'ui': ('docs.test_readme', 'browser.test_plain_publication'),
-    'host': ('docs.test_hosting',),
+    'host': ('docs.test_hosting', 'docs.test_tutorial'),
     'demo': ('demo.test_server:ServerTests',),
     'celery': ('docs.test_celery_page',),
     'cli': ('cli.test_plain', 'cli.test_reading:OutputTests'),
+    'pytest': ('pytestplugin.test_fixtures',),
     'test': (),
 }
 

@@ -12,10 +12,8 @@
 #
 ##############################################################################
 """A ZEO server begins again in good order, and gives oids a second time."""
-import re
 import signal
 import time
-from textwrap import dedent
 
 import transaction
 from persistent import Persistent
@@ -25,11 +23,12 @@ from ZODB.POSException import ConflictError
 from zope.component.hooks import getSite
 
 from cipher.background.registry.installation import getRegistry
-from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.checkout import requirePage
 from cipher.background.tests.support.live import Database
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.live import waitUntil
+from cipher.background.tests.support.pages import listBlocks
 from cipher.background.tests.support.servers import ZEOServer
 from cipher.background.tests.support.servers import openDatabase
 from cipher.background.tests.support.servers import requireServer
@@ -181,10 +180,9 @@ class RestartTests(LiveTests):
         self.keepStock()
         self.patch('ZEO.ClientStorage.ClientStorage.notify_connected',
                    ClientStorage.notify_connected)   # so it comes back
-        text = requireCheckout('docs', 'deploying.rst').read_text('utf-8')
-        advice, = [block for block in re.findall(
-            r'::\n\n((?:    .*\n|\n)+)', text) if 'notify_connected' in block]
-        exec(dedent(advice), {})
+        advice, = [block.text for block in listBlocks(requirePage('zeo.rst'))
+                   if 'notify_connected' in block.text]
+        exec(advice, {})
         self.runtime.shutdown()
         self.restart()
         waitUntil(self.isSeen, 'what the other client stored')

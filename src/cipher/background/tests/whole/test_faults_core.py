@@ -154,11 +154,11 @@ class StrandedTests(LiveTests):
         reached, go_on = threading.Event(), threading.Event()
         wake = switchboard.wake
 
-        def paused(db, places=()):
+        def paused(db, places=(), only=None):
             if threading.current_thread().name == 'first':
                 reached.set()
                 go_on.wait(LIMIT)
-            wake(db, places)
+            wake(db, places, only)
 
         self.patch('cipher.background.util.switchboard.wake', paused)
         ids = []
@@ -186,19 +186,28 @@ class StrandedTests(LiveTests):
 
     def test_run_that_is_committed_during_a_look(self):
         self.restart(threads=1, poll=60.0)
+        self.check_commit_during_look('takeOnly')
+
+    def test_run_that_is_committed_during_a_look_at_all_births(self):
+        self.restart(threads=1, poll=60.0)
+        self.runtime.backlog.takeOnly = lambda place: None
+        self.check_commit_during_look('toLook')
+
+    def check_commit_during_look(self, name):
+        """Commit a run when a look has called the method *name*."""
         self.waitFinished(self.start('work'))
         backlog = self.runtime.backlog
-        to_look = backlog.toLook
+        method = getattr(backlog, name)
         reached, go_on = threading.Event(), threading.Event()
 
         def paused(*args):
-            serials = to_look(*args)
+            found = method(*args)
             if not reached.is_set():
                 reached.set()
                 go_on.wait(LIMIT)
-            return serials
+            return found
 
-        backlog.toLook = paused
+        setattr(backlog, name, paused)
         first = self.start('work')
         self.assertTrue(reached.wait(LIMIT))
         late = self.start('work')
