@@ -1942,7 +1942,8 @@ class IRuntime(Interface):
 class IStartCheck(Interface):
     """Looks for pieces of the application that are missing.
 
-    Each named utility is called when a process starts, at `IProcessStarting`.
+    Each named utility is called when a process starts: when a host notifies
+    ``zope.processlifetime.ProcessStarting``.
     """
 
     def __call__(registries):

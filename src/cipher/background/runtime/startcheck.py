@@ -16,6 +16,8 @@
 Each line has the form "expected …, got …; do …".  `IStartCheck` utilities add
 their own: the pages have one.
 """
+from typing import Any
+
 from transaction import TransactionManager
 from zope.component import getGlobalSiteManager
 from zope.component import getUtilitiesFor
@@ -73,7 +75,7 @@ def _listOwn(db, registries):
     if not any(getGlobalSiteManager().getUtilitiesFor(IWorkerType)):
         yield ('expected worker types, got none; declare one with '
                '<background:worker name="…" handler="…" />')
-    runtime = switchboard.queryRuntime(db)
+    runtime: Any = switchboard.queryRuntime(db)
     settings = queryUtility(IRuntimeSettings) if (
         runtime is None) else runtime.settings
     if (settings is None or not settings.threads) and not any(
