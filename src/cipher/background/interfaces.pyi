@@ -113,7 +113,6 @@ BY_INPUT: Final = 'input'
 UNIQUE: Final[tuple[str, ...]]
 THREADS: Final = 'threads'
 CELERY: Final = 'celery'
-EXECUTORS: Final[tuple[str, ...]]
 AS_STARTER: Final = 'starter'
 AS_SYSTEM: Final = 'system'
 NEWEST: Final = 'newest'
@@ -374,6 +373,8 @@ class IRunDetails(Protocol, metaclass=_Interface):
     @property
     def input(self) -> dict[str, Any]: ...
     @property
+    def masked(self) -> tuple[str, ...]: ...
+    @property
     def traceback(self) -> str: ...
     @property
     def log(self) -> str: ...
@@ -523,6 +524,8 @@ class IProcessStatus(Protocol, metaclass=_Interface):
     def pid(self) -> int: ...
     @property
     def threads(self) -> int: ...
+    @property
+    def types(self) -> list[str] | None: ...
     @property
     def started_at(self) -> float: ...
     @property
@@ -903,6 +906,7 @@ class IRuntimeSettings(Protocol, metaclass=_Interface):
     grace: float
     executor: str
     deployment: str | None
+    types: tuple[str, ...] | None
 
 class IWebSettings(Protocol, metaclass=_Interface):
     base_url: str | None
@@ -912,7 +916,9 @@ class IWebSettings(Protocol, metaclass=_Interface):
 class IRuntime(Protocol, metaclass=_Interface):
     @property
     def id(self) -> str: ...
-    def wake(self, places: Collection[tuple[bytes, int]] = ...) -> None: ...
+    def begins(self, name: str) -> bool: ...
+    def wake(self, places: Collection[tuple[bytes, int]] = ...,
+             only: tuple[int, bytes] | None = ...) -> None: ...
     def countWaiting(
         self, registry_oid: bytes,
         starter: str | None) -> tuple[int, float]: ...

@@ -12,8 +12,13 @@
 #
 ##############################################################################
 """Make the executor that the settings of a runtime name."""
+from collections.abc import Callable
+from typing import Any
+
 from cipher.background.interfaces import CELERY
 from cipher.background.interfaces import THREADS
+from cipher.background.interfaces import IExecutor
+from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.runtime.executors.threads import ThreadsExecutor
 
@@ -21,7 +26,8 @@ from cipher.background.runtime.executors.threads import ThreadsExecutor
 _factories = {}   # name -> callable (runtime, threads)
 
 
-def registerExecutor(name, factory):
+def registerExecutor(
+        name: str, factory: Callable[[IRuntime, int], IExecutor]) -> None:
     """Use *factory* for settings with ``executor="name"``.
 
     It is called with a runtime and a number of threads, and returns an
