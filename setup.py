@@ -72,6 +72,7 @@ UI = [
 # has none yet, its users and its security policy; and a server.
 HOST = UI + [
     'waitress >= 3.0',
+    'zodburi >= 3.0',
     'zope.annotation >= 5.0',
     'zope.app.appsetup >= 5.0',
     'zope.app.publication >= 5.0',
@@ -86,7 +87,6 @@ HOST = UI + [
 # The demo is such an application.
 DEMO = HOST + [
     'docutils >= 0.20',
-    'zodburi >= 3.0',
 ]
 
 # The command line: tables in a terminal, and more URIs of databases.

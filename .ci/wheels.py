@@ -78,14 +78,14 @@ NOT_THE_CHECKOUT = (
 INSTALLED = (
     'project.test_api', 'project.test_architecture',
     'project.test_attributes', 'project.test_bootstrap',
-    'docs.test_celery_page', 'docs.test_cli_page',
+    'docs.test_celery_page', 'docs.test_cli_page', 'docs.test_deploy',
     'demo.test_importing', 'docs.test_design',
     'docs.test_directives', 'project.test_extras', 'docs.test_glossary',
     'docs.test_hosting', 'docs.test_howto', 'docs.test_monitoring_page',
     'project.test_i18n',
     'docs.test_input_view',
     'docs.test_plain_english', 'docs.test_promises',
-    'docs.test_public_names', 'docs.test_readme',
+    'docs.test_public_names', 'docs.test_readme', 'docs.test_workers_page',
     'project.test_requirements', 'util.test_restart', 'docs.test_rotterdam',
     'project.test_setup', 'docs.test_snippets', 'docs.test_tutorial',
     'project.test_manners', 'docs.test_testing', 'project.test_types')

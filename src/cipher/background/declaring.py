@@ -114,11 +114,11 @@ def _check_class(who, class_):
     _check_method(who, class_, 'doWork', GENERATOR, ASYNC_GENERATOR)
     names = _PLAIN
     if issubclass(class_, ItemsJob):
-        for name in 'items', 'processItem':
-            if getattr(class_, name) is getattr(ItemsJob, name):
-                _refuse(who, '%s to override %s, got the method of ItemsJob; '
-                        'write one' % (class_.__name__, name))
-        _check_method(who, class_, 'items', COROUTINE, ASYNC_GENERATOR)
+        if class_.processItem is ItemsJob.processItem:
+            _refuse(who, '%s to override processItem, got the method of '
+                    'ItemsJob; write one' % class_.__name__)
+        for name in 'items', 'getCollection':
+            _check_method(who, class_, name, COROUTINE, ASYNC_GENERATOR)
         names += _PLAIN_OF_ITEMS
     for name in names:
         _check_method(who, class_, name, *_ALL_KINDS)

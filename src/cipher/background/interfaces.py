@@ -2032,6 +2032,21 @@ class IRuntime(Interface):
         """
 
 
+class IStartCheck(Interface):
+    """Looks for pieces of the application that are missing.
+
+    Each named utility is called when a process starts: when a host notifies
+    ``zope.processlifetime.ProcessStarting``.
+    """
+
+    def __call__(registries):
+        """Yield a text for each missing piece; it is logged as a warning.
+
+        *registries* are those of one database; it may have none.  A text has
+        the form "expected …, got …; do …".
+        """
+
+
 class IRunEvent(IObjectEvent):
     """A run (`object`) changed; sent in the transaction of the change.
 

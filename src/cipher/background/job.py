@@ -24,6 +24,7 @@ from cipher.background.util.calling import callWork
 from cipher.background.util.calling import checkValue
 from cipher.background.util.text import cleanLine
 from cipher.background.util.text import safeRepr
+from cipher.background.util.walking import walk
 from cipher.background.work.loop import OnePiece
 from cipher.background.work.loop import setUp
 from cipher.background.work.worker import hookOf
@@ -54,9 +55,10 @@ class HandlerJob(OnePiece):
 class ItemsJob(BackgroundJob):
     """A job over many items, in many commits; each item takes effect once.
 
-    Override `items` and `processItem`.  After a conflict only the batch in
-    conflict is done again.  After an error, a crash or a deploy the work goes
-    on behind the last committed batch.
+    Override `processItem`, and `getCollection` where the items are not in the
+    context.  After a conflict only the batch in conflict is done again.  After
+    an error, a crash or a deploy the work goes on behind the last committed
+    batch.
     """
 
     #: Items, and seconds, after which a batch is committed.  Like all hooks,
@@ -64,15 +66,41 @@ class ItemsJob(BackgroundJob):
     batch_size = 100
     batch_seconds = 5.0
 
+    def getCollection(self) -> Any:
+        """Return the collection of the items; by default, the context.
+
+        The items are the values of a BTree, of a container or of another
+        mapping, and the members of a set, of a sequence or of another
+        iterable.  They may be added and removed meanwhile: an item that is
+        added behind the last one done is processed as well, and no item is
+        processed twice.
+
+        A BTree and a container of BTrees take the same time for each batch,
+        in the order of their keys.  Of any other collection each batch looks
+        at all that is there.  A mapping needs keys that can be sorted; they
+        are visited in that order.  Members of other collections are stored
+        objects or plain data.  An iterator has to be made anew at each call,
+        and must not change while a batch goes through it.
+        """
+        context = stateOf(self).context
+        if context is None:
+            raise TypeError(
+                '%s: expected a context with the items, got none; start it '
+                'with a context, or override getCollection()'
+                % type(self).__name__)
+        return context
+
     def items(self, cursor: Any) -> Iterable[tuple[Any, Any]]:
         """Yield (cursor, item) for each item behind *cursor*, in order.
 
         *cursor* is None at first, later one that was yielded before.  A
         cursor is plain data from which the next item can be found at once,
         such as a key of a BTree.  This is called for each batch.
+
+        Override it for items that are in no collection, or in another order.
         """
-        raise NotImplementedError(
-            '%s: override items(cursor)' % type(self).__name__)
+        return walk(_name(self, 'getCollection'),
+                    hookOf(self, 'getCollection'), cursor)
 
     def processItem(self, item: Any) -> Any:
         """Do the work for *item*; the effect is committed with its batch."""
@@ -115,7 +143,7 @@ def _batch(job, state):
         _call(job, 'processItem', item)
         count += 1
         if count >= size or time.monotonic() >= deadline:
-            return cursor, count
+            return cursor() if callable(cursor) else cursor, count
     return None, count
 
 

@@ -20,6 +20,7 @@ from zope.component import adapter
 from zope.component import queryUtility
 from zope.interface.interfaces import IRegistered
 from zope.processlifetime import IDatabaseOpenedWithRoot
+from zope.processlifetime import IProcessStarting
 
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeTransaction
@@ -29,9 +30,12 @@ from cipher.background.interfaces import RuntimeRefused
 from cipher.background.registry.installation import addRegistry
 from cipher.background.registry.installation import rememberRegistry
 from cipher.background.runtime.runtime import startRuntime
+from cipher.background.runtime.startcheck import checkStart
 from cipher.background.util import switchboard
+from cipher.background.util.forks import listDatabases
 from cipher.background.util.forks import noteDatabase
 from cipher.background.util.logs import getLogger
+from cipher.background.util.transient import isClosed
 
 
 log = getLogger(__name__)
@@ -62,6 +66,14 @@ def addRegistryToRoot(event):
             for site in list(connection.root().values()):
                 if hasattr(site, 'getSiteManager'):
                     addRegistry(site)
+
+
+@adapter(IProcessStarting)
+def checkStartOfProcess(event):
+    """Name in the log what the application on each open database lacks."""
+    for db in listDatabases():
+        if not isClosed(db):
+            checkStart(db)
 
 
 @adapter(IRegistered)

@@ -24,6 +24,7 @@ A command that changes something opens it with ``is_writing=True`` and calls
 import getpass
 import logging
 import os
+import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -183,9 +184,13 @@ def loadZCML(path):
     if not os.path.isfile(path):
         raise Unusable('--zcml: expected a ZCML file, got none at %.200s; '
                        'give the path of site.zcml' % path)
+    path = Path(path).absolute()
+    # Modules beside the file are found, as by "python serve.py".
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
     try:
         with ZopeInteraction(Participation(system_user)):
-            xmlconfig.file(str(Path(path).absolute()))
+            xmlconfig.file(str(path))
     except Exception as error:
         raise Unusable(
             '--zcml: expected ZCML that loads, got %s: %s; correct it'

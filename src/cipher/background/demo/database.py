@@ -23,6 +23,8 @@ from ZODB.FileStorage import FileStorage
 from zodburi import NoResolverForScheme
 from zodburi import resolve_uri
 
+from cipher.background.hosts.ztk import HostError
+
 
 #: Path of the database below the home; ``--db`` overrides it.
 DEFAULT_PATH = Path('var', 'demo.fs')
@@ -32,8 +34,8 @@ _FILE = 'file://'
 _MAGIC = b'FS'
 
 
-class DemoError(Exception):
-    """The demo cannot start; the text says why and what to do."""
+#: The demo cannot start; the text says why and what to do.
+DemoError = HostError
 
 
 def open_database(uri, home, fresh, connections):

@@ -159,27 +159,28 @@ class WorkTests(Tests):
                         name: function})))
 
     def test_names_of_hooks_mean_nothing_to_other_classes(self):
-        for name in ('items', 'processItem', 'countItems', 'getResult',
-                     'progress', 'wait'):
+        for name in ('items', 'getCollection', 'processItem', 'countItems',
+                     'getResult', 'progress', 'wait'):
             for function in coroutine, generator, asynchronous, 50:
                 makeWorkerType('work', type('Work', (BackgroundJob,), {
                     name: function}))
 
     def test_items_may_be_a_generator_but_not_asynchronous(self):
-        for function in plain, generator:
-            makeWorkerType('work', type('Work', (ItemsJob,), {
-                'items': function, 'processItem': plain}))
-        for function in coroutine, asynchronous:
-            self.assertIn('Work.items', self.refuse(
-                makeWorkerType, 'work', type('Work', (ItemsJob,), {
-                    'items': function, 'processItem': plain})))
+        for name in 'items', 'getCollection':
+            for function in plain, generator:
+                makeWorkerType('work', type('Work', (ItemsJob,), {
+                    name: function, 'processItem': plain}))
+            for function in coroutine, asynchronous:
+                self.assertIn('Work.' + name, self.refuse(
+                    makeWorkerType, 'work', type('Work', (ItemsJob,), {
+                        name: function, 'processItem': plain})))
 
-    def test_job_of_items_has_to_say_which_and_what(self):
-        for name in 'items', 'processItem':
-            methods = {'items': plain, 'processItem': plain}
-            del methods[name]
-            self.assertIn('Work to override %s' % name, self.refuse(
-                makeWorkerType, 'work', type('Work', (ItemsJob,), methods)))
+    def test_job_of_items_has_to_say_what_to_do(self):
+        makeWorkerType('work', type('Work', (ItemsJob,), {
+            'processItem': plain}))
+        self.assertIn('Work to override processItem', self.refuse(
+            makeWorkerType, 'work', type('Work', (ItemsJob,), {
+                'items': plain})))
 
     def test_what_does_nothing_for_a_loop_is_refused(self):
         for name, value in (('max_attempts', 2), ('unique', 'type'),

@@ -223,7 +223,9 @@ class BareTests(SiteTests):
     def test_what_is_to_be_overridden_says_so(self):
         job = ItemsJob.forSite(self.site, 'somebody')
         self.assertIsInstance(job, BackgroundJob)
-        with self.assertRaisesRegex(NotImplementedError, r'ItemsJob: .*items'):
+        with self.assertRaisesRegex(
+                TypeError, 'ItemsJob: expected a context with the items, got '
+                'none; start it with a context, or override getCollection'):
             job.items(None)
         with self.assertRaisesRegex(NotImplementedError, 'processItem'):
             job.processItem(None)

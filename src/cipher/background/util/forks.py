@@ -44,7 +44,7 @@ def noteDatabase(db):
 
 
 def listDatabases():
-    """Return the databases that this process opened, as far as is known."""
+    """Return the databases that this process has opened, and noted."""
     me = os.getpid()
     return [db for db, pid in list(_opened.items()) if pid == me]
 

@@ -12,19 +12,24 @@
 #
 ##############################################################################
 """The commands that start runs, act on them, and administer."""
+import dataclasses
 import datetime
 import getpass
 import io
 import json
 import os
+import sys
 import unittest
 from unittest import mock
 
 from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError
 
+from cipher.background import cli
 from cipher.background.cli import acting
+from cipher.background.cli import progress
 from cipher.background.cli.command import Unusable
+from cipher.background.cli.progress import Progress
 from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.registry.registry import WorkerRegistry
@@ -69,6 +74,53 @@ class InputTests(unittest.TestCase):
 
     def test_without_a_schema(self):
         self.assertEqual({'a': '1'}, acting.readInput(None, [('a', '1')]))
+
+
+class Terminal(io.StringIO):
+
+    def isatty(self):
+        return True
+
+
+class ProgressTests(CommandSiteTests):
+    """The progress of a run, as lines and as a bar."""
+
+    def show(self, stream, *messages):
+        status = self.status(self.start('compute'))
+        with Progress(stream) as shown:
+            for done, message in enumerate(messages):
+                shown.show(dataclasses.replace(
+                    status, state='running', wait=None, message=message,
+                    progress_done=float(done), progress_total=4.0))
+        return status.id, stream.getvalue()
+
+    def test_lines(self):
+        run_id, shown = self.show(io.StringIO(), 'one\x1b[31m\ntwo', 'three')
+        # The next line follows some seconds later.
+        line, = shown.splitlines()
+        self.assertTrue(line.startswith(run_id + ': running'), line)
+        self.assertIn('one', line)
+        self.assertIn('two', line)
+        self.assertNotIn('\x1b', line)
+
+    def test_lines_in_time(self):
+        with mock.patch.object(progress, 'LINE_INTERVAL', 0.0):
+            shown = self.show(io.StringIO(), 'one', 'one', 'two')[1]
+        self.assertEqual(3, len(shown.splitlines()))   # 0, 1 and 2 of 4
+
+    def test_bar(self):
+        shown = self.show(Terminal(), 'one [bold]')[1]
+        self.assertIn('one [bold]', shown)
+        self.assertIn('\x1b', shown)   # it is removed at its end
+
+    def test_terminal_without_rich(self):
+        with mock.patch.dict(sys.modules, {
+                'cipher.background.cli.painting': None}), mock.patch.dict(
+                    vars(cli)):
+            vars(cli).pop('painting', None)
+            shown = self.show(Terminal(), 'one')[1]
+        self.assertIn('one', shown)
+        self.assertNotIn('\x1b', shown)
 
 
 class StartTests(CommandSiteTests):

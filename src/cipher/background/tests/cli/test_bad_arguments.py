@@ -12,7 +12,6 @@
 #
 ##############################################################################
 """Odd and wrong arguments of all commands that act, made from the parser."""
-import argparse
 import itertools
 
 from cipher.background.cli import acting
@@ -130,16 +129,3 @@ class OddArgumentTests(CommandSiteTests):
                 self.assertClear(done)
                 self.assertRegex(done.errors, expected)
                 self.assertRegex(done.errors, r'bad\.zcml"?(, line |:)[67]')
-
-
-class ParserTests(CommandSiteTests):
-
-    def makeSite(self):
-        pass   # no command comes so far
-
-    def test_each_option_has_a_help(self):
-        for name, parser in parsersOf(acting, worker).items():
-            for action in parser._actions:
-                with self.subTest(name, option=action.dest):
-                    self.assertTrue(action.help)
-                    self.assertIsNot(argparse.SUPPRESS, action.help)

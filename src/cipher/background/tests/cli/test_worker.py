@@ -498,6 +498,7 @@ class TwoProcessesTests(CommandSiteTests):
         waitUntil(lambda: shown() == {some.pid: (['begin'], False),
                                       quiet.pid: (None, True)},
                   'what the processes take', LONG)
+        self.assertIn('takes only runs of: begin', self.succeed('processes'))
         self.assertEqual('undeclared', self.status(waits).wait.kind)
         name, = [one['name'] for one in self.ask('processes')['items']
                  if one['is_quiet']]

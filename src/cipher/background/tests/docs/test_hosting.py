@@ -36,10 +36,11 @@ from cipher.background.tests.support.checkout import requirePage
 from cipher.background.tests.support.layers import Live
 
 
-FILES = ['serve.py', 'site.zcml', 'workers.py']
+FILES = ['serve.py', 'site.zcml', 'workers.py', 'wsgi.py']
 
 # "``serve.py``::" and the indented block below it.
-_FILE = re.compile(r'``([\w.]+)``::\n\n((?:    .*\n|\n)+)')
+_FILE = re.compile(
+    r'``([\w.]+)``(?:,[^`]*``gunicorn[^`]*``[^`]*)?::\n\n((?:    .*\n|\n)+)')
 
 OWN = '''
 <configure xmlns="http://namespaces.zope.org/zope" i18n_domain="dms">
@@ -51,13 +52,19 @@ OWN = '''
 '''
 
 
+def takeFreePort(text):
+    """Return the text of serve.py with a port that is not in use."""
+    assert text.count("('site.zcml')") == 1, text
+    return text.replace("('site.zcml')", "('site.zcml', port=0)")
+
+
 class Host(Demo):
     """The server of the page."""
 
     def beginProcess(self, arguments):
         environ = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
         return subprocess.Popen(
-            [sys.executable, 'serve.py', '0'], cwd=self.folder, env=environ,
+            [sys.executable, 'serve.py'], cwd=self.folder, env=environ,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def waitForURL(self):
@@ -70,6 +77,11 @@ class Host(Demo):
                 return self.url
         raise AssertionError(''.join(self.output))
 
+    def readOutput(self):
+        """Return all lines; the process has ended."""
+        self.output += iter(partial(self._lines.get, timeout=LIMIT), None)
+        return self.output
+
 
 class HostingTests(DemoTestCase):
 
@@ -80,6 +92,7 @@ class HostingTests(DemoTestCase):
         page = requirePage('hosting.rst').read_text('utf-8')
         files = dict(_FILE.findall(page))
         self.assertEqual(FILES, sorted(files))
+        files['serve.py'] = takeFreePort(files['serve.py'])
         for name, text in files.items():
             Path(self.folder, name).write_text(textwrap.dedent(text), 'utf-8')
 
@@ -101,6 +114,9 @@ class HostingTests(DemoTestCase):
         self.assertIn('Hello', host.read(
             '/++background++/%s/log.txt' % run['id']))
         self.assertEqual(0, host.end(signal.SIGTERM), host.output)
+        # It is whole.
+        output = ''.join(host.readOutput())
+        self.assertNotIn('Start: ', output)
 
     def test_what_was_done_is_there_at_the_next_start(self):
         host = self.begin()

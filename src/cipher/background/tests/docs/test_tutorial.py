@@ -22,6 +22,7 @@ from pathlib import Path
 from cipher.background.tests.demo.test_server import LIMIT
 from cipher.background.tests.demo.test_server import DemoTestCase
 from cipher.background.tests.docs.test_hosting import Host
+from cipher.background.tests.docs.test_hosting import takeFreePort
 from cipher.background.tests.support.checkout import requirePage
 from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.pages import listBlocks
@@ -40,6 +41,7 @@ class TutorialTests(DemoTestCase):
         page = requirePage('tutorial.rst')
         files = readFiles(page)
         self.assertEqual(FILES, sorted(files))
+        files['serve.py'] = takeFreePort(files['serve.py'])
         for name, text in files.items():
             Path(self.folder, name).write_text(text, 'utf-8')
         self.blocks = listBlocks(page)

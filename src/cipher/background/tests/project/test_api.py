@@ -36,6 +36,7 @@ FACES = {
     # What needs an extra.
     'cipher.background.browser',
     'cipher.background.celery',
+    'cipher.background.hosts.ztk',
 }
 
 #: The modules of 2.0.0a1, for the page about them.

@@ -47,7 +47,6 @@ _REQUIREMENT = re.compile(
 UNSEEN = {
     'tzdata': 'zoneinfo reads it',
     'zope.traversing': 'the command line needs it, by browser.paths',
-    'waitress': 'docs/howto/hosting.rst serves with it',
     'psycopg2-binary': 'RelStorage imports it',
     'redis': 'kombu imports it',
     'zope.testing': 'the layer of cipher.background.testing imports it',

@@ -33,7 +33,7 @@ CORE = 'core'
 #: {extra: modules and packages below the package that need it}
 PARTS = {
     'ui': ('browser',),
-    'host': (),
+    'host': ('hosts.frontpage', 'hosts.ztk'),
     'demo': ('demo',),
     'celery': ('celery',),
     'metrics': ('monitoring.metrics',),

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import cipher.background
 from cipher.background import testing
-from cipher.background.demo.server import log_to
+from cipher.background.hosts.ztk import logTo
 from cipher.background.tests.support.sites import LIMIT
 from cipher.background.tests.support.sites import SiteTests
 from cipher.background.thread import BackgroundJob
@@ -185,7 +185,7 @@ class DemoLogTests(unittest.TestCase):
         root.handlers.clear()
         stream = StringIO()
         try:
-            log_to(stream)
+            logTo(stream)
             logging.getLogger('elsewhere').info('said\n%s\x1b', FORGED)
         finally:
             root.handlers[:] = handlers

@@ -45,8 +45,8 @@ OTHERS = {'observer', 'setUpWorker', 'setUpLoop', 'commitAndGoOn', 'items',
           'state', 'stop', 'status', 'cancel', 'result', 'error', 'secrets'}
 
 #: Hooks of `ItemsJob`: only a subclass of that means them.
-HOOKS = {'items', 'processItem', 'countItems', 'getResult', 'batch_size',
-         'batch_seconds'}
+HOOKS = {'items', 'getCollection', 'processItem', 'countItems',
+         'getResult', 'batch_size', 'batch_seconds'}
 
 
 def ours(class_):
