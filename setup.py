@@ -30,16 +30,19 @@ HOME = ''
 # The lower bounds are tried by "python3 .ci/wheels.py --lowest".
 CORE = [
     'BTrees >= 5.0',
+    'ZConfig >= 4.0',
     'ZODB >= 5.8',
     'cronsim >= 2.5',
     'persistent >= 5.0',
     'transaction >= 3.1',
     'tzdata >= 2023.3',
+    'zc.lockfile >= 3.0',
     'zope.authentication >= 5.0',
     'zope.component >= 5.1',
     'zope.configuration >= 5.0',
     'zope.container >= 5.1',
     'zope.event >= 5.0',
+    'zope.i18n >= 5.0',
     'zope.i18nmessageid >= 6.0',
     'zope.interface >= 6.0',
     'zope.lifecycleevent >= 5.0',
@@ -48,6 +51,7 @@ CORE = [
     'zope.schema >= 7.0',
     'zope.security >= 6.0',
     'zope.site >= 5.0',
+    'zope.traversing >= 5.0',
 ]
 
 # The pages and forms, inside an application that has a publisher.
@@ -82,7 +86,12 @@ HOST = UI + [
 # The demo is such an application.
 DEMO = HOST + [
     'docutils >= 0.20',
-    'zc.lockfile >= 3.0',
+    'zodburi >= 3.0',
+]
+
+# The command line: tables in a terminal, and more URIs of databases.
+CLI = [
+    'rich >= 13.0',
     'zodburi >= 3.0',
 ]
 
@@ -98,7 +107,7 @@ PYTEST = [
     'zope.testing >= 5.0',
 ]
 
-TEST = DEMO + CELERY + PYTEST + [
+TEST = DEMO + CLI + CELERY + PYTEST + [
     'Babel >= 2.12',
     'PyYAML >= 6.0.1',
     'RelStorage >= 4.0',
@@ -227,6 +236,7 @@ def main():
         install_requires=CORE,
         extras_require={
             'celery': CELERY,
+            'cli': CLI,
             'host': HOST,
             'ui': UI,
             'demo': DEMO,

@@ -15,7 +15,7 @@
 
 usage: python3 .ci/wheels.py [--lowest | --newest] [EXTRA ...]
 
-  EXTRA      core, ui, host, demo, celery, pytest or test; by default all
+  EXTRA      core, ui, host, demo, celery, cli, pytest or test; by default all
   --newest   only with the newest versions, on the Python that runs this
   --lowest   only with the lowest versions that setup.py allows, on the lowest
              Python; that is python3.10 on the PATH or of pyenv, or what
@@ -47,7 +47,7 @@ from totals import parse
 
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-EXTRAS = ('core', 'ui', 'host', 'demo', 'celery', 'pytest', 'test')
+EXTRAS = ('core', 'ui', 'host', 'demo', 'celery', 'cli', 'pytest', 'test')
 
 LOWEST = (3, 10)
 LOWEST_VARIABLE = 'CIPHER_BACKGROUND_LOWEST_PYTHON'
@@ -76,7 +76,8 @@ NOT_THE_CHECKOUT = (
 INSTALLED = (
     'project.test_api', 'project.test_architecture',
     'project.test_attributes', 'project.test_bootstrap',
-    'docs.test_celery_page', 'demo.test_importing', 'docs.test_design',
+    'docs.test_celery_page', 'docs.test_cli_page',
+    'demo.test_importing', 'docs.test_design',
     'docs.test_directives', 'project.test_extras', 'docs.test_glossary',
     'docs.test_hosting', 'docs.test_howto', 'project.test_i18n',
     'docs.test_input_view',

@@ -975,6 +975,11 @@ class IProcessStatus(Interface):
                                    "runtime")
     is_copy = Bool(title="Copy",
                    description="It regards its database as a copy")
+    types = List(
+        title="Types", required=False,
+        description="The names of the worker types that it takes and begins, "
+                    "without those that are hidden from the reader.  None: "
+                    "all that it declares")
     asked_by = TextLine(title="Requested by", required=False,
                         description="Id of the principal who made it quiet "
                                     "or drained it")
@@ -1848,6 +1853,12 @@ class IRuntimeSettings(Interface):
                     "overrides it.  If the database belongs to another "
                     "deployment, the runtime begins quiet.  Default: none; "
                     "nothing is compared.")
+    types = Tuple(
+        title="Types", required=False, default=None, min_length=1,
+        value_type=TextLine(),
+        description="The names of the worker types whose runs this process "
+                    "takes and begins.  Runs of other types can be started "
+                    "in it; other processes carry them out.  Default: all.")
 
 
 class IWebSettings(Interface):
@@ -1877,6 +1888,13 @@ class IRuntime(Interface):
     """The owner of the live workers: one per process and database."""
 
     id = TextLine(title="Process id", description="HOST:PID:RANDOM")
+
+    def begins(name):
+        """Return whether it begins runs of the worker type *name*.
+
+        That is so if the type is declared and the settings do not leave it
+        out.  Former names count as well.
+        """
 
     def wake(places=(), only=None):
         """Wake the control thread.  Thread-safe; never blocks, never fails.

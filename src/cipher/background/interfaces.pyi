@@ -525,6 +525,8 @@ class IProcessStatus(Protocol, metaclass=_Interface):
     @property
     def threads(self) -> int: ...
     @property
+    def types(self) -> list[str] | None: ...
+    @property
     def started_at(self) -> float: ...
     @property
     def beat_at(self) -> float: ...
@@ -904,6 +906,7 @@ class IRuntimeSettings(Protocol, metaclass=_Interface):
     grace: float
     executor: str
     deployment: str | None
+    types: tuple[str, ...] | None
 
 class IWebSettings(Protocol, metaclass=_Interface):
     base_url: str | None
@@ -913,6 +916,7 @@ class IWebSettings(Protocol, metaclass=_Interface):
 class IRuntime(Protocol, metaclass=_Interface):
     @property
     def id(self) -> str: ...
+    def begins(self, name: str) -> bool: ...
     def wake(self, places: Collection[tuple[bytes, int]] = ...,
              only: tuple[int, bytes] | None = ...) -> None: ...
     def countWaiting(

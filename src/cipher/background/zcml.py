@@ -244,15 +244,20 @@ class IRuntimeDirective(Interface):
         title="Deployment",
         description=IRuntimeSettings['deployment'].description,
         min_length=1, max_length=100, required=False)
+    types = Tokens(
+        title="Types",
+        description=IRuntimeSettings['types'].description,
+        value_type=TextLine(), min_length=1, required=False)
 
 
 def runtime(_context, threads=4, drain=15.0, poll=1.0, lease=90.0,
-            grace=86400.0, executor=THREADS, deployment=None):
+            grace=86400.0, executor=THREADS, deployment=None, types=None):
     """Register the settings; a runtime starts when a database is opened."""
     checkExecutor(executor)
     settings = RuntimeSettings(
         threads=threads, drain=drain, poll=poll, lease=lease, grace=grace,
-        executor=executor, deployment=deployment)
+        executor=executor, deployment=deployment,
+        types=None if types is None else tuple(types))
     utility(_context, IRuntimeSettings, component=settings)
 
 

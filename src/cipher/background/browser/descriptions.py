@@ -96,6 +96,8 @@ def describeProcess(presenter, process):
         'is_quiet': process.is_quiet,
         'is_draining': process.is_draining,
         'is_copy': process.is_copy,
+        'types': process.types and [
+            cleanLine(name) for name in process.types],
         'asked_by': process.asked_by and cleanLine(process.asked_by),
         'health': 'silent' if process.is_silent else 'alive',
         'text': {
@@ -164,6 +166,10 @@ def _say_wish(presenter, process):
     if process.is_quiet:
         return presenter.say(
             _('takes no new runs; requested by ${who}'), who=who)
+    if process.types is not None:
+        return presenter.say(
+            _('takes only runs of: ${types}'),
+            types=', '.join(map(cleanLine, process.types)) or '–')
     return ''
 
 
@@ -360,10 +366,10 @@ def _say_undeclared(presenter, problem):
     query = urlencode({'state': PENDING, 'type': problem.subject},
                       errors='replace')
     return (presenter.say(plural(
-        '${number} run of "${type}" waits, but no process declares that '
-        'worker type.',
-        '${number} runs of "${type}" wait, but no process declares that '
-        'worker type.', problem.number, type=cleanLine(problem.subject))),
+        '${number} run of "${type}" waits, but no process takes runs of '
+        'that worker type.',
+        '${number} runs of "${type}" wait, but no process takes runs of '
+        'that worker type.', problem.number, type=cleanLine(problem.subject))),
         'runs.html?' + query, _('Show the runs'))
 
 

@@ -103,6 +103,11 @@ class Formatter:
         domain = getattr(message, 'domain', DOMAIN)
         if getattr(message, 'number', None) is not None:
             mapping.setdefault('number', self.number(message.number))
+            if message.number != 1 and queryUtility(
+                    ITranslationDomain, domain) is None:
+                # Without catalogs, zope.i18n has the singular for any number.
+                message = Message(message.msgid_plural, domain,
+                                  mapping=message.mapping)
         if mapping:
             if not isinstance(message, Message):
                 message = _(message)

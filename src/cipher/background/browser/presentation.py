@@ -62,7 +62,8 @@ _WAITS = {
     WAITS_WHILE_PAUSED: _('Waits: its worker type is paused.'),
     WAITS_FOR_RUNTIME: _('Waits: no process carries out runs.'),
     WAITS_WHILE_QUIET: _('Waits: no process takes new runs.'),
-    WAITS_WHILE_UNDECLARED: _('Waits: no process declares its worker type.'),
+    WAITS_WHILE_UNDECLARED: _('Waits: no process takes runs of its worker '
+                              'type.'),
     WAITS_FOR_THREAD: _('Waits: all threads are busy.'),
     WAITS_FOR_RESCUE: _('Its process died; another one will rescue the run.'),
     WAITS_FOR_TURN: _('Waits for its turn.'),

@@ -69,8 +69,8 @@ BEGIN_OBSTACLES = {
     NOT_WAITING: _('This run cannot run now: it does not wait.'),
     PROCESS_GONE: _('This run cannot run now: its process died.  It begins '
                     'as soon as another process has rescued it.'),
-    TYPE_UNDECLARED: _('This run cannot run now: the worker type "${type}" '
-                       'is not declared.'),
+    TYPE_UNDECLARED: _('This run cannot run now: no process takes runs of '
+                       '"${type}".'),
     TYPE_PAUSED: _('This run cannot run now: the worker type "${type}" is '
                    'paused.  Resume that type.'),
     LIMIT_REACHED: _('This run is already due: it begins when a run of '

@@ -21,6 +21,8 @@ from functools import cached_property
 from zope.browserpage import ViewPageTemplateFile
 
 from cipher.background.browser.contextlinks import describeContext
+from cipher.background.browser.filters import UNRESOLVED
+from cipher.background.browser.filters import ById
 from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Page
 from cipher.background.browser.page import Published
@@ -29,12 +31,10 @@ from cipher.background.browser.plurals import readOutcome
 from cipher.background.browser.plurals import sayLookedAt
 from cipher.background.browser.plurals import sayMatching
 from cipher.background.browser.plurals import sayRows
-from cipher.background.browser.query import UNRESOLVED
 from cipher.background.browser.query import BadFilter
 from cipher.background.browser.query import RunQuery
 from cipher.background.browser.query import Typed
 from cipher.background.browser.text import cleanLine
-from cipher.background.browser.text import isSame
 from cipher.background.browser.verbs import METHODS
 from cipher.background.browser.verbs import listVerbs
 from cipher.background.i18n import _
@@ -78,37 +78,14 @@ class Runs(Published):
         """Read the filter; raise `BadFilter`."""
         self.query = RunQuery(self.request, self.checked.getSite(),
                               self.presenter.format.zone)
-        self.query.types = [self._find_type(name)
-                            for name in self.query.types]
-
-    def _find_type(self, name):
-        """Return the name of the worker type that *name* stands for."""
-        declared = self.checked.getWorkerTypes()
-        if name in declared or name in self.counts:
-            return name
-        return next((other for other in sorted({*declared, *self.counts})
-                     if isSame(name, other)), name)
+        self.query.findTypes(self.checked, self.counts)
 
     def listRuns(self, limit=PAGE_SIZE, **changes):
         """Return the `IRunPage` of the filter.
 
         *changes* are arguments that replace those of the filter.
         """
-        if self.query.ids:
-            return self._get_by_id()
-        try:
-            return self.checked.listRuns(
-                limit=limit, **{**self.query.getArguments(), **changes})
-        except ValueError:
-            raise BadFilter(_('The address of this page is not valid.  '
-                              'Start again from the newest runs.'))
-
-    def _get_by_id(self):
-        found = [self.checked.getStatus(run_id)
-                 for run_id in dict.fromkeys(self.query.ids)
-                 if self.checked.get(run_id) is not None]
-        return ById([status for status in found
-                     if self.query.matches(status)])
+        return self.query.findRuns(self.checked, limit, **changes)
 
     def collect(self):
         """Return the plain data of one page of runs."""
@@ -154,17 +131,6 @@ class Runs(Published):
         """Return the URL of a list with the filter and *changes*."""
         return self.query.getURL(
             '%s/%s' % (self.registry_url, view), **changes)
-
-
-class ById:
-    """An `IRunPage` of runs that were asked for by their ids."""
-
-    older = None
-    is_cut = False
-
-    def __init__(self, items):
-        self.items = items
-        self.looked_at = len(items)
 
 
 #: The list of a filter that is not valid.

@@ -11,4 +11,11 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The command line; `main` has the command ``cipher-background``."""
+"""The command line ``cipher-background``.
+
+`main` assembles the parser from modules of command groups.  Each has a
+function ``addCommands(commands)``, which calls `command.Commands.add`.
+
+`command` has what all commands share: options, errors and exit codes.
+`database` opens a database for a command, and `output` prints its answer.
+"""

@@ -13,23 +13,35 @@
 ##############################################################################
 """The command ``cipher-background``.
 
-An error is one line on stderr.  The exit code is 2 if the arguments are wrong,
-1 if the command fails.
+An error is one line on stderr.  `command` documents the exit codes.
 """
-import argparse
-import re
+import os
 import sys
+import traceback
+from importlib.metadata import version
+
+from ZODB.POSException import StorageError
+from zope.security.interfaces import Unauthorized
+
+from cipher.background.cli import acting
+from cipher.background.cli import demo
+from cipher.background.cli import reading
+from cipher.background.cli import worker
+from cipher.background.cli.command import FAILED
+from cipher.background.cli.command import INTERRUPTED
+from cipher.background.cli.command import OK
+from cipher.background.cli.command import PROGRAM
+from cipher.background.cli.command import UNUSABLE
+from cipher.background.cli.command import CommandError
+from cipher.background.cli.command import Commands
+from cipher.background.cli.command import Parser
+from cipher.background.cli.command import complain
+from cipher.background.interfaces import BackgroundError
+from cipher.background.interfaces import InvalidDatabase
 
 
-PROGRAM = 'cipher-background'
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors have the form of the other errors."""
-
-    def error(self, message):
-        self.exit(2, '%s: %s; see "%s --help"\n' % (
-            self.prog, message, self.prog))
+#: The modules of command groups, in the order of the help.
+GROUPS = (worker, reading, acting, demo)
 
 
 def main(argv=None):
@@ -37,101 +49,57 @@ def main(argv=None):
 
     None: take the arguments of the process.
     """
-    parser = make_parser()
-    options = parser.parse_args(argv)
+    options = makeParser().parse_args(argv)
     try:
-        return options.command(options)
+        code = options.run(options)
+        sys.stdout.flush()
+        return code or OK
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone, like the head of a pipe.  Python would fail
+        # once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except Exception as error:
+        if getattr(options, 'traceback', False):
+            traceback.print_exc(file=sys.stderr)
+        return complain(options.name, *_describe(error))
 
 
-def make_parser():
+def makeParser():
     """Return the parser for all commands."""
     parser = Parser(
-        prog=PROGRAM, description='Background work for the ZODB.',
-        allow_abbrev=False)
-    commands = parser.add_subparsers(
-        title='commands', metavar='command', required=True,
-        parser_class=Parser)
-    demo = commands.add_parser(
-        'demo', allow_abbrev=False,
-        help='serve a small document management system that works in the '
-             'background',
-        description='Serve a small document management system that works in '
-                    'the background.  Its users and passwords are printed '
-                    'when it starts.')
-    demo.add_argument(
-        '--host', default='127.0.0.1',
-        help='name or address to listen at (default: %(default)s, so this '
-             'machine only)')
-    demo.add_argument(
-        '--allow-host', metavar='NAME', action='append', default=[],
-        help='host name by which browsers reach the demo, besides its '
-             'addresses and localhost; may be given several times')
-    demo.add_argument(
-        '--port', type=integer(0, 65535, 'a port'), default=8080,
-        help='port to listen at; 0 takes a free one (default: %(default)s)')
-    demo.add_argument(
-        '--db', metavar='URI',
-        help='zodburi of the database, for example file:///tmp/demo.fs, '
-             'memory:// or zeo://localhost:8100 (default: a file in the '
-             'folder var/ of the home)')
-    demo.add_argument(
-        '--home', metavar='FOLDER', default='.',
-        help='folder that holds var/, where the database is by default '
-             '(default: the current one)')
-    demo.add_argument(
-        '--fresh', action='store_true',
-        help='empty the database first; only for a file')
-    demo.add_argument(
-        '--threads', type=integer(1, 100, 'a number of threads'), default=4,
-        help='how many jobs to work on at once (default: %(default)s)')
-    demo.add_argument(
-        '--import-base', metavar='FOLDER',
-        help='folder that texts may be imported from (default: the checkout '
-             'of this project, or the samples in the package)')
-    demo.set_defaults(command=run_demo)
+        prog=PROGRAM,
+        description='Background work for the ZODB.',
+        epilog='"%s COMMAND --help" shows the options of a command.  Exit '
+               'codes: 0 done, 1 failed, 2 could not begin.' % PROGRAM)
+    parser.add_argument(
+        '--version', action='version',
+        version='%s %s' % (PROGRAM, version('cipher.background')))
+    commands = Commands(parser)
+    for group in GROUPS:
+        group.addCommands(commands)
     return parser
 
 
-def integer(least, most, what):
-    """Return a function that converts an argument to an int.
-
-    The function raises ``argparse.ArgumentTypeError`` unless the number is
-    from *least* to *most*.  *what* is its name in the message.
-    """
-    def convert(text):
-        # Only digits: int() also accepts blanks, underscores and signs.
-        if (re.fullmatch('[0-9]{1,9}', text)
-                and least <= int(text) <= most):
-            return int(text)
-        raise argparse.ArgumentTypeError(
-            'expected %s from %d to %d, got %.40r'
-            % (what, least, most, text))
-    return convert
-
-
-def run_demo(options):
-    """Serve the demo until a signal ends it; return the exit code."""
-    try:
-        # Only this command needs the extra, so it is imported here.
-        from cipher.background.demo import server
-    except ImportError as error:
-        return complain(
-            'demo', 'expected the extra [demo] to be installed, got '
-            '"%s"; run: pip install "cipher.background[demo]"' % error)
-    try:
-        server.serve(options)
-    except server.DemoError as error:
-        return complain('demo', str(error))
-    return 0
-
-
-def complain(command, message):
-    """Print *message* as one line on stderr; return the exit code 1."""
-    line = ' '.join(message.split())
-    print('%s %s: %s' % (PROGRAM, command, line), file=sys.stderr, flush=True)
-    return 1
+def _describe(error):
+    """Return (text, exit code) of *error*."""
+    if isinstance(error, CommandError):
+        return str(error), error.code
+    if isinstance(error, InvalidDatabase):
+        return str(error), UNUSABLE
+    if isinstance(error, StorageError):
+        return ('--db: expected a database that answers, got %s: %s; check '
+                'its server' % (type(error).__name__, error)), UNUSABLE
+    if isinstance(error, BackgroundError):
+        return str(error), FAILED
+    if isinstance(error, Unauthorized):
+        return ('--user: expected a principal with the permission %s, got one '
+                'without it; give another, or leave it out'
+                % (error.args[-1:] or ('for that',))), FAILED
+    return ('expected no error, got %s: %s; --traceback shows where' % (
+        type(error).__name__, error)), FAILED
 
 
 if __name__ == '__main__':

@@ -20,6 +20,7 @@ from zope.schema import Choice
 from zope.schema import Float
 from zope.schema import Int
 from zope.schema import TextLine
+from zope.schema import Tuple
 from zope.schema import getFields
 from zope.schema.interfaces import ValidationError
 
@@ -117,6 +118,8 @@ def _check(field, value):
 
 
 def _expected(field):
+    if isinstance(field, Tuple):
+        return 'a tuple of at least one name'
     if isinstance(field, TextLine):
         return 'a line of at most %d printable characters' % field.max_length
     if isinstance(field, Choice):

@@ -75,7 +75,8 @@ def open_database(uri, home, fresh, connections):
 
 def hide_password(uri):
     """Return *uri* with its passwords masked, to print it."""
-    uri = re.sub(r'(//[^/:@?]*:)[^/@]*@', r'\1***@', uri)
+    # To the last "@": a password may contain any character.
+    uri = re.sub(r'(//[^/:@?#]*:).*@', r'\1***@', uri, flags=re.DOTALL)
     return re.sub(r'([?& ]password=)[^&# ]*', r'\1***', uri) or "''"
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from ZODB.POSException import POSKeyError
 
 from cipher.background.declarations.workertype import findPause
+from cipher.background.declarations.workertype import nameToday
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import PROBLEMS
@@ -228,6 +229,14 @@ class Snapshot:
                        for record in self._records),
                       key=lambda status: status.started_at)
 
+    def _list_begun(self, record):
+        """Return the names of the types that a process begins; None: all."""
+        begun = record.declared.begun
+        if begun is None:
+            return None
+        return [name for name in begun if name == nameToday(name)
+                and visibility.maySee(self.registry, name)]
+
     def endedProcesses(self):
         """Return an `EndedProcessStatus` for each, the last one first."""
         jar = self.registry._p_jar
@@ -262,19 +271,22 @@ class Snapshot:
                 if record.threads and not self.isSilent(record)]
 
     def isKnown(self, name):
-        """Return whether a process that begins runs declares the type *name*.
+        """Return whether a process that takes runs begins those of *name*.
 
         Without such a process, the declarations of this process count.
         """
         is_declared = queryWorkerType(name) is not None
-        if not self.takers:
-            return is_declared
+        return is_declared if not self.takers else any(
+            self._begins(record, name, is_declared)
+            for record in self.takers)
+
+    def _begins(self, record, name, is_declared):
+        if self._is_here(record):
+            return self._runtime.begins(name)
+        begins = record.begins(name)
         # A process that has not reported its types yet is taken to declare
         # the same ones as this process.
-        return any(is_declared if self._is_here(record)
-                   or not record.declared.types
-                   else name in record.declared.types
-                   for record in self.takers)
+        return is_declared if begins is None else begins
 
     @cached_property
     def is_full(self):
@@ -345,4 +357,5 @@ class Snapshot:
             is_all_seen=self._is_all_seen,
             is_quiet=record.isQuiet(), is_draining=request.is_draining,
             is_copy=record.copied is not None,
+            types=self._list_begun(record),
             asked_by=request.asked and request.asked[0])

@@ -138,6 +138,7 @@ class ProcessStatus:
     is_quiet: bool
     is_draining: bool
     is_copy: bool
+    types: list
     asked_by: str
 
 

@@ -70,7 +70,9 @@ _BEGIN_OBSTACLES = {
     NOT_WAITING: 'that is %(state)r; only a waiting run can begin',
     PROCESS_GONE: 'whose process is gone; it begins as soon as another '
                   'process has rescued it',
-    TYPE_UNDECLARED: 'of %(type)r; declare that with <background:worker … />',
+    TYPE_UNDECLARED: 'of %(type)r, which no process takes; declare that with '
+                     '<background:worker … />, or start a process that takes '
+                     'it',
     TYPE_PAUSED: 'of %(type)r, which is paused; resume that type',
     LIMIT_REACHED: 'that is due; it begins when a run of %(type)r has '
                    'finished, because its max_running is reached',

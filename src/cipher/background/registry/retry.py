@@ -25,6 +25,7 @@ from cipher.background.store.uniquekeys import rightsOf
 from cipher.background.store.uniquekeys import uniqueKey
 from cipher.background.util.plaindata import readProgress
 from cipher.background.util.principal import SYSTEM
+from cipher.background.util.principal import currentPrincipal
 
 
 def retry(registry, old, reason, record, permission=None):
@@ -50,7 +51,7 @@ def retry(registry, old, reason, record, permission=None):
     worker_type = queryWorkerType(old.type)
     input = worker_type.fitInput(old.input, site)[0]
     asked = journal.askedNow(reason, old)
-    asker = _asker(old, asked[0])
+    asker = _asker(old, currentPrincipal())
     name = worker_type.current or old.type
     key = uniqueKey(
         worker_type.unique, name, old.reference, input,

@@ -14,6 +14,9 @@
 """This process, as the database knows it."""
 import os
 
+from cipher.background.declarations.workertype import nameOf
+from cipher.background.declarations.workertype import nameToday
+from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.store import process
 
 
@@ -34,6 +37,14 @@ class OwnProcess:
     def threads(self):
         """How many threads carry out jobs."""
         return self.settings.threads
+
+    def begins(self, name):
+        """See `~cipher.background.interfaces.IRuntime`."""
+        worker_type = queryWorkerType(name)
+        types = self.settings.types
+        return worker_type is not None and (
+            types is None
+            or nameOf(worker_type) in map(nameToday, types))
 
     def takeNewId(self):
         """Be another process, as far as the database knows.

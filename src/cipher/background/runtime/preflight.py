@@ -15,6 +15,7 @@
 from transaction import TransactionManager
 from ZODB.broken import Broken
 
+from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import InvalidDatabase
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.registry.registry import WorkerRegistry
@@ -23,6 +24,7 @@ from cipher.background.store.lane import Lane
 from cipher.background.store.process import Directory
 from cipher.background.store.process import getDirectory
 from cipher.background.util.logs import getLogger
+from cipher.background.util.text import safeRepr
 
 
 log = getLogger(__name__)
@@ -58,6 +60,17 @@ def checkDatabase(db, settings):
     except Exception:
         log.warning('Runtime: the database cannot be read; work begins when '
                     'it is back', exc_info=True)
+
+
+def checkTypes(settings):
+    """Raise `RuntimeRefused` if *settings* name a type that is not declared.
+    """
+    for name in settings.types or ():
+        if queryWorkerType(name) is None:
+            raise RuntimeRefused(
+                'runtime: expected types to be names of declared worker '
+                'types, got %s; correct it, or declare that type with '
+                '<background:worker name=… />' % safeRepr(name, 100))
 
 
 def lookAtDirectory(db, look):

@@ -23,6 +23,7 @@ class RunningRuns:
 
     def __init__(self):
         self.conflicts = 0      # of the runs that are over
+        self.entered = 0        # runs that began, so far
         self._lock = threading.Lock()
         self._live = {}         # (registry oid, run id) -> LiveRun
         self._idle = threading.Condition(self._lock)
@@ -56,6 +57,7 @@ class RunningRuns:
         with self._lock:
             if self._draining.is_set():
                 return False
+            self.entered += 1
             return self._live.setdefault(live.key, live) is live
 
     def leave(self, live):

@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.declarations.workertype import nameOf
+from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import RuntimeRefused
@@ -37,6 +38,7 @@ from cipher.background.runtime.maintenance.troubles import Troubles
 from cipher.background.runtime.maintenance.turn import Maintenance
 from cipher.background.runtime.ownprocess import OwnProcess
 from cipher.background.runtime.preflight import checkDatabase
+from cipher.background.runtime.preflight import checkTypes
 from cipher.background.runtime.preflight import lookAtDirectory
 from cipher.background.runtime.queue.backlog import LOOK
 from cipher.background.runtime.queue.backlog import Backlog
@@ -120,6 +122,7 @@ class Runtime:
                 'got one that it inherited by a fork: two processes that '
                 'write into one storage damage it; open the database in each '
                 'process, after the fork')
+        checkTypes(self.settings)
         noteDatabase(self.db)
         if switchboard.connect(self.db, self) is not self:
             raise _refusal()
@@ -195,6 +198,10 @@ class Runtime:
     def note(self, what):
         return self.own.note(what)
 
+    def begins(self, name):
+        """See `~cipher.background.interfaces.IRuntime`."""
+        return self.own.begins(name)
+
     # What is in work: see `RunningRuns`
 
     @property
@@ -229,6 +236,15 @@ class Runtime:
     def allLive(self):
         return self.running.allLive()
 
+    @property
+    def turns(self):
+        """How many turns of the control thread got through so far."""
+        return self._maintenance.steps.turns
+
+    def isStuck(self):
+        """Return whether a step of the control thread takes too long."""
+        return self._control.findStuck() is not None
+
     def hasFreeThread(self):
         """Return whether a thread waits for a job."""
         return self.threads > self.running.countJobs()
@@ -259,6 +275,7 @@ class Runtime:
         Raise `RuntimeRefused` where there is more than that in the way.
         """
         checkDatabase(self.db, settings)
+        checkTypes(settings)
         deployment = getDeployment(settings)
         executor = makeExecutor(self, settings)
         with self._lock:
@@ -361,8 +378,12 @@ class Runtime:
                 if self.findLive(*key) is None]
 
     def noteUndeclared(self, run):
-        """Log, once for each type, that nothing here declares it."""
-        if run.type not in self._undeclared:
+        """Log, once for each type, that nothing here declares it.
+
+        Do nothing if it is declared, but left out by the settings.
+        """
+        if run.type not in self._undeclared and (
+                queryWorkerType(run.type) is None):
             self._undeclared.add(run.type)
             log.warning('Run %s: no ZCML declares the worker type %r here; '
                         'it waits, and others like it', run.id, run.type)

@@ -15,7 +15,6 @@
 """
 from cipher.background.declarations.workertype import findPause
 from cipher.background.declarations.workertype import nameToday
-from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.store.cursor import KEPT
 from cipher.background.store.cursor import LIMIT
 from cipher.background.store.cursor import PAUSE
@@ -24,22 +23,22 @@ from cipher.background.store.kept import isKept
 from cipher.background.util import clock
 
 
-def waitsFor(registry, run):
+def waitsFor(registry, run, begins):
     """Return the time or the key that *run*, which is pending, waits for.
 
     Return None if it can begin.  The key of a limit is not among them: see
-    `limitOf`.
+    `limitOf`.  *begins* is the method of the `IRuntime`.
     """
     if isKept(registry, run):
         return KEPT, run.type
     if clock.isLater(run.due_at):
         return run.due_at
-    return typeWaitsFor(registry, run.type)
+    return typeWaitsFor(registry, run.type, begins)
 
 
-def typeWaitsFor(registry, name):
+def typeWaitsFor(registry, name, begins):
     """Return the key that all runs of the type *name* wait for, or None."""
-    if queryWorkerType(name) is None:
+    if not begins(name):
         return TYPE, name
     if findPause(registry, name) is not None:
         return PAUSE, name

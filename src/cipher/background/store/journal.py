@@ -29,7 +29,7 @@ from cipher.background.declarations.workertype import maskerOf
 from cipher.background.interfaces import IAction
 from cipher.background.store import structure
 from cipher.background.util import clock
-from cipher.background.util.principal import currentPrincipal
+from cipher.background.util.principal import currentActor
 from cipher.background.util.text import CUT
 from cipher.background.util.text import NOTE_LIMIT
 from cipher.background.util.text import SHOWS_ALL
@@ -104,13 +104,16 @@ class Action(NamedTuple):
 def askedNow(reason, run=None):
     """Return (principal, time, reason or None) for a request made now.
 
+    The principal is that of the interaction, or the name that trusted code
+    gives itself by `principal.actingAs`.
+
     If the request is about *run*, the secrets of the run are masked in the
     reason.
     """
     if reason:
         masker = SHOWS_ALL if run is None else maskerOf(run)
         reason = cleanLine(safeStr(reason), masker=masker).strip()
-    return currentPrincipal(), clock.now(), reason or None
+    return currentActor(), clock.now(), reason or None
 
 
 def record(owner, verb, subject, asked, types=()):

@@ -322,6 +322,15 @@ class Lane(Persistent):
         if self.finishes.add(run):
             chunks.drop(self.finishes.chunks, self.emptied.finishes[:DROPPED])
 
+    def walkUnfinished(self):
+        """Yield all unfinished runs, and perhaps some finished ones."""
+        low = self.cursor.low
+        for serial in sorted({*self.cursor.stragglers, *self.waiting.places}):
+            run = self.births.get(serial) if serial < low else None
+            if run is not None:
+                yield run
+        yield from self.births.walkUp(low)
+
     def tidy(self):
         """Remove all empty chunks; return whether there were any.
 

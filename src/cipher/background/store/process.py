@@ -76,9 +76,11 @@ class ProcessRequest(Persistent):
 
 
 class DeclaredTypes(Persistent):
-    """The worker types that a process declares, reported when they change."""
+    """The worker types that a process declares, reported when they change.
+    """
 
-    types = ()   # names
+    types = None   # a tuple of names; None before the first report
+    begun = None   # those of them that it takes and begins; None: all
 
 
 class Belonging(Persistent):
@@ -127,6 +129,17 @@ class ProcessRecord(Persistent):
         """
         return bool(self.threads) and not (
             self.isQuiet() or self.request.is_draining or self.isStuck())
+
+    def begins(self, name):
+        """Return whether it begins runs of the type *name*.
+
+        Return None before it has reported that.
+        """
+        declared = self.declared
+        if declared.types is None:
+            return None
+        return name in (
+            declared.types if declared.begun is None else declared.begun)
 
     def isQuiet(self):
         """Return whether it takes no new runs, on request or as a copy."""

@@ -13,6 +13,8 @@
 ##############################################################################
 """The principals of the current interaction, and titles of principals."""
 import unicodedata
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from zope.authentication.interfaces import IAuthentication
 from zope.component import queryUtility
@@ -43,6 +45,30 @@ def currentPrincipals():
            in getattr(interaction, 'participations', ())
            if participation.principal is not None]
     return (*dict.fromkeys(ids), None, None)[:2]
+
+
+_caller = ContextVar('cipher.background.caller', default=None)
+
+
+@contextmanager
+def actingAs(name):
+    """Name the caller of trusted code in the block, for the journal.
+
+    The name is no principal: it has no rights and starts nothing.
+    """
+    token = _caller.set(name)
+    try:
+        yield
+    finally:
+        _caller.reset(token)
+
+
+def currentActor():
+    """Return the id of the first principal, or the name of trusted code.
+
+    None if there is neither.
+    """
+    return currentPrincipal() or _caller.get()
 
 
 def _compose(text):

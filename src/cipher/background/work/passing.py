@@ -82,7 +82,7 @@ class Passing:
         """Return the run of *ticket* if it may begin now, or None."""
         live = self._live
         try:
-            run = _find_waiting(connection, ticket)
+            run = _find_waiting(connection, ticket, live.runtime.begins)
             return run if (
                 run is not None
                 and nameToday(run.type) == nameOf(live.worker_type)
@@ -129,14 +129,14 @@ class Passing:
         return True
 
 
-def _find_waiting(connection, ticket):
+def _find_waiting(connection, ticket, begins):
     """Return the run of *ticket* if it is pending and may begin, or None."""
     registry = findRegistry(connection, ticket.registry_oid)
     if registry is None or not isInPlace(registry):
         return None
     run = registry.getRun(ticket.lane, ticket.serial)
     if run is None or run.state != PENDING or run.id in registry.stops or (
-            waitsFor(registry, run) is not None):
+            waitsFor(registry, run, begins) is not None):
         return None
     return run
 

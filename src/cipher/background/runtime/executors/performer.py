@@ -125,7 +125,7 @@ class Performer:
             return partial(self._pass_by, live, run)
         if not self._is_ours(live, run):
             return partial(self._leave, live, run)
-        what = waitsFor(registry, run)
+        what = waitsFor(registry, run, self._runtime.begins)
         if run.state == RUNNING:
             what = None   # the claim found that it may begin
         if what is not None and not isinstance(what, tuple):

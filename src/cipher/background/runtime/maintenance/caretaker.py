@@ -65,19 +65,9 @@ class Caretaker:
             directory = process.getDirectory(connection)
             return [ticketOf(oid, run)
                     for (oid, _), lane in _each_lane(connection)
-                    for run in _unfinished(lane)
+                    for run in lane.walkUnfinished()
                     if run.state == RUNNING
                     and run.owner not in directory.processes]
-
-
-def _unfinished(lane):
-    """Yield all unfinished runs of *lane*, and perhaps some finished ones."""
-    passed = sorted({*lane.cursor.stragglers, *lane.waiting.places})
-    for serial in passed:
-        run = lane.births.get(serial)
-        if run is not None and serial < lane.cursor.low:
-            yield run
-    yield from lane.births.walkUp(lane.cursor.low)
 
 
 def _each_lane(connection):

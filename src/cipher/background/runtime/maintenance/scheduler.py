@@ -54,6 +54,7 @@ class Scheduler:
         def look(home):
             return [(worker_type, instance)
                     for worker_type in listServices()
+                    if self._own.begins(worker_type.name)
                     for instance in instances(worker_type)
                     if _asks(isMissing, home, worker_type, instance)]
 

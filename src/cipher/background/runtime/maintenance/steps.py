@@ -69,6 +69,7 @@ class Steps:
         self._others = others
         self._is_over = False
         self._away = {}   # name of a step -> the error of its storage
+        self.turns = 0    # turns that got through, so far
         self.current = None   # (name, monotonic time) of the step in work
 
     def add(self, step):
@@ -102,6 +103,7 @@ class Steps:
                 is_more |= self._go_on(connection, waiting, is_full)
         for error in self._away.values():
             raise error
+        self.turns += 1
         return is_more
 
     def _go_on(self, connection, waiting, is_full):

@@ -272,9 +272,19 @@ class Taker:
 
     def _may_take(self, living, registry, place, run):
         if run.state != PENDING or run.owner is not None or living.isOwned(
-                place[0], run) or waitsFor(registry, run) is not None:
+                place[0], run) or self._waits(registry, run):
             return False
-        return not queryWorkerType(run.type).is_loop
+        # The home begins a loop at once, unless it does not begin the type.
+        return (not queryWorkerType(run.type).is_loop
+                or self._home(registry, place).begins(run.type) is False)
+
+    def _waits(self, registry, run):
+        return waitsFor(registry, run, self._runtime.begins) is not None
+
+    def _home(self, registry, place):
+        """Return the record of the living process that is home of a lane."""
+        return getDirectory(registry._p_jar).processes[
+            registry.lanes[place[1]].cursor.home]
 
     def _parts(self, lane, living):
         """Return (our index among the takers of *lane*, their number)."""
@@ -290,7 +300,7 @@ class Taker:
             if kind == DUE or kind == PAUSE and findPause(
                     registry, name) is not None or (
                     kind == KEPT and isTypeKept(registry, name)
-                    or queryWorkerType(name) is None):
+                    or not self._runtime.begins(name)):
                 continue
             low, high = tree.minKey(), tree.maxKey()
             if kind == PAUSE:
@@ -331,8 +341,7 @@ class Taker:
         margin = self._margin(place)
         if not margin:
             return front
-        margin += getDirectory(registry._p_jar).processes[
-            lane.cursor.home].threads
+        margin += self._home(registry, place).threads
         top = lane.births.next_serial
         for serial in range(front, min(top, front + FRONTIER)):
             run = lane.births.get(serial)
@@ -353,7 +362,7 @@ class Taker:
             run = births.get(serial)
             if run is not None and not (
                     run.isFinished() or living.isOwned(place[0], run)
-                    or waitsFor(registry, run) is not None):
+                    or self._waits(registry, run)):
                 break
             front = serial + 1
         if front != known:

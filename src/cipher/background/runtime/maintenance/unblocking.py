@@ -116,7 +116,7 @@ class Unblocker:
         return (kind in (DUE, LIMIT)
                 or kind == PAUSE and findPause(registry, name) is None
                 or kind == KEPT and not isTypeKept(registry, name)
-                or kind == TYPE and queryWorkerType(name) is not None)
+                or kind == TYPE and self._runtime.begins(name))
 
     def _take(self, sorter, key, lanes, most):
         """Bring back at most *most* runs that wait for *key* in *lanes*.
@@ -268,10 +268,13 @@ class Unblocker:
             names = tuple(sorted(
                 name for name, _ in getUtilitiesFor(IWorkerType)))
             record = directory.processes.get(runtime.id)
-            if record is not None and record.declared.types != names:
-                record.declared.types = names
+            begun = (None if runtime.settings.types is None
+                     else tuple(filter(runtime.begins, names)))
+            if record is not None and (names, begun) != (
+                    record.declared.types, record.declared.begun):
+                record.declared.types, record.declared.begun = names, begun
             known = {name for record in directory.processes.values()
-                     for name in record.declared.types}
+                     for name in record.declared.types or ()}
             unknown = {
                 key[1] for registry in directory.listRegistries()
                 for lane in registry.lanes.values()

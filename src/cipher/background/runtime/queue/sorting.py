@@ -143,7 +143,8 @@ class Sorter:
             return run.due_at
         key = oid, run.type
         if key not in self._types:
-            self._types[key] = typeWaitsFor(registry, run.type)
+            self._types[key] = typeWaitsFor(
+                registry, run.type, self._runtime.begins)
         return self._types[key]
 
     def _sort_running(self, oid, run):

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from ZODB.FileStorage import FileStorage
 
-from cipher.background.cli import main
+from cipher.background.cli.command import integer
 from cipher.background.tests.demo.test_server import LIMIT
 from cipher.background.tests.demo.test_server import run_command
 from cipher.background.tests.support.layers import Live
@@ -177,7 +177,7 @@ class CommandLineTests(unittest.TestCase):
 class IntegerTests(unittest.TestCase):
 
     def test_limits(self):
-        convert = main.integer(1, 3, 'a number')
+        convert = integer(1, 3, 'a number')
         self.assertEqual([1, 3], [convert('1'), convert('3')])
         for text in ('0', '4', '', 'x', '1.0', ' 1', '+1', '١', '9' * 5000):
             with self.assertRaises(ArgumentTypeError, msg=text):

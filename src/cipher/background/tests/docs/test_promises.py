@@ -23,7 +23,8 @@ from cipher.background.tests.support.promises import readPromises
 
 #: The sections of each file, and the number of their promises.
 EXPECTED = {
-    'PROMISES.rst': {'Security': 57, 'Reliability': 69},
+    'PROMISES.rst': {'Security': 57, 'Reliability': 69,
+                     'Commands': 9},
     'FAULTS.rst': {'Faults': 36},
 }
 

@@ -32,8 +32,9 @@ PACKAGE = Path(cipher.background.__file__).parent
 
 #: What an extra brings beside its own.
 BASES = {CORE: (), 'ui': (CORE,), 'host': (CORE, 'ui'),
-         'demo': (CORE, 'ui', 'host'), 'celery': (CORE,), 'pytest': (CORE,),
-         'test': (CORE, 'ui', 'host', 'demo', 'celery', 'pytest')}
+         'demo': (CORE, 'ui', 'host'), 'celery': (CORE,), 'cli': (CORE,),
+         'pytest': (CORE,),
+         'test': (CORE, 'ui', 'host', 'demo', 'celery', 'cli', 'pytest')}
 
 #: ZCML that an extra is for, other than that of its part of the package.
 ZCML = {'host.zcml': 'host'}
@@ -44,6 +45,7 @@ _REQUIREMENT = re.compile(
 #: Not imported by the package: why it is required all the same.
 UNSEEN = {
     'tzdata': 'zoneinfo reads it',
+    'zope.traversing': 'the command line needs it, by browser.paths',
     'waitress': 'docs/howto/hosting.rst serves with it',
     'psycopg2-binary': 'RelStorage imports it',
     'redis': 'kombu imports it',
@@ -66,6 +68,8 @@ CONDITION = '{http://namespaces.zope.org/zcml}condition'
 OPTIONAL = {
     # Only its layer imports it.
     ('testing.py', 'zope.testing'),
+    # Only for zeo://.
+    ('cli/uris.py', 'zeo'),
     # For a host that has it, see browser/configure.zcml.
     ('browser/rotterdam.zcml', 'zope.app.rotterdam'),
 }

@@ -27,7 +27,7 @@ from zope.security.management import queryInteraction
 import cipher.background
 from cipher.background.browser import api
 from cipher.background.browser import bulk
-from cipher.background.browser import query
+from cipher.background.browser import filters
 from cipher.background.browser import runpage
 from cipher.background.browser import runs
 from cipher.background.interfaces import IWorkerRegistry
@@ -111,7 +111,7 @@ class TestSources(unittest.TestCase):
         self.assertLessEqual(runs.PAGE_SIZE, 50)
         self.assertLessEqual(runs.CSV_LIMIT, 10000)
         self.assertLessEqual(bulk.BULK_LIMIT, 1000)
-        self.assertLessEqual(query.VALUE_LIMIT, 200)
+        self.assertLessEqual(filters.VALUE_LIMIT, 200)
         self.assertLessEqual(runpage.LOG_LIMIT, 100000)
         self.assertLessEqual(runlog.LOG_LIMIT, 262144)
         self.assertLessEqual(api.BODY_LIMIT, 1000000)

@@ -250,19 +250,29 @@ class RecordTests(WatchTests):
         run, = self.makeRuns(1, state=None)
         first, second = self.addProcess('a'), self.addProcess('b')
         self.assertEqual(WAITS_FOR_TURN, self.kind(run))
-        first.declared.types = ('other',)
-        second.declared.types = ('work', 'other')
+        self.report(first, 'other')
+        self.report(second, 'work', 'other')
         self.assertEqual(WAITS_FOR_TURN, self.kind(run))
-        second.declared.types = ('other',)
+        self.report(second, 'other')
         self.assertEqual(WAITS_WHILE_UNDECLARED, self.kind(run))
         gone, = self.makeRuns(1, 'gone', state=None)
         self.assertEqual(WAITS_WHILE_UNDECLARED, self.kind(gone))
         self.assertEqual(TYPE_UNDECLARED,
                          self.registry.getStatus(gone.id).begin_obstacle)
-        second.declared.types = ('gone',)
+        self.report(second, 'gone')
         self.assertEqual(WAITS_FOR_TURN, self.kind(gone))
         self.assertEqual(ALREADY_DUE,
                          self.registry.getStatus(gone.id).begin_obstacle)
+
+    def test_type_that_no_process_takes(self):
+        run, = self.makeRuns(1, state=None)
+        record = self.addProcess('a')
+        self.report(record, 'other', 'work')
+        record.declared.begun = ('other',)
+        self.assertEqual(WAITS_WHILE_UNDECLARED, self.kind(run))
+
+    def report(self, record, *types):
+        record.declared.types = types
 
     def test_all_threads_of_all_processes_have_to_be_busy(self):
         *busy, waits = self.makeRuns(4, state=None)

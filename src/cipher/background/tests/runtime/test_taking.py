@@ -81,7 +81,8 @@ class FloorTests(SiteTests):
         self.lane.cursor.home = 'home'
         self.place = self.registry._p_oid, self.lane.number
         self.living = Living(directory, 'me')
-        self.taker = Taker(SimpleNamespace(id='me'))
+        self.taker = Taker(SimpleNamespace(
+            id='me', begins=lambda name: True))
 
     def floor(self, rate=None, still=0.0):
         """Return the floor; the home came on so many serials a second."""

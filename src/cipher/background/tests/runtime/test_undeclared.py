@@ -202,7 +202,7 @@ class OthersTests(Ignorant, ZEOTests):
         def is_known():
             self.begin()
             record = getDirectory(self.connection).processes.get(actor.id)
-            return record is not None and 'add' in record.declared.types
+            return record is not None and record.begins('add')
 
         waitUntil(is_known, 'that it tells what it knows', LONG)
         return actor
@@ -219,6 +219,15 @@ class OthersTests(Ignorant, ZEOTests):
         # Within a poll or two of both, however slow they are.
         self.assertLess(status.finished_at - status.created_at, 10.0)
         self.assertEqual(self.value(), 1)
+        self.assertForgotten()
+
+    def test_loop_is_taken_by_a_process_that_knows_its_type(self):
+        actor = self.act()
+        run_id, = self.startUnknown('loop')
+        self.waitForeign(run_id)
+        self.assertEqual(self.registry.get(run_id).owner, actor.id)
+        self.requestStop(run_id)
+        self.waitFinal(run_id, 'stopped')
         self.assertForgotten()
 
     def test_two_that_take_the_same(self):

@@ -36,6 +36,7 @@ from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.servers import touch
 from cipher.background.tests.support.sites import LIMIT
 from cipher.background.thread import BackgroundJob
+from cipher.background.thread import BackgroundWorkerThread
 
 
 def declareWorkers(folder):
@@ -114,6 +115,11 @@ def declareWorkers(folder):
             hooks.getSite()['counter'].cleaned = True
             barrier('inside')
 
+    class Loop(BackgroundWorkerThread):
+        def scheduleNextWork(self):
+            self.wait(LIMIT)
+
+    declareWorker('loop', factory=Loop, is_loop=True)
     declareWorker('commit', commit)
     declareWorker('taken rerun', factory=Taken, max_running=1)
     declareWorker('taken fail', factory=Taken, on_interrupt=FAIL)

@@ -36,6 +36,7 @@ PARTS = {
     'host': (),
     'demo': ('demo',),
     'celery': ('celery',),
+    'cli': ('cli.painting', 'cli.zodburis'),
     'pytest': ('pytestplugin',),
     'test': ('locales.update', 'tests'),
 }
@@ -44,11 +45,12 @@ PARTS = {
 TESTS = {
     CORE: (
         'docs.test_readme', 'docs.test_directives', 'docs.test_howto',
-        'project.test_without_extras'),
+        'project.test_without_extras', 'cli.test_plain'),
     'ui': ('docs.test_readme', 'browser.test_plain_publication'),
     'host': ('docs.test_hosting', 'docs.test_tutorial'),
     'demo': ('demo.test_server:ServerTests',),
     'celery': ('docs.test_celery_page',),
+    'cli': ('cli.test_plain', 'cli.test_reading:OutputTests'),
     'pytest': ('pytestplugin.test_fixtures',),
     'test': (),
 }
