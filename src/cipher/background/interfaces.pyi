@@ -542,6 +542,8 @@ class IProcessStatus(Protocol, metaclass=_Interface):
     @property
     def is_copy(self) -> bool: ...
     @property
+    def types(self) -> list[str] | None: ...
+    @property
     def asked_by(self) -> str | None: ...
 
 class IEndedProcess(Protocol, metaclass=_Interface):
@@ -903,6 +905,7 @@ class IRuntimeSettings(Protocol, metaclass=_Interface):
     grace: float
     executor: str
     deployment: str | None
+    types: tuple[str, ...] | None
 
 class IWebSettings(Protocol, metaclass=_Interface):
     base_url: str | None
@@ -912,6 +915,7 @@ class IWebSettings(Protocol, metaclass=_Interface):
 class IRuntime(Protocol, metaclass=_Interface):
     @property
     def id(self) -> str: ...
+    def begins(self, name: str) -> bool: ...
     def wake(self, places: Collection[tuple[bytes, int]] = ...) -> None: ...
     def countWaiting(
         self, registry_oid: bytes,
