@@ -12,6 +12,9 @@
 #
 ##############################################################################
 """Make the executor that the settings of a runtime name."""
+from collections.abc import Callable
+from typing import Any
+
 from cipher.background.interfaces import CELERY
 from cipher.background.interfaces import THREADS
 from cipher.background.interfaces import RuntimeRefused
@@ -21,7 +24,7 @@ from cipher.background.runtime.executors.threads import ThreadsExecutor
 _factories = {}   # name -> callable (runtime, threads)
 
 
-def registerExecutor(name, factory):
+def registerExecutor(name: str, factory: Callable[..., Any]) -> None:
     """Use *factory* for settings with ``executor="name"``.
 
     It is called with a runtime and a number of threads, and returns an

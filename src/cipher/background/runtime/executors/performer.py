@@ -16,6 +16,7 @@ import itertools
 import threading
 from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 from ZODB.POSException import ConflictError
 from zope.event import notify
@@ -65,7 +66,7 @@ class Performer:
         self._runtime = runtime
         self._stopping = threading.Event()
 
-    def carryOut(self, ticket, door=None):
+    def carryOut(self, ticket: Any, door: Any = None) -> None:
         """Carry out the run of *ticket*, in the calling thread.
 
         *door* is a `contextmanagers.Door` to work with; it is closed

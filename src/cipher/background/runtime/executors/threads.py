@@ -14,6 +14,7 @@
 """The default executor: carry out runs in threads of this process."""
 import threading
 import time
+from typing import Any
 
 from ZODB.POSException import ConflictError
 from zope.interface import implementer
@@ -49,7 +50,7 @@ class ThreadsExecutor(Performer):
 
     takes = True
 
-    def __init__(self, runtime, threads):
+    def __init__(self, runtime: Any, threads: int) -> None:
         super().__init__(runtime)
         self._gate = Gate()
         self._threads = [
@@ -57,17 +58,17 @@ class ThreadsExecutor(Performer):
                              name='background-%d' % number)
             for number in range(1, threads + 1)]
 
-    def start(self):
+    def start(self) -> None:
         """Start the threads, which begin to take runs."""
         for thread in self._threads:
             thread.start()
 
-    def stop(self):
+    def stop(self) -> None:
         """Take no more runs; each thread ends after its current one."""
         self._stopping.set()
         self._runtime.backlog.wakeAll()
 
-    def join(self, timeout):
+    def join(self, timeout: float) -> None:
         """Wait up to *timeout* seconds (in all) for the threads."""
         deadline = time.monotonic() + timeout
         for thread in self._threads:
@@ -122,10 +123,10 @@ class ThreadsExecutor(Performer):
                       ticket.run_id, exc_info=error)
         self._runtime.backlog.later(ticket, delay)
 
-    def isUnderway(self, ticket, run):
+    def isUnderway(self, ticket: Any, run: Any) -> bool:
         return False   # a thread of this process carries it out, or none does
 
-    def returned(self, ticket, run):
+    def returned(self, ticket: Any, run: Any) -> None:
         pass
 
     # Loops

@@ -11,22 +11,21 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""docs/cli.rst names all of the command line, and shows what it prints."""
+"""The page of the command line names all of it, and shows what it prints."""
 import re
 import unittest
 
 from cipher.background.cli import command
 from cipher.background.cli import main
 from cipher.background.tests.cli.test_errors import findParsers
-from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.checkout import requirePage
 from cipher.background.tests.support.transcript import insert
 from cipher.background.tests.support.transcript import makeTranscript
 
 
 def readPage():
-    """Return the text of the page, in whichever folder of docs/ it is."""
-    page, = requireCheckout('docs').rglob('cli.rst')
-    return page.read_text(encoding='utf-8')
+    """Return the text of the page."""
+    return requirePage('cli.rst').read_text(encoding='utf-8')
 
 
 class PageTests(unittest.TestCase):

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Make the transcript in docs/cli.rst: carry out commands, keep the output.
+"""Make the transcript in the page of the command line (cli.rst).
 
 Run ``bin/python -m cipher.background.tests.support.transcript`` to write it.
 Clock, names and database are the same each time, so a test can compare.
@@ -20,7 +20,6 @@ import io
 import os
 import re
 import shlex
-import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -44,6 +43,7 @@ from cipher.background.store.process import getDirectory
 from cipher.background.store.run import RunDetails
 from cipher.background.store.states import ScheduleState
 from cipher.background.testing import SetClock
+from cipher.background.tests.support.checkout import requirePage
 from cipher.background.tests.support.commandline import LIGHT
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.sites import makeSite
@@ -198,6 +198,4 @@ def write(path):
 
 
 if __name__ == '__main__':
-    for place in Path(sys.argv[1] if sys.argv[1:] else 'docs').rglob(
-            'cli.rst'):
-        write(place)
+    write(requirePage('cli.rst'))
