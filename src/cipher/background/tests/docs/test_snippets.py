@@ -71,6 +71,7 @@ FILES = 'its files'
 ELSEWHERE = {
     ('README.rst', FILES): 'docs.test_readme',
     ('hosting.rst', FILES): 'docs.test_hosting',
+    ('testing.rst', ''): 'docs.test_testing',   # each of its blocks
     ('tutorial.rst', FILES): 'docs.test_tutorial',
     ('tutorial.rst', '<browser:page'): 'docs.test_tutorial',
     ('ui.rst', 'frame.pt'): 'docs.test_rotterdam',
