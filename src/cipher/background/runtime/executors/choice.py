@@ -13,7 +13,6 @@
 ##############################################################################
 """Make the executor that the settings of a runtime name."""
 from collections.abc import Callable
-from typing import Any
 
 from cipher.background.interfaces import CELERY
 from cipher.background.interfaces import THREADS

@@ -74,6 +74,9 @@ OPTIONAL = {
     ('util/notices.py', 'psycopg2.binary'),
     # For a host that has it, see browser/configure.zcml.
     ('browser/rotterdam.zcml', 'zope.app.rotterdam'),
+    # Only RelStorage on PostgreSQL has notices, and an application that uses
+    # it has the driver.
+    ('util/notices.py', 'psycopg2.binary'),
 }
 
 
