@@ -224,7 +224,7 @@ def openDatabase(place):
     except LockError:
         raise Unusable(
             '--db: expected the database %s to be free, got one locked by %s; '
-            'end that one first, or use ZEO or RelStorage'
+            'act on its pages or by its JSON, or use ZEO or RelStorage'
             % (place.shown, _get_lock_holder(place.path))) from None
     except ImportError as error:
         raise Unusable(

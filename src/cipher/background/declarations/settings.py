@@ -49,6 +49,7 @@ class RuntimeSettings:
     grace: float
     executor: str
     deployment: str | None
+    types: tuple[str, ...] | None
 
     def __init__(self, **settings: Any) -> None:
         for name, field in getFields(IRuntimeSettings).items():

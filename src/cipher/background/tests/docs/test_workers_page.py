@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""workers.rst: each of its command lines is one that is accepted."""
+"""docs/howto/workers.rst: each of its command lines is accepted."""
 import configparser
 import re
 import shlex
