@@ -29,8 +29,10 @@ import threading
 import time
 from contextlib import suppress
 from weakref import WeakKeyDictionary
+from weakref import ref
 
 from cipher.background.util.logs import getLogger
+from cipher.background.util.transient import isClosed
 
 
 log = getLogger(__name__)
@@ -43,6 +45,9 @@ INTERVAL = 0.005
 
 #: Seconds after which a process that sends nothing ends its session.
 IDLE = 60.0
+
+#: Seconds between two looks whether the database was closed.
+CLOSED = 1.0
 
 #: Seconds without a try after a session could not be had; fewer at first.
 PAUSE = 30.0
@@ -72,7 +77,7 @@ def _add_sender(db):
     with _lock:
         if db not in _senders:
             dsn = findDSN(db)
-            _senders[db] = None if dsn is None else _Sender(dsn)
+            _senders[db] = None if dsn is None else _Sender(dsn, db)
         return _senders[db]
 
 
@@ -135,8 +140,9 @@ def _execute(session, statement):
 class _Sender:
     """Sends notices in a thread that lives while there are some."""
 
-    def __init__(self, dsn):
+    def __init__(self, dsn, db=None):
         self._dsn = dsn
+        self._db = None if db is None else ref(db)
         self._changed = threading.Condition(threading.Lock())
         self._is_wanted = False
         self._thread = None
@@ -171,11 +177,20 @@ class _Sender:
         if thread is not None:
             thread.join(CONNECT_TIMEOUT)
 
+    def _is_closed(self):
+        # A process without a runtime just closes its database.
+        if self._db is None:
+            return False
+        db = self._db()
+        return db is None or isClosed(db)
+
     def _is_needed(self):
         """Wait for a notice to send; return False if there was none."""
         with self._changed:
-            if not self._is_wanted:
-                self._changed.wait(self._idle)
+            begin = time.monotonic()
+            while not self._is_wanted and not self._is_closed() and (
+                    time.monotonic() - begin < self._idle):
+                self._changed.wait(min(self._idle, CLOSED))
             if not self._is_wanted:
                 self._thread = None
             self._is_wanted = False

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 import transaction
+from ZODB.DB import DB
 
 from cipher.background.tests.support.cluster import LONG
 from cipher.background.tests.support.cluster import PostgreSQLTests
@@ -149,6 +150,17 @@ class SenderTests(unittest.TestCase):
         for number in 1, 2:
             self.sender.send()
             waitUntil(lambda number=number: len(self.sent) == number)
+
+    def test_thread_ends_with_its_database(self):
+        db = DB(None)
+        with mock.patch.object(notices, 'CLOSED', 0.01):
+            sender = notices._Sender('dbname=x', db)
+            sender.send()
+            waitUntil(lambda: self.sent)
+            self.assertTrue(sender._last.is_alive())
+            db.close()   # by a process without a runtime
+            sender._last.join(LONG)
+        self.assertFalse(sender._last.is_alive())
 
     def test_notice_after_the_end_starts_no_thread(self):
         self.sender.end()
