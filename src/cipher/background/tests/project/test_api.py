@@ -36,6 +36,7 @@ FACES = {
     # What needs an extra.
     'cipher.background.browser',
     'cipher.background.celery',
+    'cipher.background.monitoring',
 }
 
 #: The modules of 2.0.0a1, for the page about them.
@@ -79,7 +80,8 @@ class ImportTests(unittest.TestCase):
                 self.assertIn(module, {*FACES, *also})
                 if module in ('cipher.background',
                               'cipher.background.browser',
-                              'cipher.background.celery'):
+                              'cipher.background.celery',
+                              'cipher.background.monitoring'):
                     face = importlib.import_module(module)
                     self.assertLessEqual(set(names), set(face.__all__))
         return len(found)
