@@ -16,7 +16,7 @@
 usage: python3 .ci/docs.py
 
 "python3 bootstrap.py docs" builds the pages; a warning is a failure.  Then
-each page is looked at: each link within the documentation leads to a page or a
+each page is looked at: each link in the documentation leads to a page or a
 place in a page, each file that a page loads is there, and a page leads to it.
 "python3 bootstrap.py docs linkcheck" looks at the links to other servers,
 which this does not.

@@ -71,7 +71,7 @@ class ZopeInteraction(ContextDecorator):
         endInteraction()
 
 
-def _close(db: 'DB', connection: 'Connection') -> None:
+def closeConnection(db: 'DB', connection: 'Connection') -> None:
     """Close *connection* of *db*, unless `DB.close` has done so.
 
     `DB.close` closes the connections of all threads, and two closes of one at
@@ -94,13 +94,13 @@ class ZodbConnection(ContextDecorator):
     def __exit__(self, type: Any, error: Any, traceback: Any) -> None:
         if error is not None and spoils(error):
             forgetCaches(self._db)
-        _close(self._db, self._connection)
+        closeConnection(self._db, self._connection)
 
     def renew(self) -> 'Connection':
         """Abort, and return another connection with an empty cache."""
         abortQuietly()
         forgetCaches(self._db)
-        _close(self._db, self._connection)
+        closeConnection(self._db, self._connection)
         return self._open()
 
     def _open(self) -> 'Connection':
@@ -140,7 +140,7 @@ class Door(ZodbConnection):
         self.found = None
         if connection is not None:
             try:
-                _close(self._db, connection)
+                closeConnection(self._db, connection)
             except Exception as error:
                 log.debug('Close: %s: %s', type(error).__name__, error)
 

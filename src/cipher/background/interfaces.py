@@ -818,21 +818,22 @@ class IAttempt(Interface):
                     "the run")
 
 
-class IStopRequest(Interface):
-    """A request to stop a run: its principal, time and reason."""
+class IRequest(Interface):
+    """What a person asked for: the principal, the time and the reason."""
 
     principal = TextLine(title="Requested by", required=False, readonly=True)
     asked_at = Float(title="Requested at", readonly=True)
     reason = TextLine(title="Reason", required=False, readonly=True)
 
 
-class IRetry(Interface):
-    """A retry of a finished run: its principal, time and reason."""
+class IStopRequest(IRequest):
+    """A request to stop a run."""
+
+
+class IRetry(IRequest):
+    """The request by which a run does the work of a finished one again."""
 
     run_id = TextLine(title="Retry of", readonly=True)
-    principal = TextLine(title="Retried by", required=False, readonly=True)
-    asked_at = Float(title="Retried at", readonly=True)
-    reason = TextLine(title="Reason", required=False, readonly=True)
 
 
 class IWait(Interface):
@@ -1011,16 +1012,21 @@ class IEndedProcess(Interface):
                    description="Ids of the ones in this registry")
 
 
-class ITypeStatus(Interface):
+class IPauseStatus(Interface):
+    """Whether something is paused, and by whom; None unless it is."""
+
+    is_paused = Bool(title="Paused")
+    paused_by = TextLine(title="Paused by", required=False)
+    paused_at = Float(title="Paused at", required=False)
+    pause_reason = TextLine(title="Reason", required=False)
+
+
+class ITypeStatus(IPauseStatus):
     """A worker type in a registry, a snapshot; declared or not."""
 
     name = TextLine(title="Worker type")
     is_declared = Bool(title="Declared")
     counts = Attribute("{state: number of runs}, without zeros")
-    is_paused = Bool(title="Paused")
-    paused_by = TextLine(title="Paused by", required=False)
-    paused_at = Float(title="Paused at", required=False)
-    pause_reason = TextLine(title="Reason", required=False)
     timed = Int(title="Measured",
                 description="Number of finished runs that ever began; the "
                             "basis of mean and maximum")
@@ -1201,7 +1207,7 @@ class ISchedule(Interface):
         """Return the time of the first tick after the time *after*."""
 
 
-class IScheduleStatus(Interface):
+class IScheduleStatus(IPauseStatus):
     """A schedule in a registry, a snapshot."""
 
     name = TextLine(title="Schedule")
@@ -1213,10 +1219,6 @@ class IScheduleStatus(Interface):
     last_at = Float(title="Last", required=False)
     last_run = TextLine(title="Last run", required=False,
                         description="Its id; None if the run is gone")
-    is_paused = Bool(title="Paused")
-    paused_by = TextLine(title="Paused by", required=False)
-    paused_at = Float(title="Paused at", required=False)
-    pause_reason = TextLine(title="Reason", required=False)
     is_late = Bool(title="Late",
                    description="It is not paused, and its tick has been due "
                                "for more than `IThresholds.late_after`")

@@ -109,7 +109,7 @@ class DatetimeControl(Control):
         DateControl.takes.pattern, TimeControl.takes.pattern))
 
 
-def _makeControl(kind, control):
+def _make_control(kind, control):
     @implementer(IFieldWidget)
     @adapter(kind, IBackgroundLayer)
     def make(field, request):
@@ -117,12 +117,12 @@ def _makeControl(kind, control):
     return make
 
 
-IntWidget = _makeControl(IInt, NumberControl)
-FloatWidget = _makeControl(IFloat, NumberControl)
-DecimalWidget = _makeControl(IDecimal, NumberControl)
-DateWidget = _makeControl(IDate, DateControl)
-TimeWidget = _makeControl(ITime, TimeControl)
-DatetimeWidget = _makeControl(IDatetime, DatetimeControl)
+IntWidget = _make_control(IInt, NumberControl)
+FloatWidget = _make_control(IFloat, NumberControl)
+DecimalWidget = _make_control(IDecimal, NumberControl)
+DateWidget = _make_control(IDate, DateControl)
+TimeWidget = _make_control(ITime, TimeControl)
+DatetimeWidget = _make_control(IDatetime, DatetimeControl)
 
 
 @implementer(IDataConverter)

@@ -100,7 +100,7 @@ class Commands:
 
     def __init__(self, parser):
         self._subparsers = parser.add_subparsers(
-            title='commands', metavar='COMMAND', required=True,
+            title='commands', metavar='command', required=True,
             parser_class=Parser)
 
     def add(self, name, run, help, description=None, reads=False,

@@ -13,8 +13,10 @@
 ##############################################################################
 """The live part: one runtime for each process and database.
 
-`runtime`, `running`
-    The runtime, and the runs that it works on.
+`runtime`
+    The runtime, which makes all the others and gives each what it uses.
+`ownprocess`, `ownruns`, `running`, `admission`
+    This process, its runs in memory, and whether it begins any.
 `control`
     The control thread, which calls the steps of `maintenance` turn by turn.
 `queue`

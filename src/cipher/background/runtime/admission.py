@@ -65,7 +65,8 @@ class Admission:
     def applyRequest(self, written, is_quiet, is_draining):
         """Do what the record of the process asks for.
 
-        *written* is our own wish that it tells, or None.
+        *written* is the request of this process that was written there, or
+        None.
         """
         with self._lock:
             if self.requested_quiet == written:

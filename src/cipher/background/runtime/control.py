@@ -17,15 +17,11 @@ import time
 
 from ZODB.POSException import ConflictError
 
-from cipher.background.interfaces import STUCK_PROCESS
 from cipher.background.runtime.maintenance import troubles
 from cipher.background.store.lifecycle import backOff
-from cipher.background.store.process import Trouble
-from cipher.background.util import clock
 from cipher.background.util.logs import getLogger
 from cipher.background.util.transient import isClosed
 from cipher.background.util.transient import isTransient
-from cipher.background.work.stack import getStack
 
 
 log = getLogger(__name__)
@@ -36,32 +32,20 @@ LEAVE_TRIES = 5
 
 
 class ControlThread(threading.Thread):
-    """Calls the turns of *maintenance* until `end`.
+    """Calls the turns of *maintenance*, those of the process *own*.
 
-    It also ends when the database is closed.
+    It ends by `end`, or when it finds that the database was closed; then it
+    calls *database_closed*.
     """
 
-    def __init__(self, runtime, maintenance):
+    def __init__(self, own, troubles, maintenance, database_closed):
         super().__init__(name='background-control', daemon=True)
-        self._runtime = runtime
+        self._own = own
+        self._troubles = troubles
         self._maintenance = maintenance
+        self._database_closed = database_closed
         self._woken = threading.Event()   # to have a turn at once
         self._end = threading.Event()
-
-    def findStuck(self):
-        """Return a `Trouble` if one step takes longer than a lease, or None.
-
-        Thread-safe.
-        """
-        current = self._maintenance.steps.current
-        if current is None:
-            return None
-        step, since = current
-        seconds = time.monotonic() - since
-        if seconds <= self._runtime.settings.lease:
-            return None
-        return Trouble(STUCK_PROCESS, step, clock.now() - seconds, '',
-                       stack=getStack(self.ident))
 
     def wake(self):
         """Wake the control thread for a turn.  Thread-safe."""
@@ -74,27 +58,26 @@ class ControlThread(threading.Thread):
         self._woken.set()
 
     def run(self):
-        runtime = self._runtime
         failures = 0
         while not self._end.is_set():
             self._woken.clear()
             pause = 0.0
             try:
                 if not self._turn():
-                    pause = runtime.settings.poll
+                    pause = self._own.settings.poll
                 failures = 0
             except BaseException as error:
                 failures += 1
-                if not isClosed(runtime.db):
+                if not isClosed(self._own.db):
                     # `wake` does not end this pause: while the storage is
                     # away, it is called often.
                     self._end.wait(backOff(
                         failures, cap=troubles.FAILURE_PAUSE))
                 # The database may have been closed during the pause.
-                if isClosed(runtime.db):
-                    return runtime.databaseClosed()
+                if isClosed(self._own.db):
+                    return self._database_closed()
                 _log_failure(error, failures)
-            self._woken.wait(runtime.troubles.secondsToNext(pause))
+            self._woken.wait(self._troubles.secondsToNext(pause))
 
     def _turn(self):
         return self._maintenance.turn()
@@ -109,18 +92,18 @@ class ControlThread(threading.Thread):
             try:
                 return self._maintenance.leave(given_up)
             except Exception as error:
-                if isClosed(self._runtime.db):
+                if isClosed(self._own.db):
                     log.warning('Process %s: its database was closed before '
                                 'its end was written; others take it for '
-                                'dead after its lease', self._runtime.name)
+                                'dead after its lease', self._own.name)
                     return
                 if tries < LEAVE_TRIES and isTransient(
-                        error, self._runtime.db):
+                        error, self._own.db):
                     time.sleep(backOff(tries))
                     continue
                 log.exception('Process %s: its end could not be written; '
                               'others take it for dead after its lease',
-                              self._runtime.name)
+                              self._own.name)
                 return
 
 

@@ -18,16 +18,21 @@ from cipher.background.declarations.workertype import nameOf
 from cipher.background.declarations.workertype import nameToday
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.store import process
+from cipher.background.store.deployment import Origin
 
 
 class OwnProcess:
-    """The id and the settings of one runtime.  Any thread may read.
+    """What identifies one runtime, and its settings.  Any thread may read.
 
-    A collaborator looks at them whenever it needs them: both change.
+    *db* is the database, which stays the same.  All else may change, so a
+    collaborator looks at it whenever it needs it.
     """
 
-    def __init__(self, settings):
+    def __init__(self, db, settings):
+        self.db = db
         self.settings = settings
+        self.is_recorded = False   # the database has a record of it
+        self.setDeployment(None)
         self.host = process.hostName()
         self.pid = os.getpid()
         self.takeNewId()
@@ -53,6 +58,15 @@ class OwnProcess:
         count as carried out for ever.
         """
         self.id = process.newProcessId(self.host, self.pid)
+
+    def setDeployment(self, deployment):
+        """Belong to the deployment with that id; None if it is not known."""
+        self.deployment = deployment
+        self.origin = Origin(self.db, deployment)
+
+    def findRecord(self, connection):
+        """Return our record; None if others took this process for dead."""
+        return process.getDirectory(connection).processes.get(self.id)
 
     def note(self, what):
         """Return the note of a transaction of the control thread."""

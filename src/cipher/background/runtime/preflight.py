@@ -15,6 +15,7 @@
 from transaction import TransactionManager
 from ZODB.broken import Broken
 
+from cipher.background.contextmanagers import closeConnection
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import InvalidDatabase
 from cipher.background.interfaces import RuntimeRefused
@@ -93,7 +94,7 @@ def _look(db, look):
         return look(connection)
     finally:
         manager.abort()
-        connection.close()
+        closeConnection(db, connection)
 
 
 def _advise(db, settings):

@@ -18,6 +18,7 @@ import logging
 import os
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -25,7 +26,6 @@ from zope.interface import implementer
 
 from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.declarations.workertype import nameOf
-from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import RuntimeRefused
@@ -37,14 +37,15 @@ from cipher.background.runtime.maintenance.invalidations import Invalidations
 from cipher.background.runtime.maintenance.troubles import Troubles
 from cipher.background.runtime.maintenance.turn import Maintenance
 from cipher.background.runtime.ownprocess import OwnProcess
+from cipher.background.runtime.ownruns import OwnRuns
 from cipher.background.runtime.preflight import checkDatabase
 from cipher.background.runtime.preflight import checkTypes
 from cipher.background.runtime.preflight import lookAtDirectory
 from cipher.background.runtime.queue.backlog import LOOK
 from cipher.background.runtime.queue.backlog import Backlog
 from cipher.background.runtime.queue.poller import Poller
-from cipher.background.runtime.running import RunningRuns
-from cipher.background.store.deployment import Origin
+from cipher.background.runtime.queue.sorting import Sorter
+from cipher.background.runtime.queue.undeclared import Undeclared
 from cipher.background.store.deployment import getDeployment
 from cipher.background.util import clock
 from cipher.background.util import switchboard
@@ -52,7 +53,6 @@ from cipher.background.util.forks import isInherited
 from cipher.background.util.forks import noteDatabase
 from cipher.background.util.transient import isClosed
 from cipher.background.work import runlog
-from cipher.background.work.announcing import announce
 from cipher.background.work.stack import isInSignalHandler
 
 
@@ -80,27 +80,29 @@ class Runtime:
 
     def __init__(self, db, settings=None, is_implicit=False):
         self.db = db
-        self.own = OwnProcess(settings or RuntimeSettings())
+        self.own = OwnProcess(db, settings or RuntimeSettings())
         self.backlog = Backlog(self._wake_control, self.report)
-        self.running = RunningRuns()
+        self.runs = OwnRuns(self.backlog)
+        self.running = self.runs.running
+        self.claims = self.runs.claims
         self.admission = Admission(self.name, self.running, self.backlog,
                                    self._wake_control, self.shutdown)
-        self.poller = Poller(self)
-        self.left_over = set()    # keys of runs that its end put back
-        self.unrecorded = set()   # tickets of runs whose end is not written
-        self._claims = {}   # (registry oid, run id) -> epoch we gave it
-        self.doubtful = []  # tickets of claims whose reply may be lost
-        self._undeclared = set()   # names of types; each is logged once
+        self.troubles = Troubles(db, self.report)
+        self._undeclared = Undeclared()
+        make_sorter = partial(Sorter, self.own, self.runs, self.troubles,
+                              self._undeclared)
+        self.poller = Poller(self.own, self.backlog, self.troubles,
+                             make_sorter, self._wake_control)
         self.executor = makeExecutor(self, self.settings)
         self.is_implicit = is_implicit   # a thread made by hand needed it
-        self.deployment = None   # its id, where it knows one
-        self.origin = Origin(db, None)
-        self.troubles = Troubles(db, self.report)
-        self._maintenance = Maintenance(self)
-        self._control = ControlThread(self, self._maintenance)
-        self._heartbeat = HeartbeatThread(
-            self.own, db, self._maintenance)
-        self._invalidations = Invalidations(self)
+        self._maintenance = Maintenance(
+            self.own, self.runs, self.admission, self.troubles, self.poller,
+            make_sorter, lambda: self.executor)
+        self._control = ControlThread(
+            self.own, self.troubles, self._maintenance, self._database_closed)
+        self._heartbeat = HeartbeatThread(self.own, self._maintenance)
+        self._invalidations = Invalidations(
+            self.own, self.running, self.lanesChanged, self.wakeAll)
         self._maintenance.steps.add(self._invalidations.step)
         self._lock = threading.Lock()
         self._ender = None                   # the thread that shuts down
@@ -147,10 +149,9 @@ class Runtime:
 
     def _look_where_it_belongs(self, settings):
         """See, before anything begins, whether the database is a copy."""
-        self.deployment = getDeployment(settings)
-        self.origin = Origin(self.db, self.deployment)
+        self.own.setDeployment(getDeployment(settings))
         judged = lookAtDirectory(self.db, lambda directory: (
-            directory and self.origin.look(directory.belonging)))
+            directory and self.own.origin.look(directory.belonging)))
         self.admission.setCopied(*(judged or (None, None)))
 
     def report(self):
@@ -159,14 +160,7 @@ class Runtime:
 
     def listTroubles(self):
         """Return a tuple of `process.Trouble`, the worst first."""
-        return (*filter(None, (self._control.findStuck(),
-                               self._maintenance.clock_watch.trouble())),
-                *self._maintenance.listTroubles(),
-                *self.troubles.list())
-
-    def announce(self, event):
-        """Send *event* of the control thread: see `announcing.announce`."""
-        announce(event, self.troubles)
+        return self._maintenance.listTroubles()
 
     def forked(self):
         """In a child after a fork: threads are gone, refuse everything."""
@@ -243,7 +237,7 @@ class Runtime:
 
     def isStuck(self):
         """Return whether a step of the control thread takes too long."""
-        return self._control.findStuck() is not None
+        return self._maintenance.steps.findStuck() is not None
 
     def hasFreeThread(self):
         """Return whether a thread waits for a job."""
@@ -288,7 +282,7 @@ class Runtime:
             self.is_implicit = True
             executor.stop()
             raise
-        if deployment != self.deployment:
+        if deployment != self.own.deployment:
             self._look_where_it_belongs(settings)
         self.executor = executor
         self.own.settings = settings
@@ -312,10 +306,6 @@ class Runtime:
         number, seconds = self.backlog.countWaiting(registry_oid, starter)
         return number, clock.now() - seconds
 
-    def requestRescue(self):
-        """Something was found whose process is dead."""
-        self._control.wake()
-
     def next(self, is_over, door):
         """Return a ticket to carry out, when there is one; None at the end.
 
@@ -335,7 +325,7 @@ class Runtime:
 
         Any thread may call; it takes no lock that is held across a load.
         """
-        self._maintenance.steps.hasten()
+        self._maintenance.steps.makeDue()
         self._control.wake()
 
     def lanesChanged(self, places):
@@ -356,44 +346,37 @@ class Runtime:
             self.backlog.later(ticket, REFUSED_DELAY)
 
     def noteClaim(self, ticket, epoch):
-        """Remember that *ticket* is ours, perhaps, with that epoch."""
-        self._claims[ticket.registry_oid, ticket.run_id] = epoch
+        """See `Claims.note`."""
+        self.claims.note(ticket, epoch)
 
     def forgetClaim(self, ticket):
-        """The run of *ticket* is over, or somebody else's to begin."""
-        self._claims.pop((ticket.registry_oid, ticket.run_id), None)
+        """See `Claims.forget`."""
+        self.claims.forget(ticket)
+
+    def hasClaimed(self, registry_oid, run):
+        """See `Claims.has`."""
+        return self.claims.has(registry_oid, run)
 
     def doubt(self, ticket):
         """Nobody knows whether *ticket* was claimed as `noteClaim` says."""
         self.backlog.isAway(ticket)
-        self.doubtful.append(ticket)
-
-    def hasClaimed(self, registry_oid, run):
-        """Return whether this process claimed *run*, and may begin it."""
-        return self._claims.get((registry_oid, run.id)) == run.epoch
-
-    def claims(self):
-        """Return [(registry oid, run id)] of what is ours and not begun."""
-        return [key for key in list(self._claims)
-                if self.findLive(*key) is None]
+        self.claims.doubt(ticket)
 
     def noteUndeclared(self, run):
-        """Log, once for each type, that nothing here declares it.
+        """See `Undeclared.note`."""
+        self._undeclared.note(run)
 
-        Do nothing if it is declared, but left out by the settings.
-        """
-        if run.type not in self._undeclared and (
-                queryWorkerType(run.type) is None):
-            self._undeclared.add(run.type)
-            log.warning('Run %s: no ZCML declares the worker type %r here; '
-                        'it waits, and others like it', run.id, run.type)
+    @property
+    def left_over(self):
+        """See `OwnRuns`."""
+        return self.runs.left_over
 
     def ended(self, live):
         """There is nothing more to do for *live*."""
-        self.forgetClaim(live)
+        self.claims.forget(live)
         self.leave(live)
         if live.is_unrecorded:
-            self.unrecorded.add(live.ticket)
+            self.runs.unrecorded.add(live.ticket)
         elif live.is_lost or live.is_abandoned:
             self.backlog.isAway(live.ticket)
         elif live.due_at is not None:
@@ -407,14 +390,6 @@ class Runtime:
             self.backlog.unpark(nameOf(live.worker_type))
         if live.stop is not None:
             self._control.wake()   # the request can be forgotten
-
-    def lostLease(self):
-        """Others took this process for dead, and its lanes."""
-        log.error('Process %s: it was silent for too long; what it worked on '
-                  'is taken over by others', self.name)
-        self.running.abandonAll()
-        self._claims.clear()
-        self.backlog.dropAll()
 
     # The end
 
@@ -461,7 +436,6 @@ class Runtime:
         self._control.join(LEAVE_TIMEOUT)
         self._heartbeat.end()
         self._heartbeat.join(LEAVE_TIMEOUT)
-        self._invalidations.end()
         # A run that is given up records nothing itself any more: we do.
         # Even if nothing can be written.
         self._given_up = self.running.abandonAll()
@@ -473,9 +447,11 @@ class Runtime:
         except RuntimeError:
             # At its end an interpreter starts no thread.
             self._leave()
+        # After the last commit, which may send a notice.
+        self._invalidations.end()
         self._disconnect()
 
-    def databaseClosed(self):
+    def _database_closed(self):
         """Somebody closed the database without a `shutdown`."""
         timeout = self.settings.drain
         with self._lock:

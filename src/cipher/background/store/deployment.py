@@ -163,10 +163,10 @@ class PlaceFile:
         except OSError:
             os.remove(new)
             raise
-        _syncFolder(folder)
+        _sync_folder(folder)
 
 
-def _syncFolder(path):
+def _sync_folder(path):
     try:
         folder = os.open(path, os.O_RDONLY)
     except OSError:

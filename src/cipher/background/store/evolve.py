@@ -11,14 +11,15 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Evolve steps: bring data of older releases up to date, in small commits.
+"""Migrations: bring data of older releases up to date, in small commits.
 
-A step leads from one structure to the next.  It works in batches, each in a
-transaction of its own.  The batch and its place are one commit, and the next
-batch goes on at that place.  So a process that dies leaves nothing half done.
+A migration leads from one structure to the next.  It works in batches, each
+in a transaction of its own.  The batch and its place are one commit, and the
+next batch goes on at that place.  So a process that dies leaves nothing half
+done.
 
-The *first* commit of a step raises the number of the structure: from then on
-older code may not use the record.  No number is raised while a process of
+The *first* commit of a migration raises the number of the structure: from then
+on older code may not use the record.  No number is raised while a process of
 older code lives.
 """
 import time
@@ -59,7 +60,7 @@ LOOK_INTERVAL = 0.2
 BEGIN = ()
 
 
-class Step(NamedTuple):
+class Migration(NamedTuple):
     """The change from the structure before *version* to *version*.
 
     *directory* and *registry* are functions, or None if only the number is
@@ -67,9 +68,9 @@ class Step(NamedTuple):
     the greatest number of objects to change.  They return the next place as
     plain data, or None when all is done.  They never commit.
 
-    While a step exists, the code also reads the shape before it.  An older
-    process may be unknown, or be taken for dead, and commit while the step is
-    under way.
+    While a migration exists, the code also reads the shape before it.  An
+    older process may be unknown, or be taken for dead, and commit while the
+    migration is under way.
     """
 
     version: int
@@ -78,9 +79,9 @@ class Step(NamedTuple):
     registry: Optional[Callable] = None
 
 
-#: The steps: one for each number from `structure.OLDEST` + 1 to
-#: `structure.VERSION`.  Only released structures have a step.
-STEPS = ()
+#: The migrations: one for each number from `structure.OLDEST` + 1 to
+#: `structure.VERSION`.  Only released structures have a migration.
+MIGRATIONS = ()
 
 
 class Evolution:
@@ -112,30 +113,30 @@ class Evolution:
         return is_more
 
     def _do_batch(self, directory):
-        record, step = _find_next(directory)
-        self._note_older(directory, step)
+        record, migration = _find_next(directory)
+        self._note_older(directory, migration)
         if record is None or self.older:
             return False
         place = record.evolving
         if place is None:
             place = BEGIN
-            record.structure_version = step.version
+            record.structure_version = migration.version
             record.evolving = BEGIN
             log.info('%s: structure %d, %s', structure.describe(record),
-                     step.version, step.title)
+                     migration.version, migration.title)
             if record is directory:
                 # A process that begins from now on sees the number.  The next
                 # batch sees a process that begins right now.
                 return True
-        do = step.directory if record is directory else step.registry
+        do = migration.directory if record is directory else migration.registry
         record.evolving = do and do(record, place, self._limit)
         return True
 
-    def _note_older(self, directory, step):
+    def _note_older(self, directory, migration):
         older = set()
-        if step is not None:
+        if migration is not None:
             older = {record.id for record in directory.processes.values()
-                     if record.structure_version < step.version
+                     if record.structure_version < migration.version
                      and record.id != self._own_id
                      and not self._isDead(record)}
         for gone in set(self.older) - older:
@@ -149,24 +150,24 @@ class Evolution:
 
 
 def _find_next(directory):
-    """Return (record to bring up to date, its `Step`), or (None, None)."""
+    """Return (record to bring up to date, its `Migration`), or two None."""
     if directory is not None and structure.isUsable(directory):
         for record in (directory, *directory.listRegistries()):
             version = record.structure_version
             if record.evolving is not None:
-                return record, _find_step(version)
+                return record, _find_migration(version)
             if version < structure.VERSION:
-                return record, _find_step(version + 1)
+                return record, _find_migration(version + 1)
     return None, None
 
 
-def _find_step(version):
-    for step in STEPS:
-        if step.version == version:
-            return step
+def _find_migration(version):
+    for migration in MIGRATIONS:
+        if migration.version == version:
+            return migration
     raise InvalidDatabase(
-        'evolve: expected a step to structure %d, got none; install a release '
-        'of cipher.background that has it' % version)
+        'evolve: expected a migration to structure %d, got none; install a '
+        'release of cipher.background that has it' % version)
 
 
 def isUpToDate(directory):

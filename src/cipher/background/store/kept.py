@@ -79,12 +79,12 @@ def walk(registry):
         # Below the low mark only these can be unfinished.
         for serial in sorted({*cursor.stragglers, *lane.waiting.places}):
             if serial < min(cursor.low, mark):
-                yield from _ifKept(registry, births, serial)
+                yield from _if_kept(registry, births, serial)
         for serial in range(cursor.low, mark):
-            yield from _ifKept(registry, births, serial)
+            yield from _if_kept(registry, births, serial)
 
 
-def _ifKept(registry, births, serial):
+def _if_kept(registry, births, serial):
     try:
         run = births.get(serial)
         if run is None or run.isFinished() or not isKept(registry, run):

@@ -17,7 +17,7 @@ A registry is a set of lanes.  Each part of a lane is an object of its own,
 written by one thread at a time in the normal course::
 
     Lane
-     +-- writer     the process that writes births and finishes: see `leases`
+     +-- writer     the process that writes births and finishes: see `writers`
      +-- births     runs started here, by serial; written by each start
      +-- finishes   runs that the writer finished; written by each finish
      +-- cursor     the place that the home has reached; written by the home
@@ -41,7 +41,7 @@ from cipher.background.store.cursor import Cursor
 from cipher.background.store.cursor import Waiting
 from cipher.background.store.finishes import Finishes
 from cipher.background.store.finishes import RemovedCounts
-from cipher.background.store.leases import Writer
+from cipher.background.store.writers import Writer
 from cipher.background.util import clock
 from cipher.background.util.plaindata import readNumber
 
@@ -155,25 +155,25 @@ class Births(Persistent):
             return None
         first = self.next_serial - len(self.recent)
         if serial >= first:
-            return _unlessRemoved(self.recent[serial - first])
+            return _unless_removed(self.recent[serial - first])
         first = serial - (serial - 1) % SPILL
         chunk = self.chunks.get(first)
         if chunk is None or not chunk.entries:
             return None
-        return _unlessRemoved(chunk.entries[serial - first])
+        return _unless_removed(chunk.entries[serial - first])
 
-    def drop(self, serial, from_head=False):
+    def drop(self, serial, from_recent=False):
         """Drop the run *serial*; it still counts as started here.
 
         Return False if it is among the recent runs, which others write; drop
-        it from there only if *from_head*.  A chunk that becomes empty stays
+        it from there only if *from_recent*.  A chunk that becomes empty stays
         in the tree until `chunks.drop`.
         """
         first = self.next_serial - len(self.recent)
         if serial >= first:
-            if from_head:
+            if from_recent:
                 self.recent = _without(self.recent, serial - first)
-            return from_head
+            return from_recent
         first = serial - (serial - 1) % SPILL
         chunk = self.chunks.get(first)
         if chunk is not None and chunk.entries:
@@ -212,12 +212,12 @@ class Births(Persistent):
             below = self.next_serial
         first = self.next_serial - len(self.recent)
         for run in reversed(self.recent[:max(0, below - first)]):
-            if _unlessRemoved(run) is not None:
+            if _unless_removed(run) is not None:
                 yield run
         for first, chunk in chunks.walkDown(self.chunks, below - 1, kinds):
             _prefetch(chunk)
             for run in reversed(chunk.entries[:below - first]):
-                if _unlessRemoved(run) is not None:
+                if _unless_removed(run) is not None:
                     yield run
 
     def walkUp(self, begin=1, types=()):
@@ -232,11 +232,11 @@ class Births(Persistent):
         for first, chunk in chunks.walkUp(self.chunks, lowest, kinds):
             _prefetch(chunk)
             for run in chunk.entries[max(0, begin - first):]:
-                if _unlessRemoved(run) is not None:
+                if _unless_removed(run) is not None:
                     yield run
         first = self.next_serial - len(self.recent)
         for run in self.recent[max(0, begin - first):]:
-            if _unlessRemoved(run) is not None:
+            if _unless_removed(run) is not None:
                 yield run
 
     def _kinds(self, types):
@@ -266,7 +266,7 @@ class Births(Persistent):
                 else first)
 
 
-def _unlessRemoved(run):
+def _unless_removed(run):
     # A ghost is not loaded just to look; callers check is_removed once more.
     if run is None or run._p_changed is None:
         return run

@@ -17,7 +17,7 @@ Two transactions conflict if they write one lane at the same time, or if one
 writes a lane whose last change is not in its snapshot.  So a transaction
 checks a lane out until its end.  It gets a lane whose last change by this
 process is in its snapshot.  If this process has no such lane, the transaction
-makes this process the writer of one more lane; see `leases`.
+makes this process the writer of one more lane; see `writers`.
 
 Nothing is loaded under the lock: after-commit hooks wait for the lock.
 """
@@ -28,8 +28,9 @@ import weakref
 
 import transaction
 
-from cipher.background.store import leases
+from cipher.background.contextmanagers import closeConnection
 from cipher.background.store import process
+from cipher.background.store import writers
 from cipher.background.store.lane import Lane
 from cipher.background.util import switchboard
 from cipher.background.util.forks import Locked
@@ -116,7 +117,8 @@ class _Checkout:
 
     def _look_up(self):
         manager = transaction.TransactionManager(explicit=True)
-        connection = self.lane._p_jar.db().open(manager)
+        db = self.lane._p_jar.db()
+        connection = db.open(manager)
         try:
             manager.begin()
             serials = []
@@ -127,7 +129,7 @@ class _Checkout:
             return tuple(serials)
         finally:
             manager.abort()
-            connection.close()
+            closeConnection(db, connection)
 
 
 class LanePool(Locked):
@@ -144,25 +146,25 @@ class LanePool(Locked):
 
     # Lanes of this process
 
-    def leaseLanes(self, registry, number):
+    def becomeWriter(self, registry, number):
         """Make this process the writer of at least *number* lanes.
 
         Return the numbers of its lanes.  A runtime calls this when it begins,
         so that no transaction of a user has to take a lane.
         """
         txn = registry._p_jar.transaction_manager.get()
-        me, former, alive = leases.identify(registry._p_jar)
+        me, former, alive = writers.identify(registry._p_jar)
         own = [lane.number for lane in registry.lanes.values()
                if lane.writer.id == me.id]
         taken = []
-        txn.addAfterCommitHook(self._leased, (taken,))
-        txn.addAfterAbortHook(self._leased, (False, taken))
+        txn.addAfterCommitHook(self._became_writer, (taken,))
+        txn.addAfterAbortHook(self._became_writer, (False, taken))
         for _ in range(number - len(own)):
-            lane = self._lease(registry, txn, me, former, alive, False)
+            lane = self._become_writer(registry, txn, me, former, alive, False)
             taken.append(_Checkout(lane))
         return own + [checkout.number for checkout in taken]
 
-    def _leased(self, success, taken):
+    def _became_writer(self, success, taken):
         for checkout in taken:
             self._end(success, checkout)
         if success:
@@ -230,8 +232,8 @@ class LanePool(Locked):
         """
         txn = registry._p_jar.transaction_manager.get()
         lane = registry.lanes[number]
-        me, former, alive = leases.identify(registry._p_jar)
-        if not (lane.writer.id in former or leases.isFree(lane, alive)):
+        me, former, alive = writers.identify(registry._p_jar)
+        if not (lane.writer.id in former or writers.isFree(lane, alive)):
             return False
         if not self._hold(lane, txn):
             return False
@@ -251,7 +253,7 @@ class LanePool(Locked):
             pass
         else:
             if checkout.is_new:
-                self._lease_again(registry, checkout)
+                self._become_writer_again(registry, checkout)
             return checkout
         checkout = _Checkout(self._choose(registry, txn))
         txn.set_data(self, checkout)
@@ -260,9 +262,9 @@ class LanePool(Locked):
         txn.addAfterAbortHook(self._aborted, (checkout,))
         return checkout
 
-    def _lease_again(self, registry, checkout):
+    def _become_writer_again(self, registry, checkout):
         """Make this process the writer again if a savepoint undid that."""
-        me, _, _ = leases.identify(registry._p_jar)
+        me, _, _ = writers.identify(registry._p_jar)
         number = checkout.number
         if number not in registry.lanes:
             checkout.setLane(Lane(number))
@@ -276,7 +278,7 @@ class LanePool(Locked):
         if directory is None or (
                 registry._p_oid not in directory.registries):
             process.makeKnown(registry)
-        me, former, alive = leases.identify(registry._p_jar)
+        me, former, alive = writers.identify(registry._p_jar)
         for number in self._in_order():
             lane = registry.lanes.get(number)
             if lane is None or lane.writer.id != me.id:
@@ -290,7 +292,8 @@ class LanePool(Locked):
             if self._hold(lane, txn):
                 return lane
         is_second_try = getattr(self._local, 'has_failed', False)
-        return self._lease(registry, txn, me, former, alive, is_second_try)
+        return self._become_writer(
+            registry, txn, me, former, alive, is_second_try)
 
     def _in_order(self):
         """Return the numbers of our lanes, first the thread's last lane."""
@@ -298,9 +301,9 @@ class LanePool(Locked):
         preferred = getattr(self._local, 'number', None)
         return (preferred, *own) if preferred in own else own
 
-    def _lease(self, registry, txn, me, former, alive, is_second_try):
+    def _become_writer(self, registry, txn, me, former, alive, is_second_try):
         """Make this process the writer of one more lane; return that."""
-        free = list(leases.freeLanes(registry, former, alive))
+        free = list(writers.freeLanes(registry, former, alive))
         # A second try follows a conflict about a free lane.  Others may try
         # again at this moment as well.
         if not is_second_try or len(free) >= ENOUGH:
@@ -309,7 +312,7 @@ class LanePool(Locked):
                     lane.writer.become(me)
                     return lane
         while True:
-            lane = Lane(leases.newNumber(registry))
+            lane = Lane(writers.newNumber(registry))
             if self._hold(lane, txn):
                 lane.writer.become(me)
                 registry.lanes[lane.number] = lane

@@ -376,7 +376,7 @@ def _read_stat(pid):
 def isKnownDead(record):
     """Return whether the process of *record* is certainly dead.
 
-    *record* is a `ProcessRecord` or a `leases.Writer`.  Return False if that
+    *record* is a `ProcessRecord` or a `writers.Writer`.  Return False if that
     is unknown: ``/proc`` may be unreadable for lack of a file descriptor, or
     because it is hidden.
     """

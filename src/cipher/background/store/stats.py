@@ -214,17 +214,29 @@ class Stats(Persistent):
         """Count an `Entry` that spills."""
         kind = self.kindOf(entry.type, entry.state)
         self.counts[kind] += 1
-        index = kind // STATE_NUMBER
-        self.times[index] = self.times[index].plus(Times.of(entry))
+        index, state = divmod(kind, STATE_NUMBER)
+        self.times[index] = self._add_times(self.times[index], entry, state)
         self.spans[index] = self.spans[index].plus([entry])
-        hour = Hour.of(entry)
-        if hour.number > self.hour.number:
+        number = entry.key // (HOUR * 1000000)
+        if number > self.hour.number:
             if self.hour.number:
                 self.past.add(self.hour)
-            self.hour = hour
+            self.hour = Hour.of(entry)
         else:
-            self.hour = self.hour.plus(hour)
+            hour = list(self.hour)
+            hour[1 + state] += 1
+            hour[-2] += entry.took is not None
+            hour[-1] += entry.took or 0.0
+            self.hour = Hour._make(hour)
         self._p_changed = True
+
+    def _add_times(self, times, entry, state):
+        # As ``times.plus(Times.of(entry))``, which takes twice the time.
+        timed, seconds, longest, *last = times
+        took = entry.took or 0.0
+        return Times(timed + (entry.took is not None), seconds + took,
+                     max(longest, took),
+                     *max(last, [entry.key, entry.lane, entry.serial, state]))
 
     def forgetFuture(self, now):
         """Remove or cap times after *now* (microseconds) of a wrong clock."""

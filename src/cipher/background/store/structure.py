@@ -15,8 +15,8 @@
 
 The directory of a database and each registry carry the number, so it travels
 with an import.  Code with a lower number neither reads nor writes them.  A
-change of a shape that a release has stored gets the next number and a step
-in `evolve`.
+change of a shape that a release has stored gets the next number and a
+migration in `evolve`.
 """
 from ZODB.broken import Broken
 
@@ -37,8 +37,9 @@ class Structured:
     #: Code with a lower number must not use the record.  Records stored
     #: before there was a number have number 1.
     structure_version = 1
-    #: The place that the step to `structure_version` has reached, plain data.
-    #: None: the step is done.
+    #: The place that the migration to `structure_version` has reached,
+    #: plain data.
+    #: None: the migration is done.
     evolving = None
 
 

@@ -12,7 +12,10 @@
 #
 ##############################################################################
 """Upstream's contract of the context managers."""
+import re
+import threading
 import unittest
+from pathlib import Path
 
 import transaction
 from ZODB.DB import DB
@@ -20,11 +23,14 @@ from zope.component import hooks
 from zope.security.management import ExistingInteraction
 from zope.security.management import queryInteraction
 
+import cipher.background
 from cipher.background.contextmanagers import Door
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import ZopeInteraction
 from cipher.background.contextmanagers import ZopeSite
 from cipher.background.contextmanagers import ZopeTransaction
+from cipher.background.contextmanagers import closeConnection
+from cipher.background.tests.support.sites import LIMIT
 from cipher.background.tests.support.sites import ComponentTests
 from cipher.background.tests.support.sites import Participation
 from cipher.background.tests.support.sites import Principal
@@ -117,6 +123,54 @@ class ConnectionTests(unittest.TestCase):
             with ZodbConnection(self.db) as connection:
                 raise KeyError
         self.assertIsNone(connection.opened)
+
+
+class _Lock:
+    """A lock that shows whether a thread wants it."""
+
+    def __init__(self, lock):
+        self._lock = lock
+        self.wanted = threading.Event()
+
+    def __enter__(self):
+        if threading.current_thread() is not threading.main_thread():
+            self.wanted.set()
+        return self._lock.__enter__()
+
+    def __exit__(self, *error):
+        return self._lock.__exit__(*error)
+
+
+class ClosingTests(unittest.TestCase):
+    """`DB.close` closes the connections of all threads."""
+
+    def test_connection_is_not_closed_by_two_threads_at_a_time(self):
+        db = DB(None)
+        db._lock = lock = _Lock(db._lock)
+        connection = db.open(transaction.TransactionManager())
+        connection.onCloseCallback(lambda: closed.append(
+            threading.current_thread()))
+        closed = []
+        thread = threading.Thread(
+            target=closeConnection, args=(db, connection))
+        with lock:
+            thread.start()
+            self.assertTrue(lock.wanted.wait(LIMIT))
+            db.close()
+        thread.join(LIMIT)
+        self.assertFalse(thread.is_alive())
+        self.assertEqual(closed, [threading.main_thread()])
+
+    def test_nothing_closes_a_connection_in_another_way(self):
+        package = Path(cipher.background.__file__).parent
+        found = {
+            str(path.relative_to(package))
+            for path in package.rglob('*.py')
+            if not {'tests', 'demo'} & set(path.parts)
+            and re.search(r'connection\.close\(', path.read_text('utf-8'))}
+        # The layer for tests of applications closes that of its one thread.
+        self.assertEqual(found, {'contextmanagers.py', 'testing.py'},
+                         'call contextmanagers.closeConnection')
 
 
 class DoorTests(unittest.TestCase):

@@ -15,6 +15,7 @@
 import functools
 import math
 from contextlib import nullcontext
+from functools import partial
 
 import transaction
 from zope.component import getGlobalSiteManager
@@ -41,6 +42,7 @@ from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.interfaces import IWorkerType
 from cipher.background.job import ItemsJob
+from cipher.background.runtime.maintenance.cursors import ownLanes
 from cipher.background.runtime.maintenance.pruner import Pruner
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.testing import runPending
@@ -251,7 +253,8 @@ class KeepForEverTests(Tests):
             runtime.backlog.addLane((self.registry._p_oid, number), 1, ())
             lane.cursor.home = runtime.id
         transaction.commit()
-        Pruner(runtime).prune(self.connection)
+        Pruner(runtime.own, partial(
+            ownLanes, runtime.own, runtime.backlog)).prune(self.connection)
         transaction.begin()
 
 

@@ -52,10 +52,10 @@ def listDatabases():
 def isInherited(db):
     """Return whether a parent of this process opened the storage of *db*."""
     me = os.getpid()
-    return me != _opened.get(db, me) or me != _lockedBy(db.storage)
+    return me != _opened.get(db, me) or me != _locked_by(db.storage)
 
 
-def _lockedBy(storage):
+def _locked_by(storage):
     """Return the pid in the lock file of *storage*, a FileStorage.
 
     Return the pid of this process for any other storage.

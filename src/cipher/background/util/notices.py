@@ -27,6 +27,7 @@ import select
 import socket
 import threading
 import time
+from contextlib import suppress
 from weakref import WeakKeyDictionary
 
 from cipher.background.util.logs import getLogger
@@ -142,16 +143,18 @@ class _Sender:
         self._rests_until = 0.0   # monotonic
         self._idle = IDLE
         self._is_failing = False
+        self._is_over = False
+        self._last = None   # the last thread; it may still close its session
 
     def send(self):
         """Send a notice soon."""
         with self._changed:
-            if self._is_wanted:
+            if self._is_wanted or self._is_over:
                 return
             if self._thread is None:
                 if time.monotonic() < self._rests_until:
                     return
-                self._thread = threading.Thread(
+                self._thread = self._last = threading.Thread(
                     target=self._main, daemon=True,
                     name='background-notices')
                 self._thread.start()
@@ -162,8 +165,9 @@ class _Sender:
         """End the thread when it has sent what there is."""
         with self._changed:
             self._idle = 0.0
+            self._is_over = True
             self._changed.notify()
-            thread = self._thread
+            thread = self._last
         if thread is not None:
             thread.join(CONNECT_TIMEOUT)
 
@@ -235,7 +239,8 @@ class _Listener(threading.Thread):
     def end(self):
         """End the thread."""
         self._has_ended.set()
-        self._other_end.send(b'.')
+        with suppress(OSError):   # the thread has just closed it
+            self._other_end.send(b'.')
         if self is not threading.current_thread():
             self.join(CONNECT_TIMEOUT)
 

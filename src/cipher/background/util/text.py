@@ -92,7 +92,7 @@ def clean(text, limit, masker=SHOWS_ALL):
         text = masker.head(text, limit - len(CUT)) + CUT
     else:
         text = masker.text(text)
-    if _isPlain(text):
+    if _is_plain(text):
         return text   # most texts are
     return _UNFIT.sub(
         '\N{REPLACEMENT CHARACTER}', text.replace('\r\n', '\n'))
@@ -100,13 +100,13 @@ def clean(text, limit, masker=SHOWS_ALL):
 
 def cleanLine(text, limit=MESSAGE_LIMIT, masker=SHOWS_ALL):
     """Return *text* as one clean line of at most *limit* characters."""
-    if masker is SHOWS_ALL and len(text) <= limit and _isPlain(text):
+    if masker is SHOWS_ALL and len(text) <= limit and _is_plain(text):
         return text   # most texts are
     text = clean(text, limit, masker)
-    return text if _isPlain(text) else _BREAKS.sub(' ', text)
+    return text if _is_plain(text) else _BREAKS.sub(' ', text)
 
 
-def _isPlain(text):
+def _is_plain(text):
     # All characters that are replaced are not printable.  A subclass of str
     # may override isprintable.
     return type(text) is str and text.isprintable()

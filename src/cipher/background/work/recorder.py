@@ -16,6 +16,7 @@ import time
 from contextlib import nullcontext
 
 from ZODB.POSException import ConflictError
+from ZODB.POSException import POSKeyError
 from zope.component import queryUtility
 from zope.event import notify
 
@@ -311,6 +312,7 @@ class RunRecorder(WorkObserver):
         Retry for minutes, as a run without a recorded end looks alive.
         *fenced*: check before that the run still belongs to this worker.
         """
+        is_cached = True   # objects may be in the cache that are packed away
         for tries in range(1, RECORDING_TRIES + 1):
             if self.live.is_abandoned or isClosed(self.live.runtime.db):
                 return
@@ -339,6 +341,11 @@ class RunRecorder(WorkObserver):
                     forgetCaches(self.live.runtime.db)
                     with ZodbConnection(self.live.runtime.db) as another:
                         return self._record(another, write, fenced)
+                if isinstance(error, POSKeyError) and is_cached:
+                    self._found = (None, None, None)
+                    connection.cacheMinimize()
+                    is_cached = False
+                    continue
                 if isTransient(error, self.live.runtime.db):
                     log.debug('Run %s: %s; trying again', self.live.run_id,
                               type(error).__name__)

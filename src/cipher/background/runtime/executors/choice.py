@@ -13,10 +13,11 @@
 ##############################################################################
 """Make the executor that the settings of a runtime name."""
 from collections.abc import Callable
-from typing import Any
 
 from cipher.background.interfaces import CELERY
 from cipher.background.interfaces import THREADS
+from cipher.background.interfaces import IExecutor
+from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.runtime.executors.threads import ThreadsExecutor
 
@@ -24,7 +25,8 @@ from cipher.background.runtime.executors.threads import ThreadsExecutor
 _factories = {}   # name -> callable (runtime, threads)
 
 
-def registerExecutor(name: str, factory: Callable[..., Any]) -> None:
+def registerExecutor(
+        name: str, factory: Callable[[IRuntime, int], IExecutor]) -> None:
     """Use *factory* for settings with ``executor="name"``.
 
     It is called with a runtime and a number of threads, and returns an

@@ -21,6 +21,8 @@ from zope.interface import implementer
 
 from cipher.background.contextmanagers import Door
 from cipher.background.interfaces import IExecutor
+from cipher.background.interfaces import IRuntime
+from cipher.background.interfaces import IWorkerRun
 from cipher.background.runtime.executors.gate import Gate
 from cipher.background.runtime.executors.performer import Performer
 from cipher.background.store.lifecycle import backOff
@@ -50,7 +52,7 @@ class ThreadsExecutor(Performer):
 
     takes = True
 
-    def __init__(self, runtime: Any, threads: int) -> None:
+    def __init__(self, runtime: IRuntime, threads: int) -> None:
         super().__init__(runtime)
         self._gate = Gate()
         self._threads = [
@@ -123,10 +125,10 @@ class ThreadsExecutor(Performer):
                       ticket.run_id, exc_info=error)
         self._runtime.backlog.later(ticket, delay)
 
-    def isUnderway(self, ticket: Any, run: Any) -> bool:
+    def isUnderway(self, ticket: Any, run: IWorkerRun) -> bool:
         return False   # a thread of this process carries it out, or none does
 
-    def returned(self, ticket: Any, run: Any) -> None:
+    def returned(self, ticket: Any, run: IWorkerRun | None) -> None:
         pass
 
     # Loops

@@ -15,11 +15,13 @@
 
 `turn`, `steps`, `troubles`
     The list of steps, the loop that calls them, and their failures.
-`heartbeat`, `liveness`, `clockwatch`, `invalidations`
-    This process, the other processes, the clock, and the storage.
-`homes`, `spill`, `taker`, `unblocking`, `hastening`
+`record`, `reports`, `heartbeat`, `leaving`
+    The record of this process, from its first turn to its end.
+`liveness`, `clockwatch`, `invalidations`, `evolving`
+    The other processes, the clock, the storage, and the stored structure.
+`homes`, `cursors`, `taker`, `unblocking`, `runnow`
     The lanes of this process, and the waiting runs in them.
-`rescuer`, `stopping`, `pruner`, `scheduler`, `caretaker`
+`deadprocesses`, `rescuer`, `stopping`, `pruner`, `scheduler`, `caretaker`
     Dead processes, stop requests, old runs, schedules and services.
 
 Rules for all of them: only the control thread calls them, unless a docstring

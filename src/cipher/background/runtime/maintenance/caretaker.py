@@ -25,18 +25,23 @@ from cipher.background.work.liverun import ticketOf
 
 
 class Caretaker:
-    """Does the duties of one runtime without threads."""
+    """Does the duties of the process *own*, which has no threads.
 
-    def __init__(self, runtime, rescuer):
-        self._runtime = runtime
+    *admission* knows whether the database is a copy.  *dead_processes* and
+    *rescuer* do the work.
+    """
+
+    def __init__(self, own, admission, dead_processes, rescuer):
+        self._admission = admission
+        self._dead_processes = dead_processes
         self._rescuer = rescuer
-        self._pruner = Pruner(runtime, _each_lane)
+        self._pruner = Pruner(own, _each_lane)
         self._lost = None   # tickets of runs to rescue; None: not known
 
     def turn(self, connection):
         """Remove the records of dead processes and rescue their runs."""
         if self._is_needed(connection):
-            if self._rescuer.removeDead(connection):
+            if self._dead_processes.remove(connection):
                 self._lost = None
             if self._lost is None:
                 self._lost = self._find_lost(connection)
@@ -49,7 +54,7 @@ class Caretaker:
         return self._is_needed(connection) and self._pruner.turn(connection)
 
     def _is_needed(self, connection):
-        if self._runtime.copied is not None:
+        if self._admission.copied is not None:
             return False
         with ZopeTransaction():
             processes = process.getDirectory(connection).processes

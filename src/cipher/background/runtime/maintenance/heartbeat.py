@@ -35,12 +35,11 @@ SHORTEST_PAUSE = 1.0
 
 
 class HeartbeatThread(threading.Thread):
-    """Calls the `beat` of *maintenance* at the pace of the lease."""
+    """Calls the `beat` of *maintenance* at the pace of the lease of *own*."""
 
-    def __init__(self, own, db, maintenance):
+    def __init__(self, own, maintenance):
         super().__init__(name='background-heartbeat', daemon=True)
         self._own = own
-        self._db = db
         self._maintenance = maintenance
         self._woken = threading.Event()   # a heartbeat is wanted soon
         self._end = threading.Event()
@@ -65,7 +64,7 @@ class HeartbeatThread(threading.Thread):
                     shortest = 0.0   # until there is a record
                 failures = 0
             except Exception as error:
-                if isClosed(self._db):
+                if isClosed(self._own.db):
                     return
                 failures += 1
                 pause = min(pause, backOff(failures, cap=pause))

@@ -49,26 +49,32 @@ def preferredHome(place, lane, takers):
 
 
 class Homes:
-    """The lanes whose home is one runtime."""
+    """The lanes whose home is the process *own*, which *backlog* has.
 
-    def __init__(self, runtime, tell):
-        self._runtime = runtime
-        self._tell = tell     # writes what is live into our record
+    *admission* decides whether it takes lanes.  *report_live* is called with
+    the connection when it leaves some: it writes the runs that are live into
+    the record of the process.
+    """
+
+    def __init__(self, own, backlog, admission, report_live):
+        self._own = own
+        self._backlog = backlog
+        self._admission = admission
+        self._report_live = report_live
 
     def turn(self, connection):
         """Become the home of lanes that are ours now, and leave others."""
-        if not self._runtime.threads:
+        if not self._own.threads:
             return False
-        self._lease(connection)
+        self._become_writer(connection)
         return self._choose(connection)
 
     def _choose(self, connection):
-        runtime = self._runtime
-        backlog = runtime.backlog
+        own, backlog = self._own, self._backlog
         added, left = [], []
-        with ZopeTransaction(note=runtime.note('homes')):
+        with ZopeTransaction(note=own.note('homes')):
             directory = getDirectory(connection)
-            living = Living(directory, runtime.id, runtime.is_taking)
+            living = Living(directory, own.id, self._admission.is_taking)
             known = set(backlog.lanes())
             found = set()
             for registry in directory.listRegistries():
@@ -88,7 +94,7 @@ class Homes:
 
     def _choose_home(self, place, lane, living, is_known, added, left):
         cursor = lane.cursor
-        me = self._runtime.id
+        me = self._own.id
         preferred = preferredHome(place, lane, living.takers)
         if cursor.home == me:
             if preferred not in (me, None):
@@ -98,7 +104,7 @@ class Homes:
                 added.append(self._arguments(place, lane, True))
         else:
             if is_known:
-                self._runtime.backlog.dropLane(place)
+                self._backlog.dropLane(place)
             if preferred == me and cursor.home not in living.ids:
                 added.append(self._arguments(
                     place, lane, cursor.home is not None))
@@ -113,22 +119,22 @@ class Homes:
         # The order matters: a thread must get no ticket of the lane after its
         # live runs are recorded.
         for place, lane in left:
-            position = self._runtime.backlog.position(place)
-            self._runtime.backlog.dropLane(place)
+            position = self._backlog.position(place)
+            self._backlog.dropLane(place)
             lane.cursor.home = None
             if position is not None:
                 lane.cursor.low, lane.cursor.stragglers = position
-        self._tell(connection)
+        self._report_live(connection)
 
     # Lanes to write
 
-    def _lease(self, connection):
-        """Lease as many lanes as transactions of this process write at once.
+    def _become_writer(self, connection):
+        """Become the writer of as many lanes as transactions write at once.
         """
-        runtime = self._runtime
-        if not runtime.is_taking:
+        own = self._own
+        if not self._admission.is_taking:
             return
-        with ZopeTransaction(note=runtime.note('lanes')):
+        with ZopeTransaction(note=own.note('lanes')):
             for registry in getDirectory(connection).listRegistries():
-                getPool(runtime.db, registry._p_oid).leaseLanes(
-                    registry, runtime.threads + SPARE_LANES)
+                getPool(own.db, registry._p_oid).becomeWriter(
+                    registry, own.threads + SPARE_LANES)

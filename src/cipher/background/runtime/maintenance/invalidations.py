@@ -121,20 +121,28 @@ def unlisten(db):
 
 
 class Invalidations:
-    """Wakes one runtime at commits of others that concern it."""
+    """Wakes the process *own* at commits of others that concern it.
 
-    def __init__(self, runtime):
-        self._runtime = runtime
+    *running* are its `RunningRuns`.  *lanes_changed* is called with places of
+    lanes, *wake_all* if anything else changed.  Both may be called in a thread
+    of the storage.
+    """
+
+    def __init__(self, own, running, lanes_changed, wake_all):
+        self._own = own
+        self._running = running
+        self._lanes_changed = lanes_changed
+        self._wake_all = wake_all
         self._watched = {}   # oid -> (registry oid, lane number) or None
-        self.step = Step('watch', self.look, lambda: runtime.settings.poll)
+        self.step = Step('watch', self.look, lambda: own.settings.poll)
 
     def begin(self):
         """Listen from now on."""
-        listen(self._runtime.db, self._notice)
+        listen(self._own.db, self._notice)
 
     def end(self):
         """Listen no more."""
-        unlisten(self._runtime.db)
+        unlisten(self._own.db)
 
     def look(self, connection):
         """Find the objects to watch.  Only the control thread calls this."""
@@ -144,7 +152,7 @@ class Invalidations:
             trees = [directory.registries]
             if directory.belonging is not None:
                 watched[directory.belonging._p_oid] = None
-            record = directory.processes.get(self._runtime.id)
+            record = directory.processes.get(self._own.id)
             if record is not None:
                 watched[record.request._p_oid] = None
             for registry in directory.listRegistries():
@@ -160,7 +168,7 @@ class Invalidations:
         self._watched = watched
         if new:
             # Earlier births in these lanes were not noticed.
-            self._runtime.lanesChanged(new)
+            self._lanes_changed(new)
 
     def _notice(self, oids):
         """Wake the runtime if *oids* concern it.
@@ -174,14 +182,14 @@ class Invalidations:
             found = [watched[oid] for oid in oids if oid in watched]
             # A process that does not know that a run is live here may stop
             # it as one that waits.
-            if not self._runtime.running.liveOids().isdisjoint(oids):
+            if not self._running.liveOids().isdisjoint(oids):
                 found.append(None)
         if found:
             places = [place for place in found if place is not None]
             if len(places) < len(found):
-                self._runtime.wakeAll()   # there may be a new lane
+                self._wake_all()   # there may be a new lane
             if places:
-                self._runtime.lanesChanged(places)
+                self._lanes_changed(places)
 
 
 def _oids(tree):

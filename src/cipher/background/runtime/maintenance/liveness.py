@@ -20,11 +20,12 @@ from cipher.background.store.lifecycle import isSilent
 
 
 class Liveness:
-    """The heartbeats of other processes, as one runtime has seen them."""
+    """The heartbeats of other processes, as the process *own* has seen them.
+    """
 
-    def __init__(self, own, db):
+    def __init__(self, own):
         self._own = own
-        self._is_exclusive = isExclusive(db)
+        self._is_exclusive = isExclusive(own.db)
         self._beats = {}        # process id -> (count, monotonic time seen)
         self._beaten_at = None  # monotonic; our own last beat that got through
         self._steady_at = None  # the first of those without a gap since then

@@ -28,12 +28,10 @@ It begins where it ended before, so it loads little more than it removes.
 import heapq
 import time
 from collections import Counter
-from functools import partial
 
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.registry.uniqueness import staleKeys
-from cipher.background.runtime.maintenance.spill import ownLanes
 from cipher.background.store.lanepool import getPool
 from cipher.background.store.process import getDirectory
 from cipher.background.util import clock
@@ -63,17 +61,15 @@ _DAY = 86400.0
 
 
 class Pruner:
-    """Prunes the lanes of one runtime.
+    """Prunes lanes for the process *own*.
 
-    *each_lane* is a function that yields (place, lane) of the lanes to prune;
-    None: those whose home is the runtime.
+    *each_lane* is called with a connection and yields (place, lane) of those
+    to prune.
     """
 
-    def __init__(self, runtime, each_lane=None):
-        self._runtime = runtime
-        # Yields (place, lane) of those to prune.
-        self._each_lane = each_lane or partial(
-            ownLanes, runtime, runtime.backlog)
+    def __init__(self, own, each_lane):
+        self._own = own
+        self._each_lane = each_lane
         now = time.monotonic()
         self._next = now + INTERVAL
         self._next_quick = now + QUICK_INTERVAL
@@ -98,26 +94,26 @@ class Pruner:
 
         *is_quick*: prune only types with far too many runs.
         """
-        runtime = self._runtime
+        own = self._own
         lanes = {}
         for (oid, _), lane in self._each_lane(connection):
             lanes.setdefault(oid, []).append(lane)
         is_more = False
         if not is_quick:
-            with ZopeTransaction(note=runtime.note('prune processes')):
+            with ZopeTransaction(note=own.note('prune processes')):
                 getDirectory(connection).forgetEnded()
-        for oid, own in lanes.items():
-            with ZopeTransaction(note=runtime.note('prune')):
+        for oid, its_lanes in lanes.items():
+            with ZopeTransaction(note=own.note('prune')):
                 registry = connection.get(oid)
                 is_more |= _prune_registry(
-                    registry, own, BATCH, is_quick, self._oldest)
+                    registry, its_lanes, BATCH, is_quick, self._oldest)
             if not is_quick:
                 self._prune_claims(connection, oid)
         return is_more
 
     def _prune_claims(self, connection, oid):
         begin, seen = self._claims.get(oid, (0, {}))
-        with ZopeTransaction(note=self._runtime.note('prune claims')):
+        with ZopeTransaction(note=self._own.note('prune claims')):
             registry = connection.get(oid)
             stale, bucket = staleKeys(registry, BATCH, begin, seen)
             for key in stale:
@@ -236,7 +232,7 @@ class _Removal:
             if not births.drop(entry.serial):
                 if not (_is_idle(births.last_at) and self._hold(born_in)):
                     return False
-                births.drop(entry.serial, from_head=True)
+                births.drop(entry.serial, from_recent=True)
                 if is_there:
                     run.remove()   # conflicts if a person removes it, too
             key = births.emptyChunk(entry.serial)

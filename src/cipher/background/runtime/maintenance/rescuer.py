@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """Watch runs in work elsewhere, and rescue those of dead processes."""
+from functools import partial
 
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.declarations.workertype import queryWorkerType
@@ -25,12 +26,10 @@ from cipher.background.interfaces import GONE
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
-from cipher.background.interfaces import SILENT
 from cipher.background.interfaces import UNRECORDED
 from cipher.background.runtime.queue.backlog import AWAY
 from cipher.background.runtime.queue.backlog import READY
 from cipher.background.runtime.queue.sorting import LOST
-from cipher.background.runtime.queue.sorting import Sorter
 from cipher.background.store import attempts
 from cipher.background.store import process
 from cipher.background.store.attempts import Attempt
@@ -39,6 +38,7 @@ from cipher.background.store.lifecycle import countInterruption
 from cipher.background.util import clock
 from cipher.background.util.logs import getLogger
 from cipher.background.util.plaindata import readNumber
+from cipher.background.work.announcing import announce
 
 
 log = getLogger(__name__)
@@ -52,69 +52,33 @@ BATCH = 500
 
 
 class Rescuer:
-    """Watches and rescues runs of the lanes whose home is one runtime."""
+    """Watches and rescues runs of the lanes whose home is the process *own*.
 
-    def __init__(self, runtime, liveness):
-        self._runtime = runtime
-        self._liveness = liveness
+    *runs* are its `OwnRuns`.  Runs that cannot be rescued are noted in
+    *troubles*.  *make_sorter* returns the `Sorter` of a connection, and
+    *get_executor* the executor, which may change.
+    """
+
+    def __init__(self, own, runs, troubles, make_sorter, get_executor):
+        self._own = own
+        self._runs = runs
+        self._troubles = troubles
+        self._make_sorter = make_sorter
+        self._get_executor = get_executor
+        self._announce = partial(announce, troubles=troubles)
         self._looked = {}   # place -> serial looked at last
-
-    # Processes
-
-    def removeDead(self, connection):
-        """Remove the records of dead processes; return whether there were any.
-
-        The same commit claims for them the runs that their records name as
-        live.  So the next process that looks at these runs finds them lost.
-        """
-        with ZopeTransaction(note=self._runtime.note('dead processes')):
-            directory = process.getDirectory(connection)
-            dead = self._liveness.findDead(directory)
-            for record in dead:
-                # The commit conflicts if the process sends a heartbeat.
-                connection.readCurrent(record.heartbeat)
-                ended = directory.end(
-                    record, GONE if self._liveness.isGone(record) else SILENT)
-                for (oid, run_id), report in record.live.runs.items():
-                    self._claim_for(connection, ended, oid, run_id, report)
-        for record in dead:
-            log.warning('Process %s (%s) is dead; its work is taken over',
-                        record.name, record.id)
-        return bool(dead)
-
-    def _claim_for(self, connection, ended, oid, run_id, report):
-        """Claim a run for the dead process *ended*, which worked on it.
-
-        *report* is that of `LiveRun.getReport`.
-        """
-        started_at, _, log, *_ = report
-        with self._runtime.troubles.guard(
-                BROKEN_RUN, run_id, oid, with_transient=False):
-            registry = process.findRegistry(connection, oid)
-            run = registry and registry.findRun(run_id)
-            if run is None or run.isFinished() or (
-                    run.owner not in (None, ended.id)):
-                return
-            if run.state == PENDING:
-                run.claim(ended.id, started_at, run.must_not_rerun)
-            if log:
-                # The end of the log, as last reported.
-                attempts.keepLog(run, log)
-            ended.leave((oid, run_id))
-
-    # Runs
 
     def turn(self, connection):
         """Look at runs in work elsewhere; rescue the lost ones."""
         lost, is_more = [], False
         with ZopeTransaction():
-            sorter = Sorter(self._runtime, connection)
-            for place in self._runtime.backlog.lanes():
+            sorter = self._make_sorter(connection)
+            for place in self._runs.backlog.lanes():
                 is_more |= self._look_at(connection, sorter, place, lost)
         done = self.rescueAll(connection, lost)
         # A run that cannot be rescued rests; the next look skips it.
         return is_more or any(
-            ticket not in done and not self._runtime.troubles.isResting(
+            ticket not in done and not self._troubles.isResting(
                 FAILING_RESCUE, ticket.run_id, ticket.registry_oid)
             for ticket in lost)
 
@@ -123,10 +87,10 @@ class Rescuer:
 
         Append the tickets of lost runs to *lost*.
         """
-        away = self._runtime.backlog.away(place)
+        away = self._runs.backlog.away(place)
         if not away:
             return False
-        executor = self._runtime.executor
+        executor = self._get_executor()
         registry = process.findRegistry(connection, place[0])
         lane = registry and registry.lanes.get(place[1])
         if lane is None:
@@ -143,7 +107,7 @@ class Rescuer:
                 if run is None or run.state != PENDING or (
                         not executor.isUnderway(ticket, run)):
                     executor.returned(ticket, run)
-                    self._runtime.backlog.settle(*found)
+                    self._runs.backlog.settle(*found)
         if len(rest) > BATCH:
             self._looked[place] = rest[BATCH - 1].serial
             return True
@@ -151,7 +115,7 @@ class Rescuer:
 
     def rescueUnrecorded(self, connection):
         """Rescue runs of this process whose end could not be written."""
-        unrecorded = self._runtime.unrecorded
+        unrecorded = self._runs.unrecorded
         tickets = list(unrecorded)
         for ticket in self.rescueAll(connection, tickets, True):
             unrecorded.discard(ticket)
@@ -163,17 +127,16 @@ class Rescuer:
         Other processes may not know yet that a run works here, and stop it as
         a pending one.
         """
-        runtime = self._runtime
         limit = clock.now() - LOOK_AFTER
-        for live in runtime.allLive():
+        for live in self._runs.running.allLive():
             if live.started_at > limit or live.is_abandoned:
                 continue
             # Each has a transaction of its own, which sees the latest state.
-            with runtime.troubles.guard(
+            with self._troubles.guard(
                     BROKEN_RUN, live.run_id, live.registry_oid,
                     with_transient=False), ZopeTransaction():
                 run = _find(connection, live.ticket)
-                if run is not None and run.owner != runtime.id and (
+                if run is not None and run.owner != self._own.id and (
                         run.owner is not None or run.isFinished()):
                     log.info('Run %s: it was taken over or ended by another '
                              'process', live.run_id)
@@ -188,17 +151,17 @@ class Rescuer:
         """
         by_key = {(ticket.run_id, ticket.registry_oid): ticket
                   for ticket in tickets}
-        done = self._runtime.troubles.doEach(
+        done = self._troubles.doEach(
             FAILING_RESCUE, list(by_key),
             lambda *key: self._rescue_if_lost(
                 connection, by_key[key], is_unrecorded),
-            self._runtime.note('rescue'))
+            self._own.note('rescue'))
         settled = [by_key[key] for key in done]
         with ZopeTransaction():
-            sorter = Sorter(self._runtime, connection)
+            sorter = self._make_sorter(connection)
             for ticket in settled:
                 if is_unrecorded:
-                    self._runtime.backlog.isAway(ticket)   # no longer here
+                    self._runs.backlog.isAway(ticket)   # no longer here
                 self._settle(connection, sorter, ticket)
         return settled
 
@@ -211,13 +174,13 @@ class Rescuer:
         found, what = sorter.sort(ticket.place, ticket.serial, births)
         if what in (AWAY, LOST):
             return
-        self._runtime.executor.returned(ticket, births.get(ticket.serial))
+        self._get_executor().returned(ticket, births.get(ticket.serial))
         if what == READY:
             # It is claimed before it works, so that a further death of its
             # process is counted.
             found = found._replace(must_claim=True)
-        if self._runtime.backlog.isHome(ticket.place):
-            self._runtime.backlog.settle(found, what)
+        if self._runs.backlog.isHome(ticket.place):
+            self._runs.backlog.settle(found, what)
 
     def _rescue_if_lost(self, connection, ticket, is_unrecorded):
         # Meanwhile the run may have been ended, removed or taken.
@@ -225,10 +188,10 @@ class Rescuer:
         if run is None or run.isFinished():
             return
         if is_unrecorded:
-            is_lost = run.owner in (None, self._runtime.id)
+            is_lost = run.owner in (None, self._own.id)
         else:
             registry = process.findRegistry(connection, ticket.registry_oid)
-            is_lost = Sorter(self._runtime, connection).sort(
+            is_lost = self._make_sorter(connection).sort(
                 ticket.place, ticket.serial,
                 registry.lanes[ticket.lane].births)[1] == LOST
         if is_lost:
@@ -247,9 +210,9 @@ class Rescuer:
         if ended:
             outcome, ended_at = ended.how, ended.ended_at
             ended.leave((registry._p_oid, run.id))
-        elif is_unrecorded or run.owner == self._runtime.id:
+        elif is_unrecorded or run.owner == self._own.id:
             outcome = UNRECORDED
-        owner = run.owner or (self._runtime.id if is_unrecorded else None)
+        owner = run.owner or (self._own.id if is_unrecorded else None)
         attempts.add(
             run, Attempt(readNumber(run.started_at), ended_at, owner, outcome),
             attempts.logOf(run))
@@ -268,16 +231,16 @@ class Rescuer:
             # Only attempts that end with an error are counted.
             run.putBack(interruptions=count,
                         attempts=run.attempts - (run.state == RUNNING))
-            self._runtime.announce(RunRequeuedEvent(run, registry))
+            self._announce(RunRequeuedEvent(run, registry))
         elif state == FAILED:
             registry.finish(
-                run, FAILED, RunFailedEvent, self._runtime.announce,
+                run, FAILED, RunFailedEvent, self._announce,
                 interruptions=count,
                 error=('ProcessDied', 'its process ended %d times while it '
                        'ran' % count))
         else:
             registry.finish(run, INTERRUPTED, RunInterruptedEvent,
-                            self._runtime.announce, interruptions=count,
+                            self._announce, interruptions=count,
                             stop_request=stop)
             if stop is not None:
                 del registry.stops[run.id]

@@ -32,6 +32,8 @@ class Scheduler:
     """Starts runs of due schedules and of services that are not running.
 
     All runs go to the registry that is nearest to the root of the database.
+    The process *own* starts them if its *admission* lets it begin anything.
+    Starts that fail are noted in *troubles*.
     """
 
     def __init__(self, own, admission, troubles):

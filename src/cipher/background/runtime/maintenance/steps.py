@@ -16,6 +16,7 @@
 If a step fails, its error is noted in the troubles of the process, and it
 rests for a while.  The other steps go on.
 """
+import threading
 import time
 
 from ZODB.POSException import ConflictError
@@ -23,8 +24,12 @@ from ZODB.POSException import ConflictError
 from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.contextmanagers import abortQuietly
 from cipher.background.interfaces import FAILING_STEP
+from cipher.background.interfaces import STUCK_PROCESS
+from cipher.background.store.process import Trouble
+from cipher.background.util import clock
 from cipher.background.util.transient import isClosed
 from cipher.background.util.transient import isTransient
+from cipher.background.work.stack import getStack
 
 
 class Step:
@@ -52,7 +57,7 @@ class Step:
 
 
 class Steps:
-    """The steps of one runtime.
+    """The steps of the process *own*, whose failures go to *troubles*.
 
     The *first* step returns whether the others are to be called.  It fails
     only if the storage does; its error ends the turn.
@@ -63,14 +68,16 @@ class Steps:
     error.
     """
 
-    def __init__(self, runtime, first, others):
-        self._runtime = runtime
+    def __init__(self, own, troubles, first, others):
+        self._own = own
+        self._troubles = troubles
         self._first = first
         self._others = others
         self._is_over = False
         self._away = {}   # name of a step -> the error of its storage
         self.turns = 0    # turns that got through, so far
-        self.current = None   # (name, monotonic time) of the step in work
+        # (name, monotonic time, id of the thread) of the step in work
+        self.current = None
 
     def add(self, step):
         """Add *step* before all others except the first."""
@@ -80,18 +87,33 @@ class Steps:
         """Begin no further step.  Thread-safe."""
         self._is_over = True
 
-    def hasten(self, name=None):
+    def makeDue(self, name=None):
         """Make the step *name* due; None: all steps.  Thread-safe."""
         for step in self._others:
             if name in (None, step.name):
                 step.next_at = 0.0
+
+    def findStuck(self):
+        """Return a `Trouble` if one step takes longer than a lease, or None.
+
+        Thread-safe.
+        """
+        current = self.current
+        if current is None:
+            return None
+        step, since, thread_id = current
+        seconds = time.monotonic() - since
+        if seconds <= self._own.settings.lease:
+            return None
+        return Trouble(STUCK_PROCESS, step, clock.now() - seconds, '',
+                       stack=getStack(thread_id))
 
     def turn(self, is_full=False):
         """Do the steps that are due, or all if *is_full*.
 
         Return whether the next turn follows at once.
         """
-        with ZodbConnection(self._runtime.db) as connection:
+        with ZodbConnection(self._own.db) as connection:
             if not self._do(self._first, connection):
                 return False
         waiting = list(self._others)
@@ -99,7 +121,7 @@ class Steps:
         while waiting and not self._is_over:
             # After a failure the others get another connection, as the first
             # one may be the cause.
-            with ZodbConnection(self._runtime.db) as connection:
+            with ZodbConnection(self._own.db) as connection:
                 is_more |= self._go_on(connection, waiting, is_full)
         for error in self._away.values():
             raise error
@@ -108,7 +130,7 @@ class Steps:
 
     def _go_on(self, connection, waiting, is_full):
         """Do the steps in *waiting*, up to one that fails; remove them."""
-        troubles = self._runtime.troubles
+        troubles = self._troubles
         is_more = False
         while waiting and not self._is_over:
             step = waiting.pop(0)
@@ -116,7 +138,7 @@ class Steps:
                     not step.isDue(time.monotonic())
                     or troubles.isResting(FAILING_STEP, step.name)):
                 continue
-            # This comes before the call, during which `hasten` may make it
+            # This comes before the call, during which `makeDue` may make it
             # due again.
             step.schedule(time.monotonic())
             try:
@@ -131,20 +153,20 @@ class Steps:
         return is_more
 
     def _failed(self, step, error):
-        db = self._runtime.db
+        db = self._own.db
         if isClosed(db):
             raise error
-        self._runtime.troubles.note(error, FAILING_STEP, step.name)
+        self._troubles.note(error, FAILING_STEP, step.name)
         self._away.pop(step.name, None)
         if isTransient(error, db) and not isinstance(error, ConflictError):
             self._away[step.name] = error.with_traceback(None)
 
     def _do(self, step, connection):
         began = time.monotonic()
-        self.current = step.name, began
+        self.current = step.name, began, threading.get_ident()
         try:
             return step.do(connection)
         finally:
             self.current = None
-            if time.monotonic() - began > self._runtime.settings.lease:
-                self._runtime.report()   # the process is not stuck any more
+            if time.monotonic() - began > self._own.settings.lease:
+                self._troubles.report()   # the process is not stuck any more

@@ -25,7 +25,11 @@ from cipher.background.work.announcing import announce
 
 
 class StopRequests:
-    """Carries out the requests that concern one runtime."""
+    """Carries out the requests for runs of the process *own*.
+
+    *backlog* and *running* are its runs in memory.  Requests that fail are
+    noted in *troubles*.
+    """
 
     def __init__(self, own, backlog, running, troubles):
         self._own = own

@@ -86,10 +86,17 @@ STALE = 5.0
 
 
 class Taker:
-    """Takes runs for one runtime."""
+    """Takes runs for the process *own*, into its `OwnRuns` *runs*.
 
-    def __init__(self, runtime):
-        self._runtime = runtime
+    *admission* decides whether it takes any.  *get_executor* returns its
+    executor, which may change.
+    """
+
+    def __init__(self, own, runs, admission, get_executor):
+        self._own = own
+        self._runs = runs
+        self._admission = admission
+        self._get_executor = get_executor
         self._margins = {}    # place -> runs left to the home
         # place -> (serial of the first that just waits, monotonic time since
         # when, serials a second, None if unknown)
@@ -97,10 +104,10 @@ class Taker:
 
     def turn(self, connection):
         """Take a batch of runs if threads will soon have nothing to do."""
-        runtime = self._runtime
-        backlog = runtime.backlog
-        if runtime.doubtful:
-            self._settle_doubtful(connection)
+        backlog = self._runs.backlog
+        doubtful = self._runs.claims.listDoubtful()
+        if doubtful:
+            self._settle_doubtful(connection, doubtful)
         if backlog.idleFor() >= STALE:
             self._give_back(connection)
         number = self._room()
@@ -119,8 +126,8 @@ class Taker:
                 # The commit may have succeeded.  Then no other process begins
                 # these runs.
                 for ticket, epoch in chosen:
-                    runtime.noteClaim(ticket, epoch)
-                    runtime.doubtful.append(ticket)
+                    self._runs.claims.note(ticket, epoch)
+                    self._runs.claims.doubt(ticket)
                 raise
             self._adjust_margins(taken, 9, 10)
             backlog.is_hungry = bool(taken)
@@ -130,26 +137,25 @@ class Taker:
 
     def _room(self):
         """Return how many runs to take now."""
-        runtime = self._runtime
-        if not (runtime.is_taking and runtime.threads
-                and runtime.executor.takes):
+        threads, backlog = self._own.threads, self._runs.backlog
+        if not (self._admission.is_taking and threads
+                and self._get_executor().takes):
             return 0
-        ready = runtime.backlog.counts()[0]
-        if ready >= max(2, runtime.threads // 2):
+        ready = backlog.counts()[0]
+        if ready >= max(2, threads // 2):
             return 0
-        if runtime.hasFreeThread():
+        if threads > self._runs.running.countJobs():
             return BATCH
         # All threads are busy, but not for long.
-        return runtime.threads if (
-            runtime.backlog.idleFor() < SHORT) else 0
+        return threads if backlog.idleFor() < SHORT else 0
 
-    def _settle_doubtful(self, connection):
+    def _settle_doubtful(self, connection, doubtful):
         """Find out which claims were committed although the reply was lost.
 
         These are claims by takes, and by runs that passed on their slots.
         """
-        runtime = self._runtime
-        doubtful = list(runtime.doubtful)
+        own, backlog, claims = (
+            self._own, self._runs.backlog, self._runs.claims)
         ours, others = [], []
         with ZopeTransaction():
             for ticket in doubtful:
@@ -158,40 +164,39 @@ class Taker:
                     ticket.lane, ticket.serial)
                 is_ours = (
                     run is not None and not run.isFinished()
-                    and run.owner == runtime.id
-                    and runtime.hasClaimed(ticket.registry_oid, run))
+                    and run.owner == own.id
+                    and claims.has(ticket.registry_oid, run))
                 (ours if is_ours else others).append(ticket)
-        for ticket in doubtful:
-            runtime.doubtful.remove(ticket)
         for ticket in others:
-            runtime.forgetClaim(ticket)
+            claims.settle(ticket, is_ours=False)
         for ticket in ours:
+            claims.settle(ticket, is_ours=True)
             # The home of a lane finds its own runs by a look.
-            if not runtime.backlog.isHome(ticket.place):
-                runtime.backlog.take(ticket)
+            if not backlog.isHome(ticket.place):
+                backlog.take(ticket)
 
     def _give_back(self, connection):
         """Give taken runs back that no thread has begun."""
-        runtime = self._runtime
-        waiting = runtime.backlog.givenBack()
+        own, backlog = self._own, self._runs.backlog
+        waiting = backlog.givenBack()
         if not waiting:
             return
         try:
-            with ZopeTransaction(note=runtime.note('give back')):
+            with ZopeTransaction(note=own.note('give back')):
                 for ticket in waiting:
                     registry = findRegistry(connection, ticket.registry_oid)
                     run = registry and registry.getRun(
                         ticket.lane, ticket.serial)
                     if run is not None and not run.isFinished() and (
-                            run.owner == runtime.id):
+                            run.owner == own.id):
                         run.putBack(attempts=run.attempts - (
                             run.state == RUNNING))
         except BaseException:
             for ticket in waiting:
-                runtime.backlog.take(ticket)   # they wait here as before
+                backlog.take(ticket)   # they wait here as before
             raise
         for ticket in waiting:
-            runtime.forgetClaim(ticket)
+            self._runs.claims.forget(ticket)
 
     def _adjust_margins(self, chosen, times, by):
         """Multiply the margins of the lanes of *chosen* by *times* / *by*."""
@@ -206,9 +211,9 @@ class Taker:
         Append (ticket, epoch) of each run to the list *chosen* before the
         commit, so the caller knows them after an error, too.
         """
-        runtime = self._runtime
-        with ZopeTransaction(note=runtime.note('take')):
-            living = Living(getDirectory(connection), runtime.id)
+        own, runs = self._own, self._runs
+        with ZopeTransaction(note=own.note('take')):
+            living = Living(getDirectory(connection), own.id)
             lanes = self._lanes(connection, living)
             for place, lane in lanes:
                 if len(chosen) >= number:
@@ -220,22 +225,21 @@ class Taker:
                     if self._take_run(connection, place, run):
                         chosen.append((ticketOf(place[0], run), run.epoch))
         for ticket, epoch in chosen:
-            runtime.noteClaim(ticket, epoch)
-            runtime.backlog.take(ticket)
+            runs.claims.note(ticket, epoch)
+            runs.backlog.take(ticket)
         return chosen
 
     def _take_run(self, connection, place, run):
         """Take *run*; return False if the limit of its type has no room."""
-        runtime = self._runtime
         worker_type = queryWorkerType(run.type)
         if worker_type.max_running is not None:
             if not takeSlot(connection, worker_type,
                             (*place, run.serial)):
                 return False
-            run.claim(runtime.id, clock.now(),
+            run.claim(self._own.id, clock.now(),
                       worker_type.on_interrupt == FAIL)
             return True
-        run.owner = runtime.id
+        run.owner = self._own.id
         run.epoch += 1
         return True
 
@@ -246,7 +250,7 @@ class Taker:
             for lane in registry.lanes.values():
                 place = registry._p_oid, lane.number
                 if lane.cursor.home in living.ids and (
-                        lane.cursor.home != self._runtime.id):
+                        lane.cursor.home != self._own.id):
                     lanes.append((place, lane))
         random.shuffle(lanes)
         return lanes
@@ -279,7 +283,7 @@ class Taker:
                 or self._home(registry, place).begins(run.type) is False)
 
     def _waits(self, registry, run):
-        return waitsFor(registry, run, self._runtime.begins) is not None
+        return waitsFor(registry, run, self._own.begins) is not None
 
     def _home(self, registry, place):
         """Return the record of the living process that is home of a lane."""
@@ -290,7 +294,7 @@ class Taker:
         """Return (our index among the takers of *lane*, their number)."""
         rivals = [taker for taker in living.takers
                   if taker != lane.cursor.home]
-        me = self._runtime.id
+        me = self._own.id
         return (rivals.index(me) if me in rivals else 0), max(1, len(rivals))
 
     def _waiting(self, registry, lane, living):
@@ -300,7 +304,7 @@ class Taker:
             if kind == DUE or kind == PAUSE and findPause(
                     registry, name) is not None or (
                     kind == KEPT and isTypeKept(registry, name)
-                    or not self._runtime.begins(name)):
+                    or not self._own.begins(name)):
                 continue
             low, high = tree.minKey(), tree.maxKey()
             if kind == PAUSE:

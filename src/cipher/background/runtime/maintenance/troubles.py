@@ -83,11 +83,14 @@ class _Guard:
 
 
 class Troubles:
-    """The troubles of one process.  Thread-safe."""
+    """The troubles of one process.  Thread-safe.
 
-    def __init__(self, db, changed=lambda: None):
+    *report* lets other processes know soon what is wrong.
+    """
+
+    def __init__(self, db, report=lambda: None):
         self._db = db
-        self._changed = changed   # called when the shown troubles change
+        self.report = report
         self._lock = threading.Lock()
         self._failing = {}   # (kind, subject, registry oid) -> _Failures
 
@@ -174,7 +177,7 @@ class Troubles:
             number = failures.number
         _log(error, number, is_transient, kind, subject, masker)
         if is_news:
-            self._changed()
+            self.report()
 
     def settle(self, kind, subject, registry_oid=None):
         """Record that *subject* succeeded."""
@@ -184,7 +187,7 @@ class Troubles:
             failures = self._failing.pop((kind, subject, registry_oid), None)
         if failures is not None and failures.is_shown:
             log.info('%s %s: it works again', kind, subject)
-            self._changed()
+            self.report()
 
     def isResting(self, kind, subject, registry_oid=None):
         """Return whether *subject* failed and is not yet to be tried again."""

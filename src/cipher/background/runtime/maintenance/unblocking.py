@@ -14,6 +14,7 @@
 """Bring runs back from the waiting trees when they may begin."""
 import heapq
 import time
+from functools import partial
 from operator import itemgetter
 
 from zope.component import getUtilitiesFor
@@ -26,11 +27,10 @@ from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import IWorkerType
-from cipher.background.runtime.maintenance.spill import ownLanes
+from cipher.background.runtime.maintenance.cursors import ownLanes
 from cipher.background.runtime.queue.backlog import AWAY
 from cipher.background.runtime.queue.backlog import READY
 from cipher.background.runtime.queue.sorting import LOST
-from cipher.background.runtime.queue.sorting import Sorter
 from cipher.background.store.conditions import limitOf
 from cipher.background.store.cursor import DUE
 from cipher.background.store.cursor import FOR_TIME
@@ -44,6 +44,7 @@ from cipher.background.store.process import findRegistry
 from cipher.background.store.process import getDirectory
 from cipher.background.store.run import formatId
 from cipher.background.util import clock
+from cipher.background.work.announcing import announce
 
 
 #: Runs that one turn looks at, at most.
@@ -59,10 +60,22 @@ WATCH = 300.0
 
 
 class Unblocker:
-    """The waiting runs in the lanes whose home is one runtime."""
+    """The waiting runs in the lanes whose home is the process *own*.
 
-    def __init__(self, runtime):
-        self._runtime = runtime
+    *backlog* and *running* are its runs in memory, *admission* knows whether
+    the database is a copy.  Runs that fail are noted in *troubles*.
+    *make_sorter* returns the `Sorter` of a connection.
+    """
+
+    def __init__(self, own, backlog, running, admission, troubles,
+                 make_sorter):
+        self._own = own
+        self._backlog = backlog
+        self._running = running
+        self._admission = admission
+        self._troubles = troubles
+        self._make_sorter = make_sorter
+        self._announce = partial(announce, troubles=troubles)
         self._sweep_at = 0.0   # monotonic
         self._swept = {}       # (place, key) -> order looked at last
         self._unknown = {}     # type name -> monotonic time first seen so
@@ -70,41 +83,41 @@ class Unblocker:
     # Runs that may begin
 
     def turn(self, connection):
-        """Bring back runs that may begin."""
-        if not self._runtime.threads:
+        """Bring back runs that may begin; return whether to look again.
+
+        A lost run needs a further turn, which rescues it.
+        """
+        if not self._own.threads:
             return False
-        backlog = self._runtime.backlog
+        backlog = self._backlog
         if backlog.has_ended or backlog.parkedTypes():
             self._find_wanted_types(connection)
         looks = BATCH
         is_lost = False
         with ZopeTransaction():
-            sorter = Sorter(self._runtime, connection)
+            sorter = self._make_sorter(connection)
             for key, lanes in self._ready(connection).items():
                 looked, lost = self._take(sorter, key, lanes, looks)
                 looks -= looked
                 is_lost |= lost
-        if is_lost:
-            self._runtime.requestRescue()
         self._try_limited()
-        return looks <= 0
+        return is_lost or looks <= 0
 
     def _find_wanted_types(self, connection):
         """Find the limited types of which other homes have waiting runs."""
-        runtime = self._runtime
         with ZopeTransaction():
-            runtime.backlog.setWanted(
+            self._backlog.setWanted(
                 key[1]
                 for registry in getDirectory(connection).listRegistries()
                 for lane in registry.lanes.values()
-                if lane.cursor.home != runtime.id
+                if lane.cursor.home != self._own.id
                 for key in lane.waiting.trees if key[0] == LIMIT)
 
     def _ready(self, connection):
         """Return {key: [(place, lane)]} of the runs that may begin."""
         ready = {}
         for place, lane in ownLanes(
-                    self._runtime.own, self._runtime.backlog, connection):
+                    self._own, self._backlog, connection):
             registry = connection.get(place[0])
             for key in lane.waiting.trees:
                 if self._may_begin(registry, key):
@@ -116,14 +129,14 @@ class Unblocker:
         return (kind in (DUE, LIMIT)
                 or kind == PAUSE and findPause(registry, name) is None
                 or kind == KEPT and not isTypeKept(registry, name)
-                or kind == TYPE and self._runtime.begins(name))
+                or kind == TYPE and self._own.begins(name))
 
     def _take(self, sorter, key, lanes, most):
         """Bring back at most *most* runs that wait for *key* in *lanes*.
 
         Return (number of runs looked at, whether one is lost).
         """
-        backlog = self._runtime.backlog
+        backlog = self._backlog
         room = min(most, backlog.room(key))
         if room <= 0:
             return 0, False
@@ -151,7 +164,7 @@ class Unblocker:
             return
         for order, serial in lane.waiting.serials(key):
             born = 0.0
-            with self._runtime.troubles.guard(
+            with self._troubles.guard(
                     BROKEN_RUN, formatId(place[1], serial), place[0],
                     with_transient=False):
                 run = lane.births.get(serial)
@@ -169,15 +182,15 @@ class Unblocker:
             if run.state == PENDING and queryWorkerType(
                     run.type).max_running is not None:
                 what = limitOf(run)   # it waits for its turn
-        self._runtime.backlog.settle(ticket, what, has_entry=True)
+        self._backlog.settle(ticket, what, has_entry=True)
         return is_lost
 
     def _try_limited(self):
         """Let one run of each limited type try to begin, if there is room."""
-        backlog = self._runtime.backlog
+        backlog = self._backlog
         for name in backlog.parkedTypes():
             worker_type = queryWorkerType(name)
-            if worker_type is None or self._runtime.mayRun(worker_type, None):
+            if worker_type is None or self._running.mayRun(worker_type, None):
                 backlog.unpark(name)
 
     # Runs that cannot begin
@@ -189,16 +202,16 @@ class Unblocker:
         period.  Return whether to look at the next batch at once.
         """
         now = time.monotonic()
-        if (now < self._sweep_at or not self._runtime.threads
-                or self._runtime.copied is not None):
+        if (now < self._sweep_at or not self._own.threads
+                or self._admission.copied is not None):
             return False
         self._sweep_at = now + SWEEP_INTERVAL
         overdue = self._find_overdue(connection)
         failing, is_more = [], False
         with ZopeTransaction():
-            sorter = Sorter(self._runtime, connection)
+            sorter = self._make_sorter(connection)
             for place, lane in ownLanes(
-                    self._runtime.own, self._runtime.backlog, connection):
+                    self._own, self._backlog, connection):
                 registry = connection.get(place[0])
                 for key in list(lane.waiting.trees):
                     if not self._may_begin(registry, key):
@@ -207,15 +220,15 @@ class Unblocker:
                                  else None)
                         is_more |= self._sweep(
                             sorter, place, lane, key, since, failing)
-        done = self._runtime.troubles.doEach(
+        done = self._troubles.doEach(
             BROKEN_RUN, [(formatId(place[1], serial), place[0])
                          for place, serial in failing],
             lambda *item: self._fail(connection, *item),
-            self._runtime.note('undeclared types'))
+            self._own.note('undeclared types'))
         failed = set(done)
         for place, serial in failing:
             if (formatId(place[1], serial), place[0]) in failed:
-                self._runtime.backlog.drop(place, serial)
+                self._backlog.drop(place, serial)
         if is_more:
             self._sweep_at = now
         return is_more
@@ -227,7 +240,7 @@ class Unblocker:
         (place, serial) of overdue runs to *failing*.  Return whether to look
         at the next batch at once.
         """
-        backlog = self._runtime.backlog
+        backlog = self._backlog
         looks = found = 0
         swept = place, key
         after = self._swept.pop(swept, None)
@@ -253,7 +266,7 @@ class Unblocker:
 
     def _is_over(self, run, since):
         since = max(since, run.created_at, run.due_at or 0.0)
-        return clock.now() - since >= self._runtime.settings.grace
+        return clock.now() - since >= self._own.settings.grace
 
     # Types that no process declares
 
@@ -262,14 +275,14 @@ class Unblocker:
 
         The time is the one since when no process declares the type.
         """
-        runtime = self._runtime
-        with ZopeTransaction(note=runtime.note('types')):
+        own = self._own
+        with ZopeTransaction(note=own.note('types')):
             directory = getDirectory(connection)
             names = tuple(sorted(
                 name for name, _ in getUtilitiesFor(IWorkerType)))
-            record = directory.processes.get(runtime.id)
-            begun = (None if runtime.settings.types is None
-                     else tuple(filter(runtime.begins, names)))
+            record = directory.processes.get(own.id)
+            begun = (None if own.settings.types is None
+                     else tuple(filter(own.begins, names)))
             if record is not None and (names, begun) != (
                     record.declared.types, record.declared.begun):
                 record.declared.types, record.declared.begun = names, begun
@@ -289,7 +302,7 @@ class Unblocker:
         now = time.monotonic()
         self._unknown = {name: self._unknown.get(name, now)
                          for name in unknown}
-        grace = runtime.settings.grace
+        grace = own.settings.grace
         return {name: since[name] for name, seen in self._unknown.items()
                 if clock.now() - since[name] >= grace
                 and now - seen >= min(grace, WATCH)}
@@ -301,7 +314,7 @@ class Unblocker:
         if run is None or run.state != PENDING:
             return
         registry.finish(
-            run, FAILED, RunFailedEvent, self._runtime.announce,
+            run, FAILED, RunFailedEvent, self._announce,
             error=('UnknownWorkerType', 'worker %r: expected a declared '
                    'worker type, got none in any process; declare it with '
                    '<background:worker name=… /> and start the run anew'

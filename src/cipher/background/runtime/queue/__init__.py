@@ -19,6 +19,8 @@
     Find new runs in the lanes, and the condition that each of them waits for.
 `ranking`, `starters`
     The order in which runs begin, and the number of runs of each starter.
+`claims`, `undeclared`
+    The runs that were claimed, and the types that nothing here declares.
 
 Nothing here writes into the database.  A "birth" is a run as its lane lists
 it, by serial number; a "look" reads the births that no ticket stands for yet.

@@ -20,7 +20,6 @@ from cipher.background.interfaces import FAILING_STEP
 from cipher.background.runtime.queue.backlog import AWAY
 from cipher.background.runtime.queue.backlog import READY
 from cipher.background.runtime.queue.sorting import LOST
-from cipher.background.runtime.queue.sorting import Sorter
 from cipher.background.store.lifecycle import backOff
 from cipher.background.store.process import findRegistry
 
@@ -43,10 +42,18 @@ KEPT = 16
 
 
 class Poller:
-    """Looks into the lanes whose home is one runtime."""
+    """Looks into the lanes whose home is the process *own*.
 
-    def __init__(self, runtime):
-        self._runtime = runtime
+    *make_sorter* returns the `Sorter` of a connection.  *request_rescue* is
+    called when a look has found a lost run.
+    """
+
+    def __init__(self, own, backlog, troubles, make_sorter, request_rescue):
+        self._own = own
+        self._backlog = backlog
+        self._troubles = troubles
+        self._make_sorter = make_sorter
+        self._request_rescue = request_rescue
         self._failures = 0   # in a row
 
     def next(self, door):
@@ -57,7 +64,7 @@ class Poller:
         """
         found = {}
         self._try(lambda left: self._look(door.open(), left, found))
-        ticket = self._runtime.backlog.poll()
+        ticket = self._backlog.poll()
         if ticket in found:
             door.found = found[ticket]
         else:
@@ -84,7 +91,7 @@ class Poller:
         *look* removes a place from the set when it has its tickets.  What is
         left after it, or after an error, is dirty again.
         """
-        backlog = self._runtime.backlog
+        backlog = self._backlog
         dirty = backlog.beginLook(at_all)
         if dirty is None:
             return False
@@ -95,12 +102,12 @@ class Poller:
                 # contains their births.
                 look(left)
             self._failures = 0
-            self._runtime.troubles.settle(FAILING_STEP, STEP)
+            self._troubles.settle(FAILING_STEP, STEP)
         except BaseException as error:
             # This catches a SystemExit, too: other runs need the thread.
             self._failures += 1
             pause = backOff(self._failures, cap=FAILURE_PAUSE)
-            self._runtime.troubles.note(error, FAILING_STEP, STEP)
+            self._troubles.note(error, FAILING_STEP, STEP)
         finally:
             backlog.endLook(left, pause, is_worker=not at_all)
         return bool(left) and not pause
@@ -108,8 +115,8 @@ class Poller:
     def _look(self, connection, left, ready):
         # The tickets that may begin are added to *ready*, a dict, each with
         # (registry, run).
-        sorter = Sorter(self._runtime, connection)
-        troubles = self._runtime.troubles
+        sorter = self._make_sorter(connection)
+        troubles = self._troubles
         for place in list(left):
             is_more = False
             key = FAILING_STEP, '%s of lane %d' % (STEP, place[1]), place[0]
@@ -139,26 +146,25 @@ class Poller:
         if what == READY:
             ready[ticket] = registry, run
         is_lost = what == LOST
-        self._runtime.backlog.seen(
+        self._backlog.seen(
             place, [(serial, ticket, AWAY if is_lost else what)])
         if is_lost:
-            self._runtime.requestRescue()
+            self._request_rescue()
         return True
 
     def _look_at(self, connection, sorter, place, ready):
         """Look at one batch of a lane; return whether there is more."""
-        runtime = self._runtime
         oid, number = place
         registry = findRegistry(connection, oid)
         lane = registry and registry.lanes.get(number)
-        if lane is None or lane.cursor.home != runtime.id:
+        if lane is None or lane.cursor.home != self._own.id:
             return False   # the control thread will notice
-        only = runtime.backlog.takeOnly(place)
+        only = self._backlog.takeOnly(place)
         if only is not None and self._look_at_one(
                 sorter, registry, place, only, ready):
             return False
         births = lane.births
-        serials = runtime.backlog.toLook(place, births.next_serial)
+        serials = self._backlog.toLook(place, births.next_serial)
         found = []
         is_lost = False
         try:
@@ -173,7 +179,7 @@ class Poller:
                     run._p_deactivate()
         finally:
             # This keeps what was found before an error.
-            runtime.backlog.seen(place, found)
+            self._backlog.seen(place, found)
         if is_lost:
-            runtime.requestRescue()
+            self._request_rescue()
         return len(serials) > BATCH

@@ -41,17 +41,24 @@ LOST = 'lost'
 
 
 class Sorter:
-    """Finds the states of runs, as the open transaction sees them."""
+    """Finds the states of runs, as the open transaction sees them.
 
-    def __init__(self, runtime, connection):
-        self._runtime = runtime
+    *own* is the `OwnProcess` that asks, *runs* its `OwnRuns`, *undeclared*
+    its `Undeclared`.  A run that cannot be loaded is noted in *troubles*.
+    """
+
+    def __init__(self, own, runs, troubles, undeclared, connection):
+        self._own = own
+        self._runs = runs
+        self._troubles = troubles
+        self._undeclared = undeclared
         self._connection = connection
         self._types = {}   # (registry oid, type) -> what all its runs wait for
 
     @cached_property
     def living(self):
         """The `process.Living`, made at its first use: few looks need it."""
-        return Living(getDirectory(self._connection), self._runtime.id)
+        return Living(getDirectory(self._connection), self._own.id)
 
     def sort(self, place, serial, births):
         """Return (ticket, what) for the run *serial* of the lane at *place*.
@@ -66,7 +73,7 @@ class Sorter:
         """Return (ticket, what, run) as `sort`; the run may be None."""
         oid, number = place
         key = BROKEN_RUN, '%d-%d' % (number, serial), oid
-        troubles = self._runtime.troubles
+        troubles = self._troubles
         if not troubles.isResting(*key):
             # As `Troubles.guard`, which takes longer.
             try:
@@ -109,9 +116,9 @@ class Sorter:
         state = run.state
         if isFinished(state):
             return ticketOf(oid, run), DONE
-        is_inherited, is_suspect = self._runtime.backlog.inherited(
+        is_inherited, is_suspect = self._runs.backlog.inherited(
             place, run.serial)
-        me = self._runtime.id
+        me = self._own.id
         ticket = ticketOf(oid, run)
         registry = self._connection.get(oid)
         if isKept(registry, run):
@@ -122,7 +129,7 @@ class Sorter:
             if run.owner in self.living.ids:
                 return ticket, AWAY
             is_suspect = True
-        elif run.owner == me and self._runtime.findLive(oid, run.id):
+        elif run.owner == me and self._runs.running.findLive(oid, run.id):
             return ticket, AWAY
         elif is_inherited and self.living.isOwned(oid, run):
             return ticket, AWAY
@@ -134,7 +141,7 @@ class Sorter:
         if what != READY and run.owner not in (None, me):
             return ticket, LOST   # so that other processes can take it again
         if what == (TYPE, run.type):
-            self._runtime.noteUndeclared(run)
+            self._undeclared.note(run)
         return ticket, what
 
     def _waits_for(self, registry, oid, run):
@@ -144,14 +151,14 @@ class Sorter:
         key = oid, run.type
         if key not in self._types:
             self._types[key] = typeWaitsFor(
-                registry, run.type, self._runtime.begins)
+                registry, run.type, self._own.begins)
         return self._types[key]
 
     def _sort_running(self, oid, run):
-        if run.owner != self._runtime.id:
+        if run.owner != self._own.id:
             return AWAY if run.owner in self.living.ids else LOST
-        if self._runtime.findLive(oid, run.id):
+        if self._runs.running.findLive(oid, run.id):
             return AWAY
-        if self._runtime.hasClaimed(oid, run):
+        if self._runs.claims.has(oid, run):
             return READY
         return LOST

@@ -22,7 +22,6 @@ from http.server import ThreadingHTTPServer
 from urllib.parse import quote
 
 import transaction
-from waitress import create_server
 
 from cipher.background.demo.server import make_application
 from cipher.background.registry.installation import getRegistry
@@ -31,6 +30,7 @@ from cipher.background.tests.demo.test_browser import find_browser
 from cipher.background.tests.demo.test_browser import sync_playwright
 from cipher.background.tests.demo.test_pages import DemoPagesTestCase
 from cipher.background.tests.support import addresses as walk
+from cipher.background.tests.support.browser import serve
 
 
 #: Seconds for all that the page tries.
@@ -179,13 +179,7 @@ class TestForeignSite(DemoPagesTestCase):
                 environ.get('HTTP_SEC_FETCH_SITE')))
             return application(environ, start_response)
 
-        server = create_server(noted, host='127.0.0.1', port=0, threads=8)
-        self.demo_url = 'http://127.0.0.1:%d' % int(server.effective_port)
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        self.addCleanup(thread.join, LIMIT)
-        self.addCleanup(server.task_dispatcher.shutdown)
-        self.addCleanup(server.close)
+        self.demo_url = serve(self, noted, 8, LIMIT)
         playwright = sync_playwright().start()
         self.addCleanup(playwright.stop)
         browser = playwright.chromium.launch(

@@ -175,7 +175,7 @@ def tellLeaks(ledger, db, strangers=()):
     deadline = time.monotonic() + 5.0
     # What worked longer than the drain has lost its run, and looks at that
     # only now.
-    while (count := _countOpen(db)) and time.monotonic() < deadline:
+    while (count := _count_open(db)) and time.monotonic() < deadline:
         time.sleep(0.01)
     if count and not db.has_failed:
         ledger.write('leak', '%d connections are open at its end' % count)
@@ -194,7 +194,7 @@ def tellLeaks(ledger, db, strangers=()):
         thread.name for thread in others))
 
 
-def _countOpen(db):
+def _count_open(db):
     gc.collect()
     return sum(connection.opened is not None
                for connection in list(db.pool.all))

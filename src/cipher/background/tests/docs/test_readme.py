@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """Carries the README out as its reader would."""
+import importlib
 import os
 import shutil
 import sys
@@ -57,8 +58,7 @@ def setUp(test):
         with open(os.path.join(test.folder, name), 'w') as file:
             file.write(text)
     sys.path.insert(0, test.folder)
-    import dms
-    xmlconfig.file('configure.zcml', dms)
+    xmlconfig.file('configure.zcml', importlib.import_module('dms'))
     test.db = DB(FileStorage(os.path.join(test.folder, 'Data.fs')))
     test.connection, site, registry = makeSite(test.db)
     notify(DatabaseOpenedWithRoot(test.db))

@@ -18,14 +18,12 @@ import re
 import sys
 import tempfile
 import textwrap
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urljoin
 from urllib.parse import urlsplit
 
 import zope.testbrowser.wsgi
-from waitress.server import create_server
 from zope.app.wsgi import WSGIPublisherApplication
 from zope.app.wsgi.testlayer import BrowserLayer
 from zope.publisher.interfaces.browser import IDefaultBrowserLayer
@@ -232,15 +230,8 @@ class TestRealBrowser(browser_support.BrowserTests):
             if os.environ.get('CI'):
                 self.fail(str(error))
             self.skipTest(str(error))
-        server = create_server(
-            WSGIPublisherApplication(self.layer.db), port=0,
-            host='127.0.0.1', threads=2)
-        self.url = 'http://127.0.0.1:%d' % int(server.effective_port)
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        self.addCleanup(thread.join, LIMIT)
-        self.addCleanup(server.task_dispatcher.shutdown)
-        self.addCleanup(server.close)
+        self.url = browser_support.serve(
+            self, WSGIPublisherApplication(self.layer.db), 2, LIMIT)
         playwright = sync_playwright().start()
         self.addCleanup(playwright.stop)
         browser = playwright.chromium.launch(

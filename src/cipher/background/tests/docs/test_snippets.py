@@ -50,7 +50,7 @@ from zope.interface.interface import InterfaceClass
 from zope.publisher.interfaces.browser import IBrowserRequest
 
 import cipher.background.tests
-from cipher.background.cli.main import make_parser
+from cipher.background.cli.main import makeParser
 from cipher.background.registry.registry import WorkerRegistry
 from cipher.background.runtime.executors import choice
 from cipher.background.runtime.runtime import Runtime
@@ -71,6 +71,7 @@ FILES = 'its files'
 ELSEWHERE = {
     ('README.rst', FILES): 'docs.test_readme',
     ('hosting.rst', FILES): 'docs.test_hosting',
+    ('testing.rst', ''): 'docs.test_testing',   # each of its blocks
     ('tutorial.rst', FILES): 'docs.test_tutorial',
     ('tutorial.rst', '<browser:page'): 'docs.test_tutorial',
     ('ui.rst', 'frame.pt'): 'docs.test_rotterdam',
@@ -286,7 +287,7 @@ class SnippetTests(unittest.TestCase):
         if program == 'pip':
             self.checkRequirements(arguments)
         elif program == 'cipher-background':
-            make_parser().parse_args(arguments)
+            makeParser().parse_args(arguments)
         elif program in ('python', 'python3'):
             self.checkScript(arguments, path)
         elif program == 'celery':

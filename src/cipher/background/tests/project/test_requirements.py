@@ -71,8 +71,13 @@ OPTIONAL = {
     ('testing.py', 'zope.testing'),
     # Only for zeo://.
     ('cli/uris.py', 'zeo'),
+    # RelStorage has it where the database is PostgreSQL.
+    ('util/notices.py', 'psycopg2.binary'),
     # For a host that has it, see browser/configure.zcml.
     ('browser/rotterdam.zcml', 'zope.app.rotterdam'),
+    # Only RelStorage on PostgreSQL has notices, and an application that uses
+    # it has the driver.
+    ('util/notices.py', 'psycopg2.binary'),
 }
 
 

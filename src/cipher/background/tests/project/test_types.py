@@ -349,7 +349,10 @@ class StubTests(unittest.TestCase):
             if name[0] != '_' and (
                 isinstance(value, (str, int, tuple)) or getattr(
                     value, '__module__', None) == interfaces.__name__)}
-        self.assertEqual(expected, {*self.classes, *self.constants})
+        self.assertEqual(
+            expected, {*self.classes, *self.constants},
+            'interfaces.pyi: bring its names in line with those of '
+            'interfaces.py')
 
     def test_the_same_constants(self):
         for name, node in self.constants.items():
@@ -379,7 +382,9 @@ class StubTests(unittest.TestCase):
             expected = {*interface.names(), *(
                 ['object'] if name == 'IRunEvent' else [])}
             self.assertEqual(
-                expected, {*self.members(node)} - {'__init__'}, name)
+                expected, {*self.members(node)} - {'__init__'},
+                'interfaces.pyi: %s: bring its members in line with those '
+                'of interfaces.py' % name)
 
     def test_the_same_arguments(self):
         number = 0

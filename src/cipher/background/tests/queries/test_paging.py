@@ -124,7 +124,7 @@ class CreatedTests(unittest.TestCase):
         gone = self.world.runs[::2]
         for run in gone:
             self.world.lanes[run.lane].births.drop(
-                run.serial, from_head=True)
+                run.serial, from_recent=True)
         self.assertEqual(self.world.pages(limit=7),
                          self.world.runs[1::2][::-1])
 
@@ -243,7 +243,7 @@ class FinishedTests(unittest.TestCase):
         gone = self.world.finished[::2]
         for run in gone:
             self.world.lanes[run.lane].births.drop(
-                run.serial, from_head=True)
+                run.serial, from_recent=True)
         found = self.world.pages(set(FINISHED_STATES), limit=7)
         self.assertEqual(set(found), set(self.world.finished[1::2]))
 

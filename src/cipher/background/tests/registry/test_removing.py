@@ -12,6 +12,7 @@
 #
 ##############################################################################
 """A finished run is removed, and only a finished one."""
+from functools import partial
 from types import SimpleNamespace
 from unittest import mock
 
@@ -27,6 +28,7 @@ from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import RunNotRemovable
 from cipher.background.registry import services
 from cipher.background.runtime.maintenance import pruner
+from cipher.background.runtime.maintenance.cursors import ownLanes
 from cipher.background.runtime.maintenance.pruner import Pruner
 from cipher.background.runtime.queue.backlog import Backlog
 from cipher.background.store.finishes import SPILL
@@ -56,14 +58,14 @@ class RemoveTests(AdministrationTests):
     def prune(self):
         """Prune all lanes once, as a runtime would."""
         transaction.commit()
-        runtime = SimpleNamespace(
-            backlog=Backlog(), note=lambda what: what, db=self.db, id='home')
+        own = SimpleNamespace(note=lambda what: what, id='home')
+        backlog = Backlog()
         for lane in self.registry.lanes.values():
-            runtime.backlog.addLane(
+            backlog.addLane(
                 (self.registry._p_oid, lane.number), 1, ())
             lane.cursor.home = 'home'
         transaction.commit()
-        pruner = Pruner(runtime)
+        pruner = Pruner(own, partial(ownLanes, own, backlog))
         while pruner.prune(self.connection):
             pass
         transaction.begin()

@@ -343,7 +343,7 @@ class ByHandTests(TimetableTests):
     def test_last_run_that_was_removed(self):
         run = self.registry.runSchedule('report')
         lane = self.registry.lanes[run.lane]
-        lane.births.drop(run.serial, from_head=True)
+        lane.births.drop(run.serial, from_recent=True)
         self.assertIsNone(self.status().last_run)
         self.assertEqual(self.status().last_at, BEGIN)
 

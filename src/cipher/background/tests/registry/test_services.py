@@ -199,7 +199,7 @@ class ServiceTests(ServiceTestCase):
         run = self.start()
         self.finish(run)
         self.registry.lanes[run.lane].births.drop(
-            run.serial, from_head=True)
+            run.serial, from_recent=True)
         self.assertEqual(len(self.keepRunning()), 1)
 
     def test_one_that_cannot_be_started_is_tried_less_and_less(self):

@@ -65,9 +65,9 @@ class SettingsTests(ComponentTests):
         declareWorker('a')
         declareWorker('b')
         declareWorker('was-a', current='a')
-        every = OwnProcess(RuntimeSettings())
+        every = OwnProcess(None, RuntimeSettings())
         for types in ('a',), ('was-a',):
-            own = OwnProcess(RuntimeSettings(types=types))
+            own = OwnProcess(None, RuntimeSettings(types=types))
             with self.subTest(types=types):
                 self.assertEqual(
                     [('a', True, True), ('was-a', True, True),

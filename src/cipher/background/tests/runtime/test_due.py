@@ -23,7 +23,7 @@ from cipher.background.interfaces import BY_INPUT
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import RERUN
 from cipher.background.interfaces import InvalidInput
-from cipher.background.runtime.maintenance import spill
+from cipher.background.runtime.maintenance import cursors
 from cipher.background.runtime.queue.backlog import NEAR
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.runtime.runtime import RuntimeSettings
@@ -112,7 +112,7 @@ class DueTests(LiveTests):
         self.assertEqual(sum(self.runtime.backlog.counts()), 0)
         due_at, = self.due().values()
         self.assertAlmostEqual(due_at, self.status(run_id).due_at, 5)
-        self.spillNow()   # it writes the cursor
+        self.writeCursorsNow()   # it writes the cursor
         self.begin()
         lane, serial = map(int, run_id.split('-'))
         self.assertEqual(
@@ -275,10 +275,10 @@ class DueTests(LiveTests):
 
     def test_pending_list_shows_those_that_the_cursor_passed(self):
         far = self.submitFar()
-        self.spillNow()
+        self.writeCursorsNow()
         for _ in range(40):
             self.carryOut('work')
-        self.spillNow()
+        self.writeCursorsNow()
         near = self.submit(NEAR - 1.0)
         self.begin()
         page = self.registry.listRuns(states=['pending'])
@@ -343,7 +343,7 @@ class ManyDueTests(FileSiteTests):
             while self.maintenance.turn(
                     False) or not self.runtime.backlog.isIdle():
                 pass
-            self.spill()
+            self.writeCursors()
             self.begin()
             self.assertEqual(lane.cursor.low, total + 1)
             self.assertEqual(len(lane.waiting.places), total)
@@ -368,7 +368,7 @@ class ManyDueTests(FileSiteTests):
         self.assertEqual(self.runtime.backlog.counts(), (due, 0, 0))
         self.assertLessEqual(len(loaded), costs[1] + 3 * due + 3)
 
-    def spill(self):
+    def writeCursors(self):
         with ZodbConnection(self.db) as connection:
             self.maintenance.writeCursors(connection)
 
@@ -390,11 +390,11 @@ class ManyDueTests(FileSiteTests):
 
     def test_written_in_small_commits_without_a_pause(self):
         self.maintenance.turn(True)
-        self.add(self.registry.lanes[1], 3 * spill.BATCH)
+        self.add(self.registry.lanes[1], 3 * cursors.BATCH)
         lane = self.registry.lanes[1]
         for turn in range(3):
             self.assertTrue(self.maintenance.turn(False))
             self.begin()
             self.assertEqual(len(lane.waiting.places),
-                             (turn + 1) * spill.BATCH)
+                             (turn + 1) * cursors.BATCH)
         self.assertFalse(self.maintenance.turn(False))

@@ -219,9 +219,10 @@ class WakeTests(ZEOTests):
                 if is_told:
                     live, = self.runtime.allLive()
                     live.started_at -= 60
-                    self.runtime._maintenance.steps.hasten('live runs')
+                    self.runtime._maintenance.steps.makeDue('live runs')
                     self.runtime.wake()
-                    waitUntil(lambda: self.runtime._maintenance._reported)
+                    waitUntil(
+                        lambda: self.runtime._maintenance._reports._reported)
                 else:
                     # Younger ones are at their end before that matters.
                     waitUntil(lambda: time.time() - self.runtime.allLive()[

@@ -44,8 +44,9 @@ class CensusTests(unittest.TestCase):
         self.liveness = self.make(None)
 
     def make(self, storage):
-        own = SimpleNamespace(id='me', settings=SimpleNamespace(lease=LEASE))
-        return Liveness(own, SimpleNamespace(storage=storage))
+        return Liveness(SimpleNamespace(
+            id='me', settings=SimpleNamespace(lease=LEASE),
+            db=SimpleNamespace(storage=storage)))
 
     def live(self, seconds, beats=True, is_away=False):
         """Let time pass; return who was ever taken for dead.

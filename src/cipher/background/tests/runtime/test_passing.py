@@ -296,14 +296,15 @@ class PassingTests(LiveTests):
         self.startMany(3)
         self.gate.waitReached()
         self.waitParked(2)
-        self.spillNow()
+        self.writeCursorsNow()
         for runtime_id, wanted in ((self.runtime.id, []),
                                    ('another', ['work'])):
             found = []
-            Unblocker(SimpleNamespace(
-                id=runtime_id, backlog=SimpleNamespace(
-                    setWanted=found.extend)))._find_wanted_types(
-                        self.connection)
+            Unblocker(
+                SimpleNamespace(id=runtime_id),
+                SimpleNamespace(setWanted=found.extend),
+                running=None, admission=None, troubles=None,
+                make_sorter=None)._find_wanted_types(self.connection)
             self.assertEqual(found, wanted)
 
     def test_work_that_fails_passes_its_slot_on(self):
@@ -506,8 +507,8 @@ class PassingTests(LiveTests):
 
     def assertNothingLeft(self):
         waitUntil(lambda: not self.runtime.allLive(), 'the end')
-        self.assertFalse(self.runtime.claims())
-        self.assertFalse(self.runtime.doubtful)
+        self.assertFalse(self.runtime.runs.listNotBegun())
+        self.assertFalse(self.runtime.claims.listDoubtful())
         self.assertTrue(self.runtime.backlog.isIdle())
 
     def test_run_that_is_lost_in_its_end(self):
@@ -543,7 +544,8 @@ class PassingTests(LiveTests):
 
     def assertNothingDoubtful(self):
         self.runtime.wakeAll()
-        waitUntil(lambda: not self.runtime.doubtful, 'what is doubtful')
+        waitUntil(lambda: not self.runtime.claims.listDoubtful(),
+                  'what is doubtful')
 
     def test_process_that_becomes_quiet_gives_it_back(self):
         self.checkGivenBack(lambda: self.runtime.backlog.setQuiet(True),
@@ -580,7 +582,7 @@ class PassingTests(LiveTests):
                     for run_id in ids] == ['succeeded', 'pending', 'pending']
 
         waitUntil(isGivenBack, 'that it waits again')
-        waitUntil(lambda: not self.runtime.claims(), 'no claim')
+        waitUntil(lambda: not self.runtime.runs.listNotBegun(), 'no claim')
         end()
         self.runtime.wakeAll()
         for run_id in ids[1:]:

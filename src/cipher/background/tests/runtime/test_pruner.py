@@ -14,6 +14,7 @@
 """Retention: what is removed, what stays, and that it disturbs nobody."""
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from unittest import mock
 
 import transaction
@@ -28,6 +29,7 @@ from cipher.background.interfaces import SUCCEEDED
 from cipher.background.registry.uniqueness import BUCKETS
 from cipher.background.registry.uniqueness import STALE_FOR
 from cipher.background.runtime.maintenance import pruner
+from cipher.background.runtime.maintenance.cursors import ownLanes
 from cipher.background.runtime.maintenance.pruner import BATCH
 from cipher.background.runtime.maintenance.pruner import Pruner
 from cipher.background.runtime.runtime import Runtime
@@ -63,12 +65,13 @@ class PrunerTests(FileSiteTests):
             runtime.backlog.addLane((self.registry._p_oid, number), 1, ())
             self.registry.lanes[number].cursor.home = runtime.id
         transaction.commit()
-        return Pruner(runtime)
+        return Pruner(
+            runtime.own, partial(ownLanes, runtime.own, runtime.backlog))
 
     def makeRuns(self, number, type='work', apart=0.0, state=SUCCEEDED):
         """Return the ids of finished runs, *apart* seconds each.
 
-        They fill chunks of one lane, none is left in a head.
+        They fill chunks of one lane, none is left in recent.
         """
         self.assertEqual(number % SPILL, 0)
         ids = []
@@ -440,7 +443,7 @@ class DisturbingTests(PrunerTests):
         return len(lane.births.recent), len(list(lane.finishes.inRecent()))
 
     def fill(self, births, finishes):
-        """Let the heads of lane 1 hold so many."""
+        """Let so many entries of lane 1 be recent."""
         while self.count() != (births, finishes):
             run = self.registry.addRun('work')
             self.assertEqual(run.lane, 1)
@@ -497,7 +500,7 @@ class DisturbingTests(PrunerTests):
     def test_job_of_more_than_an_hour(self):
         """Its lane looks as if nobody wrote it."""
         pool = getPool(self.db, self.registry._p_oid)
-        number = pool.leaseLanes(self.registry, 1)[0]
+        number = pool.becomeWriter(self.registry, 1)[0]
         self.registry.keep = 2
         transaction.commit()
         self.assertTrue(pool.reserve())   # as a thread of the executor does

@@ -67,7 +67,7 @@ class LivePrunerTests(LiveTests):
             self.begin()
             return self.registry.getCounts()['work'].get(SUCCEEDED, 0)
 
-        # What stands in the heads of the lanes may be left.
+        # Recent entries of the lanes may be left.
         limit = 20 + len(self.registry.lanes) * SPILL
         waitUntil(lambda: number() <= limit, 'the pruning')
         self.waitTurn()

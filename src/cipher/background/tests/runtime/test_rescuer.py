@@ -43,7 +43,9 @@ class RescueTests(SiteTests):
         declareWorker('work', lambda worker: None)
         self.runtime = Runtime(self.db, RuntimeSettings(threads=1))
         self.runtime._maintenance.turn(True)
-        self.rescuer = self.runtime._maintenance._rescuer
+        maintenance = self.runtime._maintenance
+        self.rescuer = maintenance._rescuer
+        self.dead_processes = maintenance._dead_processes
 
     def makeRunning(self, owner, **input):
         """Return a committed run that *owner* runs."""
@@ -114,12 +116,12 @@ class RescueTests(SiteTests):
 
     def test_run_of_this_process_whose_end_could_not_be_written(self):
         run = self.makeRunning(self.runtime.id)
-        self.runtime.unrecorded.add(
+        self.runtime.runs.unrecorded.add(
             Ticket(self.registry._p_oid, run.lane, run.serial))
         self.rescuer.rescueUnrecorded(self.connection)
         transaction.begin()
         self.assertEqual((run.state, run.owner), ('pending', None))
-        self.assertFalse(self.runtime.unrecorded)
+        self.assertFalse(self.runtime.runs.unrecorded)
 
     def test_error_of_a_subscriber_shows_no_secret(self):
         class ILogin(Interface):
@@ -167,7 +169,7 @@ class DeadProcessTests(RescueTests):
     def test_its_run_is_counted_whoever_looks_after_it(self):
         run, other = self.registry.start('work'), self.registry.start('work')
         self.die(run)
-        self.rescuer.removeDead(self.connection)
+        self.dead_processes.remove(self.connection)
         transaction.begin()
         self.assertNotIn('host:1:dead',
                          getDirectory(self.connection).processes)
@@ -184,7 +186,7 @@ class DeadProcessTests(RescueTests):
         run = self.registry.start('work')
         dead = self.die(run)
         beats = [1]
-        find = self.rescuer._liveness.findDead
+        find = self.dead_processes._liveness.findDead
 
         def find_and_beat(directory):
             found = find(directory)
@@ -199,9 +201,9 @@ class DeadProcessTests(RescueTests):
                 connection.close()
             return found
 
-        self.rescuer._liveness.findDead = find_and_beat
+        self.dead_processes._liveness.findDead = find_and_beat
         with self.assertRaises(ConflictError):
-            self.rescuer.removeDead(self.connection)
+            self.dead_processes.remove(self.connection)
         transaction.begin()
         self.assertEqual((run.state, run.owner), ('pending', None))
         self.assertIn(dead.id, getDirectory(self.connection).processes)

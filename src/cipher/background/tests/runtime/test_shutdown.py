@@ -18,6 +18,7 @@ from unittest import mock
 import transaction
 from zope.component.hooks import getSite
 
+from cipher.background.tests.support.live import CountingLoop
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareKinds
 from cipher.background.tests.support.live import declareWorker
@@ -25,7 +26,6 @@ from cipher.background.tests.support.live import inFork
 from cipher.background.tests.support.live import noThread
 from cipher.background.tests.support.live import waitUntil
 from cipher.background.tests.support.sites import LIMIT
-from cipher.background.thread import BackgroundWorkerThread
 from cipher.background.util import switchboard
 
 
@@ -180,14 +180,7 @@ class ShutdownTests(LiveTests):
                 enter = self.runtime.enter
 
     def test_loop_is_put_back(self):
-        class Loop(BackgroundWorkerThread):
-            def scheduleNextWork(self):
-                return not self.wait(0.01)
-
-            def doWork(self):
-                getSite()['counter'].value += 1
-
-        declareWorker('loop', factory=Loop, is_loop=True)
+        declareWorker('loop', factory=CountingLoop, is_loop=True)
         run_id = self.start('loop')
         waitUntil(lambda: self.value() > 0)
         self.runtime.shutdown()

@@ -19,6 +19,7 @@ from ZODB.POSException import ConflictError
 from zope.component.hooks import getSite
 
 from cipher.background.interfaces import RunNotStoppable
+from cipher.background.tests.support.live import CountingLoop
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareKinds
 from cipher.background.tests.support.live import declareWorker
@@ -89,14 +90,7 @@ class StopTests(LiveTests):
                 self.assertForgotten()
 
     def test_loop_is_stopped_between_its_iterations(self):
-        class Loop(BackgroundWorkerThread):
-            def scheduleNextWork(self):
-                return not self.wait(0.01)
-
-            def doWork(self):
-                getSite()['counter'].value += 1
-
-        declareWorker('loop', factory=Loop, is_loop=True)
+        declareWorker('loop', factory=CountingLoop, is_loop=True)
         run_id = self.start('loop')
         waitUntil(lambda: self.value() > 1)
         self.requestStop(run_id)

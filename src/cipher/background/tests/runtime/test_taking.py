@@ -81,8 +81,9 @@ class FloorTests(SiteTests):
         self.lane.cursor.home = 'home'
         self.place = self.registry._p_oid, self.lane.number
         self.living = Living(directory, 'me')
-        self.taker = Taker(SimpleNamespace(
-            id='me', begins=lambda name: True))
+        self.taker = Taker(
+            SimpleNamespace(id='me', begins=lambda name: True), runs=None,
+            admission=None, get_executor=None)
 
     def floor(self, rate=None, still=0.0):
         """Return the floor; the home came on so many serials a second."""
@@ -275,7 +276,7 @@ class TakingTests(ZEOTests):
         self.act()
         self.web.start('add', number=8)
         self.waitAll()
-        self.spillNow()
+        self.writeCursorsNow()
         for _ in range(3):
             self.waitTurn()
         self.begin()

@@ -137,7 +137,7 @@ class GraceTests(Ignorant, LiveTests):
                 waitUntil(lambda: self.waiting() == 20)
                 since = waitUntil(lambda: self.unknown().get('work'))
                 self.assertIsInstance(since, float)
-                self.spillNow()   # it writes the cursor
+                self.writeCursorsNow()   # it writes the cursor
                 # A process that does not know it either goes on with it.
                 self.restart(in_good_order, grace=3600.0)
                 self.waitTurn()

@@ -440,7 +440,7 @@ class LimitTests(LiveWaitingTests):
                 runs = self.startMany('work', 50)
                 self.gate.waitReached()
                 self.waitWaiting(work=49)
-                self.spillNow()   # it writes the cursor
+                self.writeCursorsNow()   # it writes the cursor
                 self.gate.open()
                 waitUntil(lambda: len(self.order) > 3)
                 self.restart(in_good_order)
@@ -462,7 +462,7 @@ class LimitTests(LiveWaitingTests):
         # But for the one that runs, which is a straggler.
         waitUntil(lambda: self.runtime.backlog.position(place)[0] == 81,
                   'the cursor')
-        self.spillNow()
+        self.writeCursorsNow()
         self.begin()
         cursor = self.registry.lanes[place[1]].cursor
         self.assertEqual((cursor.low, len(cursor.stragglers)), (81, 1))
@@ -551,7 +551,7 @@ class DueTests(LiveWaitingTests):
 
     def test_more_than_may_be_unwritten(self):
         self.patch('cipher.background.runtime.queue.backlog.UNWRITTEN', 20)
-        self.patch('cipher.background.runtime.maintenance.spill.BATCH', 7)
+        self.patch('cipher.background.runtime.maintenance.cursors.BATCH', 7)
         most = []
         changes = self.runtime.backlog.changes
 
@@ -594,7 +594,7 @@ class DueTests(LiveWaitingTests):
         waitUntil(lambda: self.runtime.backlog.position(
             (self.registry._p_oid, lane)) == (serial + 31, (serial,)),
             'the cursor')
-        self.spillNow()
+        self.writeCursorsNow()
         count = len(self.order)
         waitUntil(lambda: len(self.order) > count + 2)
         self.restart(in_good_order=False)
@@ -609,7 +609,7 @@ class NothingWaitsTests(LiveTests):
         declareWorker('work', lambda worker: None)
         for _ in range(50):
             self.carryOut('work')
-        self.spillNow()
+        self.writeCursorsNow()
         self.begin()
         for lane in self.registry.lanes.values():
             lane._p_activate()

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Stored structure has a number, and is brought up to date in steps."""
+"""Stored structure has a number, and is brought up to date by migrations."""
 import tempfile
 import unittest
 from unittest import mock
@@ -50,7 +50,7 @@ from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.live import waitUntil
 from cipher.background.tests.support.sites import ComponentTests
-from cipher.background.tests.support.structure2 import STEP
+from cipher.background.tests.support.structure2 import MIGRATION
 from cipher.background.tests.support.structure2 import shapesOf
 from cipher.background.tests.support.structure2 import structure2
 from cipher.background.util import switchboard
@@ -60,7 +60,7 @@ class StepTests(unittest.TestCase):
 
     def test_each_number_has_its_step(self):
         self.assertEqual(
-            [step.version for step in evolve.STEPS],
+            [migration.version for migration in evolve.MIGRATIONS],
             list(range(structure.OLDEST + 1, structure.VERSION + 1)))
 
 
@@ -251,9 +251,9 @@ class EvolveTests(FileSiteTests):
         def fail(registry, place, limit):
             if place:
                 raise RuntimeError('enough')
-            return STEP.registry(registry, place, limit)
+            return MIGRATION.registry(registry, place, limit)
 
-        with structure2(STEP._replace(registry=fail)), \
+        with structure2(MIGRATION._replace(registry=fail)), \
                 mock.patch.object(evolve, 'LIMIT', 15):
             with self.assertRaisesRegex(RuntimeError, 'enough'):
                 evolveDatabase(self.db, 0.0)
@@ -276,9 +276,9 @@ class EvolveTests(FileSiteTests):
             limits.append(limit)
             if len(limits) < 5:
                 raise ConflictError('somebody works')
-            return STEP.registry(registry, place, limit)
+            return MIGRATION.registry(registry, place, limit)
 
-        with structure2(STEP._replace(registry=conflict)), \
+        with structure2(MIGRATION._replace(registry=conflict)), \
                 mock.patch.object(evolve, 'LIMIT', 16), \
                 mock.patch.object(evolve, 'backOff', return_value=0.0):
             evolveDatabase(self.db, 0.0)
@@ -288,21 +288,22 @@ class EvolveTests(FileSiteTests):
     def test_number_without_a_step(self):
         with mock.patch.object(structure, 'VERSION', 2):
             with self.assertRaisesRegex(
-                    InvalidDatabase, 'expected a step to structure 2'):
+                    InvalidDatabase, 'expected a migration to structure 2'):
                 evolveDatabase(self.db, 0.0)
         self.assertEqual(self.numbers(), [(1, None), (1, None)])
 
     def test_several_steps_one_after_the_other(self):
         calls = []
 
-        def step(number):
+        def migration(number):
             def do(record, place, limit):
                 calls.append((number, type(record).__name__, place))
                 return None if place else 'more'
-            return evolve.Step(number, 'try', do, do)
+            return evolve.Migration(number, 'try', do, do)
 
         with mock.patch.object(structure, 'VERSION', 3), \
-                mock.patch.object(evolve, 'STEPS', (step(3), step(2))):
+                mock.patch.object(evolve, 'MIGRATIONS',
+                                  (migration(3), migration(2))):
             evolveDatabase(self.db, 0.0)
         self.assertEqual(calls, [
             (number, name, place)

@@ -168,4 +168,4 @@ class CommandTests(unittest.TestCase):
                 mock.patch.object(golden, 'RELEASED', (1,)):
             code, told, is_written = self.call('for a test')
         self.assertEqual((code, is_written), (1, False))
-        self.assertIn('raise structure.VERSION, and add a step', told)
+        self.assertIn('raise structure.VERSION, and add a migration', told)

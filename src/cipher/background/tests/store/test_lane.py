@@ -98,7 +98,7 @@ class BirthsTests(unittest.TestCase):
         for size in SIZES[1:]:
             for index in {0, size // 2, size - 1}:
                 births, runs = bearMany(size)
-                births.drop(runs[index].serial, from_head=True)
+                births.drop(runs[index].serial, from_recent=True)
                 self.assertIsNone(births.get(index + 1))
                 del runs[index]
                 self.assertEqual(list(births.walk()), runs[::-1])
@@ -108,7 +108,7 @@ class BirthsTests(unittest.TestCase):
         births, runs = bearMany(2 * SPILL)
         for run in runs[:SPILL]:
             self.assertIsNone(births.emptyChunk(run.serial))
-            births.drop(run.serial, from_head=True)
+            births.drop(run.serial, from_recent=True)
         self.assertEqual(births.emptyChunk(1), 1)
         # It keeps its place in the tree, which the writer of the lane writes.
         self.assertEqual(list(births.chunks), [1, SPILL + 1])
@@ -138,7 +138,7 @@ class BirthsTests(unittest.TestCase):
 
     def test_run_removed_from_the_head_does_not_come_back_as_it_spills(self):
         births, runs = bearMany(3)
-        births.drop(runs[1].serial, from_head=True)
+        births.drop(runs[1].serial, from_recent=True)
         runs += [bear(births) for _ in range(SPILL)]
         del runs[1]
         self.assertEqual(list(births.walk()), runs[::-1])
@@ -146,7 +146,7 @@ class BirthsTests(unittest.TestCase):
     def test_counts_tell_the_runs_ever_born_of_each_type(self):
         births = Births()
         runs = [bear(births, type=type) for type in 'aab']
-        births.drop(runs[0].serial, from_head=True)
+        births.drop(runs[0].serial, from_recent=True)
         self.assertEqual(births.counts, {'a': 2, 'b': 1})
 
     def test_run_in_the_head_is_not_dropped_unless_told_to(self):
@@ -232,7 +232,7 @@ class BirthsTests(unittest.TestCase):
                     model[run.serial] = run
             elif step in model:
                 del model[step]
-                births.drop(step, from_head=True)
+                births.drop(step, from_recent=True)
         expected = [model[serial] for serial in sorted(model, reverse=True)]
         self.assertEqual(list(births.walk()), expected)
         for below in (0, 1, 31, 32, 33, 64, 65, births.next_serial):

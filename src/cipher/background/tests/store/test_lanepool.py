@@ -23,7 +23,7 @@ from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 
 from cipher.background.store import lanepool
-from cipher.background.store import leases
+from cipher.background.store import writers
 from cipher.background.store.lane import Lane
 from cipher.background.store.lanepool import getPool
 from cipher.background.tests.support.sites import LIMIT
@@ -75,7 +75,7 @@ class PoolCase(SiteTests):
         super().setUp()
         declare('<background:worker name="work" handler="%s.work" />'
                 % __name__)
-        me = leases.identify(self.connection)[0]
+        me = writers.identify(self.connection)[0]
         for number in self.OWN:
             lane = self.registry.lanes[number] = Lane(number)
             lane.writer.become(me)
@@ -222,7 +222,7 @@ class PoolTests(PoolCase):
 
     def test_lane_of_another_process_is_left_alone(self):
         lane = self.registry.lanes[11]
-        lane.writer.become(leases.Identity(
+        lane.writer.become(writers.Identity(
             'other:1:x', machine='elsewhere', pid=1, began_at=0.0))
         lane.births.last_at = clock.now()
         transaction.commit()
@@ -235,7 +235,7 @@ class PoolTests(PoolCase):
         # What another process commits passes no pool of this one.
         other = self.view()
         births = other.registry.lanes[11].births
-        births.drop(run.serial, from_head=True)
+        births.drop(run.serial, from_recent=True)
         other.commit()
         self.assertEqual(self.view().lane(), 11)
 
@@ -252,7 +252,7 @@ class PoolTests(PoolCase):
             return iter(())
 
         self.addCleanup(may_go_on.set)
-        with mock.patch('cipher.background.store.leases.freeLanes', load):
+        with mock.patch('cipher.background.store.writers.freeLanes', load):
             thread = threading.Thread(target=views[3].start)
             thread.start()
             self.assertTrue(is_loading.wait(LIMIT))
@@ -324,7 +324,7 @@ class ReserveTests(PoolCase):
     def test_thread_whose_lane_was_lost_reserves_another_one(self):
         self.assertTrue(self.pool.reserve())
         self.assertEqual(self.view().lane(), 13)
-        self.registry.lanes[13].writer.become(leases.Identity(
+        self.registry.lanes[13].writer.become(writers.Identity(
             'other:1:x', has_runtime=True))
         transaction.commit()
         self.assertEqual(self.view().lane(), 11)

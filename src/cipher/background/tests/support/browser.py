@@ -14,12 +14,14 @@
 """An application with pages, visitors and runs, for tests of the pages."""
 import base64
 import re
+import threading
 import time
 import unittest
 
 import transaction
 import webtest
 import zope.testbrowser.wsgi
+from waitress import create_server
 from zope.app.wsgi.testlayer import BrowserLayer
 from zope.component.hooks import setSite
 from zope.site.folder import Folder
@@ -42,6 +44,21 @@ HOST = 'http://localhost'
 PATH = '/++background++'
 BASE = HOST + PATH
 TOKEN = re.compile(r'name="csrf_token"\s+value="([^"]*)"')
+
+
+def serve(test, application, threads, limit):
+    """Serve a WSGI application on loopback until the end of *test*.
+
+    Return its URL.  The server may take *limit* seconds to end.
+    """
+    server = create_server(
+        application, host='127.0.0.1', port=0, threads=threads)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    test.addCleanup(thread.join, limit)
+    test.addCleanup(server.task_dispatcher.shutdown)
+    test.addCleanup(server.close)
+    return 'http://127.0.0.1:%d' % int(server.effective_port)
 
 
 class Layer(zope.testbrowser.wsgi.TestBrowserLayer, BrowserLayer):

@@ -19,7 +19,7 @@ After an intended change, update the file and give the reason::
 
 This also rewrites the database ``structure-1.fs.gz``, with which the tests of
 `evolve` begin.  After the release of a structure its files must not change: a
-change of shape then needs the next `structure.VERSION` and an evolve step.
+change of shape then needs the next `structure.VERSION` and a migration.
 """
 import difflib
 import gzip
@@ -119,13 +119,14 @@ def fill(path):
                 'stack',
                 'logging.Formatter.formatException': no_traceback,
                 # Shorter intervals, so that the scene is quick.
-                'cipher.background.runtime.maintenance.turn.LIVE_AFTER': 0.2,
+                'cipher.background.runtime.maintenance.reports'
+                '.LIVE_AFTER': 0.2,
                 'cipher.background.runtime.maintenance.turn'
                 '.REPORT_INTERVAL': 0.05,
                 'cipher.background.runtime.maintenance.pruner.INTERVAL': 0.05,
                 'cipher.background.runtime.maintenance.heartbeat'
                 '.SHORTEST_PAUSE': 0.05,
-                'cipher.background.runtime.maintenance.spill.INTERVAL': 0.05,
+                'cipher.background.runtime.maintenance.cursors.INTERVAL': 0.05,
                 'cipher.background.runtime.queue.backlog.GAP': 0}.items():
             stack.enter_context(mock.patch(name, value))
         db = DB(FileStorage(path))
@@ -596,8 +597,8 @@ def write(reason):
                 return 0
         if structure.VERSION in RELEASED:
             print('golden: expected the shapes of the released structure %d, '
-                  'got others; raise structure.VERSION, and add a step to '
-                  'evolve.STEPS' % structure.VERSION, file=sys.stderr)
+                  'got others; raise structure.VERSION, and add a migration '
+                  'to evolve.MIGRATIONS' % structure.VERSION, file=sys.stderr)
             return 1
         reasons.append((digest(text), reason))
         GOLDEN.write_text('\n---\n'.join([

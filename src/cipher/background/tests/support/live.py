@@ -28,6 +28,7 @@ from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError
 from zope.component import provideUtility
+from zope.component.hooks import getSite
 from zope.security.management import queryInteraction
 
 from cipher.background.contextmanagers import ZodbConnection
@@ -140,6 +141,16 @@ class Database(DB):
             super().close()
 
 
+class CountingLoop(BackgroundWorkerThread):
+    """Counts its iterations in the site's counter until it is stopped."""
+
+    def scheduleNextWork(self):
+        return not self.wait(0.01)
+
+    def doWork(self):
+        getSite()['counter'].value += 1
+
+
 class Gate:
     """A place in a worker's code where it waits for the test."""
 
@@ -215,7 +226,7 @@ class LiveTests(FileSiteTests):
             waitForLanes(runtime)
         return runtime
 
-    def spillNow(self):
+    def writeCursorsNow(self):
         """Make the runtime write its cursors now."""
         maintenance = self.runtime._maintenance
         while True:

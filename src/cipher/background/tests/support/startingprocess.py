@@ -38,8 +38,8 @@ class Starter(threading.Thread):
         self._number = number
         self._seconds = seconds
         self._submit = submit
-        # Conflicts of transactions that leased a lane, and of all others.
-        self.lease_conflicts = self.conflicts = 0
+        # Conflicts of transactions with a new writer, and of all others.
+        self.new_writer_conflicts = self.conflicts = 0
 
     def run(self):
         """Start the runs."""
@@ -56,14 +56,14 @@ class Starter(threading.Thread):
             registry = site.getSiteManager()['background']
             time.sleep(random.random() * self._seconds)
             registry.submit('work', **self._submit)
-            is_lease = registry.checkOut().is_new
+            is_new = registry.checkOut().is_new
             time.sleep(random.random() * self._seconds)
             manager.commit()
             return True
         except ConflictError:
             manager.abort()
-            if is_lease:
-                self.lease_conflicts += 1
+            if is_new:
+                self.new_writer_conflicts += 1
             else:
                 self.conflicts += 1
             return False
@@ -83,9 +83,10 @@ def main(uri, threads, number, seconds, submit='{}'):
         starter.start()
     for starter in starters:
         starter.join()
-    print(json.dumps([sum(starter.conflicts for starter in starters),
-                      sum(starter.lease_conflicts for starter in starters)]),
-          flush=True)
+    print(json.dumps([
+        sum(starter.conflicts for starter in starters),
+        sum(starter.new_writer_conflicts for starter in starters)]),
+        flush=True)
     db.close()
 
 

@@ -23,6 +23,7 @@ import threading
 import weakref
 from contextlib import contextmanager
 from contextlib import suppress
+from functools import partial
 from unittest import mock
 
 import transaction
@@ -35,10 +36,11 @@ from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import IWorkerType
 from cipher.background.runtime.executors.threads import CONFLICT_DELAY
+from cipher.background.runtime.maintenance.cursors import ownLanes
 from cipher.background.runtime.maintenance.pruner import Pruner
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.store import lanepool
-from cipher.background.store import leases
+from cipher.background.store import writers
 from cipher.background.testing import SetClock
 from cipher.background.tests.support.flakystorage import Away
 from cipher.background.tests.support.flakystorage import Flaky
@@ -52,7 +54,7 @@ _TIMED = (
     'runtime.running', 'queries.merging', 'runtime.maintenance.liveness',
     'runtime.maintenance.unblocking', 'queries.paging',
     'runtime.maintenance.pruner', 'work.recorder',
-    'runtime.maintenance.spill', 'runtime.maintenance.taker',
+    'runtime.maintenance.cursors', 'runtime.maintenance.taker',
     'runtime.queue.backlog', 'work.loop')
 
 NOW = 1800000000.0
@@ -148,7 +150,7 @@ class Process:
     def __init__(self, cluster, runtime=None):
         self._cluster = cluster
         self._pools = {}
-        self._writer = leases._Process()
+        self._writer = writers._Process()
         self.runtime = runtime
         self.actors = []
         self.unknown = set()   # names of types that it does not declare
@@ -158,7 +160,8 @@ class Process:
             # The test prunes; the runtime itself never does.
             runtime._maintenance._pruner = mock.Mock(**{
                 'turn.return_value': False})
-            self._pruner = Pruner(runtime)
+            self._pruner = Pruner(runtime.own, partial(
+                ownLanes, runtime.own, runtime.backlog))
 
     @contextmanager
     def here(self):
@@ -166,9 +169,9 @@ class Process:
         db = self._cluster.db
         old = (switchboard._runtimes.pop(id(db), None),
                lanepool._pools.get(db, {}),
-               leases._processes.get(db, leases._Process()))
+               writers._processes.get(db, writers._Process()))
         lanepool._pools[db] = self._pools
-        leases._processes[db] = self._writer
+        writers._processes[db] = self._writer
         if self.runtime is not None:
             switchboard._runtimes[id(db)] = self.runtime
         types = {name: queryWorkerType(name) for name in self.unknown}
@@ -184,7 +187,7 @@ class Process:
             if old[0] is not None:
                 switchboard._runtimes[id(db)] = old[0]
             lanepool._pools[db] = old[1]
-            leases._processes[db] = old[2]
+            writers._processes[db] = old[2]
 
     def turn(self):
         """Do a turn of the control thread, or go on with a paused one."""
@@ -207,7 +210,7 @@ class Process:
         """Return whether a turn is paused at a commit."""
         return self._turning is not None and not self._turning.is_over
 
-    def spill(self):
+    def writeCursors(self):
         """Write cursors and waiting trees, as a shutdown does."""
         with self.here(), self._cluster.flaky(), suppress(ConflictError):
             with ZodbConnection(self._cluster.db) as connection:
@@ -220,7 +223,7 @@ class Process:
             maintenance.beat()
             if not self.isTurning():
                 with ZodbConnection(self._cluster.db) as connection:
-                    maintenance.reportLive(connection)
+                    maintenance.writeLive(connection)
                     maintenance.writeCursors(connection)
         self.beaten_at = self._cluster.time.seconds
 

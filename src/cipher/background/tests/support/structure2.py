@@ -14,7 +14,7 @@
 """An invented structure 2, and a process whose code writes it.
 
 In structure 2 the state of a run is a dict.  The code of structure 2 can still
-read the tuples of structure 1.  The evolve step writes each run again.
+read the tuples of structure 1.  The migration writes each run again.
 """
 import os
 import signal
@@ -47,7 +47,7 @@ def read_both(run, state):
 
 
 def write_runs(registry, place, limit):
-    """Do a batch of the step: write *limit* runs from *place* on."""
+    """Do a batch of the migration: write *limit* runs from *place* on."""
     number, serial = place or (min(registry.lanes), 1)
     for number in registry.lanes.keys(min=number):
         for run in registry.lanes[number].births.walkUp(serial):
@@ -60,16 +60,16 @@ def write_runs(registry, place, limit):
     return None
 
 
-STEP = evolve.Step(2, 'runs are dicts', registry=write_runs)
+MIGRATION = evolve.Migration(2, 'runs are dicts', registry=write_runs)
 
 
 @contextmanager
-def structure2(step=STEP):
+def structure2(migration=MIGRATION):
     """Make the code of this process that of structure 2."""
     with mock.patch.multiple(
             WorkerRun, __getstate__=write_dict, __setstate__=read_both), \
             mock.patch.object(structure, 'VERSION', 2), \
-            mock.patch.object(evolve, 'STEPS', (step,)):
+            mock.patch.object(evolve, 'MIGRATIONS', (migration,)):
         yield
 
 
@@ -95,7 +95,7 @@ class Play(actor.Play):
 
     def killAtBatch(self, number):
         """Crash in the commit of the batch *number*."""
-        do = STEP.registry
+        do = MIGRATION.registry
         batches = []
 
         def kill(registry, place, limit):
@@ -105,7 +105,7 @@ class Play(actor.Play):
                     os.kill, (os.getpid(), signal.SIGKILL))
             return do(registry, place, limit)
 
-        evolve.STEPS = (STEP._replace(registry=kill),)
+        evolve.MIGRATIONS = (MIGRATION._replace(registry=kill),)
 
     def limit(self, number):
         """Let a batch change at most *number* objects."""

@@ -13,6 +13,7 @@
 ##############################################################################
 """What a clock that was wrong for a while leaves behind: nothing."""
 import time
+from types import SimpleNamespace
 from unittest import TestCase
 from unittest import mock
 
@@ -81,10 +82,9 @@ class StoredTests(FileSiteTests):
         return runs
 
     def prune(self):
-        pruner = Pruner(None, lambda connection: [
+        pruner = Pruner(SimpleNamespace(note=str), lambda connection: [
             ((self.registry._p_oid, number), lane)
             for number, lane in self.registry.lanes.items()])
-        pruner._runtime = FakeRuntime
         transaction.abort()
         while pruner.prune(self.connection):
             pass
@@ -145,7 +145,7 @@ class StoredTests(FileSiteTests):
         self.makeMany(40)
         self.prune()
         left = [run for run in runs if self.registry.get(run.id) is not None]
-        # But for what is in a head.
+        # But for what is in recent.
         self.assertLess(len(left), 16 * len(self.registry.lanes))
         self.assertLess(len(left), 40)
 
@@ -216,14 +216,6 @@ class StoredTests(FileSiteTests):
         self.registry.finish(run, FAILED, RunFailedEvent)
         self.clock.now = NOW + 60
         self.assertTrue(services.isMissing(self.registry, service))
-
-
-class FakeRuntime:
-    """Enough for a pruner."""
-
-    @staticmethod
-    def note(what):
-        return what
 
 
 class WatchTests(TestCase):

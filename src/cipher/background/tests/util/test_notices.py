@@ -13,6 +13,7 @@
 ##############################################################################
 """A process behind PostgreSQL hears of the commits of others at once."""
 import os
+import threading
 import unittest
 from types import SimpleNamespace
 from unittest import mock
@@ -80,6 +81,19 @@ class NoticeTests(PostgreSQLTests):
         self.runtime.shutdown()
         waitUntil(lambda: not self.listeners(), 'its end')
 
+    def test_notice_of_the_last_commit_of_a_shutdown_leaves_no_thread(self):
+        waitUntil(self.listeners, 'the listener')
+        leave = self.runtime._leave
+
+        def leave_and_send():
+            leave()
+            notices.send(self.db)   # as a commit that puts runs back
+
+        self.runtime._leave = leave_and_send
+        self.runtime.shutdown()
+        self.assertEqual([thread.name for thread in threading.enumerate()
+                          if thread.name == 'background-notices'], [])
+
     def test_own_notices_wake_nobody(self):
         declareWorker('work', lambda worker: None)
         waitUntil(self.listeners, 'the listener')
@@ -136,10 +150,35 @@ class SenderTests(unittest.TestCase):
             self.sender.send()
             waitUntil(lambda number=number: len(self.sent) == number)
 
-    def test_thread_without_a_notice_ends_and_comes_back(self):
-        self.sender.send()
+    def test_notice_after_the_end_starts_no_thread(self):
         self.sender.end()
+        self.sender.send()
         self.assertIsNone(self.sender._thread)
+        self.assertEqual(self.sent, [])
+
+    def test_end_waits_for_a_thread_that_failed(self):
+        failed, go_on = threading.Event(), threading.Event()
+
+        def fail(sender, session):
+            raise OSError('the server is away')
+
+        def close(sender, session):
+            failed.set()
+            go_on.wait(LONG)
+
+        self.patch('_notify', fail)
+        self.patch('_close', close)
+        self.sender.send()
+        self.assertTrue(failed.wait(LONG))
+        thread = self.sender._last
+        threading.Timer(0.05, go_on.set).start()
+        self.sender.end()
+        self.assertFalse(thread.is_alive())
+
+    def test_thread_without_a_notice_ends_and_comes_back(self):
+        self.sender._idle = 0.0
+        self.sender.send()
+        waitUntil(lambda: self.sender._thread is None)
         self.sender.send()
         waitUntil(lambda: len(self.sent) == 2)
 
@@ -161,6 +200,17 @@ class SenderTests(unittest.TestCase):
                 self.sender._rests_until = 0.0
         self.assertEqual(len(logged.output), 1)
         self.assertNotIn('secret', logged.output[0])
+
+
+class ListenerTests(unittest.TestCase):
+
+    def test_end_of_a_thread_that_is_just_ending(self):
+        listener = notices._Listener('dbname=x', lambda: None)
+        listener._has_ended.set()   # it closes what `end` writes to
+        listener.start()
+        listener.join(LONG)
+        listener.end()
+        self.assertFalse(listener.is_alive())
 
 
 class DSNTests(unittest.TestCase):

@@ -106,7 +106,7 @@ class FinishedLayer:
         declareKinds(cls.ledger)
         cls.db = DB(None)
         makeWorld(cls.db, client.STARTERS)
-        # First: in this storage the leases of two processes would conflict.
+        # First: in this storage two new writers would conflict.
         with cls.db.transaction() as connection:
             enqueuer = Enqueuer(connection, 0)
             enqueuer.begin()
@@ -217,7 +217,7 @@ class AuditTests(unittest.TestCase):
 
     def test_a_lost_run(self):
         run = self.run_of('plain')
-        self.lane_of('plain').births.drop(run.serial, from_head=True)
+        self.lane_of('plain').births.drop(run.serial, from_recent=True)
         self.assertSaid(
             "run %s of {'plain'}: lost" % run.id,
             'count of plain succeeded',

@@ -109,7 +109,7 @@ SMALL = {
     'runtime.queue.backlog.CAPACITY': 8, 'runtime.queue.backlog.DELAYED': 2,
     'runtime.queue.backlog.PARKED': 2, 'runtime.queue.backlog.STRAGGLERS': 2,
     'runtime.queue.backlog.GAP': 1, 'runtime.queue.backlog.UNWRITTEN': 4,
-    'runtime.maintenance.spill.BATCH': 2,
+    'runtime.maintenance.cursors.BATCH': 2,
     'runtime.maintenance.unblocking.BATCH': 3, 'runtime.queue.poller.BATCH': 3,
     'runtime.maintenance.rescuer.BATCH': 2}
 
@@ -632,7 +632,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(index=_index, is_so=st.booleans(), what=st.sampled_from([
         'boot', 'boot', 'kill', 'drain', 'leave', 'shutdown', 'quiet',
-        'quiet_other', 'prune', 'pause_type', 'declare', 'spill']))
+        'quiet_other', 'prune', 'pause_type', 'declare', 'write_cursors']))
     def disturb(self, index, is_so, what):
         processes = self.cluster.processes
         if what == 'boot':
@@ -665,8 +665,8 @@ class Machine(RuleBasedStateMachine):
         process.drain()
         self.leave(process)
 
-    def spill(self, process):
-        process.spill()
+    def write_cursors(self, process):
+        process.writeCursors()
 
     def declare(self, process, name, is_known):
         if is_known:
@@ -1136,7 +1136,7 @@ class Machine(RuleBasedStateMachine):
             assert not process.runtime.allLive()
             assert backlog.isIdle(), backlog.counts()
             assert not any(map(backlog.away, backlog.lanes()))
-            assert not (backlog._taken or process.runtime._claims)
+            assert not (backlog._taken or process.runtime.claims.list())
             for _ in range(KEY_BUCKETS // BUCKETS):
                 process.prune()   # it sees which claims are stale
             cluster.advance(STALE_FOR)

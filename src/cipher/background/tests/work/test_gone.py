@@ -180,6 +180,9 @@ class GoneTests(FailingTests):
         for name in self.declare_both():
             with self.subTest(name):
                 manager, connection, registry = self.remove_site()
+                # If the control thread notices first, it forgets the lane.
+                self.runtime._maintenance._homes.turn = lambda connection: None
+                self.waitTurn()
                 manager.begin()
                 run = registry.start(name)
                 del connection.root()['Other']
@@ -211,6 +214,27 @@ class GoneTests(FailingTests):
                   or not self.runtime.backlog.isHome(place))
         waitUntil(lambda: not self.runtime.allLive())
         self.assertNotIn('trying again', self.logged.getvalue())
+
+    def test_site_removed_and_packed_while_it_works(self):
+        def work(worker):
+            self.gate.stop()
+            raise ValueError('planned')
+
+        declareWorker('job', work)
+        manager, connection, registry = self.remove_site()
+        manager.begin()
+        registry.start('job')
+        manager.commit()
+        self.gate.waitReached()
+        manager.begin()
+        del connection.root()['Other']
+        manager.commit()
+        self.db.pack()
+        self.gate.open()
+        waitUntil(lambda: not self.runtime.allLive(), 'its end')
+        self.assertGoesOn()
+        self.assertNotIn('could not be written', self.logged.getvalue())
+        self.assertIn('the registry was removed', self.logged.getvalue())
 
     def test_site_removed_and_packed(self):
         name, _ = self.declare_both()

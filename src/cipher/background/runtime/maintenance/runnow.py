@@ -24,8 +24,12 @@ from cipher.background.util import clock
 from cipher.background.work.liverun import ticketOf
 
 
-class Hastening:
-    """Carries out the requests that concern one runtime."""
+class RunNowRequests:
+    """Carries out the requests for runs of the lanes of the process *own*.
+
+    *backlog* and *running* are its runs in memory.  Requests that fail are
+    noted in *troubles*.
+    """
 
     def __init__(self, own, backlog, running, troubles):
         self._own = own
@@ -46,7 +50,7 @@ class Hastening:
         self._troubles.doEach(
             FAILING_RESCUE, asked,
             lambda *item: self._hasten(connection, *item),
-            self._own.note('begin now'))
+            self._own.note('run now'))
 
     def _hasten(self, connection, run_id, oid):
         registry = findRegistry(connection, oid)

@@ -27,13 +27,13 @@ from ZODB.FileStorage import FileStorage
 
 from cipher.background.registry.installation import getRegistry
 from cipher.background.store import lanepool as pool
-from cipher.background.store import leases
 from cipher.background.store import process
+from cipher.background.store import writers
 from cipher.background.store.lane import Lane
 from cipher.background.store.lanepool import getPool
-from cipher.background.store.leases import Identity
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
+from cipher.background.store.writers import Identity
 from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.live import FileSiteTests
@@ -63,7 +63,7 @@ class RuleTests(SiteTests):
         self.alive = {}
 
     def isFree(self):
-        return leases.isFree(self.lane, self.alive)
+        return writers.isFree(self.lane, self.alive)
 
     def write(self, began_at=NOW, **values):
         """A process that began then writes the lane now."""
@@ -109,7 +109,7 @@ class RuleTests(SiteTests):
 
     def test_nobody_keeps_a_lane_for_more_than_an_hour_of_rest(self):
         self.write(began_at=NOW - 10 ** 7)
-        self.clock.advance(leases.LONGEST - 1)
+        self.clock.advance(writers.LONGEST - 1)
         self.assertFalse(self.isFree())
         self.clock.advance(2)
         self.assertTrue(self.isFree())
@@ -129,7 +129,7 @@ class RuleTests(SiteTests):
     def test_writer_is_stored_whole(self):
         identity = Identity('p', True, 'm', 1, '2', 3.0)
         self.lane.writer.become(identity)
-        copy = leases.Writer.__new__(leases.Writer)
+        copy = writers.Writer.__new__(writers.Writer)
         copy.__setstate__(self.lane.writer.__getstate__())
         self.assertEqual(Identity(*copy.__getstate__()), identity)
 
@@ -139,7 +139,7 @@ class IdentityTests(SiteTests):
     layer = Live
 
     def identity(self):
-        return leases.identify(self.connection)[0]
+        return writers.identify(self.connection)[0]
 
     def test_it_stays_the_same(self):
         self.assertEqual(self.identity(), self.identity())
@@ -155,7 +155,7 @@ class IdentityTests(SiteTests):
                 ProcessRecord(runtime.id, 'host', 1, None, None, 1, 9.0, 0.0))
             self.assertEqual(self.identity()[:2], (runtime.id, True))
 
-    def test_lanes_of_before_the_runtime_are_leased_again(self):
+    def test_lanes_of_before_the_runtime_get_a_writer_again(self):
         declareWorker('work')
         lane = self.registry.start('work').lane
         transaction.commit()
@@ -191,7 +191,7 @@ class SavepointTests(SiteTests):
         declareWorker('work')
 
     def check(self):
-        """A lease that a savepoint takes back is made again."""
+        """A writer that a savepoint takes back is made again."""
         savepoint = transaction.savepoint()
         self.registry.start('work')
         savepoint.rollback()
@@ -200,7 +200,7 @@ class SavepointTests(SiteTests):
         transaction.begin()
         self.assertIs(self.registry.findRun(run.id), run)
         self.assertEqual(self.registry.lanes[run.lane].writer.id,
-                         leases.identify(self.connection)[0].id)
+                         writers.identify(self.connection)[0].id)
         self.assertEqual(len(self.registry.listRuns().items), 1)
 
     def test_of_a_lane_that_is_there(self):
@@ -231,19 +231,20 @@ class SavepointTests(SiteTests):
         manager.abort()
 
 
-class LeaseLanesTests(SiteTests):
+class BecomeWriterTests(SiteTests):
 
     def test_as_many_as_are_wanted(self):
         pool = getPool(self.db, self.registry._p_oid)
-        numbers = pool.leaseLanes(self.registry, 5)
+        numbers = pool.becomeWriter(self.registry, 5)
         transaction.commit()
         self.assertEqual(len(set(numbers)), 5)
         self.assertIn(1, numbers)
-        me = leases.identify(self.connection)[0].id
+        me = writers.identify(self.connection)[0].id
         self.assertEqual({lane.writer.id for lane
                           in self.registry.lanes.values()}, {me})
-        self.assertEqual(set(pool.leaseLanes(self.registry, 5)), set(numbers))
-        self.assertEqual(set(pool.leaseLanes(self.registry, 3)), set(numbers))
+        for number in 5, 3:
+            self.assertEqual(
+                set(pool.becomeWriter(self.registry, number)), set(numbers))
 
     def test_start_meanwhile_does_not_conflict(self):
         declareWorker('work')
@@ -253,7 +254,7 @@ class LeaseLanesTests(SiteTests):
         manager.begin()
         site = other.root()['Application']
         pool = getPool(self.db, self.registry._p_oid)
-        pool.leaseLanes(self.registry, 1)
+        pool.becomeWriter(self.registry, 1)
         self.assertNotEqual(getRegistry(site).start('work').lane, 1)
         manager.abort()
         transaction.commit()
@@ -292,7 +293,7 @@ class ManyProcessesTests(ComponentTests):
         return starter
 
     def start(self, processes, threads, number, seconds=0.02):
-        """Start runs; return (conflicts, those of a lane's first lease)."""
+        """Start runs; return (conflicts, those with a new writer)."""
         starters = [self.begin(threads, number, seconds)
                     for _ in range(processes)]
         for starter in starters:
@@ -311,17 +312,17 @@ class ManyProcessesTests(ComponentTests):
         return len(self.registry.lanes)
 
     def test_no_request_conflicts_because_of_others(self):
-        conflicts, of_leases = self.start(4, 2, 125)
+        conflicts, of_new_writers = self.start(4, 2, 125)
         self.assertEqual(self.registry.getCounts(),
                          {'work': {'pending': 1000}})
         self.assertEqual(conflicts, 0)
-        self.assertLessEqual(of_leases, 8)
+        self.assertLessEqual(of_new_writers, 8)
         self.assertLessEqual(self.lanes(), 16)
 
     def test_nor_with_many_more_threads(self):
-        conflicts, of_leases = self.start(2, 8, 30)
+        conflicts, of_new_writers = self.start(2, 8, 30)
         self.assertEqual(conflicts, 0)
-        self.assertLessEqual(of_leases, 16)
+        self.assertLessEqual(of_new_writers, 16)
         before = self.lanes()
         # Processes that come later write the lanes of those that ended.
         conflicts, _ = self.start(2, 8, 10)
@@ -383,20 +384,20 @@ class ShortLivedTests(SiteTests):
 
     def new(self, shortest, longest):
         """Return a process that begins now: (its state, when it ends)."""
-        this = leases._Process()
+        this = writers._Process()
         this._plain = Identity('p%d' % next(self.numbers), False, 'elsewhere',
                                1, '1', clock.now())
         return this, clock.now() + self.random.uniform(shortest, longest)
 
     def start(self, this):
-        leases._processes[self.db] = this
+        writers._processes[self.db] = this
         pool._pools.pop(self.db, None)
         transaction.begin()
         self.registry.start('work')
         transaction.commit()
 
     def check(self, together, shortest, longest):
-        self.addCleanup(leases._processes.pop, self.db, None)
+        self.addCleanup(writers._processes.pop, self.db, None)
         alive = [self.new(shortest, longest) for _ in range(together)]
         while next(self.numbers) < 1000:
             self.clock.advance(0.25)
@@ -418,17 +419,17 @@ class ShortLivedTests(SiteTests):
         self.check(6, 1.0, 60.0)
 
 
-class LeaseInProcessTests(FileSiteTests):
+class InProcessTests(FileSiteTests):
 
-    def test_start_that_does_not_see_the_lease_of_the_runtime(self):
-        """Its connection was opened before the runtime leased its lanes."""
+    def test_start_that_does_not_see_the_lanes_of_the_runtime(self):
+        """Its connection was opened before the runtime had its lanes."""
         declareWorker('work')
         manager = transaction.TransactionManager()
         early = self.db.open(manager)
         self.addCleanup(early.close)
         manager.begin()
         site = early.root()['Application']   # its snapshot is that of now
-        getPool(self.db, self.registry._p_oid).leaseLanes(self.registry, 3)
+        getPool(self.db, self.registry._p_oid).becomeWriter(self.registry, 3)
         transaction.commit()
         getRegistry(site).start('work')
         manager.commit()

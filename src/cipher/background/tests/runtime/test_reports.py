@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""What other processes are told of a live run: progress, log, stack."""
+"""What other processes see of a live run: progress, log, stack."""
 import threading
 import unittest
 from unittest import mock
@@ -85,13 +85,13 @@ class StackTests(unittest.TestCase):
         waitUntil(lambda: getStack(thread.ident) is None)
 
 
-class TellingTests(LiveTests):
-    """What this process tells, as another one reads it."""
+class ReportTests(LiveTests):
+    """What this process reports, as another one reads it."""
 
     def setUp(self):
         super().setUp()
         self.patch(
-            'cipher.background.runtime.maintenance.turn.LIVE_AFTER', 0.0)
+            'cipher.background.runtime.maintenance.reports.LIVE_AFTER', 0.0)
         self.patch(
             'cipher.background.runtime.maintenance.turn.REPORT_INTERVAL', 0.05)
 
@@ -101,21 +101,21 @@ class TellingTests(LiveTests):
             'cipher.background.queries.snapshot.switchboard.queryRuntime',
             lambda db: None)
 
-    def told(self):
-        """Return the commits that told something, so far."""
+    def reported(self):
+        """Return the commits that reported something, so far."""
         return [record['id'] for record
                 in self.db.storage.undoLog(0, -1000)
                 if b'live runs' in record['description']]
 
     def waitTold(self, run_id, what):
-        """Wait until *what* of the details or the stack is told."""
-        def is_told():
+        """Wait until *what* of the details or the stack is reported."""
+        def is_reported():
             self.begin()
             return what in self.registry.getDetails(run_id).log or (
                 what in (self.registry.getStack(run_id) or ''))
-        waitUntil(is_told, 'that %r is told' % what)
+        waitUntil(is_reported, 'that %r is reported' % what)
 
-    def test_log_and_progress_are_told(self):
+    def test_log_and_progress_are_reported(self):
         def work(worker, user, password):
             worker.log.info('It is %s', password)
             worker.setProgress(1, 2, 'Half of %s' % password)
@@ -135,7 +135,7 @@ class TellingTests(LiveTests):
         self.gate.open()
         waitUntil(lambda: self.status(run_id).state == 'succeeded')
 
-    def test_end_of_a_long_log_is_told(self):
+    def test_end_of_a_long_log_is_reported(self):
         def work(worker):
             for n in range(1000):
                 worker.log.info('Line %d.', n)
@@ -149,7 +149,7 @@ class TellingTests(LiveTests):
         log = self.registry.getDetails(run_id).log
         self.assertLessEqual(len(log), 2000)
 
-    def test_nothing_is_told_where_nothing_is_new(self):
+    def test_nothing_is_reported_where_nothing_is_new(self):
         declareWorker('work', lambda worker: self.gate.stop())
         run_id = self.start('work')
         self.gate.waitReached()
@@ -158,10 +158,10 @@ class TellingTests(LiveTests):
         self.waitTold(run_id, 'gate.stop')
         for _ in range(2):
             self.waitTurn()
-        before = self.told()
+        before = self.reported()
         for _ in range(5):
             self.waitTurn()
-        self.assertEqual(self.told(), before)
+        self.assertEqual(self.reported(), before)
 
     def test_work_that_ignores_the_stop(self):
         def work(worker):
@@ -205,7 +205,7 @@ class TellingTests(LiveTests):
         with self.assertRaises(LookupError):
             self.registry.getStack('1-999')
 
-    def test_time_of_the_last_progress_is_told(self):
+    def test_time_of_the_last_progress_is_reported(self):
         gates = [Gate() for _ in range(4)]
 
         def work(worker):
@@ -239,14 +239,14 @@ class TellingTests(LiveTests):
         run_id = self.start('work')
         self.gate.waitReached()
         key = self.registry._p_oid, run_id
-        told = waitUntil(lambda: self.begin() or getDirectory(
+        reported = waitUntil(lambda: self.begin() or getDirectory(
             self.connection).processes[self.runtime.id].live.runs.get(key),
             'the telling')
-        self.assertEqual(self.status(run_id).progressed_at, told[-1])
+        self.assertEqual(self.status(run_id).progressed_at, reported[-1])
         with mock.patch.object(switchboard, 'queryRuntime', lambda db: None):
-            self.assertEqual(self.status(run_id).progressed_at, told[-1])
+            self.assertEqual(self.status(run_id).progressed_at, reported[-1])
 
-    def test_what_is_over_is_told_no_more(self):
+    def test_what_is_over_is_reported_no_more(self):
         declareWorker('work', lambda worker: self.gate.stop())
         self.start('work')
         self.gate.waitReached()

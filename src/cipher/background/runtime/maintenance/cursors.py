@@ -32,8 +32,11 @@ MOVED = 64
 INTERVAL = 10.0
 
 
-class Spill:
-    """Writes for the lanes whose home is one runtime."""
+class Cursors:
+    """Writes the cursors and waiting trees of the lanes of one process.
+
+    *own* is the process, *backlog* knows what has changed.
+    """
 
     def __init__(self, own, backlog):
         self._own = own
