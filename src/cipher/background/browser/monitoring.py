@@ -34,11 +34,6 @@ from cipher.background.interfaces import IMonitoringSettings
 from cipher.background.interfaces import MetricsUnavailable
 
 
-#: The names of the views.
-HEALTH = 'health.json'
-METRICS = 'metrics'
-
-
 class Watched(Published):
     """Base of the views that check their reader themselves."""
 
@@ -89,7 +84,7 @@ class Watched(Published):
 class HealthJSON(Watched, JSONView):
     """The health: 200 or 503, and for readers with rights the reasons."""
 
-    name = HEALTH
+    name = 'health.json'
 
     def isOpen(self):
         return self.settings is not None and self.settings.public_health
@@ -109,7 +104,7 @@ class HealthJSON(Watched, JSONView):
 class Metrics(Watched):
     """The metrics in the text format of Prometheus."""
 
-    name = METRICS
+    name = 'metrics'
     content_type = 'text/plain;charset=utf-8'
 
     def update(self):

@@ -39,7 +39,6 @@ from cipher.background.browser.formatting import Formatter
 from cipher.background.browser.frame import POLICY
 from cipher.background.browser.jsonview import JSON_TYPE
 from cipher.background.browser.jsonview import dumpJSON
-from cipher.background.browser.monitoring import HEALTH
 from cipher.background.browser.page import FORM
 from cipher.background.browser.page import HEADERS
 from cipher.background.browser.page import READ
@@ -69,8 +68,8 @@ _REASONS = {400: 'Bad Request', 403: 'Forbidden', 404: 'Not Found',
             415: 'Unsupported Media Type', 500: 'Internal Server Error',
             503: 'Service Unavailable'}
 # The last steps of the address of the health.
-_HEALTH = re.compile(r'/%s/(@@|\+\+view\+\+)?%s$' % (
-    re.escape(NAME), re.escape(HEALTH)))
+_HEALTH = re.compile(
+    r'/\+\+background\+\+/(@@|\+\+view\+\+)?health\.json$')
 
 _PAGE = '''\
 <!DOCTYPE html>

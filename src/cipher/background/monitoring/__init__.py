@@ -11,9 +11,24 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Monitoring: one judgement of a database's health, and its metrics.
+"""Monitoring: the health of a database, and its metrics.
 
-health
-    The judgement that the page ``health.json``, the command
-    ``cipher-background health`` and the server of a worker process give.
+`serveMetrics` needs the extra [metrics], the others do not.
 """
+from cipher.background import lazy
+
+
+# As in `cipher.background`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cipher.background.monitoring.health import checkDatabase
+    from cipher.background.monitoring.health import checkHealth
+    from cipher.background.monitoring.server import serveMetrics
+else:
+    __getattr__, __dir__ = lazy(__name__, {
+        'checkDatabase': 'cipher.background.monitoring.health',
+        'checkHealth': 'cipher.background.monitoring.health',
+        'serveMetrics': 'cipher.background.monitoring.server',
+    })
+
+__all__ = ['checkDatabase', 'checkHealth', 'serveMetrics']

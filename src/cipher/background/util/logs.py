@@ -57,7 +57,7 @@ def labelRecords(get_labels):
 
 
 class RunFilter(logging.Filter):
-    """Gives each record the `LABELS` of the run that logs it.
+    """Gives each record the labels of the run that logs it.
 
     Add it to a handler, so that the records of all loggers have them.  Drops
     no record.

@@ -37,6 +37,7 @@ FACES = {
     'cipher.background.browser',
     'cipher.background.celery',
     'cipher.background.hosts.ztk',
+    'cipher.background.monitoring',
 }
 
 #: The modules of 2.0.0a1, for the page about them.
@@ -80,7 +81,8 @@ class ImportTests(unittest.TestCase):
                 self.assertIn(module, {*FACES, *also})
                 if module in ('cipher.background',
                               'cipher.background.browser',
-                              'cipher.background.celery'):
+                              'cipher.background.celery',
+                              'cipher.background.monitoring'):
                     face = importlib.import_module(module)
                     self.assertLessEqual(set(names), set(face.__all__))
         return len(found)
