@@ -32,7 +32,6 @@ from zope.security.management import restoreInteraction
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.contextmanagers import ZodbConnection
-from cipher.background.contextmanagers import closeConnection
 from cipher.background.interfaces import CLOCK_JUMP
 from cipher.background.interfaces import COPIED_DATABASE
 from cipher.background.interfaces import FAILING_STEP
