@@ -23,6 +23,7 @@ from zope.component import getGlobalSiteManager
 from zope.component import getUtilitiesFor
 from zope.component import queryUtility
 
+from cipher.background.contextmanagers import closeConnection
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import IStartCheck
 from cipher.background.interfaces import IWorkerType
@@ -51,7 +52,7 @@ def checkStart(db):
                 _log(check, registries)
         finally:
             manager.abort()
-            connection.close()
+            closeConnection(db, connection)
     except Exception:
         log.warning('Start: the database cannot be read', exc_info=True)
 

@@ -12,6 +12,8 @@
 #
 ##############################################################################
 """A process that takes and begins runs of some types only."""
+from types import SimpleNamespace
+
 import transaction
 from zope.component import hooks
 from zope.component import queryUtility
@@ -42,6 +44,10 @@ class Loop(BackgroundWorkerThread):
         self.wait(LONG)
 
 
+#: A database of no special storage.
+DB = SimpleNamespace(storage=None)
+
+
 class SettingsTests(ComponentTests):
 
     def test_zcml(self):
@@ -65,9 +71,9 @@ class SettingsTests(ComponentTests):
         declareWorker('a')
         declareWorker('b')
         declareWorker('was-a', current='a')
-        every = OwnProcess(None, RuntimeSettings())
+        every = OwnProcess(DB, RuntimeSettings())
         for types in ('a',), ('was-a',):
-            own = OwnProcess(None, RuntimeSettings(types=types))
+            own = OwnProcess(DB, RuntimeSettings(types=types))
             with self.subTest(types=types):
                 self.assertEqual(
                     [('a', True, True), ('was-a', True, True),
