@@ -21,6 +21,7 @@ from cipher.background.cli.command import Parser
 from cipher.background.tests.cli.test_acting import CASES
 from cipher.background.tests.support.commandsite import CommandSiteTests
 from cipher.background.tests.support.commandsite import runCommand
+from cipher.background.tests.support.layers import Long
 
 
 ODD = ('', ' ', '-', '--', '=', ',', '0', '-1', '1.5', 'nan', '9' * 400,
@@ -46,6 +47,8 @@ def parsersOf(*groups):
 
 
 class OddArgumentTests(CommandSiteTests):
+
+    layer = Long
 
     def setUp(self):
         super().setUp()

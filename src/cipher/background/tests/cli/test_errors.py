@@ -30,6 +30,7 @@ from cipher.background.tests.support.commandline import LIGHT
 from cipher.background.tests.support.commandline import CommandTests
 from cipher.background.tests.support.commandline import callMain
 from cipher.background.tests.support.commandline import checkError
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.sites import LIMIT
 
 
@@ -70,6 +71,8 @@ def makeArguments(parser):
 
 
 class ArgumentTests(CommandTests):
+
+    layer = Long
 
     def setUp(self):
         super().setUp()
