@@ -17,8 +17,22 @@ from zope.publisher.browser import BrowserPage
 from zope.publisher.interfaces import NotFound
 from zope.traversing.browser import absoluteURL
 
-from cipher.background.browser.traversing import NAME
+from cipher.background.browser.traversing import NAME as PAGES
 from cipher.background.browser.traversing import queryRegistry
+
+
+class _ViewName(str):
+    """The name of a default view.
+
+    It is registered as if it were a factory.  So a look for a view without a
+    name calls it; it makes none.
+    """
+
+    def __call__(self, context, request):
+        return None
+
+
+NAME = _ViewName('index.html')
 
 
 class FrontPage(BrowserPage):
@@ -29,5 +43,5 @@ class FrontPage(BrowserPage):
                 queryRegistry(self.context) is None):
             raise NotFound(self.context, self.__name__, self.request)
         self.request.response.redirect('%s/%s/' % (
-            absoluteURL(self.context, self.request), NAME))
+            absoluteURL(self.context, self.request), PAGES))
         return ''
