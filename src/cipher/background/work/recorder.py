@@ -92,7 +92,8 @@ class RunRecorder(WorkObserver):
         self._epoch = epoch
         self._is_claimed = is_claimed
         self._is_done = False   # done() was called; it may be committed
-        self._merged_before = None    # merged starts when the work began
+        # Merged starts when the work began; None before.
+        self._merged_before = None
         self._found = (None, None, None)   # connection, registry, run
         self._passing = live.passing = Passing(live)
 
@@ -157,7 +158,8 @@ class RunRecorder(WorkObserver):
 
     def checkpoint(self, worker, cursor):
         connection, registry, run = self._found
-        if run is None or run.isFinished():
+        is_begun = run is not None and self._merged_before is not None
+        if not is_begun or run.isFinished():
             return super().checkpoint(worker, cursor)
         self._check_fence(run)
         run.cursor = cursor

@@ -20,6 +20,7 @@ from unittest import mock
 import transaction
 from zope.app.publication import zopepublication
 
+from cipher.background.tests.browser.test_security import OWN_CHECK
 from cipher.background.tests.browser.test_security import POST
 from cipher.background.tests.browser.test_security import QUERIES
 from cipher.background.tests.browser.test_security import REGISTRY_VIEWS
@@ -76,6 +77,8 @@ class BareTests(BrowserTests):
                     # The question shows a run to who may see runs; the
                     # answer is asked for its permission below.
                     permission = 'ViewWorkers'
+                if name in OWN_CHECK:
+                    permission = 'ViewWorkers'   # they ask for it themselves
                 with self.subTest(user=user, path=path):
                     answer = self.get(path, user)
                     if permission not in rights or name == 'bulk.html' and (

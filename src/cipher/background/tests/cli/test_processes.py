@@ -23,9 +23,11 @@ from ZODB.DB import DB
 
 from cipher.background.cli.database import OPEN_LIMIT
 from cipher.background.cli.uris import SERVER_LIMIT
+from cipher.background.store.process import getDirectory
 from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
+from cipher.background.tests.support.live import waitUntil
 from cipher.background.tests.support.servers import PostgreSQLServer
 from cipher.background.tests.support.servers import ZEOServer
 from cipher.background.tests.support.servers import openDatabase
@@ -70,11 +72,18 @@ class BesideARuntimeTests(LiveTests):
         super().setUp()
         self.path = os.path.join(self.folder.name, 'Data.fs')
 
+    def isDeclared(self):
+        """Return whether the process has reported its worker types."""
+        self.begin()
+        record, = getDirectory(self.connection).processes.values()
+        return 'wait' in (record.declared.types or ())
+
     def test_it_shows_the_process_and_its_runs(self):
         declareWorker('wait', lambda worker: self.gate.stop())
         run_id = self.start('wait')
         self.gate.waitReached()
         self.waitTurn()   # it reports its runs
+        waitUntil(self.isDeclared, 'that its types are reported')
         code, output, errors = call(
             self, 'status', '--json', '--db', self.path)
         self.assertEqual((0, ''), (code, errors))

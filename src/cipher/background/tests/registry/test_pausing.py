@@ -114,7 +114,7 @@ class WakeTests(LiveTests):
         waitUntil(lambda: self.begin()
                   or self.registry.listSchedules()[0].next_at)
         woken = []
-        self.runtime.wake = lambda items=(): woken.append(items)
+        self.runtime.wake = lambda items=(), only=None: woken.append(items)
         for call in (
                 lambda: self.registry.pauseType('work'),
                 lambda: self.registry.pauseType('work', False),
