@@ -123,10 +123,11 @@ def pack(reference):
 
 
 def unpack(packed):
-    """Return what `pack` was given."""
+    """Return what `pack` was given; anything that it did not make as it is."""
     if type(packed) is tuple and len(packed) == 3:
         oid, mark, was_in_place = packed
-        return Reference(oid, mark), was_in_place
+        if type(oid) is bytes and type(was_in_place) is bool:
+            return Reference(oid, mark), was_in_place
     return packed
 
 
