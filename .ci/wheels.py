@@ -146,21 +146,24 @@ class Distributions:
     def build(self):
         """Build both from a copy of the checkout.
 
-        Set `files`, the files of the copy before the build, and `source`, the
-        folder of the unpacked source distribution.
+        Set `files`, the files of the copy before the build, `source`, the
+        folder of the unpacked source distribution, and `tools`, the
+        environment with pip.
         """
         shutil.copytree(
             CHECKOUT, self.copy, ignore=shutil.ignore_patterns(*GENERATED))
         self.files = list_files(self.copy)
-        tools = Environment(self.folder / 'tools', sys.executable)
-        tools.install(*read_build_requirements(self.copy))
+        self.tools = tools = Environment(
+            self.folder / 'tools', sys.executable)
+        # Its option --python came with pip 22.3.
+        tools.install('pip >= 22.3', *read_build_requirements(self.copy))
         tools.call(
             '-c', 'import sys; from setuptools import build_meta; '
             'build_meta.build_sdist(sys.argv[1])', str(self.dist),
             cwd=self.copy)
         self.archive, = self.dist.glob('*.tar.gz')
-        tools.call('-m', 'pip', 'wheel', '--quiet', '--no-deps', '-w',
-                   str(self.dist), str(self.archive), cwd=self.folder)
+        tools.pip('wheel', '--quiet', '--no-deps', '--no-build-isolation',
+                  '-w', self.dist, self.archive)
         self.wheel, = self.dist.glob('*.whl')
         with tarfile.open(self.archive) as archive:
             archive.extractall(self.folder / 'source', **(
@@ -202,16 +205,28 @@ class Distributions:
 
 
 class Environment:
-    """A virtual environment; the constructor makes it."""
+    """A virtual environment; the constructor makes it.
 
-    def __init__(self, folder, python):
+    It has pip, or else *tools* is the environment whose pip serves it.  So it
+    is really empty, and is made in a moment.
+    """
+
+    def __init__(self, folder, python, tools=None):
         self.folder = folder
         self.python = folder / 'bin' / 'python'
-        run([python, '-m', 'venv', folder], cwd=folder.parent)
+        self.tools = tools
+        run([python, '-m', 'venv', *(['--without-pip'] if tools else []),
+             folder], cwd=folder.parent)
+
+    def pip(self, *arguments):
+        if self.tools:
+            self.tools.pip('--python', self.python, *arguments)
+        else:
+            self.call('-m', 'pip', '--disable-pip-version-check', *arguments)
 
     def install(self, *requirements):
-        self.call('-m', 'pip', 'install', '--quiet',
-                  '--disable-pip-version-check', *requirements)
+        # What is imported compiles itself; most is not.
+        self.pip('install', '--quiet', '--no-compile', *requirements)
 
     def call(self, *arguments, cwd=None):
         """Run Python; return its output, or raise `Failure`."""
@@ -235,9 +250,9 @@ def try_extra(report, distributions, extra, folder, python, bounds=()):
         constraints = '-c', str(path)
     environment = None
     with report.check(title + ': install'):
-        made = Environment(folder, python)
+        made = Environment(folder, python, distributions.tools)
         made.install(requirement, *constraints)
-        made.call('-m', 'pip', 'check')
+        made.pip('check')
         made.call('-c', NOT_THE_CHECKOUT, cwd=distributions.source)
         environment = made
     if environment is None:

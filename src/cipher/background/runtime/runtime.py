@@ -492,7 +492,7 @@ class Runtime:
         atexit.unregister(self.shutdown)
 
 
-def startRuntime(db: 'DB', settings: IRuntimeSettings | None = None,
+def startRuntime(db: 'DB', settings: 'IRuntimeSettings | None' = None,
                  is_implicit: bool = False) -> IRuntime:
     """Begin a runtime of *db* in this process and return it.
 

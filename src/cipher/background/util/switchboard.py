@@ -50,7 +50,7 @@ def disconnect(db, runtime):
             del _runtimes[id(db)]
 
 
-def queryRuntime(db: 'DB | None') -> IRuntime | None:
+def queryRuntime(db: 'DB | None') -> 'IRuntime | None':
     """Return the `IRuntime` of *db* in this process, or None."""
     return _runtimes.get(id(db))
 

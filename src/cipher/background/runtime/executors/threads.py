@@ -128,7 +128,7 @@ class ThreadsExecutor(Performer):
     def isUnderway(self, ticket: Any, run: IWorkerRun) -> bool:
         return False   # a thread of this process carries it out, or none does
 
-    def returned(self, ticket: Any, run: IWorkerRun | None) -> None:
+    def returned(self, ticket: Any, run: 'IWorkerRun | None') -> None:
         pass
 
     # Loops

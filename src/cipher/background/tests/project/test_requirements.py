@@ -59,6 +59,10 @@ UNSEEN = {
     'zope.app.rotterdam': 'documented for hosts that have it',
 }
 
+#: Roots of names of modules that no requirement brings.  Python 3.10 has no
+#: tomllib yet.
+OWN = {'cipher', 'tomllib', *sys.stdlib_module_names}
+
 #: Attributes of ZCML with names that look like those of modules.
 IDS = ('id', 'name', 'permission', 'permissions', 'principal', 'role')
 #: What has this attribute is only carried out where a module is there.
@@ -74,9 +78,6 @@ OPTIONAL = {
     ('util/notices.py', 'psycopg2.binary'),
     # For a host that has it, see browser/configure.zcml.
     ('browser/rotterdam.zcml', 'zope.app.rotterdam'),
-    # Only RelStorage on PostgreSQL has notices, and an application that uses
-    # it has the driver.
-    ('util/notices.py', 'psycopg2.binary'),
 }
 
 
@@ -133,7 +134,7 @@ def find_imports(path):
         elif isinstance(node, ast.ImportFrom):
             names = [node.module]
         for name in names:
-            if name.split('.')[0] not in ('cipher', *sys.stdlib_module_names):
+            if name.split('.')[0] not in OWN:
                 yield name
 
 
