@@ -128,7 +128,7 @@ class Health(NamedTuple):
 
 
 def checkHealth(source):
-    """Return the `Health` of *source*, a registry or a connection of ZODB.
+    """Return the `IHealth` of *source*, a registry or a connection of ZODB.
 
     For a connection, all registries of the database count.  Raise no error of
     the database: one that fails is down.
@@ -145,7 +145,7 @@ def checkHealth(source):
 
 
 def checkDatabase(db, limit=LIMIT):
-    """Return the `Health` of the database *db*, with all its registries.
+    """Return the `IHealth` of the database *db*, with all its registries.
 
     See all, whoever asks, and use a connection of its own.  A database that
     does not answer within *limit* seconds is down.

@@ -61,8 +61,8 @@ _HEADERS = (
 def serveMetrics(db, port, host='127.0.0.1', token=None, limit=LIMIT):
     """Serve the metrics and the health of *db* in a thread of its own.
 
-    Return a `MetricsServer`, which the caller closes.  *port* 0 takes a free
-    one.  *token* is the one to send; by default it is the one that
+    Return a `monitoring.server.MetricsServer`, which the caller closes.
+    *port* 0 takes a free one.  *token* is the one to send; by default it is the one that
     ``<background:monitoring>`` declares.  Without any token everybody who
     reaches the port sees all, so *host* must be one that only this machine
     reaches.  A database that does not answer within *limit* seconds is down.

@@ -164,6 +164,9 @@ class DeployTests(unittest.TestCase):
                 re.search(r'stop_grace_period: (\d+)s', compose)[1]):
             self.assertGreater(int(seconds), STOP_LIMIT)
         self.assertEqual(unit['Type'], 'notify')
+        # From then on a step of the control thread counts as stuck.
+        self.assertGreater(
+            int(unit['WatchdogSec']), RuntimeSettings().lease)
         self.assertEqual(program['stopsignal'], 'TERM')
         # An administrator may let a process finish: exit code 0.
         self.assertEqual(unit['Restart'], 'on-failure')

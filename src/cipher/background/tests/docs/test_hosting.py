@@ -21,6 +21,7 @@ import textwrap
 import unittest
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 from zope.component import testing
 from zope.configuration import xmlconfig
@@ -29,11 +30,15 @@ from zope.security.management import setSecurityPolicy
 from zope.security.simplepolicies import ParanoidSecurityPolicy
 from zope.security.simplepolicies import PermissiveSecurityPolicy
 
+from cipher.background.browser.pieces import describePackage
+from cipher.background.hosts import ztk
 from cipher.background.tests.demo.test_server import LIMIT
 from cipher.background.tests.demo.test_server import Demo
 from cipher.background.tests.demo.test_server import DemoTestCase
 from cipher.background.tests.support.checkout import requirePage
 from cipher.background.tests.support.layers import Live
+from cipher.background.tests.support.pages import listBlocks
+from cipher.background.tests.support.pages import readFiles
 
 
 FILES = ['serve.py', 'site.zcml', 'workers.py', 'wsgi.py']
@@ -124,6 +129,22 @@ class HostingTests(DemoTestCase):
         host.waitForRun(lambda run: run['state'] == 'succeeded')
         self.assertEqual(0, host.end(signal.SIGINT), host.output)
         self.assertEqual(1, len(self.begin().listRuns()))
+
+
+class PageTests(unittest.TestCase):
+
+    def test_another_server_gets_the_application(self):
+        names = {}
+        with mock.patch.object(ztk, 'makeApplication', autospec=True) as make:
+            exec(readFiles(requirePage('hosting.rst'))['wsgi.py'], names)
+        self.assertIs(make.return_value, names['application'])
+        self.assertEqual('site.zcml', make.call_args.args[0])
+
+    def test_warning_is_the_one_that_is_logged(self):
+        block, = [block.text for block in listBlocks(
+            requirePage('hosting.rst')) if block.text.startswith('Start: ')]
+        self.assertEqual('Start: ' + describePackage('zope.login'),
+                         ' '.join(block.split()))
 
 
 class DeclarationTests(unittest.TestCase):

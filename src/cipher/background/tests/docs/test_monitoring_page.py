@@ -16,21 +16,32 @@ import json
 import logging
 import re
 import sys
-import textwrap
+import types
+import urllib.error
 from unittest import mock
 
 import transaction
+import yaml
 
 from cipher.background.interfaces import PROBLEMS
+from cipher.background.monitoring import checkDatabase
+from cipher.background.monitoring import serveMetrics
+from cipher.background.monitoring.health import Listed
 from cipher.background.monitoring.metrics import PREFIX
 from cipher.background.monitoring.metrics import makeText
 from cipher.background.tests.queries.test_problems import WatchTests
 from cipher.background.tests.support.checkout import requirePage
+from cipher.background.tests.support.layers import Live
+from cipher.background.tests.support.pages import listBlocks
+from cipher.background.tests.support.promql import Query
+from cipher.background.tests.support.sites import LIMIT
 from cipher.background.tests.work.test_labels import Records
 from cipher.background.util import switchboard
 
 
 class PageTests(WatchTests):
+
+    layer = Live   # a server
 
     def setUp(self):
         super().setUp()
@@ -74,14 +85,66 @@ class PageTests(WatchTests):
         for kind in re.findall(r'"kind": "([\w-]+)"', self.page):
             self.assertIn(kind, PROBLEMS)
 
+    def find(self, begin):
+        """Return the text of the block that begins like that."""
+        found, = [block.text for block in listBlocks(
+            requirePage('monitoring.rst')) if block.text.startswith(begin)]
+        return found
+
+    def test_labels_of_queries_are_those_of_the_metrics(self):
+        rules, = yaml.safe_load(self.find('groups:'))['groups']
+        queries = [Query(rule['expr']) for rule in rules['rules']]
+        queries.append(Query(self.find('histogram_quantile')))
+        self.families()
+        text = makeText(self.connection)
+        jobs = {job['job_name'] for job in yaml.safe_load(
+            self.find('scrape_configs:'))['scrape_configs']}
+        for query in queries:
+            for metric in query.metrics - {'up'}:
+                found = [set(re.findall(r'(\w+)="', line)) for line
+                         in text.splitlines() if line.startswith(metric)]
+                self.assertTrue(found, metric)
+                self.assertLessEqual(query.labels, set().union(*found))
+        used = set(re.findall(r'up\{job="(\w+)"', self.find('groups:')))
+        self.assertTrue(used)
+        self.assertLessEqual(used, jobs)
+
+    def test_health_has_these_keys(self):
+        self.addProcess()
+        shown = re.sub(', …', '', self.find('{"ok"'))
+        whole = checkDatabase(self.db, LIMIT).describe()
+        data = json.loads(shown)
+        self.assertEqual(set(data), set(whole))
+        self.assertLessEqual(set(data['processes'][0]),
+                             set(whole['processes'][0]))
+        self.assertLessEqual(set(data['problems'][0]), set(Listed._fields))
+
+    def test_check_of_a_container_fails_if_it_is_not_well(self):
+        check = yaml.safe_load(self.find('healthcheck:'))['healthcheck']
+        self.assertEqual({'test', 'interval', 'timeout', 'start_period'},
+                         set(check))
+        for name in set(check) - {'test'}:
+            self.assertRegex(check[name], r'^\d+s$')
+        kind, program, option, code = check['test']
+        self.assertEqual(('CMD', 'python', '-c'), (kind, program, option))
+        served = serveMetrics(self.db, 0, limit=LIMIT)
+        self.addCleanup(served.close)
+        self.assertEqual(1, code.count(':9464/'))
+        code = code.replace(':9464/', ':%d/' % served.port)
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            exec(code, {})
+        caught.exception.close()
+        self.assertEqual(503, caught.exception.code)
+        self.addProcess()
+        exec(code, {})
+
     def test_formatter_writes_json(self):
-        block = re.search(
-            r'(?s)\n    import json\n.*?addHandler\(handler\)\n', self.page)[0]
+        block = self.find('import json')
         root = logging.getLogger()
         before = list(root.handlers)
         space = {}
         try:
-            exec(textwrap.dedent(block), space)
+            exec(block, space)
         finally:
             for handler in set(root.handlers) - set(before):
                 root.removeHandler(handler)
@@ -98,10 +161,17 @@ class PageTests(WatchTests):
         self.assertIn('ValueError: two', data['text'])
 
     def test_label_of_sentry_takes_what_a_record_has(self):
-        block = re.search(r'(?s)\n    def label\(.*?return event\n',
-                          self.page)[0]
+        sentry = types.ModuleType('sentry_sdk')
+        # The options of the release that was tried.
+        sentry.init = mock.create_autospec(
+            lambda *, dsn, include_local_variables, max_request_body_size,
+            send_default_pii, before_send: None)
         space = {}
-        exec(textwrap.dedent(block), space)
+        with mock.patch.dict(sys.modules, sentry_sdk=sentry):
+            exec(self.find('import sentry_sdk'), space)
+        options = sentry.init.call_args.kwargs
+        self.assertIs(options['before_send'], space['label'])
+        self.assertIs(options['include_local_variables'], False)
         record = mock.Mock(spec_set=(
             'background_run', 'background_type', 'background_attempt'),
             background_run='1-1', background_type='work',

@@ -23,6 +23,7 @@ import functools
 import importlib
 import json
 import logging.config
+import os
 import re
 import shlex
 import signal
@@ -39,6 +40,7 @@ from importlib.metadata import metadata
 from pathlib import Path
 from unittest import mock
 
+import yaml
 from ZODB.DB import DB
 from zope.component import adapter
 from zope.component import testing
@@ -51,6 +53,7 @@ from zope.publisher.interfaces.browser import IBrowserRequest
 
 import cipher.background.tests
 from cipher.background.cli.main import makeParser
+from cipher.background.hosts import ztk
 from cipher.background.registry.registry import WorkerRegistry
 from cipher.background.runtime.executors import choice
 from cipher.background.runtime.runtime import Runtime
@@ -61,6 +64,7 @@ from cipher.background.tests.support.checkout import requirePage
 from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.pages import listBlocks
 from cipher.background.tests.support.pages import readFiles
+from cipher.background.tests.support.promql import Query
 
 
 TESTS = Path(cipher.background.tests.__file__).parent
@@ -71,6 +75,10 @@ FILES = 'its files'
 ELSEWHERE = {
     ('README.rst', FILES): 'docs.test_readme',
     ('hosting.rst', FILES): 'docs.test_hosting',
+    ('hosting.rst', 'Start: '): 'docs.test_hosting',
+    ('monitoring.rst', 'import json'): 'docs.test_monitoring_page',
+    ('monitoring.rst', 'import sentry_sdk'): 'docs.test_monitoring_page',
+    ('monitoring.rst', 'healthcheck:'): 'docs.test_monitoring_page',
     ('testing.rst', ''): 'docs.test_testing',   # each of its blocks
     ('tutorial.rst', FILES): 'docs.test_tutorial',
     ('tutorial.rst', '<browser:page'): 'docs.test_tutorial',
@@ -81,6 +89,9 @@ ELSEWHERE = {
     ('ui.rst', 'dms/browser.py'): 'docs.test_input_view',
     ('ui.rst', '<view'): 'docs.test_input_view',
 }
+
+#: A duration of Prometheus.
+DURATION = r'^\d+[smhd]$'
 
 #: Pages with drawings.
 DRAWN = {'design.rst'}
@@ -95,6 +106,8 @@ NAMES = {
     'deploying.rst': lambda: {
         'signal': mock.create_autospec(signal), 'sys': sys,
         'serve': mock.Mock(), 'runtime': mockOf(Runtime), 'db': mockOf(DB)},
+    'hosting.rst': lambda: {'serve': mock.create_autospec(ztk.serve)},
+    'monitoring.rst': lambda: {'db': mockOf(DB)},
     'staging.rst': lambda: {
         'registry': mockOf(WorkerRegistry), 'process_id': 'host:1:2'},
     'ui.rst': lambda: {
@@ -117,11 +130,17 @@ def makeFormatters(config):
 STAND_INS = {
     'deploying.rst': {'zope.app.wsgi.getWSGIApplication': None},
     'log.rst': {'logging.config.dictConfig': makeFormatters},
+    'monitoring.rst': {'cipher.background.monitoring.serveMetrics': None},
     'relstorage.rst': {
         'relstorage.adapters.postgresql.PostgreSQLAdapter': None,
         'relstorage.storage.RelStorage': None, 'ZODB.DB.DB': None},
     'zeo.rst': {'ZEO.ClientStorage.ClientStorage': None, 'ZODB.DB.DB': None},
 }
+
+#: A rule and a job of Prometheus.
+RULE = 'groups: [{name: a, rules: [{alert: A, expr: "%s", for: %s}]}]'
+JOB = ('scrape_configs: [{job_name: a, authorization: {credentials_file: a}, '
+       'metrics_path: %s, static_configs: [{targets: ["%s"]}]}]')
 
 #: The applications of the examples: any module of these has any name.
 APPLICATIONS = ('app', 'browser', 'dms', 'shop', 'workers')
@@ -169,8 +188,10 @@ def infer(text):
     """Return the language of a block that names none."""
     if text.startswith('<'):
         return 'xml'
-    if re.match(r'\$ |pip |python3? |bin/', text):
+    if re.match(r'\$ |pip |python3? |bin/|cipher-background ', text):
         return 'console'
+    if text.startswith('{'):
+        return 'json'
     try:
         compile(text, 'block', 'exec')
     except SyntaxError:
@@ -221,7 +242,8 @@ class SnippetTests(unittest.TestCase):
                         check, 'expected a language that is checked, got %r'
                         % language)
                     check(block, path)
-        for language in 'python', 'xml', 'console', 'json', 'ini':
+        for language in ('python', 'xml', 'console', 'json', 'ini', 'sh',
+                         'text', 'yaml', 'promql'):
             self.assertIn(language, kinds)
 
     def test_blocks_that_other_tests_carry_out_are_there(self):
@@ -270,7 +292,10 @@ class SnippetTests(unittest.TestCase):
             package = types.ModuleType('dms')
             package.__file__ = str(Path(folder, '__init__.py'))
             package.__path__ = [folder]
-            xmlconfig.file('site.zcml', package)
+            tokens = dict.fromkeys(
+                re.findall(r'\stoken_variable="([^"]+)', text), 'Sesame-01234')
+            with mock.patch.dict(os.environ, tokens):
+                xmlconfig.file('site.zcml', package)
 
     def check_console(self, block, path):
         lines = block.text.replace('\\\n', ' ').splitlines()
@@ -334,13 +359,58 @@ class SnippetTests(unittest.TestCase):
         subprocess.run(['bash', '-n'], input=block.text, text=True,
                        check=True, timeout=30)
         addresses = re.findall(r'[a-z_]+\.json', block.text)
-        self.assertTrue(addresses)
+        if not addresses:
+            self.check_console(block, path)
         page = path.read_text('utf-8').replace(block.text, '')
         for address in addresses:
             self.assertRegex(page, r'``(RUN/)?%s``' % re.escape(address))
 
     def check_json(self, block, path):
-        json.loads(re.sub(r'(?<!")…(?!")', 'null', block.text))
+        text = re.sub(r', …(?=\s*})', '', block.text)   # further keys
+        json.loads(re.sub(r'(?<!")…(?!")', 'null', text))
+
+    def check_yaml(self, block, path):
+        data = yaml.safe_load(block.text)
+        (kind, entries), = data.items()
+        check = {'scrape_configs': self.checkScrape,
+                 'groups': self.checkRules}[kind]
+        self.assertTrue(entries)
+        for entry in entries:
+            check(entry)
+
+    def checkScrape(self, job):
+        """Check a job of Prometheus."""
+        self.assertLessEqual(set(job), {
+            'job_name', 'scrape_interval', 'scheme', 'metrics_path',
+            'authorization', 'static_configs'})
+        self.assertTrue(job['job_name'])
+        self.assertRegex(job.get('scrape_interval', '1m'), DURATION)
+        self.assertIn(job.get('scheme', 'http'), ('http', 'https'))
+        self.assertEqual(['credentials_file'], list(job['authorization']))
+        self.checkPage(job.get('metrics_path', '/++background++/metrics'))
+        for config in job['static_configs']:
+            self.assertEqual(['targets'], list(config))
+            for target in config['targets']:
+                self.assertRegex(target, r'^[a-z0-9.]+(:\d+)?$')
+
+    def checkRules(self, group):
+        """Check a group of rules of Prometheus."""
+        self.assertEqual({'name', 'rules'}, set(group))
+        for rule in group['rules']:
+            self.assertLessEqual(set(rule), {'alert', 'expr', 'for'})
+            self.assertRegex(rule['alert'], '^[A-Z][A-Za-z]*$')
+            self.assertRegex(rule.get('for', '1m'), DURATION)
+            self.assertTrue(Query(rule['expr']).metrics)
+
+    def checkPage(self, address):
+        """Check the address of a page."""
+        name = address.removeprefix('/++background++/')
+        self.assertNotEqual(address, name)
+        self.assertIn('name="%s"' % name, TESTS.parent.joinpath(
+            'browser', 'pages.zcml').read_text('utf-8'))
+
+    def check_promql(self, block, path):
+        self.assertTrue(Query(block.text).metrics)
 
     def check_ini(self, block, path):
         if not block.text.startswith('['):
@@ -360,7 +430,32 @@ class SnippetTests(unittest.TestCase):
     check_cfg = check_ini
 
     def check_text(self, block, path):
-        self.assertIn(block.page, DRAWN)
+        if block.text.startswith('option httpchk'):
+            self.checkHAProxy(block.text.splitlines())
+        elif re.match(r'[\d*/,-]+ ', block.text):
+            for line in block.text.splitlines():
+                self.checkCron(line)
+        else:
+            self.assertIn(block.page, DRAWN)
+
+    def checkHAProxy(self, lines):
+        option, *expected = lines
+        found = re.fullmatch(r'option httpchk (?:GET|HEAD) (/\S+)', option)
+        self.assertTrue(found, option)
+        self.checkPage(found[1])
+        self.assertEqual(['http-check expect status 200'], expected)
+
+    def checkCron(self, line):
+        *times, command = line.split(None, 5)
+        self.assertEqual(5, len(times))
+        for time, (low, high) in zip(
+                times, ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))):
+            found = re.fullmatch(r'(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?', time)
+            self.assertTrue(found, time)
+            for number in filter(None, found.groups()):
+                self.assertTrue(low <= int(number) <= high, time)
+        for part in command.split(' && '):
+            self.checkCommand(shlex.split(part), path=None)
 
     # The checks can fail
 
@@ -383,12 +478,42 @@ class SnippetTests(unittest.TestCase):
                 ('sh', 'curl $site/nothing.json'),
                 ('ini', 'CIPHER_BACKGROUND_NOTHING=1'),
                 ('ini', '[formatter_x]\nclass=cipher.background.Nothing'),
+                ('sh', 'cipher-background worker --nothing'),
+                ('xml', '<background:monitoring token="a b" />'),
+                ('yaml', 'nothing: [1]'),
+                ('yaml', 'groups: {'),
+                ('yaml', RULE % ('nothing(x) > 1', '5m')),
+                ('yaml', RULE % ('x > 1', 'five')),
+                ('yaml', JOB % ('/++background++/nothing', 'a:1')),
+                ('yaml', JOB % ('/++background++/metrics', 'http://a')),
+                ('promql', 'rate(x)'),
+                ('promql', 'sum(x[1h])'),
+                ('promql', 'sum by (site) (x'),
+                ('promql', 'x{site=a}'),
+                ('promql', 'histogram_quantile(95, x)'),
+                ('text', 'option httpchk GET /++background++/nothing.json'
+                         '\nhttp-check expect status 200'),
+                ('text', 'option httpchk GET /++background++/health.json'
+                         '\nhttp-check expect 200'),
+                ('text', '*/5 * * * cipher-background demo'),
+                ('text', '61 * * * * cipher-background demo'),
+                ('text', '1 * * * * cipher-background nothing'),
                 ('text', 'what')):
             block = listBlocks(path)[0]._replace(
                 language=language, text=text + '\n')
             with self.subTest(text), self.assertRaises(
                     (Exception, SystemExit)), mock.patch('sys.stderr'):
                 getattr(self, 'check_' + language)(block, path)
+
+    def test_good_blocks_like_these_pass(self):
+        path = requirePage('tutorial.rst')
+        for language, text in (
+                ('yaml', RULE % ('sum by (a) (rate(x[1h])) > 1', '5m')),
+                ('yaml', JOB % ('/++background++/metrics', 'a:1')),
+                ('text', '1-9/2 * * 12 7 cd x && cipher-background demo')):
+            with self.subTest(text):
+                getattr(self, 'check_' + language)(listBlocks(
+                    path)[0]._replace(language=language, text=text), path)
 
 
 @functools.lru_cache

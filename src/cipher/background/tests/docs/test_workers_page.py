@@ -12,47 +12,41 @@
 #
 ##############################################################################
 """docs/howto/workers.rst: each of its command lines is accepted."""
-import configparser
 import re
 import shlex
-import textwrap
 import unittest
 
 from cipher.background.cli.main import makeParser
+from cipher.background.tests.support.checkout import listPages
 from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.checkout import requirePage
+from cipher.background.tests.support.pages import listBlocks
 
 
 class WorkersPageTests(unittest.TestCase):
 
-    def setUp(self):
-        page, = requireCheckout('docs').rglob('workers.rst')
-        self.text = page.read_text(encoding='utf-8')
-        self.blocks = [
-            (match[2], textwrap.dedent(match[3])) for match in re.finditer(
-                r'^( *)\.\. code-block:: (\w+)\n\n((?:\1 +.*\n|\n)+)',
-                self.text, re.MULTILINE)]
-
     def test_command_lines(self):
         found = []
-        for kind, block in self.blocks:
-            for match in re.finditer(r'cipher-background ([a-z].*)', block):
-                line = match[1]
+        for block in listBlocks(requirePage('workers.rst')):
+            for line in re.findall(
+                    r'cipher-background ([a-z].*)', block.text):
                 with self.subTest(line):
                     makeParser().parse_args(shlex.split(line))
                     found.append(line)
-        healthcheck = re.search(r'test: \["CMD", (.*)\]', self.text)[1]
-        program, *arguments = re.findall('"([^"]*)"', healthcheck)
-        self.assertEqual('cipher-background', program)
-        makeParser().parse_args(arguments)
-        self.assertEqual(9, len(found))
+        self.assertEqual(6, len(found))
 
-    def test_units_give_the_drain_its_time(self):
-        units = [block for kind, block in self.blocks if kind == 'ini']
-        self.assertEqual(2, len(units))
-        for unit, section, name in zip(
-                units, ('Service', 'program:shop-worker'),
-                ('TimeoutStopSec', 'stopwaitsecs')):
-            parser = configparser.RawConfigParser()
-            parser.optionxform = str
-            parser.read_string(unit)
-            self.assertEqual('80', parser[section][name])
+    def test_it_shows_files_that_are_tested(self):
+        # All files in docs/deploy are: see test_deploy.
+        shown = {}
+        for path in listPages():
+            for name, options in re.findall(
+                    r'^\.\. literalinclude:: (\S+)\n((?:   :.*\n)*)',
+                    path.read_text('utf-8'), re.MULTILINE):
+                folder, name = name.removeprefix('/').split('/')
+                self.assertEqual('deploy', folder)
+                text = requireCheckout('docs', folder, name).read_text('utf-8')
+                for begin in re.findall(':start-at: (.*)', options):
+                    self.assertEqual(1, text.count(begin), begin)
+                shown.setdefault(path.name, []).append(name)
+        self.assertEqual({'workers.rst': [
+            'dms-worker@.service', 'supervisord.conf', 'compose.yaml']}, shown)
