@@ -62,7 +62,8 @@ def serveMetrics(db, port, host='127.0.0.1', token=None, limit=LIMIT):
     """Serve the metrics and the health of *db* in a thread of its own.
 
     Return a `monitoring.server.MetricsServer`, which the caller closes.
-    *port* 0 takes a free one.  *token* is the one to send; by default it is the one that
+    *port* 0 takes a free one.  *token* is the one to send; by default it is
+    the one that
     ``<background:monitoring>`` declares.  Without any token everybody who
     reaches the port sees all, so *host* must be one that only this machine
     reaches.  A database that does not answer within *limit* seconds is down.

@@ -158,8 +158,7 @@ class RunRecorder(WorkObserver):
 
     def checkpoint(self, worker, cursor):
         connection, registry, run = self._found
-        is_begun = run is not None and self._merged_before is not None
-        if not is_begun or run.isFinished():
+        if run is None or self._merged_before is None or run.isFinished():
             return super().checkpoint(worker, cursor)
         self._check_fence(run)
         run.cursor = cursor

@@ -22,6 +22,7 @@ from z3c.form.interfaces import IFieldWidget
 from zope.component import getGlobalSiteManager
 from zope.interface import Interface
 from zope.publisher.browser import TestRequest
+from zope.publisher.interfaces import IDefaultViewName
 from zope.publisher.interfaces.browser import IBrowserPublisher
 from zope.security.checker import CheckerPublic
 from zope.security.checker import getChecker
@@ -44,7 +45,7 @@ PACKAGE = Path(cipher.background.__file__).parent
 PERMISSION = 'cipher.background.'
 
 #: Adapters of a request that publish nothing by themselves.
-NO_VIEWS = (ITraversable, IBrowserPublisher, IAbsoluteURL, IFieldWidget,
+NO_VIEWS = (IDefaultViewName, ITraversable, IBrowserPublisher, IAbsoluteURL, IFieldWidget,
             IDataConverter)
 
 # What each view of ours asks, and the methods it answers to.
