@@ -45,8 +45,8 @@ PACKAGE = Path(cipher.background.__file__).parent
 PERMISSION = 'cipher.background.'
 
 #: Adapters of a request that publish nothing by themselves.
-NO_VIEWS = (IDefaultViewName, ITraversable, IBrowserPublisher, IAbsoluteURL, IFieldWidget,
-            IDataConverter)
+NO_VIEWS = (IDefaultViewName, ITraversable, IBrowserPublisher,
+            IAbsoluteURL, IFieldWidget, IDataConverter)
 
 # What each view of ours asks, and the methods it answers to.
 GET = 'GET, HEAD'

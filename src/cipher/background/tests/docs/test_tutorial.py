@@ -85,7 +85,7 @@ class TutorialTests(DemoTestCase):
         host = self.begin()
         run_id = self.start(host, pages='5')
         host.waitForRun(lambda run: run['progress_done'])
-        # Ctrl-\\ sends SIGQUIT, which a program in the background may ignore.
+        # Ctrl-\ sends SIGQUIT, which a program in the background may ignore.
         self.assertEqual(-signal.SIGKILL, host.end(signal.SIGKILL))
         host = self.begin()
         self.assertEqual('5 pages', self.waitFor(
