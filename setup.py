@@ -91,7 +91,7 @@ DEMO = HOST + [
 
 # The command line: tables in a terminal, and more URIs of databases.
 CLI = [
-    'rich >= 13.0',
+    'rich >= 14.2',   # as import-linter, which the extra test has beside it
     'zodburi >= 3.0',
 ]
 
