@@ -142,7 +142,7 @@ TEST = DEMO + CLI + CELERY + METRICS + PYTEST + [
     'zope.sendmail >= 6.0',
     'zope.tal >= 5.0',
     'zope.testbrowser >= 6.0',
-    'zope.testrunner >= 6.0',
+    'zope.testrunner >= 8.3',
 ]
 
 # The documentation.  Its reference reads the docstrings of the extras [ui] and
