@@ -264,9 +264,11 @@ class SnippetTests(unittest.TestCase):
         with ExitStack() as stack:
             for name, stand_in in STAND_INS.get(block.page, {}).items():
                 module, _dot, attribute = name.rpartition('.')
-                original = getattr(importlib.import_module(module), attribute)
-                stack.enter_context(mock.patch(
-                    name, stand_in or mock.create_autospec(original)))
+                # Not by the name: ZODB.DB is a class, too.
+                module = importlib.import_module(module)
+                stack.enter_context(mock.patch.object(
+                    module, attribute, stand_in or mock.create_autospec(
+                        getattr(module, attribute))))
             exec(compile(block.text, str(block), 'exec'), names)
 
     def check_xml(self, block, path):
