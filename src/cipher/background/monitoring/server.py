@@ -63,10 +63,10 @@ def serveMetrics(db, port, host='127.0.0.1', token=None, limit=LIMIT):
 
     Return a `monitoring.server.MetricsServer`, which the caller closes.
     *port* 0 takes a free one.  *token* is the one to send; by default it is
-    the one that
-    ``<background:monitoring>`` declares.  Without any token everybody who
-    reaches the port sees all, so *host* must be one that only this machine
-    reaches.  A database that does not answer within *limit* seconds is down.
+    the one that ``<background:monitoring>`` declares.  Without any token
+    everybody who reaches the port sees all, so *host* must be one that only
+    this machine reaches.  A database that does not answer within *limit*
+    seconds is down.
 
     Raise `MetricsUnavailable` if the extra [metrics] is missing, if the
     address cannot be had, or for lack of a token; and ``ValueError`` for a
