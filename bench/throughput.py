@@ -14,7 +14,8 @@
 """Latency and throughput of small jobs, beside raw commits and other code.
 
     bin/python bench/throughput.py [--rounds 3] [--jobs 2000] [--threads 1,4]
-                                   [--starts 300] [--zeo] [--against ../old]
+                                   [--starts 300] [--zeo] [--share]
+                                   [--against ../old]
 
 In one process, on a file storage, it measures the *latency* of an idle
 process: from the return of the commit of a start to the first line of the
@@ -25,6 +26,8 @@ counters.  After a drain, every effect and every record is audited.
 Each round is a new process with new databases.  The *floor* is the number of
 raw commits of the same database.  Ratios to the floor are comparable between
 machines; absolute figures are not.
+
+With ``--share`` the jobs share commits.
 
 With ``--against`` the rounds alternate between this code and that checkout.
 On a busy machine look at the least figures and at the medians of many rounds.
@@ -227,9 +230,10 @@ def quantiles(seconds):
             'p95 ms': 1000 * ordered[int(len(ordered) * 0.95)]}
 
 
-def declare(name, handler):
+def declare(name, handler, **values):
     """Declare a worker type."""
-    provideUtility(WorkerType(name, handler=handler), IWorkerType, name)
+    provideUtility(
+        WorkerType(name, handler=handler, **values), IWorkerType, name)
 
 
 # In one process
@@ -345,7 +349,7 @@ class Worker:
         python = os.path.join(os.path.dirname(sys.prefix), 'bin', 'python')
         self._process = subprocess.Popen(
             [python, __file__, '--work', server.uri, '--threads',
-             str(threads)],
+             str(threads)] + ['--share'] * ('--share' in sys.argv),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.read()
 
@@ -491,13 +495,15 @@ def main():
     parser.add_argument('--starts', type=int, default=300)
     parser.add_argument('--threads', default='1,4')
     parser.add_argument('--zeo', action='store_true')
+    parser.add_argument('--share', action='store_true',
+                        help='let the jobs share commits')
     parser.add_argument('--against', help='folder of another checkout')
     parser.add_argument('--once', action='store_true', help='print JSON')
     parser.add_argument('--work', help='be the worker of that zodburi')
     options = parser.parse_args()
     options.threads = [int(each) for each in options.threads.split(',')]
     hooks.setHooks()
-    declare(TYPE, addOne)
+    declare(TYPE, addOne, share=True if options.share else None)
     declare(STAMP, addOne)   # the worker process declares its own handler
     if options.work:
         work(options.work, *options.threads)

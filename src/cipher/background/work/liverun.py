@@ -160,6 +160,17 @@ class LiveRun:
             if self.stop is not None or self.is_shutdown:
                 stateOf(worker).requestStop()
 
+    def beginAnew(self):
+        """Forget the work so far, which was aborted; a stop request stays."""
+        with self._lock:
+            self.worker = None
+        self.passing = self.due_at = self.error = None
+        self.is_lost = self.is_unrecorded = False
+        self.started_at = clock.now()
+        if self.log.getText():
+            # Its lines come a second time.
+            self.log.add('A shared commit was given up: done again alone.')
+
     def requestStop(self, stop=None):
         """Ask the worker to stop.
 
