@@ -85,10 +85,9 @@ class Performer:
         door = door or Door(runtime.db)
         with door as connection:
             getPool(runtime.db, ticket.registry_oid).reserve()
+            live = live or self.enter(ticket)
             if live is None:
-                live = LiveRun(runtime, ticket)
-                if not runtime.enter(live):
-                    return runtime.refused(ticket)
+                return
             live.door = door
             labelRecords(live.getLabels)
             try:
@@ -106,7 +105,19 @@ class Performer:
             finally:
                 labelRecords(None)
 
-    def prepareShared(self, connection, live, guard, found=None):
+    def enter(self, ticket: Any) -> Any:
+        """Return a new `LiveRun` of *ticket*, which is among the live runs.
+
+        Return None if its run is live already, or if the runtime drains.
+        """
+        live = LiveRun(self._runtime, ticket)
+        if self._runtime.enter(live):
+            return live
+        self._runtime.refused(ticket)
+        return None
+
+    def prepareShared(self, connection: Any, live: Any, guard: Any,
+                      found: Any = None) -> Any:
         """Return the `SharedPiece` of *live*; None if it must be done alone.
 
         The transaction of *guard* is open; nothing is written.  *found* is

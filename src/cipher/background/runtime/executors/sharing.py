@@ -36,12 +36,12 @@ from cipher.background.contextmanagers import abortQuietly
 from cipher.background.declarations.workertype import nameOf
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import FAIL
+from cipher.background.runtime.executors.performer import Performer
 from cipher.background.store.lanepool import getPool
 from cipher.background.util.logs import ErrorsMasked
 from cipher.background.util.logs import getLogger
 from cipher.background.util.logs import labelRecords
 from cipher.background.util.transient import isClosed
-from cipher.background.work.liverun import LiveRun
 from cipher.background.work.shared import UNSHARED
 from cipher.background.work.shared import DoneAlone
 from cipher.background.work.shared import Guard
@@ -88,11 +88,13 @@ class _Rest:
 class Sharing:
     """Decides which runs share commits, and lets the group take turns.
 
-    Any thread may call.
+    *backlog* has the ready runs.  *shares_all* returns whether all types share
+    that do not say otherwise.  Any thread may call.
     """
 
-    def __init__(self, runtime):
-        self._runtime = runtime
+    def __init__(self, backlog, shares_all):
+        self.backlog = backlog
+        self._shares_all = shares_all
         self._lock = threading.Lock()
         self._group = None     # the open group
         self._rests = {}       # type name -> _Rest
@@ -110,7 +112,7 @@ class Sharing:
         if worker_type is None:
             return False
         share = worker_type.share
-        if not (self._runtime.settings.share if share is None else share):
+        if not (self._shares_all() if share is None else share):
             return False
         fit = self._fit.get(worker_type)
         if fit is None:
@@ -139,29 +141,27 @@ class Sharing:
 
         Only one group at a time is open, because more would only conflict.
         """
-        backlog = self._runtime.backlog
-        if self._group is not None or not self.mayShare(ticket):
-            return None
-        following = backlog.nextLike(self._fits(ticket))
+        if self._group is not None or not self.mayShare(ticket) or (
+                type(performer).carryOut is not Performer.carryOut):
+            return None   # another executor wants to carry out each run
+        following = self.next(ticket)
         if following is None:
             return None
-        group = Group(self, performer, self._runtime)
+        group = Group(self, performer)
         with self._lock:
             if self._group is None:
                 self._group = group
         if self._group is not group:
-            backlog.later(following, 0.0)
+            self.backlog.later(following, 0.0)
             return None
         group.following = following
         return group
 
-    def _fits(self, ticket):
-        oid = ticket.registry_oid
-        return lambda other: other.registry_oid == oid and self.mayShare(other)
-
     def next(self, ticket):
         """Return a ready ticket for the group of *ticket*, or None."""
-        return self._runtime.backlog.nextLike(self._fits(ticket))
+        oid = ticket.registry_oid
+        return self.backlog.nextLike(
+            lambda other: other.registry_oid == oid and self.mayShare(other))
 
     def end(self, group):
         """Let another group begin."""
@@ -218,16 +218,16 @@ class Group:
     following = None   # ticket that was taken, but has not begun
     culprit = None     # LiveRun in work when the transaction was given up
 
-    def __init__(self, sharing, performer, runtime):
+    def __init__(self, sharing, performer):
         self._lock = threading.Lock()   # of what another thread takes over
         self._sharing = sharing
         self._performer = performer
-        self._runtime = runtime
         self._done = []          # (LiveRun, SharedPiece)
         self._lives = []         # all that entered and are not taken over
         self._current = None     # LiveRun in work
         self._labels = _Labels()
         self._is_closed = False  # it commits, or was taken over
+        self._db = None
         self._over = threading.Event()
 
     def carryOut(self, ticket, door, may_go_on):
@@ -240,7 +240,8 @@ class Group:
         alone = None
         try:
             with door as connection:
-                getPool(self._runtime.db, ticket.registry_oid).reserve()
+                self._db = connection.db()
+                getPool(self._db, ticket.registry_oid).reserve()
                 try:
                     guard = Guard(transaction.begin())
                     alone = self._fill(
@@ -250,7 +251,7 @@ class Group:
                     abortQuietly()
                     raise
         except BaseException as error:
-            if isClosed(self._runtime.db):
+            if self._db is not None and isClosed(self._db):
                 # Nothing can be recorded any more.
                 for live in self._lives:
                     live.abandon()
@@ -258,7 +259,7 @@ class Group:
                 raise
             return self._failed(error), alone
         finally:
-            self._runtime.backlog.watch(None)
+            self._sharing.backlog.watch(None)
             self._sharing.end(self)
             self._over.set()
         return [], alone
@@ -269,10 +270,8 @@ class Group:
         first, found, door.found = ticket, door.found, None
         until = time.monotonic() + SECONDS
         while ticket is not None:
-            live = LiveRun(self._runtime, ticket)
-            if not self._runtime.enter(live):
-                self._runtime.refused(ticket)
-            else:
+            live = self._performer.enter(ticket)
+            if live is not None:
                 self._lives.append(live)
                 if not self._add(connection, guard, live, found):
                     self._lives.remove(live)
@@ -280,7 +279,7 @@ class Group:
             found = None
             if len(self._done) == 1:
                 # From now on somebody waits for the end of the next one.
-                self._runtime.backlog.watch(self, OVERDUE)
+                self._sharing.backlog.watch(self, OVERDUE)
             ticket, self.following = self.following, None
             if ticket is None and len(self._done) < RUNS and (
                     time.monotonic() < until and not self._is_closed
@@ -296,7 +295,7 @@ class Group:
         self._current = live
         labelRecords(live.getLabels)
         try:
-            with ErrorsMasked(self._runtime.db, lambda: live.masker):
+            with ErrorsMasked(self._db, lambda: live.masker):
                 piece = self._performer.prepareShared(
                     connection, live, guard, found)
         finally:

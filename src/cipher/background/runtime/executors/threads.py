@@ -58,7 +58,8 @@ class ThreadsExecutor(Performer):
     def __init__(self, runtime: IRuntime, threads: int) -> None:
         super().__init__(runtime)
         self._gate = Gate()
-        self._sharing = Sharing(runtime)
+        self._sharing = Sharing(
+            self._runtime.backlog, lambda: self._runtime.settings.share)
         self._threads = [
             threading.Thread(target=self._main, daemon=True,
                              name='background-%d' % number)
@@ -125,7 +126,10 @@ class ThreadsExecutor(Performer):
         `carryOut`.  Raise an error only if the database is closed.
         """
         try:
-            self.carryOut(ticket, door, live)
+            if live is None:
+                self.carryOut(ticket, door)
+            else:
+                self.carryOut(ticket, door, live)
             return True
         except BaseException as error:
             if isClosed(self._runtime.db):

@@ -164,6 +164,15 @@ class SharingTests(SharingTestCase):
                     [note.startswith('shared') for _, note, _
                      in self.commits()] == [True], is_shared)
 
+    def test_executor_that_carries_out_each_run_itself(self):
+        class Own(type(self.runtime.executor)):
+            def carryOut(self, ticket, door=None):
+                super().carryOut(ticket, door)
+
+        self.runtime.executor.__class__ = Own
+        self.together('good', 'good')
+        self.assertEqual(len(self.commits()), 2)
+
     def test_other_types_keep_their_turn(self):
         declareWorker('alone', self.good)
         self.together('good', 'good', 'alone', 'good', 'good')
@@ -536,7 +545,8 @@ class RestTests(SharingTestCase):
         now = [100.0]
         with mock.patch.object(sharing.time, 'monotonic', lambda: now[0]):
             sharing.REST = 1.0
-            rests = sharing.Sharing(self.runtime)
+            rests = sharing.Sharing(
+                self.runtime.backlog, lambda: False)
             seconds = []
             for _ in range(8):
                 rests.rest('good')
