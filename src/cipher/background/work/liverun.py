@@ -79,7 +79,8 @@ class LiveRun:
         self.log = LogBuffer()
         self.worker = None
         self.door = None            # the contextmanagers.Door it works with
-        self.thread_id = None       # the thread it works in
+        self.thread_id = None       # the thread it works in; None before, and
+        #                             while it waits for a shared commit
         self.run_oid = None         # oid of the run, once it was loaded
         self.started_at = clock.now()
         self.stop = None            # StopRequest
@@ -163,7 +164,7 @@ class LiveRun:
     def beginAnew(self):
         """Forget the work so far, which was aborted; a stop request stays."""
         with self._lock:
-            self.worker = None
+            self.worker = self.thread_id = None
         self.passing = self.due_at = self.error = None
         self.is_lost = self.is_unrecorded = False
         self.started_at = clock.now()

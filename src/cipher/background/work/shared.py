@@ -94,6 +94,11 @@ class SharedRecorder(JobRecorder):
     def checkpoint(self, worker, cursor):
         self.guard.refuse('a checkpoint')
 
+    def leaveThread(self):
+        super().leaveThread()
+        # The thread goes on with another run; this one waits for the commit.
+        self.live.thread_id = None
+
 
 class Guard:
     """A data manager that keeps a shared transaction for the group.

@@ -236,6 +236,8 @@ class Group:
         *again* is a list of `LiveRun` to be done again, each alone.  *alone*
         is a `LiveRun` that could not be in the group, or None.  *may_go_on*
         is a function; the group takes no further run once it returns False.
+
+        Raise an error if nothing began, or if the database is closed.
         """
         alone = None
         try:
@@ -257,6 +259,8 @@ class Group:
                     live.abandon()
                     live.end()
                 raise
+            if not self._lives:
+                raise   # nothing began
             return self._failed(error), alone
         finally:
             self._sharing.backlog.watch(None)

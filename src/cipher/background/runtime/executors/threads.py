@@ -90,34 +90,40 @@ class ThreadsExecutor(Performer):
             ticket = self._take(door)
             if ticket is None or self._stopping.is_set():
                 return door.close()
-            if isinstance(ticket, Group):   # it is overdue
-                lives, ticket = ticket.takeOver(), None
-            else:
-                lives = self._sharing.waitFor(ticket)
-            turn = self._gate.enter()
             try:
-                self._do_again(lives, door)
-                while ticket is not None:
-                    if isinstance(ticket, Group):
-                        self._do_again(ticket.takeOver(), door)
-                    elif self._share(ticket, door, turn):
-                        failures = 0
-                    elif self._begin(ticket, door):
-                        failures = 0
-                    else:
-                        failures += 1
-                        break
-                    ticket = self._take_ready(turn)
+                is_begun = self._work(ticket, door)
             except BaseException:
                 if not isClosed(self._runtime.db):
                     raise
                 self._runtime.wake()   # so it notices the closed database
                 return
-            finally:
-                turn.end()
+            failures = 0 if is_begun else failures + 1
             if failures:
                 # While the storage is away, each ticket would fail.
                 self._stopping.wait(backOff(failures, cap=RETRY_DELAY))
+
+    def _work(self, ticket, door):
+        """Carry out *ticket*, and others that are ready, in one turn.
+
+        Return False if one did not begin, except by a conflict.
+        """
+        if isinstance(ticket, Group):   # it is overdue
+            lives, ticket = ticket.takeOver(), None
+        else:
+            lives = self._sharing.waitFor(ticket)
+        turn = self._gate.enter()
+        try:
+            self._do_again(lives, door)
+            while ticket is not None:
+                if isinstance(ticket, Group):
+                    self._do_again(ticket.takeOver(), door)
+                elif not (self._share(ticket, door, turn)
+                          or self._begin(ticket, door)):
+                    return False
+                ticket = self._take_ready(turn)
+            return True
+        finally:
+            turn.end()
 
     def _begin(self, ticket, door, live=None):
         """Carry out *ticket*; return whether it began, or conflicted.
@@ -148,11 +154,17 @@ class ThreadsExecutor(Performer):
         group = self._sharing.begin(self, ticket)
         if group is None:
             return False
-        again, alone = group.carryOut(
-            ticket, door, lambda: not self._stopping.is_set()
-            and self._gate.goOn(turn, SECONDS))
-        if group.following is not None:
-            self._runtime.backlog.later(group.following, 0.0)
+        try:
+            again, alone = group.carryOut(
+                ticket, door, lambda: not self._stopping.is_set()
+                and self._gate.goOn(turn, SECONDS))
+        except BaseException:
+            if isClosed(self._runtime.db):
+                raise
+            return False   # as if it did not share; the error comes again
+        finally:
+            if group.following is not None:
+                self._runtime.backlog.later(group.following, 0.0)
         self._do_again(again, door, group.culprit)
         if alone is not None:
             self._begin_live(alone, door)

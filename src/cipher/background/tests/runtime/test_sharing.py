@@ -21,6 +21,7 @@ from zope.component import provideHandler
 from zope.component.hooks import getSite
 from zope.security.management import queryInteraction
 
+from cipher.background.contextmanagers import Door
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import Cancel
 from cipher.background.interfaces import IRunSucceededEvent
@@ -521,6 +522,24 @@ class FailureTests(SharingTestCase):
         self.assertEqual(self.value(), 2)
         self.assertEqual(lost, [])
 
+    def test_storage_that_is_away_at_the_begin(self):
+        away = [1]
+        open = self.db.open
+
+        def refuse(*args, **kwargs):
+            if away and threading.current_thread().name == 'background-1':
+                away.pop()
+                raise OSError('away')
+            return open(*args, **kwargs)
+
+        with self.nothingDue():
+            ids = self.hold('good', 'good', 'good')
+            self.db.open = refuse
+        for run_id in ids:
+            self.assertEqual(self.waitFinished(run_id).state, 'succeeded')
+        self.assertEqual(away, [])
+        self.assertEqual(self.value(), 3)
+
 
 class RestTests(SharingTestCase):
 
@@ -577,6 +596,12 @@ class StopTests(SharingTestCase):
         self.gate.waitReached()
         live = self.runtime.getLive(self.registry._p_oid, ids[0])
         self.assertIsNotNone(live)   # done, but not committed
+        # One thread is at work, on the second one.
+        self.assertEqual(self.runtime.running.countJobs(), 1)
+        self.assertIsNone(
+            self.runtime.getStack(self.registry._p_oid, ids[0]))
+        self.assertIn('self.gate.stop()', self.runtime.getStack(
+            self.registry._p_oid, ids[1]))
         self.requestStop(ids[1])
         waitUntil(lambda: self.runtime.findLive(
             self.registry._p_oid, ids[1]).stop)
@@ -630,15 +655,15 @@ class StopTests(SharingTestCase):
 
 
 class OverdueTests(SharingTestCase):
-    """One run takes long; others wait for it, or do not."""
+    """One run takes long; others wait for it, or do not.
 
-    settings = dict(LiveTests.settings, threads=2)
+    The thread of the test is the second one of the executor.
+    """
 
     def setUp(self):
         super().setUp()
-        self.slow = True
-        sharing.OVERDUE = 0.02
         self.runtime.executor._gate._short_job = 0.002
+        self.slow = True
 
         def work(worker):
             self.called.append(worker.run_id)
@@ -649,29 +674,70 @@ class OverdueTests(SharingTestCase):
 
         declareWorker('slow', work, share=True)
 
-    def test_another_thread_takes_over_what_is_done(self):
+    def begin_group(self, *names):
+        """Begin a group of these types; return the ids of its runs."""
         with self.nothingDue():
-            ids = self.hold('good', 'good', 'slow')
+            ids = self.hold(*names)
+            self.last = self.db.lastTransaction()
         self.gate.waitReached()
-        for run_id in ids[:2]:
+        return ids
+
+    def work(self, ticket):
+        """Do what a free thread does with *ticket*."""
+        thread = threading.Thread(target=self.runtime.executor._work, args=(
+            ticket, Door(self.db)))
+        thread.start()
+        thread.join(LIMIT)
+        self.assertFalse(thread.is_alive())
+
+    def assertTakenOver(self, ids):
+        for run_id in ids:
             status = self.waitFinished(run_id)
             self.assertEqual((status.state, status.attempts),
                              ('succeeded', 1))
-        self.assertEqual(self.value(), 2)
+        self.assertEqual(self.value(), len(ids))
         self.gate.open()
+
+    def test_another_thread_takes_over_what_is_done(self):
+        sharing.OVERDUE = 0.02
+        ids = self.begin_group('good', 'good', 'slow')
+        self.work(waitUntil(self.runtime.backlog.poll))
+        self.assertTakenOver(ids[:2])
         status = self.waitFinished(ids[2])
         self.assertEqual((status.state, status.attempts), ('succeeded', 1))
         self.assertEqual(self.value(), 102)
         self.assertEqual(self.called.count(ids[2]), 2)
 
+    def test_thread_that_waits_with_a_run_takes_over(self):
+        ids = self.begin_group('good', 'slow', 'good')
+        sharing.OVERDUE = 0.02
+        self.work(self.runtime.backlog.poll())
+        self.assertTakenOver([ids[0], ids[2]])
+        self.waitFinished(ids[1])
+        self.assertEqual(self.value(), 102)
+
     def test_others_do_not_wait(self):
         declareWorker('alone', self.good)
-        with self.nothingDue():
-            ids = self.hold('good', 'slow', 'good', 'good', 'alone')
-        self.gate.waitReached()
-        for run_id in [ids[0], *ids[2:]]:
-            self.assertEqual(self.waitFinished(run_id).state, 'succeeded')
-        self.assertEqual(self.value(), 4)
+        ids = self.begin_group('slow', 'good', 'alone', 'good', 'good')
+        self.work(self.runtime.backlog.poll())   # that of the type alone
+        self.assertEqual(self.waitFinished(ids[2]).state, 'succeeded')
         self.gate.open()
-        self.waitFinished(ids[1])
+        for run_id in ids:
+            self.assertEqual(self.waitFinished(run_id).state, 'succeeded')
         self.assertEqual(self.value(), 104)
+
+    def test_group_that_commits_is_not_taken_over(self):
+        self.slow = False
+        given = []
+        finish = type(self.db.storage).tpc_finish
+
+        def take_over(storage, txn, *args):
+            if b'shared' in txn.description:
+                given.append(self.runtime.executor._sharing._group.takeOver())
+            return finish(storage, txn, *args)
+
+        self.patchFinish(take_over)
+        self.together('good', 'slow')
+        self.assertEqual(given, [[]])
+        self.assertEqual(self.value(), 101)
+        self.assertEqual(len(self.commits()), 1)
