@@ -19,9 +19,9 @@ from cipher.background.interfaces import RUNNING
 from cipher.background.runtime.queue.backlog import AWAY
 from cipher.background.runtime.queue.backlog import DONE
 from cipher.background.runtime.queue.backlog import READY
+from cipher.background.store.bookmark import KEPT
+from cipher.background.store.bookmark import TYPE
 from cipher.background.store.conditions import typeWaitsFor
-from cipher.background.store.cursor import KEPT
-from cipher.background.store.cursor import TYPE
 from cipher.background.store.kept import isKept
 from cipher.background.store.lifecycle import isFinished
 from cipher.background.store.process import Living
