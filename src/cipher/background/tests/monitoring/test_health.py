@@ -37,7 +37,6 @@ from cipher.background.monitoring.health import WELL
 from cipher.background.monitoring.health import Health
 from cipher.background.monitoring.health import checkDatabase
 from cipher.background.monitoring.health import checkHealth
-from cipher.background.monitoring.health import seeingAll
 from cipher.background.registry.installation import addRegistry
 from cipher.background.store.process import getDirectory
 from cipher.background.tests.queries.test_problems import LEASE
@@ -47,6 +46,7 @@ from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.sites import LIMIT
 from cipher.background.tests.support.sites import Grants
 from cipher.background.tests.support.sites import login
+from cipher.background.util.host import getHost
 
 
 class HealthTests(WatchTests):
@@ -155,18 +155,18 @@ class HealthTests(WatchTests):
 
     def test_block_that_sees_all_leaves_the_interaction_as_it_was(self):
         with self.assertRaises(ZeroDivisionError):
-            with seeingAll():
+            with getHost().trusted():
                 1 / 0
         self.assertIsNone(queryInteraction())
         login('auditor')
         before = queryInteraction()
-        with self.assertRaises(NoInteraction), seeingAll():
+        with self.assertRaises(NoInteraction), getHost().trusted():
             self.assertIsNone(queryInteraction())
             checkPermission(VIEW_WORKERS, self.site)
         self.assertIs(queryInteraction(), before)
         # Nor does it spoil what another one has put aside.
         endInteraction()
-        with seeingAll():
+        with getHost().trusted():
             pass
         health.restoreInteraction()
         self.assertIs(queryInteraction(), before)
