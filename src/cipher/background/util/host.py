@@ -173,15 +173,17 @@ class ToolkitHost:
     @contextmanager
     def trusted(self):
         interaction = queryInteraction()
+        if interaction is None:
+            yield
+            return
         endInteraction()
         try:
             yield
         finally:
-            if interaction is not None:
-                # Otherwise the interaction that was last ended in the block
-                # would be restored.
-                thread_local.previous_interaction = interaction
-                restoreInteraction()
+            # Otherwise the interaction that was last ended in the block would
+            # be restored.
+            thread_local.previous_interaction = interaction
+            restoreInteraction()
 
     # Objects
 

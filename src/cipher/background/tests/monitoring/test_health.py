@@ -20,6 +20,7 @@ from zope.security.interfaces import NoInteraction
 from zope.security.management import checkPermission
 from zope.security.management import endInteraction
 from zope.security.management import queryInteraction
+from zope.security.management import restoreInteraction
 from zope.security.proxy import ProxyFactory
 from zope.site.folder import Folder
 from zope.site.site import LocalSiteManager
@@ -168,7 +169,7 @@ class HealthTests(WatchTests):
         endInteraction()
         with getHost().trusted():
             pass
-        health.restoreInteraction()
+        restoreInteraction()
         self.assertIs(queryInteraction(), before)
 
 
