@@ -1786,7 +1786,9 @@ class IHost(Interface):
     def enterSite(site):
         """Make *site*, or None, current; return what `leaveSite` needs.
 
-        Called by `ZopeSite` before the thread works for the site.
+        Called by `ZopeSite` before the thread works for the site.  A worker
+        has loaded *site* by its oid, so it may lack the wrappers that the
+        host adds.
         """
 
     def leaveSite(previous):
