@@ -13,8 +13,9 @@
 ##############################################################################
 """Latency and throughput of small jobs, beside raw commits and other code.
 
-    bin/python bench/throughput.py [--rounds 3] [--jobs 2000] [--threads 1,4]
-                                   [--starts 300] [--zeo] [--against ../old]
+    bin/python bench/main.py throughput [--rounds 3] [--jobs 2000]
+        [--threads 1,4] [--starts 300] [--zeo] [--against ../old]
+        [--json FILE]
 
 In one process, on a file storage, it measures the *latency* of an idle
 process: from the return of the commit of a start to the first line of the
@@ -30,7 +31,6 @@ With ``--against`` the rounds alternate between this code and that checkout.
 On a busy machine look at the least figures and at the medians of many rounds.
 ``TMPDIR=/dev/shm`` excludes the disk.
 """
-import argparse
 import json
 import os
 import shutil
@@ -42,6 +42,9 @@ import threading
 import time
 
 import transaction
+from bench.rounds import listOf
+from bench.rounds import newParser
+from bench.rounds import writeJSON
 from persistent import Persistent
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
@@ -73,6 +76,9 @@ WARM_UP = 50
 
 #: Seconds between two starts, so that the process is idle again.
 PAUSE = 0.005
+
+#: The program, for the processes that this module starts.
+PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'main.py')
 
 #: Number of jobs that wait while commits are counted.
 FEW = 100
@@ -344,8 +350,8 @@ class Worker:
     def __init__(self, server, threads):
         python = os.path.join(os.path.dirname(sys.prefix), 'bin', 'python')
         self._process = subprocess.Popen(
-            [python, __file__, '--work', server.uri, '--threads',
-             str(threads)],
+            [python, PROGRAM, 'throughput', '--work', server.uri,
+             '--threads', str(threads)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.read()
 
@@ -440,8 +446,8 @@ def measureBetween(server, number):
 def measureIn(checkout, arguments):
     """Return the figures of one round with the code of *checkout*."""
     return json.loads(subprocess.run(
-        [os.path.join(checkout, 'bin', 'python'), __file__, '--once',
-         *arguments], stdout=subprocess.PIPE, check=True).stdout)
+        [os.path.join(checkout, 'bin', 'python'), PROGRAM, 'throughput',
+         '--once', *arguments], stdout=subprocess.PIPE, check=True).stdout)
 
 
 def report(here, there):
@@ -471,31 +477,32 @@ def ratio(mine, theirs):
     return mine / theirs if theirs else 1.0
 
 
-def compare(against, rounds):
+def compare(options, arguments):
     """Measure in turns, and report."""
-    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    own = os.path.dirname(os.path.dirname(PROGRAM))
     here, there = [], []
-    sides = [(own, here)] + [(against, there)] * bool(against)
-    for _ in range(rounds):
+    sides = [(own, here)] + [(options.against, there)] * bool(options.against)
+    for _ in range(options.rounds):
         for checkout, found in sides:
-            found.append(measureIn(checkout, sys.argv[1:]))
+            found.append(measureIn(checkout, arguments))
         sides.reverse()   # so that neither side is always first
     report(here, there)
+    writeJSON('throughput, ZEO' if options.zeo else 'throughput', options,
+              here)
 
 
-def main():
+def main(argv=None):
     """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--rounds', type=int, default=3)
+    parser = newParser(__doc__)
     parser.add_argument('--jobs', type=int, default=2000)
     parser.add_argument('--starts', type=int, default=300)
-    parser.add_argument('--threads', default='1,4')
+    parser.add_argument('--threads', type=listOf(int), default=[1, 4])
     parser.add_argument('--zeo', action='store_true')
     parser.add_argument('--against', help='folder of another checkout')
     parser.add_argument('--once', action='store_true', help='print JSON')
     parser.add_argument('--work', help='be the worker of that zodburi')
-    options = parser.parse_args()
-    options.threads = [int(each) for each in options.threads.split(',')]
+    arguments = sys.argv[1:] if argv is None else argv
+    options = parser.parse_args(arguments)
     hooks.setHooks()
     declare(TYPE, addOne)
     declare(STAMP, addOne)   # the worker process declares its own handler
@@ -505,8 +512,5 @@ def main():
         print(json.dumps(
             (measureZEO if options.zeo else measureOneProcess)(options)))
     else:
-        compare(options.against, options.rounds)
+        compare(options, arguments)
 
-
-if __name__ == '__main__':
-    main()
