@@ -230,4 +230,3 @@ def retention(bench, number):
     bench.keep = (TYPE,)
     _declare(keep=KEEP)
     return jobs(bench, number, 'pruned')
-

@@ -29,22 +29,22 @@ import sys
 
 #: {command: (module, its purpose)}
 COMMANDS = {
-    'floor': ('bench.floor', 'raw commits, and a bare loop that writes the same '
+    'floor': ('floor', 'raw commits, and a bare loop that writes the same '
                        'records'),
-    'throughput': ('bench.throughput', 'starts and their drain'),
-    'latency': ('bench.latency', 'from a commit to the work, and to a stop'),
-    'conflicts': ('bench.conflicts', 'conflicts of processes that start runs'),
-    'bytes': ('bench.written', 'bytes that starts, jobs and an idle runtime write'),
-    'memory': ('bench.cycles', 'leaks of memory, threads, files and connections'),
-    'pages': ('bench.pages', 'questions of the pages to many runs'),
-    'polls': ('bench.polls', 'pages and polls through the whole publication'),
-    'viewers': ('bench.viewers', 'the drain while pages are open'),
-    'peers': ('bench.peers', 'other job queues, with the same work'),
-    'growth': ('bench.growth', 'rates with many runs and types beside those at 0'),
+    'throughput': ('throughput', 'starts and their drain'),
+    'latency': ('latency', 'from a commit to the work, and to a stop'),
+    'conflicts': ('conflicts', 'conflicts of processes that start runs'),
+    'bytes': ('written', 'bytes that starts, jobs and an idle runtime write'),
+    'memory': ('cycles', 'leaks of memory, threads, files and connections'),
+    'pages': ('pages', 'questions of the pages to many runs'),
+    'polls': ('polls', 'pages and polls through the whole publication'),
+    'viewers': ('viewers', 'the drain while pages are open'),
+    'peers': ('peers', 'other job queues, with the same work'),
+    'growth': ('growth', 'rates with many runs and types beside those at 0'),
     'chaos': ('cipher.background.tests.chaos.command',
               'kills at random, then an audit'),
-    'reindex': ('bench.reindex', 'a long run that is killed again and again'),
-    'chart': ('bench.drawing', 'the charts of the documentation from a JSON file'),
+    'reindex': ('reindex', 'a long run that is killed again and again'),
+    'chart': ('drawing', 'the charts of the documentation from a JSON file'),
 }
 
 #: {command: options of ``all``}; the second ones are those of ``--quick``.
@@ -70,6 +70,12 @@ def usage():
     return __doc__ + '\n' + '\n'.join(
         '    %-*s  %s' % (width, name, purpose)
         for name, (_module, purpose) in COMMANDS.items())
+
+
+def findModule(command):
+    """Return the full name of the module of *command*."""
+    name = COMMANDS[command][0]
+    return name if '.' in name else 'bench.' + name
 
 
 def runAll(arguments):
@@ -108,7 +114,7 @@ def main(argv=None):
     if folder not in sys.path:
         sys.path.insert(0, folder)
     sys.argv[0] += ' ' + command
-    module = importlib.import_module(COMMANDS[command][0])
+    module = importlib.import_module(findModule(command))
     return module.main(arguments)
 
 

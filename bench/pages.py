@@ -307,4 +307,3 @@ def main(argv=None):
         bench.close()
         if folder:
             shutil.rmtree(folder)
-

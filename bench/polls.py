@@ -17,7 +17,9 @@
         [--rounds 3] [--polls 20] [--json FILE]
 
 PATH is a database that the command ``pages`` made; nothing is written to it.
-Without a PATH a database is made for each number of runs.  Each request goes through the whole publication: WSGI application, connection,
+Without a PATH a database is made for each number of runs.
+
+Each request goes through the whole publication: WSGI application, connection,
 authentication, traversal, security policy, view and template.  There is no
 socket.
 

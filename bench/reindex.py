@@ -9,7 +9,6 @@ exactly once.  The exit code is the verdict of the audit.
 import argparse
 import random
 import shutil
-import sys
 import tempfile
 import time
 
@@ -75,4 +74,3 @@ def isGood(options, figures, verdict):
     return (figures['code'] == 0 and figures['hits'] == options.kills
             and verdict['state'] == 'succeeded' and not verdict['wrong']
             and verdict['is_index_whole'])
-

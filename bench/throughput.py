@@ -24,7 +24,8 @@ starts runs and another one carries them out.  Each job adds 1 to one of 200
 counters.  After a drain, every effect and every record is audited.
 
 Each round is a new process with new databases.  The *floor* is the number of
-raw commits of the same database.  Ratios to the floor are comparable between
+raw commits a second of the same database, the *ceiling* that of jobs of which
+a bare loop writes the records.  Ratios to the floor are comparable between
 machines; absolute figures are not.
 
 With ``--against`` the rounds alternate between this code and that checkout.
@@ -57,6 +58,7 @@ from zope.site.site import LocalSiteManager
 
 from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.declarations.workertype import WorkerType
+from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import IWorkerType
 from cipher.background.registry.installation import addRegistry
@@ -64,6 +66,7 @@ from cipher.background.registry.installation import getRegistry
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.tests.support.servers import ZEOServer
 from cipher.background.tests.support.servers import openDatabase
+from cipher.background.util import clock
 
 
 COUNTERS = 200
@@ -226,6 +229,34 @@ def measureFloor(bench, number):
     return number // 2 * 2 / (time.perf_counter() - begin)
 
 
+def measureCeiling(bench, jobs, together=1):
+    """Write the records of *jobs* jobs in a bare loop.
+
+    *together* is the number of jobs of each commit.  Return the jobs a second
+    and the microseconds of CPU of each.
+    """
+    places = []
+    for number in range(jobs):
+        transaction.begin()
+        run = bench.registry.start(TYPE, bench.counter(number))
+        places.append((run.lane, run.serial))
+        transaction.commit()
+    begin, used = time.perf_counter(), time.process_time()
+    for first in range(0, jobs, together):
+        transaction.begin()
+        for lane, serial in places[first:first + together]:
+            run = bench.registry.getRun(lane, serial)
+            run.context.value += 1
+            bench.registry.finish(
+                run, SUCCEEDED, RunSucceededEvent, owner='bench',
+                started_at=clock.now(), attempts=1, progress=None)
+        transaction.commit()
+    used = time.process_time() - used
+    rate = jobs / (time.perf_counter() - begin)
+    audit(bench, jobs)
+    return rate, 1e6 * used / jobs
+
+
 def quantiles(seconds):
     """Return p50 and p95 of a list."""
     ordered = sorted(seconds)
@@ -243,9 +274,18 @@ def declare(name, handler):
 def measureOneProcess(options):
     """Return {name: figure}."""
     figures = withFolder(measureLatency, options.starts)
+    figures.update(withFolder(measureBareLoop, options.jobs))
     for threads in options.threads:
         figures.update(withFolder(measureOwnDrain, options.jobs, threads))
     return figures
+
+
+def measureBareLoop(folder, jobs):
+    """Return the ceiling: the same records, written by a bare loop."""
+    bench = Bench(folder)
+    rate, used = measureCeiling(bench, jobs)
+    bench.close()
+    return {'ceiling/s': rate, 'ceiling cpu us': used}
 
 
 def withFolder(function, *args):
@@ -513,4 +553,3 @@ def main(argv=None):
             (measureZEO if options.zeo else measureOneProcess)(options)))
     else:
         compare(options, arguments)
-
