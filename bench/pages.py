@@ -138,8 +138,8 @@ class Bench:
         self.db.close()
 
 
-def fill(bench, number):
-    """Add *number* finished runs and some waiting ones."""
+def fill(bench, number, end=END, waiting=WAITING):
+    """Add *number* finished runs, until *end*, and some waiting ones."""
     rand = random.Random(42)
     registry = bench.registry
     for lane in (*BIRTH_LANES, *FINISH_LANES):
@@ -149,7 +149,7 @@ def fill(bench, number):
         bench.site['%04d' % n] = document
     transaction.commit()
     references = [(WeakRef(document), True) for document in documents]
-    names = rand.choices(list(TYPES), list(TYPES.values()), k=number + WAITING)
+    names = rand.choices(list(TYPES), list(TYPES.values()), k=number + waiting)
     for n in range(RARE_RUNS):
         names[number * n // RARE_RUNS] = RARE
     step = DAYS * 86400 / len(names)
@@ -157,7 +157,7 @@ def fill(bench, number):
         lane = registry.lanes[rand.choice(BIRTH_LANES)]
         run = WorkerRun(
             name, lane.number, lane.births.next_serial,
-            END - (len(names) - n) * step,
+            end - (len(names) - n) * step,
             starter='zope.user%d' % rand.randrange(USERS),
             reference=rand.choice(references))
         lane.births.add(run)
