@@ -62,8 +62,8 @@ PAUSE = 0.01
 STARTS_PER_STOP = 10
 
 
-def measure(kind, starts):
-    """Return {name: figure} of the storage *kind*."""
+def measure(kind, starts, has_stops=True):
+    """Return {name: figure} of the storage *kind*, of stops if wanted."""
     if kind == 'file':
         found = withFolder(measureLatency, starts)
         return {'one process, %s' % name: figure
@@ -76,10 +76,13 @@ def measure(kind, starts):
             begun = [measureStart(bench, child)
                      for _ in range(WARM_UP + starts)]
             stopped = [measureStop(bench, child)
-                       for _ in range(max(2, starts // STARTS_PER_STOP))]
+                       for _ in range(has_stops and max(
+                           2, starts // STARTS_PER_STOP))]
         bench.close()
-    return {**quantiles('%s, start' % kind, begun[WARM_UP:]),
-            **quantiles('%s, stop' % kind, stopped[1:])}
+    figures = quantiles('%s, start' % kind, begun[WARM_UP:])
+    if has_stops:
+        figures.update(quantiles('%s, stop' % kind, stopped[1:]))
+    return figures
 
 
 def measureStart(bench, child):

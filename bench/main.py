@@ -55,7 +55,7 @@ ALL = {
     'conflicts': ([], ['--rounds', '1', '--starts', '100']),
     'bytes': ([], ['--rounds', '1', '--jobs', '200', '--seconds', '5']),
     'memory': (['--jobs', '20000'], ['--jobs', '500']),
-    'pages': ([], ['--rounds', '1', '--runs', '5000']),
+    'pages': (['--runs', '100000'], ['--rounds', '1', '--runs', '5000']),
     'polls': ([], ['--rounds', '1', '--runs', '5000', '--polls', '2']),
     'viewers': ([], ['--rounds', '1', '--jobs', '500', '--runs', '1000']),
     'peers': ([], ['--rounds', '1', '--jobs', '200', '--starts', '20']),

@@ -14,14 +14,15 @@
 """Latency and throughput of small jobs, beside raw commits and other code.
 
     bin/python bench/main.py throughput [--rounds 3] [--jobs 2000]
-        [--threads 1,4] [--starts 300] [--zeo] [--against ../old]
+        [--threads 1,4] [--starts 300] [--zeo] [--share] [--against ../old]
         [--json FILE]
 
 In one process, on a file storage, it measures the *latency* of an idle
 process: from the return of the commit of a start to the first line of the
 work.  Then it measures starts and their drain.  With ``--zeo`` one process
 starts runs and another one carries them out.  Each job adds 1 to one of 200
-counters.  After a drain, every effect and every record is audited.
+counters.  After a drain, every effect and every record is audited.  With
+``--share`` jobs share commits, if this version of the package can do that.
 
 Each round is a new process with new databases.  The *floor* is the number of
 raw commits a second of the same database, the *ceiling* that of jobs of which
@@ -85,6 +86,10 @@ PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'main.py')
 
 #: Number of jobs that wait while commits are counted.
 FEW = 100
+
+
+#: Settings of the type of the jobs.
+SETTINGS = {}
 
 
 class Counter(Contained, Persistent):
@@ -264,9 +269,23 @@ def quantiles(seconds):
             'p95 ms': 1000 * ordered[int(len(ordered) * 0.95)]}
 
 
-def declare(name, handler):
+def declare(name, handler, **settings):
     """Declare a worker type."""
-    provideUtility(WorkerType(name, handler=handler), IWorkerType, name)
+    provideUtility(WorkerType(name, handler=handler, **settings),
+                   IWorkerType, name)
+
+
+def declareJob(is_shared=False):
+    """Declare the type of the jobs, here and for each `Worker`."""
+    SETTINGS.clear()
+    if is_shared:
+        SETTINGS['share'] = True
+    declare(TYPE, addOne, **SETTINGS)
+
+
+def canShare():
+    """Return whether jobs can share commits."""
+    return 'share' in IWorkerType
 
 
 # In one process
@@ -391,7 +410,7 @@ class Worker:
         python = os.path.join(os.path.dirname(sys.prefix), 'bin', 'python')
         self._process = subprocess.Popen(
             [python, PROGRAM, 'throughput', '--work', server.uri,
-             '--threads', str(threads)],
+             '--threads', str(threads), *['--share'] * bool(SETTINGS)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.read()
 
@@ -527,8 +546,8 @@ def compare(options, arguments):
             found.append(measureIn(checkout, arguments))
         sides.reverse()   # so that neither side is always first
     report(here, there)
-    writeJSON('throughput, ZEO' if options.zeo else 'throughput', options,
-              here)
+    writeJSON('throughput' + ', ZEO' * options.zeo
+              + ', shared' * options.share, options, here)
 
 
 def main(argv=None):
@@ -538,13 +557,16 @@ def main(argv=None):
     parser.add_argument('--starts', type=int, default=300)
     parser.add_argument('--threads', type=listOf(int), default=[1, 4])
     parser.add_argument('--zeo', action='store_true')
+    parser.add_argument('--share', action='store_true')
     parser.add_argument('--against', help='folder of another checkout')
     parser.add_argument('--once', action='store_true', help='print JSON')
     parser.add_argument('--work', help='be the worker of that zodburi')
     arguments = sys.argv[1:] if argv is None else argv
     options = parser.parse_args(arguments)
+    if options.share and not canShare():
+        parser.error('--share: expected a package with shared commits')
     hooks.setHooks()
-    declare(TYPE, addOne)
+    declareJob(options.share)
     declare(STAMP, addOne)   # the worker process declares its own handler
     if options.work:
         work(options.work, *options.threads)
