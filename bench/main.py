@@ -47,21 +47,25 @@ COMMANDS = {
     'chart': ('drawing', 'the charts of the documentation from a JSON file'),
 }
 
-#: {command: options of ``all``}; the second ones are those of ``--quick``.
-ALL = {
-    'floor': ([], ['--rounds', '1', '--jobs', '200']),
-    'throughput': ([], ['--rounds', '1', '--jobs', '200', '--starts', '20']),
-    'latency': ([], ['--rounds', '1', '--starts', '20']),
-    'conflicts': ([], ['--rounds', '1', '--starts', '100']),
-    'bytes': ([], ['--rounds', '1', '--jobs', '200', '--seconds', '5']),
-    'memory': (['--jobs', '20000'], ['--jobs', '500']),
-    'pages': (['--runs', '100000'], ['--rounds', '1', '--runs', '5000']),
-    'polls': ([], ['--rounds', '1', '--runs', '5000', '--polls', '2']),
-    'viewers': ([], ['--rounds', '1', '--jobs', '500', '--runs', '1000']),
-    'peers': ([], ['--rounds', '1', '--jobs', '200', '--starts', '20']),
-    'growth': ([], ['--rounds', '1', '--jobs', '200', '--finished', '5000',
-                    '--delayed', '500', '--types', '20']),
-}
+#: The measurements of ``all``: (command, options, those of ``--quick``).
+ALL = (
+    ('floor', [], ['--rounds', '1', '--jobs', '200']),
+    ('throughput', [], ['--rounds', '1', '--jobs', '200', '--starts', '20']),
+    ('throughput', ['--zeo'],
+     ['--zeo', '--rounds', '1', '--jobs', '200', '--starts', '20']),
+    ('latency', [], ['--rounds', '1', '--starts', '20']),
+    ('conflicts', [], ['--rounds', '1', '--starts', '100']),
+    ('bytes', [], ['--rounds', '1', '--jobs', '200', '--seconds', '5']),
+    ('memory', ['--jobs', '20000'], ['--jobs', '500']),
+    ('pages', ['--runs', '100000'], ['--rounds', '1', '--runs', '5000']),
+    ('polls', [], ['--rounds', '1', '--runs', '5000', '--polls', '2']),
+    ('viewers', [],
+     ['--rounds', '1', '--jobs', '500', '--runs', '1000', '--seconds', '5']),
+    ('growth', [],
+     ['--rounds', '1', '--jobs', '200', '--finished', '5000', '--delayed',
+      '500', '--types', '20']),
+    ('peers', [], ['--rounds', '1', '--jobs', '200', '--starts', '20']),
+)
 
 
 def usage():
@@ -85,13 +89,14 @@ def runAll(arguments):
     if is_quick:
         arguments.remove('--quick')
     failed = []
-    for command, options in ALL.items():
-        print('\n%s\n%s' % (command, '=' * len(command)), flush=True)
-        if subprocess.run([
-                sys.executable, __file__, command, *options[is_quick],
-                *arguments], env=dict(os.environ, PYTHONPATH=os.pathsep.join(
-                    path for path in sys.path if path))).returncode:
-            failed.append(command)
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(
+        path for path in sys.path if path))
+    for command, options, quick_options in ALL:
+        words = [command, *(quick_options if is_quick else options)]
+        print('\n' + ' '.join(words), flush=True)
+        if subprocess.run([sys.executable, __file__, *words, *arguments],
+                          env=environment).returncode:
+            failed.append(' '.join(words))
     if failed:
         print('failed: ' + ', '.join(failed))
     return 1 if failed else 0

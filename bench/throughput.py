@@ -44,6 +44,7 @@ import threading
 import time
 
 import transaction
+from bench.rounds import Child
 from bench.rounds import listOf
 from bench.rounds import newParser
 from bench.rounds import writeJSON
@@ -67,6 +68,7 @@ from cipher.background.registry.installation import getRegistry
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.tests.support.servers import ZEOServer
 from cipher.background.tests.support.servers import openDatabase
+from cipher.background.tests.support.servers import programEnvironment
 from cipher.background.util import clock
 
 
@@ -81,7 +83,7 @@ WARM_UP = 50
 #: Seconds between two starts, so that the process is idle again.
 PAUSE = 0.005
 
-#: The program, for the processes that this module starts.
+#: The program that this module is part of.
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'main.py')
 
 #: Number of jobs that wait while commits are counted.
@@ -407,26 +409,22 @@ class Worker:
     """The process that carries out runs: this program with ``--work``."""
 
     def __init__(self, server, threads):
-        python = os.path.join(os.path.dirname(sys.prefix), 'bin', 'python')
-        self._process = subprocess.Popen(
-            [python, PROGRAM, 'throughput', '--work', server.uri,
-             '--threads', str(threads), *['--share'] * bool(SETTINGS)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._child = Child(
+            'throughput', '--work', server.uri, '--threads', threads,
+            *['--share'] * bool(SETTINGS))
         self.read()
 
     def read(self):
         """Return its next answer."""
-        return self._process.stdout.readline().strip()
+        return self._child.read()
 
     def begin(self, jobs):
         """Start its threads; it answers when *jobs* jobs have ended."""
-        self._process.stdin.write('%d\n' % jobs)
-        self._process.stdin.flush()
+        self._child.write(jobs)
 
     def end(self):
         """End it in good order."""
-        self._process.stdin.close()
-        self._process.wait()
+        self._child.end()
 
 
 def work(uri, threads):
@@ -503,10 +501,17 @@ def measureBetween(server, number):
 # Rounds
 
 def measureIn(checkout, arguments):
-    """Return the figures of one round with the code of *checkout*."""
+    """Return the figures of one round with the code of *checkout*.
+
+    None is this code.
+    """
+    python, environment = sys.executable, programEnvironment()
+    if checkout is not None:
+        python = os.path.join(checkout, 'bin', 'python')
+        environment = None
     return json.loads(subprocess.run(
-        [os.path.join(checkout, 'bin', 'python'), PROGRAM, 'throughput',
-         '--once', *arguments], stdout=subprocess.PIPE, check=True).stdout)
+        [python, PROGRAM, 'throughput', '--once', *arguments],
+        env=environment, stdout=subprocess.PIPE, check=True).stdout)
 
 
 def report(here, there):
@@ -538,9 +543,8 @@ def ratio(mine, theirs):
 
 def compare(options, arguments):
     """Measure in turns, and report."""
-    own = os.path.dirname(os.path.dirname(PROGRAM))
     here, there = [], []
-    sides = [(own, here)] + [(options.against, there)] * bool(options.against)
+    sides = [(None, here)] + [(options.against, there)] * bool(options.against)
     for _ in range(options.rounds):
         for checkout, found in sides:
             found.append(measureIn(checkout, arguments))
