@@ -14,7 +14,7 @@
 """From the commit of a start to the work, and from a stop to its end.
 
     bin/python bench/main.py latency [--storages file,zeo,postgresql]
-        [--starts 200] [--rounds 3] [--json FILE]
+        [--starts 200] [--stops 5] [--age 4] [--rounds 3] [--json FILE]
 
 ``file`` is one process, which starts a run and carries it out.  With ``zeo``
 and ``postgresql`` one process starts it and another one carries it out.  The
@@ -22,7 +22,9 @@ processes are idle at each start.  The latency is the time from the return of
 the commit to the first line of the work.
 
 *Stop* is the time from the return of the commit of a stop request to the
-error that `checkStop` raises.  The work asks once a millisecond.
+error that `checkStop` raises.  The work asks once a millisecond.  One stop is
+asked for when the run has worked for ``--age`` seconds and the other processes
+know that it works.  *Early stop* is asked for when it has just begun.
 """
 import sys
 import time
@@ -58,12 +60,12 @@ STORAGES = ('file', 'zeo', 'postgresql')
 #: Seconds between two starts, so that the processes are idle again.
 PAUSE = 0.01
 
-#: A stop is measured once for so many starts.
-STARTS_PER_STOP = 10
 
+def measure(kind, starts, stops=0, age=0.0):
+    """Return {name: figure} of the storage *kind*.
 
-def measure(kind, starts, has_stops=True):
-    """Return {name: figure} of the storage *kind*, of stops if wanted."""
+    *stops* is the number of stops after *age* seconds, and of early stops.
+    """
     if kind == 'file':
         found = withFolder(measureLatency, starts)
         return {'one process, %s' % name: figure
@@ -75,13 +77,13 @@ def measure(kind, starts, has_stops=True):
             bench.connection.sync()
             begun = [measureStart(bench, child)
                      for _ in range(WARM_UP + starts)]
-            stopped = [measureStop(bench, child)
-                       for _ in range(has_stops and max(
-                           2, starts // STARTS_PER_STOP))]
+            stopped = [measureStop(bench, child, age) for _ in range(stops)]
+            early = [measureStop(bench, child, PAUSE) for _ in range(stops)]
         bench.close()
     figures = quantiles('%s, start' % kind, begun[WARM_UP:])
-    if has_stops:
-        figures.update(quantiles('%s, stop' % kind, stopped[1:]))
+    if stops:
+        figures.update(quantiles('%s, stop' % kind, stopped))
+        figures.update(quantiles('%s, early stop' % kind, early))
     return figures
 
 
@@ -96,13 +98,16 @@ def measureStart(bench, child):
     return found
 
 
-def measureStop(bench, child):
-    """Return the seconds from a stop request to the error in *child*."""
+def measureStop(bench, child, age):
+    """Return the seconds from a stop request to the error in *child*.
+
+    The run has worked for *age* seconds.
+    """
     transaction.begin()
     run = bench.registry.start(STOPPED)
     transaction.commit()
     child.read()            # the work has begun
-    time.sleep(PAUSE)
+    time.sleep(age)
     for attempt in transaction.attempts():
         with attempt:
             bench.registry.requestStop(run.id)
@@ -152,6 +157,8 @@ def main(argv=None):
     parser.add_argument('--storages', type=listOf(str, STORAGES),
                         default=STORAGES)
     parser.add_argument('--starts', type=positive, default=200)
+    parser.add_argument('--stops', type=int, default=5)
+    parser.add_argument('--age', type=float, default=4.0)
     parser.add_argument('--work', help='be the worker of that zodburi')
     options = parser.parse_args(argv)
     hooks.setHooks()
@@ -160,6 +167,7 @@ def main(argv=None):
     declare(STAMP, print)
     declare(STOPPED, print)
     report('latency', options, carryOut(
-        [lambda kind=kind: measure(kind, options.starts)
+        [lambda kind=kind: measure(
+            kind, options.starts, options.stops, options.age)
          for kind in listPossible(options.storages)], options.rounds),
         'each start and each stop arrived')

@@ -53,7 +53,7 @@ ALL = (
     ('throughput', [], ['--rounds', '1', '--jobs', '200', '--starts', '20']),
     ('throughput', ['--zeo'],
      ['--zeo', '--rounds', '1', '--jobs', '200', '--starts', '20']),
-    ('latency', [], ['--rounds', '1', '--starts', '20']),
+    ('latency', [], ['--rounds', '1', '--starts', '20', '--stops', '1']),
     ('conflicts', [], ['--rounds', '1', '--starts', '100']),
     ('bytes', [], ['--rounds', '1', '--jobs', '200', '--seconds', '5']),
     ('memory', ['--jobs', '20000'], ['--jobs', '500']),

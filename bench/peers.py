@@ -234,7 +234,7 @@ def measureOurs(options):
             figures.update(nameOwn(name + ', ZEO', threads, withFolder(
                 withServer, measureDrainThere, options.jobs, threads)))
     for name, kind in (OURS, 'file'), (OURS + ', ZEO', 'zeo'):
-        found = measureOwnLatency(kind, options.starts, has_stops=False)
+        found = measureOwnLatency(kind, options.starts)
         figures.update({
             '%s, latency, %s' % (name, key.rpartition(', ')[2]): figure
             for key, figure in found.items()})

@@ -34,7 +34,8 @@ from cipher.background.tests.support.servers import programEnvironment
 SMALLEST = {
     'floor': ['--jobs', '4', '--together', '2', '--storages', 'file,memory'],
     'throughput': ['--jobs', '4', '--starts', '2', '--threads', '1'],
-    'latency': ['--starts', '2', '--storages', 'file,zeo'],
+    'latency': ['--starts', '2', '--stops', '1', '--age', '0',
+                '--storages', 'file,zeo'],
     'conflicts': ['--starts', '4', '--processes', '2', '--request', '0'],
     'bytes': ['--jobs', '4', '--seconds', '0.1'],
     'memory': ['--jobs', '20'],
