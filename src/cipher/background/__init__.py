@@ -48,6 +48,12 @@ if TYPE_CHECKING:
     from cipher.background.declarations.settings import MonitoringSettings
     from cipher.background.declarations.settings import RuntimeSettings
     from cipher.background.declarations.settings import WebSettings
+    from cipher.background.directives import declareMonitoring
+    from cipher.background.directives import declareRuntime
+    from cipher.background.directives import declareSchedule
+    from cipher.background.directives import declareTrigger
+    from cipher.background.directives import declareWeb
+    from cipher.background.directives import declareWorker
     from cipher.background.interfaces import BackgroundError
     from cipher.background.interfaces import Cancel
     from cipher.background.interfaces import Snooze
@@ -59,6 +65,10 @@ if TYPE_CHECKING:
     from cipher.background.runtime.executors.choice import registerExecutor
     from cipher.background.runtime.executors.threads import ThreadsExecutor
     from cipher.background.runtime.runtime import startRuntime
+    from cipher.background.scanning import scan
+    from cipher.background.scanning import scheduled
+    from cipher.background.scanning import triggeredBy
+    from cipher.background.scanning import worker
     from cipher.background.store.evolve import evolveDatabase
     from cipher.background.thread import BackgroundJob
     from cipher.background.thread import BackgroundWorkerThread
@@ -87,6 +97,12 @@ else:
         'ZopeSite': 'cipher.background.contextmanagers',
         'ZopeTransaction': 'cipher.background.contextmanagers',
         'addRegistry': 'cipher.background.registry.installation',
+        'declareMonitoring': 'cipher.background.directives',
+        'declareRuntime': 'cipher.background.directives',
+        'declareSchedule': 'cipher.background.directives',
+        'declareTrigger': 'cipher.background.directives',
+        'declareWeb': 'cipher.background.directives',
+        'declareWorker': 'cipher.background.directives',
         'evolveDatabase': 'cipher.background.store.evolve',
         'getRegistry': 'cipher.background.registry.installation',
         'getRuntime': 'cipher.background.util.switchboard',
@@ -94,7 +110,11 @@ else:
         'queryRuntime': 'cipher.background.util.switchboard',
         'registerExecutor': 'cipher.background.runtime.executors.choice',
         'removeRegistry': 'cipher.background.registry.installation',
+        'scan': 'cipher.background.scanning',
+        'scheduled': 'cipher.background.scanning',
         'startRuntime': 'cipher.background.runtime.runtime',
+        'triggeredBy': 'cipher.background.scanning',
+        'worker': 'cipher.background.scanning',
     })
 
 __all__ = [
@@ -116,6 +136,12 @@ __all__ = [
     'ZopeSite',
     'ZopeTransaction',
     'addRegistry',
+    'declareMonitoring',
+    'declareRuntime',
+    'declareSchedule',
+    'declareTrigger',
+    'declareWeb',
+    'declareWorker',
     'evolveDatabase',
     'getRegistry',
     'getRuntime',
@@ -123,5 +149,9 @@ __all__ = [
     'queryRuntime',
     'registerExecutor',
     'removeRegistry',
+    'scan',
+    'scheduled',
     'startRuntime',
+    'triggeredBy',
+    'worker',
 ]
