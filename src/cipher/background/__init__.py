@@ -48,27 +48,27 @@ if TYPE_CHECKING:
     from cipher.background.declarations.settings import MonitoringSettings
     from cipher.background.declarations.settings import RuntimeSettings
     from cipher.background.declarations.settings import WebSettings
-    from cipher.background.directives import declareMonitoring
-    from cipher.background.directives import declareRuntime
-    from cipher.background.directives import declareSchedule
-    from cipher.background.directives import declareTrigger
-    from cipher.background.directives import declareWeb
-    from cipher.background.directives import declareWorker
     from cipher.background.interfaces import BackgroundError
     from cipher.background.interfaces import Cancel
     from cipher.background.interfaces import Snooze
     from cipher.background.interfaces import StopRequested
     from cipher.background.job import ItemsJob
+    from cipher.background.python.directives import declareMonitoring
+    from cipher.background.python.directives import declareRuntime
+    from cipher.background.python.directives import declareSchedule
+    from cipher.background.python.directives import declareTrigger
+    from cipher.background.python.directives import declareWeb
+    from cipher.background.python.directives import declareWorker
+    from cipher.background.python.scanning import scan
+    from cipher.background.python.scanning import scheduled
+    from cipher.background.python.scanning import triggeredBy
+    from cipher.background.python.scanning import worker
     from cipher.background.registry.installation import addRegistry
     from cipher.background.registry.installation import getRegistry
     from cipher.background.registry.installation import removeRegistry
     from cipher.background.runtime.executors.choice import registerExecutor
     from cipher.background.runtime.executors.threads import ThreadsExecutor
     from cipher.background.runtime.runtime import startRuntime
-    from cipher.background.scanning import scan
-    from cipher.background.scanning import scheduled
-    from cipher.background.scanning import triggeredBy
-    from cipher.background.scanning import worker
     from cipher.background.store.evolve import evolveDatabase
     from cipher.background.thread import BackgroundJob
     from cipher.background.thread import BackgroundWorkerThread
@@ -97,12 +97,12 @@ else:
         'ZopeSite': 'cipher.background.contextmanagers',
         'ZopeTransaction': 'cipher.background.contextmanagers',
         'addRegistry': 'cipher.background.registry.installation',
-        'declareMonitoring': 'cipher.background.directives',
-        'declareRuntime': 'cipher.background.directives',
-        'declareSchedule': 'cipher.background.directives',
-        'declareTrigger': 'cipher.background.directives',
-        'declareWeb': 'cipher.background.directives',
-        'declareWorker': 'cipher.background.directives',
+        'declareMonitoring': 'cipher.background.python.directives',
+        'declareRuntime': 'cipher.background.python.directives',
+        'declareSchedule': 'cipher.background.python.directives',
+        'declareTrigger': 'cipher.background.python.directives',
+        'declareWeb': 'cipher.background.python.directives',
+        'declareWorker': 'cipher.background.python.directives',
         'evolveDatabase': 'cipher.background.store.evolve',
         'getRegistry': 'cipher.background.registry.installation',
         'getRuntime': 'cipher.background.util.switchboard',
@@ -110,11 +110,11 @@ else:
         'queryRuntime': 'cipher.background.util.switchboard',
         'registerExecutor': 'cipher.background.runtime.executors.choice',
         'removeRegistry': 'cipher.background.registry.installation',
-        'scan': 'cipher.background.scanning',
-        'scheduled': 'cipher.background.scanning',
+        'scan': 'cipher.background.python.scanning',
+        'scheduled': 'cipher.background.python.scanning',
         'startRuntime': 'cipher.background.runtime.runtime',
-        'triggeredBy': 'cipher.background.scanning',
-        'worker': 'cipher.background.scanning',
+        'triggeredBy': 'cipher.background.python.scanning',
+        'worker': 'cipher.background.python.scanning',
     })
 
 __all__ = [

@@ -25,16 +25,16 @@ from zope.component import getUtility
 from zope.component import queryUtility
 from zope.lifecycleevent import IObjectModifiedEvent
 
-from cipher.background.directives import DIRECTIVES
-from cipher.background.directives import _triggers
 from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import IWorkerType
-from cipher.background.scanning import _NOTES
-from cipher.background.scanning import scan
-from cipher.background.scanning import scheduled
-from cipher.background.scanning import triggeredBy
-from cipher.background.scanning import worker
+from cipher.background.python.directives import DIRECTIVES
+from cipher.background.python.directives import _triggers
+from cipher.background.python.scanning import _NOTES
+from cipher.background.python.scanning import scan
+from cipher.background.python.scanning import scheduled
+from cipher.background.python.scanning import triggeredBy
+from cipher.background.python.scanning import worker
 from cipher.background.tests.support.sites import ComponentTests
 from cipher.background.thread import BackgroundJob
 

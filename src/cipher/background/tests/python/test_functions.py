@@ -30,20 +30,20 @@ from zope.schema import Int
 from zope.schema import getFieldsInOrder
 
 import cipher.background
-from cipher.background import directives
-from cipher.background.directives import DIRECTIVES
-from cipher.background.directives import declareMonitoring
-from cipher.background.directives import declareRuntime
-from cipher.background.directives import declareSchedule
-from cipher.background.directives import declareTrigger
-from cipher.background.directives import declareWeb
-from cipher.background.directives import declareWorker
 from cipher.background.interfaces import IMonitoringSettings
 from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import IWebSettings
 from cipher.background.interfaces import IWorkerType
+from cipher.background.python import directives
+from cipher.background.python.directives import DIRECTIVES
+from cipher.background.python.directives import declareMonitoring
+from cipher.background.python.directives import declareRuntime
+from cipher.background.python.directives import declareSchedule
+from cipher.background.python.directives import declareTrigger
+from cipher.background.python.directives import declareWeb
+from cipher.background.python.directives import declareWorker
 from cipher.background.subscribers import startRuntimeOfDatabase
 from cipher.background.tests.support.sites import SECURITY
 from cipher.background.tests.support.sites import ComponentTests
@@ -372,7 +372,7 @@ class ResultTests(ComponentTests):
             declareSchedule('missing', every=60)
         text, = logged.output
         self.assertIn("got 'missing'", text)
-        self.assertIn('test_directives.py", line', text)
+        self.assertIn('test_functions.py", line', text)
 
 
 class TriggerTests(SiteTests):

@@ -25,9 +25,9 @@ from types import ModuleType
 from typing import Any
 from typing import TypeVar
 
-from cipher.background.directives import DIRECTIVES
-from cipher.background.directives import Actions
 from cipher.background.interfaces import InvalidDeclaration
+from cipher.background.python.directives import DIRECTIVES
+from cipher.background.python.directives import Actions
 from cipher.background.util.text import safeRepr
 
 
