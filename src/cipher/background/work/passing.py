@@ -25,8 +25,8 @@ from cipher.background.declarations.workertype import nameOf
 from cipher.background.declarations.workertype import nameToday
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import PENDING
+from cipher.background.store.bookmark import LIMIT
 from cipher.background.store.conditions import waitsFor
-from cipher.background.store.cursor import LIMIT
 from cipher.background.store.process import findRegistry
 from cipher.background.store.slots import findSlot
 from cipher.background.util import clock

@@ -36,10 +36,10 @@ from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import InputOutdated
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.job import makeWorker
+from cipher.background.store.bookmark import LIMIT
+from cipher.background.store.bookmark import TYPE
 from cipher.background.store.conditions import limitOf
 from cipher.background.store.conditions import waitsFor
-from cipher.background.store.cursor import LIMIT
-from cipher.background.store.cursor import TYPE
 from cipher.background.store.lanepool import getPool
 from cipher.background.store.lifecycle import backOff
 from cipher.background.store.process import findRegistry
