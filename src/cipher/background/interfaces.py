@@ -1869,7 +1869,7 @@ class IHost(Interface):
     # Sites and registries
 
     registry_factory = Attribute(
-        "Class of the registries that it adds; None for `WorkerRegistry`")
+        "Class of the registries that it adds; None for the usual one")
 
     def isSite(ob):
         """Return whether *ob* itself can have a site manager."""
