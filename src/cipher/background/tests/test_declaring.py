@@ -43,7 +43,7 @@ from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.interfaces import IWorkerType
 from cipher.background.job import ItemsJob
-from cipher.background.runtime.maintenance.cursors import ownLanes
+from cipher.background.runtime.maintenance.bookmarks import ownLanes
 from cipher.background.runtime.maintenance.pruner import Pruner
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.testing import runPending
@@ -279,7 +279,7 @@ class KeepForEverTests(Tests):
         runtime = Runtime(self.db, RuntimeSettings(threads=0))
         for number, lane in self.registry.lanes.items():
             runtime.backlog.addLane((self.registry._p_oid, number), 1, ())
-            lane.cursor.home = runtime.id
+            lane.bookmark.home = runtime.id
         transaction.commit()
         Pruner(runtime.own, partial(
             ownLanes, runtime.own, runtime.backlog)).prune(self.connection)

@@ -36,14 +36,15 @@ from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import InputOutdated
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.job import makeWorker
+from cipher.background.store.bookmark import LIMIT
+from cipher.background.store.bookmark import TYPE
 from cipher.background.store.conditions import limitOf
 from cipher.background.store.conditions import waitsFor
-from cipher.background.store.cursor import LIMIT
-from cipher.background.store.cursor import TYPE
 from cipher.background.store.lanepool import getPool
 from cipher.background.store.lifecycle import backOff
 from cipher.background.store.process import findRegistry
 from cipher.background.store.slots import takeSlot
+from cipher.background.util.host import getHost
 from cipher.background.util.logs import ErrorsMasked
 from cipher.background.util.logs import getLogger
 from cipher.background.util.logs import labelRecords
@@ -248,11 +249,13 @@ class Performer:
 
     def _make_worker(self, connection, live, site, run, worker_type,
                      recorder):
+        stored = getHost().unwrap(site)
         worker = makeWorker(
             worker_type,
             self._fit_input(worker_type, live, site, run, recorder,
                             connection),
-            self._runtime.db, site._p_oid, site.__name__, run.starter or '')
+            self._runtime.db, stored._p_oid,
+            getattr(stored, '__name__', None), run.starter or '')
         worker.name = '%s, run %s' % (
             live.masker.text(worker.name), live.run_id)
         return worker
