@@ -225,6 +225,30 @@ class Page(Published):
         return cleanLine(Formatter(self.request).zoneName(time.time()), 80)
 
     @property
+    def now(self) -> dict[str, Any]:
+        """The time of the page: ``iso``, ``full`` and ``short``."""
+        at = time.time()
+        format = Formatter(self.request)
+        return {'iso': format.iso(at), 'full': format.dateTime(at),
+                'short': format.shortTime(at, at)}
+
+    @property
+    def here(self) -> str:
+        """The URL of this page with its query, to load it again."""
+        query = self.request.get('QUERY_STRING', '')
+        return getPath(str(self.request.URL)) + (query and '?' + query)
+
+    @cached_property
+    def can_stop(self) -> bool:
+        """Whether the reader may stop runs."""
+        return self.checked.may('requestStop')
+
+    @cached_property
+    def can_retry(self) -> bool:
+        """Whether the reader may retry runs."""
+        return self.checked.may('retry')
+
+    @property
     def css_url(self) -> str:
         return resources.getURL(resources.CSS, self.request)
 
