@@ -208,6 +208,17 @@ class Formatter:
         return self.say(_('${days} d ${hours} h'), days=seconds // DAY,
                         hours=seconds % DAY // HOUR)
 
+    def span(self, seconds):
+        """Return seconds as the label of a scale: ``10 ms``, ``17 min``."""
+        for size, message in (
+                (DAY, _('${number} d')), (HOUR, _('${number} h')),
+                (MINUTE, _('${number} min')), (1, _('${number} s'))):
+            if seconds >= size:
+                return self.say(message, number=self.number(
+                    round(seconds / size)))
+        return self.say(_('${number} ms'), number=self.number(
+            max(1, round(seconds * 1000))))
+
     def readMoment(self, kind, text):
         """Return *text* as a value of the class *kind*.
 

@@ -50,6 +50,10 @@ HEADERS = (
     ('Referrer-Policy', 'same-origin'),
     ('Cache-Control', 'no-store'),
 )
+#: The choice of a theme, which the script keeps there; none: as the system.
+THEME_COOKIE = 'cb_theme'
+THEMES = ('light', 'dark')
+
 READ = ('GET', 'HEAD')
 FORM = ('GET', 'HEAD', 'POST')
 ACTION = ('POST',)
@@ -261,6 +265,15 @@ class Page(Published):
         return resources.getURL(resources.ICON, self.request)
 
     @property
+    def alert_icon_url(self) -> str:
+        return resources.getURL(resources.ALERT_ICON, self.request)
+
+    @property
+    def theme(self) -> str | None:
+        theme = self.request.getCookies().get(THEME_COOKIE)
+        return theme if theme in THEMES else None
+
+    @property
     def user_title(self) -> str:
         principal = self.request.principal
         if principal is None:
@@ -281,6 +294,7 @@ class Page(Published):
     def tabs(self) -> list[dict[str, Any]]:
         url = self.registry_url
         return [{'title': title, 'url': '%s/%s' % (url, name),
+                 'key': 'o' if name == 'index.html' else name[0],
                  'current': name == self.tab}
                 for name, title in (('index.html', _('Overview')),
                                     ('runs.html', _('Runs')),
