@@ -229,18 +229,15 @@ class Page(Published):
         return cleanLine(Formatter(self.request).zoneName(time.time()), 80)
 
     @property
-    def now(self) -> dict[str, Any]:
-        """The time of the page: ``iso``, ``full`` and ``short``."""
-        at = time.time()
-        format = Formatter(self.request)
-        return {'iso': format.iso(at), 'full': format.dateTime(at),
-                'short': format.shortTime(at, at)}
+    def now(self) -> str:
+        """The time of the page, HH:MM."""
+        return Formatter(self.request).hour(time.time())
 
     @property
     def here(self) -> str:
-        """The URL of this page with its query, to load it again."""
+        """The relative URL of this page with its query."""
         query = self.request.get('QUERY_STRING', '')
-        return getPath(str(self.request.URL)) + (query and '?' + query)
+        return query and '?' + query
 
     @cached_property
     def can_stop(self) -> bool:

@@ -192,7 +192,7 @@
     var seconds = Math.max(0, Math.round((Date.now() - at) / 1000));
     var words = new Intl.RelativeTimeFormat(
       document.documentElement.lang || 'en',
-      {numeric: 'always', style: 'narrow'});
+      {numeric: 'always', style: 'short'});
     if (seconds < 100) { return words.format(-seconds, 'second'); }
     if (seconds < 5400) {
       return words.format(-Math.round(seconds / 60), 'minute');
