@@ -116,10 +116,9 @@
     });
   }
 
-  // Nothing moves that somebody points at or has chosen.
+  // Nothing moves that somebody points at.
   function isHeld(list) {
-    return Boolean(list.querySelector('.cb-sel:checked'))
-      || (list.matches(':hover') && Date.now() - moved < REST);
+    return list.matches(':hover') && Date.now() - moved < REST;
   }
 
   // Focus that was on something that is gone goes to what took its place.
