@@ -163,7 +163,7 @@ def fill(bench, number, end=END, waiting=WAITING):
         lane.births.add(run)
         if n < number:
             finish(registry, rand, run)
-            lane.cursor.low = run.serial + 1
+            lane.bookmark.low = run.serial + 1
         if not n % BATCH:
             transaction.commit()
             bench.forget()
