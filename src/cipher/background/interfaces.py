@@ -671,6 +671,11 @@ class IWorkerType(Interface):
         title="Keep for", required=False, readonly=True,
         description="Days that a finished run is kept.  None: the number of "
                     "the registry")
+    share = Bool(
+        title="Share commits", required=False, readonly=True,
+        description="Whether short runs of the type may be carried out in "
+                    "one transaction with others.  If one of them fails, the "
+                    "others are done again.  None: as the runtime says.")
     current = TextLine(
         title="Current name", required=False, readonly=True,
         description="For a former name, the name of today: a start under the "
@@ -2016,6 +2021,12 @@ class IRuntimeSettings(Interface):
         description="The names of the worker types whose runs this process "
                     "takes and begins.  Runs of other types can be started "
                     "in it; other processes carry them out.  Default: all.")
+    share = Bool(
+        title="Share commits", default=False,
+        description="Whether short jobs of all types that may be run again "
+                    "share commits, unless their type says share=\"no\".  "
+                    "Threads of this process carry them out.  Choose it if "
+                    "they have effects in the ZODB only.  Default: no.")
 
 
 class IWebSettings(Interface):

@@ -311,6 +311,8 @@ class IWorkerType(Protocol, metaclass=_Interface):
     @property
     def keep_days(self) -> float | None: ...
     @property
+    def share(self) -> bool | None: ...
+    @property
     def current(self) -> str | None: ...
     @property
     def keep(self) -> int | None: ...
@@ -929,6 +931,7 @@ class IRuntimeSettings(Protocol, metaclass=_Interface):
     executor: str
     deployment: str | None
     types: tuple[str, ...] | None
+    share: bool
 
 class IWebSettings(Protocol, metaclass=_Interface):
     base_url: str | None

@@ -70,7 +70,8 @@ class LiveRun:
 
     worker = None
     door = None            # the contextmanagers.Door it works with
-    thread_id = None       # the thread it works in
+    thread_id = None       # the thread it works in; None before, and while it
+    #                        waits for a shared commit
     run_oid = None         # oid of the run, once it was loaded
     stop = None            # StopRequest
     worker_type = None     # IWorkerType; None for hand-made threads
@@ -160,6 +161,17 @@ class LiveRun:
             self.thread_id = threading.get_ident()
             if self.stop is not None or self.is_shutdown:
                 stateOf(worker).requestStop()
+
+    def beginAnew(self):
+        """Forget the work so far, which was aborted; a stop request stays."""
+        with self._lock:
+            self.worker = self.thread_id = None
+        self.passing = self.due_at = self.error = None
+        self.is_lost = self.is_unrecorded = False
+        self.started_at = clock.now()
+        if self.log.getText():
+            # Its lines come a second time.
+            self.log.add('A shared commit was given up: done again alone.')
 
     def requestStop(self, stop=None):
         """Ask the worker to stop.
