@@ -132,6 +132,8 @@ class Verbs:
 
     get = _same('get', VIEW_WORKERS)
     getStatus = _same('getStatus', VIEW_WORKERS)
+    getFamily = _same('getFamily', VIEW_WORKERS)
+    getHealth = _same('getHealth', VIEW_WORKERS)
     listRuns = _same('listRuns', VIEW_WORKERS)
     getCounts = _same('getCounts', VIEW_WORKERS)
     getWorkerTypes = _same('getWorkerTypes', VIEW_WORKERS)

@@ -41,7 +41,7 @@ from cipher.background.store import structure
 from cipher.background.store.lifecycle import backOff
 from cipher.background.store.lifecycle import cleanDelay
 from cipher.background.util.calling import callHook
-from cipher.background.util.chain import setDepth
+from cipher.background.util.chain import setRun
 from cipher.background.util.logs import getLogger
 from cipher.background.util.logs import labelRecords
 from cipher.background.util.logs import logError
@@ -100,7 +100,7 @@ class RunRecorder(WorkObserver):
     # The worker's calls
 
     def started(self, worker):
-        setDepth(self.live.depth)
+        setRun(self.live.depth, lambda: self._found[1:])
         state = stateOf(worker)
         state.run_id = self.live.run_id
         state.masker = self.live.masker
@@ -203,7 +203,7 @@ class RunRecorder(WorkObserver):
                      addCleanupTraceback(self.live, run, error), fenced=False)
 
     def ended(self, worker, error):
-        setDepth(None)
+        setRun(None)
         runlog.capture(None)
         labelRecords(None)
         self.live.end()

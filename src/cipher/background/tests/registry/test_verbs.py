@@ -67,6 +67,8 @@ CALLS = {
     'may': ((), lambda v, t: v.may('get')),
     'get': ((VIEW_WORKERS,), lambda v, t: v.get(t.waiting)),
     'getStatus': ((VIEW_WORKERS,), lambda v, t: v.getStatus(t.waiting)),
+    'getFamily': ((VIEW_WORKERS,), lambda v, t: v.getFamily(t.waiting)),
+    'getHealth': ((VIEW_WORKERS,), lambda v, t: v.getHealth(t.waiting)),
     'getContext': ((VIEW_WORKERS,), lambda v, t: v.getContext(t.waiting)),
     'listRuns': ((VIEW_WORKERS,), lambda v, t: v.listRuns()),
     'getCounts': ((VIEW_WORKERS,), lambda v, t: v.getCounts()),
@@ -111,7 +113,8 @@ CALLS = {
     'beginKept': ((MANAGE_WORKERS,), lambda v, t: v.beginKept()),
     'removeKept': ((MANAGE_WORKERS,), lambda v, t: v.removeKept()),
 }
-READS = {'may', 'get', 'getStatus', 'getContext', 'listRuns', 'getCounts',
+READS = {'may', 'get', 'getStatus', 'getFamily', 'getHealth', 'getContext',
+         'listRuns', 'getCounts',
          'getWorkerTypes', 'listTypes', 'listProcesses', 'listEndedProcesses',
          'listSchedules', 'getHours', 'listProblems', 'getThresholds',
          'listActions',
