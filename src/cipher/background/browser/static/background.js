@@ -4,8 +4,9 @@
    into markup here.  What an element shows is said by its attributes:
 
    data-text="a.b"         its text
-   data-append="a.b"       what is added to its text
-   data-log-end="…"        how far the log was that the server put there
+   data-lines=""           the list of the lines of a log
+   data-log-end="…"        how far that log was that the server put there
+   data-follow=""          the switch: whether that list follows its end
    data-show="a.b"         hidden while that is empty; data-hide the reverse
    data-state-from="a"     its data-state, from a fixed set of words
    data-health-from="a"    its data-health, likewise
@@ -23,7 +24,8 @@
   // What changes although nothing happens: the last heartbeat.
   var STEADY = ['beat_at', 'beat'];
   var WORDS = ['pending', 'running', 'succeeded', 'failed', 'stopped',
-               'interrupted', 'alive', 'silent', 'ended'];
+               'interrupted', 'alive', 'silent', 'ended', 'bad'];
+  var LEVELS = ['debug', 'info', 'warning', 'error', 'attempt'];
 
   function get(data, path) {
     return path.split('.').reduce(function (value, name) {
@@ -63,10 +65,6 @@
     each(scope, 'text', function (element, path) {
       var value = get(data, path);
       if (value !== undefined) { setText(element, value); }
-    });
-    each(scope, 'append', function (element, path) {
-      var value = get(data, path);
-      if (value) { element.append(String(value)); }
     });
     each(scope, 'show', function (element, path) {
       element.hidden = !get(data, path);
@@ -123,6 +121,30 @@
     Object.keys(rows).forEach(function (key) { rows[key].remove(); });
   }
 
+  // New lines of a log are added behind the others: a selection stays.
+  function addLines(list, details) {
+    var items = details.lines_added, box = list.closest('.cb-log');
+    var template = list.querySelector('template');
+    if (!items) {
+      items = details.lines || [];
+      list.querySelectorAll(':scope > li').forEach(function (line) {
+        line.remove();
+      });
+    }
+    items.forEach(function (item) {
+      var line = template.content.firstElementChild.cloneNode(true);
+      line.dataset.level = LEVELS.indexOf(item.level) < 0 ? '' : item.level;
+      setText(line.children[0], item.at);
+      setText(line.children[1], item.word);
+      line.children[1].title = String(item.logger);
+      setText(line.children[2], item.message);
+      list.append(line);
+    });
+    if (items.length && box.querySelector('[data-follow] input').checked) {
+      list.scrollTop = list.scrollHeight;
+    }
+  }
+
   function essence(data) {
     return JSON.stringify(data, function (name, value) {
       return STEADY.indexOf(name) < 0 ? value : undefined;
@@ -151,7 +173,10 @@
     // Of a log that the page has already, only the new lines are sent.
     function address() {
       var url = new URL(page.dataset.poll, window.location.href);
-      if (logEnd) { url.searchParams.set('log_after', logEnd); }
+      if (log) {
+        url.searchParams.set('log_lines', '1');
+        url.searchParams.set('log_after', logEnd);
+      }
       return url.href;
     }
 
@@ -193,6 +218,7 @@
         failures = 0;
         tell('');
         fill(page, data);
+        if (log && data.details) { addLines(log, data.details); }
         if (!data.is_finished) { again(); }
       }).catch(function () {
         failures += 1;
@@ -220,6 +246,14 @@
     });
   }
 
+  // Without this script nothing follows.
+  function follow(label) {
+    var list = label.closest('.cb-log').querySelector('[data-lines]');
+    label.hidden = false;
+    list.scrollTop = list.scrollHeight;
+  }
+
   document.querySelectorAll('[data-poll]').forEach(start);
+  document.querySelectorAll('[data-follow]').forEach(follow);
   document.querySelectorAll('[data-select-all]').forEach(selectAll);
 }());
