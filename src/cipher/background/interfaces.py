@@ -1743,6 +1743,19 @@ class IVerbs(Interface):
 
     # Need no permission.
 
+    def mayStop(run_id):
+        """Return whether the principal may ask the run to stop.
+
+        With the permission, or if the principal started the run.
+        """
+
+    def getOwnStatus(run_id):
+        """Return the `IRunStatus` of a run that the principal started.
+
+        None for any other id: unknown runs and those of others look alike.
+        Unauthenticated principals have no runs.
+        """
+
     def getSite():
         """Return the site that holds the registry, with a security proxy."""
 

@@ -46,10 +46,9 @@ def describeFigures(presenter, data, health):
         return say(_('${span} ago'), span=span(max(0.0, now - at)))
 
     if data['last_progress'] is not None:
+        rate = presenter.format.number(60 * (health.rate or 0))
         add('progress', _('Last progress'), ago(data['last_progress']),
-            health.rate and say(
-                _('${number} a minute'),
-                number=presenter.format.number(60 * health.rate)) or '',
+            say(_('${number} a minute'), number=rate) if health.rate else '',
             health.stalled_since is not None)
     usual = health.usual and say(_('usually ${span}'), span=span(health.usual))
     add('took', _('Running for'), data['text']['took'], usual or '',
@@ -84,13 +83,14 @@ def describeTrouble(presenter, data, health):
         title = say(_('No progress for ${span}.'), span=span(
             presenter.now - health.stalled_since))
         wait = say(_('Wait, or ask it to stop: it may still go on.'))
-    others = [{'id': other.id, 'title': '%s %s' % (
-        presenter.sayTitle(other.title), other.id),
-        'url': _url(presenter, other.id)} for other in health.neighbours]
+    others = [
+        {'id': other.id, 'url': _url(presenter, other.id),
+         'title': '%s %s' % (presenter.sayTitle(other.title), other.id)}
+        for other in health.neighbours]
     return {
         'title': title,
         'about': say(_('Its process is alive, so the run is not lost.  A '
-                      'thread cannot be ended alone.')),
+                       'thread cannot be ended alone.')),
         'wait': wait,
         'drain': say(_('Or finish and stop its process, ${process}.  At the '
                        'end of the drain this run cannot commit any more; '

@@ -49,7 +49,7 @@ from cipher.background.browser.timeline import describeAttempts
 from cipher.background.browser.timeline import describeTimeline
 from cipher.background.browser.types import mayStart
 from cipher.background.browser.verbs import POSSIBLE_IF
-from cipher.background.browser.verbs import listVerbs
+from cipher.background.browser.verbs import TITLES
 from cipher.background.browser.verbs import mayDo
 from cipher.background.i18n import _
 from cipher.background.interfaces import IWorkerType
@@ -67,6 +67,8 @@ GONE = _('This run no longer exists.')
 class Run(RunView):
     """Collects the data of the page and the JSON of a run."""
 
+    data: dict[str, Any] = {}
+
     def getStatus(self):
         """Return the plain data of the run; refuse if it is gone."""
         try:
@@ -83,6 +85,7 @@ class Run(RunView):
         for verb, is_possible in POSSIBLE_IF.items():
             data['can_' + verb] = data[is_possible] and (
                 self.checked.mayRetry(self.run_id) if verb == 'retry'
+                else self.checked.mayStop(self.run_id) if verb == 'stop'
                 else mayDo(self.checked, verb))
         health = self.checked.getHealth(self.run_id)
         status = self.checked.getStatus(self.run_id)
@@ -177,7 +180,9 @@ class RunPage(Run, Page):
         """The acts that the principal may do to the run, with URLs."""
         return [{'title': self.say(title), 'shown_if': 'can_' + name,
                  'url': '%s/%s.html' % (self.run_url, name)}
-                for name, title in listVerbs(self.checked)]
+                for name, title in TITLES.items()
+                if mayDo(self.checked, name)
+                or name == 'stop' and self.checked.mayStop(self.run_id)]
 
     @property
     def relatives(self):

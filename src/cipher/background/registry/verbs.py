@@ -24,8 +24,10 @@ from functools import wraps
 from zope.component import adapter
 from zope.interface import implementer
 from zope.security.checker import ProxyFactory
+from zope.security.interfaces import NoInteraction
 from zope.security.interfaces import Unauthorized
 from zope.security.management import checkPermission
+from zope.security.management import queryInteraction
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.interfaces import MANAGE_WORKERS
@@ -40,6 +42,7 @@ from cipher.background.interfaces import TooManyWaiting
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.store import structure
 from cipher.background.store.process import getDirectory
+from cipher.background.util.principal import currentPerson
 from cipher.background.util.reference import root
 
 
@@ -191,7 +194,28 @@ class Verbs:
 
     # Acting on runs
 
-    requestStop = _same('requestStop', STOP_WORKERS)
+    def requestStop(self, run_id, reason=None):
+        if not self._is_own(run_id):
+            _check(STOP_WORKERS, self._registry, 'requestStop')
+        return self._registry.requestStop(run_id, reason)
+
+    RIGHTS['requestStop'] = STOP_WORKERS, None
+
+    def mayStop(self, run_id):
+        return self.may('requestStop') or self._is_own(run_id)
+
+    def getOwnStatus(self, run_id):
+        return (self._registry.getStatus(run_id) if self._is_own(run_id)
+                else None)
+
+    def _is_own(self, run_id):
+        """Return whether the principal started the run."""
+        if queryInteraction() is None:
+            raise NoInteraction
+        person = currentPerson()
+        run = None if person is None else self._registry.get(run_id)
+        return run is not None and run.starter == person
+
     beginNow = _same('beginNow', MANAGE_WORKERS)
     remove = _same('remove', MANAGE_WORKERS)
 

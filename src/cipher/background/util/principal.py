@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from zope.authentication.interfaces import IAuthentication
+from zope.authentication.interfaces import IUnauthenticatedPrincipal
 from zope.component import queryUtility
 from zope.security.management import queryInteraction
 from zope.security.management import system_user
@@ -32,6 +33,21 @@ SYSTEM = (None, system_user.id)
 def currentPrincipal():
     """Return the id of the interaction's first principal, or None."""
     return currentPrincipals()[0]
+
+
+def currentPerson():
+    """Return the id of the interaction's first principal, if authenticated.
+
+    None for everybody else: nobody can say which of them is meant.
+    """
+    interaction = queryInteraction()
+    for participation in getattr(interaction, 'participations', ()):
+        principal = participation.principal
+        if principal is not None:
+            person = str(principal.id)
+            return None if person in SYSTEM or (
+                IUnauthenticatedPrincipal.providedBy(principal)) else person
+    return None
 
 
 def currentPrincipals():
