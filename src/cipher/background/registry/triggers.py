@@ -34,10 +34,11 @@ class Trigger:
     """The handler that ``<background:trigger>`` subscribes."""
 
     def __init__(self, worker, condition=None, input=None, unique=None,
-                 delay=0.0, priority=None):
+                 delay=0.0, priority=None, name=None):
         self.worker = worker
+        self.name = name
+        self.input = input
         self._condition = condition
-        self._input = input
         self._options = {'unique': unique, 'delay': delay,
                          'priority': priority}
         self._source = 'trigger of %r' % worker
@@ -55,7 +56,7 @@ class Trigger:
                       self._source, type(subject).__name__)
         elif self._holds(registry, objects):
             startAutomatically(
-                registry, self._source, self.worker, context, self._input,
+                registry, self._source, self.worker, context, self.input,
                 *objects, reason=_reason(event), **self._options)
 
     def _holds(self, registry, objects):

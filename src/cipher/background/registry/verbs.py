@@ -23,11 +23,8 @@ from functools import wraps
 
 from zope.component import adapter
 from zope.interface import implementer
-from zope.security.checker import ProxyFactory
 from zope.security.interfaces import NoInteraction
 from zope.security.interfaces import Unauthorized
-from zope.security.management import checkPermission
-from zope.security.management import queryInteraction
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.interfaces import MANAGE_WORKERS
@@ -42,7 +39,7 @@ from cipher.background.interfaces import TooManyWaiting
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.store import structure
 from cipher.background.store.process import getDirectory
-from cipher.background.util.principal import currentPerson
+from cipher.background.util.host import getHost
 from cipher.background.util.reference import root
 
 
@@ -86,7 +83,7 @@ def _asks(permission, where=None):
 
 
 def _check(permission, target, name):
-    if not checkPermission(permission, target):
+    if not getHost().checkPermission(permission, target):
         raise Unauthorized(target, name, permission)
 
 
@@ -115,7 +112,7 @@ class Verbs:
     def may(self, name):
         permission, where = RIGHTS[name]
         targets = where(self) if where else (self._registry,)
-        return all(checkPermission(permission, target)
+        return all(getHost().checkPermission(permission, target)
                    for target in targets)
 
     def _get_roots(self):
@@ -152,10 +149,10 @@ class Verbs:
 
     @_asks(VIEW_WORKERS)
     def getContext(self, run_id):
-        return ProxyFactory(self._registry.getContext(run_id))
+        return getHost().protect(self._registry.getContext(run_id))
 
     def getSite(self):
-        return ProxyFactory(self._registry.getSite())
+        return getHost().protect(self._registry.getSite())
 
     # Starting
 
@@ -210,9 +207,9 @@ class Verbs:
 
     def _is_own(self, run_id):
         """Return whether the principal started the run."""
-        if queryInteraction() is None:
+        if not getHost().hasInteraction():
             raise NoInteraction
-        person = currentPerson()
+        person = getHost().currentPerson()
         run = None if person is None else self._registry.get(run_id)
         return run is not None and run.starter == person
 

@@ -30,7 +30,7 @@ from cipher.background.store.conditions import waitsFor
 from cipher.background.store.process import findRegistry
 from cipher.background.store.slots import findSlot
 from cipher.background.util import clock
-from cipher.background.util.reference import isInPlace
+from cipher.background.util.host import getHost
 from cipher.background.util.transient import isTransient
 from cipher.background.work.loop import WorkLoop
 
@@ -132,7 +132,7 @@ class Passing:
 def _find_waiting(connection, ticket, begins):
     """Return the run of *ticket* if it is pending and may begin, or None."""
     registry = findRegistry(connection, ticket.registry_oid)
-    if registry is None or not isInPlace(registry):
+    if registry is None or not getHost().isInPlace(registry):
         return None
     run = registry.getRun(ticket.lane, ticket.serial)
     if run is None or run.state != PENDING or run.id in registry.stops or (
