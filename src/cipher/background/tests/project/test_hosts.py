@@ -72,12 +72,6 @@ EXCEPTIONS = {
         'zope.traversing.interfaces.ITraverser'},
     'browser/wsgi.py': {'zope.traversing.interfaces.IEtcNamespace'},
 
-    # It registers what ZCML registers, with the check of a permission that
-    # ZCML makes.
-    'python/directives.py': {
-        'zope.component.getSiteManager',
-        'zope.security.permission.checkPermission'},
-
     # An interface that is implemented or adapted by sites of all hosts.
     'registry/installation.py': {'zope.component.interfaces.ISite'},
     # Which objects events of the life cycle are about.
