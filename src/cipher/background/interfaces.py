@@ -1044,6 +1044,50 @@ class ITypeStatus(IPauseStatus):
     last_state = Choice(title="Last state", values=STATES, required=False)
 
 
+class ITypePeriod(Interface):
+    """The runs of a worker type that finished in some time."""
+
+    begins_at = Float(title="Begin of the period")
+    ends_at = Float(title="End of the period")
+    counts = Attribute("{finished state: number of runs}, without zeros")
+    took_half = Float(
+        title="Half took", required=False,
+        description="Seconds that half of the runs took at most; None if "
+                    "none began")
+    took_most = Float(
+        title="95 % took", required=False,
+        description="Seconds that 95 % of the runs took at most")
+    waited_half = Float(
+        title="Half waited", required=False,
+        description="Seconds that half of the runs waited at most; None if "
+                    "no queue wait is known")
+    waited_most = Float(
+        title="95 % waited", required=False,
+        description="Seconds that 95 % of the runs waited at most")
+
+
+class ITypeHistory(Interface):
+    """The finished runs of a worker type over 14 days.
+
+    Removed and pruned runs do not count.
+    """
+
+    hours = Attribute("An `ITypePeriod` for each of the last 24 hours, oldest "
+                      "first; the last one is the current hour")
+    days = Attribute("An `ITypePeriod` for each of the last 14 times 24 "
+                     "hours, oldest first; the last one ends with the "
+                     "current hour")
+    day = Object(title="The last 24 hours", schema=ITypePeriod)
+    fortnight = Object(title="The last 14 days", schema=ITypePeriod)
+    buckets = Attribute(
+        "[(seconds, number)]: the runs of the 14 days by the time that they "
+        "took.  Each took at most these seconds, and more than those before. "
+        "The last seconds are None: no limit")
+    is_cut = Bool(
+        title="Cut", description="Too many runs finished in 14 days; the "
+                                 "oldest are not in the numbers")
+
+
 class IHour(Interface):
     """The runs that finished within one hour."""
 
@@ -1207,6 +1251,12 @@ class ISchedule(Interface):
         """Return the time of the first tick after the time *after*."""
 
 
+class ITrigger(Interface):
+    """An event handler of ``<background:trigger>`` that starts runs."""
+
+    worker = TextLine(title="Worker type", readonly=True)
+
+
 class IScheduleStatus(IPauseStatus):
     """A schedule in a registry, a snapshot."""
 
@@ -1364,6 +1414,14 @@ class IWorkerRegistry(Interface):
 
         These are the types that are declared, have runs or are paused.  The
         cost does not grow with the number of runs.
+        """
+
+    def getHistory(name):
+        """Return the `ITypeHistory` of the worker type *name*.
+
+        At most `history.LOOKS` finishes are read, for about
+        `history.TIME_LIMIT` seconds.  It is empty for a type that is unknown
+        or that the principal may not see.
         """
 
     def getHours():
@@ -1630,6 +1688,9 @@ class IVerbs(Interface):
 
     def listSchedules():
         """See `IWorkerRegistry.listSchedules`."""
+
+    def getHistory(name):
+        """See `IWorkerRegistry.getHistory`."""
 
     def getHours():
         """See `IWorkerRegistry.getHours`."""

@@ -50,7 +50,7 @@ class Chart:
         if not any(totals):
             return None
         format = self._presenter.format
-        top = _round_up(max(totals))
+        top = roundUp(max(totals))
         slowest = max(hour.mean or 0.0 for hour in self._hours)
         width = LEFT + SLOT * len(self._hours)
         return {
@@ -117,7 +117,7 @@ class Chart:
                             ', '.join(said) or presenter.say(_('nothing')))
 
 
-def _round_up(number):
+def roundUp(number):
     """Return the least "round" number at or above *number* (> 0)."""
     size = 1
     while True:

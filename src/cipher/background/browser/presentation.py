@@ -18,6 +18,7 @@ language of the request, below the key ``text``.  The script on the page only
 inserts these texts.
 """
 import time
+from urllib.parse import urlencode
 
 from zope.authentication.interfaces import IAuthentication
 from zope.component import queryUtility
@@ -124,6 +125,8 @@ class Presenter:
             'url': url + '/index.html',
             'stop_url': url + '/stop.html',
             'type': cleanLine(status.type),
+            'type_url': '%s/type.html?%s' % (self.registry_url, urlencode(
+                {'name': status.type}, errors='replace')),
             'title': self.sayTitle(status.title),
             'state': status.state,
             'starter': _line_or_none(status.starter),

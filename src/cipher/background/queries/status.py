@@ -30,6 +30,8 @@ from cipher.background.interfaces import IRunDetails
 from cipher.background.interfaces import IRunPage
 from cipher.background.interfaces import IRunStatus
 from cipher.background.interfaces import IScheduleStatus
+from cipher.background.interfaces import ITypeHistory
+from cipher.background.interfaces import ITypePeriod
 from cipher.background.interfaces import ITypeStatus
 from cipher.background.interfaces import IWait
 from cipher.background.queries.retryable import findObstacle
@@ -175,6 +177,29 @@ class TypeStatus:
     last_run: str
     last_at: float
     last_state: str
+
+
+@implementer(ITypePeriod)
+@dataclass
+class TypePeriod:
+    begins_at: float
+    ends_at: float
+    counts: dict
+    took_half: float
+    took_most: float
+    waited_half: float
+    waited_most: float
+
+
+@implementer(ITypeHistory)
+@dataclass
+class TypeHistory:
+    hours: list
+    days: list
+    day: TypePeriod
+    fortnight: TypePeriod
+    buckets: list
+    is_cut: bool
 
 
 @implementer(IHour)

@@ -23,6 +23,7 @@ from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.interfaces import RunNotFound
+from cipher.background.queries import history
 from cipher.background.queries import paging
 from cipher.background.queries import problems
 from cipher.background.queries import summary
@@ -131,6 +132,10 @@ class RegistryReader(RunStore):
 
     def listTypes(self):
         return summary.listTypes(self, Snapshot(self))
+
+    def getHistory(self, name):
+        return history.getHistory(
+            self, name if visibility.maySee(self, name) else None)
 
     def getHours(self):
         return [] if visibility.hiddenTypes(self) else summary.getHours(self)
