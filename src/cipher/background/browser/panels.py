@@ -113,7 +113,8 @@ def makeTimes(presenter, names, half, most, title='', id='', within=(None,)):
     return _panel(
         id, title, say(_('logarithmic')), names, columns, duration,
         bars=slots, area=area, lines=lines,
-        y=[duration(high), duration(math.sqrt(low * high)), duration(low)],
+        y=list(map(presenter.format.span,
+                   (high, math.sqrt(low * high), low))),
         keys=[{'kind': kind, 'text': '%s %s' % (name, duration(value))}
               for kind, (name, _values), value in zip(
                   ('p50', 'p95'), columns, within)])
@@ -124,8 +125,8 @@ def _panel(id, title, unit, names, columns, format, **drawing):
     panel = {
         'id': id, 'title': title, 'unit': unit, 'area': [],
         'lines': {'half': [], 'most': []},
-        'x': [name if index % step == 0 else ''
-              for index, name in enumerate(names)],
+        # Each label is below the middle of its share of the plot.
+        'x': names[step // 2::step],
         'columns': [name for name, _values in columns],
         'rows': [{'name': name,
                   'values': [format(values[index])

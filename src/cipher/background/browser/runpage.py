@@ -128,7 +128,8 @@ class RunPage(Run, Page):
     def update(self):
         self.data = self.collect()
         self.poll_url = self.run_url + '/index.json'
-        self.type_url = self._get_runs_url(type=self.data['type'])
+        self.type_url = '%s/type.html?%s' % (self.registry_url, urlencode(
+            {'name': self.data['type']}, errors='replace'))
         context = self.data['context']
         self.context_runs_url = (
             context and context['path']

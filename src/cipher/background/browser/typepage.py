@@ -27,6 +27,7 @@ from cipher.background.browser.page import getParameter
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.types import Types
 from cipher.background.browser.types import TypesPage
+from cipher.background.browser.verbs import mayDo
 from cipher.background.i18n import _
 from cipher.background.interfaces import AS_STARTER
 from cipher.background.interfaces import AS_SYSTEM
@@ -126,6 +127,8 @@ class TypePage(TypeData, TypesPage):
         self.data = self.describe()
         self.poll_url = '%s/type.json?%s' % (
             self.registry_url, _query(self.name))
+        self.can_stop = mayDo(self.checked, 'stop')
+        self.can_retry = False   # no run here has finished
         self.worker_type = self.checked.getWorkerTypes().get(self.name)
 
     def act(self, verb, name, reason):

@@ -176,10 +176,11 @@ class TestWalker(BrowserTests):
             and registration.provided is Interface}
         self.assertEqual(resources, {
             'cipher-background.css', 'cipher-background.js',
-            'cipher-background.svg'})
-        for name, kind in (('css', 'text/css'), ('js', 'javascript'),
-                           ('svg', 'image/svg+xml')):
-            answer = self.get('/@@/cipher-background.' + name, None)
+            'cipher-background.svg', 'cipher-background-alert.svg'})
+        for name, kind in (('.css', 'text/css'), ('.js', 'javascript'),
+                           ('.svg', 'image/svg+xml'),
+                           ('-alert.svg', 'image/svg+xml')):
+            answer = self.get('/@@/cipher-background' + name, None)
             self.assertEqual(answer.status_int, 200)
             self.assertIn(kind, answer.headers['Content-Type'])
 

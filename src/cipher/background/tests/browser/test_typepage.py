@@ -92,9 +92,9 @@ class TestTypePage(BrowserTests):
         self.assertNotIn('start.html', page)
 
     def test_links_lead_to_it(self):
-        self.makeFailed()
+        run = self.makeFailed()
         self.assertIn('type.html?name=plain', self.get('types.html').text)
-        self.assertIn('type.html?name=plain', self.get('runs.html').text)
+        self.assertIn('type.html?name=plain', self.get(run.id).text)
 
     def test_triggers_are_listed(self):
         trigger = Trigger('plain')
