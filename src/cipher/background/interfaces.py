@@ -145,6 +145,11 @@ NOT_UNIQUE = 'no'
 BY_TYPE = 'type'
 BY_CONTEXT = 'context'
 BY_INPUT = 'input'
+#: What stands for the replaced parts of a message: see `IErrorGroup`.
+NUMBER_PART = '‹number›'
+ID_PART = '‹id›'
+TEXT_PART = '‹text›'
+
 #: Values of ``unique``.
 UNIQUE = (NOT_UNIQUE, BY_TYPE, BY_CONTEXT, BY_INPUT)
 
@@ -1044,6 +1049,40 @@ class ITypeStatus(IPauseStatus):
     last_state = Choice(title="Last state", values=STATES, required=False)
 
 
+class IErrorGroup(Interface):
+    """Runs that failed, or were interrupted, for the same reason.
+
+    The reason is the class of the error and its message.  Numbers, ids and
+    quoted words of the message are replaced by ``‹number›``, ``‹id›`` and
+    ``‹text›``.
+    """
+
+    key = TextLine(title="Key", description="See `IWorkerRegistry.listRuns`")
+    error_type = TextLine(title="Error", required=False)
+    message = TextLine(title="Message", description="With parts replaced")
+    number = Int(title="Number of runs")
+    unresolved = Int(
+        title="Not resolved",
+        description="Runs that were not retried, and whose work has not "
+                    "succeeded since")
+    first_at = Float(title="First finish")
+    last_at = Float(title="Last finish")
+    types = Attribute("{type name: number of runs}")
+    hours = Attribute("The numbers of runs in the last 24 hours, oldest "
+                      "first; the last one is the current hour")
+    last_run = TextLine(title="Id of the run that failed last")
+
+
+class IErrors(Interface):
+    """The errors of the runs that failed last."""
+
+    groups = Attribute("An `IErrorGroup` for each reason; the one of the last "
+                       "failure comes first")
+    looked_at = Int(title="Runs in the groups")
+    is_cut = Bool(title="Cut", description="Older failures are not in the "
+                                           "groups")
+
+
 class ITypePeriod(Interface):
     """The runs of a worker type that finished in some time."""
 
@@ -1362,7 +1401,7 @@ class IWorkerRegistry(Interface):
 
     def listRuns(states=(), types=(), contexts=(), starters=(), text=None,
                  since=None, until=None, order=NEWEST, limit=50, before=None,
-                 unresolved=False):
+                 unresolved=False, error=None):
         """Return one `IRunPage` of statuses.
 
         *states*, *types*, *starters* and *contexts* (objects) restrict the
@@ -1378,6 +1417,8 @@ class IWorkerRegistry(Interface):
         interrupted.  They were not retried, and their type has not succeeded
         with the same context and input since.  A run is listed as well if its
         successes were not read within `resolving.TIME_LIMIT` seconds.
+
+        *error* is an `IErrorGroup.key`: only runs of that group.
 
         *order* is ``newest`` or ``oldest`` first: by the finish if *states*
         are finished states only, else by the creation.  Or it is ``slowest``
@@ -1414,6 +1455,13 @@ class IWorkerRegistry(Interface):
 
         These are the types that are declared, have runs or are paused.  The
         cost does not grow with the number of runs.
+        """
+
+    def listErrors(types=(), limit=2000):
+        """Return the `IErrors` of the runs that failed or were interrupted.
+
+        *types* (names) restrict them unless empty.  At most *limit* runs are
+        loaded, the newest first, for about `errors.TIME_LIMIT` seconds.
         """
 
     def getHistory(name):
@@ -1668,7 +1716,7 @@ class IVerbs(Interface):
 
     def listRuns(states=(), types=(), contexts=(), starters=(), text=None,
                  since=None, until=None, order=NEWEST, limit=50,
-                 before=None, unresolved=False):
+                 before=None, unresolved=False, error=None):
         """See `IWorkerRegistry.listRuns`."""
 
     def getCounts():
@@ -1688,6 +1736,9 @@ class IVerbs(Interface):
 
     def listSchedules():
         """See `IWorkerRegistry.listSchedules`."""
+
+    def listErrors(types=(), limit=2000):
+        """See `IWorkerRegistry.listErrors`."""
 
     def getHistory(name):
         """See `IWorkerRegistry.getHistory`."""

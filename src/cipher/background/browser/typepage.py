@@ -127,6 +127,9 @@ class TypePage(TypeData, TypesPage):
         self.data = self.describe()
         self.poll_url = '%s/type.json?%s' % (
             self.registry_url, _query(self.name))
+        self.errors_url = '%s/errors.html?%s' % (
+            self.registry_url, urlencode({'type': self.name},
+                                         errors='replace'))
         self.can_stop = mayDo(self.checked, 'stop')
         self.can_retry = False   # no run here has finished
         self.worker_type = self.checked.getWorkerTypes().get(self.name)

@@ -23,6 +23,8 @@ from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RETRIED
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import IEndedProcess
+from cipher.background.interfaces import IErrorGroup
+from cipher.background.interfaces import IErrors
 from cipher.background.interfaces import IHour
 from cipher.background.interfaces import IProblem
 from cipher.background.interfaces import IProcessStatus
@@ -177,6 +179,29 @@ class TypeStatus:
     last_run: str
     last_at: float
     last_state: str
+
+
+@implementer(IErrorGroup)
+@dataclass
+class ErrorGroup:
+    key: str
+    error_type: str
+    message: str
+    number: int
+    unresolved: int
+    first_at: float
+    last_at: float
+    types: dict
+    hours: list
+    last_run: str
+
+
+@implementer(IErrors)
+@dataclass
+class Errors:
+    groups: list
+    looked_at: int
+    is_cut: bool
 
 
 @implementer(ITypePeriod)

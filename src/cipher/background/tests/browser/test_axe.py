@@ -125,6 +125,7 @@ class TestEveryPage(BrowserTestCase):
         self.assertLessEqual(
             {BACKGROUND + name for name in (
                 'index.html', 'runs.html', 'types.html', 'type.html',
+                'errors.html',
                 'schedules.html', 'start.html')}, paths)
         self.assertIn('stop.html', {path.rpartition('/')[2]
                                     for path in paths})

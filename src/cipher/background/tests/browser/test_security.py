@@ -62,6 +62,7 @@ REGISTRY_VIEWS = {
     'runs.html': ('ViewWorkers', GET), 'runs.json': ('ViewWorkers', GET),
     'runs.csv': ('ViewWorkers', GET), 'bulk.html': ('ViewWorkers', FORM),
     'types.html': ('ViewWorkers', FORM), 'types.json': ('ViewWorkers', GET),
+    'errors.html': ('ViewWorkers', GET), 'errors.json': ('ViewWorkers', GET),
     'type.html': ('ViewWorkers', FORM), 'type.json': ('ViewWorkers', GET),
     'schedules.html': ('ViewWorkers', FORM),
     'processes.html': ('ViewWorkers', FORM),

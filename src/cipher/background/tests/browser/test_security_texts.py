@@ -126,7 +126,7 @@ class PayloadTests(BrowserTests):
         """Yield the path of each page."""
         yield from ('index.html', 'runs.html', 'types.html', 'schedules.html',
                     'processes.html', 'journal.html', 'start.html?type=told',
-                    'type.html?name=told',
+                    'type.html?name=told', 'errors.html',
                     'start.html?type=plain&context.path=' + QUOTED,
                     'bulk.html?all=stop&q=' + QUOTED[:150],
                     'runs.html?q=' + QUOTED[:150],

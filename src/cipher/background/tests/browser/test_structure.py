@@ -22,6 +22,7 @@ from cipher.background.tests.support.browser import BrowserTests
 
 
 PAGES = ('index.html', 'runs.html', 'types.html', 'type.html?name=plain',
+         'errors.html',
          'schedules.html', 'processes.html', '1-1/index.html', 'nothing-there')
 
 

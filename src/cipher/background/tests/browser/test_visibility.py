@@ -47,6 +47,7 @@ class SightTests(BrowserTests):
                      'runs.csv', 'types.html', 'types.json',
                      'schedules.html', 'processes.html', 'journal.html',
                      'type.html?name=plain', 'type.json?name=plain',
+                     'errors.html', 'errors.json', 'errors.json?type=audit',
                      'bulk.html?all=stop', 'runs.html?q=bob'):
             with self.subTest(path):
                 answer = self.get(path, 'stopper')
