@@ -106,6 +106,10 @@ WAITS: Final[tuple[str, ...]]
 RERUN: Final = 'rerun'
 FAIL: Final = 'fail'
 ON_INTERRUPT: Final[tuple[str, ...]]
+NUMBER_PART: Final = '‹number›'
+ID_PART: Final = '‹id›'
+TEXT_PART: Final = '‹text›'
+
 NOT_UNIQUE: Final = 'no'
 BY_TYPE: Final = 'type'
 BY_CONTEXT: Final = 'context'

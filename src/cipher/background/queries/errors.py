@@ -114,6 +114,7 @@ def _add(group, run, is_unresolved, end):
     group.first_at = at   # they come newest first
     group.last_at = at if group.last_at is None else group.last_at
     group.types[run.type] = group.types.get(run.type, 0) + 1
-    ago = int((end - at) // HOUR)
-    if 0 <= ago < HOURS:
-        group.hours[HOURS - 1 - ago] += 1
+    # A clock that was set back leaves finishes in the future.
+    index = min(HOURS - 1, int((at - end) // HOUR) + HOURS)
+    if index >= 0:
+        group.hours[index] += 1

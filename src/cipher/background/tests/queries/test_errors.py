@@ -55,14 +55,14 @@ class NormaliseTests(unittest.TestCase):
 
 class ErrorsTests(LookTests):
 
-    def fail(self, name, text, **values):
+    def makeFailure(self, name, text, **values):
         return self.makeRun(state=FAILED, error=(name, text), **values)
 
     def test_groups(self):
-        first = self.fail('TimeoutError', 'no answer in 30 s')
+        first = self.makeFailure('TimeoutError', 'no answer in 30 s')
         self.clock.advance(3600)
-        second = self.fail('TimeoutError', 'no answer in 60 s', type='other')
-        self.fail('KeyError', "'customer'")
+        second = self.makeFailure('TimeoutError', 'no answer in 60 s', type='other')
+        self.makeFailure('KeyError', "'customer'")
         self.makeRun()
         found = self.registry.listErrors()
         verifyObject(IErrors, found)
@@ -89,7 +89,7 @@ class ErrorsTests(LookTests):
 
     def test_cut(self):
         for _ in range(20):
-            self.fail('ValueError', 'x')
+            self.makeFailure('ValueError', 'x')
         self.assertFalse(self.registry.listErrors(limit=20).is_cut)
         found = self.registry.listErrors(limit=5)
         self.assertEqual((found.looked_at, found.is_cut), (5, True))
