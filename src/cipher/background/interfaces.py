@@ -110,6 +110,14 @@ PROCESS_ENDS = (SHUT_DOWN, DRAINED, GONE, SILENT)
 OUTCOMES = (SUCCEEDED, FAILED, STOPPED, INTERRUPTED, PUT_OFF, UNRECORDED,
             *PROCESS_ENDS)
 
+BY_SCHEDULE = 'schedule'
+BY_TRIGGER = 'trigger'
+BY_SERVICE = 'service'
+ELSEWHERE = 'elsewhere'
+#: What started a run, if nobody did by hand.  `ELSEWHERE`: a run of another
+#: registry.
+CAUSES = (BY_SCHEDULE, BY_TRIGGER, BY_SERVICE, ELSEWHERE)
+
 NOT_WAITING = 'not waiting'
 PROCESS_GONE = 'process gone'
 TYPE_PAUSED = 'type paused'
@@ -676,6 +684,11 @@ class IWorkerType(Interface):
         title="Keep for", required=False, readonly=True,
         description="Days that a finished run is kept.  None: the number of "
                     "the registry")
+    share = Bool(
+        title="Share commits", required=False, readonly=True,
+        description="Whether short runs of the type may be carried out in "
+                    "one transaction with others.  If one of them fails, the "
+                    "others are done again.  None: as the runtime says.")
     current = TextLine(
         title="Current name", required=False, readonly=True,
         description="For a former name, the name of today: a start under the "
@@ -750,6 +763,10 @@ class IWorkerRun(Interface):
     depth = Int(title="Depth", readonly=True,
                 description="How many runs are before it in the chain of "
                             "runs that started each other")
+    parent_id = TextLine(
+        title="Parent", required=False, readonly=True,
+        description="Id of the run within whose work it was started, or at "
+                    "whose event a trigger started it; None without one")
     interruptions = Int(
         title="Interruptions", readonly=True,
         description="How many times its process died while it ran since its "
@@ -938,6 +955,74 @@ class IRunStatus(Interface):
                     "or of the last checkpoint; None before the first")
     wait = Object(title="Why it waits", schema=IWait, required=False,
                   description="None unless it is pending")
+
+
+class ICause(Interface):
+    """What started a run.  Each attribute is None if it is not known."""
+
+    kind = Choice(title="By", values=CAUSES, required=False, readonly=True)
+    name = TextLine(title="Name", required=False, readonly=True,
+                    description="Of the schedule, or of the class of the "
+                                "event at which a trigger started it")
+    run_id = TextLine(
+        title="Run", required=False, readonly=True,
+        description="Id of the run that started it within its work, or whose "
+                    "event did; None if it is gone or hidden from the reader")
+
+
+class IFamily(Interface):
+    """The runs that belong to a run: its cause, what it caused, its retries.
+
+    Only runs that are kept and that the reader may see are listed.
+    """
+
+    cause = Object(title="Cause", schema=ICause, required=False)
+    parent = Object(title="Parent", schema=IRunStatus, required=False,
+                    description="The run of the cause")
+    children = List(
+        title="Started by it", value_type=Object(schema=IRunStatus),
+        description="The last runs that it caused, oldest first")
+    started = Int(title="Number",
+                  description="How many runs it caused, also those that are "
+                              "not listed")
+    retries = List(
+        title="Retries", value_type=Object(schema=IRunStatus),
+        description="The chain of retries that it belongs to, itself "
+                    "included, oldest first; empty without retries")
+
+
+class IRunHealth(Interface):
+    """How a run does.  Each attribute is None if that is not known.
+
+    Only `usual` and `usual_most` are known of a run that does not run.
+    """
+
+    usual = Float(title="Usual duration", required=False,
+                  description="Seconds: half of the runs of its type took at "
+                              "most that")
+    usual_most = Float(title="Usual duration at most", required=False,
+                       description="Seconds: 95 % took at most that")
+    rate = Float(title="Rate", required=False,
+                 description="How much of its progress it does in a second, "
+                             "on average in this attempt")
+    left = Float(title="Time left", required=False,
+                 description="Seconds at this rate; None unless it progresses "
+                             "towards a total")
+    stalled_since = Float(
+        title="Stands still since", required=False,
+        description="The time of its last sign of progress, if `listProblems` "
+                    "reports it as stalled")
+    unmoved_since = Float(
+        title="Not moved since", required=False,
+        description="Time since when its thread is at the same place in the "
+                    "code.  A run of another process reports this after a "
+                    "minute")
+    process_id = TextLine(title="Id of its process", required=False)
+    beat_at = Float(title="Last heartbeat of its process", required=False)
+    neighbours = List(
+        title="Beside it", value_type=Object(schema=IRunStatus),
+        description="If it stands still or ignores a stop: other runs that "
+                    "its process carries out now and that the reader may see")
 
 
 class IRunPage(Interface):
@@ -1386,6 +1471,12 @@ class IWorkerRegistry(Interface):
     def getStatus(run_id):
         """Return the `IRunStatus` of a run; raise `RunNotFound`."""
 
+    def getFamily(run_id):
+        """Return the `IFamily` of a run; raise `RunNotFound`."""
+
+    def getHealth(run_id):
+        """Return the `IRunHealth` of a run; raise `RunNotFound`."""
+
     def getDetails(run_id):
         """Return the `IRunDetails` of a run; raise `RunNotFound`.
 
@@ -1510,7 +1601,8 @@ class IWorkerRegistry(Interface):
 
         A text like a traceback, innermost call last, without any values.  For
         a run of another process it is the stack that this process last
-        reported; it reports one after a stop request.  Raise `RunNotFound`.
+        reported; it reports one after a stop request, and of a run that has
+        not moved for a minute.  Raise `RunNotFound`.
         """
 
     # Acts of administrators.  Each joins the caller's transaction, records
@@ -1711,6 +1803,12 @@ class IVerbs(Interface):
     def getStatus(run_id):
         """See `IWorkerRegistry.getStatus`."""
 
+    def getFamily(run_id):
+        """See `IWorkerRegistry.getFamily`."""
+
+    def getHealth(run_id):
+        """See `IWorkerRegistry.getHealth`."""
+
     def getContext(run_id):
         """See `IWorkerRegistry.getContext`; with a security proxy."""
 
@@ -1761,6 +1859,19 @@ class IVerbs(Interface):
         """See `IWorkerRegistry.getStack`."""
 
     # Need no permission.
+
+    def mayStop(run_id):
+        """Return whether the principal may ask the run to stop.
+
+        With the permission, or if the principal started the run.
+        """
+
+    def getOwnStatus(run_id):
+        """Return the `IRunStatus` of a run that the principal started.
+
+        None for any other id: unknown runs and those of others look alike.
+        Unauthenticated principals have no runs.
+        """
 
     def getSite():
         """Return the site that holds the registry, with a security proxy."""
@@ -1882,8 +1993,29 @@ class IRegistryInstaller(Interface):
         """
 
 
-class IWorkerEnvironment(Interface):
-    """How a thread enters the host's world; a replaceable utility."""
+class IHost(Interface):
+    """The host application: how it places, finds, permits and enters.
+
+    The core, the pages and the command line ask it wherever applications
+    differ.  A global utility replaces `util.host.ToolkitHost`, the default,
+    which is for applications of the Zope Toolkit.
+    """
+
+    # Threads
+
+    def getSite():
+        """Return the current site of the thread, or None."""
+
+    def enterSite(site):
+        """Make *site*, or None, current; return what `leaveSite` needs.
+
+        Called by `ZopeSite` before the thread works for the site.  A worker
+        has loaded *site* by its oid, so it may lack the wrappers that the
+        host adds.
+        """
+
+    def leaveSite(previous):
+        """Restore what was current before `enterSite` returned *previous*."""
 
     def participations(user_name, run):
         """Return a sequence of IParticipation for the thread's interaction.
@@ -1892,6 +2024,143 @@ class IWorkerEnvironment(Interface):
         site set.  Raise `StarterGone` if the principal of the run does not
         exist any more or lost the permission that was checked at the start.
         """
+
+    def beginInteraction(*participations):
+        """Let the thread act for the principals of the *participations*.
+
+        Raise ``ExistingInteraction`` if it acts for somebody already.
+        Without participations everything is allowed.
+        """
+
+    def endInteraction():
+        """End what `beginInteraction` began."""
+
+    def trusted():
+        """Return a context manager: work in the block as trusted code."""
+
+    # Objects
+
+    def unwrap(ob):
+        """Return the stored object itself, without proxies and wrappers."""
+
+    def lineage(ob):
+        """Yield *ob*, its parent, the parent of that, and so on.
+
+        Also for a registry, whose parents include its site.
+        """
+
+    def pathOf(ob):
+        """Return the path of *ob* from its root object, such as '/site/a'."""
+
+    def placeOf(ob):
+        """Return plain data that `locate` needs beside the object; or None."""
+
+    def isInPlace(ob):
+        """Return whether *ob* can be reached from the database root by names.
+
+        A deleted object can be loaded until the database is packed; it is not
+        in its place.
+        """
+
+    def locate(ob, place):
+        """Return the stored *ob* as the application uses it.
+
+        *place* is what `placeOf` returned when a run was started.  Return
+        None if the object is not in a place any more.
+        """
+
+    def traverse(ob, name, is_trusted=False):
+        """Return the object called *name* in *ob*.
+
+        Unless *is_trusted*, the principal needs the permission for this step,
+        and the result is protected as by `protect`.  Raise ``LookupError``,
+        ``AttributeError``, ``TypeError``, ``ValueError``, ``Unauthorized`` or
+        ``Forbidden``.
+        """
+
+    def protect(ob):
+        """Return *ob* so that each access needs the principal's permission.
+
+        A host whose objects are not proxied returns it as it is.
+        """
+
+    # Sites and registries
+
+    registry_factory = Attribute(
+        "Class of the registries that it adds; None for the usual one")
+
+    def isSite(ob):
+        """Return whether *ob* itself can have a site manager."""
+
+    def connectionOf(site):
+        """Return the connection of *site*; None if it is not stored."""
+
+    def siteOf(registry):
+        """Return the site of *registry*; raise `RegistryNotFound`."""
+
+    def ownRegistry(site):
+        """Return the registry that *site* itself has, or None.
+
+        Raise ``AttributeError`` or ``LookupError`` if it is not a site.
+        """
+
+    def nearestRegistry(ob):
+        """Return the nearest registry at or above *ob*, or None."""
+
+    def putRegistry(site, registry):
+        """Place the new *registry* in *site* and register it there."""
+
+    def takeRegistry(site, registry):
+        """Unregister *registry* and take it away from *site*."""
+
+    # Principals
+
+    def hasInteraction():
+        """Return whether the thread acts for somebody.
+
+        False for trusted code, from which nothing is hidden.
+        """
+
+    def currentPrincipals():
+        """Return the ids of those for whom the thread acts, without doubles.
+
+        All of them must have a permission to make an act permitted.
+        """
+
+    def currentPerson():
+        """Return the id of the first of them, if that is one known person.
+
+        None for the system and for those who have not logged in: nobody can
+        say which of them is meant.
+        """
+
+    def checkPermission(permission, ob):
+        """Return whether the thread may do what *permission* names on *ob*.
+
+        *permission* is the id of a permission.  Raise ``NoInteraction`` if
+        the thread acts for nobody.
+        """
+
+    def getPrincipal(principal_id):
+        """Return an IPrincipal; that of the system for None.
+
+        Raise ``PrincipalLookupError`` if there is none of that id, and
+        ``ComponentLookupError`` if the application knows no principals.
+        """
+
+    def principalOf(request):
+        """Return the principal of *request*; None before authentication."""
+
+    def challenge(request):
+        """Ask an anonymous reader to log in; leave others refused."""
+
+    # Addresses
+
+    def getURL(ob, request):
+        """Return the absolute URL of *ob*; raise ``TypeError`` without one."""
+
+    def getRootURL(request):
+        """Return the URL of the application's root object."""
 
 
 class IExecutor(Interface):
@@ -1977,6 +2246,12 @@ class IRuntimeSettings(Interface):
         description="The names of the worker types whose runs this process "
                     "takes and begins.  Runs of other types can be started "
                     "in it; other processes carry them out.  Default: all.")
+    share = Bool(
+        title="Share commits", default=False,
+        description="Whether short jobs of all types that may be run again "
+                    "share commits, unless their type says share=\"no\".  "
+                    "Threads of this process carry them out.  Choose it if "
+                    "they have effects in the ZODB only.  Default: no.")
 
 
 class IWebSettings(Interface):

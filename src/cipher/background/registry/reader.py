@@ -14,8 +14,6 @@
 """The part of a registry that only reads."""
 from zope.security.interfaces import NoInteraction
 from zope.security.interfaces import Unauthorized
-from zope.security.management import checkPermission
-from zope.security.management import queryInteraction
 
 from cipher.background.declarations.workertype import getWorkerType
 from cipher.background.declarations.workertype import queryWorkerType
@@ -30,7 +28,9 @@ from cipher.background.queries import problems
 from cipher.background.queries import summary
 from cipher.background.queries import timetable
 from cipher.background.queries import visibility
+from cipher.background.queries.family import findFamily
 from cipher.background.queries.filtering import Filter
+from cipher.background.queries.health import findHealth
 from cipher.background.queries.snapshot import Snapshot
 from cipher.background.queries.status import RunDetailsStatus
 from cipher.background.queries.status import RunPage
@@ -39,12 +39,12 @@ from cipher.background.store.attempts import listAttempts
 from cipher.background.store.run import RunDetails
 from cipher.background.store.runstore import RunStore
 from cipher.background.store.thresholds import Thresholds
+from cipher.background.util.host import getHost
 from cipher.background.util.masking import makeMasker
 from cipher.background.util.masking import maskInput
 from cipher.background.util.masking import secretNames
 from cipher.background.util.plaindata import readInput
 from cipher.background.util.plaindata import readText
-from cipher.background.util.reference import lineage
 from cipher.background.util.text import SHOWS_ALL
 from cipher.background.util.text import TRACEBACK_LIMIT
 from cipher.background.util.text import safeRepr
@@ -105,6 +105,16 @@ class RegistryReader(RunStore):
     def getStack(self, run_id):
         return Snapshot(self).stack(self._get(run_id))
 
+    def getFamily(self, run_id):
+        snapshot = Snapshot(self)
+        return findFamily(self, self._get(run_id), lambda runs:
+                          self._describe(snapshot, runs) if runs else [])
+
+    def getHealth(self, run_id):
+        snapshot = Snapshot(self)
+        return findHealth(self, snapshot, self._get(run_id),
+                          lambda runs: self._describe(snapshot, runs))
+
     def getContext(self, run_id):
         return self._get(run_id).context
 
@@ -161,19 +171,7 @@ class RegistryReader(RunStore):
         return timetable.listSchedules(self)
 
     def getSite(self):
-        # The usual case first: each start and each job comes here.
-        manager = self.__parent__
-        site = getattr(manager, '__parent__', None)
-        if hasattr(site, 'getSiteManager') and not hasattr(
-                manager, 'getSiteManager'):
-            return site
-        for obj in lineage(self):
-            if obj is not self and hasattr(obj, 'getSiteManager'):
-                return obj
-        raise RegistryNotFound(
-            'registry: expected to be held by the site manager of a site, '
-            'got %r as parent; add it with addRegistry(site)'
-            % (self.__parent__,))
+        return getHost().siteOf(self)
 
     def findSite(self):
         """Return the site that holds the registry, or None."""
@@ -185,10 +183,11 @@ class RegistryReader(RunStore):
     # Who may start
 
     def mayStart(self, name, context=None):
-        if queryInteraction() is None:
+        host = getHost()
+        if not host.hasInteraction():
             raise NoInteraction
         target = self.getSite() if context is None else context
-        return checkPermission(getWorkerType(name).permission, target)
+        return host.checkPermission(getWorkerType(name).permission, target)
 
     def permit(self, name, context):
         """Return the permission of the worker type *name*.

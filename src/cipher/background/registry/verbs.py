@@ -23,9 +23,8 @@ from functools import wraps
 
 from zope.component import adapter
 from zope.interface import implementer
-from zope.security.checker import ProxyFactory
+from zope.security.interfaces import NoInteraction
 from zope.security.interfaces import Unauthorized
-from zope.security.management import checkPermission
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.interfaces import MANAGE_WORKERS
@@ -40,6 +39,7 @@ from cipher.background.interfaces import TooManyWaiting
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.store import structure
 from cipher.background.store.process import getDirectory
+from cipher.background.util.host import getHost
 from cipher.background.util.reference import root
 
 
@@ -83,7 +83,7 @@ def _asks(permission, where=None):
 
 
 def _check(permission, target, name):
-    if not checkPermission(permission, target):
+    if not getHost().checkPermission(permission, target):
         raise Unauthorized(target, name, permission)
 
 
@@ -112,7 +112,7 @@ class Verbs:
     def may(self, name):
         permission, where = RIGHTS[name]
         targets = where(self) if where else (self._registry,)
-        return all(checkPermission(permission, target)
+        return all(getHost().checkPermission(permission, target)
                    for target in targets)
 
     def _get_roots(self):
@@ -132,6 +132,8 @@ class Verbs:
 
     get = _same('get', VIEW_WORKERS)
     getStatus = _same('getStatus', VIEW_WORKERS)
+    getFamily = _same('getFamily', VIEW_WORKERS)
+    getHealth = _same('getHealth', VIEW_WORKERS)
     listRuns = _same('listRuns', VIEW_WORKERS)
     getCounts = _same('getCounts', VIEW_WORKERS)
     getWorkerTypes = _same('getWorkerTypes', VIEW_WORKERS)
@@ -149,10 +151,10 @@ class Verbs:
 
     @_asks(VIEW_WORKERS)
     def getContext(self, run_id):
-        return ProxyFactory(self._registry.getContext(run_id))
+        return getHost().protect(self._registry.getContext(run_id))
 
     def getSite(self):
-        return ProxyFactory(self._registry.getSite())
+        return getHost().protect(self._registry.getSite())
 
     # Starting
 
@@ -191,7 +193,28 @@ class Verbs:
 
     # Acting on runs
 
-    requestStop = _same('requestStop', STOP_WORKERS)
+    def requestStop(self, run_id, reason=None):
+        if not self._is_own(run_id):
+            _check(STOP_WORKERS, self._registry, 'requestStop')
+        return self._registry.requestStop(run_id, reason)
+
+    RIGHTS['requestStop'] = STOP_WORKERS, None
+
+    def mayStop(self, run_id):
+        return self.may('requestStop') or self._is_own(run_id)
+
+    def getOwnStatus(self, run_id):
+        return (self._registry.getStatus(run_id) if self._is_own(run_id)
+                else None)
+
+    def _is_own(self, run_id):
+        """Return whether the principal started the run."""
+        if not getHost().hasInteraction():
+            raise NoInteraction
+        person = getHost().currentPerson()
+        run = None if person is None else self._registry.get(run_id)
+        return run is not None and run.starter == person
+
     beginNow = _same('beginNow', MANAGE_WORKERS)
     remove = _same('remove', MANAGE_WORKERS)
 

@@ -61,7 +61,8 @@ class ErrorsTests(LookTests):
     def test_groups(self):
         first = self.makeFailure('TimeoutError', 'no answer in 30 s')
         self.clock.advance(3600)
-        second = self.makeFailure('TimeoutError', 'no answer in 60 s', type='other')
+        second = self.makeFailure('TimeoutError', 'no answer in 60 s',
+                                  type='other')
         self.makeFailure('KeyError', "'customer'")
         self.makeRun()
         found = self.registry.listErrors()

@@ -59,6 +59,7 @@ from cipher.background.declaring import makeSchedule
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import ISchedule
+from cipher.background.registry.installation import getRegistry
 from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store import structure
@@ -126,7 +127,8 @@ def fill(path):
                 'cipher.background.runtime.maintenance.pruner.INTERVAL': 0.05,
                 'cipher.background.runtime.maintenance.heartbeat'
                 '.SHORTEST_PAUSE': 0.05,
-                'cipher.background.runtime.maintenance.cursors.INTERVAL': 0.05,
+                'cipher.background.runtime.maintenance.bookmarks.INTERVAL': (
+                    0.05),
                 'cipher.background.runtime.queue.backlog.GAP': 0}.items():
             stack.enter_context(mock.patch(name, value))
         db = DB(FileStorage(path))
@@ -190,6 +192,9 @@ class Scene:
             worker.log.info('it works')
             return 'done'
 
+        def parent(worker, **input):
+            getRegistry().start('good', text='child')
+
         def bad(worker, **input):
             raise ValueError('bad')
 
@@ -210,6 +215,7 @@ class Scene:
         declareWorker('bad', bad, max_attempts=2, retry_delay=0.0,
                       schema=IInput)
         declareWorker('long', long, max_running=2)
+        declareWorker('parent', parent)
         declareWorker('loop', factory=Loop, is_loop=True, autostart=True)
         provideUtility(makeSchedule('hourly', 'good', every=3600.0),
                        ISchedule, 'hourly')
@@ -248,7 +254,7 @@ class Scene:
         self.waitFor(lambda: any(
             lane.emptied.births or lane.emptied.finishes
             for lane in registry.lanes.values()), 'empty chunks')
-        self.finished(bad)
+        self.finished(bad, self.commit(lambda: registry.start('parent')).id)
         self.commit(lambda: registry.retryByPrincipal(bad, 'once more'))
         again = registry.get(bad).retried_as
         self.finished(again)
@@ -257,7 +263,7 @@ class Scene:
         self.commit(lambda: registry.pauseSchedule('hourly', reason='quiet'))
         self.waitFor(lambda: len(registry.services), 'the service')
         self.waitFor(lambda: any(
-            lane.cursor.stragglers for lane in registry.lanes.values()),
+            lane.bookmark.stragglers for lane in registry.lanes.values()),
             'a straggler')
         self.runtime.troubles.note(
             ValueError('no'), FAILING_STEP, 'invented')

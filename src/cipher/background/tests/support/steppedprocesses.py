@@ -35,8 +35,9 @@ from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import IWorkerType
+from cipher.background.runtime.executors.sharing import Group
 from cipher.background.runtime.executors.threads import CONFLICT_DELAY
-from cipher.background.runtime.maintenance.cursors import ownLanes
+from cipher.background.runtime.maintenance.bookmarks import ownLanes
 from cipher.background.runtime.maintenance.pruner import Pruner
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.store import lanepool
@@ -54,7 +55,7 @@ _TIMED = (
     'runtime.running', 'queries.merging', 'runtime.maintenance.liveness',
     'runtime.maintenance.unblocking', 'queries.paging',
     'runtime.maintenance.pruner', 'work.recorder',
-    'runtime.maintenance.cursors', 'runtime.maintenance.taker',
+    'runtime.maintenance.bookmarks', 'runtime.maintenance.taker',
     'runtime.queue.backlog', 'work.loop')
 
 NOW = 1800000000.0
@@ -210,11 +211,11 @@ class Process:
         """Return whether a turn is paused at a commit."""
         return self._turning is not None and not self._turning.is_over
 
-    def writeCursors(self):
-        """Write cursors and waiting trees, as a shutdown does."""
+    def writeBookmarks(self):
+        """Write bookmarks and waiting trees, as a shutdown does."""
         with self.here(), self._cluster.flaky(), suppress(ConflictError):
             with ZodbConnection(self._cluster.db) as connection:
-                self.runtime._maintenance.writeCursors(connection)
+                self.runtime._maintenance.writeBookmarks(connection)
 
     def beat(self):
         """Send a heartbeat and report the live runs."""
@@ -224,7 +225,7 @@ class Process:
             if not self.isTurning():
                 with ZodbConnection(self._cluster.db) as connection:
                     maintenance.writeLive(connection)
-                    maintenance.writeCursors(connection)
+                    maintenance.writeBookmarks(connection)
         self.beaten_at = self._cluster.time.seconds
 
     def prune(self):
@@ -239,7 +240,9 @@ class Process:
 
     def hasFreeThread(self):
         """Return whether another job may begin."""
-        return len(self.runtime.allLive()) < self.runtime.threads
+        # Runs that wait for a shared commit need no thread.
+        return sum(live.thread_id is not None or live.worker is None
+                   for live in self.runtime.allLive()) < self.runtime.threads
 
     def take(self):
         """Let a thread take a run; return whether there was one."""
@@ -261,9 +264,20 @@ class Process:
         if ticket is None:
             return
         try:
-            executor.carryOut(ticket, door)
+            if isinstance(ticket, Group):
+                executor._do_again(ticket.takeOver(), door)
+            elif not self._share(ticket, door):
+                executor.carryOut(ticket, door)
         except (ConflictError, Away) as error:
             executor._try_again(ticket, error, CONFLICT_DELAY)
+
+    def _share(self, ticket, door):
+        executor = self.runtime.executor
+        turn = executor._gate.enter()
+        try:
+            return executor._share(ticket, door, turn)
+        finally:
+            turn.end()
 
     def call(self, function):
         """Let an actor begin to call *function* in this process."""
