@@ -67,9 +67,8 @@ def declareWorker(
         unique: str = NOT_UNIQUE, priority: int = 0,
         run_as: str = AS_STARTER, stop_timeout: float = 60.0,
         autostart: bool = False, keep_days: float | None = None,
-        keep: int | None = None, share: bool | None = None,
-        former: Sequence[str] | None = None, *,
-        override: bool = False) -> None:
+        keep: int | None = None, former: Sequence[str] | None = None,
+        share: bool | None = None, *, override: bool = False) -> None:
     """Declare a worker type, as ``<background:worker>`` does.
 
     Give *class_* or *handler*.  With *override* it takes the place of a type
