@@ -19,11 +19,10 @@ from zope.security.proxy import removeSecurityProxy
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import ORDERS
 from cipher.background.interfaces import UNSUCCESSFUL_STATES
+from cipher.background.queries.digests import getDigests
+from cipher.background.queries.digests import listTexts
 from cipher.background.queries.merging import Wanted
 from cipher.background.queries.resolving import Unresolved
-from cipher.background.queries.status import titleOf
-from cipher.background.util.plaindata import readError
-from cipher.background.util.plaindata import readProgress
 from cipher.background.util.principal import Starters
 from cipher.background.util.reference import oidOf
 from cipher.background.util.text import fold
@@ -60,6 +59,19 @@ class Filter:
                       for context in contexts}
         self._starters = Starters(starters)
         self._text = fold((text or '').strip())
+        self._titles = {}   # type name -> whether its title has the text
+        self.digests = getDigests(snapshot.registry._p_jar)
+        # Whether all runs must be loaded to find those of the list.
+        self.is_search = bool(self._text or self._oids or starters)
+
+    def excludes(self, digest):
+        """Return whether no run of the chunk of *digest* belongs in the list.
+        """
+        return (
+            bool(self._oids) and self._oids.isdisjoint(digest.oids)
+            or not any(map(self._starters.has, digest.starters))
+            or bool(self._text) and self._text not in digest.text
+            and not any(map(self._is_in_title, digest.untitled)))
 
     def matches(self, run):
         """Return whether *run* belongs in the list."""
@@ -74,10 +86,16 @@ class Filter:
 
     def _has_text(self, run):
         live = self._snapshot.live(run)
-        progress = readProgress(live and live.progress or run.progress)
-        texts = (run.type, titleOf(run, queryWorkerType(run.type)),
-                 progress and progress[2], *readError(run.error))
-        return any(text and self._text in fold(text) for text in texts)
+        texts = listTexts(run, live and live.progress or run.progress)
+        return any(self._text in text for text in texts) or (
+            not run.title and self._is_in_title(run.type))
+
+    def _is_in_title(self, name):
+        if name not in self._titles:
+            worker_type = queryWorkerType(name)
+            self._titles[name] = worker_type is not None and (
+                self._text in fold(worker_type.title))
+        return self._titles[name]
 
 
 def _microseconds(name, at):
