@@ -24,10 +24,8 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 import transaction
-from zope.component import hooks
-from zope.security.management import endInteraction
-from zope.security.management import newInteraction
 
+from cipher.background.util.host import getHost
 from cipher.background.util.spoiled import forgetCaches
 from cipher.background.util.spoiled import noteServer
 from cipher.background.util.spoiled import spoils
@@ -65,10 +63,10 @@ class ZopeInteraction(ContextDecorator):
         self._participations = participations
 
     def __enter__(self) -> None:
-        newInteraction(*self._participations)
+        getHost().beginInteraction(*self._participations)
 
     def __exit__(self, *error: Any) -> None:
-        endInteraction()
+        getHost().endInteraction()
 
 
 def closeConnection(db: 'DB', connection: 'Connection') -> None:
@@ -152,16 +150,11 @@ class ZopeSite(ContextDecorator):
         self._site = site
 
     def __enter__(self) -> Any:
-        self._previous = hooks.getSite()
-        try:
-            hooks.setSite(self._site)
-        except BaseException:
-            hooks.setSite(self._previous)
-            raise
+        self._previous = getHost().enterSite(self._site)
         return self._site
 
     def __exit__(self, *error: Any) -> None:
-        hooks.setSite(self._previous)
+        getHost().leaveSite(self._previous)
 
 
 class ZopeTransaction(ContextDecorator):

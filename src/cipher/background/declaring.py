@@ -34,6 +34,7 @@ from cipher.background.declarations.schedule import checkCron
 from cipher.background.declarations.schedule import getZone
 from cipher.background.declarations.workertype import WorkerType
 from cipher.background.interfaces import AS_STARTER
+from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import NOT_UNIQUE
 from cipher.background.interfaces import START_WORKERS
 from cipher.background.interfaces import STOP_WORKERS
@@ -49,6 +50,8 @@ from cipher.background.util.calling import COROUTINE
 from cipher.background.util.calling import GENERATOR
 from cipher.background.util.calling import kindOf
 from cipher.background.util.text import safeRepr
+from cipher.background.work.shared import UNSHARED
+from cipher.background.work.shared import isOverridden
 
 
 log = logging.getLogger(__name__)
@@ -202,6 +205,8 @@ def _check_use(who, worker_type, former):
                     name, getattr(worker_type, name),
                     ', or give max_running' if name == 'unique' else
                     ': autostart keeps a loop running'))
+    if worker_type.share:
+        _check_share(who, worker_type)
     if worker_type.run_as != AS_STARTER and (
             worker_type.permission in _GENERAL):
         _refuse(who, 'a permission of its own for run_as="%s", got %r; give '
@@ -210,6 +215,24 @@ def _check_use(who, worker_type, former):
     if worker_type.name in former or len(set(former)) != len(former):
         _refuse(who, 'former names other than its own, each once, got %s; '
                 'leave the others out' % ', '.join(map(repr, former)))
+
+
+def _check_share(who, worker_type):
+    """Refuse to share commits for a type whose runs need their own."""
+    for is_so, what in (
+            (worker_type.is_loop, 'a loop'),
+            (worker_type.on_interrupt == FAIL, 'on_interrupt="fail"'),
+            (worker_type.max_running is not None,
+             'max_running=%r' % worker_type.max_running)):
+        if is_so:
+            _refuse(who, 'no share="yes" for %s, got both; leave out one: '
+                    'such a run begins with a commit of its own' % what)
+    class_ = worker_type.factory
+    for name in UNSHARED:
+        if class_ is not None and isOverridden(class_, name):
+            _refuse(who, 'no share="yes" for a class that overrides %s, got '
+                    '%s; leave out one: %s' % (
+                        name, class_.__name__, UNSHARED[name]))
 
 
 # Triggers

@@ -671,6 +671,11 @@ class IWorkerType(Interface):
         title="Keep for", required=False, readonly=True,
         description="Days that a finished run is kept.  None: the number of "
                     "the registry")
+    share = Bool(
+        title="Share commits", required=False, readonly=True,
+        description="Whether short runs of the type may be carried out in "
+                    "one transaction with others.  If one of them fails, the "
+                    "others are done again.  None: as the runtime says.")
     current = TextLine(
         title="Current name", required=False, readonly=True,
         description="For a former name, the name of today: a start under the "
@@ -1770,8 +1775,29 @@ class IRegistryInstaller(Interface):
         """
 
 
-class IWorkerEnvironment(Interface):
-    """How a thread enters the host's world; a replaceable utility."""
+class IHost(Interface):
+    """The host application: how it places, finds, permits and enters.
+
+    The core, the pages and the command line ask it wherever applications
+    differ.  A global utility replaces `util.host.ToolkitHost`, the default,
+    which is for applications of the Zope Toolkit.
+    """
+
+    # Threads
+
+    def getSite():
+        """Return the current site of the thread, or None."""
+
+    def enterSite(site):
+        """Make *site*, or None, current; return what `leaveSite` needs.
+
+        Called by `ZopeSite` before the thread works for the site.  A worker
+        has loaded *site* by its oid, so it may lack the wrappers that the
+        host adds.
+        """
+
+    def leaveSite(previous):
+        """Restore what was current before `enterSite` returned *previous*."""
 
     def participations(user_name, run):
         """Return a sequence of IParticipation for the thread's interaction.
@@ -1780,6 +1806,136 @@ class IWorkerEnvironment(Interface):
         site set.  Raise `StarterGone` if the principal of the run does not
         exist any more or lost the permission that was checked at the start.
         """
+
+    def beginInteraction(*participations):
+        """Let the thread act for the principals of the *participations*.
+
+        Raise ``ExistingInteraction`` if it acts for somebody already.
+        Without participations everything is allowed.
+        """
+
+    def endInteraction():
+        """End what `beginInteraction` began."""
+
+    def trusted():
+        """Return a context manager: work in the block as trusted code."""
+
+    # Objects
+
+    def unwrap(ob):
+        """Return the stored object itself, without proxies and wrappers."""
+
+    def lineage(ob):
+        """Yield *ob*, its parent, the parent of that, and so on.
+
+        Also for a registry, whose parents include its site.
+        """
+
+    def pathOf(ob):
+        """Return the path of *ob* from its root object, such as '/site/a'."""
+
+    def placeOf(ob):
+        """Return plain data that `locate` needs beside the object; or None."""
+
+    def isInPlace(ob):
+        """Return whether *ob* can be reached from the database root by names.
+
+        A deleted object can be loaded until the database is packed; it is not
+        in its place.
+        """
+
+    def locate(ob, place):
+        """Return the stored *ob* as the application uses it.
+
+        *place* is what `placeOf` returned when a run was started.  Return
+        None if the object is not in a place any more.
+        """
+
+    def traverse(ob, name, is_trusted=False):
+        """Return the object called *name* in *ob*.
+
+        Unless *is_trusted*, the principal needs the permission for this step,
+        and the result is protected as by `protect`.  Raise ``LookupError``,
+        ``AttributeError``, ``TypeError``, ``ValueError``, ``Unauthorized`` or
+        ``Forbidden``.
+        """
+
+    def protect(ob):
+        """Return *ob* so that each access needs the principal's permission.
+
+        A host whose objects are not proxied returns it as it is.
+        """
+
+    # Sites and registries
+
+    registry_factory = Attribute(
+        "Class of the registries that it adds; None for `WorkerRegistry`")
+
+    def isSite(ob):
+        """Return whether *ob* itself can have a site manager."""
+
+    def connectionOf(site):
+        """Return the connection of *site*; None if it is not stored."""
+
+    def siteOf(registry):
+        """Return the site of *registry*; raise `RegistryNotFound`."""
+
+    def ownRegistry(site):
+        """Return the registry that *site* itself has, or None.
+
+        Raise ``AttributeError`` or ``LookupError`` if it is not a site.
+        """
+
+    def nearestRegistry(ob):
+        """Return the nearest registry at or above *ob*, or None."""
+
+    def putRegistry(site, registry):
+        """Place the new *registry* in *site* and register it there."""
+
+    def takeRegistry(site, registry):
+        """Unregister *registry* and take it away from *site*."""
+
+    # Principals
+
+    def hasInteraction():
+        """Return whether the thread acts for somebody.
+
+        False for trusted code, from which nothing is hidden.
+        """
+
+    def currentPrincipals():
+        """Return the ids of those for whom the thread acts, without doubles.
+
+        All of them must have a permission to make an act permitted.
+        """
+
+    def checkPermission(permission, ob):
+        """Return whether the thread may do what *permission* names on *ob*.
+
+        *permission* is the id of a permission.  Raise ``NoInteraction`` if
+        the thread acts for nobody.
+        """
+
+    def getPrincipal(principal_id):
+        """Return an IPrincipal; that of the system for None.
+
+        Raise ``PrincipalLookupError`` if there is none of that id, and
+        ``ComponentLookupError`` if the application knows no principals.
+        """
+
+    def principalOf(request):
+        """Return the principal of *request*; None before authentication."""
+
+    def challenge(request):
+        """Ask an anonymous reader to log in; leave others refused."""
+
+    # Addresses
+
+    def getURL(ob, request):
+        """Return the absolute URL of *ob*; raise ``TypeError`` without one."""
+
+    def getRootURL(request):
+        """Return the URL of the application's root object."""
 
 
 class IExecutor(Interface):
@@ -1865,6 +2021,12 @@ class IRuntimeSettings(Interface):
         description="The names of the worker types whose runs this process "
                     "takes and begins.  Runs of other types can be started "
                     "in it; other processes carry them out.  Default: all.")
+    share = Bool(
+        title="Share commits", default=False,
+        description="Whether short jobs of all types that may be run again "
+                    "share commits, unless their type says share=\"no\".  "
+                    "Threads of this process carry them out.  Choose it if "
+                    "they have effects in the ZODB only.  Default: no.")
 
 
 class IWebSettings(Interface):

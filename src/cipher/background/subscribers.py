@@ -34,6 +34,7 @@ from cipher.background.runtime.startcheck import checkStart
 from cipher.background.util import switchboard
 from cipher.background.util.forks import listDatabases
 from cipher.background.util.forks import noteDatabase
+from cipher.background.util.host import getHost
 from cipher.background.util.logs import getLogger
 from cipher.background.util.transient import isClosed
 
@@ -64,7 +65,7 @@ def addRegistryToRoot(event):
     with ZodbConnection(event.database) as connection:
         with ZopeTransaction(note='add background registry'):
             for site in list(connection.root().values()):
-                if hasattr(site, 'getSiteManager'):
+                if getHost().isSite(site):
                     addRegistry(site)
 
 

@@ -15,9 +15,7 @@
 import heapq
 import logging
 import time
-from collections.abc import Iterator
 from collections.abc import Mapping
-from contextlib import contextmanager
 from io import StringIO
 from types import ModuleType
 from typing import Any
@@ -30,9 +28,6 @@ from ZODB.utils import z64
 from zope.component import hooks
 from zope.configuration import xmlconfig
 from zope.security.management import endInteraction
-from zope.security.management import queryInteraction
-from zope.security.management import restoreInteraction
-from zope.security.management import thread_local
 from zope.site.folder import rootFolder
 from zope.site.site import LocalSiteManager
 
@@ -50,6 +45,7 @@ from cipher.background.registry.installation import getRegistry
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.store.kept import isKept
 from cipher.background.util import clock
+from cipher.background.util.host import getHost
 from cipher.background.util.masking import maskInput
 from cipher.background.util.plaindata import plainCopy
 from cipher.background.util.plaindata import readInput
@@ -177,7 +173,7 @@ def runPending(site: Any = None, limit: int = 1000) -> list[IWorkerRun]:
     runtime = _InlineRuntime(registry._p_jar.db())
     waiting = _Waiting(registry)
     runs: list[IWorkerRun] = []
-    with _without_interaction():
+    with getHost().trusted():
         while len(runs) < limit:
             transaction.begin()
             run = waiting.take()
@@ -256,19 +252,6 @@ class _Waiting:
 
 def _rank(run: Any) -> tuple[int, float, int, int]:
     return -run.priority, run.created_at, run.lane, run.serial
-
-
-@contextmanager
-def _without_interaction() -> Iterator[None]:
-    interaction = queryInteraction()
-    endInteraction()
-    try:
-        yield
-    finally:
-        if interaction is not None:
-            # Otherwise the interaction of the last worker would be restored.
-            thread_local.previous_interaction = interaction
-            restoreInteraction()
 
 
 def assertStarted(place: Any, name: str, context: Any = None,

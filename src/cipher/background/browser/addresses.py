@@ -21,9 +21,9 @@ from urllib.parse import unquote
 from urllib.parse import urlsplit
 
 from zope.component import queryUtility
-from zope.traversing.browser import absoluteURL
 
 from cipher.background.interfaces import IWebSettings
+from cipher.background.util.host import getHost
 
 
 _DEFAULT_PORTS = {'http': ':80', 'https': ':443'}
@@ -31,7 +31,7 @@ _DEFAULT_PORTS = {'http': ':80', 'https': ':443'}
 
 def getURL(ob: Any, request: Any) -> str:
     """Return the path of *ob* on this server, quoted; '' for the root."""
-    return getPath(absoluteURL(ob, request))
+    return getPath(getHost().getURL(ob, request))
 
 
 def getPath(url: str) -> str:
@@ -73,7 +73,7 @@ def getOrigins(request):
     if (getSetting('trusts_virtual_hosts') and path.startswith('/++vh++')
             and path.count('++vh++') == 1):
         # The ++vh++ of the proxy comes first, before one of the client.
-        parts = urlsplit(request.getApplicationURL())
+        parts = urlsplit(getHost().getRootURL(request))
         origins.add(_make_origin(parts.scheme, parts.netloc.lower()))
     return origins
 

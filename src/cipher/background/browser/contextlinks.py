@@ -12,11 +12,8 @@
 #
 ##############################################################################
 """The link to the context of a run, if the reader may see that."""
-from zope.component import queryMultiAdapter
 from zope.security.interfaces import Forbidden
 from zope.security.interfaces import Unauthorized
-from zope.traversing.browser import absoluteURL
-from zope.traversing.browser.interfaces import IAbsoluteURL
 
 from cipher.background.browser.addresses import getPath
 from cipher.background.browser.addresses import getRelativePath
@@ -24,6 +21,7 @@ from cipher.background.browser.addresses import isWithin
 from cipher.background.browser.text import cleanLine
 from cipher.background.i18n import _
 from cipher.background.interfaces import RunNotFound
+from cipher.background.util.host import getHost
 
 
 def describeContext(checked, run_id, presenter, request):
@@ -40,15 +38,16 @@ def describeContext(checked, run_id, presenter, request):
     unknown = {'title': presenter.say(
         _('An object that has no address or that you may not see')),
         'url': None, 'path': None}
+    host = getHost()
     try:
-        url = str(queryMultiAdapter((ob, request), IAbsoluteURL))
+        url = host.getURL(ob, request)
         # If the reader may not see the title, the name and the URL stay hidden
         # as well: they may reveal as much.
         title = getattr(ob, 'title', None) or ob.__name__ or url
     except (AttributeError, Unauthorized, Forbidden, LookupError, TypeError):
         return unknown
-    if not isWithin(url, request.getApplicationURL()):
+    if not isWithin(url, host.getRootURL(request)):
         return unknown
     return {'title': cleanLine(title, 200), 'url': getPath(url) or '/',
             'path': getRelativePath(
-                url, absoluteURL(checked.getSite(), request)) or None}
+                url, host.getURL(checked.getSite(), request)) or None}

@@ -33,6 +33,7 @@ from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser import addresses
 from cipher.background.i18n import _
+from cipher.background.util.host import getHost
 
 
 FIELD = 'csrf_token'
@@ -94,11 +95,11 @@ class RegistryTokens:
 
     def make(self):
         """Return a token for a form."""
-        return makeToken(self.secret, self.request.principal.id)
+        return makeToken(self.secret, getHost().principalOf(self.request).id)
 
     def check(self, token):
         """Raise `Forged` unless *token* is valid."""
-        checkToken(token, self.secret, self.request.principal.id)
+        checkToken(token, self.secret, getHost().principalOf(self.request).id)
 
 
 class CookieTokens:

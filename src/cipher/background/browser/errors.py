@@ -16,8 +16,6 @@
 They repeat nothing of the request's URL, and show only the kind of the error.
 The rest is in the log.
 """
-from zope.authentication.interfaces import IAuthentication
-from zope.authentication.interfaces import IUnauthenticatedPrincipal
 from zope.browser.interfaces import ISystemErrorView
 from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryUtility
@@ -34,6 +32,7 @@ from cipher.background.i18n import _
 from cipher.background.interfaces import InvalidDatabase
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import NewerDatabase
+from cipher.background.util.host import getHost
 
 
 class ErrorPage(Page):
@@ -80,15 +79,7 @@ class UnauthorizedPage(ErrorPage):
     explanation = _('You are not allowed to see this page or to do this.')
 
     def update(self):
-        principal = self.request.principal
-        authentication = queryUtility(IAuthentication)
-        if authentication is None or principal is None:
-            return
-        if IUnauthenticatedPrincipal.providedBy(principal):
-            # The authentication may change the status, or redirect to a login
-            # form.
-            self.request.response.setStatus(401)
-            authentication.unauthorized(principal.id, self.request)
+        getHost().challenge(self.request)
 
 
 class NotFoundPage(ErrorPage):
@@ -126,7 +117,7 @@ class SystemErrorPage(ErrorPage):
             self._explain(error)
         # An error before the authentication means that the request itself is
         # bad: its form or its credentials cannot be read.
-        elif self.request.principal is None and isinstance(
+        elif getHost().principalOf(self.request) is None and isinstance(
                 error, (ValueError, LookupError)):
             self.title = _('Bad request')
             self.explanation = _(

@@ -16,8 +16,6 @@ from functools import cached_property
 
 import transaction
 from zope.browserpage import ViewPageTemplateFile
-from zope.security.checker import ProxyFactory
-from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser import csrf
 from cipher.background.browser.addresses import getURL
@@ -36,6 +34,7 @@ from cipher.background.interfaces import REFUSE
 from cipher.background.interfaces import InvalidSite
 from cipher.background.interfaces import IRegistryInstaller
 from cipher.background.interfaces import IVerbs
+from cipher.background.util.host import getHost
 
 
 class SitePage(Page):
@@ -78,7 +77,8 @@ class BackgroundPage(SitePage):
             checked = IVerbs(registry)
             site = checked.getSite()
             url = getURL(registry, self.request)
-            if removeSecurityProxy(site) is removeSecurityProxy(self.context):
+            unwrap = getHost().unwrap
+            if unwrap(site) is unwrap(self.context):
                 self.request.response.redirect(url + '/index.html', 303)
                 return
             if checked.may('listRuns'):
@@ -119,7 +119,7 @@ class RemoveRegistry(SitePage):
 
     def update(self):
         self.registry_page = getURL(
-            ProxyFactory(self.own_registry), self.request) + '/index.html'
+            getHost().protect(self.own_registry), self.request) + '/index.html'
         self.site_url = getURL(self.context, self.request)
         self.action_url = self.site_url + '/@@removeBackground.html'
         self.reason = getReason(self.request) or ''
@@ -165,5 +165,5 @@ class AddRegistry(SitePage):
             raise Refused(409, _('This site cannot hold a registry.'))
         transaction.get().note('Add the registry of background workers')
         self.request.response.redirect(
-            getURL(ProxyFactory(registry), self.request)
+            getURL(getHost().protect(registry), self.request)
             + '/index.html', status=303)

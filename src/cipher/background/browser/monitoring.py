@@ -21,7 +21,6 @@ address, except that ``health.json`` may be switched on for everybody.
 from zope.component import getUtility
 from zope.component import queryUtility
 from zope.security.interfaces import Unauthorized
-from zope.security.management import checkPermission
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser.jsonview import JSONView
@@ -32,6 +31,7 @@ from cipher.background.interfaces import VIEW_WORKERS
 from cipher.background.interfaces import IMonitor
 from cipher.background.interfaces import IMonitoringSettings
 from cipher.background.interfaces import MetricsUnavailable
+from cipher.background.util.host import getHost
 
 
 class Watched(Published):
@@ -60,7 +60,7 @@ class Watched(Published):
         settings = self.settings
         if settings is not None and settings.accepts(authorization):
             self.sees_all = True
-        elif checkPermission(
+        elif getHost().checkPermission(
                 VIEW_WORKERS, removeSecurityProxy(self.context)):
             pass
         elif settings is not None and settings.refuses(authorization):

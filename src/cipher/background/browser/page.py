@@ -24,7 +24,6 @@ from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryMultiAdapter
 from zope.interface import implementer
 from zope.publisher.browser import BrowserPage
-from zope.security.checker import ProxyFactory
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.browser import csrf
@@ -42,6 +41,7 @@ from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import encode
 from cipher.background.i18n import _
 from cipher.background.interfaces import IVerbs
+from cipher.background.util.host import getHost
 
 
 HEADERS = (
@@ -238,7 +238,7 @@ class Page(Published):
 
     @property
     def user_title(self) -> str:
-        principal = self.request.principal
+        principal = getHost().principalOf(self.request)
         if principal is None:
             return ''
         return cleanLine(principal.title or principal.id, 80)
@@ -249,7 +249,7 @@ class Page(Published):
 
     def _describe_site(self, site):
         url = getURL(site, self.request)
-        base = getPath(self.request.getApplicationURL())
+        base = getPath(getHost().getRootURL(self.request))
         path = getRelativePath(url, base) or ''
         return {'title': '/' + cleanLine(path, 80), 'url': url or '/'}
 
@@ -291,7 +291,7 @@ class RunView(Published):
     @property
     def registry(self):
         run = removeSecurityProxy(self.context)
-        return ProxyFactory(run.__parent__)
+        return getHost().protect(run.__parent__)
 
     @property
     def run_id(self):

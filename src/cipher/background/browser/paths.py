@@ -15,11 +15,11 @@
 from unicodedata import normalize
 
 from persistent.interfaces import IPersistent
-from zope.security.checker import ProxyFactory
 from zope.security.interfaces import Forbidden
 from zope.security.interfaces import Unauthorized
 from zope.security.proxy import removeSecurityProxy
-from zope.traversing.interfaces import ITraversable
+
+from cipher.background.util.host import getHost
 
 
 class NoSuchObject(Exception):
@@ -33,7 +33,7 @@ def traversePath(site, path):
     a view, a namespace or a way up.  The object is a stored object, not a
     method or a value.  Raise `NoSuchObject` in every other case.
     """
-    ob = ProxyFactory(site)
+    ob = getHost().protect(site)
     for name in path.strip('/').split('/'):
         ob = _step(ob, name)
         if ob is None:
@@ -53,7 +53,7 @@ def _step(ob, name):
         if not form or form.startswith(('@', '+', '.', '_')):
             return None
         try:
-            return ProxyFactory(ITraversable(ob).traverse(form, []))
+            return getHost().traverse(ob, form)
         except (LookupError, AttributeError, ValueError, Unauthorized,
                 Forbidden, TypeError):
             pass

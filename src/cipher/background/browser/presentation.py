@@ -19,8 +19,6 @@ inserts these texts.
 """
 import time
 
-from zope.authentication.interfaces import IAuthentication
-from zope.component import queryUtility
 from zope.i18nmessageid import Message
 
 from cipher.background.browser.formatting import Formatter
@@ -46,6 +44,7 @@ from cipher.background.interfaces import WAITS_WHILE_KEPT
 from cipher.background.interfaces import WAITS_WHILE_PAUSED
 from cipher.background.interfaces import WAITS_WHILE_QUIET
 from cipher.background.interfaces import WAITS_WHILE_UNDECLARED
+from cipher.background.util.principal import getTitle
 
 
 STATE_TITLES = {
@@ -281,17 +280,10 @@ class Presenter:
 
 
 def _get_title(principal_id):
-    authentication = queryUtility(IAuthentication)
-    if authentication is not None:
-        try:
-            title = authentication.getPrincipal(principal_id).title
-        except Exception:
-            # A missing principal raises PrincipalLookupError.  A broken
-            # authentication must not break the page either.
-            title = None
-        if title and title != principal_id:
-            return '%s (%s)' % (cleanLine(title, TITLE_LIMIT),
-                                cleanLine(principal_id, TITLE_LIMIT))
+    title = getTitle(principal_id)
+    if title and title != principal_id:
+        return '%s (%s)' % (cleanLine(title, TITLE_LIMIT),
+                            cleanLine(principal_id, TITLE_LIMIT))
     return cleanLine(principal_id, TITLE_LIMIT)
 
 

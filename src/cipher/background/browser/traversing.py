@@ -23,24 +23,19 @@ from typing import Any
 from zope.component import adapter
 from zope.component import getSiteManager
 from zope.component import queryMultiAdapter
-from zope.component import queryUtility
 from zope.component.interfaces import ISite
 from zope.interface import Declaration
 from zope.interface import Interface
 from zope.interface import alsoProvides
 from zope.interface import implementer
 from zope.interface import providedBy
-from zope.interface.interfaces import ComponentLookupError
 from zope.location.interfaces import LocationError
 from zope.publisher.browser import BrowserView
 from zope.publisher.interfaces import NotFound
 from zope.publisher.interfaces.browser import IBrowserPublisher
 from zope.publisher.interfaces.browser import IBrowserRequest
-from zope.security import checkPermission
-from zope.security.checker import ProxyFactory
 from zope.security.interfaces import Unauthorized
 from zope.security.proxy import removeSecurityProxy
-from zope.traversing.browser import absoluteURL
 from zope.traversing.browser.interfaces import IAbsoluteURL
 from zope.traversing.interfaces import IBeforeTraverseEvent
 from zope.traversing.interfaces import ITraversable
@@ -54,6 +49,7 @@ from cipher.background.interfaces import InvalidDatabase
 from cipher.background.interfaces import IVerbs
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkerRun
+from cipher.background.util.host import getHost
 
 
 NAME = '++background++'
@@ -78,11 +74,7 @@ def markRequest(request: Any) -> None:
 
 def queryRegistry(site):
     """Return the nearest registry at or above *site*, or None."""
-    try:
-        return queryUtility(
-            IWorkerRegistry, context=removeSecurityProxy(site))
-    except ComponentLookupError:
-        return None
+    return getHost().nearestRegistry(removeSecurityProxy(site))
 
 
 @implementer(ITraversable)
@@ -149,7 +141,7 @@ def guardRegistry(registry, event):
 @adapter(IWorkerRun, IBeforeTraverseEvent)
 def guardRun(run, event):
     """Subscriber: raise unless a URL leads from a run to a view."""
-    registry = ProxyFactory(removeSecurityProxy(run).__parent__)
+    registry = getHost().protect(removeSecurityProxy(run).__parent__)
     _guard(run, registry, event.request)
 
 
@@ -178,7 +170,7 @@ def _guard(ob, registry, request):
         refused.append(''.join(steps[-1:]))
     if refused:
         # Without the permission, all URLs get the same answer.
-        if not checkPermission(VIEW_WORKERS, registry):
+        if not getHost().checkPermission(VIEW_WORKERS, registry):
             raise Unauthorized(ob, refused[-1], VIEW_WORKERS)
         raise NotFound(ob, refused[-1], request)
 
@@ -238,7 +230,7 @@ class RegistryURL(LocatedURL):
 
     def __str__(self):
         site = removeSecurityProxy(self.context).getSite()
-        return '%s/%s' % (absoluteURL(site, self.request), NAME)
+        return '%s/%s' % (getHost().getURL(site, self.request), NAME)
 
     def breadcrumbs(self):
         """Return {'name', 'url'} of each object from the root on."""
@@ -253,7 +245,8 @@ class RunURL(LocatedURL):
 
     def __str__(self):
         run = removeSecurityProxy(self.context)
-        return '%s/%s' % (absoluteURL(run.__parent__, self.request), run.id)
+        return '%s/%s' % (
+            getHost().getURL(run.__parent__, self.request), run.id)
 
     def breadcrumbs(self):
         """Return {'name', 'url'} of each object from the root on."""

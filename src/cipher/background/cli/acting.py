@@ -40,7 +40,6 @@ from cipher.background.cli.command import CommandError
 from cipher.background.cli.command import Unusable
 from cipher.background.cli.command import complain
 from cipher.background.cli.database import Session
-from cipher.background.cli.database import pathOf
 from cipher.background.cli.database import walkTo
 from cipher.background.cli.output import Output
 from cipher.background.cli.progress import Progress
@@ -57,6 +56,7 @@ from cipher.background.interfaces import ProcessNotFound
 from cipher.background.store.deployment import isExclusive
 from cipher.background.store.evolve import evolveDatabase
 from cipher.background.util import clock
+from cipher.background.util.host import getHost
 
 
 #: Seconds between two looks at a run, with ``--wait``.
@@ -301,7 +301,7 @@ def _find_object(session, path):
     With ``--user`` each step needs the permission of that principal.
     """
     site = session.registry.getSite()
-    start = pathOf(site).rstrip('/') + '/'
+    start = getHost().pathOf(site).rstrip('/') + '/'
     below = path[len(start):] if path.startswith(start) else path
     if session.options.user is None:
         ob = walkTo(site, below)
@@ -313,7 +313,7 @@ def _find_object(session, path):
     if not IPersistent.providedBy(removeSecurityProxy(ob)):
         raise CommandError(
             '--context: expected the path of a stored object in the site %s, '
-            'got %.200r; give another' % (pathOf(site), path))
+            'got %.200r; give another' % (getHost().pathOf(site), path))
     return ob
 
 

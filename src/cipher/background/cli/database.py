@@ -34,12 +34,10 @@ from zc.lockfile import LockError
 from ZODB.DB import DB
 from ZODB.POSException import ConflictError
 from ZODB.POSException import StorageError
-from zope.authentication.interfaces import IAuthentication
 from zope.authentication.interfaces import PrincipalLookupError
 from zope.component import hooks
-from zope.component import queryUtility
 from zope.configuration import xmlconfig
-from zope.security.management import system_user
+from zope.interface.interfaces import ComponentLookupError
 
 from cipher.background.cli.command import CommandError
 from cipher.background.cli.command import Unusable
@@ -49,9 +47,9 @@ from cipher.background.contextmanagers import ZopeSite
 from cipher.background.registry import verbs
 from cipher.background.store import structure
 from cipher.background.store.process import getDirectory
+from cipher.background.util.host import Participation
+from cipher.background.util.host import getHost
 from cipher.background.util.principal import actingAs
-from cipher.background.util.reference import lineage
-from cipher.background.work.environment import Participation
 
 
 #: Seconds that the opening of a database may take.  A wrong address is then
@@ -189,7 +187,7 @@ def loadZCML(path):
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     try:
-        with ZopeInteraction(Participation(system_user)):
+        with ZopeInteraction(Participation(getHost().getPrincipal(None))):
             xmlconfig.file(str(path))
     except Exception as error:
         raise Unusable(
@@ -199,13 +197,12 @@ def loadZCML(path):
 
 def findPrincipal(principal_id):
     """Return the principal; raise `Unusable`."""
-    authentication = queryUtility(IAuthentication)
-    if authentication is None:
+    try:
+        return getHost().getPrincipal(principal_id)
+    except ComponentLookupError:
         raise Unusable(
             '--user: expected --zcml with principals, got one without any '
-            'authentication; include that of the site')
-    try:
-        return authentication.getPrincipal(principal_id)
+            'authentication; include that of the site') from None
     except PrincipalLookupError:
         raise Unusable(
             '--user: expected the id of a principal of the site, got %.100r; '
@@ -328,18 +325,12 @@ def _list_registries(directory):
     known = {}
     for registry in registries:
         structure.checkRegistry(registry)
-        path = pathOf(registry.getSite())
+        path = getHost().pathOf(registry.getSite())
         if path in known:
             # Several applications in one database.
             path = '%s (0x%s)' % (path, registry._p_oid.hex().lstrip('0'))
         known[path] = registry
     return known
-
-
-def pathOf(ob):
-    """Return the path of a stored object from its root object."""
-    names = [getattr(place, '__name__', None) for place in lineage(ob)]
-    return '/' + '/'.join(reversed([name for name in names if name]))
 
 
 def _find_above(wanted, known):
@@ -360,7 +351,7 @@ def walkTo(ob, path):
     """
     try:
         for name in path.strip('/').split('/'):
-            ob = ob[name]
+            ob = getHost().traverse(ob, name, is_trusted=True)
     except (LookupError, TypeError, AttributeError):
         return None
     return ob

@@ -24,11 +24,11 @@ from cipher.background.browser.presentation import Presenter
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
 from cipher.background.browser.timeline import describeAttempts
-from cipher.background.cli.database import pathOf
 from cipher.background.i18n import _
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import RunNotFound
+from cipher.background.util.host import getHost
 
 
 # Keys of the pages' data that make sense on a page only.
@@ -89,7 +89,7 @@ def _describe_context(presenter, checked, run_id):
         # A principal who may see neither sees no path.
         title = getattr(ob, 'title', None) or ob.__name__
         return {'title': cleanLine(title, 200),
-                'path': cleanLine(pathOf(removeSecurityProxy(ob)))}
+                'path': cleanLine(getHost().pathOf(removeSecurityProxy(ob)))}
     except (AttributeError, Unauthorized, Forbidden):
         return {'path': None, 'title': presenter.say(
             _('An object that has no address or that you may not see'))}

@@ -20,15 +20,11 @@ its time grows with these, and not with the number of runs that are kept.
 """
 import os
 import threading
-from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
 from ZODB.POSException import StorageError
 from zope.interface import implementer
-from zope.security.management import endInteraction
-from zope.security.management import queryInteraction
-from zope.security.management import restoreInteraction
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.contextmanagers import ZodbConnection
@@ -49,7 +45,7 @@ from cipher.background.store import structure
 from cipher.background.store.process import getDirectory
 from cipher.background.util import clock
 from cipher.background.util.forks import Locked
-from cipher.background.util.reference import lineage
+from cipher.background.util.host import getHost
 
 
 #: The codes; the exit codes of ``cipher-background health`` as well.
@@ -135,9 +131,9 @@ def checkHealth(source):
     """
     try:
         registries = findRegistries(source)
-        with seeingAll():
+        with getHost().trusted():
             health = _look(registries)
-        if queryInteraction() is not None:
+        if getHost().hasInteraction():
             health = _look(registries)._replace(code=health.code)
         return health
     except Exception as error:
@@ -157,19 +153,6 @@ def checkDatabase(db, limit=LIMIT):
 def isReachable(db, limit=LIMIT):
     """Return whether *db* answers within *limit* seconds."""
     return bool(_answers.ask(db, limit))
-
-
-@contextmanager
-def seeingAll():
-    """Hide no worker type in the block: let it have no interaction."""
-    if queryInteraction() is None:
-        yield
-        return
-    endInteraction()
-    try:
-        yield
-    finally:
-        restoreInteraction()
 
 
 class _Nowhere:
@@ -213,7 +196,7 @@ def _look(registries):
         if isinstance(registry, _Nowhere):
             continue
         snapshot = Snapshot(registry)
-        site = pathOf(registry)
+        site = getHost().pathOf(registry.getSite())
         hidden = visibility.hiddenTypes(registry)
         counts = {name: states for name, states in snapshot.counts().items()
                   if name not in hidden}
@@ -228,12 +211,6 @@ def _look(registries):
     code = TROUBLED if worst else WELL
     return Health(code if first.workers else DOWN, tuple(worst),
                   tuple(first.processes()))
-
-
-def pathOf(registry):
-    """Return the path of the site of *registry*, from the root object on."""
-    names = [place.__name__ or '' for place in lineage(registry.getSite())]
-    return '/'.join(reversed(names)) or '/'
 
 
 class _Question(threading.Thread):

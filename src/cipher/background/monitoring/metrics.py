@@ -29,7 +29,6 @@ from prometheus_client.core import HistogramMetricFamily
 from cipher.background.interfaces import PROBLEMS
 from cipher.background.monitoring.health import checkHealth
 from cipher.background.monitoring.health import findRegistries
-from cipher.background.monitoring.health import pathOf
 from cipher.background.queries import summary
 from cipher.background.queries import visibility
 from cipher.background.queries.oldest import oldestWait
@@ -38,6 +37,7 @@ from cipher.background.store.histogram import BOUNDS
 from cipher.background.store.stats import Spans
 from cipher.background.util import clock
 from cipher.background.util import switchboard
+from cipher.background.util.host import getHost
 from cipher.background.util.text import cleanLine
 
 
@@ -105,7 +105,7 @@ class _Site:
     def __init__(self, registry):
         snapshot = Snapshot(registry)
         hidden = visibility.hiddenTypes(registry)
-        self.path = pathOf(registry)
+        self.path = getHost().pathOf(registry.getSite())
         self.counts, self.finished, self.spans = [
             {name: value for name, value in by_type.items()
              if name not in hidden}

@@ -20,8 +20,8 @@ from cipher.background.interfaces import IMonitor
 from cipher.background.interfaces import MetricsUnavailable
 from cipher.background.monitoring.health import checkHealth
 from cipher.background.monitoring.health import isReachable
-from cipher.background.monitoring.health import seeingAll
 from cipher.background.util.forks import listDatabases
+from cipher.background.util.host import getHost
 from cipher.background.util.transient import isClosed
 
 
@@ -44,7 +44,7 @@ class Monitor:
 
 
 def _sight(sees_all):
-    return seeingAll() if sees_all else nullcontext()
+    return getHost().trusted() if sees_all else nullcontext()
 
 
 def importMetrics():

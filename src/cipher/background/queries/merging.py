@@ -114,14 +114,14 @@ def _newest_waiting(lane, below, types):
     An unfinished run is at or above the low mark, a straggler, or in the
     waiting tree.
     """
-    position = lane.cursor.low
+    position = lane.bookmark.low
     for run in lane.births.walk(below, types):
         if run.serial < position:
             break
         yield run
     if below is not None:
         position = min(position, below)
-    stragglers = [serial for serial in reversed(lane.cursor.stragglers)
+    stragglers = [serial for serial in reversed(lane.bookmark.stragglers)
                   if serial < position]
     yield from _runs(lane, heapq.merge(
         stragglers, lane.waiting.walk(position), reverse=True))
@@ -191,8 +191,8 @@ def _lane_oldest(lane, wanted, after, search):
 
 
 def _oldest_waiting(lane, begin, types):
-    position = lane.cursor.low
-    stragglers = [serial for serial in lane.cursor.stragglers
+    position = lane.bookmark.low
+    stragglers = [serial for serial in lane.bookmark.stragglers
                   if begin <= serial < position]
     yield from _runs(lane, heapq.merge(
         stragglers, lane.waiting.places.keys(

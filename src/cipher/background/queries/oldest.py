@@ -15,8 +15,8 @@
 from cipher.background.interfaces import PENDING
 from cipher.background.queries import visibility
 from cipher.background.queries.problems import unparked
-from cipher.background.store.cursor import FOR_TIME
-from cipher.background.store.cursor import urgencyOf
+from cipher.background.store.bookmark import FOR_TIME
+from cipher.background.store.bookmark import urgencyOf
 from cipher.background.util import clock
 from cipher.background.util.plaindata import readNumber
 

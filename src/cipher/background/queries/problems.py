@@ -271,12 +271,12 @@ def unparked(lane):
 
     Some of these runs are finished; at most `SERIALS` are looked at.
     """
-    cursor, parked = lane.cursor, lane.waiting.places
-    for serial in cursor.stragglers:
-        if serial < cursor.low and serial not in parked:
+    bookmark, parked = lane.bookmark, lane.waiting.places
+    for serial in bookmark.stragglers:
+        if serial < bookmark.low and serial not in parked:
             yield serial
-    for serial in range(cursor.low, min(
-            lane.births.next_serial, cursor.low + SERIALS)):
+    for serial in range(bookmark.low, min(
+            lane.births.next_serial, bookmark.low + SERIALS)):
         if serial not in parked:
             yield serial
 

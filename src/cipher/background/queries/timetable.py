@@ -22,9 +22,9 @@ from cipher.background.queries.status import ScheduleStatus
 from cipher.background.store.states import ScheduleState
 from cipher.background.store.thresholds import Thresholds
 from cipher.background.util import clock
+from cipher.background.util.host import getHost
 from cipher.background.util.plaindata import readAsked
 from cipher.background.util.plaindata import readNumber
-from cipher.background.util.reference import lineage
 
 
 def listSchedules(registry):
@@ -63,6 +63,7 @@ def homeOf(registries):
 
     It is the one nearest to the root of the database; None if there is none.
     """
+    lineage = getHost().lineage
     return min(registries, key=lambda registry: len(list(lineage(registry))),
                default=None)
 

@@ -17,12 +17,11 @@ The reader is the principal of the interaction.  Without an interaction, as in
 the control thread or a script, nothing is hidden.
 """
 from zope.component import getUtilitiesFor
-from zope.security.management import checkPermission
-from zope.security.management import queryInteraction
 
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import VIEW_WORKERS
 from cipher.background.interfaces import IWorkerType
+from cipher.background.util.host import getHost
 
 
 #: Names of types that match no type.  An empty set would match every type.
@@ -39,13 +38,17 @@ def maySeeRegistry(ob):
 
     That is a registry or the root object of an application.
     """
-    return queryInteraction() is None or checkPermission(VIEW_WORKERS, ob)
+    return _may(VIEW_WORKERS, ob)
 
 
 def _may_see(registry, worker_type):
     permission = worker_type and worker_type.view_permission
-    return (permission is None or queryInteraction() is None
-            or checkPermission(permission, registry))
+    return permission is None or _may(permission, registry)
+
+
+def _may(permission, ob):
+    host = getHost()
+    return not host.hasInteraction() or host.checkPermission(permission, ob)
 
 
 def declaredTypes(registry):

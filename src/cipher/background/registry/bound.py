@@ -26,7 +26,7 @@ from cipher.background.interfaces import TooManyOfStarter
 from cipher.background.queries.snapshot import Snapshot
 from cipher.background.util import clock
 from cipher.background.util.forks import Locked
-from cipher.background.util.principal import SYSTEM
+from cipher.background.util.host import SYSTEM
 
 
 #: Number of starters whose starts a process remembers.  If there are more, it

@@ -18,12 +18,9 @@ from typing import Any
 
 from ZODB.utils import u64
 from zope.component import adapter
-from zope.component.hooks import getSite
 from zope.component.interfaces import ISite
 from zope.interface import implementer
-from zope.interface.interfaces import ComponentLookupError
 from zope.security.interfaces import Unauthorized
-from zope.security.management import checkPermission
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.events import RunInterruptedEvent
@@ -50,10 +47,9 @@ from cipher.background.store import structure
 from cipher.background.store.journal import askedNow
 from cipher.background.store.process import getDirectory
 from cipher.background.store.process import makeKnown
+from cipher.background.util.host import getHost
 from cipher.background.util.logs import getLogger
 from cipher.background.util.reference import findConnection
-from cipher.background.util.reference import isInPlace
-from cipher.background.util.reference import lineage
 from cipher.background.util.switchboard import wakeAfterCommit
 from cipher.background.util.text import cleanLine
 from cipher.background.util.text import safeRepr
@@ -61,9 +57,6 @@ from cipher.background.util.transient import isTransient
 
 
 log = getLogger(__name__)
-
-#: Name of the registry in its site manager.
-NAME = 'background'
 
 #: Objects that a search for unknown registries reads at most.  It bounds the
 #: time of the transaction in a big site.
@@ -77,18 +70,17 @@ def addRegistry(site: Any) -> IWorkerRegistry:
     manager or is not stored in a database yet.  Raise `NewerDatabase` or
     `InvalidDatabase` if this code cannot use the database.
     """
+    host = getHost()
     try:
-        manager = site.getSiteManager()
+        registry = host.ownRegistry(site)
     except (AttributeError, LookupError):
         raise InvalidSite(
             'registry: expected a site, got a %s without a site manager; make '
-            'it a site first' % type(site).__name__) from None
-    # A site manager need not be persistent.
-    connection = findConnection(manager) or findConnection(site)
+            'it a site first' % type(host.unwrap(site)).__name__) from None
+    connection = host.connectionOf(site)
     directory = connection and getDirectory(connection)
     if directory:
         structure.checkVersion(directory)
-    registry = _own_registry(manager)
     if registry is not None:
         structure.checkRegistry(registry)
         rememberRegistry(registry)   # it may have come with an import
@@ -97,18 +89,12 @@ def addRegistry(site: Any) -> IWorkerRegistry:
         raise InvalidSite(
             'registry: expected a site that is stored in a database, got a '
             '%s that is not; add it to its container first'
-            % type(site).__name__)
-    registry = WorkerRegistry()
+            % type(host.unwrap(site)).__name__)
+    registry = (host.registry_factory or WorkerRegistry)()
     connection.add(registry)
-    if hasattr(type(manager), '__setitem__'):
-        manager[NAME] = registry
-    else:
-        # The site manager is not a folder, for example in Pyramid.
-        registry.__name__ = '++background++'
-        registry.__parent__ = site
-    manager.registerUtility(registry, IWorkerRegistry)
+    host.putRegistry(site, registry)
     rememberRegistry(registry)
-    return registry
+    return host.ownRegistry(site)
 
 
 def removeRegistry(site: Any, unfinished: str = REFUSE,
@@ -156,7 +142,7 @@ def removeRegistry(site: Any, unfinished: str = REFUSE,
         # conflicts.
         registry.finish(
             run, INTERRUPTED, RunInterruptedEvent, stop_request=asked)
-    _take_away(site.getSiteManager(), registry, asked)
+    _take_away(site, registry, asked)
     return 0
 
 
@@ -194,16 +180,9 @@ def _say_types(runs):
             numbers.items(), key=str)))
 
 
-def _take_away(manager, registry, asked):
+def _take_away(site, registry, asked):
     connection = registry._p_jar
-    for registration in list(manager.registeredUtilities()):
-        if registration.component is registry:
-            manager.unregisterUtility(
-                registry, registration.provided, registration.name)
-    parent, name = registry.__parent__, registry.__name__
-    if hasattr(type(parent), '__delitem__') and name in parent:
-        del parent[name]
-    registry.__parent__ = registry.__name__ = None
+    getHost().takeRegistry(site, registry)
     directory = getDirectory(connection)
     del directory.registries[registry._p_oid]
     # The row does not name the site: some readers may not see it.
@@ -215,7 +194,7 @@ def _take_away(manager, registry, asked):
 def ownRegistry(site):
     """Return the registry that *site* itself has, or None."""
     try:
-        return _own_registry(site.getSiteManager())
+        return getHost().ownRegistry(site)
     except (AttributeError, LookupError):
         return None
 
@@ -240,14 +219,15 @@ def rememberRegistries(connection):
     Joins the open transaction.  Searches the sites in the root of the
     database and the sites in them.  At most `LOOKED_AT` objects are read.
     """
+    host = getHost()
     sites = [obj for obj in connection.root().values()
              if ISite.providedBy(obj)]
     looks = LOOKED_AT
     while sites:
         site = sites.pop()
         try:
-            registry = _own_registry(site.getSiteManager())
-            if registry is not None and isInPlace(registry):
+            registry = host.ownRegistry(site)
+            if registry is not None and host.isInPlace(registry):
                 rememberRegistry(registry)
             for obj in itertools.islice(
                     getattr(site, 'values', tuple)(), max(0, looks)):
@@ -268,7 +248,7 @@ def getRegistry(context: Any = None) -> IWorkerRegistry:
     """
     registry = nearestRegistry(context)
     if registry is None:
-        where = getSite() if context is None else context
+        where = getHost().getSite() if context is None else context
         raise RegistryNotFound(
             'registry: expected one at or above %r, got none; add it with '
             'addRegistry(site), or set the site' % (where,))
@@ -280,12 +260,9 @@ def nearestRegistry(context=None):
 
     *context* is by default the current site.
     """
-    for obj in lineage(getSite() if context is None else context):
-        try:
-            return obj.getSiteManager().queryUtility(IWorkerRegistry)
-        except (AttributeError, ComponentLookupError):
-            continue   # not a site
-    return None
+    host = getHost()
+    return host.nearestRegistry(
+        host.getSite() if context is None else context)
 
 
 @implementer(IRegistryInstaller)
@@ -296,7 +273,7 @@ class RegistryInstaller:
         self.site = removeSecurityProxy(site)
 
     def mayInstall(self):
-        return checkPermission(MANAGE_WORKERS, self.site)
+        return getHost().checkPermission(MANAGE_WORKERS, self.site)
 
     def install(self):
         if not self.mayInstall():
@@ -312,21 +289,14 @@ class RegistryInstaller:
     def mayUninstall(self):
         registry = self.queryRegistry()
         return (registry is not None and self.mayInstall()
-                and checkPermission(MANAGE_WORKERS, registry)
+                and getHost().checkPermission(MANAGE_WORKERS, registry)
                 and not visibility.hiddenTypes(registry))
 
     def uninstall(self, unfinished, reason=None):
         if self.queryRegistry() is not None:
             if not self.mayUninstall():
                 raise Unauthorized(self.site, 'uninstall', MANAGE_WORKERS)
-            if any(self.countUnfinished()) and not checkPermission(
+            if any(self.countUnfinished()) and not getHost().checkPermission(
                     STOP_WORKERS, self.queryRegistry()):
                 raise Unauthorized(self.site, 'uninstall', STOP_WORKERS)
         return removeRegistry(self.site, unfinished, reason)
-
-
-def _own_registry(manager):
-    for registration in manager.registeredUtilities():
-        if registration.provided is IWorkerRegistry:
-            return registration.component
-    return None

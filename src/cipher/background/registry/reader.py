@@ -14,8 +14,6 @@
 """The part of a registry that only reads."""
 from zope.security.interfaces import NoInteraction
 from zope.security.interfaces import Unauthorized
-from zope.security.management import checkPermission
-from zope.security.management import queryInteraction
 
 from cipher.background.declarations.workertype import getWorkerType
 from cipher.background.declarations.workertype import queryWorkerType
@@ -37,12 +35,12 @@ from cipher.background.store.attempts import listAttempts
 from cipher.background.store.run import RunDetails
 from cipher.background.store.runstore import RunStore
 from cipher.background.store.thresholds import Thresholds
+from cipher.background.util.host import getHost
 from cipher.background.util.masking import makeMasker
 from cipher.background.util.masking import maskInput
 from cipher.background.util.masking import secretNames
 from cipher.background.util.plaindata import readInput
 from cipher.background.util.plaindata import readText
-from cipher.background.util.reference import lineage
 from cipher.background.util.text import SHOWS_ALL
 from cipher.background.util.text import TRACEBACK_LIMIT
 from cipher.background.util.text import safeRepr
@@ -152,19 +150,7 @@ class RegistryReader(RunStore):
         return timetable.listSchedules(self)
 
     def getSite(self):
-        # The usual case first: each start and each job comes here.
-        manager = self.__parent__
-        site = getattr(manager, '__parent__', None)
-        if hasattr(site, 'getSiteManager') and not hasattr(
-                manager, 'getSiteManager'):
-            return site
-        for obj in lineage(self):
-            if obj is not self and hasattr(obj, 'getSiteManager'):
-                return obj
-        raise RegistryNotFound(
-            'registry: expected to be held by the site manager of a site, '
-            'got %r as parent; add it with addRegistry(site)'
-            % (self.__parent__,))
+        return getHost().siteOf(self)
 
     def findSite(self):
         """Return the site that holds the registry, or None."""
@@ -176,10 +162,11 @@ class RegistryReader(RunStore):
     # Who may start
 
     def mayStart(self, name, context=None):
-        if queryInteraction() is None:
+        host = getHost()
+        if not host.hasInteraction():
             raise NoInteraction
         target = self.getSite() if context is None else context
-        return checkPermission(getWorkerType(name).permission, target)
+        return host.checkPermission(getWorkerType(name).permission, target)
 
     def permit(self, name, context):
         """Return the permission of the worker type *name*.

@@ -23,8 +23,8 @@ from cipher.background.registry.uniqueness import findPending
 from cipher.background.store import journal
 from cipher.background.store.uniquekeys import rightsOf
 from cipher.background.store.uniquekeys import uniqueKey
+from cipher.background.util.host import SYSTEM
 from cipher.background.util.plaindata import readProgress
-from cipher.background.util.principal import SYSTEM
 from cipher.background.util.principal import currentPrincipal
 
 

@@ -23,9 +23,7 @@ from functools import wraps
 
 from zope.component import adapter
 from zope.interface import implementer
-from zope.security.checker import ProxyFactory
 from zope.security.interfaces import Unauthorized
-from zope.security.management import checkPermission
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.interfaces import MANAGE_WORKERS
@@ -40,6 +38,7 @@ from cipher.background.interfaces import TooManyWaiting
 from cipher.background.interfaces import UnknownWorkerType
 from cipher.background.store import structure
 from cipher.background.store.process import getDirectory
+from cipher.background.util.host import getHost
 from cipher.background.util.reference import root
 
 
@@ -83,7 +82,7 @@ def _asks(permission, where=None):
 
 
 def _check(permission, target, name):
-    if not checkPermission(permission, target):
+    if not getHost().checkPermission(permission, target):
         raise Unauthorized(target, name, permission)
 
 
@@ -112,7 +111,7 @@ class Verbs:
     def may(self, name):
         permission, where = RIGHTS[name]
         targets = where(self) if where else (self._registry,)
-        return all(checkPermission(permission, target)
+        return all(getHost().checkPermission(permission, target)
                    for target in targets)
 
     def _get_roots(self):
@@ -147,10 +146,10 @@ class Verbs:
 
     @_asks(VIEW_WORKERS)
     def getContext(self, run_id):
-        return ProxyFactory(self._registry.getContext(run_id))
+        return getHost().protect(self._registry.getContext(run_id))
 
     def getSite(self):
-        return ProxyFactory(self._registry.getSite())
+        return getHost().protect(self._registry.getSite())
 
     # Starting
 

@@ -335,7 +335,7 @@ class Runtime:
         """
         if self.threads:
             self.backlog.mark(places, are_ours=False)
-            if self.backlog.is_hungry or self.hasFreeThread():
+            if self.backlog.others_have_more or self.hasFreeThread():
                 self._control.wake()   # perhaps there is something to take
 
     def refused(self, ticket):
@@ -382,7 +382,7 @@ class Runtime:
         elif live.due_at is not None:
             self.backlog.again(live.ticket, live.due_at)
         elif not live.is_shutdown:
-            # At a shutdown it may wait again: the cursor must not pass it.
+            # At a shutdown it may wait again: the bookmark must not pass it.
             self.backlog.done(live.ticket)
         is_passed = live.passing is not None and live.passing.end()
         if live.worker_type is not None and (

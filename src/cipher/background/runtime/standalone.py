@@ -16,7 +16,6 @@ import time
 
 from ZODB.POSException import ConflictError
 from zope.component import adapter
-from zope.component import queryUtility
 from zope.event import notify
 from zope.interface import implementer
 
@@ -26,13 +25,13 @@ from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.events import RunStartedEvent
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import IBackgroundWorkerThread
-from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkObserver
 from cipher.background.interfaces import RuntimeRefused
 from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store import process
 from cipher.background.store.lifecycle import backOff
 from cipher.background.util import switchboard
+from cipher.background.util.host import getHost
 from cipher.background.util.logs import getLogger
 from cipher.background.util.text import NOTE_LIMIT
 from cipher.background.util.text import cleanLine
@@ -72,7 +71,8 @@ class StandaloneRecorder(LoopRecorder):
 
     def opened(self, worker, connection):
         if self.live is None:
-            registry = queryUtility(IWorkerRegistry)
+            host = getHost()
+            registry = host.nearestRegistry(host.getSite())
             if registry is not None:
                 self._try_to_enter(worker, registry)
 

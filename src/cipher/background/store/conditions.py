@@ -15,10 +15,10 @@
 """
 from cipher.background.declarations.workertype import findPause
 from cipher.background.declarations.workertype import nameToday
-from cipher.background.store.cursor import KEPT
-from cipher.background.store.cursor import LIMIT
-from cipher.background.store.cursor import PAUSE
-from cipher.background.store.cursor import TYPE
+from cipher.background.store.bookmark import KEPT
+from cipher.background.store.bookmark import LIMIT
+from cipher.background.store.bookmark import PAUSE
+from cipher.background.store.bookmark import TYPE
 from cipher.background.store.kept import isKept
 from cipher.background.util import clock
 

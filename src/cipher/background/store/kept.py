@@ -75,12 +75,12 @@ def walk(registry):
         lane = registry.lanes.get(number)
         if lane is None:
             continue
-        cursor, births = lane.cursor, lane.births
+        bookmark, births = lane.bookmark, lane.births
         # Below the low mark only these can be unfinished.
-        for serial in sorted({*cursor.stragglers, *lane.waiting.places}):
-            if serial < min(cursor.low, mark):
+        for serial in sorted({*bookmark.stragglers, *lane.waiting.places}):
+            if serial < min(bookmark.low, mark):
                 yield from _if_kept(registry, births, serial)
-        for serial in range(cursor.low, mark):
+        for serial in range(bookmark.low, mark):
             yield from _if_kept(registry, births, serial)
 
 

@@ -20,7 +20,7 @@ written by one thread at a time in the normal course::
      +-- writer     the process that writes births and finishes: see `writers`
      +-- births     runs started here, by serial; written by each start
      +-- finishes   runs that the writer finished; written by each finish
-     +-- cursor     the place that the home has reached; written by the home
+     +-- bookmark   the place that the home has reached; written by the home
      +-- waiting    runs that cannot begin yet; written by the home
      +-- pruned     counts of pruned runs; written by the home
      +-- emptied    keys of empty chunks; written by pruners
@@ -35,10 +35,10 @@ from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
 from cipher.background.store import chunks
+from cipher.background.store.bookmark import Bookmark
+from cipher.background.store.bookmark import Waiting
 from cipher.background.store.chunks import SPILL
 from cipher.background.store.chunks import Chunk
-from cipher.background.store.cursor import Cursor
-from cipher.background.store.cursor import Waiting
 from cipher.background.store.finishes import Finishes
 from cipher.background.store.finishes import RemovedCounts
 from cipher.background.store.writers import Writer
@@ -331,7 +331,7 @@ class Lane(Persistent):
         self.writer = Writer()
         self.births = Births()
         self.finishes = Finishes()
-        self.cursor = Cursor()
+        self.bookmark = Bookmark()
         self.waiting = Waiting()
         self.pruned = RemovedCounts()
         self.emptied = Emptied()
@@ -348,8 +348,9 @@ class Lane(Persistent):
 
     def walkUnfinished(self):
         """Yield all unfinished runs, and perhaps some finished ones."""
-        low = self.cursor.low
-        for serial in sorted({*self.cursor.stragglers, *self.waiting.places}):
+        low = self.bookmark.low
+        for serial in sorted({*self.bookmark.stragglers,
+                              *self.waiting.places}):
             run = self.births.get(serial) if serial < low else None
             if run is not None:
                 yield run

@@ -33,9 +33,9 @@ from cipher.background.store import structure
 from cipher.background.store.journal import Journal
 from cipher.background.store.kept import arrive
 from cipher.background.util import clock
+from cipher.background.util.host import getHost
 from cipher.background.util.reference import ROOT_KEY
 from cipher.background.util.reference import inRoot
-from cipher.background.util.reference import isInPlace
 
 
 class Trouble(NamedTuple):
@@ -243,7 +243,7 @@ class Directory(structure.Structured, Persistent):
         """Return the registries that are in their place, usable or not."""
         found = (ref() for ref in self.registries.values())
         return [registry for registry in found
-                if registry is not None and isInPlace(registry)]
+                if registry is not None and getHost().isInPlace(registry)]
 
 
 class Living:

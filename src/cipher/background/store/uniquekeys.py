@@ -18,8 +18,8 @@ from cipher.background.interfaces import AS_STARTER
 from cipher.background.interfaces import BY_CONTEXT
 from cipher.background.interfaces import BY_INPUT
 from cipher.background.interfaces import BY_TYPE
+from cipher.background.util.host import SYSTEM
 from cipher.background.util.plaindata import canonical
-from cipher.background.util.principal import SYSTEM
 from cipher.background.util.reference import oidOf
 
 

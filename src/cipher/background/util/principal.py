@@ -16,17 +16,8 @@ import unicodedata
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from zope.authentication.interfaces import IAuthentication
-from zope.component import queryUtility
-from zope.security.management import queryInteraction
-from zope.security.management import system_user
-
+from cipher.background.util.host import getHost
 from cipher.background.util.text import fold
-
-
-#: Ids of the system, which may do everything.  A run without a starter (None)
-#: is the system's.
-SYSTEM = (None, system_user.id)
 
 
 def currentPrincipal():
@@ -40,11 +31,7 @@ def currentPrincipals():
     An id is None if there is no such principal.  A security policy allows an
     action only if all principals of the interaction may do it.
     """
-    interaction = queryInteraction()
-    ids = [str(participation.principal.id) for participation
-           in getattr(interaction, 'participations', ())
-           if participation.principal is not None]
-    return (*dict.fromkeys(ids), None, None)[:2]
+    return (*getHost().currentPrincipals(), None, None)[:2]
 
 
 _caller = ContextVar('cipher.background.caller', default=None)
@@ -77,14 +64,11 @@ def _compose(text):
 
 def getTitle(principal_id):
     """Return the title of the principal; None if the principal is unknown."""
-    authentication = queryUtility(IAuthentication)
-    if authentication is None:
-        return None
     try:
-        return authentication.getPrincipal(principal_id).title or ''
+        return getHost().getPrincipal(principal_id).title or ''
     except Exception:
-        # PrincipalLookupError, or any error of an authentication that is out
-        # of order: the page is shown all the same.
+        # It is unknown, or the authentication is out of order: the page is
+        # shown all the same.
         return None
 
 

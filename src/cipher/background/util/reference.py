@@ -16,6 +16,8 @@ from persistent import Persistent
 from ZODB.utils import z64
 
 from cipher.background.interfaces import InvalidContext
+from cipher.background.util.host import firstConnection
+from cipher.background.util.host import getHost
 
 
 #: Key of the `process.Directory` in the root of a database.
@@ -23,10 +25,6 @@ ROOT_KEY = 'cipher.background'
 
 # The oid of the root object.
 _ROOT = z64
-
-# Levels of parents that are followed; parents may form a cycle.
-_MAX_DEPTH = 1000
-_SITE_MANAGER = '++etc++site'
 
 
 class Reference:
@@ -38,12 +36,13 @@ class Reference:
 
     connection = None   # set while the reference is not stored yet
 
-    def __init__(self, oid, mark):
+    def __init__(self, oid, mark, place=None):
         self.oid = oid
         self.mark = mark   # see databaseMark: the oid is valid only there
+        self.place = place   # see IHost.placeOf
 
     def __reduce__(self):
-        return Reference, (self.oid, self.mark)
+        return Reference, (self.oid, self.mark, self.place)
 
     def __call__(self, connection):
         """Return the object; None if it is gone or of another database.
@@ -89,13 +88,16 @@ def refer(obj, connection):
     `InvalidContext` if *obj* is not persistent, has no stored parent, or
     belongs to another connection.
     """
+    host = getHost()
+    place, given = host.placeOf(obj), obj
+    obj = host.unwrap(obj)
     if not isinstance(obj, Persistent):
         raise InvalidContext(
             'context: expected a persistent object, got %s; pass the object '
             'that is stored in the database' % type(obj).__name__)
     jar = getattr(obj, '_p_jar', None)
     if jar is None:
-        if findConnection(obj) is not connection or connection is None:
+        if findConnection(given) is not connection or connection is None:
             raise InvalidContext(
                 'context: expected an object of the database, got a %s that '
                 'is not stored; add it to its container first'
@@ -106,28 +108,30 @@ def refer(obj, connection):
             "context: expected an object of the registry's own connection, "
             'got a %s of another database or connection; load it from the '
             'connection of the site' % type(obj).__name__)
-    reference = Reference(obj._p_oid, databaseMark(connection))
+    reference = Reference(obj._p_oid, databaseMark(connection), place)
     reference.connection = connection
-    return reference, isInPlace(obj)
+    return reference, host.isInPlace(given)
 
 
 def pack(reference):
     """Return what `refer` returned as plain data: (oid, mark, in place).
 
-    Anything else is returned as it is.
+    The place follows if the host needs one.  Anything else is returned as it
+    is.
     """
     if oidOf(reference) is None:
         return reference
     ref, was_in_place = reference
-    return ref.oid, ref.mark, was_in_place
+    packed = ref.oid, ref.mark, was_in_place
+    return packed if ref.place is None else (*packed, ref.place)
 
 
 def unpack(packed):
     """Return what `pack` was given; anything that it did not make as it is."""
-    if type(packed) is tuple and len(packed) == 3:
-        oid, mark, was_in_place = packed
+    if type(packed) is tuple and len(packed) in (3, 4):
+        oid, mark, was_in_place, *place = packed
         if type(oid) is bytes and type(was_in_place) is bool:
-            return Reference(oid, mark), was_in_place
+            return Reference(oid, mark, *place), was_in_place
     return packed
 
 
@@ -141,9 +145,9 @@ def resolve(reference, connection=None):
         return None
     ref, was_in_place = reference
     obj = ref(connection)
-    if obj is None or (was_in_place and not isInPlace(obj)):
-        return None
-    return obj
+    if obj is None or not was_in_place:
+        return obj
+    return getHost().locate(obj, ref.place)
 
 
 def oidOf(reference):
@@ -156,62 +160,10 @@ def oidOf(reference):
 
 def findConnection(obj):
     """Return the connection of *obj* or of its nearest stored parent."""
-    for obj in lineage(obj):
-        connection = getattr(obj, '_p_jar', None)
-        if connection is not None:
-            return connection
-    return None
-
-
-def lineage(obj):
-    """Yield *obj*, its parent, the parent of that, and so on."""
-    for _ in range(_MAX_DEPTH):
-        if obj is None:
-            return
-        yield obj
-        obj = getattr(obj, '__parent__', None)
+    return firstConnection(getHost().lineage(obj))
 
 
 def root(obj):
     """Return the topmost parent of *obj*."""
-    *_, last = lineage(obj)
+    *_, last = getHost().lineage(obj)
     return last
-
-
-def isInPlace(obj):
-    """Return whether *obj* can be reached from the database root by names."""
-    connection = getattr(obj, '_p_jar', None) or findConnection(obj)
-    for _ in range(_MAX_DEPTH):
-        parent = getattr(obj, '__parent__', None)
-        if parent is None:
-            break
-        if not _holds(parent, obj):
-            return False
-        obj = parent
-    if connection is None:
-        return False
-    root = connection.get(_ROOT)
-    for key in root:
-        if root[key] is obj:
-            return True
-    return False
-
-
-def _holds(parent, obj):
-    name = getattr(obj, '__name__', None)
-    if name is not None and name != _SITE_MANAGER and hasattr(
-            type(parent), '__getitem__'):
-        try:
-            return parent[name] is obj
-        except (KeyError, TypeError, AttributeError):
-            if not name.startswith('++'):
-                return False
-    # A site manager, an annotation or an attribute is not an item of its
-    # parent.
-    get_site_manager = getattr(parent, 'getSiteManager', None)
-    if name == _SITE_MANAGER and get_site_manager is not None:
-        try:
-            return get_site_manager() is obj
-        except LookupError:
-            return False
-    return True

@@ -68,6 +68,26 @@ def ticketOf(registry_oid, run, must_claim=False):
 class LiveRun:
     """A run in work.  Its worker's thread writes it, any thread reads it."""
 
+    worker = None
+    door = None            # the contextmanagers.Door it works with
+    thread_id = None       # the thread it works in; None before, and while it
+    #                        waits for a shared commit
+    run_oid = None         # oid of the run, once it was loaded
+    stop = None            # StopRequest
+    worker_type = None     # IWorkerType; None for hand-made threads
+    masker = SHOWS_ALL     # hides the secrets of the input
+    depth = 0              # of the run
+    attempt = 1            # number of the attempt
+    error = None           # the error that ended its last attempt
+    due_at = None          # when it begins again; None: it does not
+    is_shutdown = False    # it stops because the process ends
+    is_abandoned = False   # it must not commit any more
+    is_unrecorded = False  # its end could not be written
+    is_lost = False        # the run now belongs to another process
+    is_announced = False   # the claim has sent IRunStartedEvent
+    passing = None         # the passing.Passing of its slot
+    conflicts = 0
+
     def __init__(self, runtime, ticket, must_not_rerun=False):
         self.runtime = runtime
         self.registry_oid = ticket.registry_oid
@@ -75,28 +95,10 @@ class LiveRun:
         self.serial = ticket.serial
         self.run_id = ticket.run_id
         self.ticket = ticket
+        self.type = ticket.type     # name of the worker type, if known
         self.must_not_rerun = must_not_rerun
         self.log = LogBuffer()
-        self.worker = None
-        self.door = None            # the contextmanagers.Door it works with
-        self.thread_id = None       # the thread it works in
-        self.run_oid = None         # oid of the run, once it was loaded
         self.started_at = clock.now()
-        self.stop = None            # StopRequest
-        self.worker_type = None     # IWorkerType; None for hand-made threads
-        self.masker = SHOWS_ALL     # hides the secrets of the input
-        self.depth = 0              # of the run
-        self.type = ticket.type     # name of the worker type, if known
-        self.attempt = 1            # number of the attempt
-        self.error = None           # the error that ended its last attempt
-        self.due_at = None          # when it begins again; None: it does not
-        self.is_shutdown = False    # it stops because the process ends
-        self.is_abandoned = False   # it must not commit any more
-        self.is_unrecorded = False  # its end could not be written
-        self.is_lost = False        # the run now belongs to another process
-        self.is_announced = False   # the claim has sent IRunStartedEvent
-        self.passing = None         # the passing.Passing of its slot
-        self.conflicts = 0
 
     @property
     def _lock(self):
@@ -159,6 +161,17 @@ class LiveRun:
             self.thread_id = threading.get_ident()
             if self.stop is not None or self.is_shutdown:
                 stateOf(worker).requestStop()
+
+    def beginAnew(self):
+        """Forget the work so far, which was aborted; a stop request stays."""
+        with self._lock:
+            self.worker = self.thread_id = None
+        self.passing = self.due_at = self.error = None
+        self.is_lost = self.is_unrecorded = False
+        self.started_at = clock.now()
+        if self.log.getText():
+            # Its lines come a second time.
+            self.log.add('A shared commit was given up: done again alone.')
 
     def requestStop(self, stop=None):
         """Ask the worker to stop.

@@ -25,12 +25,12 @@ from cipher.background.declarations.workertype import nameOf
 from cipher.background.declarations.workertype import nameToday
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import PENDING
+from cipher.background.store.bookmark import LIMIT
 from cipher.background.store.conditions import waitsFor
-from cipher.background.store.cursor import LIMIT
 from cipher.background.store.process import findRegistry
 from cipher.background.store.slots import findSlot
 from cipher.background.util import clock
-from cipher.background.util.reference import isInPlace
+from cipher.background.util.host import getHost
 from cipher.background.util.transient import isTransient
 from cipher.background.work.loop import WorkLoop
 
@@ -132,7 +132,7 @@ class Passing:
 def _find_waiting(connection, ticket, begins):
     """Return the run of *ticket* if it is pending and may begin, or None."""
     registry = findRegistry(connection, ticket.registry_oid)
-    if registry is None or not isInPlace(registry):
+    if registry is None or not getHost().isInPlace(registry):
         return None
     run = registry.getRun(ticket.lane, ticket.serial)
     if run is None or run.state != PENDING or run.id in registry.stops or (

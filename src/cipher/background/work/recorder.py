@@ -17,7 +17,6 @@ from contextlib import nullcontext
 
 from ZODB.POSException import ConflictError
 from ZODB.POSException import POSKeyError
-from zope.component import queryUtility
 from zope.event import notify
 
 from cipher.background.contextmanagers import ZodbConnection
@@ -29,7 +28,6 @@ from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import ContextGone
-from cipher.background.interfaces import IWorkerEnvironment
 from cipher.background.interfaces import NewerDatabase
 from cipher.background.interfaces import RunLost
 from cipher.background.interfaces import SiteGone
@@ -42,20 +40,19 @@ from cipher.background.store.lifecycle import backOff
 from cipher.background.store.lifecycle import cleanDelay
 from cipher.background.util.calling import callHook
 from cipher.background.util.chain import setDepth
+from cipher.background.util.host import getHost
 from cipher.background.util.logs import getLogger
 from cipher.background.util.logs import labelRecords
 from cipher.background.util.logs import logError
 from cipher.background.util.plaindata import plainCopy
 from cipher.background.util.plaindata import readProgress
 from cipher.background.util.plaindata import shortResult
-from cipher.background.util.reference import isInPlace
 from cipher.background.util.spoiled import forgetCaches
 from cipher.background.util.spoiled import spoils
 from cipher.background.util.transient import isClosed
 from cipher.background.util.transient import isTransient
 from cipher.background.work import runlog
 from cipher.background.work.announcing import siteOf
-from cipher.background.work.environment import WorkerEnvironment
 from cipher.background.work.observer import WorkObserver
 from cipher.background.work.outcome import addCleanupTraceback
 from cipher.background.work.outcome import beginAgain
@@ -112,11 +109,10 @@ class RunRecorder(WorkObserver):
         self.live.begin(worker)
 
     def participations(self, worker, connection):
-        environment = queryUtility(
-            IWorkerEnvironment, default=_default_environment)
+        host = getHost()
         return callHook(
-            'participations of %s' % type(environment).__name__,
-            environment.participations, worker.user_name,
+            'participations of %s' % type(host).__name__,
+            host.participations, worker.user_name,
             self._find(connection)[1])
 
     def began(self, worker, connection):
@@ -143,7 +139,7 @@ class RunRecorder(WorkObserver):
 
         Raise `SiteGone` or `ContextGone` if it was deleted.
         """
-        if not isInPlace(registry):
+        if not getHost().isInPlace(registry):
             raise SiteGone('run %r: the site is gone; it was deleted after '
                            'the start' % run.id)
         state.context = run.context
@@ -203,10 +199,14 @@ class RunRecorder(WorkObserver):
                      addCleanupTraceback(self.live, run, error), fenced=False)
 
     def ended(self, worker, error):
+        self.leaveThread()
+        self.live.end()
+
+    def leaveThread(self):
+        """Undo what `started` did to the calling thread."""
         setDepth(None)
         runlog.capture(None)
         labelRecords(None)
-        self.live.end()
 
     def refused(self, connection, error):
         """Write that no worker could be made because of *error*."""
@@ -361,9 +361,6 @@ class RunRecorder(WorkObserver):
                      RECORDING_TRIES)
 
 
-_default_environment = WorkerEnvironment()
-
-
 class JobRecorder(RunRecorder):
     """Records a job, through the *connection* that the executor opened."""
 
@@ -398,11 +395,16 @@ class JobRecorder(RunRecorder):
                                                  error))
         finally:
             super().ended(worker, error)
-            _, _, run = self._found
-            if run is not None:
-                # Finished runs would displace the objects of the application
-                # from the cache.
-                run._p_deactivate()
+            self.release()
+
+    def release(self):
+        """Let the run, which is committed, leave the cache.
+
+        Finished runs would displace the objects of the application from it.
+        """
+        _, _, run = self._found
+        if run is not None:
+            run._p_deactivate()
 
     def _write_unbegun(self, worker, registry, run, error):
         if error is not None:

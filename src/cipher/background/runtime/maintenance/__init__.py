@@ -19,7 +19,7 @@
     The record of this process, from its first turn to its end.
 `liveness`, `clockwatch`, `invalidations`, `evolving`
     The other processes, the clock, the storage, and the stored structure.
-`homes`, `cursors`, `taker`, `unblocking`, `runnow`
+`homes`, `bookmarks`, `taker`, `unblocking`, `runnow`
     The lanes of this process, and the waiting runs in them.
 `deadprocesses`, `rescuer`, `stopping`, `pruner`, `scheduler`, `caretaker`
     Dead processes, stop requests, old runs, schedules and services.

@@ -18,10 +18,10 @@ begins new runs.  Otherwise a hash chooses one of the processes that do.  The
 home is only a preference: any process may begin a run that it has claimed,
 and the fence lets one of them finish it.
 
-The `cursor.Cursor` of a lane names its home.  So one process at a time writes
-the cursor and the waiting tree, and a death is noticed.  A living home leaves
-a lane by itself.  The same commit records the runs of the lane that it still
-works on as live.
+The `bookmark.Bookmark` of a lane names its home.  So one process at a time
+writes the bookmark and the waiting tree, and a death is noticed.  A living
+home leaves a lane by itself.  The same commit records the runs of the lane
+that it still works on as live.
 """
 import zlib
 
@@ -93,10 +93,10 @@ class Homes:
         return bool(added)
 
     def _choose_home(self, place, lane, living, is_known, added, left):
-        cursor = lane.cursor
+        bookmark = lane.bookmark
         me = self._own.id
         preferred = preferredHome(place, lane, living.takers)
-        if cursor.home == me:
+        if bookmark.home == me:
             if preferred not in (me, None):
                 left.append((place, lane))
             elif not is_known:
@@ -105,14 +105,14 @@ class Homes:
         else:
             if is_known:
                 self._backlog.dropLane(place)
-            if preferred == me and cursor.home not in living.ids:
+            if preferred == me and bookmark.home not in living.ids:
                 added.append(self._arguments(
-                    place, lane, cursor.home is not None))
-                cursor.home = me
+                    place, lane, bookmark.home is not None))
+                bookmark.home = me
 
     def _arguments(self, place, lane, is_suspect):
-        cursor = lane.cursor
-        return (place, cursor.low, cursor.stragglers,
+        bookmark = lane.bookmark
+        return (place, bookmark.low, bookmark.stragglers,
                 lane.births.next_serial, is_suspect)
 
     def _leave(self, connection, left):
@@ -121,9 +121,9 @@ class Homes:
         for place, lane in left:
             position = self._backlog.position(place)
             self._backlog.dropLane(place)
-            lane.cursor.home = None
+            lane.bookmark.home = None
             if position is not None:
-                lane.cursor.low, lane.cursor.stragglers = position
+                lane.bookmark.low, lane.bookmark.stragglers = position
         self._report_live(connection)
 
     # Lanes to write

@@ -25,8 +25,8 @@ from cipher.background.interfaces import FAILING_RESCUE
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import SHUT_DOWN
-from cipher.background.runtime.maintenance.cursors import ownLanes
-from cipher.background.runtime.maintenance.cursors import writePosition
+from cipher.background.runtime.maintenance.bookmarks import ownLanes
+from cipher.background.runtime.maintenance.bookmarks import writePosition
 from cipher.background.store import process
 from cipher.background.store.lifecycle import backOff
 from cipher.background.util.logs import getLogger
@@ -45,16 +45,16 @@ CONFLICT_TRIES = 5
 class Leaving:
     """The last writes of the process *own*, about its `OwnRuns` *runs*.
 
-    *admission* knows who asked for a drain.  *cursors* writes those of our
+    *admission* knows who asked for a drain.  *bookmarks* writes those of our
     lanes.  Runs that cannot be written are noted in *troubles*.
     """
 
-    def __init__(self, own, runs, admission, troubles, cursors):
+    def __init__(self, own, runs, admission, troubles, bookmarks):
         self._own = own
         self._runs = runs
         self._admission = admission
         self._troubles = troubles
-        self._cursors = cursors
+        self._bookmarks = bookmarks
         self._announce = partial(announce, troubles=troubles)
 
     def leave(self, given_up=()):
@@ -81,8 +81,8 @@ class Leaving:
             for oid, run_id in self._runs.listNotBegun():
                 with self._guard((run_id, oid)), ZopeTransaction(note=note):
                     self._give_back(connection, run_id, oid)
-            with self._troubles.guard(FAILING_STEP, 'cursors'):
-                self._cursors.write(connection)
+            with self._troubles.guard(FAILING_STEP, 'bookmarks'):
+                self._bookmarks.write(connection)
             for tries in range(1, CONFLICT_TRIES + 1):
                 try:
                     return self._write_end(connection, note)
@@ -98,7 +98,7 @@ class Leaving:
             for place, lane in ownLanes(
                     own, runs.backlog, connection):
                 writePosition(lane, *runs.backlog.position(place))
-                lane.cursor.home = None
+                lane.bookmark.home = None
             directory = process.getDirectory(connection)
             record = directory.processes.get(own.id)
             if record is None:

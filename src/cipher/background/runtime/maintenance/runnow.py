@@ -18,7 +18,7 @@ out: it has the delayed run in memory or in the waiting tree of the lane.
 """
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.interfaces import FAILING_RESCUE
-from cipher.background.store.cursor import FOR_TIME
+from cipher.background.store.bookmark import FOR_TIME
 from cipher.background.store.process import findRegistry
 from cipher.background.util import clock
 from cipher.background.work.liverun import ticketOf
@@ -67,7 +67,7 @@ class RunNowRequests:
         False: this process tries again in a later turn, or another one does.
         """
         lane = registry.lanes[run.lane]
-        if lane.cursor.home != self._own.id:
+        if lane.bookmark.home != self._own.id:
             return False   # its home carries the request out
         live = self._running.findLive(oid, run.id)
         if live is not None:

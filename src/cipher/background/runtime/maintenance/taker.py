@@ -31,10 +31,10 @@ from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RUNNING
 from cipher.background.runtime.queue.ranking import Ranking
+from cipher.background.store.bookmark import DUE
+from cipher.background.store.bookmark import KEPT
+from cipher.background.store.bookmark import PAUSE
 from cipher.background.store.conditions import waitsFor
-from cipher.background.store.cursor import DUE
-from cipher.background.store.cursor import KEPT
-from cipher.background.store.cursor import PAUSE
 from cipher.background.store.kept import isTypeKept
 from cipher.background.store.lifecycle import backOff
 from cipher.background.store.process import Living
@@ -111,7 +111,7 @@ class Taker:
         if backlog.idleFor() >= STALE:
             self._give_back(connection)
         number = self._room()
-        backlog.is_hungry = False
+        backlog.others_have_more = False
         if number <= 0:
             return False
         for tries in range(1, TRIES + 1):
@@ -130,9 +130,9 @@ class Taker:
                     self._runs.claims.doubt(ticket)
                 raise
             self._adjust_margins(taken, 9, 10)
-            backlog.is_hungry = bool(taken)
+            backlog.others_have_more = bool(taken)
             return False
-        backlog.is_hungry = True
+        backlog.others_have_more = True
         return False
 
     def _room(self):
@@ -249,8 +249,8 @@ class Taker:
         for registry in getDirectory(connection).listRegistries():
             for lane in registry.lanes.values():
                 place = registry._p_oid, lane.number
-                if lane.cursor.home in living.ids and (
-                        lane.cursor.home != self._own.id):
+                if lane.bookmark.home in living.ids and (
+                        lane.bookmark.home != self._own.id):
                     lanes.append((place, lane))
         random.shuffle(lanes)
         return lanes
@@ -288,12 +288,12 @@ class Taker:
     def _home(self, registry, place):
         """Return the record of the living process that is home of a lane."""
         return getDirectory(registry._p_jar).processes[
-            registry.lanes[place[1]].cursor.home]
+            registry.lanes[place[1]].bookmark.home]
 
     def _parts(self, lane, living):
         """Return (our index among the takers of *lane*, their number)."""
         rivals = [taker for taker in living.takers
-                  if taker != lane.cursor.home]
+                  if taker != lane.bookmark.home]
         me = self._own.id
         return (rivals.index(me) if me in rivals else 0), max(1, len(rivals))
 
@@ -361,7 +361,7 @@ class Taker:
         births = lane.births
         top = births.next_serial
         known, since, rate = self._fronts.get(place, (0, 0.0, None))
-        front = max(known, lane.cursor.low)
+        front = max(known, lane.bookmark.low)
         for serial in range(front, min(top, front + FRONTIER)):
             run = births.get(serial)
             if run is not None and not (

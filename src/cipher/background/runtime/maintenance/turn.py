@@ -17,10 +17,10 @@ from functools import partial
 
 from cipher.background.contextmanagers import ZopeTransaction
 from cipher.background.registry.installation import rememberRegistries
+from cipher.background.runtime.maintenance.bookmarks import Bookmarks
+from cipher.background.runtime.maintenance.bookmarks import ownLanes
 from cipher.background.runtime.maintenance.caretaker import Caretaker
 from cipher.background.runtime.maintenance.clockwatch import ClockWatch
-from cipher.background.runtime.maintenance.cursors import Cursors
-from cipher.background.runtime.maintenance.cursors import ownLanes
 from cipher.background.runtime.maintenance.deadprocesses import DeadProcesses
 from cipher.background.runtime.maintenance.evolving import Evolving
 from cipher.background.runtime.maintenance.heartbeat import BEATS_PER_LEASE
@@ -80,8 +80,9 @@ class Maintenance:
             own, runs, troubles, make_sorter, get_executor)
         self._homes = Homes(
             own, backlog, admission, self._reports.writeAllLive)
-        self._cursors = Cursors(own, backlog)
-        self._leaving = Leaving(own, runs, admission, troubles, self._cursors)
+        self._bookmarks = Bookmarks(own, backlog)
+        self._leaving = Leaving(
+            own, runs, admission, troubles, self._bookmarks)
         self._run_now = RunNowRequests(own, backlog, running, troubles)
         self._unblocker = Unblocker(
             own, backlog, running, admission, troubles, make_sorter)
@@ -101,7 +102,7 @@ class Maintenance:
             Step('new runs', lambda c: poller.lookAtAll(c)),
             Step('runs elsewhere', lambda c: self._rescuer.turn(c)),
             Step('lost runs', lambda c: self._rescuer.abandonLost(c)),
-            Step('cursors', lambda c: self._cursors.turn(c)),
+            Step('bookmarks', lambda c: self._bookmarks.turn(c)),
             Step('run now', lambda c: self._run_now.turn(c)),
             Step('waiting runs', lambda c: self._unblocker.turn(c)),
             Step('overdue runs', lambda c: self._unblocker.sweep(c)),
@@ -192,10 +193,10 @@ class Maintenance:
         """Write the live runs: see `Reports.writeLive`."""
         self._reports.writeLive(connection)
 
-    def writeCursors(self, connection):
-        """Write the cursors of our lanes that have changed."""
+    def writeBookmarks(self, connection):
+        """Write the bookmarks of our lanes that have changed."""
         if self._own.is_recorded:
-            self._cursors.write(connection)
+            self._bookmarks.write(connection)
 
     def leave(self, given_up=()):
         """Write that this process ends in good order: see `Leaving.leave`."""

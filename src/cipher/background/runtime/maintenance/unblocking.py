@@ -27,18 +27,18 @@ from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import IWorkerType
-from cipher.background.runtime.maintenance.cursors import ownLanes
+from cipher.background.runtime.maintenance.bookmarks import ownLanes
 from cipher.background.runtime.queue.backlog import AWAY
 from cipher.background.runtime.queue.backlog import READY
 from cipher.background.runtime.queue.sorting import LOST
+from cipher.background.store.bookmark import DUE
+from cipher.background.store.bookmark import FOR_TIME
+from cipher.background.store.bookmark import KEPT
+from cipher.background.store.bookmark import LIMIT
+from cipher.background.store.bookmark import PAUSE
+from cipher.background.store.bookmark import TYPE
+from cipher.background.store.bookmark import urgencyOf
 from cipher.background.store.conditions import limitOf
-from cipher.background.store.cursor import DUE
-from cipher.background.store.cursor import FOR_TIME
-from cipher.background.store.cursor import KEPT
-from cipher.background.store.cursor import LIMIT
-from cipher.background.store.cursor import PAUSE
-from cipher.background.store.cursor import TYPE
-from cipher.background.store.cursor import urgencyOf
 from cipher.background.store.kept import isTypeKept
 from cipher.background.store.process import findRegistry
 from cipher.background.store.process import getDirectory
@@ -110,7 +110,7 @@ class Unblocker:
                 key[1]
                 for registry in getDirectory(connection).listRegistries()
                 for lane in registry.lanes.values()
-                if lane.cursor.home != self._own.id
+                if lane.bookmark.home != self._own.id
                 for key in lane.waiting.trees if key[0] == LIMIT)
 
     def _ready(self, connection):

@@ -18,7 +18,7 @@ A run whose lane has its home here is in one of these places::
     tickets   ready for a thread; delayed for seconds; in work; or, of a type
               with a limit, waiting for room
     away      in work in another process, or taken by one
-    parked    to be written into the `cursor.Waiting` of its lane
+    parked    to be written into the `bookmark.Waiting` of its lane
 
 Once it is written there, it waits in the database and comes back by `settle`.
 Executor threads ask for ready tickets by `next`.
@@ -34,10 +34,10 @@ from collections import deque
 
 from cipher.background.runtime.queue.ranking import Ranking
 from cipher.background.runtime.queue.starters import Starters
-from cipher.background.store.cursor import FOR_TIME
-from cipher.background.store.cursor import KEPT
-from cipher.background.store.cursor import LIMIT
-from cipher.background.store.cursor import orderOf
+from cipher.background.store.bookmark import FOR_TIME
+from cipher.background.store.bookmark import KEPT
+from cipher.background.store.bookmark import LIMIT
+from cipher.background.store.bookmark import orderOf
 from cipher.background.util import clock
 
 
@@ -62,7 +62,7 @@ DELAYED = 2000
 #: Runs of one type kept in memory while they wait for room.
 PARKED = 1000
 
-#: Stragglers that a cursor names at most, so that it stays a small record.
+#: Stragglers that a bookmark names at most, so that it stays a small record.
 STRAGGLERS = 64
 
 #: A straggler is named if at least so many serials follow before the next:
@@ -84,7 +84,7 @@ LONG = 60.0
 #: The value by which `Backlog.next` asks for a look into the dirty lanes.
 LOOK = object()
 
-#: States to `settle` a run as, besides a time and a key of `cursor.Waiting`.
+#: States to `settle` a run as, besides a time and a key of `bookmark.Waiting`.
 DONE = 'done'
 READY = 'ready'
 AWAY = 'away'
@@ -112,7 +112,7 @@ class _Lane:
                 | set(self.stragglers)) - self.written
 
     def position(self):
-        """Return (low mark, stragglers) to write into the cursor."""
+        """Return (low mark, stragglers) to write into the bookmark."""
         loose = sorted(self.loose())
         loose = [serial for serial in loose if serial < self.seen]
         bounds = [*loose, self.seen]
@@ -147,6 +147,7 @@ class Backlog:
         self._delayed = []    # heap of (monotonic time, n, ticket)
         self._limited = {}    # type name -> Turns of those that wait for room
         self._passed = deque()    # those that were given the slot of another
+        self._watched = None      # (monotonic time, sign), see `watch`
         self._wanted = frozenset()   # types that others have waiting, too
         self.has_ended = False   # a run with a slot, since `setWanted`
         self._count = itertools.count()
@@ -160,7 +161,7 @@ class Backlog:
         self._looked_at = 0.0
         self._is_quiet = False
         self._popped_at = time.monotonic()
-        self.is_hungry = False   # others have more than we took last
+        self.others_have_more = False   # than we took from them last
         self._beyond = set()   # keys of which there is more than there was
         #                        room for
 
@@ -170,7 +171,7 @@ class Backlog:
                 is_suspect=False):
         """Add the lane at *place*, whose home is here from now on.
 
-        *low* and *stragglers* are those of its cursor.  Runs with serials
+        *low* and *stragglers* are those of its bookmark.  Runs with serials
         below *inherited_below* may be in work in the process that was home
         before; *is_suspect*: that one did not end in good order.
         """
@@ -573,8 +574,8 @@ class Backlog:
                 ticket = None if self._is_quiet else self._pop(now)
                 if ticket is not None:
                     return ticket
-                if self.is_hungry:
-                    self.is_hungry = False   # the next take sets it again
+                if self.others_have_more:
+                    self.others_have_more = False   # until the next take
                     self._wake_control()
                 self._changed.wait(self._pause(now))
             return None
@@ -594,6 +595,32 @@ class Backlog:
             return None if self._is_quiet or self._may_look(now) else (
                 self._pop(now))
 
+    def nextLike(self, accepts):
+        """Return the next ticket as `nextReady`, if *accepts* is true of it.
+
+        Return None otherwise.  *accepts* is a function that loads no
+        persistent object.
+        """
+        with self._changed:
+            now = time.monotonic()
+            if self._is_quiet or self._passed or self._may_look(now):
+                return None
+            first = self._ready.first()
+            if first is None or not accepts(first):
+                return None
+            return self._pop(now)
+
+    def watch(self, sign, seconds=0.0):
+        """Give *sign* to a free thread after *seconds*, instead of a ticket.
+
+        It replaces an earlier sign.  None: give none.
+        """
+        with self._changed:
+            self._watched = None if sign is None else (
+                time.monotonic() + seconds, sign)
+            if sign is not None:
+                self._changed.notify()   # to wait for that time
+
     def _may_look(self, now):
         return (not self._is_looking and now >= self._look_at
                 and (not self._ready
@@ -601,6 +628,9 @@ class Backlog:
                 and bool(self._dirty or self._has_room_again()))
 
     def _pop(self, now):
+        if self._watched is not None and self._watched[0] <= now:
+            (_, sign), self._watched = self._watched, None
+            return sign
         while self._delayed and self._delayed[0][0] <= now:
             ticket = heapq.heappop(self._delayed)[2]
             if self._is_here(ticket):
@@ -617,13 +647,15 @@ class Backlog:
             if self._is_here(ticket):
                 self._popped_at = now
                 left = len(self._ready)
-                if left < 2 and self.is_hungry or (
+                if left < 2 and self.others_have_more or (
                         left == CAPACITY // 4 and self._beyond):
                     self._wake_control()
                 return ticket
 
     def _pause(self, now):
         pause = LONG
+        if self._watched is not None:
+            pause = self._watched[0] - now
         if self._delayed:
             pause = min(pause, self._delayed[0][0] - now)
         if self._dirty or self._has_room_again():

@@ -157,7 +157,7 @@ class Poller:
         oid, number = place
         registry = findRegistry(connection, oid)
         lane = registry and registry.lanes.get(number)
-        if lane is None or lane.cursor.home != self._own.id:
+        if lane is None or lane.bookmark.home != self._own.id:
             return False   # the control thread will notice
         only = self._backlog.takeOnly(place)
         if only is not None and self._look_at_one(

@@ -19,9 +19,9 @@ from cipher.background.interfaces import RUNNING
 from cipher.background.runtime.queue.backlog import AWAY
 from cipher.background.runtime.queue.backlog import DONE
 from cipher.background.runtime.queue.backlog import READY
+from cipher.background.store.bookmark import KEPT
+from cipher.background.store.bookmark import TYPE
 from cipher.background.store.conditions import typeWaitsFor
-from cipher.background.store.cursor import KEPT
-from cipher.background.store.cursor import TYPE
 from cipher.background.store.kept import isKept
 from cipher.background.store.lifecycle import isFinished
 from cipher.background.store.process import Living
@@ -92,17 +92,23 @@ class Sorter:
         Return None if the database does not show that it is the run *serial*
         of the lane at *place*, or if it cannot be sorted.
         """
+        run = None
         try:
-            run = self._connection.get(oid)
-            if not isinstance(run, WorkerRun) or (
-                    run.lane, run.serial) != (place[1], serial) or (
-                        run.is_removed):
-                return None
-            return *self._sort(place, run), run
+            # The class is known, so the record is loaded once.  `get` would
+            # load it for the class, and again for the state.
+            run = self._connection._reader.load_persistent(oid, WorkerRun)
+            if isinstance(run, WorkerRun) and not run.is_removed and (
+                    (run.lane, run.serial) == (place[1], serial)):
+                return *self._sort(place, run), run
         except BaseException as error:
+            # `sort` notes what is wrong with it.
             log.debug('Run %d-%d: %s; its lane is looked at',
                       place[1], serial, type(error).__name__)
-            return None   # `sort` notes what is wrong with it
+        # It may be an object of another class.  As a ghost it leaves the
+        # cache together with `run`.
+        if run is not None:
+            run._p_invalidate()
+        return None
 
     def _find(self, place, serial, births):
         run = births.get(serial)

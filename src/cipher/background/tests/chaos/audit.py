@@ -205,12 +205,13 @@ class Audit:
         for key in self._registry.unique_keys:
             self._say('claim %r: left', key)
         for number, lane in self._registry.lanes.items():
-            cursor = lane.cursor
-            if cursor.home is not None:
-                self._say('lane %d: its home %s is left', number, cursor.home)
-            if cursor.low != lane.births.next_serial or cursor.stragglers:
-                self._say('lane %d: its cursor is at %d, it ends at %d',
-                          number, cursor.low, lane.births.next_serial - 1)
+            bookmark = lane.bookmark
+            if bookmark.home is not None:
+                self._say('lane %d: its home %s is left', number,
+                          bookmark.home)
+            if bookmark.low != lane.births.next_serial or bookmark.stragglers:
+                self._say('lane %d: its bookmark is at %d, it ends at %d',
+                          number, bookmark.low, lane.births.next_serial - 1)
             if len(lane.waiting.places) or len(lane.waiting.trees):
                 self._say('lane %d: %d waiting entries are left', number,
                           len(lane.waiting.places))

@@ -20,6 +20,7 @@ from zope.security.interfaces import NoInteraction
 from zope.security.management import checkPermission
 from zope.security.management import endInteraction
 from zope.security.management import queryInteraction
+from zope.security.management import restoreInteraction
 from zope.security.proxy import ProxyFactory
 from zope.site.folder import Folder
 from zope.site.site import LocalSiteManager
@@ -37,7 +38,6 @@ from cipher.background.monitoring.health import WELL
 from cipher.background.monitoring.health import Health
 from cipher.background.monitoring.health import checkDatabase
 from cipher.background.monitoring.health import checkHealth
-from cipher.background.monitoring.health import seeingAll
 from cipher.background.registry.installation import addRegistry
 from cipher.background.store.process import getDirectory
 from cipher.background.tests.queries.test_problems import LEASE
@@ -47,6 +47,7 @@ from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.sites import LIMIT
 from cipher.background.tests.support.sites import Grants
 from cipher.background.tests.support.sites import login
+from cipher.background.util.host import getHost
 
 
 class HealthTests(WatchTests):
@@ -155,20 +156,20 @@ class HealthTests(WatchTests):
 
     def test_block_that_sees_all_leaves_the_interaction_as_it_was(self):
         with self.assertRaises(ZeroDivisionError):
-            with seeingAll():
+            with getHost().trusted():
                 1 / 0
         self.assertIsNone(queryInteraction())
         login('auditor')
         before = queryInteraction()
-        with self.assertRaises(NoInteraction), seeingAll():
+        with self.assertRaises(NoInteraction), getHost().trusted():
             self.assertIsNone(queryInteraction())
             checkPermission(VIEW_WORKERS, self.site)
         self.assertIs(queryInteraction(), before)
         # Nor does it spoil what another one has put aside.
         endInteraction()
-        with seeingAll():
+        with getHost().trusted():
             pass
-        health.restoreInteraction()
+        restoreInteraction()
         self.assertIs(queryInteraction(), before)
 
 

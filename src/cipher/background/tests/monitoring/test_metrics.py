@@ -39,11 +39,11 @@ from cipher.background.queries.snapshot import Snapshot
 from cipher.background.registry.installation import addRegistry
 from cipher.background.runtime.maintenance.pruner import BATCH
 from cipher.background.runtime.maintenance.pruner import _prune_registry
+from cipher.background.store.bookmark import DUE
+from cipher.background.store.bookmark import LIMIT
+from cipher.background.store.bookmark import PAUSE
+from cipher.background.store.bookmark import orderOf
 from cipher.background.store.chunks import SPILL
-from cipher.background.store.cursor import DUE
-from cipher.background.store.cursor import LIMIT
-from cipher.background.store.cursor import PAUSE
-from cipher.background.store.cursor import orderOf
 from cipher.background.tests.queries.test_problems import LEASE
 from cipher.background.tests.queries.test_problems import WatchTests
 from cipher.background.tests.support.live import declareWorker
@@ -331,7 +331,7 @@ class OldestTests(WatchTests):
     def test_run_that_waits_for_a_condition_counts_if_it_is_due(self):
         first, second, third, fourth = self.makeRuns(4, state=None)
         lane = self.registry.lanes[first.lane]
-        lane.cursor.low = fourth.serial + 1
+        lane.bookmark.low = fourth.serial + 1
         age = self.clock.now - first.created_at
         for key, expected in (
                 ((DUE, ''), 0.0), ((PAUSE, 'work'), age),

@@ -82,4 +82,4 @@ class LoadingTests(unittest.TestCase):
         self.assertEqual(found.split(), [
             'cipher.background.' + name for name in (
                 'contextmanagers', 'i18n', 'interfaces', 'util',
-                'util.spoiled', 'util.text')])
+                'util.host', 'util.spoiled', 'util.text')])

@@ -65,11 +65,14 @@ class TestSources(unittest.TestCase):
         # That of the context managers is given theirs by the observer of a
         # worker: None for `system` alone; and bare threads have none to give.
         found = [(path, ast.unparse(node)) for path, source in sources()
-                 for name, node in calls(source) if name == 'newInteraction']
+                 for name, node in calls(source)
+                 if name in ('newInteraction', 'beginInteraction')]
         self.assertEqual(found, [
-            ('contextmanagers.py', 'newInteraction(*self._participations)'),
-            ('work/environment.py',
-             'newInteraction(*_people(run))')])
+            ('contextmanagers.py',
+             'getHost().beginInteraction(*self._participations)'),
+            ('util/host.py',
+             'self.beginInteraction(*self._get_people(run))'),
+            ('util/host.py', 'newInteraction(*participations)')])
 
     def test_nothing_imports_or_evaluates_what_a_form_says(self):
         for path, source in sources():

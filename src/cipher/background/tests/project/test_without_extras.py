@@ -23,7 +23,7 @@ from zope.configuration import xmlconfig
 
 import cipher.background
 from cipher.background.cli.main import main
-from cipher.background.interfaces import IWorkerEnvironment
+from cipher.background.interfaces import IMonitor
 
 
 class WithoutExtrasTests(unittest.TestCase):
@@ -32,7 +32,7 @@ class WithoutExtrasTests(unittest.TestCase):
         testing.setUp()
         self.addCleanup(testing.tearDown)
         xmlconfig.file('configure.zcml', cipher.background)
-        self.assertIsNotNone(queryUtility(IWorkerEnvironment))
+        self.assertIsNotNone(queryUtility(IMonitor))
 
     @unittest.skipIf(find_spec('waitress'), 'the extra [demo] is installed')
     def test_the_demo_names_its_extra(self):

@@ -272,7 +272,7 @@ class CostTests(LookTests):
         for lane in self.registry.lanes.values():
             waiting = [run.serial for run in self.waiting
                        if run.lane == lane.number]
-            lane.cursor.low = min(
+            lane.bookmark.low = min(
                 waiting, default=lane.births.next_serial)
         transaction.commit()
 

@@ -136,11 +136,11 @@ class CreatedTests(unittest.TestCase):
             self.assertEqual(
                 self.world.pages(matches=matches, limit=limit), expected)
 
-    def test_waiting_runs_are_sought_down_to_the_cursor_only(self):
+    def test_waiting_runs_are_sought_down_to_the_bookmark_only(self):
         for run in self.world.runs[:90]:
             self.world.finish(run, 1, NOW + 1)
         for lane in self.world.lanes.values():
-            lane.cursor.low = 31
+            lane.bookmark.low = 31
         asked = []
 
         def matches(run):
@@ -151,13 +151,13 @@ class CreatedTests(unittest.TestCase):
         self.assertEqual(found, self.world.runs[:89:-1])
         self.assertLessEqual(len(set(asked)), 60)
 
-    def test_what_the_cursor_has_passed_is_found_in_either_order(self):
+    def test_what_the_bookmark_has_passed_is_found_in_either_order(self):
         for run in self.world.runs[:120]:
             if run.serial not in (3, 5, 7, 20):
                 self.world.finish(run, 1, NOW + 1)
         for lane in self.world.lanes.values():
-            lane.cursor.low = 41
-            lane.cursor.stragglers = 3, 7
+            lane.bookmark.low = 41
+            lane.bookmark.stragglers = 3, 7
             # One is in both places, as it goes from the one to the other.
             for serial in 5, 7, 20:
                 lane.waiting.add(('pause', 'count'), serial, serial)

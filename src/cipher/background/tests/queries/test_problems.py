@@ -56,8 +56,8 @@ from cipher.background.queries import failures
 from cipher.background.queries.failures import failedLately
 from cipher.background.registry.installation import addRegistry
 from cipher.background.runtime.maintenance.pruner import _prune_registry
-from cipher.background.store.cursor import PAUSE
-from cipher.background.store.cursor import orderOf
+from cipher.background.store.bookmark import PAUSE
+from cipher.background.store.bookmark import orderOf
 from cipher.background.store.process import Directory
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import Trouble
@@ -215,7 +215,7 @@ class ProblemTests(WatchTests):
             record = self.addProcess(threads=1)
             self.makeRuns(number)
             waits, = self.makeRuns(1, state=None)
-            self.registry.lanes[waits.lane].cursor.low = waits.serial
+            self.registry.lanes[waits.lane].bookmark.low = waits.serial
             self.makeRuns(300, 'parked', state=None)
             self.registry.pauseType('parked')
             self.tell(record, self.claim(record))

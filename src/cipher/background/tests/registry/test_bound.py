@@ -32,7 +32,7 @@ from cipher.background.runtime.queue.backlog import DONE
 from cipher.background.runtime.queue.backlog import READY
 from cipher.background.runtime.queue.backlog import Backlog
 from cipher.background.runtime.queue.starters import Starters
-from cipher.background.store.cursor import PAUSE
+from cipher.background.store.bookmark import PAUSE
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
 from cipher.background.testing import runPending
@@ -360,7 +360,7 @@ class LiveBoundTests(BoundMixin, LiveTests):
             run_id = self.startAs('bob', 3)
             bound._starts.clear()
             waitUntil(lambda: self.isRefused('bob'), 'that all are counted')
-            self.writeCursorsNow()
+            self.writeBookmarksNow()
             self.assertTrue(self.isRefused('bob'))
             for _ in range(3):
                 self.start('work')   # others': so many wait all the same

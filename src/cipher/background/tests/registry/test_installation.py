@@ -35,7 +35,6 @@ from cipher.background.interfaces import InvalidSite
 from cipher.background.interfaces import IRegistryInstaller
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import RegistryNotFound
-from cipher.background.registry.installation import NAME
 from cipher.background.registry.installation import RegistryInstaller
 from cipher.background.registry.installation import addRegistry
 from cipher.background.registry.installation import getRegistry
@@ -46,6 +45,7 @@ from cipher.background.tests.support.sites import Participation
 from cipher.background.tests.support.sites import SiteTests
 from cipher.background.tests.support.sites import declare
 from cipher.background.tests.support.sites import login
+from cipher.background.util.host import NAME
 
 
 @implementer(ISite)

@@ -28,7 +28,7 @@ from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import RunNotRemovable
 from cipher.background.registry import services
 from cipher.background.runtime.maintenance import pruner
-from cipher.background.runtime.maintenance.cursors import ownLanes
+from cipher.background.runtime.maintenance.bookmarks import ownLanes
 from cipher.background.runtime.maintenance.pruner import Pruner
 from cipher.background.runtime.queue.backlog import Backlog
 from cipher.background.store.finishes import SPILL
@@ -63,7 +63,7 @@ class RemoveTests(AdministrationTests):
         for lane in self.registry.lanes.values():
             backlog.addLane(
                 (self.registry._p_oid, lane.number), 1, ())
-            lane.cursor.home = 'home'
+            lane.bookmark.home = 'home'
         transaction.commit()
         pruner = Pruner(own, partial(ownLanes, own, backlog))
         while pruner.prune(self.connection):

@@ -15,6 +15,7 @@
 import transaction
 from ZODB.POSException import ConflictError
 from zope.component import provideHandler
+from zope.component import provideUtility
 from zope.interface import Interface
 from zope.interface.verify import verifyObject
 from zope.schema import Password
@@ -31,6 +32,7 @@ from cipher.background.interfaces import RETRIED
 from cipher.background.interfaces import START_FAILED
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import TYPE_UNDECLARED
+from cipher.background.interfaces import IHost
 from cipher.background.interfaces import IRetry
 from cipher.background.interfaces import IRunCreatedEvent
 from cipher.background.interfaces import IWorkerRun
@@ -44,6 +46,7 @@ from cipher.background.tests.support.administration import another
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.thread import BackgroundWorkerThread
+from cipher.background.util.host import ToolkitHost
 
 
 class IInput(Interface):
@@ -347,7 +350,7 @@ class LiveRetryTests(LiveTests):
     def test_permission_of_the_starter_is_asked_again(self):
         asked = []
 
-        class Environment:
+        class Host(ToolkitHost):
 
             def participations(self, user_name, run):
                 asked.append((user_name, run.permission))
@@ -359,8 +362,7 @@ class LiveRetryTests(LiveTests):
             'work', starter='bob', permission='the.Permission')
         transaction.commit()
         self.waitFinished(run.id)
-        self.patch('cipher.background.work.recorder._default_environment',
-                   Environment())
+        provideUtility(Host(), IHost)
         status = self.retry(run.id)
         self.assertEqual((status.state, status.error_type),
                          ('failed', 'StarterGone'))

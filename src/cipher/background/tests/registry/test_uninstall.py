@@ -31,7 +31,6 @@ from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import RegistryInUse
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.interfaces import UnknownWorkerType
-from cipher.background.registry.installation import NAME
 from cipher.background.registry.installation import RegistryInstaller
 from cipher.background.registry.installation import addRegistry
 from cipher.background.registry.installation import getRegistry
@@ -46,6 +45,7 @@ from cipher.background.tests.support.sites import Grants
 from cipher.background.tests.support.sites import SiteTests
 from cipher.background.tests.support.sites import login
 from cipher.background.thread import BackgroundWorkerThread
+from cipher.background.util.host import NAME
 
 
 class RemoveTests(SiteTests):

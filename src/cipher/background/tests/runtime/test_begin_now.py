@@ -88,7 +88,7 @@ class LiveBeginTests(LiveTests):
         self.assertEqual(self.runtime.backlog.counts()[1], 0)
 
     def test_run_that_is_not_stored_yet_begins(self):
-        with mock.patch.object(self.runtime._maintenance._cursors, 'turn'):
+        with mock.patch.object(self.runtime._maintenance._bookmarks, 'turn'):
             run_id = self.submit(DAY)
             self.waitTurn()
             self.begin_now(run_id)

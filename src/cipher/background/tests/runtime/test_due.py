@@ -23,11 +23,11 @@ from cipher.background.interfaces import BY_INPUT
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import RERUN
 from cipher.background.interfaces import InvalidInput
-from cipher.background.runtime.maintenance import cursors
+from cipher.background.runtime.maintenance import bookmarks
 from cipher.background.runtime.queue.backlog import NEAR
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.runtime.runtime import RuntimeSettings
-from cipher.background.store.cursor import FOR_TIME
+from cipher.background.store.bookmark import FOR_TIME
 from cipher.background.store.lifecycle import LONGEST_DELAY
 from cipher.background.store.run import WorkerRun
 from cipher.background.tests.support.layers import Long
@@ -68,7 +68,7 @@ class DueTests(LiveTests):
     def submitFar(self):
         """Start one that waits in the database; return its id.
 
-        The cursor of its lane has passed it, so that only Due tells of it.
+        The bookmark of its lane has passed it, so that only Due tells of it.
         """
         run_id = self.submit(FAR)
         waitUntil(lambda: len(self.due()) == 1, 'the entry of the run')
@@ -107,16 +107,16 @@ class DueTests(LiveTests):
         self.assertEqual(self.due(), {})
         self.assertEqual(self.status(run_id).state, 'pending')
 
-    def test_far_waits_in_the_database_and_holds_no_cursor_back(self):
+    def test_far_waits_in_the_database_and_holds_no_bookmark_back(self):
         run_id = self.submitFar()
         self.assertEqual(sum(self.runtime.backlog.counts()), 0)
         due_at, = self.due().values()
         self.assertAlmostEqual(due_at, self.status(run_id).due_at, 5)
-        self.writeCursorsNow()   # it writes the cursor
+        self.writeBookmarksNow()   # it writes the bookmark
         self.begin()
         lane, serial = map(int, run_id.split('-'))
         self.assertEqual(
-            self.registry.lanes[lane].cursor.low, serial + 1)
+            self.registry.lanes[lane].bookmark.low, serial + 1)
 
     def test_far_runs_when_its_time_has_come(self):
         run_id = self.submitFar()
@@ -169,8 +169,8 @@ class DueTests(LiveTests):
                 self.assertEqual(sorted(self.calls),
                                  sorted([near, far, new]))
 
-    def test_far_run_whose_process_died_before_it_told_the_cursor(self):
-        # The cursor is beyond the run: the entry in Due finds it.
+    def test_far_run_whose_process_died_before_the_bookmark_was_written(self):
+        # The bookmark is beyond the run: the entry in Due finds it.
         for on_interrupt, state, calls in (
                 (RERUN, 'succeeded', 1), (FAIL, 'interrupted', 0)):
             with self.subTest(on_interrupt):
@@ -273,12 +273,12 @@ class DueTests(LiveTests):
         transaction.commit()
         self.assertEqual(self.registry.getCounts(), {})
 
-    def test_pending_list_shows_those_that_the_cursor_passed(self):
+    def test_pending_list_shows_those_that_the_bookmark_passed(self):
         far = self.submitFar()
-        self.writeCursorsNow()
+        self.writeBookmarksNow()
         for _ in range(40):
             self.carryOut('work')
-        self.writeCursorsNow()
+        self.writeBookmarksNow()
         near = self.submit(NEAR - 1.0)
         self.begin()
         page = self.registry.listRuns(states=['pending'])
@@ -343,9 +343,9 @@ class ManyDueTests(FileSiteTests):
             while self.maintenance.turn(
                     False) or not self.runtime.backlog.isIdle():
                 pass
-            self.writeCursors()
+            self.writeBookmarks()
             self.begin()
-            self.assertEqual(lane.cursor.low, total + 1)
+            self.assertEqual(lane.bookmark.low, total + 1)
             self.assertEqual(len(lane.waiting.places), total)
             self.assertEqual(sum(self.runtime.backlog.counts()), 0)
             loaded = self.loads(self.maintenance.turn, True)
@@ -368,9 +368,9 @@ class ManyDueTests(FileSiteTests):
         self.assertEqual(self.runtime.backlog.counts(), (due, 0, 0))
         self.assertLessEqual(len(loaded), costs[1] + 3 * due + 3)
 
-    def writeCursors(self):
+    def writeBookmarks(self):
         with ZodbConnection(self.db) as connection:
-            self.maintenance.writeCursors(connection)
+            self.maintenance.writeBookmarks(connection)
 
     def list(self):
         page = self.registry.listRuns(states=['pending'])
@@ -390,11 +390,11 @@ class ManyDueTests(FileSiteTests):
 
     def test_written_in_small_commits_without_a_pause(self):
         self.maintenance.turn(True)
-        self.add(self.registry.lanes[1], 3 * cursors.BATCH)
+        self.add(self.registry.lanes[1], 3 * bookmarks.BATCH)
         lane = self.registry.lanes[1]
         for turn in range(3):
             self.assertTrue(self.maintenance.turn(False))
             self.begin()
             self.assertEqual(len(lane.waiting.places),
-                             (turn + 1) * cursors.BATCH)
+                             (turn + 1) * bookmarks.BATCH)
         self.assertFalse(self.maintenance.turn(False))

@@ -296,7 +296,7 @@ class PassingTests(LiveTests):
         self.startMany(3)
         self.gate.waitReached()
         self.waitParked(2)
-        self.writeCursorsNow()
+        self.writeBookmarksNow()
         for runtime_id, wanted in ((self.runtime.id, []),
                                    ('another', ['work'])):
             found = []

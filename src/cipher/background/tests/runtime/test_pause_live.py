@@ -147,7 +147,7 @@ class PauseTests(LiveWaitingTests):
         self.pause()
         runs = self.startMany('work', 30)
         self.waitWaiting(work=30)
-        self.writeCursorsNow()   # it writes the cursor
+        self.writeBookmarksNow()   # it writes the bookmark
         for in_good_order in True, False:
             self.restart(in_good_order)
             self.waitTurn()

@@ -15,7 +15,9 @@
 from unittest import mock
 
 import transaction
+from persistent import Persistent
 from ZODB.Connection import Connection
+from zope.container.contained import Contained
 
 from cipher.background.contextmanagers import Door
 from cipher.background.runtime.queue.poller import KEPT
@@ -26,6 +28,12 @@ from cipher.background.store.run import WorkerRun
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.sites import SiteTests
 from cipher.background.util import switchboard
+
+
+class Stamp(Contained, Persistent):
+    """An object that is no run."""
+
+    lane = 1
 
 
 class LookTests(SiteTests):
@@ -142,6 +150,34 @@ class LookTests(SiteTests):
                 self.assertEqual(self.look()[0], None)
         other, = self.start()
         self.assertEqual(self.look()[0], other.id)
+
+    def test_one_new_run_is_loaded_once(self):
+        run, = self.start()
+        loaded = []
+        load = type(self.db.storage).loadBefore
+
+        def watch(storage, oid, tid):
+            loaded.append(oid)
+            return load(storage, oid, tid)
+
+        with mock.patch.object(type(self.db.storage), 'loadBefore', watch):
+            self.look()
+        self.assertEqual(loaded.count(run._p_oid), 1)
+
+    def test_object_of_a_wrong_hint_keeps_its_class(self):
+        run, = self.start()
+        self.assertEqual(self.look()[0], run.id)
+        self.site['stamp'] = Stamp()
+        transaction.commit()
+        oid = self.site['stamp']._p_oid
+        self.runtime.backlog.mark(
+            [(self.registry._p_oid, run.lane)], only=(run.serial + 1, oid))
+        door = Door(self.db)
+        self.assertIsNone(self.runtime.poller.next(door))
+        # The connection that looked is the next one that is opened.
+        with door as connection:
+            self.assertIs(type(connection.get(oid)), Stamp)
+            self.assertEqual(connection.get(oid).lane, 1)
 
     def test_hint_about_another_birth_than_the_next(self):
         # The hooks of two commits come in the wrong order.

@@ -29,7 +29,7 @@ from cipher.background.interfaces import SUCCEEDED
 from cipher.background.registry.uniqueness import BUCKETS
 from cipher.background.registry.uniqueness import STALE_FOR
 from cipher.background.runtime.maintenance import pruner
-from cipher.background.runtime.maintenance.cursors import ownLanes
+from cipher.background.runtime.maintenance.bookmarks import ownLanes
 from cipher.background.runtime.maintenance.pruner import BATCH
 from cipher.background.runtime.maintenance.pruner import Pruner
 from cipher.background.runtime.runtime import Runtime
@@ -63,7 +63,7 @@ class PrunerTests(FileSiteTests):
         runtime = Runtime(self.db, RuntimeSettings(threads=0))
         for number in numbers:
             runtime.backlog.addLane((self.registry._p_oid, number), 1, ())
-            self.registry.lanes[number].cursor.home = runtime.id
+            self.registry.lanes[number].bookmark.home = runtime.id
         transaction.commit()
         return Pruner(
             runtime.own, partial(ownLanes, runtime.own, runtime.backlog))

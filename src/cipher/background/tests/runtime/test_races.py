@@ -189,7 +189,7 @@ class RaceTests(ZEOTests):
         one.turn()
         other.leave()   # it has not seen that
         self.assertEqual(self.ids(), {one.id})
-        self.assertEqual({lane.cursor.home for lane
+        self.assertEqual({lane.bookmark.home for lane
                           in self.registry.lanes.values()}, {one.id})
 
     def test_same_pid_of_another_time(self):
@@ -325,7 +325,7 @@ class RaceTests(ZEOTests):
         run_id = run.id
         run.claim(party.id, 1.0, must_not_rerun=True)
         lane = self.registry.lanes[run.lane]
-        lane.cursor.home = party.id
+        lane.bookmark.home = party.id
 
         def prefer_other(place, lane, takers):
             return self.other.id if self.other.id in takers else takers[-1]

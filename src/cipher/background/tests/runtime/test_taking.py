@@ -78,7 +78,7 @@ class FloorTests(SiteTests):
         directory.processes['home'] = ProcessRecord(
             'home', 'host', 1, None, None, 2, 30.0, 0.0)
         self.lane = self.registry.lanes[self.runs[0].lane]
-        self.lane.cursor.home = 'home'
+        self.lane.bookmark.home = 'home'
         self.place = self.registry._p_oid, self.lane.number
         self.living = Living(directory, 'me')
         self.taker = Taker(
@@ -144,7 +144,7 @@ class TakingTests(ZEOTests):
     def homes(self):
         """Return {lane number: id of its home} of what the web writes."""
         self.begin()
-        return {number: lane.cursor.home
+        return {number: lane.bookmark.home
                 for number, lane in self.registry.lanes.items()
                 if self.isOfWeb(lane)}
 
@@ -276,29 +276,29 @@ class TakingTests(ZEOTests):
         self.act()
         self.web.start('add', number=8)
         self.waitAll()
-        self.writeCursorsNow()
+        self.writeBookmarksNow()
         for _ in range(3):
             self.waitTurn()
         self.begin()
-        before = self.cursors()
+        before = self.bookmarks()
         for _ in range(10):
             self.waitTurn()
-        self.assertEqual(self.cursors(), before)
+        self.assertEqual(self.bookmarks(), before)
 
-    def cursors(self):
+    def bookmarks(self):
         """Return {lane number: (writer, home)}."""
         self.begin()
-        return {number: (lane.writer.id, lane.cursor.home)
+        return {number: (lane.writer.id, lane.bookmark.home)
                 for number, lane in self.registry.lanes.items()}
 
     def test_restarts_make_no_more_lanes(self):
         self.act()
-        number = len(self.cursors())
+        number = len(self.bookmarks())
         for _ in range(3):
             self.runtime.shutdown()
             self.begin()
             self.runtime = self.startRuntime()
-        self.assertEqual(len(self.cursors()), number)
+        self.assertEqual(len(self.bookmarks()), number)
 
     def test_big_transaction_gives_work_to_all(self):
         declareWorker('add', self.addSlowly)

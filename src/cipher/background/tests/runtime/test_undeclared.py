@@ -19,7 +19,7 @@ from zope.component import getGlobalSiteManager
 
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import IWorkerType
-from cipher.background.store.cursor import TYPE
+from cipher.background.store.bookmark import TYPE
 from cipher.background.store.process import getDirectory
 from cipher.background.testing import SetClock
 from cipher.background.tests.support.cluster import LONG
@@ -137,7 +137,7 @@ class GraceTests(Ignorant, LiveTests):
                 waitUntil(lambda: self.waiting() == 20)
                 since = waitUntil(lambda: self.unknown().get('work'))
                 self.assertIsInstance(since, float)
-                self.writeCursorsNow()   # it writes the cursor
+                self.writeBookmarksNow()   # it writes the bookmark
                 # A process that does not know it either goes on with it.
                 self.restart(in_good_order, grace=3600.0)
                 self.waitTurn()

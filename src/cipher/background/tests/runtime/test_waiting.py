@@ -23,12 +23,12 @@ from cipher.background.runtime.queue.backlog import DONE
 from cipher.background.runtime.queue.backlog import NEAR
 from cipher.background.runtime.queue.backlog import READY
 from cipher.background.runtime.queue.backlog import Backlog
-from cipher.background.store.cursor import FOR_TIME
-from cipher.background.store.cursor import LIMIT
-from cipher.background.store.cursor import PAUSE
-from cipher.background.store.cursor import TYPE
-from cipher.background.store.cursor import Waiting
-from cipher.background.store.cursor import orderOf
+from cipher.background.store.bookmark import FOR_TIME
+from cipher.background.store.bookmark import LIMIT
+from cipher.background.store.bookmark import PAUSE
+from cipher.background.store.bookmark import TYPE
+from cipher.background.store.bookmark import Waiting
+from cipher.background.store.bookmark import orderOf
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.live import waitUntil
@@ -90,7 +90,7 @@ class WaitingTests(unittest.TestCase):
 
 
 class TicketsTests(unittest.TestCase):
-    """What is in memory, and what the cursor may pass."""
+    """What is in memory, and what the bookmark may pass."""
 
     place = b'oid', 7
 
@@ -120,7 +120,7 @@ class TicketsTests(unittest.TestCase):
     def position(self):
         return self.backlog.position(self.place)
 
-    def test_cursor_stays_below_what_is_in_memory(self):
+    def test_bookmark_stays_below_what_is_in_memory(self):
         self.see(3)
         self.assertEqual(self.position(), (1, ()))
         first, second, third = self.take(3)
@@ -133,7 +133,7 @@ class TicketsTests(unittest.TestCase):
         self.backlog.settle(third, DONE)
         self.assertEqual(self.position(), (4, ()))
 
-    def test_few_that_keep_the_cursor_back_are_stragglers(self):
+    def test_few_that_keep_the_bookmark_back_are_stragglers(self):
         self.see(500)
         tickets = self.take(500)
         for ticket in tickets:
@@ -167,7 +167,7 @@ class TicketsTests(unittest.TestCase):
         self.backlog.seen(self.place, [(3, None, DONE)])
         self.assertEqual(self.backlog.toLook(self.place, 12), [5, 10, 11])
 
-    def test_cursor_passes_what_has_an_entry(self):
+    def test_bookmark_passes_what_has_an_entry(self):
         self.see(1, (PAUSE, 'a'))
         self.see(1)
         self.backlog.done(*self.take())
@@ -440,7 +440,7 @@ class LimitTests(LiveWaitingTests):
                 runs = self.startMany('work', 50)
                 self.gate.waitReached()
                 self.waitWaiting(work=49)
-                self.writeCursorsNow()   # it writes the cursor
+                self.writeBookmarksNow()   # it writes the bookmark
                 self.gate.open()
                 waitUntil(lambda: len(self.order) > 3)
                 self.restart(in_good_order)
@@ -450,7 +450,7 @@ class LimitTests(LiveWaitingTests):
                 self.assertEqual(len(set(self.order)), 50)
                 self.assertForgotten()
 
-    def test_cursor_passes_them_and_lists_show_them(self):
+    def test_bookmark_passes_them_and_lists_show_them(self):
         self.patch('cipher.background.runtime.queue.backlog.GAP', 5)
         self.begin()
         runs = [self.registry.start('work').id for _ in range(30)]
@@ -461,11 +461,11 @@ class LimitTests(LiveWaitingTests):
         self.waitWaiting(work=29)
         # But for the one that runs, which is a straggler.
         waitUntil(lambda: self.runtime.backlog.position(place)[0] == 81,
-                  'the cursor')
-        self.writeCursorsNow()
+                  'the bookmark')
+        self.writeBookmarksNow()
         self.begin()
-        cursor = self.registry.lanes[place[1]].cursor
-        self.assertEqual((cursor.low, len(cursor.stragglers)), (81, 1))
+        bookmark = self.registry.lanes[place[1]].bookmark
+        self.assertEqual((bookmark.low, len(bookmark.stragglers)), (81, 1))
         found, key = [], None
         while True:
             page = self.registry.listRuns(
@@ -551,7 +551,7 @@ class DueTests(LiveWaitingTests):
 
     def test_more_than_may_be_unwritten(self):
         self.patch('cipher.background.runtime.queue.backlog.UNWRITTEN', 20)
-        self.patch('cipher.background.runtime.maintenance.cursors.BATCH', 7)
+        self.patch('cipher.background.runtime.maintenance.bookmarks.BATCH', 7)
         most = []
         changes = self.runtime.backlog.changes
 
@@ -575,7 +575,7 @@ class DueTests(LiveWaitingTests):
         self.begin()
         return self.registry.lanes.values()
 
-    def test_many_short_snoozes_keep_no_cursor_back(self):
+    def test_many_short_snoozes_keep_no_bookmark_back(self):
         self.patch('cipher.background.runtime.queue.backlog.GAP', 5)
         snoozing = [True]
 
@@ -593,8 +593,8 @@ class DueTests(LiveWaitingTests):
         transaction.commit()
         waitUntil(lambda: self.runtime.backlog.position(
             (self.registry._p_oid, lane)) == (serial + 31, (serial,)),
-            'the cursor')
-        self.writeCursorsNow()
+            'the bookmark')
+        self.writeBookmarksNow()
         count = len(self.order)
         waitUntil(lambda: len(self.order) > count + 2)
         self.restart(in_good_order=False)
@@ -609,7 +609,7 @@ class NothingWaitsTests(LiveTests):
         declareWorker('work', lambda worker: None)
         for _ in range(50):
             self.carryOut('work')
-        self.writeCursorsNow()
+        self.writeBookmarksNow()
         self.begin()
         for lane in self.registry.lanes.values():
             lane._p_activate()

@@ -173,7 +173,7 @@ class RefusedTests(FileSiteTests):
                 ('directory', directory, 'journal'),
                 ('process', directory.processes['h:1:a'], 'request'),
                 ('registry', self.registry, 'journal'),
-                ('lane', lane, 'cursor'), ('births', lane.births, 'books')):
+                ('lane', lane, 'bookmark'), ('births', lane.births, 'books')):
             with self.subTest(where):
                 kept = getattr(owner, name)
                 setattr(owner, name, Gone())

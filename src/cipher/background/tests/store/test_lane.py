@@ -26,8 +26,8 @@ from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.store.lane import SPILL
 from cipher.background.store.lane import Births
+from cipher.background.store.lane import Bookmark
 from cipher.background.store.lane import Chunk
-from cipher.background.store.lane import Cursor
 from cipher.background.store.lane import Finishes
 from cipher.background.store.lane import Lane
 from cipher.background.store.lane import momentOf
@@ -408,17 +408,17 @@ class LaneTests(unittest.TestCase):
     def test_parts_are_objects_of_their_own(self):
         lane = Lane(7)
         self.assertEqual((lane.number, lane.writer.id), (7, None))
-        parts = lane.writer, lane.births, lane.finishes, lane.cursor
+        parts = lane.writer, lane.births, lane.finishes, lane.bookmark
         self.assertEqual(len(set(map(id, parts))), 4)
 
-    def test_cursor_begins_at_the_first_serial(self):
-        cursor = Cursor()
-        self.assertEqual((cursor.home, cursor.low, cursor.stragglers),
+    def test_bookmark_begins_at_the_first_serial(self):
+        bookmark = Bookmark()
+        self.assertEqual((bookmark.home, bookmark.low, bookmark.stragglers),
                          (None, 1, ()))
-        self.assertEqual(cursor.low, Births().next_serial)
-        cursor.home, cursor.low, cursor.stragglers = 'me', 5, (3,)
-        copy = Cursor.__new__(Cursor)
-        copy.__setstate__(cursor.__getstate__())
+        self.assertEqual(bookmark.low, Births().next_serial)
+        bookmark.home, bookmark.low, bookmark.stragglers = 'me', 5, (3,)
+        copy = Bookmark.__new__(Bookmark)
+        copy.__setstate__(bookmark.__getstate__())
         self.assertEqual((copy.home, copy.low, copy.stragglers),
                          ('me', 5, (3,)))
 

@@ -126,7 +126,8 @@ def fill(path):
                 'cipher.background.runtime.maintenance.pruner.INTERVAL': 0.05,
                 'cipher.background.runtime.maintenance.heartbeat'
                 '.SHORTEST_PAUSE': 0.05,
-                'cipher.background.runtime.maintenance.cursors.INTERVAL': 0.05,
+                'cipher.background.runtime.maintenance.bookmarks.INTERVAL': (
+                    0.05),
                 'cipher.background.runtime.queue.backlog.GAP': 0}.items():
             stack.enter_context(mock.patch(name, value))
         db = DB(FileStorage(path))
@@ -257,7 +258,7 @@ class Scene:
         self.commit(lambda: registry.pauseSchedule('hourly', reason='quiet'))
         self.waitFor(lambda: len(registry.services), 'the service')
         self.waitFor(lambda: any(
-            lane.cursor.stragglers for lane in registry.lanes.values()),
+            lane.bookmark.stragglers for lane in registry.lanes.values()),
             'a straggler')
         self.runtime.troubles.note(
             ValueError('no'), FAILING_STEP, 'invented')

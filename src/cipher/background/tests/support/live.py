@@ -226,13 +226,13 @@ class LiveTests(FileSiteTests):
             waitForLanes(runtime)
         return runtime
 
-    def writeCursorsNow(self):
-        """Make the runtime write its cursors now."""
+    def writeBookmarksNow(self):
+        """Make the runtime write its bookmarks now."""
         maintenance = self.runtime._maintenance
         while True:
             try:
                 with ZodbConnection(self.db) as connection:
-                    return maintenance.writeCursors(connection)
+                    return maintenance.writeBookmarks(connection)
             except ConflictError:
                 pass   # the control thread writes them at this moment
 

@@ -39,7 +39,7 @@ from zope.site.site import LocalSiteManager
 
 from cipher.background.registry.installation import addRegistry
 from cipher.background.testing import SetClock
-from cipher.background.util.reference import lineage
+from cipher.background.util.host import getHost
 
 
 #: Seconds that a test waits for another thread before it fails.
@@ -133,8 +133,8 @@ class Grants:
 
             def checkPermission(self, permission, ob):
                 # By oid: the objects may be of different connections.
-                oids = [getattr(place, '_p_oid', None)
-                        for place in lineage(removeSecurityProxy(ob))]
+                places = getHost().lineage(removeSecurityProxy(ob))
+                oids = [getattr(place, '_p_oid', None) for place in places]
                 return all(
                     one.principal is system_user or any(
                         (one.principal.id, permission) == grant[:2]

@@ -36,7 +36,7 @@ from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import IWorkerType
 from cipher.background.runtime.executors.threads import CONFLICT_DELAY
-from cipher.background.runtime.maintenance.cursors import ownLanes
+from cipher.background.runtime.maintenance.bookmarks import ownLanes
 from cipher.background.runtime.maintenance.pruner import Pruner
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.store import lanepool
@@ -54,7 +54,7 @@ _TIMED = (
     'runtime.running', 'queries.merging', 'runtime.maintenance.liveness',
     'runtime.maintenance.unblocking', 'queries.paging',
     'runtime.maintenance.pruner', 'work.recorder',
-    'runtime.maintenance.cursors', 'runtime.maintenance.taker',
+    'runtime.maintenance.bookmarks', 'runtime.maintenance.taker',
     'runtime.queue.backlog', 'work.loop')
 
 NOW = 1800000000.0
@@ -210,11 +210,11 @@ class Process:
         """Return whether a turn is paused at a commit."""
         return self._turning is not None and not self._turning.is_over
 
-    def writeCursors(self):
-        """Write cursors and waiting trees, as a shutdown does."""
+    def writeBookmarks(self):
+        """Write bookmarks and waiting trees, as a shutdown does."""
         with self.here(), self._cluster.flaky(), suppress(ConflictError):
             with ZodbConnection(self._cluster.db) as connection:
-                self.runtime._maintenance.writeCursors(connection)
+                self.runtime._maintenance.writeBookmarks(connection)
 
     def beat(self):
         """Send a heartbeat and report the live runs."""
@@ -224,7 +224,7 @@ class Process:
             if not self.isTurning():
                 with ZodbConnection(self._cluster.db) as connection:
                     maintenance.writeLive(connection)
-                    maintenance.writeCursors(connection)
+                    maintenance.writeBookmarks(connection)
         self.beaten_at = self._cluster.time.seconds
 
     def prune(self):

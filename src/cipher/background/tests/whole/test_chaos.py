@@ -33,7 +33,7 @@ from cipher.background.interfaces import STATES
 from cipher.background.registry import uniqueness
 from cipher.background.runtime.maintenance import pruner
 from cipher.background.runtime.runtime import startRuntime
-from cipher.background.store.cursor import FOR_TIME
+from cipher.background.store.bookmark import FOR_TIME
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
 from cipher.background.store.slots import Slot
@@ -57,7 +57,7 @@ from cipher.background.tests.support.servers import requireServer
 
 
 class ChaosTests(unittest.TestCase):
-    """The short form of ``bench/chaos.py``."""
+    """The short form of ``bench/main.py chaos``."""
 
     layer = Live
 
@@ -228,7 +228,7 @@ class AuditTests(unittest.TestCase):
         self.assertSaid(
             'run %s of %r: its start was never committed' % (run.id, 'plain'),
             'run %s of %r: pending at the end' % (run.id, 'plain'),
-            'its cursor is at')
+            'its bookmark is at')
 
     def test_a_start_that_gave_the_run_of_another(self):
         other = self.run_of('hot').id
@@ -294,13 +294,13 @@ class AuditTests(unittest.TestCase):
         self.assertIn('count of plain', said)
 
     def test_a_leaked_lane(self):
-        self.lane_of('plain').cursor.home = 'host:1:a'
+        self.lane_of('plain').bookmark.home = 'host:1:a'
         self.assertSaid('its home host:1:a is left')
 
-    def test_a_cursor_in_the_wrong_place(self):
+    def test_a_bookmark_in_the_wrong_place(self):
         for change in -1, 1:
-            self.lane_of('plain').cursor.low += change
-            self.assertSaid('its cursor is at')
+            self.lane_of('plain').bookmark.low += change
+            self.assertSaid('its bookmark is at')
             self.manager.abort()
 
     def test_a_leaked_waiting_entry(self):

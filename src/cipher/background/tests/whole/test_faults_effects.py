@@ -72,7 +72,7 @@ class PackTests(LiveTests):
         self.carryOut('work')
         self.assertEqual(self.status(run_id).state, 'pending')
         self.assertEqual(self.value(), 1)
-        self.writeCursorsNow()   # the cursor of its lane is behind it
+        self.writeBookmarksNow()   # the bookmark of its lane is behind it
         self.begin()
         self.assertIn(run_id, [
             run.id for run in self.registry.listRuns().items])

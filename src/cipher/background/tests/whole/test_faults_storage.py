@@ -224,7 +224,7 @@ class UnrecordedTests(FailingTests):
                          ('succeeded', 1))
         self.assertEqual(self.value(), 1)
 
-    def test_cursor_stays_before_it(self):
+    def test_bookmark_stays_before_it(self):
         # So that the next process finds the run if this one cannot help it.
         self.runtime.shutdown()
         self.runtime = self.startRuntime(lease=90.0)

@@ -206,7 +206,7 @@ class BigTests(SiteTests):
                 transaction.commit()
         for lane in self.registry.lanes.values():
             # As the beat of a runtime does.
-            lane.cursor.low = lane.births.next_serial
+            lane.bookmark.low = lane.births.next_serial
         transaction.commit()
 
     def loads(self, look):

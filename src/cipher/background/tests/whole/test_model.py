@@ -109,7 +109,7 @@ SMALL = {
     'runtime.queue.backlog.CAPACITY': 8, 'runtime.queue.backlog.DELAYED': 2,
     'runtime.queue.backlog.PARKED': 2, 'runtime.queue.backlog.STRAGGLERS': 2,
     'runtime.queue.backlog.GAP': 1, 'runtime.queue.backlog.UNWRITTEN': 4,
-    'runtime.maintenance.cursors.BATCH': 2,
+    'runtime.maintenance.bookmarks.BATCH': 2,
     'runtime.maintenance.unblocking.BATCH': 3, 'runtime.queue.poller.BATCH': 3,
     'runtime.maintenance.rescuer.BATCH': 2}
 
@@ -627,12 +627,12 @@ class Machine(RuleBasedStateMachine):
             return   # nobody is there to bury it
         for run in runs.values():
             if not run.isFinished() and self.registry.lanes[
-                    run.lane].cursor.home == home.runtime.id:
+                    run.lane].bookmark.home == home.runtime.id:
                 assert run.owner != dead, run
 
     @rule(index=_index, is_so=st.booleans(), what=st.sampled_from([
         'boot', 'boot', 'kill', 'drain', 'leave', 'shutdown', 'quiet',
-        'quiet_other', 'prune', 'pause_type', 'declare', 'write_cursors']))
+        'quiet_other', 'prune', 'pause_type', 'declare', 'write_bookmarks']))
     def disturb(self, index, is_so, what):
         processes = self.cluster.processes
         if what == 'boot':
@@ -665,8 +665,8 @@ class Machine(RuleBasedStateMachine):
         process.drain()
         self.leave(process)
 
-    def write_cursors(self, process):
-        process.writeCursors()
+    def write_bookmarks(self, process):
+        process.writeBookmarks()
 
     def declare(self, process, name, is_known):
         if is_known:
@@ -867,15 +867,15 @@ class Machine(RuleBasedStateMachine):
                 continue
             # I1, in the database.
             lane = self.registry.lanes[run.lane]
-            assert (run.serial >= lane.cursor.low
-                    or run.serial in lane.cursor.stragglers
+            assert (run.serial >= lane.bookmark.low
+                    or run.serial in lane.bookmark.stragglers
                     or run.serial in lane.waiting.places), run
             # In memory there is a ticket before its lane is clean.
             for process in self.cluster.processes:
                 place = self.registry._p_oid, run.lane
                 view = process.runtime.backlog._lanes.get(place)
                 if view is not None and (
-                        lane.cursor.home == process.runtime.id):
+                        lane.bookmark.home == process.runtime.id):
                     assert (run.serial >= view.seen
                             or run.serial in view.tickets
                             or run.serial in view.away
@@ -903,13 +903,13 @@ class Machine(RuleBasedStateMachine):
                         ticket.registry_oid, ticket.run_id), ticket
 
     @invariant()
-    def one_process_writes_a_lane_and_one_its_cursor(self):
+    def one_process_writes_a_lane_and_one_its_bookmark(self):
         self._begin()
         for lane in self.registry.lanes.values():
             place = self.registry._p_oid, lane.number
             homes = [process for process in self.cluster.processes
                      if process.runtime.backlog.isHome(place)
-                     and process.runtime.id == lane.cursor.home]
+                     and process.runtime.id == lane.bookmark.home]
             assert len(homes) <= 1
             for serial, (key, order) in lane.waiting.places.items():
                 assert lane.waiting.trees[key][order] == serial
@@ -1154,11 +1154,11 @@ class Machine(RuleBasedStateMachine):
         assert not registry.stops, list(registry.stops.items())
         assert not registry.unique_keys, list(registry.unique_keys.items())
         for lane in registry.lanes.values():
-            assert lane.cursor.home in directory.processes
+            assert lane.bookmark.home in directory.processes
             assert not lane.waiting.places and not lane.waiting.trees
-            assert not lane.cursor.stragglers
-            assert lane.cursor.low == lane.births.next_serial, (
-                lane.number, lane.cursor.low, lane.births.next_serial)
+            assert not lane.bookmark.stragglers
+            assert lane.bookmark.low == lane.births.next_serial, (
+                lane.number, lane.bookmark.low, lane.births.next_serial)
         for process in [cluster.web, *cluster.processes]:
             for pool in process._pools.values():
                 assert not [number for number, txn in pool._checkouts.items()

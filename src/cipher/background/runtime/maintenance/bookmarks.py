@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Write the cursors and waiting trees of the lanes whose home is here.
+"""Write the bookmarks and waiting trees of the lanes whose home is here.
 
 Only the home of a lane writes these objects.
 """
@@ -32,8 +32,8 @@ MOVED = 64
 INTERVAL = 10.0
 
 
-class Cursors:
-    """Writes the cursors and waiting trees of the lanes of one process.
+class Bookmarks:
+    """Writes the bookmarks and waiting trees of the lanes of one process.
 
     *own* is the process, *backlog* knows what has changed.
     """
@@ -59,7 +59,7 @@ class Cursors:
         """
         backlog = self._backlog
         written = []
-        with ZopeTransaction(note=self._own.note('cursors')):
+        with ZopeTransaction(note=self._own.note('bookmarks')):
             for place, lane in ownLanes(self._own, backlog, connection):
                 new, old = backlog.changes(place, BATCH)
                 self._write(lane, new, old)
@@ -84,15 +84,15 @@ class Cursors:
 
 
 def writePosition(lane, low, stragglers, least=1):
-    """Write the cursor of *lane*, if its low mark moved by *least* serials.
+    """Write the bookmark of *lane*, if its low mark moved by *least* serials.
 
     If *least* is 1, write it at any change.
     """
-    cursor = lane.cursor
-    has_moved = low - cursor.low >= least
+    bookmark = lane.bookmark
+    has_moved = low - bookmark.low >= least
     if has_moved or least == 1 and (
-            (low, stragglers) != (cursor.low, cursor.stragglers)):
-        cursor.low, cursor.stragglers = low, stragglers
+            (low, stragglers) != (bookmark.low, bookmark.stragglers)):
+        bookmark.low, bookmark.stragglers = low, stragglers
 
 
 def ownLanes(own, backlog, connection):
@@ -105,5 +105,5 @@ def ownLanes(own, backlog, connection):
         oid, number = place
         registry = findRegistry(connection, oid)
         lane = registry and registry.lanes.get(number)
-        if lane is not None and lane.cursor.home == own.id:
+        if lane is not None and lane.bookmark.home == own.id:
             yield place, lane

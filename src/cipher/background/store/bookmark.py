@@ -13,7 +13,7 @@
 ##############################################################################
 """The notes of a lane's home: its place in the lane, and runs that wait.
 
-Every unfinished run of a lane is at or above the low mark of its `Cursor`,
+Every unfinished run of a lane is at or above the low mark of its `Bookmark`,
 among the stragglers there, or in its `Waiting`.  The home alone writes both.
 """
 from BTrees.LLBTree import LLBTree
@@ -22,7 +22,7 @@ from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 
 
-class Cursor(Persistent):
+class Bookmark(Persistent):
     """The place that the home of a lane has reached."""
 
     def __init__(self):
