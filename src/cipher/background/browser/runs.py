@@ -43,6 +43,7 @@ from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import OLDEST
 from cipher.background.interfaces import SLOWEST
 from cipher.background.interfaces import STATES
+from cipher.background.interfaces import WAITED
 
 
 # The values of <input type="datetime-local">.
@@ -56,6 +57,7 @@ ORDER_TITLES = {
     NEWEST: _('newest first'),
     OLDEST: _('oldest first'),
     SLOWEST: _('longest first'),
+    WAITED: _('longest queue wait first'),
 }
 COLUMNS = ('id', 'state', 'type', 'title', 'starter', 'created_at',
            'started_at', 'finished_at', 'waited', 'took', 'attempts',

@@ -28,12 +28,16 @@ import weakref
 from array import array
 from typing import NamedTuple
 
+from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.util import clock
+from cipher.background.util.masking import maskInput
 from cipher.background.util.plaindata import readError
+from cipher.background.util.plaindata import readInput
 from cipher.background.util.plaindata import readNumber
 from cipher.background.util.plaindata import readProgress
 from cipher.background.util.plaindata import readText
 from cipher.background.util.reference import oidOf
+from cipher.background.util.text import MASK
 from cipher.background.util.text import fold
 
 
@@ -44,9 +48,16 @@ MOST = 8000
 #: Characters in the texts of one digest, at most; a longer one is not kept.
 TEXT_LIMIT = 8000
 
+#: Characters of the values of an input that a search looks at.
+INPUT_LIMIT = 400
+
 #: Seconds since the last finish after which a chunk gets a digest.  A reader
 #: with an older view of the database would still see the run unfinished.
 SETTLED = 10.0
+
+#: Levels of lists and dicts in an input that a search looks at.
+_DEEPEST = 8
+_SEVERAL = (list, tuple, set, frozenset, type({}.values()))
 
 _all = weakref.WeakKeyDictionary()   # DB -> Digests
 _lock = threading.Lock()
@@ -62,6 +73,7 @@ class Digest(NamedTuple):
     oids: tuple            # of the contexts
     untitled: tuple        # types of the runs without a title of their own
     text: str              # folded, one text a line
+    inputs: str            # as text, of the inputs
 
 
 class Digests:
@@ -83,7 +95,7 @@ class Digests:
         if chunk._p_oid is None or not runs or not _are_settled(runs):
             return
         digest = _digest(runs, moment_of)
-        if len(digest.text) <= TEXT_LIMIT:
+        if len(digest.text) + len(digest.inputs) <= TEXT_LIMIT:
             self._digests.keep(chunk._p_oid, digest)
 
     def hasPacked(self, chunk):
@@ -153,7 +165,8 @@ def _digest(runs, moment_of):
         tuple({run.starter and sys.intern(run.starter) for run in runs}),
         tuple({oidOf(run.reference) for run in runs}),
         tuple({sys.intern(run.type) for run in runs if not run.title}),
-        '\n'.join(texts))
+        '\n'.join(texts),
+        '\n'.join(dict.fromkeys(map(readShownInput, runs))))
 
 
 def listTexts(run, progress):
@@ -165,3 +178,27 @@ def listTexts(run, progress):
     texts = (run.type, run.title and readText(run.title),
              progress and progress[2], *readError(run.error))
     return [fold(text) for text in texts if text]
+
+
+def readShownInput(run):
+    """Return the folded values of the input of *run*, without masked ones."""
+    if not run.input:
+        return ''
+    worker_type = queryWorkerType(run.type)
+    shown = maskInput(worker_type and worker_type.schema,
+                      readInput(run.input))
+    values = [value for value in shown.values() if value is not MASK]
+    return fold(' '.join(_texts(values))[:INPUT_LIMIT])
+
+
+def _texts(value, depth=0):
+    """Yield the texts and numbers in plain data."""
+    if type(value) is dict:
+        value = value.values()
+    if isinstance(value, str):
+        yield value
+    elif type(value) in (int, float):
+        yield str(value)
+    elif type(value) in _SEVERAL and depth < _DEEPEST:
+        for item in value:
+            yield from _texts(item, depth + 1)

@@ -19,8 +19,10 @@ from zope.security.proxy import removeSecurityProxy
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import ORDERS
 from cipher.background.interfaces import UNSUCCESSFUL_STATES
+from cipher.background.queries import visibility
 from cipher.background.queries.digests import getDigests
 from cipher.background.queries.digests import listTexts
+from cipher.background.queries.digests import readShownInput
 from cipher.background.queries.merging import Wanted
 from cipher.background.queries.resolving import Unresolved
 from cipher.background.util.principal import Starters
@@ -59,6 +61,8 @@ class Filter:
                       for context in contexts}
         self._starters = Starters(starters)
         self._text = fold((text or '').strip())
+        self._in_inputs = bool(self._text) and visibility.maySeeDetails(
+            snapshot.registry)
         self._titles = {}   # type name -> whether its title has the text
         self.digests = getDigests(snapshot.registry._p_jar)
         # Whether all runs must be loaded to find those of the list.
@@ -71,7 +75,8 @@ class Filter:
             bool(self._oids) and self._oids.isdisjoint(digest.oids)
             or not any(map(self._starters.has, digest.starters))
             or bool(self._text) and self._text not in digest.text
-            and not any(map(self._is_in_title, digest.untitled)))
+            and not any(map(self._is_in_title, digest.untitled))
+            and not (self._in_inputs and self._text in digest.inputs))
 
     def matches(self, run):
         """Return whether *run* belongs in the list."""
@@ -88,7 +93,8 @@ class Filter:
         live = self._snapshot.live(run)
         texts = listTexts(run, live and live.progress or run.progress)
         return any(self._text in text for text in texts) or (
-            not run.title and self._is_in_title(run.type))
+            not run.title and self._is_in_title(run.type)) or (
+            self._in_inputs and self._text in readShownInput(run))
 
     def _is_in_title(self, name):
         if name not in self._titles:

@@ -28,6 +28,8 @@ from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import OLDEST
 from cipher.background.interfaces import SLOWEST
+from cipher.background.interfaces import WAITED
+from cipher.background.store.finishes import Finishes
 from cipher.background.store.lane import momentOf
 
 
@@ -48,7 +50,7 @@ class Wanted(NamedTuple):
     @property
     def is_finished(self):
         """Whether the list is ordered by the finish."""
-        return self.order == SLOWEST or bool(
+        return self.order in (SLOWEST, WAITED) or bool(
             self.states and self.states <= set(FINISHED_STATES))
 
     def hasMoment(self, moment):
@@ -269,7 +271,9 @@ def _finished_up(finishes, wanted, after):
 def slowest(lanes, wanted, limit, deadline, digests):
     """Return (durations, number looked at, whether there are more).
 
-    A duration is (seconds, key, lane, serial); they are in no order.  They
+    A duration is (seconds, key, lane, serial); they are in no order.  Its
+    seconds are a number that grows with the wait if the order is `WAITED`.
+    They
     are those of about the *limit* last finishes, or of those that were read
     before the *deadline* (monotonic).  *digests* is a `digests.Digests`.
     """
@@ -277,6 +281,8 @@ def slowest(lanes, wanted, limit, deadline, digests):
     if wanted.states and not states:
         return [], 0, False
     slow, looked_at = [], 0
+    read = (Finishes.unpackWaits if wanted.order == WAITED
+            else Finishes.unpackDurations)
     walks = [_packed(lane.finishes, wanted, states, digests)
              for lane in lanes.values()]
     for number, (_, finishes, packed, kinds) in enumerate(
@@ -284,7 +290,7 @@ def slowest(lanes, wanted, limit, deadline, digests):
         if number % 4 == 3 and time.monotonic() >= deadline:
             return slow, looked_at, True
         found = [duration for duration
-                 in finishes.unpackDurations(packed, kinds)
+                 in read(finishes, packed, kinds)
                  if wanted.hasMoment(duration[1])]
         is_cut = looked_at + len(found) > limit
         if is_cut:

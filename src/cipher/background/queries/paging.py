@@ -19,6 +19,7 @@ from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import OLDEST
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import SLOWEST
+from cipher.background.interfaces import WAITED
 from cipher.background.queries import merging
 from cipher.background.queries.digests import Digests
 from cipher.background.util.text import safeRepr
@@ -32,7 +33,8 @@ TIME_LIMIT = 2.0
 
 # The first letter of a key stands for the order of its list.
 _KINDS = {(False, NEWEST): 'c', (False, OLDEST): 'C',
-          (True, NEWEST): 'f', (True, OLDEST): 'F', (True, SLOWEST): 's'}
+          (True, NEWEST): 'f', (True, OLDEST): 'F', (True, SLOWEST): 's',
+          (True, WAITED): 'w'}
 
 
 class Found(NamedTuple):
@@ -56,7 +58,7 @@ def listRuns(lanes, wanted, matches, limit, before, running=(), search=None):
     after = _parse(before, kind)
     looked_at, is_cut = 0, False
     deadline = time.monotonic() + TIME_LIMIT
-    if kind == 's':
+    if kind in 'sw':
         slow, looked_at, is_cut = merging.slowest(
             lanes, wanted, SCAN_LIMIT, deadline - TIME_LIMIT / 2,
             Digests() if search is None else search.digests)
@@ -113,7 +115,7 @@ def _parse(key, kind):
         return None
     is_ours = isinstance(key, str) and key[:1] == kind
     parts = key[1:].split('-') if is_ours else ()
-    if len(parts) != (4 if kind == 's' else 3) or not all(
+    if len(parts) != (4 if kind in 'sw' else 3) or not all(
             part.isascii() and part.isdigit() and len(part) < 19
             for part in parts):
         raise ValueError(

@@ -22,6 +22,7 @@ from cipher.background.store.chunks import SPILL
 from cipher.background.store.chunks import Chunk
 from cipher.background.store.chunks import walkDown
 from cipher.background.store.chunks import walkUp
+from cipher.background.store.histogram import NO_SPAN
 from cipher.background.store.histogram import packSpan
 from cipher.background.store.histogram import unpackSpan
 from cipher.background.store.stats import Entry
@@ -269,6 +270,17 @@ class Finishes(Persistent):
                 packed):
             if kinds is None or kind in kinds:
                 yield took, key, lane, serial
+
+    def unpackWaits(self, packed, kinds):
+        """Yield (queue wait or -1, key, lane, serial), as `unpackDurations`.
+
+        The wait is the number of `packSpan`, which grows with it.
+        """
+        for key, lane, serial, kind, _, waited in self._packing.iter_unpack(
+                packed):
+            if kinds is None or kind in kinds:
+                yield (-1.0 if waited == NO_SPAN else float(waited), key,
+                       lane, serial)
 
     def walkUp(self, begin=None, types=(), states=()):
         """Yield each `Entry` with a key from *begin* on, oldest first."""

@@ -18,14 +18,19 @@ from unittest import mock
 
 import transaction
 from persistent.mapping import PersistentMapping
+from zope.interface import Interface
+from zope.schema import Password
+from zope.schema import Text
 
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import OLDEST
 from cipher.background.interfaces import ORDERS
 from cipher.background.interfaces import SLOWEST
+from cipher.background.interfaces import WAITED
 from cipher.background.queries import digests
 from cipher.background.queries import paging
+from cipher.background.queries import visibility
 from cipher.background.queries.digests import getDigests
 from cipher.background.queries.filtering import Filter
 from cipher.background.queries.snapshot import Snapshot
@@ -38,18 +43,23 @@ from cipher.background.tests.support.live import declareWorker
 from cipher.background.util.reference import refer
 
 
+class IInput(Interface):
+    path = Text(title='Path', required=False)
+    key = Password(title='Key', required=False)
+
+
 class DigestTests(LookTests):
 
     number = 300
     texts = [None, 'zebra', 'Straße 9', 'no such text', 'Special',
-             'a\ntext', 'other']
+             'giraffe 4 17', 'lion', 'a\ntext', 'other']
     starters = [(), ('anna',), ('anna', 'bert'), ('nobody',)]
     bounds = [{}, {'since': NOW - 200}, {'until': NOW - 100},
               {'since': NOW - 250.5, 'until': NOW - 50.5}]
 
     def setUp(self):
         super().setUp()
-        declareWorker('titled', print, title='A special type')
+        declareWorker('titled', print, title='A special type', schema=IInput)
         self.random = random.Random(7)
         self.documents = [PersistentMapping() for _ in range(3)]
         self.connection.root()['documents'] = self.documents
@@ -73,6 +83,8 @@ class DigestTests(LookTests):
             rand.choice(['work', 'other', 'titled']), lane.number,
             lane.births.next_serial, at,
             starter=rand.choice([None, 'anna', 'bert', 'carl']),
+            input=rand.choice([None, {
+                'path': ['Giraffe 4', 17], 'key': 'lion', 'odd': 'tiger'}]),
             title=rand.choice([None, None, 'Zebra crossing', 'Horse']),
             reference=rand.choice([None, *self.references]))
         lane.births.add(run)
@@ -83,6 +95,7 @@ class DigestTests(LookTests):
             run.change('running')
             run.change(
                 state, finished_at=at + 1,
+                waited=rand.choice([None, 0.25, rand.random() * 99]),
                 started_at=None if took is None else at + 1 - took,
                 progress=rand.choice([None, (1, 2, 'STRASSE 9'),
                                       (1, 2, 'a\ntext')]),
@@ -120,12 +133,13 @@ class DigestTests(LookTests):
             if finished and entry is None:
                 continue
             moment = entry.key if finished else momentOf(run)
-            if order == SLOWEST and entry.took is None:
+            span = {SLOWEST: entry and entry.took,
+                    WAITED: entry and entry.waited}.get(order, 0)
+            if span is None:
                 continue
             if (search.wanted.hasMoment(moment) and not run.is_removed
                     and search.matches(run)):
-                took = entry.took if order == SLOWEST else 0
-                found.append(((took, moment, *key), run.id))
+                found.append(((span, moment, *key), run.id))
         return [run_id for _, run_id in sorted(
             found, reverse=order != OLDEST)]
 
@@ -217,6 +231,26 @@ class DigestTests(LookTests):
         self.assertEqual(self.ids(text='renamed', limit=20),
                          self.plain(text='renamed'))
         self.assertNotEqual(self.plain(text='renamed'), [])
+
+    def test_inputs_are_searched_but_not_what_is_masked(self):
+        found = self.ids(text='GIRAFFE')
+        self.assertEqual(found, [
+            run.id for run in reversed(self.runs)
+            if run.input and run.type == 'titled'])
+        self.assertNotEqual(found, [])
+        for _ in range(2):
+            self.assertEqual(self.ids(text='lion'), [])
+            self.assertEqual(self.ids(text='tiger'), [])
+        kept = getDigests(self.connection)._digests.values()
+        self.assertTrue(any('giraffe' in digest.inputs for digest in kept))
+        self.assertFalse(any('lion' in digest.inputs for digest in kept))
+
+    def test_inputs_are_not_searched_without_the_permission(self):
+        self.ids(text='giraffe')
+        with mock.patch.object(visibility, 'maySeeDetails',
+                               lambda registry: False):
+            self.assertEqual(self.ids(text='giraffe'), [])
+            self.assertNotEqual(self.ids(text='zebra'), [])
 
     def test_a_long_text_has_no_digest(self):
         with mock.patch.object(digests, 'TEXT_LIMIT', 10):
