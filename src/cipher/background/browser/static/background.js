@@ -220,6 +220,20 @@
     });
   }
 
+  // Suggest a word for the place behind the last space, not the whole text.
+  function suggest(box) {
+    var words = Array.from(box.list.options, function (option) {
+      return option.value;
+    });
+    box.addEventListener('input', function () {
+      var before = box.value.replace(/\S*$/, '');
+      words.forEach(function (word, number) {
+        box.list.options[number].value = before + word;
+      });
+    });
+  }
+
+  document.querySelectorAll('#cb-q[list]').forEach(suggest);
   document.querySelectorAll('[data-poll]').forEach(start);
   document.querySelectorAll('[data-select-all]').forEach(selectAll);
 }());
