@@ -115,6 +115,12 @@ class NoPeers(Exception):
     """This machine cannot run the other queues; the text says why."""
 
 
+def cleanEnvironment():
+    """Return the variables of a Python without the path of this one."""
+    return {name: value for name, value in os.environ.items()
+            if name != 'PYTHONPATH'}
+
+
 def buildEnvironment(folder):
     """Make an environment in *folder* if it is new; return its Python."""
     python = os.path.join(folder, 'bin', 'python')
@@ -123,7 +129,7 @@ def buildEnvironment(folder):
         for command in (
                 [sys.executable, '-m', 'venv', '--clear', folder],
                 [python, '-m', 'pip', 'install', '--quiet', *REQUIREMENTS]):
-            if subprocess.run(command).returncode:
+            if subprocess.run(command, env=cleanEnvironment()).returncode:
                 raise NoPeers('expected %r to succeed' % ' '.join(command))
         with open(os.path.join(folder, 'built'), 'w') as built:
             built.write('\n'.join(REQUIREMENTS))
@@ -140,8 +146,7 @@ class Servers:
         """Start the program of *peer*."""
         return Child(peer, role, json.dumps(place), *rest,
                      python=self._python, program=PROGRAM,
-                     env={name: value for name, value in os.environ.items()
-                          if name != 'PYTHONPATH'})
+                     env=cleanEnvironment())
 
     def ask(self, peer, role, place):
         """Return the one answer of the program."""

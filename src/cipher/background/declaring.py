@@ -238,7 +238,7 @@ def _check_share(who, worker_type):
 # Triggers
 
 def makeTrigger(worker, interfaces, condition=None, input=None, unique=None,
-                delay=0.0, priority=None):
+                delay=0.0, priority=None, name=None):
     """Return the `Trigger` of a declaration."""
     who = 'trigger of %r' % worker
     if len(interfaces) not in (1, 2):
@@ -249,7 +249,7 @@ def makeTrigger(worker, interfaces, condition=None, input=None, unique=None,
         _refuse(who, 'a delay in seconds from 0 to a hundred years, got %r; '
                 'give a number' % delay)
     _check_interfaces(who, interfaces)
-    return Trigger(worker, condition, input, unique, delay, priority)
+    return Trigger(worker, condition, input, unique, delay, priority, name)
 
 
 def _check_interfaces(who, interfaces):

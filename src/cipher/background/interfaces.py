@@ -110,6 +110,14 @@ PROCESS_ENDS = (SHUT_DOWN, DRAINED, GONE, SILENT)
 OUTCOMES = (SUCCEEDED, FAILED, STOPPED, INTERRUPTED, PUT_OFF, UNRECORDED,
             *PROCESS_ENDS)
 
+BY_SCHEDULE = 'schedule'
+BY_TRIGGER = 'trigger'
+BY_SERVICE = 'service'
+ELSEWHERE = 'elsewhere'
+#: What started a run, if nobody did by hand.  `ELSEWHERE`: a run of another
+#: registry.
+CAUSES = (BY_SCHEDULE, BY_TRIGGER, BY_SERVICE, ELSEWHERE)
+
 NOT_WAITING = 'not waiting'
 PROCESS_GONE = 'process gone'
 TYPE_PAUSED = 'type paused'
@@ -751,6 +759,10 @@ class IWorkerRun(Interface):
     depth = Int(title="Depth", readonly=True,
                 description="How many runs are before it in the chain of "
                             "runs that started each other")
+    parent_id = TextLine(
+        title="Parent", required=False, readonly=True,
+        description="Id of the run within whose work it was started, or at "
+                    "whose event a trigger started it; None without one")
     interruptions = Int(
         title="Interruptions", readonly=True,
         description="How many times its process died while it ran since its "
@@ -939,6 +951,74 @@ class IRunStatus(Interface):
                     "or of the last checkpoint; None before the first")
     wait = Object(title="Why it waits", schema=IWait, required=False,
                   description="None unless it is pending")
+
+
+class ICause(Interface):
+    """What started a run.  Each attribute is None if it is not known."""
+
+    kind = Choice(title="By", values=CAUSES, required=False, readonly=True)
+    name = TextLine(title="Name", required=False, readonly=True,
+                    description="Of the schedule, or of the class of the "
+                                "event at which a trigger started it")
+    run_id = TextLine(
+        title="Run", required=False, readonly=True,
+        description="Id of the run that started it within its work, or whose "
+                    "event did; None if it is gone or hidden from the reader")
+
+
+class IFamily(Interface):
+    """The runs that belong to a run: its cause, what it caused, its retries.
+
+    Only runs that are kept and that the reader may see are listed.
+    """
+
+    cause = Object(title="Cause", schema=ICause, required=False)
+    parent = Object(title="Parent", schema=IRunStatus, required=False,
+                    description="The run of the cause")
+    children = List(
+        title="Started by it", value_type=Object(schema=IRunStatus),
+        description="The last runs that it caused, oldest first")
+    started = Int(title="Number",
+                  description="How many runs it caused, also those that are "
+                              "not listed")
+    retries = List(
+        title="Retries", value_type=Object(schema=IRunStatus),
+        description="The chain of retries that it belongs to, itself "
+                    "included, oldest first; empty without retries")
+
+
+class IRunHealth(Interface):
+    """How a run does.  Each attribute is None if that is not known.
+
+    Only `usual` and `usual_most` are known of a run that does not run.
+    """
+
+    usual = Float(title="Usual duration", required=False,
+                  description="Seconds: half of the runs of its type took at "
+                              "most that")
+    usual_most = Float(title="Usual duration at most", required=False,
+                       description="Seconds: 95 % took at most that")
+    rate = Float(title="Rate", required=False,
+                 description="How much of its progress it does in a second, "
+                             "on average in this attempt")
+    left = Float(title="Time left", required=False,
+                 description="Seconds at this rate; None unless it progresses "
+                             "towards a total")
+    stalled_since = Float(
+        title="Stands still since", required=False,
+        description="The time of its last sign of progress, if `listProblems` "
+                    "reports it as stalled")
+    unmoved_since = Float(
+        title="Not moved since", required=False,
+        description="Time since when its thread is at the same place in the "
+                    "code.  A run of another process reports this after a "
+                    "minute")
+    process_id = TextLine(title="Id of its process", required=False)
+    beat_at = Float(title="Last heartbeat of its process", required=False)
+    neighbours = List(
+        title="Beside it", value_type=Object(schema=IRunStatus),
+        description="If it stands still or ignores a stop: other runs that "
+                    "its process carries out now and that the reader may see")
 
 
 class IRunPage(Interface):
@@ -1303,6 +1383,12 @@ class IWorkerRegistry(Interface):
     def getStatus(run_id):
         """Return the `IRunStatus` of a run; raise `RunNotFound`."""
 
+    def getFamily(run_id):
+        """Return the `IFamily` of a run; raise `RunNotFound`."""
+
+    def getHealth(run_id):
+        """Return the `IRunHealth` of a run; raise `RunNotFound`."""
+
     def getDetails(run_id):
         """Return the `IRunDetails` of a run; raise `RunNotFound`.
 
@@ -1413,7 +1499,8 @@ class IWorkerRegistry(Interface):
 
         A text like a traceback, innermost call last, without any values.  For
         a run of another process it is the stack that this process last
-        reported; it reports one after a stop request.  Raise `RunNotFound`.
+        reported; it reports one after a stop request, and of a run that has
+        not moved for a minute.  Raise `RunNotFound`.
         """
 
     # Acts of administrators.  Each joins the caller's transaction, records
@@ -1614,6 +1701,12 @@ class IVerbs(Interface):
     def getStatus(run_id):
         """See `IWorkerRegistry.getStatus`."""
 
+    def getFamily(run_id):
+        """See `IWorkerRegistry.getFamily`."""
+
+    def getHealth(run_id):
+        """See `IWorkerRegistry.getHealth`."""
+
     def getContext(run_id):
         """See `IWorkerRegistry.getContext`; with a security proxy."""
 
@@ -1658,6 +1751,19 @@ class IVerbs(Interface):
         """See `IWorkerRegistry.getStack`."""
 
     # Need no permission.
+
+    def mayStop(run_id):
+        """Return whether the principal may ask the run to stop.
+
+        With the permission, or if the principal started the run.
+        """
+
+    def getOwnStatus(run_id):
+        """Return the `IRunStatus` of a run that the principal started.
+
+        None for any other id: unknown runs and those of others look alike.
+        Unauthenticated principals have no runs.
+        """
 
     def getSite():
         """Return the site that holds the registry, with a security proxy."""
@@ -1873,7 +1979,7 @@ class IHost(Interface):
     # Sites and registries
 
     registry_factory = Attribute(
-        "Class of the registries that it adds; None for `WorkerRegistry`")
+        "Class of the registries that it adds; None for the usual one")
 
     def isSite(ob):
         """Return whether *ob* itself can have a site manager."""
@@ -1911,6 +2017,13 @@ class IHost(Interface):
         """Return the ids of those for whom the thread acts, without doubles.
 
         All of them must have a permission to make an act permitted.
+        """
+
+    def currentPerson():
+        """Return the id of the first of them, if that is one known person.
+
+        None for the system and for those who have not logged in: nobody can
+        say which of them is meant.
         """
 
     def checkPermission(permission, ob):

@@ -432,12 +432,12 @@ def trigger(_context, for_, worker, condition=None, input=None, unique=None,
             delay=0.0, priority=None, name=None, enabled=True):
     """Subscribe a `Trigger`."""
     who = 'trigger of %r' % worker
-    made = _checked(makeTrigger, worker, for_, condition, input, unique,
-                    delay, priority)
     if name is None:
         # Two triggers for the same then conflict; the name says the remedy.
         name = '%s: %s (give each a name="…" of its own)' % (
             worker, ' '.join(map(_say_interface, for_)))
+    made = _checked(makeTrigger, worker, for_, condition, input, unique,
+                    delay, priority, name)
     _context.action(
         discriminator=('cipher.background.trigger', name),
         callable=provideHandler if enabled else None, args=(made, for_))
@@ -533,11 +533,12 @@ def _check_at_the_end(_context, kind, name, who, worker, input, enabled):
     # override of that overrides the check as well.
     _context.action(
         discriminator=('cipher.background.check', kind, name),
-        callable=_check if enabled else None, order=_LAST,
+        callable=checkWorker if enabled else None, order=_LAST,
         args=(who, worker, input, _context.info))
 
 
-def _check(who, worker, input, info):
+def checkWorker(who, worker, input, info):
+    """Check that *worker* is declared, and has the input that it needs."""
     worker_type = queryWorkerType(worker)
     if worker_type is None:
         log.warning('%s: expected the name of a declared worker type, got %r; '

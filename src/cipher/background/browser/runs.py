@@ -111,13 +111,24 @@ class Runs(Published):
             'is_cut': page.is_cut,
             'states': [cleanLine(state) for state in query.states],
             'types': [cleanLine(name) for name in query.types],
-            'text': {'all': sayMatching(self.presenter, self._count())},
+            'text': {'all': sayMatching(self.presenter, self._count()),
+                     'counts': self._say_counts()},
         }
 
     @cached_property
     def counts(self):
         """{type name: {state: number of runs}} of all runs."""
         return self.checked.getCounts()
+
+    def _say_counts(self):
+        """Return {state, or "all": number of runs of the chosen types}."""
+        number, totals = self.presenter.format.number, dict.fromkeys(STATES, 0)
+        for name, states in self.counts.items():
+            if not self.query.types or name in self.query.types:
+                for state, count in states.items():
+                    totals[state] += count
+        return {'all': number(sum(totals.values())),
+                **{state: number(totals[state]) for state in STATES}}
 
     def _count(self):
         """Return the number of matches; None if that needs a scan."""
@@ -179,10 +190,7 @@ class RunsPage(Runs, Page):
                     before=self.query.before), status=303)
                 return
         self.data = self.describePage(page)
-        counts = self.counts
         query = self.query
-        self._counts = [counts[name] for name in counts
-                        if not query.types or name in query.types]
         if not query.is_costly and self.problem is None:
             self.poll_url = self.getURL('runs.json')
         self.newest_url = self.getURL() if query.before else None
@@ -229,24 +237,25 @@ class RunsPage(Runs, Page):
     @property
     def state_filters(self):
         """The states to choose from, with the counts of the chosen types."""
-        query, number = self.query, self.presenter.format.number
+        query, counts = self.query, self.data['text']['counts']
         filters = [{
             'state': None, 'title': self.presenter.say(_('All')),
-            'count': number(sum(sum(counts.values())
-                                for counts in self._counts)),
+            'count': counts['all'],
+            'live': 'text.counts.all',
             'url': self.getURL(state=None), 'current': not query.states}]
         for state in STATES:
             filters.append({
                 'state': state,
                 'title': self.presenter.getState(state),
-                'count': number(sum(counts.get(state, 0)
-                                    for counts in self._counts)),
+                'count': counts[state],
+                'live': 'text.counts.%s' % state,
                 'url': self.getURL(state=[state]),
                 'current': state in query.states})
         filters.append({
             'state': FAILED, 'title': self.presenter.say(_('not resolved')),
             # The number is unknown: the runs would have to be loaded.
-            'count': '', 'url': self.getURL(state=[UNRESOLVED]),
+            'count': '', 'live': None,
+            'url': self.getURL(state=[UNRESOLVED]),
             'current': query.unresolved})
         return filters
 

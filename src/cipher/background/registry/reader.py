@@ -26,7 +26,9 @@ from cipher.background.queries import problems
 from cipher.background.queries import summary
 from cipher.background.queries import timetable
 from cipher.background.queries import visibility
+from cipher.background.queries.family import findFamily
 from cipher.background.queries.filtering import Filter
+from cipher.background.queries.health import findHealth
 from cipher.background.queries.snapshot import Snapshot
 from cipher.background.queries.status import RunDetailsStatus
 from cipher.background.queries.status import RunPage
@@ -100,6 +102,16 @@ class RegistryReader(RunStore):
 
     def getStack(self, run_id):
         return Snapshot(self).stack(self._get(run_id))
+
+    def getFamily(self, run_id):
+        snapshot = Snapshot(self)
+        return findFamily(self, self._get(run_id), lambda runs:
+                          self._describe(snapshot, runs) if runs else [])
+
+    def getHealth(self, run_id):
+        snapshot = Snapshot(self)
+        return findHealth(self, snapshot, self._get(run_id),
+                          lambda runs: self._describe(snapshot, runs))
 
     def getContext(self, run_id):
         return self._get(run_id).context

@@ -72,7 +72,7 @@ WEIGHT = 0.125
 
 #: Seconds for which a type is done alone after it spoiled a group, or was too
 #: long.  They double with each time in a row, up to the cap.
-REST = 1.0
+REST = 0.1
 REST_CAP = 60.0
 
 

@@ -107,23 +107,29 @@ class ThreadsExecutor(Performer):
 
         Return False if one did not begin, except by a conflict.
         """
-        if isinstance(ticket, Group):   # it is overdue
-            lives, ticket = ticket.takeOver(), None
-        else:
-            lives = self._sharing.waitFor(ticket)
+        lives = self._wait_for_group(ticket)   # not in the gate, if possible
         turn = self._gate.enter()
         try:
-            self._do_again(lives, door)
             while ticket is not None:
-                if isinstance(ticket, Group):
-                    self._do_again(ticket.takeOver(), door)
-                elif not (self._share(ticket, door, turn)
-                          or self._begin(ticket, door)):
+                lives += self._wait_for_group(ticket)
+                self._do_again(lives, door)
+                lives = []
+                if not (isinstance(ticket, Group)
+                        or self._share(ticket, door, turn)
+                        or self._begin(ticket, door)):
                     return False
                 ticket = self._take_ready(turn)
             return True
         finally:
             turn.end()
+
+    def _wait_for_group(self, ticket):
+        """Return what is to be done again of a group, before *ticket*.
+
+        *ticket* may also be a `Group`: it is overdue.
+        """
+        return (ticket.takeOver() if isinstance(ticket, Group)
+                else self._sharing.waitFor(ticket))
 
     def _begin(self, ticket, door, live=None):
         """Carry out *ticket*; return whether it began, or conflicted.

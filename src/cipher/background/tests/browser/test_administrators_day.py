@@ -101,7 +101,7 @@ class DayTests(DayTestCase):
         row = self.page.locator('[data-list=running] tr').filter(
             has_text=run_id)
         row.locator('.cb-progress-text').get_by_text('of 300').wait_for()
-        row.get_by_role('link', name='Stubborn').click()
+        row.get_by_role('link', name='Stubborn', exact=True).click()
         self.waitForState('running')
         self.mark()
         stack = self.page.locator('[data-text="details.stack"]')
@@ -154,6 +154,7 @@ class DayTests(DayTestCase):
         self.assertIn('expected a run about a document',
                       self.row(ids[0]).inner_text())
 
+        self.page.get_by_text('Act on all…').click()
         self.page.get_by_role('group', name='All matching runs').get_by_role(
             'button', name='Retry…').click()
         self.assertEqual('3 runs can be retried.',
@@ -282,15 +283,16 @@ class DayTests(DayTestCase):
                 lambda run: run['id'] == known_id and run['is_finished'])
         self.go(BASE + 'runs.html?type=flaky')
         self.mark()
-        legend = self.page.locator('.cb-bulk legend').last
+        legend = self.page.locator('.cb-about strong')
         number = int(re.fullmatch(
             r'All (\d+) matching runs', legend.inner_text())[1])
         run_id = self.begin('flaky', chance='0')
-        self.page.locator('.cb-bulk legend').filter(
+        self.page.locator('.cb-about strong').filter(
             has_text='All %d matching runs' % (number + 1)).wait_for()
         self.row(run_id).locator('.cb-state').get_by_text(
             'succeeded').wait_for()
         self.assertNotReloaded()
+        self.page.get_by_text('Act on all…').click()
         legend.locator('..').get_by_role('button', name='Remove…').click()
         self.assertIn('%d runs can be removed.' % (number + 1),
                       self.page.inner_text('.cb-numbers'))

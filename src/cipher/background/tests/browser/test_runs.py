@@ -461,7 +461,7 @@ class TestNumbers(ListTests):
     def said(self, query=''):
         """Return what page and JSON say alike."""
         page = self.get('runs.html?' + query).text
-        said, = re.findall('<legend data-text="text.all">([^<]*)<', page)
+        said, = re.findall('<strong data-text="text.all">([^<]*)<', page)
         self.assertEqual(
             said, self.get('runs.json?' + query).json['text']['all'])
         return said
@@ -724,7 +724,7 @@ class TestBulk(ListTests):
     def test_outcome_in_the_address_is_only_numbers(self):
         for query in ('did=stop&done=<b>&skipped=0', 'did=x&done=1&skipped=0',
                       'did=stop&done=1', 'did=stop&done=999999&skipped=0'):
-            self.assertNotIn('role="status"', self.get(
+            self.assertNotIn('"cb-note" role="status"', self.get(
                 'runs.html?' + query).text)
 
     def test_each_verb_asks_its_permission(self):
