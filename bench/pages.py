@@ -96,6 +96,8 @@ LISTS = {
     'text, common': {'text': 'document 12'},
     'text, in errors': {'states': [FAILED], 'text': 'TOMORROW'},
     'text, nowhere': {'text': 'no such text'},
+    'text, in documents': {'text': 'document 9999'},
+    'starter, nobody': {'starters': ['zope.nobody']},
     'starter': {'starters': ['zope.user7']},
     'two states, one finished': {'states': [FAILED, STATES[0]]},
 }
@@ -207,6 +209,7 @@ def questions(bench):
         for _ in range(3):
             before = registry.listRuns(before=before).older
 
+    context = bench.site['0007']
     births = registry.lanes[BIRTH_LANES[0]].births
     oids = [births.get(births.next_serial * n // PAGE + 1)._p_oid
             for n in range(PAGE)]
@@ -215,6 +218,7 @@ def questions(bench):
         asked[name] = lambda options=options: registry.listRuns(
             limit=PAGE, **options)
     asked.update({
+        'context': lambda: registry.listRuns(contexts=[context], limit=PAGE),
         'newest %d + counts' % PAGE: lambda: (
             registry.listRuns(limit=PAGE), registry.getCounts()),
         'three pages': deep,

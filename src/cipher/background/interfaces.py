@@ -171,8 +171,9 @@ AS_SYSTEM = 'system'
 NEWEST = 'newest'
 OLDEST = 'oldest'
 SLOWEST = 'slowest'
+WAITED = 'waited'
 #: Orders of a list of runs.
-ORDERS = (NEWEST, OLDEST, SLOWEST)
+ORDERS = (NEWEST, OLDEST, SLOWEST, WAITED)
 
 #: Values of `IProblem.kind`.
 NO_RUNTIME = 'no-runtime'
@@ -1501,8 +1502,10 @@ class IWorkerRegistry(Interface):
         the principals' titles.
 
         *text* must be part of the title, the message, the error or the name
-        of the worker type.  Case does not matter, nor does it matter whether
-        characters are composed.
+        of the worker type.  If the reader has the permission to see details,
+        it may also be part of a value of the input that is not masked: within
+        the first `digests.INPUT_LIMIT` characters of these.  Case does not
+        matter, nor does it matter whether characters are composed.
 
         *unresolved* restricts the list to runs that failed or were
         interrupted.  They were not retried, and their type has not succeeded
@@ -1513,7 +1516,8 @@ class IWorkerRegistry(Interface):
 
         *order* is ``newest`` or ``oldest`` first: by the finish if *states*
         are finished states only, else by the creation.  Or it is ``slowest``
-        first: of the `paging.SCAN_LIMIT` runs that finished last.
+        first, or ``waited``, the longest queue wait first: of the
+        `paging.SCAN_LIMIT` runs that finished last.
 
         *since* and *until* (times) bound the time by which the list is
         ordered: *since* included, *until* excluded.

@@ -127,6 +127,7 @@ AS_SYSTEM: Final = 'system'
 NEWEST: Final = 'newest'
 OLDEST: Final = 'oldest'
 SLOWEST: Final = 'slowest'
+WAITED: Final = 'waited'
 ORDERS: Final[tuple[str, ...]]
 NO_RUNTIME: Final = 'no-runtime'
 SILENT_PROCESS: Final = 'silent-process'

@@ -18,6 +18,7 @@ The pages and the command line share it, so its words are the same.
 import re
 from datetime import datetime
 from datetime import timedelta
+from datetime import timezone
 
 from cipher.background.browser.formatting import inZone
 from cipher.background.browser.paths import NoSuchObject
@@ -28,6 +29,7 @@ from cipher.background.i18n import _
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import ORDERS
 from cipher.background.interfaces import STATES
+from cipher.background.util import clock
 
 
 #: Characters of a value in a filter, and values of one parameter, at most.
@@ -53,6 +55,17 @@ _TERM = re.compile(r'([^\W\d]+):(?:%s|(\S+))|%s|(\S+)' % (_QUOTED, _QUOTED))
 _ESCAPED = re.compile(r'\\(["\\])')
 _ERROR_KEY = re.compile('[0-9a-f]{16}')
 _RUN_ID = re.compile('[0-9]{1,9}-[0-9]{1,15}', re.ASCII)
+
+
+def _today(zone):
+    now = datetime.fromtimestamp(clock.now(), timezone.utc).astimezone(zone)
+    return inZone(datetime(now.year, now.month, now.day), zone).timestamp()
+
+
+#: Words for a moment that moves on, so that an address keeps its meaning.
+TODAY = 'today'
+HOUR = 'hour'
+_SINCE = {TODAY: _today, HOUR: lambda zone: clock.now() - 3600}
 
 
 class InvalidFilter(ValueError):
@@ -138,6 +151,8 @@ class RunFilter:
         text = self._one(name)
         if not text:
             return None
+        if text.lower() in _SINCE and not is_end:
+            return _SINCE[text.lower()](self._zone)
         try:
             # fromisoformat() of Python 3.10 does not accept Z.
             moment = datetime.fromisoformat(text.replace('Z', '+00:00'))

@@ -17,10 +17,15 @@ import io
 import re
 import unicodedata
 from functools import cached_property
+from urllib.parse import urlencode
 
+from zope.authentication.interfaces import IUnauthenticatedPrincipal
 from zope.browserpage import ViewPageTemplateFile
 
 from cipher.background.browser.contextlinks import describeContext
+from cipher.background.browser.filters import HOUR
+from cipher.background.browser.filters import PARAMETERS
+from cipher.background.browser.filters import TODAY
 from cipher.background.browser.filters import UNRESOLVED
 from cipher.background.browser.filters import ById
 from cipher.background.browser.jsonview import JSONView
@@ -41,8 +46,10 @@ from cipher.background.i18n import _
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import OLDEST
+from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import SLOWEST
 from cipher.background.interfaces import STATES
+from cipher.background.interfaces import WAITED
 
 
 # The values of <input type="datetime-local">.
@@ -56,6 +63,7 @@ ORDER_TITLES = {
     NEWEST: _('newest first'),
     OLDEST: _('oldest first'),
     SLOWEST: _('longest first'),
+    WAITED: _('longest queue wait first'),
 }
 COLUMNS = ('id', 'state', 'type', 'title', 'starter', 'created_at',
            'started_at', 'finished_at', 'waited', 'took', 'attempts',
@@ -136,6 +144,10 @@ class Runs(Published):
         data = self.presenter.describeRun(status)
         data['context'] = describeContext(
             self.checked, status.id, self.presenter, self.request)
+        data['only'] = {
+            'state': self.getURL(state=[status.state]),
+            'type': self.getURL(type=[status.type]),
+            'starter': status.starter and self.getURL(user=[status.starter])}
         return data
 
     def getURL(self, view='runs.html', **changes):
@@ -171,6 +183,12 @@ class RunsPage(Runs, Page):
                 self.request.response.redirect('%s/%s/index.html' % (
                     self.registry_url, self.query.run_id), status=303)
                 return
+            if self._has_empty_parameter():
+                order = self.query.order
+                self.request.response.redirect(self.getURL(
+                    order=None if order == NEWEST else order,
+                    before=self.query.before), status=303)
+                return
         self.data = self.describePage(page)
         query = self.query
         if not query.is_costly and self.problem is None:
@@ -178,6 +196,11 @@ class RunsPage(Runs, Page):
         self.newest_url = self.getURL() if query.before else None
         self.csv_url = self.getURL('runs.csv')
         self.bulk_url = self.registry_url + '/bulk.html'
+
+    def _has_empty_parameter(self):
+        # A form sends each of its fields.
+        return any(name in PARAMETERS and value in ('', ['', ''])
+                   for name, value in self.request.form.items())
 
     def _leads_to_run(self, run_id):
         return run_id is not None and self.checked.get(run_id) is not None
@@ -235,6 +258,46 @@ class RunsPage(Runs, Page):
             'url': self.getURL(state=[UNRESOLVED]),
             'current': query.unresolved})
         return filters
+
+    @property
+    def presets(self):
+        """Filters that are often asked for."""
+        base = self.registry_url + '/runs.html'
+        mine = self.request.principal
+        pairs = [(_('Today'), {'since': [TODAY]}),
+                 (_('Last hour'), {'since': [HOUR]}),
+                 (_('Not resolved'), {'state': [UNRESOLVED]})]
+        if mine is not None and not self.is_anonymous(mine):
+            pairs.append((_('Mine'), {'user': [mine.id]}))
+        pairs.append((_('Waiting longest'),
+                      {'state': [PENDING], 'order': [OLDEST]}))
+        given = {name: values for name, values in self.query.values.items()
+                 if values and name != 'before'}
+        return [{'title': self.say(title),
+                 'url': '%s?%s' % (base, urlencode(values, doseq=True)),
+                 'current': 'true' if values == given else None}
+                for title, values in pairs]
+
+    @staticmethod
+    def is_anonymous(principal):
+        """Return whether *principal* is nobody in particular."""
+        return IUnauthenticatedPrincipal.providedBy(principal)
+
+    @property
+    def suggestions(self):
+        """Texts that the search box suggests."""
+        users = {status['starter'] for status in self.data['items']}
+        return [*('state:' + state for state in (*STATES, UNRESOLVED)),
+                *('type:' + quoteValue(type['name'])
+                  for type in self.type_filters),
+                *('user:' + quoteValue(user)
+                  for user in sorted(users - {None}))]
+
+    @property
+    def users(self):
+        """Users that the field for them suggests: those on the page."""
+        return sorted({status['starter'] for status in self.data['items']}
+                      - {None})
 
     @property
     def type_filters(self):
@@ -320,6 +383,13 @@ class RunsCSV(Runs, Published):
 
     def renderRefusal(self, refused):
         return self.say(refused.message)
+
+
+def quoteValue(value):
+    """Return *value* as it stands behind a colon in the search box."""
+    if value and not re.search(r'["\\\s]', value):
+        return value
+    return '"%s"' % re.sub(r'(["\\])', r'\\\1', value)
 
 
 def writeCSV(rows):

@@ -127,7 +127,7 @@ class RegistryReader(RunStore):
                         unresolved, error)
         found = paging.listRuns(
             self.lanes, search.wanted, search.matches, limit, before,
-            snapshot.running())
+            snapshot.running(), search)
         return RunPage(self._describe(snapshot, found.runs), *found[1:])
 
     def getCounts(self):

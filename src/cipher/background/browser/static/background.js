@@ -556,4 +556,19 @@
   document.querySelectorAll('.cb-list').forEach(startSelection);
   document.querySelectorAll('[data-theme-switch]').forEach(startTheme);
   document.querySelectorAll('[data-keys]').forEach(startKeys);
+
+  // Suggest a word for the place behind the last space, not the whole text.
+  function suggest(box) {
+    var words = Array.from(box.list.options, function (option) {
+      return option.value;
+    });
+    box.addEventListener('input', function () {
+      var before = box.value.replace(/\S*$/, '');
+      words.forEach(function (word, number) {
+        box.list.options[number].value = before + word;
+      });
+    });
+  }
+
+  document.querySelectorAll('#cb-q[list]').forEach(suggest);
 }());

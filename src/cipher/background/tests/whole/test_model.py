@@ -1021,11 +1021,12 @@ class Machine(RuleBasedStateMachine):
 
     def _expected(self, runs, order, states, types, context, text):
         snapshot = Snapshot(self.registry)
-        by_finish = order == 'slowest' or bool(
+        by_finish = order in ('slowest', 'waited') or bool(
             states and states <= set(FINISHED_STATES))
         if by_finish:
             keys = {'%d-%d' % (entry.lane, entry.serial): (
-                entry.key, entry.lane, entry.serial, entry.took)
+                entry.key, entry.lane, entry.serial,
+                entry.waited if order == 'waited' else entry.took)
                 for lane in self.registry.lanes.values()
                 for entry in lane.finishes.walk()}
         ordered = []
@@ -1033,11 +1034,11 @@ class Machine(RuleBasedStateMachine):
             if by_finish:
                 if run.id not in keys:
                     continue
-                *key, took = keys[run.id]
-                if order == 'slowest':
-                    if took is None:
+                *key, span = keys[run.id]
+                if order in ('slowest', 'waited'):
+                    if span is None:
                         continue
-                    key = [took, *key]
+                    key = [span, *key]
             else:
                 key = int(run.created_at * 1000000), run.lane, run.serial
             if states and (snapshot.state(run) not in states or (
