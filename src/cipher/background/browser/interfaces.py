@@ -39,8 +39,8 @@ class IFramedPage(Interface):
 
     A host's view of that name has the macro ``page`` with the slots ``title``
     and ``body``.  It may use our macros ``head``, ``tabs``,
-    ``breadcrumbs``, ``menu`` and ``keys``.  If its frame loads more than our pages do, the view has
-    an attribute ``content_security_policy``.
+    ``breadcrumbs``, ``menu`` and ``keys``.  If its frame loads more than our
+    pages do, the view has an attribute ``content_security_policy``.
     """
 
     title = TextLine(title="Title of the page", readonly=True)

@@ -67,8 +67,8 @@ def declareWorker(
         unique: str = NOT_UNIQUE, priority: int = 0,
         run_as: str = AS_STARTER, stop_timeout: float = 60.0,
         autostart: bool = False, keep_days: float | None = None,
-        keep: int | None = None, former: Sequence[str] | None = None, *,
-        override: bool = False) -> None:
+        keep: int | None = None, former: Sequence[str] | None = None,
+        share: bool | None = None, *, override: bool = False) -> None:
     """Declare a worker type, as ``<background:worker>`` does.
 
     Give *class_* or *handler*.  With *override* it takes the place of a type
@@ -115,8 +115,8 @@ def declareSchedule(
 def declareRuntime(
         threads: int = 4, drain: float = 15.0, poll: float = 1.0,
         lease: float = 90.0, grace: float = 86400.0, executor: str = THREADS,
-        deployment: str | None = None, types: Sequence[str] | None = None, *,
-        override: bool = False) -> None:
+        deployment: str | None = None, types: Sequence[str] | None = None,
+        share: bool = False, *, override: bool = False) -> None:
     """Let this process carry out runs, as ``<background:runtime>`` does.
 
     The runtime starts when the host notifies that it has opened the database.

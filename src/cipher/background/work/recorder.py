@@ -39,7 +39,7 @@ from cipher.background.store import structure
 from cipher.background.store.lifecycle import backOff
 from cipher.background.store.lifecycle import cleanDelay
 from cipher.background.util.calling import callHook
-from cipher.background.util.chain import setDepth
+from cipher.background.util.chain import setRun
 from cipher.background.util.host import getHost
 from cipher.background.util.logs import getLogger
 from cipher.background.util.logs import labelRecords
@@ -97,7 +97,7 @@ class RunRecorder(WorkObserver):
     # The worker's calls
 
     def started(self, worker):
-        setDepth(self.live.depth)
+        setRun(self.live.depth, lambda: self._found[1:])
         state = stateOf(worker)
         state.run_id = self.live.run_id
         state.masker = self.live.masker
@@ -204,7 +204,7 @@ class RunRecorder(WorkObserver):
 
     def leaveThread(self):
         """Undo what `started` did to the calling thread."""
-        setDepth(None)
+        setRun(None)
         runlog.capture(None)
         labelRecords(None)
 

@@ -4,8 +4,9 @@
    into markup here.  What an element shows is said by its attributes:
 
    data-text="a.b"         its text
-   data-append="a.b"       what is added to its text
-   data-log-end="…"        how far the log was that the server put there
+   data-lines=""           the list of the lines of a log
+   data-log-end="…"        how far that log was that the server put there
+   data-follow=""          the switch: whether that list follows its end
    data-show="a.b"         hidden while that is empty; data-hide the reverse
    data-state-from="a"     its data-state, from a fixed set of words
    data-health-from="a"    its data-health, likewise
@@ -33,7 +34,8 @@
   // What changes although nothing happens: the last heartbeat.
   var STEADY = ['beat_at', 'beat'];
   var WORDS = ['pending', 'running', 'succeeded', 'failed', 'stopped',
-               'interrupted', 'alive', 'silent', 'ended'];
+               'interrupted', 'alive', 'silent', 'ended', 'bad'];
+  var LEVELS = ['debug', 'info', 'warning', 'error', 'attempt'];
 
   function get(data, path) {
     return path.split('.').reduce(function (value, name) {
@@ -73,10 +75,6 @@
     each(scope, 'text', function (element, path) {
       var value = get(data, path);
       if (value !== undefined) { setText(element, value); }
-    });
-    each(scope, 'append', function (element, path) {
-      var value = get(data, path);
-      if (value) { element.append(String(value)); }
     });
     each(scope, 'hint', function (element, path) {
       var value = get(data, path);
@@ -177,6 +175,30 @@
       setText(region, items.map(function (item) {
         return item.text;
       }).join(' '));
+    }
+  }
+
+  // New lines of a log are added behind the others: a selection stays.
+  function addLines(list, details) {
+    var items = details.lines_added, box = list.closest('.cb-log');
+    var template = list.querySelector('template');
+    if (!items) {
+      items = details.lines || [];
+      list.querySelectorAll(':scope > li').forEach(function (line) {
+        line.remove();
+      });
+    }
+    items.forEach(function (item) {
+      var line = template.content.firstElementChild.cloneNode(true);
+      line.dataset.level = LEVELS.indexOf(item.level) < 0 ? '' : item.level;
+      setText(line.children[0], item.at);
+      setText(line.children[1], item.word);
+      line.children[1].title = String(item.logger);
+      setText(line.children[2], item.message);
+      list.append(line);
+    });
+    if (items.length && box.querySelector('[data-follow] input').checked) {
+      list.scrollTop = list.scrollHeight;
     }
   }
 
@@ -325,7 +347,10 @@
     // Of a log that the page has already, only the new lines are sent.
     function address() {
       var url = new URL(page.dataset.poll, window.location.href);
-      if (logEnd) { url.searchParams.set('log_after', logEnd); }
+      if (log) {
+        url.searchParams.set('log_lines', '1');
+        url.searchParams.set('log_after', logEnd);
+      }
       return url.href;
     }
 
@@ -368,6 +393,7 @@
         failures = 0;
         tell('');
         fill(page, data);
+        if (log && data.details) { addLines(log, data.details); }
         if (data.problems) { setAlerts(data.problems.length); }
         if (!data.is_finished) {
           again();
@@ -452,6 +478,13 @@
           + '; max-age=' + (isSystem ? 0 : 31536000);
       });
     });
+  }
+
+  // Without this script nothing follows.
+  function follow(label) {
+    var list = label.closest('.cb-log').querySelector('[data-lines]');
+    label.hidden = false;
+    list.scrollTop = list.scrollHeight;
   }
 
   // Shortcuts.  Each is in the list that "?" opens, where they are turned off.

@@ -101,7 +101,7 @@ class DayTests(DayTestCase):
         row = self.page.locator('[data-list=running] tr').filter(
             has_text=run_id)
         row.locator('.cb-progress-text').get_by_text('of 300').wait_for()
-        row.get_by_role('link', name='Stubborn').click()
+        row.get_by_role('link', name='Stubborn', exact=True).click()
         self.waitForState('running')
         self.mark()
         stack = self.page.locator('[data-text="details.stack"]')

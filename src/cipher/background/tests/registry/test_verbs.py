@@ -67,6 +67,8 @@ CALLS = {
     'may': ((), lambda v, t: v.may('get')),
     'get': ((VIEW_WORKERS,), lambda v, t: v.get(t.waiting)),
     'getStatus': ((VIEW_WORKERS,), lambda v, t: v.getStatus(t.waiting)),
+    'getFamily': ((VIEW_WORKERS,), lambda v, t: v.getFamily(t.waiting)),
+    'getHealth': ((VIEW_WORKERS,), lambda v, t: v.getHealth(t.waiting)),
     'getContext': ((VIEW_WORKERS,), lambda v, t: v.getContext(t.waiting)),
     'listRuns': ((VIEW_WORKERS,), lambda v, t: v.listRuns()),
     'getCounts': ((VIEW_WORKERS,), lambda v, t: v.getCounts()),
@@ -93,6 +95,8 @@ CALLS = {
     'startOnce': ((START_WORKERS, OF_TYPE),
                   lambda v, t: v.startOnce(0.0, 'work')),
     'requestStop': ((STOP_WORKERS,), lambda v, t: v.requestStop(t.waiting)),
+    'mayStop': ((), lambda v, t: v.mayStop(t.waiting)),
+    'getOwnStatus': ((), lambda v, t: v.getOwnStatus(t.waiting)),
     'retry': ((MANAGE_WORKERS, OF_TYPE), lambda v, t: v.retry(t.failed)),
     'mayRetry': ((), lambda v, t: v.mayRetry(t.failed)),
     'beginNow': ((MANAGE_WORKERS,), lambda v, t: v.beginNow(t.delayed)),
@@ -111,12 +115,13 @@ CALLS = {
     'beginKept': ((MANAGE_WORKERS,), lambda v, t: v.beginKept()),
     'removeKept': ((MANAGE_WORKERS,), lambda v, t: v.removeKept()),
 }
-READS = {'may', 'get', 'getStatus', 'getContext', 'listRuns', 'getCounts',
-         'getWorkerTypes', 'listTypes', 'listProcesses', 'listEndedProcesses',
-         'listSchedules', 'getHours', 'listProblems', 'getThresholds',
-         'listActions',
-         'getDetails', 'getStack', 'getSite', 'queryWorkerType', 'mayStart',
-         'mayRetry', 'mayRunSchedule'}
+READS = {'may', 'mayStop', 'getOwnStatus', 'get', 'getStatus', 'getFamily',
+         'getHealth', 'getContext', 'listRuns', 'getCounts',
+         'getWorkerTypes', 'listTypes', 'listProcesses',
+         'listEndedProcesses', 'listSchedules', 'getHours',
+         'listProblems', 'getThresholds', 'listActions',
+         'getDetails', 'getStack', 'getSite', 'queryWorkerType',
+         'mayStart', 'mayRetry', 'mayRunSchedule'}
 
 
 class VerbTests(SiteTests):
