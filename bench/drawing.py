@@ -214,11 +214,17 @@ def format_number(value):
     return '%.*f' % (max(0, 2 - math.floor(math.log10(abs(value)))), value)
 
 
-def formatTable(result):
-    """Return a table of the documentation with the figures of a command."""
+def formatTable(result, shown=''):
+    """Return a table of the documentation with the figures of a command.
+
+    If names contain the pattern *shown*, show no others.
+    """
+    figures = result['figures']
+    figures = {name: values for name, values in figures.items()
+               if re.search(shown, name)} or figures
     lines = ['.. list-table::', '   :header-rows: 1', '',
              '   * - Measured', '     - Median', '     - Least', '     - Most']
-    for name, values in result['figures'].items():
+    for name, values in figures.items():
         lines.append('   * - ' + name)
         lines += ['     - ' + format_number(values[key])
                   for key in ('median', 'least', 'most')]
@@ -241,14 +247,19 @@ CHARTS = {'throughput.svg': ('peers', drawThroughput),
           'latency.svg': ('peers', drawLatency),
           'pages.svg': ('polls', drawPages)}
 
+#: Patterns of the names in long tables; the file has all figures.
+SHOWN = {'pages': r' ms$', 'polls': r'100000 runs, (warm cpu ms|bytes)$'}
+
 
 def draw(results):
     """Return {name of a file: its text}."""
     files = {name: function(results[command]['figures'])
              for name, (command, function) in CHARTS.items()
              if command in results}
-    files.update({command.replace(', ', '-') + '.txt': formatTable(result)
-                  for command, result in results.items()})
+    files.update({
+        command.replace(', ', '-') + '.txt': formatTable(
+            result, SHOWN.get(command, ''))
+        for command, result in results.items()})
     return files
 
 
