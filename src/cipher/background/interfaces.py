@@ -153,6 +153,11 @@ NOT_UNIQUE = 'no'
 BY_TYPE = 'type'
 BY_CONTEXT = 'context'
 BY_INPUT = 'input'
+#: What stands for the replaced parts of a message: see `IErrorGroup`.
+NUMBER_PART = '‹number›'
+ID_PART = '‹id›'
+TEXT_PART = '‹text›'
+
 #: Values of ``unique``.
 UNIQUE = (NOT_UNIQUE, BY_TYPE, BY_CONTEXT, BY_INPUT)
 
@@ -1129,6 +1134,84 @@ class ITypeStatus(IPauseStatus):
     last_state = Choice(title="Last state", values=STATES, required=False)
 
 
+class IErrorGroup(Interface):
+    """Runs that failed, or were interrupted, for the same reason.
+
+    The reason is the class of the error and its message.  Numbers, ids and
+    quoted words of the message are replaced by ``‹number›``, ``‹id›`` and
+    ``‹text›``.
+    """
+
+    key = TextLine(title="Key", description="See `IWorkerRegistry.listRuns`")
+    error_type = TextLine(title="Error", required=False)
+    message = TextLine(title="Message", description="With parts replaced")
+    number = Int(title="Number of runs")
+    unresolved = Int(
+        title="Not resolved",
+        description="Runs that were not retried, and whose work has not "
+                    "succeeded since")
+    first_at = Float(title="First finish")
+    last_at = Float(title="Last finish")
+    types = Attribute("{type name: number of runs}")
+    hours = Attribute("The numbers of runs in the last 24 hours, oldest "
+                      "first; the last one is the current hour")
+    last_run = TextLine(title="Id of the run that failed last")
+
+
+class IErrors(Interface):
+    """The errors of the runs that failed last."""
+
+    groups = Attribute("An `IErrorGroup` for each reason; the one of the last "
+                       "failure comes first")
+    looked_at = Int(title="Runs in the groups")
+    is_cut = Bool(title="Cut", description="Older failures are not in the "
+                                           "groups")
+
+
+class ITypePeriod(Interface):
+    """The runs of a worker type that finished in some time."""
+
+    begins_at = Float(title="Begin of the period")
+    ends_at = Float(title="End of the period")
+    counts = Attribute("{finished state: number of runs}, without zeros")
+    took_half = Float(
+        title="Half took", required=False,
+        description="Seconds that half of the runs took at most; None if "
+                    "none began")
+    took_most = Float(
+        title="95 % took", required=False,
+        description="Seconds that 95 % of the runs took at most")
+    waited_half = Float(
+        title="Half waited", required=False,
+        description="Seconds that half of the runs waited at most; None if "
+                    "no queue wait is known")
+    waited_most = Float(
+        title="95 % waited", required=False,
+        description="Seconds that 95 % of the runs waited at most")
+
+
+class ITypeHistory(Interface):
+    """The finished runs of a worker type over 14 days.
+
+    Removed and pruned runs do not count.
+    """
+
+    hours = Attribute("An `ITypePeriod` for each of the last 24 hours, oldest "
+                      "first; the last one is the current hour")
+    days = Attribute("An `ITypePeriod` for each of the last 14 times 24 "
+                     "hours, oldest first; the last one ends with the "
+                     "current hour")
+    day = Object(title="The last 24 hours", schema=ITypePeriod)
+    fortnight = Object(title="The last 14 days", schema=ITypePeriod)
+    buckets = Attribute(
+        "[(seconds, number)]: the runs of the 14 days by the time that they "
+        "took.  Each took at most these seconds, and more than those before. "
+        "The last seconds are None: no limit")
+    is_cut = Bool(
+        title="Cut", description="Too many runs finished in 14 days; the "
+                                 "oldest are not in the numbers")
+
+
 class IHour(Interface):
     """The runs that finished within one hour."""
 
@@ -1292,6 +1375,12 @@ class ISchedule(Interface):
         """Return the time of the first tick after the time *after*."""
 
 
+class ITrigger(Interface):
+    """An event handler of ``<background:trigger>`` that starts runs."""
+
+    worker = TextLine(title="Worker type", readonly=True)
+
+
 class IScheduleStatus(IPauseStatus):
     """A schedule in a registry, a snapshot."""
 
@@ -1403,7 +1492,7 @@ class IWorkerRegistry(Interface):
 
     def listRuns(states=(), types=(), contexts=(), starters=(), text=None,
                  since=None, until=None, order=NEWEST, limit=50, before=None,
-                 unresolved=False):
+                 unresolved=False, error=None):
         """Return one `IRunPage` of statuses.
 
         *states*, *types*, *starters* and *contexts* (objects) restrict the
@@ -1419,6 +1508,8 @@ class IWorkerRegistry(Interface):
         interrupted.  They were not retried, and their type has not succeeded
         with the same context and input since.  A run is listed as well if its
         successes were not read within `resolving.TIME_LIMIT` seconds.
+
+        *error* is an `IErrorGroup.key`: only runs of that group.
 
         *order* is ``newest`` or ``oldest`` first: by the finish if *states*
         are finished states only, else by the creation.  Or it is ``slowest``
@@ -1455,6 +1546,21 @@ class IWorkerRegistry(Interface):
 
         These are the types that are declared, have runs or are paused.  The
         cost does not grow with the number of runs.
+        """
+
+    def listErrors(types=(), limit=2000):
+        """Return the `IErrors` of the runs that failed or were interrupted.
+
+        *types* (names) restrict them unless empty.  At most *limit* runs are
+        loaded, the newest first, for about `errors.TIME_LIMIT` seconds.
+        """
+
+    def getHistory(name):
+        """Return the `ITypeHistory` of the worker type *name*.
+
+        At most `history.LOOKS` finishes are read, for about
+        `history.TIME_LIMIT` seconds.  It is empty for a type that is unknown
+        or that the principal may not see.
         """
 
     def getHours():
@@ -1708,7 +1814,7 @@ class IVerbs(Interface):
 
     def listRuns(states=(), types=(), contexts=(), starters=(), text=None,
                  since=None, until=None, order=NEWEST, limit=50,
-                 before=None, unresolved=False):
+                 before=None, unresolved=False, error=None):
         """See `IWorkerRegistry.listRuns`."""
 
     def getCounts():
@@ -1728,6 +1834,12 @@ class IVerbs(Interface):
 
     def listSchedules():
         """See `IWorkerRegistry.listSchedules`."""
+
+    def listErrors(types=(), limit=2000):
+        """See `IWorkerRegistry.listErrors`."""
+
+    def getHistory(name):
+        """See `IWorkerRegistry.getHistory`."""
 
     def getHours():
         """See `IWorkerRegistry.getHours`."""

@@ -164,7 +164,7 @@ def _get_top(totals):
     """Return the number of runs at the top of the scale."""
     filled = sorted(filter(None, totals))
     busy = filled[min(len(filled) - 1, int(_BUSY * len(filled)))]
-    return _round_up(min(filled[-1], _BURST * busy))
+    return roundUp(min(filled[-1], _BURST * busy))
 
 
 def _get_decades(least, most):
@@ -174,7 +174,7 @@ def _get_decades(least, most):
     return low, high + (high - low) % 2
 
 
-def _round_up(number):
+def roundUp(number):
     """Return the least "round" number at or above *number* (> 0)."""
     size = 1
     while True:

@@ -497,6 +497,8 @@ def describeType(presenter, status):
         'last_state': status.last_state,
         'last_url': (status.last_run
                      and '%s/%s/index.html' % (url, status.last_run)),
+        'url': '%s/type.html?%s' % (url, urlencode(
+            {'name': status.name}, errors='replace')),
         'runs_url': '%s/runs.html?%s' % (url, urlencode(
             {'type': status.name}, errors='replace')),
         'chips': [{

@@ -163,6 +163,12 @@ class Formatter:
         return '' if moment is None else '%02d:%02d' % (
             moment.hour, moment.minute)
 
+    def day(self, at):
+        """Return the day of seconds since the epoch, as short as may be."""
+        moment = self._get_local(at)
+        return '' if moment is None else '%02d-%02d' % (
+            moment.month, moment.day)
+
     def zoneName(self, at):
         """Return the name of the zone at that time: ``UTC``, ``EEST``."""
         return self._get_local(at).tzname()

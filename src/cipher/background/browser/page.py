@@ -295,6 +295,7 @@ class Page(Published):
                  'current': name == self.tab}
                 for name, title in (('index.html', _('Overview')),
                                     ('runs.html', _('Runs')),
+                                    ('errors.html', _('Errors')),
                                     ('types.html', _('Worker types')),
                                     ('schedules.html', _('Schedules')),
                                     ('processes.html', _('Processes')),

@@ -169,7 +169,8 @@ class RunPage(Run, Page):
         self.log_lines = self.listLines(details['log']) if details else []
         self.processes_url = self.registry_url + '/processes.html'
         self.poll_url = self.run_url + '/index.json'
-        self.type_url = self._get_runs_url(type=self.data['type'])
+        self.type_url = '%s/type.html?%s' % (self.registry_url, urlencode(
+            {'name': self.data['type']}, errors='replace'))
         context = self.data['context']
         self.context_runs_url = (
             context and context['path']

@@ -19,6 +19,7 @@ from zope.security.proxy import removeSecurityProxy
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import ORDERS
 from cipher.background.interfaces import UNSUCCESSFUL_STATES
+from cipher.background.queries.errors import keyOf
 from cipher.background.queries.merging import Wanted
 from cipher.background.queries.resolving import Unresolved
 from cipher.background.queries.status import titleOf
@@ -42,12 +43,12 @@ class Filter:
     """
 
     def __init__(self, snapshot, states, types, contexts, starters, text,
-                 since, until, order, unresolved=False):
+                 since, until, order, unresolved=False, error=None):
         if order not in ORDERS:
             raise ValueError('order: expected one of %s, got %s'
                              % (', '.join(ORDERS), safeRepr(order, 50)))
         self._snapshot = snapshot
-        if unresolved:
+        if unresolved or error:
             states = states or UNSUCCESSFUL_STATES
         self._unresolved = Unresolved(
             snapshot.registry) if unresolved else None
@@ -59,6 +60,7 @@ class Filter:
         self._oids = {removeSecurityProxy(context)._p_oid or b''
                       for context in contexts}
         self._starters = Starters(starters)
+        self._error = error
         self._text = fold((text or '').strip())
 
     def matches(self, run):
@@ -70,6 +72,7 @@ class Filter:
                 and (not wanted.states
                      or self._snapshot.state(run) in wanted.states)
                 and (not self._text or self._has_text(run))
+                and (not self._error or keyOf(run)[0] == self._error)
                 and (self._unresolved is None or self._unresolved.has(run)))
 
     def _has_text(self, run):

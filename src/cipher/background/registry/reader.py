@@ -21,6 +21,8 @@ from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.interfaces import RunNotFound
+from cipher.background.queries import errors
+from cipher.background.queries import history
 from cipher.background.queries import paging
 from cipher.background.queries import problems
 from cipher.background.queries import summary
@@ -118,11 +120,11 @@ class RegistryReader(RunStore):
 
     def listRuns(self, states=(), types=(), contexts=(), starters=(),
                  text=None, since=None, until=None, order=NEWEST, limit=50,
-                 before=None, unresolved=False):
+                 before=None, unresolved=False, error=None):
         snapshot = Snapshot(self)
         search = Filter(snapshot, states, visibility.visibleTypes(self, types),
                         contexts, starters, text, since, until, order,
-                        unresolved)
+                        unresolved, error)
         found = paging.listRuns(
             self.lanes, search.wanted, search.matches, limit, before,
             snapshot.running())
@@ -141,6 +143,13 @@ class RegistryReader(RunStore):
 
     def listTypes(self):
         return summary.listTypes(self, Snapshot(self))
+
+    def listErrors(self, types=(), limit=errors.LOOKS):
+        return errors.listErrors(self, types, limit)
+
+    def getHistory(self, name):
+        return history.getHistory(
+            self, name if visibility.maySee(self, name) else None)
 
     def getHours(self):
         return [] if visibility.hiddenTypes(self) else summary.getHours(self)

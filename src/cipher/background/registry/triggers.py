@@ -14,11 +14,13 @@
 """Triggers: event handlers that start runs."""
 import logging
 
+from zope.interface import implementer
 from zope.lifecycleevent.interfaces import IObjectRemovedEvent
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.interfaces import BY_TRIGGER
 from cipher.background.interfaces import IRunEvent
+from cipher.background.interfaces import ITrigger
 from cipher.background.registry.installation import nearestRegistry
 from cipher.background.registry.unattended import recordFailure
 from cipher.background.registry.unattended import startAutomatically
@@ -30,6 +32,7 @@ from cipher.background.util.transient import isTransient
 log = logging.getLogger(__name__)
 
 
+@implementer(ITrigger)
 class Trigger:
     """The handler that ``<background:trigger>`` subscribes."""
 

@@ -141,6 +141,8 @@ class Verbs:
     listProcesses = _same('listProcesses', VIEW_WORKERS)
     listEndedProcesses = _same('listEndedProcesses', VIEW_WORKERS)
     listSchedules = _same('listSchedules', VIEW_WORKERS)
+    listErrors = _same('listErrors', VIEW_WORKERS)
+    getHistory = _same('getHistory', VIEW_WORKERS)
     getHours = _same('getHours', VIEW_WORKERS)
     listProblems = _same('listProblems', VIEW_WORKERS)
     listActions = _same('listActions', VIEW_WORKERS)

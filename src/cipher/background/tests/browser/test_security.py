@@ -62,6 +62,8 @@ REGISTRY_VIEWS = {
     'runs.html': ('ViewWorkers', GET), 'runs.json': ('ViewWorkers', GET),
     'runs.csv': ('ViewWorkers', GET), 'bulk.html': ('ViewWorkers', FORM),
     'types.html': ('ViewWorkers', FORM), 'types.json': ('ViewWorkers', GET),
+    'errors.html': ('ViewWorkers', GET), 'errors.json': ('ViewWorkers', GET),
+    'type.html': ('ViewWorkers', FORM), 'type.json': ('ViewWorkers', GET),
     'schedules.html': ('ViewWorkers', FORM),
     'processes.html': ('ViewWorkers', FORM),
     'processes.json': ('ViewWorkers', GET),
@@ -89,7 +91,8 @@ RUN_VIEWS = {
 }
 SITE_VIEWS = {'background.html': ('ViewWorkers', GET),
               'addBackground': ('ManageWorkers', POST)}
-QUERIES = {'start.html': '?type=plain', 'bulk.html': '?all=stop'}
+QUERIES = {'start.html': '?type=plain', 'type.html': '?name=plain',
+           'type.json': '?name=plain', 'bulk.html': '?all=stop'}
 
 
 def findViews():
