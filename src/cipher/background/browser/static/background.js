@@ -273,10 +273,11 @@
       parts.forEach(function (part) {
         var name = part.dataset.part;
         var other = fresh.querySelector('[data-part="' + name + '"]');
-        if (!other || seen[name] === other.innerHTML || isBusy(part)) {
+        if (!other || isBusy(part)
+            || (seen[name] && seen[name].isEqualNode(other))) {
           return;
         }
-        seen[name] = other.innerHTML;
+        seen[name] = other;
         var open = Array.from(part.querySelectorAll('details[data-keep]'))
           .map(function (element) { return element.open; });
         part.replaceChildren.apply(part, Array.from(other.childNodes).map(
