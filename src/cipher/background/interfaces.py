@@ -1011,7 +1011,7 @@ class IRunHealth(Interface):
                              "towards a total")
     stalled_since = Float(
         title="Stands still since", required=False,
-        description="The time of its last sign of progress, if `listProblems` "
+        description="The time of its last sign of progress, if a problem "
                     "reports it as stalled")
     unmoved_since = Float(
         title="Not moved since", required=False,

@@ -336,7 +336,11 @@ def inZone(moment, zone):
     if moment.tzinfo is not None:
         return moment
     if zone is None:
-        return moment.astimezone()
+        try:
+            return moment.astimezone()
+        except (ValueError, OverflowError):
+            # Python 3.13 looks a day ahead, which is beyond the last year.
+            return moment.replace(tzinfo=timezone.utc)
     # The zones of pytz need localize(); replace() would give a wrong offset.
     localize = getattr(zone, 'localize', None)
     return localize(moment) if localize else moment.replace(tzinfo=zone)

@@ -19,7 +19,6 @@ import unicodedata
 from functools import cached_property
 from urllib.parse import urlencode
 
-from zope.authentication.interfaces import IUnauthenticatedPrincipal
 from zope.browserpage import ViewPageTemplateFile
 
 from cipher.background.browser.contextlinks import describeContext
@@ -50,6 +49,7 @@ from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import SLOWEST
 from cipher.background.interfaces import STATES
 from cipher.background.interfaces import WAITED
+from cipher.background.util.host import getHost
 
 
 # The values of <input type="datetime-local">.
@@ -263,12 +263,12 @@ class RunsPage(Runs, Page):
     def presets(self):
         """Filters that are often asked for."""
         base = self.registry_url + '/runs.html'
-        mine = self.request.principal
+        mine = getHost().currentPerson()
         pairs = [(_('Today'), {'since': [TODAY]}),
                  (_('Last hour'), {'since': [HOUR]}),
                  (_('Not resolved'), {'state': [UNRESOLVED]})]
-        if mine is not None and not self.is_anonymous(mine):
-            pairs.append((_('Mine'), {'user': [mine.id]}))
+        if mine is not None:
+            pairs.append((_('Mine'), {'user': [mine]}))
         pairs.append((_('Waiting longest'),
                       {'state': [PENDING], 'order': [OLDEST]}))
         given = {name: values for name, values in self.query.values.items()
@@ -277,11 +277,6 @@ class RunsPage(Runs, Page):
                  'url': '%s?%s' % (base, urlencode(values, doseq=True)),
                  'current': 'true' if values == given else None}
                 for title, values in pairs]
-
-    @staticmethod
-    def is_anonymous(principal):
-        """Return whether *principal* is nobody in particular."""
-        return IUnauthenticatedPrincipal.providedBy(principal)
 
     @property
     def suggestions(self):

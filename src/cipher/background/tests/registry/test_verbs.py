@@ -69,6 +69,8 @@ CALLS = {
     'getStatus': ((VIEW_WORKERS,), lambda v, t: v.getStatus(t.waiting)),
     'getFamily': ((VIEW_WORKERS,), lambda v, t: v.getFamily(t.waiting)),
     'getHealth': ((VIEW_WORKERS,), lambda v, t: v.getHealth(t.waiting)),
+    'listErrors': ((VIEW_WORKERS,), lambda v, t: v.listErrors()),
+    'getHistory': ((VIEW_WORKERS,), lambda v, t: v.getHistory('work')),
     'getContext': ((VIEW_WORKERS,), lambda v, t: v.getContext(t.waiting)),
     'listRuns': ((VIEW_WORKERS,), lambda v, t: v.listRuns()),
     'getCounts': ((VIEW_WORKERS,), lambda v, t: v.getCounts()),
@@ -116,8 +118,8 @@ CALLS = {
     'removeKept': ((MANAGE_WORKERS,), lambda v, t: v.removeKept()),
 }
 READS = {'may', 'mayStop', 'getOwnStatus', 'get', 'getStatus', 'getFamily',
-         'getHealth', 'getContext', 'listRuns', 'getCounts',
-         'getWorkerTypes', 'listTypes', 'listProcesses',
+         'getHealth', 'listErrors', 'getHistory', 'getContext',
+         'listRuns', 'getCounts', 'getWorkerTypes', 'listTypes', 'listProcesses',
          'listEndedProcesses', 'listSchedules', 'getHours',
          'listProblems', 'getThresholds', 'listActions',
          'getDetails', 'getStack', 'getSite', 'queryWorkerType',
@@ -489,7 +491,7 @@ OWNERS = {'self.checked', 'checked', 'IVerbs(self.context)'}
 #: Attributes of other things that are called like one of a registry.
 OTHERS = {'self.listProcesses', 'self.listTypes', 'self.listRuns',
           'self.getStatus', 'response.getStatus', 'self.secret',
-          'status.retry'}
+          'status.retry', 'worker_type.keep', 'worker_type.keep_days'}
 
 
 class BrowserSourceTests(unittest.TestCase):
