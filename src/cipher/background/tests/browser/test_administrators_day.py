@@ -321,7 +321,7 @@ class DayTests(DayTestCase):
         self.assertEqual(0, self.page.locator('[name=run]:checked').count())
 
         self.page = other
-        self.row(run_id).get_by_role('link').first.click()
+        self.row(run_id).locator('a[href*="/%s"]' % run_id).first.click()
         self.page.get_by_text('It may have been removed').wait_for()
         # It is no dead end.
         self.page.get_by_role(

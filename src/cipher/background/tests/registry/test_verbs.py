@@ -118,12 +118,11 @@ CALLS = {
     'removeKept': ((MANAGE_WORKERS,), lambda v, t: v.removeKept()),
 }
 READS = {'may', 'mayStop', 'getOwnStatus', 'get', 'getStatus', 'getFamily',
-         'getHealth', 'listErrors', 'getHistory', 'getContext',
-         'listRuns', 'getCounts', 'getWorkerTypes', 'listTypes', 'listProcesses',
-         'listEndedProcesses', 'listSchedules', 'getHours',
-         'listProblems', 'getThresholds', 'listActions',
-         'getDetails', 'getStack', 'getSite', 'queryWorkerType',
-         'mayStart', 'mayRetry', 'mayRunSchedule'}
+         'getHealth', 'listErrors', 'getHistory', 'getContext', 'listRuns',
+         'getCounts', 'getWorkerTypes', 'listTypes', 'listProcesses',
+         'listEndedProcesses', 'listSchedules', 'getHours', 'listProblems',
+         'getThresholds', 'listActions', 'getDetails', 'getStack', 'getSite',
+         'queryWorkerType', 'mayStart', 'mayRetry', 'mayRunSchedule'}
 
 
 class VerbTests(SiteTests):
