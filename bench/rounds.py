@@ -122,6 +122,10 @@ def report(command, options, rounds, note='every effect audited',
     writeJSON(command, options, rounds, versions)
 
 
+#: Options that name places of the machine; the figures do not depend on them.
+PLACES = 'json', 'environment', 'against'
+
+
 def writeJSON(command, options, rounds, versions=None):
     """Add the figures of *command* to the file of ``--json``, if any."""
     if not options.json:
@@ -133,7 +137,7 @@ def writeJSON(command, options, rounds, versions=None):
         'machine': describeMachine(),
         'versions': {**listVersions(), **(versions or {})},
         'options': {name: value for name, value in vars(options).items()
-                    if name != 'json'},
+                    if name not in PLACES},
         'rounds': rounds,
         'figures': summarize(rounds)}
     folder = os.path.dirname(os.path.abspath(options.json))
