@@ -34,7 +34,6 @@ from cipher.background.declarations.schedule import checkCron
 from cipher.background.declarations.schedule import getZone
 from cipher.background.declarations.workertype import WorkerType
 from cipher.background.interfaces import AS_STARTER
-from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import NOT_UNIQUE
 from cipher.background.interfaces import START_WORKERS
 from cipher.background.interfaces import STOP_WORKERS
@@ -50,8 +49,7 @@ from cipher.background.util.calling import COROUTINE
 from cipher.background.util.calling import GENERATOR
 from cipher.background.util.calling import kindOf
 from cipher.background.util.text import safeRepr
-from cipher.background.work.shared import UNSHARED
-from cipher.background.work.shared import isOverridden
+from cipher.background.work.shared import listObstacles
 
 
 log = logging.getLogger(__name__)
@@ -219,20 +217,9 @@ def _check_use(who, worker_type, former):
 
 def _check_share(who, worker_type):
     """Refuse to share commits for a type whose runs need their own."""
-    for is_so, what in (
-            (worker_type.is_loop, 'a loop'),
-            (worker_type.on_interrupt == FAIL, 'on_interrupt="fail"'),
-            (worker_type.max_running is not None,
-             'max_running=%r' % worker_type.max_running)):
-        if is_so:
-            _refuse(who, 'no share="yes" for %s, got both; leave out one: '
-                    'such a run begins with a commit of its own' % what)
-    class_ = worker_type.factory
-    for name in UNSHARED:
-        if class_ is not None and isOverridden(class_, name):
-            _refuse(who, 'no share="yes" for a class that overrides %s, got '
-                    '%s; leave out one: %s' % (
-                        name, class_.__name__, UNSHARED[name]))
+    for obstacle in listObstacles(worker_type):
+        _refuse(who, 'no share="yes" for %s, got %s; leave out one: %s'
+                % obstacle)
 
 
 # Triggers

@@ -281,12 +281,10 @@ class RunsPage(Runs, Page):
     @property
     def suggestions(self):
         """Texts that the search box suggests."""
-        users = {status['starter'] for status in self.data['items']}
         return [*('state:' + state for state in (*STATES, UNRESOLVED)),
                 *('type:' + quoteValue(type['name'])
                   for type in self.type_filters),
-                *('user:' + quoteValue(user)
-                  for user in sorted(users - {None}))]
+                *('user:' + quoteValue(user) for user in self.users)]
 
     @property
     def users(self):

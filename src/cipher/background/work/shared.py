@@ -21,6 +21,7 @@ import transaction
 
 from cipher.background.contextmanagers import ZopeInteraction
 from cipher.background.contextmanagers import ZopeSite
+from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import StopRequested
 from cipher.background.util.calling import callWork
 from cipher.background.work.loop import OnePiece
@@ -38,9 +39,24 @@ UNSHARED = {
 _ORIGINAL = {'doCleanup': WorkLoop.doCleanup, 'run': OnePiece.run}
 
 
-def isOverridden(class_, name):
-    """Return whether *class_* overrides the method *name* of `UNSHARED`."""
-    return getattr(class_, name) is not _ORIGINAL[name]
+def listObstacles(worker_type):
+    """Yield why runs of *worker_type* cannot share commits.
+
+    Each is a tuple of texts (what needs its own, what there is, the reason).
+    """
+    for is_so, what in (
+            (worker_type.is_loop, 'a loop'),
+            (worker_type.on_interrupt == FAIL, 'on_interrupt="fail"'),
+            (worker_type.max_running is not None,
+             'max_running=%r' % worker_type.max_running)):
+        if is_so:
+            yield what, 'both', 'such a run begins with a commit of its own'
+    class_ = worker_type.factory
+    if class_ is None:
+        return
+    for name, reason in UNSHARED.items():
+        if getattr(class_, name) is not _ORIGINAL[name]:
+            yield ('a class that overrides %s' % name, class_.__name__, reason)
 
 
 class DoneAlone(BaseException):

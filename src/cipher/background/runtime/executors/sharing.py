@@ -35,17 +35,15 @@ from ZODB.POSException import ConflictError
 from cipher.background.contextmanagers import abortQuietly
 from cipher.background.declarations.workertype import nameOf
 from cipher.background.declarations.workertype import queryWorkerType
-from cipher.background.interfaces import FAIL
 from cipher.background.runtime.executors.performer import Performer
 from cipher.background.store.lanepool import getPool
 from cipher.background.util.logs import ErrorsMasked
 from cipher.background.util.logs import getLogger
 from cipher.background.util.logs import labelRecords
 from cipher.background.util.transient import isClosed
-from cipher.background.work.shared import UNSHARED
 from cipher.background.work.shared import DoneAlone
 from cipher.background.work.shared import Guard
-from cipher.background.work.shared import isOverridden
+from cipher.background.work.shared import listObstacles
 from cipher.background.work.worker import NOTES_LIMIT
 
 
@@ -116,7 +114,7 @@ class Sharing:
             return False
         fit = self._fit.get(worker_type)
         if fit is None:
-            fit = self._fit[worker_type] = _is_fit(worker_type)
+            fit = self._fit[worker_type] = not any(listObstacles(worker_type))
         name = nameOf(worker_type)
         if not fit or name in self._never:
             return False
@@ -201,15 +199,6 @@ class Sharing:
             self._never.add(name)
             log.info('Worker %r: its runs do not share commits in this '
                      'process, because of %s', name, reason)
-
-
-def _is_fit(worker_type):
-    """Return whether runs of *worker_type* need nothing of their own."""
-    class_ = worker_type.factory
-    return not (worker_type.is_loop or worker_type.on_interrupt == FAIL
-                or worker_type.max_running is not None
-                or class_ is not None and any(
-                    isOverridden(class_, name) for name in UNSHARED))
 
 
 class Group:
