@@ -27,6 +27,7 @@ import shutil
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 
 import transaction
 from bench import pages
@@ -98,11 +99,18 @@ def name_type(number):
 
 def measure(source, suffix, jobs):
     """Return {name: figure} of a copy of the folder *source*."""
+    with copied(source) as folder:
+        return {name + suffix: figure
+                for name, figure in measureCopy(folder, jobs).items()}
+
+
+@contextmanager
+def copied(source):
+    """Yield a temporary copy of the folder *source*."""
     folder = tempfile.mkdtemp()
     try:
         shutil.copytree(source, folder, dirs_exist_ok=True)
-        return {name + suffix: figure
-                for name, figure in measureCopy(folder, jobs).items()}
+        yield folder
     finally:
         shutil.rmtree(folder)
 

@@ -25,7 +25,6 @@ without them alternate.  In the first round, pages without news are watched
 for ``--seconds``.
 """
 import json
-import shutil
 import tempfile
 import threading
 import time
@@ -143,9 +142,7 @@ def view(bench, number):
 
 def measureDrain(source, jobs, number):
     """Return the jobs a second while *number* pages are open."""
-    folder = tempfile.mkdtemp()
-    try:
-        shutil.copytree(source, folder, dirs_exist_ok=True)
+    with growth.copied(source) as folder:
         bench = growth.Grown(folder)
         before = bench.registry.getCounts()
         for begin in range(0, jobs, MANY):
@@ -173,8 +170,6 @@ def measureDrain(source, jobs, number):
         runtime.shutdown(5.0)
         growth.audit(bench, jobs, before)
         bench.close()
-    finally:
-        shutil.rmtree(folder)
     name = 'drain/s, %d pages' % number
     figures = {name: jobs / seconds}
     if number:
@@ -184,9 +179,7 @@ def measureDrain(source, jobs, number):
 
 def measureQuiet(source, number, seconds):
     """Return the bytes a minute of each page on which nothing changes."""
-    folder = tempfile.mkdtemp()
-    try:
-        shutil.copytree(source, folder, dirs_exist_ok=True)
+    with growth.copied(source) as folder:
         bench = growth.Grown(folder)
         runtime = Runtime(bench.db, RuntimeSettings())
         runtime.start()
@@ -197,8 +190,6 @@ def measureQuiet(source, number, seconds):
             viewer.end()
         runtime.shutdown(5.0)
         bench.close()
-    finally:
-        shutil.rmtree(folder)
     return {
         'bytes a minute, %s without news' % path: sum(
             viewer.bytes for viewer in viewers[n::2])

@@ -13,8 +13,7 @@
 ##############################################################################
 """The stack of a run as frames: those of the application first.
 
-A file is told apart by its path alone, since the stack may come from another
-machine.
+Only the path of a file decides, since the stack may come from another machine.
 """
 import re
 
