@@ -200,7 +200,7 @@ def questions(bench):
         registry.getCounts()
         registry.listRuns(limit=10)
         registry.listRuns(states=[FAILED], limit=10)
-        registry.getHours()
+        registry.getActivity()
         registry.listProblems()
         registry.listProcesses()
 
@@ -222,7 +222,7 @@ def questions(bench):
         'newest %d + counts' % PAGE: lambda: (
             registry.listRuns(limit=PAGE), registry.getCounts()),
         'three pages': deep,
-        'listTypes': registry.listTypes, 'getHours': registry.getHours,
+        'listTypes': registry.listTypes, 'getActivity': registry.getActivity,
         'getCounts': registry.getCounts,
         'listProblems': registry.listProblems,
         'overview': overview})

@@ -1156,6 +1156,8 @@ class IErrorGroup(Interface):
     types = Attribute("{type name: number of runs}")
     hours = Attribute("The numbers of runs in the last 24 hours, oldest "
                       "first; the last one is the current hour")
+    days = Attribute("The numbers of runs in the last 14 times 24 hours, "
+                     "oldest first")
     last_run = TextLine(title="Id of the run that failed last")
 
 
@@ -1194,7 +1196,7 @@ class ITypePeriod(Interface):
 class ITypeHistory(Interface):
     """The finished runs of a worker type over 14 days.
 
-    Removed and pruned runs do not count.
+    Removed and pruned runs count too.  Seconds are at most 9 % off.
     """
 
     hours = Attribute("An `ITypePeriod` for each of the last 24 hours, oldest "
@@ -1208,18 +1210,48 @@ class ITypeHistory(Interface):
         "[(seconds, number)]: the runs of the 14 days by the time that they "
         "took.  Each took at most these seconds, and more than those before. "
         "The last seconds are None: no limit")
-    is_cut = Bool(
-        title="Cut", description="Too many runs finished in 14 days; the "
-                                 "oldest are not in the numbers")
 
 
-class IHour(Interface):
-    """The runs that finished within one hour."""
+class IActivityPeriod(Interface):
+    """The runs of all worker types that finished in some time."""
 
-    begins_at = Float(title="Hour", description="A multiple of 3600")
+    begins_at = Float(title="Begin of the period")
+    ends_at = Float(title="End of the period")
     counts = Attribute("{finished state: number of runs}, without zeros")
-    mean = Float(title="Mean duration", required=False,
-                 description="Seconds; None if nothing was measured")
+    waited_half = Float(
+        title="Half waited", required=False,
+        description="Seconds that half of the runs waited at most; None if "
+                    "no queue wait is known")
+    waited_most = Float(
+        title="95 % waited", required=False,
+        description="Seconds that 95 % of the runs waited at most")
+    pace_half = Float(
+        title="Pace of half", required=False,
+        description="Half of the runs took at most this multiple of what is "
+                    "usual for their type; None if none began")
+    pace_most = Float(
+        title="Pace of 95 %", required=False,
+        description="95 % of the runs took at most this multiple")
+
+
+class IActivity(Interface):
+    """The finished runs of all worker types over 14 days.
+
+    Removed and pruned runs count too.  Types that the principal may not see
+    do not.  What is usual for a type is the duration that half of its runs
+    within these days did not exceed.
+    """
+
+    hours = Attribute("An `IActivityPeriod` for each of the last 24 hours, "
+                      "oldest first; the last one is the current hour")
+    days = Attribute("An `IActivityPeriod` for each of the last 14 times 24 "
+                     "hours, oldest first; the last one ends with the "
+                     "current hour")
+    day = Object(title="The last 24 hours", schema=IActivityPeriod)
+    fortnight = Object(title="The last 14 days", schema=IActivityPeriod)
+    paces = Attribute(
+        "{type name: the multiple of its usual duration that half of its "
+        "runs of the last 24 hours did not exceed}")
 
 
 class IProblem(Interface):
@@ -1562,17 +1594,14 @@ class IWorkerRegistry(Interface):
     def getHistory(name):
         """Return the `ITypeHistory` of the worker type *name*.
 
-        At most `history.LOOKS` finishes are read, for about
-        `history.TIME_LIMIT` seconds.  It is empty for a type that is unknown
-        or that the principal may not see.
+        It is empty for a type that is unknown or that the principal may not
+        see.
         """
 
-    def getHours():
-        """Return an `IHour` for each of the last 24 hours, oldest first.
+    def getActivity():
+        """Return the `IActivity` of all worker types.
 
-        The last one is the current hour.  Hours without a finish are
-        included.  Empty if a worker type is hidden from the principal: the
-        hours do not separate the types.
+        Its cost grows with the number of types and of lanes, not of runs.
         """
 
     def listProblems():
@@ -1845,8 +1874,8 @@ class IVerbs(Interface):
     def getHistory(name):
         """See `IWorkerRegistry.getHistory`."""
 
-    def getHours():
-        """See `IWorkerRegistry.getHours`."""
+    def getActivity():
+        """See `IWorkerRegistry.getActivity`."""
 
     def listProblems():
         """See `IWorkerRegistry.listProblems`."""

@@ -214,6 +214,22 @@ class Formatter:
         return self.say(_('${days} d ${hours} h'), days=seconds // DAY,
                         hours=seconds % DAY // HOUR)
 
+    def rough(self, seconds):
+        """Return seconds with two digits, as `duration`; '' for None.
+
+        For times that are known only roughly.
+        """
+        return self.duration(seconds and float('%.2g' % seconds))
+
+    def multiple(self, value):
+        """Return a multiple of what is usual: ``3.1 ×``; '' for None."""
+        if value is None:
+            return ''
+        text = self._decimal(value)
+        if value >= 9.95 or text.endswith('0'):
+            text = self.number(round(value))
+        return '%s ×' % text
+
     def span(self, seconds):
         """Return seconds as the label of a scale: ``10 ms``, ``17 min``."""
         for size, message in (

@@ -106,13 +106,3 @@ def sayRows(presenter, number):
     """Return the sentence on the number of rows of a download."""
     return presenter.say(plural(
         'at most ${number} row', 'at most ${number} rows', number))
-
-
-def sayDay(presenter, finished, failed):
-    """Return the sentence on the last 24 hours."""
-    said = presenter.say(plural(
-        '${number} run finished in the last 24 hours.',
-        '${number} runs finished in the last 24 hours.', finished))
-    return '%s  %s' % (said, presenter.say(
-        plural('${number} failed.', '${number} failed.', failed)
-        if failed else _('None failed.')))

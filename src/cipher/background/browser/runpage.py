@@ -199,17 +199,10 @@ class RunPage(Run, Page):
     @property
     def again_url(self):
         """URL of a form with the input of the run; None if there is none."""
-        details, context = self.data['details'], self.data['context']
-        path = context and context['path']
-        name = self.data['type']
-        if not details or not details['input'] or not mayStart(
-                self.checked, name, path):
-            return None
-        query = {'type': name, 'like': self.run_id}
-        if path:
-            query['context.path'] = path
-        return '%s/start.html?%s' % (
-            self.registry_url, urlencode(query, errors='replace'))
+        details = self.data['details']
+        return details and getAgainURL(
+            self.checked, self.registry_url, self.data['type'], self.run_id,
+            details['input'], self.data['context'])
 
     def _get_runs_url(self, **query):
         return '%s/runs.html?%s' % (
@@ -303,6 +296,22 @@ class InputView(BrowserView):
     def render(self) -> str:
         """Return the list as HTML."""
         return self.template()
+
+
+def getAgainURL(checked, registry_url, name, run_id, input, context):
+    """Return the URL of a form with the input of a run, or None.
+
+    There is none without an input, or if the reader may not start the worker
+    type *name*.  *context* is what `describeContext` returned.
+    """
+    path = context and context['path']
+    if not input or not mayStart(checked, name, path):
+        return None
+    query = {'type': name, 'like': run_id}
+    if path:
+        query['context.path'] = path
+    return '%s/start.html?%s' % (
+        registry_url, urlencode(query, errors='replace'))
 
 
 def _end_of(log):

@@ -43,8 +43,6 @@ from cipher.background.interfaces import ITrigger
 #: Running and waiting runs that the page shows; the list of runs has the
 #: others.
 LIMIT = 20
-#: Value of the parameter "days" for the charts of 14 days.
-FORTNIGHT = '14'
 
 
 class TypeData(Types):
@@ -85,7 +83,6 @@ class TypeData(Types):
             'days': [self._describe(period) for period in self.history.days],
             'durations': [{'seconds': seconds, 'number': runs}
                           for seconds, runs in self.history.buckets],
-            'is_cut': self.history.is_cut,
         }
 
     def _describe(self, period):
@@ -100,9 +97,9 @@ class TypeData(Types):
             'waited_half': period.waited_half,
             'waited_most': period.waited_most,
             'text': {
-                'took_half': format.duration(period.took_half) or '–',
+                'took_half': format.rough(period.took_half) or '–',
                 'took_most': self._say_most(period.took_most),
-                'waited_half': format.duration(period.waited_half) or '–',
+                'waited_half': format.rough(period.waited_half) or '–',
                 'waited_most': self._say_most(period.waited_most),
                 'failed': self.say(
                     _('${done} of ${total}'), done=format.number(failed),
@@ -114,14 +111,13 @@ class TypeData(Types):
     def _say_most(self, seconds):
         return '' if seconds is None else self.say(
             _('95 % within ${span}'),
-            span=self.presenter.format.duration(seconds))
+            span=self.presenter.format.rough(seconds))
 
 
-class TypePage(TypeData, TypesPage):
+class TypePage(panels.Charted, TypeData, TypesPage):
     """The page of one worker type."""
 
     template = ViewPageTemplateFile('templates/type.pt')
-    panel_template = ViewPageTemplateFile('templates/panel.pt')
 
     def collect(self):
         self.data = self.describe()
@@ -157,64 +153,36 @@ class TypePage(TypeData, TypesPage):
         return self.registry_url + '/type.html'
 
     @property
-    def panel_macros(self):
-        """The macros that draw `panels`."""
-        return self.panel_template.macros
-
-    @property
-    def is_fortnight(self):
-        """Whether the charts show 14 days."""
-        return getParameter(self.request, 'days') == FORTNIGHT
-
-    @property
-    def spans(self):
-        """The two spans of time to choose from."""
-        url = '%s/type.html?%s' % (self.registry_url, _query(self.name))
-        return [{'title': self.say(_('24 hours')), 'url': url,
-                 'current': not self.is_fortnight},
-                {'title': self.say(_('14 days')),
-                 'url': '%s&days=%s' % (url, FORTNIGHT),
-                 'current': self.is_fortnight}]
+    def charts_url(self):
+        return '%s/type.html?%s' % (self.registry_url, _query(self.name))
 
     @property
     def panels(self):
         """The charts of the chosen span."""
-        history, presenter = self.history, self.presenter
-        if self.is_fortnight:
-            periods, whole = history.days, history.fortnight
-            unit = self.say(_('runs in 24 hours'))
-            names = [presenter.format.day(period.ends_at - 1)
-                     for period in periods]
-        else:
-            periods, whole = history.hours, history.day
-            unit = self.say(_('runs an hour'))
-            names = [presenter.format.hour(period.begins_at)
-                     for period in periods]
+        presenter = self.presenter
+        periods, whole, names, unit = self.choosePeriods(self.history)
+        usual = None if self.is_fortnight else self.history.fortnight.took_half
         return list(filter(None, [
             panels.makeTimes(
                 presenter, names, [one.took_half for one in periods],
                 [one.took_most for one in periods],
                 self.say(_('Duration')), 'took',
-                (whole.took_half, whole.took_most)),
-            panels.makeTimes(
-                presenter, names, [one.waited_half for one in periods],
-                [one.waited_most for one in periods],
-                self.say(_('Queue wait')), 'waited',
-                (whole.waited_half, whole.waited_most)),
+                (whole.took_half, whole.took_most), usual),
+            self.makeWaits(periods, whole, names),
             panels.makeBars(
                 presenter, names, [
                     (presenter.getState(SUCCEEDED), [
                         one.counts.get(SUCCEEDED, 0) for one in periods]),
                     (presenter.getState(STOPPED), [
                         one.counts.get(STOPPED, 0) for one in periods])],
-                ('good', 'stop'), self.say(_('Finished')), unit, 'finished'),
+                ('good', 'wait'), self.say(_('Finished')), unit, 'finished'),
             panels.makeBars(
                 presenter, names, [
                     (presenter.getState(FAILED), [
                         one.counts.get(FAILED, 0) for one in periods]),
                     (presenter.getState(INTERRUPTED), [
                         one.counts.get(INTERRUPTED, 0) for one in periods])],
-                ('bad', 'wait'), self.say(_('Failed')), unit, 'failed'),
+                ('bad', 'stop'), self.say(_('Failed')), unit, 'failed'),
             self._get_durations()]))
 
     def _get_durations(self):
@@ -226,7 +194,7 @@ class TypePage(TypeData, TypesPage):
             return None
         begin = max(0, used[0] - 1)
         shown = buckets[begin:used[-1] + 2]
-        duration = self.presenter.format.duration
+        duration = self.presenter.format.rough
         return panels.makeBars(
             self.presenter,
             [duration(seconds) if seconds is not None else self.say(

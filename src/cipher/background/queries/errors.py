@@ -30,7 +30,7 @@ from cipher.background.queries.merging import Wanted
 from cipher.background.queries.resolving import Unresolved
 from cipher.background.queries.status import ErrorGroup
 from cipher.background.queries.status import Errors
-from cipher.background.store.stats import HOUR
+from cipher.background.store.hours import HOUR
 from cipher.background.util import clock
 from cipher.background.util.plaindata import readError
 from cipher.background.util.plaindata import readNumber
@@ -41,8 +41,9 @@ from cipher.background.util.plaindata import readNumber
 LOOKS = 2000
 TIME_LIMIT = 1.0
 
-#: Hours of the small charts.
+#: Periods of the charts.
 HOURS = 24
+DAYS = 14
 
 #: Characters of a message that count; the rest may differ.
 LENGTH = 300
@@ -100,7 +101,7 @@ def listErrors(registry, types=(), limit=LOOKS):
         if key not in groups:
             groups[key] = ErrorGroup(
                 key, error_type, message, 0, 0, None, None, {}, [0] * HOURS,
-                run.id)
+                [0] * DAYS, run.id)
         _add(groups[key], run, unresolved.has(run), end)
         if candidate.is_new:
             run._p_deactivate()
@@ -115,6 +116,8 @@ def _add(group, run, is_unresolved, end):
     group.last_at = at if group.last_at is None else group.last_at
     group.types[run.type] = group.types.get(run.type, 0) + 1
     # A clock that was set back leaves finishes in the future.
-    index = min(HOURS - 1, int((at - end) // HOUR) + HOURS)
-    if index >= 0:
-        group.hours[index] += 1
+    back = max(0, int((end - at) // HOUR))
+    if back < HOURS:
+        group.hours[-1 - back] += 1
+    if back < DAYS * HOURS:
+        group.days[-1 - back // HOURS] += 1

@@ -28,7 +28,7 @@ from cipher.background.declarations.workertype import nameToday
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import IWorkerType
-from cipher.background.store.stats import HOUR
+from cipher.background.store.hours import HOUR
 from cipher.background.store.stats import STATE_NUMBER
 
 

@@ -11,22 +11,27 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""How long the runs of a worker type took and waited, over time.
+"""How long runs took and waited, over time: of one worker type, and of all.
 
-The entries of finished runs are read, newest first, and no run is loaded.  So
-pruned runs do not count.
+The numbers are those that lanes keep for each type and hour, with the recent
+finishes added.  No run is loaded, and removed runs still count.  Times are
+the middle of a bucket, so they are at most 9 % off.
 """
-import heapq
 import math
-import time
-from collections import Counter
-from operator import attrgetter
 
+from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.queries import visibility
+from cipher.background.queries.status import Activity
+from cipher.background.queries.status import ActivityPeriod
 from cipher.background.queries.status import TypeHistory
 from cipher.background.queries.status import TypePeriod
-from cipher.background.store.histogram import BOUNDS
-from cipher.background.store.histogram import Histogram
-from cipher.background.store.stats import HOUR
+from cipher.background.store.histogram import unpackSpan
+from cipher.background.store.hours import BUCKET
+from cipher.background.store.hours import HOUR
+from cipher.background.store.hours import Tally
+from cipher.background.store.hours import addNumbers
+from cipher.background.store.hours import hourOf
+from cipher.background.store.hours import secondsOf
 from cipher.background.util import clock
 
 
@@ -36,79 +41,206 @@ DAY = 24 * HOUR
 HOURS = 24
 DAYS = 14
 
-#: Finishes that one history reads, newest first; older ones do not count.  And
-#: seconds that it may take: a person waits for the page.
-LOOKS = 50000
-TIME_LIMIT = 0.5
+#: Buckets of a factor of two each, from below a millisecond up to 49 days.
+_OCTAVE = 2048 // BUCKET
+_OCTAVES = 32
 
-_MICROSECONDS = 1000000
+#: Steps of a factor of two in which multiples of the usual duration count.
+_PACE_STEPS = 16
+#: Seconds.  Shorter durations count as this long: their multiples would say
+#: nothing.
+PACE_FLOOR = 0.01
+
+
+class Periods:
+    """The last 24 hours, and the last 14 times 24 hours, of groups of runs.
+
+    The last one of both is the current hour.  *make* makes an empty group.
+    """
+
+    def __init__(self, make):
+        self.last = int(clock.now()) // HOUR
+        self.first = self.last + 1 - DAYS * HOURS
+        self.hours = [make() for _ in range(HOURS)]
+        self.days = [make() for _ in range(DAYS)]
+
+    def find(self, number):
+        """Return the groups of an hour since the epoch."""
+        # A clock that was set back leaves finishes in the future.  They
+        # count for the current hour.
+        back = self.last - min(number, self.last)
+        found = []
+        if back < HOURS:
+            found.append(self.hours[-1 - back])
+        if back < DAYS * HOURS:
+            found.append(self.days[-1 - back // HOURS])
+        return found
+
+    def describe(self, describe):
+        """Return what *describe* returns for (begin, seconds, group) of each.
+
+        That is the list of the hours and the list of the days.
+        """
+        end = (self.last + 1) * HOUR
+        return [[describe(float(end - (len(groups) - index) * length), length,
+                          group) for index, group in enumerate(groups)]
+                for length, groups in ((HOUR, self.hours), (DAY, self.days))]
+
+
+def _list_hours(registry, names, begin):
+    """Yield (type name, hour since the epoch, `Tally`); None: all types."""
+    for lane in registry.lanes.values():
+        stats = lane.finishes.stats
+        for index, name in enumerate(stats.types):
+            if names is None or name in names:
+                for number, tally in stats.hours.listHours(index, begin):
+                    yield name, number, tally
+        recent = {}
+        for entry in lane.finishes.inRecent():
+            if names is None or entry.type in names:
+                recent.setdefault((entry.type, hourOf(entry)),
+                                  Tally()).add(entry)
+        for (name, number), tally in recent.items():
+            if number >= begin:
+                yield name, number, tally
 
 
 def getHistory(registry, name):
     """Return the `TypeHistory` of the worker type *name*."""
-    now = clock.now()
-    end = (int(now) // HOUR + 1) * HOUR
-    entries, is_cut = _read(registry, name, end - DAYS * DAY)
-    hours = _group(entries, now, end, HOUR, HOURS)
-    days = _group(entries, now, end, DAY, DAYS)
-    numbers = Histogram().plus(_times(entries, 'took')).numbers
+    periods = Periods(Tally)
+    for _name, number, tally in _list_hours(
+            registry, {name}, periods.first):
+        for group in periods.find(number):
+            group.merge(tally)
+    hours, days = periods.describe(_describe)
+    fortnight = _sum(periods.days)
     return TypeHistory(
-        hours=hours, days=days,
-        day=days[-1], fortnight=_describe(
-            end - DAYS * DAY, DAYS * DAY, entries),
-        buckets=list(zip((*BOUNDS, None), numbers)), is_cut=is_cut)
+        hours=hours, days=days, day=days[-1],
+        fortnight=_describe(days[0].begins_at, DAYS * DAY, fortnight),
+        buckets=_list_octaves(fortnight.took))
 
 
-def _read(registry, name, begin):
-    """Return (entries since *begin*, whether older ones were left out)."""
-    below = begin * _MICROSECONDS
-    deadline = time.monotonic() + TIME_LIMIT
-    entries = []
-    walks = [lane.finishes.walk(types=(name,))
-             for lane in registry.lanes.values()]
-    for entry in heapq.merge(*walks, key=attrgetter('key'), reverse=True):
-        if entry.key < below:
-            break
-        if len(entries) >= LOOKS or (
-                len(entries) % 256 == 255 and time.monotonic() >= deadline):
-            return entries, True
-        entries.append(entry)
-    return entries, False
+def _sum(tallies):
+    total = Tally()
+    for tally in tallies:
+        total.merge(tally)
+    return total
 
 
-def _group(entries, now, end, length, number):
-    """Return *number* periods of *length* seconds; the last ends at *end*."""
-    groups = [[] for _ in range(number)]
-    begin = end - number * length
-    for entry in entries:
-        # A clock that was set back leaves finishes in the future.
-        at = min(entry.key / _MICROSECONDS, now)
-        if at >= begin:
-            groups[int((at - begin) // length)].append(entry)
-    return [_describe(begin + index * length, length, group)
-            for index, group in enumerate(groups)]
-
-
-def _describe(begin, length, entries):
-    took, waited = _times(entries, 'took'), _times(entries, 'waited')
+def _describe(begins_at, length, tally):
     return TypePeriod(
-        begins_at=float(begin), ends_at=float(begin + length),
-        counts=dict(Counter(entry.state for entry in entries)),
-        took_half=within(took, 0.5), took_most=within(took, 0.95),
-        waited_half=within(waited, 0.5), waited_most=within(waited, 0.95))
+        begins_at=begins_at, ends_at=begins_at + length,
+        counts=_count(tally),
+        took_half=_seconds(tally.took, 0.5),
+        took_most=_seconds(tally.took, 0.95),
+        waited_half=_seconds(tally.waited, 0.5),
+        waited_most=_seconds(tally.waited, 0.95))
 
 
-def _times(entries, name):
-    """Return the known times of *entries* in ascending order."""
-    times = map(attrgetter(name), entries)
-    return sorted(one for one in times if one is not None)
+def _count(tally):
+    return {state: number for state, number
+            in zip(FINISHED_STATES, tally.counts) if number}
 
 
-def within(values, share):
-    """Return the least of the sorted *values* that *share* do not exceed.
+def _seconds(numbers, share):
+    bucket = within(numbers, share)
+    return None if bucket is None else secondsOf(bucket)
 
-    None if there are no values.
+
+def _list_octaves(numbers):
+    """Return [(greatest seconds, number of runs)]; the last one: None."""
+    octaves = [0] * _OCTAVES
+    for bucket, number in numbers.items():
+        octaves[bucket // _OCTAVE] += number
+    return [(unpackSpan((index + 1) * _OCTAVE * BUCKET)
+             if index + 1 < _OCTAVES else None, number)
+            for index, number in enumerate(octaves)]
+
+
+def within(numbers, share):
+    """Return the least key that *share* of the values do not exceed.
+
+    *numbers* is {key: number of values}.  None if there are no values.
     """
-    if not values:
-        return None
-    return values[max(0, math.ceil(share * len(values)) - 1)]
+    left = math.ceil(share * sum(numbers.values()))
+    for key in sorted(numbers):
+        left -= numbers[key]
+        if left <= 0:
+            return key
+    return None
+
+
+class _Group:
+    """Runs of all types: their numbers, waits, and multiples of the usual."""
+
+    def __init__(self):
+        self.tally = Tally()
+        self.pace = {}     # steps -> number of runs
+
+
+def getActivity(registry):
+    """Return the `Activity` of the types that the reader may see."""
+    periods = Periods(_Group)
+    hidden = visibility.hiddenTypes(registry)
+    names = {name for lane in registry.lanes.values()
+             for name in lane.finishes.stats.types} - hidden
+    usual = {name: _seconds(numbers, 0.5) for name, numbers
+             in _list_usual(registry, names) if numbers}
+    steps = {}     # type name -> {bucket: steps of its multiple}
+    day = {}       # type name -> {bucket: number} of the last 24 hours
+    for name, number, tally in _list_hours(registry, names, periods.first):
+        known = steps.setdefault(name, {})
+        pace = {}
+        for bucket, runs in tally.took.items():
+            if bucket not in known:
+                known[bucket] = _pace(secondsOf(bucket), usual[name])
+            pace[known[bucket]] = pace.get(known[bucket], 0) + runs
+        for group in periods.find(number):
+            group.tally.merge(tally)
+            addNumbers(group.pace, pace)
+        if periods.last - number < HOURS:
+            addNumbers(day.setdefault(name, {}), tally.took)
+    hours, days = periods.describe(_describe_all)
+    whole = _Group()
+    for group in periods.days:
+        whole.tally.merge(group.tally)
+        addNumbers(whole.pace, group.pace)
+    return Activity(
+        hours=hours, days=days, day=days[-1],
+        fortnight=_describe_all(days[0].begins_at, DAYS * DAY, whole),
+        paces={name: 2.0 ** (_pace(_seconds(numbers, 0.5), usual[name])
+                             / _PACE_STEPS)
+               for name, numbers in day.items() if numbers})
+
+
+def _list_usual(registry, names):
+    """Yield (name, {bucket: number of runs} of all hours that are kept)."""
+    found = {name: {} for name in names}
+    for lane in registry.lanes.values():
+        stats = lane.finishes.stats
+        for index, name in enumerate(stats.types):
+            if name in found:
+                addNumbers(found[name], stats.hours.getTook(index))
+        recent = Tally()
+        for entry in lane.finishes.inRecent():
+            if entry.type in found and entry.took is not None:
+                recent.add(entry)
+                addNumbers(found[entry.type], recent.took)
+                recent.took.clear()
+    return found.items()
+
+
+def _pace(seconds, usual):
+    return round(_PACE_STEPS * math.log2(
+        max(PACE_FLOOR, seconds) / max(PACE_FLOOR, usual)))
+
+
+def _describe_all(begins_at, length, group):
+    half, most = (within(group.pace, share) for share in (0.5, 0.95))
+    return ActivityPeriod(
+        begins_at=begins_at, ends_at=begins_at + length,
+        counts=_count(group.tally),
+        waited_half=_seconds(group.tally.waited, 0.5),
+        waited_most=_seconds(group.tally.waited, 0.95),
+        pace_half=None if half is None else 2.0 ** (half / _PACE_STEPS),
+        pace_most=None if most is None else 2.0 ** (most / _PACE_STEPS))

@@ -22,10 +22,11 @@ from cipher.background.interfaces import NOT_WAITING
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RETRIED
 from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import IActivity
+from cipher.background.interfaces import IActivityPeriod
 from cipher.background.interfaces import IEndedProcess
 from cipher.background.interfaces import IErrorGroup
 from cipher.background.interfaces import IErrors
-from cipher.background.interfaces import IHour
 from cipher.background.interfaces import IProblem
 from cipher.background.interfaces import IProcessStatus
 from cipher.background.interfaces import IRunDetails
@@ -193,6 +194,7 @@ class ErrorGroup:
     last_at: float
     types: dict
     hours: list
+    days: list
     last_run: str
 
 
@@ -224,15 +226,28 @@ class TypeHistory:
     day: TypePeriod
     fortnight: TypePeriod
     buckets: list
-    is_cut: bool
 
 
-@implementer(IHour)
+@implementer(IActivityPeriod)
 @dataclass
-class HourStatus:
+class ActivityPeriod:
     begins_at: float
+    ends_at: float
     counts: dict
-    mean: float
+    waited_half: float
+    waited_most: float
+    pace_half: float
+    pace_most: float
+
+
+@implementer(IActivity)
+@dataclass
+class Activity:
+    hours: list
+    days: list
+    day: ActivityPeriod
+    fortnight: ActivityPeriod
+    paces: dict
 
 
 @implementer(IProblem)

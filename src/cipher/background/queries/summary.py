@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Summaries of a registry, by worker type and by hour."""
+"""Summaries of a registry, by worker type."""
 from zope.component import getUtilitiesFor
 
 from cipher.background.declarations.workertype import findPause
@@ -19,18 +19,10 @@ from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import IWorkerType
 from cipher.background.queries import visibility
-from cipher.background.queries.status import HourStatus
 from cipher.background.queries.status import TypeStatus
-from cipher.background.store.stats import HOUR
-from cipher.background.store.stats import Hour
 from cipher.background.store.stats import Spans
 from cipher.background.store.stats import Times
-from cipher.background.util import clock
 from cipher.background.util.plaindata import readAsked
-
-
-#: Number of hours that `getHours` returns.
-HOURS = 24
 
 
 def listTypes(registry, snapshot):
@@ -108,30 +100,6 @@ def countFinished(registry):
             counts = found.setdefault(name, {})
             counts[state] = counts.get(state, 0) + number
     return found
-
-
-def getHours(registry):
-    """Return a `HourStatus` for each of the last hours, oldest first."""
-    now = int(clock.now()) // HOUR
-    hours = {number: Hour(number) for number in range(now - HOURS + 1,
-                                                      now + 1)}
-    for lane in registry.lanes.values():
-        heads = map(Hour.of, lane.finishes.inRecent())
-        for hour in (*lane.finishes.stats.hours(), *heads):
-            # A clock that was set back leaves finishes in the future.  They
-            # count for the current hour.
-            number = min(hour.number, now)
-            if number in hours:
-                hours[number] = hours[number].plus(hour)
-    return [_describe_hour(hours[number]) for number in sorted(hours)]
-
-
-def _describe_hour(hour):
-    counts = zip(FINISHED_STATES, hour[1:])
-    return HourStatus(
-        begins_at=float(hour.number * HOUR),
-        counts={state: number for state, number in counts if number},
-        mean=_mean(hour))
 
 
 def _mean(numbers):

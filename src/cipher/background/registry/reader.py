@@ -151,8 +151,8 @@ class RegistryReader(RunStore):
         return history.getHistory(
             self, name if visibility.maySee(self, name) else None)
 
-    def getHours(self):
-        return [] if visibility.hiddenTypes(self) else summary.getHours(self)
+    def getActivity(self):
+        return history.getActivity(self)
 
     def listProblems(self):
         snapshot = Snapshot(self)

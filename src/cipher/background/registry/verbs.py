@@ -143,7 +143,7 @@ class Verbs:
     listSchedules = _same('listSchedules', VIEW_WORKERS)
     listErrors = _same('listErrors', VIEW_WORKERS)
     getHistory = _same('getHistory', VIEW_WORKERS)
-    getHours = _same('getHours', VIEW_WORKERS)
+    getActivity = _same('getActivity', VIEW_WORKERS)
     listProblems = _same('listProblems', VIEW_WORKERS)
     listActions = _same('listActions', VIEW_WORKERS)
     getDetails = _same('getDetails', VIEW_DETAILS)

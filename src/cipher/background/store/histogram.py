@@ -59,7 +59,7 @@ class Histogram(NamedTuple):
         used = [index for index, number in enumerate(self.numbers) if number]
         return _HEAD.pack(
             self.seconds, sum(1 << index for index in used)) + b''.join(
-                _pack_number(self.numbers[index]) for index in used)
+                packNumber(self.numbers[index]) for index in used)
 
 
 def unpackAll(packed):
@@ -72,13 +72,14 @@ def unpackAll(packed):
         for index in range(len(BOUNDS) + 1):
             number = 0
             if used >> index & 1:
-                number, at = _unpack_number(packed, at)
+                number, at = unpackNumber(packed, at)
             numbers.append(number)
         found.append(Histogram(tuple(numbers), seconds))
     return found
 
 
-def _pack_number(number):
+def packNumber(number):
+    """Return the whole *number* as bytes, for `unpackNumber`."""
     # Seven bits a byte, lowest first; the eighth bit says that more follow.
     packed = []
     while number > 127:
@@ -87,7 +88,8 @@ def _pack_number(number):
     return bytes([*packed, number])
 
 
-def _unpack_number(packed, at):
+def unpackNumber(packed, at):
+    """Return (the number of the bytes at *at*, where they end)."""
     number = shift = 0
     while True:
         byte = packed[at]

@@ -25,13 +25,9 @@ from persistent import Persistent
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.store.histogram import Histogram
 from cipher.background.store.histogram import unpackAll
+from cipher.background.store.hours import HOUR
+from cipher.background.store.hours import Hours
 
-
-#: Seconds of an hour.
-HOUR = 3600
-
-#: Hours with a finish that are kept.  Pages show a day.
-HOURS_KEPT = 26
 
 STATE_NUMBER = len(FINISHED_STATES)
 
@@ -73,32 +69,7 @@ class Times(NamedTuple):
                      *max(self[3:], other[3:]))
 
 
-class Hour(NamedTuple):
-    """The numbers of runs that finished in an hour, by state."""
-
-    number: int = 0      # of the hour since the epoch
-    succeeded: int = 0
-    failed: int = 0
-    stopped: int = 0
-    interrupted: int = 0
-    timed: int = 0       # number of runs that began
-    seconds: float = 0.0   # sum over these
-
-    @classmethod
-    def of(cls, entry):
-        """Return the `Hour` of one `Entry`."""
-        counts = [int(entry.state == state) for state in FINISHED_STATES]
-        return cls(max(0, entry.key // (HOUR * 1000000)), *counts)._replace(
-            timed=entry.took is not None, seconds=entry.took or 0.0)
-
-    def plus(self, other):
-        """Return the `Hour` of both together, with the number of this one."""
-        return Hour(self.number, *[mine + others for mine, others
-                                   in zip(self[1:], other[1:])])
-
-
 _TIMES = struct.Struct('<QdfqIQB')
-_HOUR = struct.Struct('<I4IId')
 
 
 class Spans(NamedTuple):
@@ -121,32 +92,6 @@ class Spans(NamedTuple):
                        for mine, others in zip(self, other)))
 
 
-class PastHours(Persistent):
-    """The last past hours with a finish, packed."""
-
-    def __init__(self):
-        self.packed = b''
-
-    def __getstate__(self):
-        return self.packed
-
-    def __setstate__(self, state):
-        self.packed = state
-
-    def add(self, hour):
-        """Add an `Hour`, which is later than those before."""
-        self.packed += _HOUR.pack(*hour)
-        self.packed = self.packed[-HOURS_KEPT * _HOUR.size:]
-
-    def keepUntil(self, number):
-        """Remove the hours from *number* on."""
-        kept = b''.join(_HOUR.pack(*values) for values
-                        in _HOUR.iter_unpack(self.packed)
-                        if values[0] < number)
-        if kept != self.packed:
-            self.packed = kept
-
-
 class Stats(Persistent):
     """The chunks of the finishes of a lane, and statistics over them.
 
@@ -158,8 +103,7 @@ class Stats(Persistent):
         self.counts = []     # one for each kind
         self.times = []      # of Times
         self.spans = []      # of Spans
-        self.hour = Hour()   # the current one
-        self.past = PastHours()
+        self.hours = Hours()
         self.chunks = LOBTree()   # first key -> Chunk of packed entries
 
     def __getstate__(self):
@@ -169,16 +113,16 @@ class Stats(Persistent):
             b''.join(_TIMES.pack(*times) for times in self.times),
             b''.join(histogram.pack() for spans in self.spans
                      for histogram in spans),
-            _HOUR.pack(*self.hour), self.past, self.chunks)
+            self.hours.pack(), self.hours.past, self.chunks)
 
     def __setstate__(self, state):
-        types, counts, times, spans, hour, self.past, self.chunks = state
+        types, counts, times, spans, hour, past, self.chunks = state
         self.types = types.split('\n') if types else []
         self.counts = list(struct.unpack('<%dQ' % (len(counts) // 8), counts))
         self.times = [Times(*values) for values in _TIMES.iter_unpack(times)]
         histograms = iter(unpackAll(spans))
         self.spans = [Spans(*pair) for pair in zip(histograms, histograms)]
-        self.hour = Hour(*_HOUR.unpack(hour))
+        self.hours = Hours.unpack(hour, past)
 
     def kindOf(self, name, state):
         """Return the kind, a number, of the type *name* and *state*.
@@ -217,17 +161,7 @@ class Stats(Persistent):
         index, state = divmod(kind, STATE_NUMBER)
         self.times[index] = self._add_times(self.times[index], entry, state)
         self.spans[index] = self.spans[index].plus([entry])
-        number = entry.key // (HOUR * 1000000)
-        if number > self.hour.number:
-            if self.hour.number:
-                self.past.add(self.hour)
-            self.hour = Hour.of(entry)
-        else:
-            hour = list(self.hour)
-            hour[1 + state] += 1
-            hour[-2] += entry.took is not None
-            hour[-1] += entry.took or 0.0
-            self.hour = Hour._make(hour)
+        self.hours.add(index, entry)
         self._p_changed = True
 
     def _add_times(self, times, entry, state):
@@ -240,15 +174,6 @@ class Stats(Persistent):
 
     def forgetFuture(self, now):
         """Remove or cap times after *now* (microseconds) of a wrong clock."""
-        number = now // (HOUR * 1000000)
-        self.past.keepUntil(number)
-        if self.hour.number > number:
-            self.hour = self.hour._replace(number=number)
+        self.hours.forgetFuture(now // (HOUR * 1000000))
         self.times = [times._replace(key=min(times.key, now))
                       for times in self.times]
-
-    def hours(self):
-        """Yield each `Hour`, oldest first."""
-        for values in _HOUR.iter_unpack(self.past.packed):
-            yield Hour(*values)
-        yield self.hour

@@ -13,6 +13,9 @@
 ##############################################################################
 """The page of the errors, and acts on all runs of one."""
 import html
+import re
+
+import transaction
 
 from cipher.background.browser import errorgroups
 from cipher.background.tests.support.browser import BASE
@@ -85,3 +88,86 @@ class TestErrors(BrowserTests):
         page = self.get('errors.html').text
         self.assertIn('Only the first 1 errors are shown.', page)
         self.assertNotIn('data-part', page)
+
+
+class TestError(BrowserTests):
+
+    def setUp(self):
+        super().setUp()
+        self.runs = [self.makeFailed(('TimeoutError', 'after %d s' % number),
+                                     type='publish') for number in (30, 60)]
+        for run in self.runs:
+            run.input = {'title': 'x'}
+        transaction.commit()
+        self.other = self.makeFailed(('KeyError', "'<a>'"))
+        _key, timeout = self.get('errors.json').json['items']
+        self.path = timeout['url'][len('/++background++/'):]
+
+    def page(self, user='admin', more=''):
+        return html.unescape(self.get(self.path + more, user).text)
+
+    def test_what_failed_and_when(self):
+        page = self.page()
+        for expected in ('TimeoutError: after ‹number› s', 'Not resolved',
+                         'TimeoutError: after 30 s', 'after 60 s',
+                         'type.html?name=publish', 'data-part="error"',
+                         *[run.id for run in self.runs]):
+            self.assertIn(expected, page)
+        for other in 'KeyError', '/%s/' % self.other.id:
+            self.assertNotIn(other, page)
+        self.assertRegex(page, r'<title>[^<]*TimeoutError')
+        self.assertEqual(page.count('class="cb-slot"'), 24)
+        self.assertEqual(
+            self.page(more='&days=14').count('class="cb-slot"'), 14)
+
+    def test_lists_lead_to_it(self):
+        for name in 'errors.html', 'index.html':
+            self.assertIn(self.path, html.unescape(self.get(name).text))
+
+    def test_retry_of_all_and_start_of_one_again(self):
+        page = self.page()
+        self.assertRegex(page, r'bulk.html\?all=retry&[^"]*">Retry 2…')
+        again = re.search(
+            r'href="[^"]*/(start.html\?[^"]*)">Start again with changes…',
+            page)[1]
+        self.assertIn('like=' + self.runs[-1].id, again)
+        self.assertEqual(self.get(again).status_int, 200)
+
+    def test_one_traceback(self):
+        run = self.runs[-1]
+        run.details.traceback = 'Traceback\n  here <b>'
+        transaction.commit()
+        self.assertIn('Traceback\n  here <b>', self.page())
+        self.assertNotIn('here <b>', self.get(self.path).text)
+
+    def test_viewers_see_neither_input_nor_traceback_nor_verbs(self):
+        run = self.runs[-1]
+        run.details.traceback = 'Traceback\n  here'
+        transaction.commit()
+        page = self.page('viewer')
+        self.assertIn('after 60 s', page)
+        for hidden in ('here', 'Start again', 'Retry 2…', 'bulk.html',
+                       'Retry…'):
+            self.assertNotIn(hidden, page)
+
+    def test_unknown_error_is_a_message_in_place(self):
+        for query in ('', '?error=', '?error=x', '?error=' + '0' * 16,
+                      '?error=a&error=b', '?error=%ed%a0%80',
+                      '?error=%22%3E%3Csvg+onload=alert(1)%3E',
+                      self.path[len('error.html'):] + '&type=plain',
+                      self.path[len('error.html'):] + '&type=none'):
+            with self.subTest(query):
+                answer = self.get('error.html' + query)
+                self.assertEqual(answer.status_int, 404)
+                self.assertIn('There is no such error', answer.text)
+                self.assertNotIn('<svg onload', answer.text)
+
+    def test_runs_that_vanish(self):
+        self.registry.remove(self.runs[-1].id)
+        transaction.commit()
+        page = self.page()
+        self.assertNotIn('/%s/' % self.runs[-1].id, page)
+        self.assertIn('/%s/' % self.runs[0].id, page)
+        self.registry.remove(self.runs[0].id)
+        transaction.commit()
+        self.assertEqual(self.get(self.path).status_int, 404)

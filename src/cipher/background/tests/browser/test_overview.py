@@ -11,12 +11,15 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The overview: problems of each kind, and the chart of a day."""
+"""The overview: problems of each kind, errors, and the charts."""
 import html
 import re
 import time
 from unittest import mock
 
+import transaction
+
+from cipher.background.browser import overview
 from cipher.background.interfaces import BROKEN_RUN
 from cipher.background.interfaces import BUSY_THREADS
 from cipher.background.interfaces import CLOCK_JUMP
@@ -35,11 +38,11 @@ from cipher.background.interfaces import PROBLEMS
 from cipher.background.interfaces import SCHEDULE_ELSEWHERE
 from cipher.background.interfaces import SILENT_PROCESS
 from cipher.background.interfaces import STALLED_RUN
-from cipher.background.interfaces import STATES
 from cipher.background.interfaces import STUCK_PROCESS
 from cipher.background.interfaces import UNDECLARED_TYPE
 from cipher.background.interfaces import UNRESPONSIVE_RUN
-from cipher.background.queries.status import HourStatus
+from cipher.background.queries.status import Activity
+from cipher.background.queries.status import ActivityPeriod
 from cipher.background.queries.status import Problem
 from cipher.background.tests.support.browser import PATH
 from cipher.background.tests.support.browser import BrowserTests
@@ -176,71 +179,136 @@ class TestOverview(BrowserTests):
             problem, = self.get('index.json').json['problems']
         self.assertEqual(problem['stack'], '')
 
-    def hours(self, *filled):
-        """Return 24 hours, the last of which are *filled*."""
-        empty = dict.fromkeys(STATES, 0)
-        hours = [({}, None)] * (24 - len(filled)) + list(filled)
-        return [HourStatus(3600.0 * number, {**empty, **counts}, mean)
-                for number, (counts, mean) in enumerate(hours)]
+    def activity(self, *filled, whole=(None,) * 4, paces=()):
+        """Let 24 hours, the last of which are *filled*, be shown.
+
+        Each is (counts, half waited, 95 % waited, pace of half, of 95 %).
+        """
+        filled = [({}, *[None] * 4)] * (24 - len(filled)) + [
+            (counts, *times, *[None] * (4 - len(times)))
+            for counts, *times in filled]
+        hours = [ActivityPeriod(3600.0 * number, 3600.0 * (number + 1), *one)
+                 for number, one in enumerate(filled)]
+        day = ActivityPeriod(0.0, 86400.0, {}, *whole)
+        fortnight = ActivityPeriod(
+            86400.0, 172800.0, {'succeeded': 7}, *whole)
+        self.patch('getActivity', Activity(
+            hours, hours[:13] + [fortnight], day, fortnight, dict(paces)))
+
+    def panels(self, page):
+        """Return the markup of each panel."""
+        return re.findall('(?s)<figure.*?</figure>', page)
 
     def test_chart_and_its_table(self):
-        self.patch('getHours', self.hours(
-            ({'succeeded': 90, 'failed': 10}, 4.0), ({'stopped': 1}, 0.5)))
+        self.activity(({'succeeded': 90, 'failed': 10},), ({'stopped': 1},))
         page = self.get('index.html').text
         self.assertIn('The last 24 hours', page)
-        self.assertIn('>101 runs finished in the last 24 hours.  10 failed.<',
-                      page)
-        drawing, durations = re.findall('(?s)<svg.*?</svg>', page)
-        self.assertEqual(drawing.count('class="cb-slot"'), 24)
-        bars = re.findall('<rect [^>]*data-state[^>]*>', drawing)
-        self.assertEqual([re.search('data-state="([^"]*)', bar)[1]
-                          for bar in bars],
-                         ['succeeded', 'failed', 'stopped'])
+        panel, = self.panels(page)
+        for said in ('succeeded: 90', 'failed: 10', 'stopped: 1',
+                     'interrupted: 0'):
+            self.assertIn(said, re.search('aria-label="([^"]*)', panel)[1])
+        self.assertEqual(panel.count('class="cb-slot"'), 24)
+        bars = re.findall('<rect [^>]*class="cb-(?:good|wait|stop|bad)"[^>]*>',
+                          panel)
+        self.assertEqual([re.search('class="([^"]*)', bar)[1]
+                          for bar in bars], ['cb-good', 'cb-bad', 'cb-wait'])
         heights = [float(re.search(' height="([^"]*)', bar)[1])
                    for bar in bars]
         # Of 100 units for 100 runs, less a gap; the least is to be seen too.
         self.assertEqual(heights, [90.0, 9.0, 1.5])
-        self.assertIn('22:00 – succeeded: 90, failed: 10<', drawing)
-        self.assertNotIn('on average', drawing)
-        # Durations have a scale of their own: 100 ms to 10 s.
-        self.assertEqual(
-            [float(y) for y in re.findall('class="cb-p50"[^>]* y1="([^"]*)"',
-                                          durations)], [19.9, 65.1])
-        self.assertIn('22:00 – took 4.0 s on average', durations)
-        table = page[page.rindex('</svg>'):page.rindex('All processes')]
-        self.assertEqual(table.count('<tr'), 25)
-        self.assertRegex(table, r'(?s)datetime="1970-01-01T22:00:00.000Z"'
-                                r'.*?90.*?10')
+        self.assertIn('22:00 – succeeded: 90, stopped: 0, interrupted: 0, '
+                      'failed: 10<', panel)
+        self.assertEqual(panel.count('<tr'), 25)
+        self.assertRegex(panel, r'(?s)>22:00</th>.*?90.*?10')
+
+    def test_waits_and_multiples_have_panels_of_their_own(self):
+        self.activity(
+            ({'succeeded': 1}, 0.01, 1.0, 1.0, 1.4),
+            ({'succeeded': 1}, 0.1, 10.0, 2.0, 4.0),
+            whole=(0.05, 5.0, 1.4, 3.1), paces={'plain': 3.1, 'odd': 1.4})
+        page = html.unescape(self.get('index.html').text)
+        _bars, waits, multiples = self.panels(page)
+        self.assertIn('Half within 50 ms', waits)
+        self.assertIn('95 % within 5.0 s', waits)
+        # From 10 ms to 10 s: each factor of ten is a third of 100 units.
+        self.assertIn('class="cb-p50" points="225.0,100.0 235.0,66.7"', waits)
+        self.assertIn('Half within 1.4 ×', multiples)
+        self.assertIn('95 % within 3.1 ×', multiples)
+        self.assertIn('usual 1 ×', multiples)
+        # From 0.5 to 8 times: each factor of two is a fourth of 100 units.
+        self.assertIn('class="cb-p50" points="225.0,75.0 235.0,50.0"',
+                      multiples)
+        self.assertIn('class="cb-p95" points="225.0,62.9 235.0,25.0"',
+                      multiples)
+        self.assertRegex(multiples, 'class="cb-usual"[^>]*y1="75.0"')
+        self.assertEqual(re.findall('<span>([0-9.]+ ×)</span>', multiples),
+                         ['8 ×', '2 ×', '0.5 ×'])
+        self.assertRegex(multiples, r'type.html\?name=plain">Plain 3.1 ×<')
+        self.assertNotIn('odd', multiples)
+
+    def test_fourteen_days(self):
+        self.activity(({'succeeded': 1},))
+        page = self.get('index.html?days=14').text
+        self.assertIn('The last 14 days', page)
+        self.assertIn('runs in 24 hours', page)
+        panel, = self.panels(page)
+        self.assertEqual(panel.count('class="cb-slot"'), 14)
+        self.assertRegex(page, r'aria-current="true" href="[^"]*days=14"')
+        for days in 'x', '-1', '%00', '14&days=14':
+            self.assertIn('The last 24 hours', self.get(
+                'index.html?days=' + days).text)
 
     def test_a_burst_flattens_nothing(self):
-        self.patch('getHours', self.hours(
-            *[({'succeeded': 10, 'failed': 2}, 1.0)] * 9,
-            ({'succeeded': 5000}, 1.0)))
-        page = self.get('index.html').text
-        drawing = re.search('(?s)<svg.*?</svg>', page)[0]
-        self.assertEqual(drawing.count('class="cb-cut"'), 1)
-        bars = re.findall('<rect [^>]*data-state[^>]*>', drawing)
+        self.activity(*[({'succeeded': 10, 'failed': 2},)] * 9,
+                      ({'succeeded': 5000},))
+        panel, = self.panels(self.get('index.html').text)
+        self.assertEqual(panel.count('class="cb-cut"'), 1)
+        bars = re.findall('<rect [^>]*class="cb-(?:good|bad)"[^>]*>', panel)
         # A scale up to 60 runs.
         self.assertEqual({'16.7', '2.3', '100.0'}, {
             re.search(' height="([^"]*)', bar)[1] for bar in bars})
-        self.assertRegex(page, r'Cut off at the top:\s*23:00: 5000')
+        self.assertRegex(panel, r'Cut off at\s+the top:\s*23:00: 5000')
 
     def test_a_steady_day_is_cut_nowhere(self):
-        self.patch('getHours', self.hours(
-            *[({'succeeded': number}, 1.0) for number in range(1, 25)]))
+        self.activity(*[({'succeeded': number},) for number in range(1, 25)])
         page = self.get('index.html').text
         self.assertNotIn('cb-cut', page)
         self.assertNotIn('Cut off', page)
 
-    def test_caption_has_the_forms_of_its_numbers(self):
-        for counts, text in (
-                ({'succeeded': 1}, '1 run finished in the last 24 hours.  '
-                                   'None failed.'),
-                ({'failed': 1}, '1 run finished in the last 24 hours.  '
-                                '1 failed.')):
-            self.patch('getHours', self.hours((counts, None)))
-            self.assertIn('>%s<' % text, self.get('index.html').text)
-
     def test_no_chart_where_nothing_happened(self):
-        self.patch('getHours', self.hours())
-        self.assertNotIn('<svg', self.get('index.html').text)
+        self.activity()
+        self.assertNotIn('<figure', self.get('index.html').text)
+
+    def test_charts_of_real_runs(self):
+        for _ in range(3):
+            self.makeFailed()
+        page = self.get('index.html').text
+        self.assertEqual(len(self.panels(page)), 3)
+        self.assertIn('failed: 3', page)
+
+    def test_errors_by_their_reason(self):
+        self.assertIn('No run failed.', self.get('index.html').text)
+        for number in range(3):
+            self.makeFailed(('TimeoutError', 'after %d s' % number))
+        retried = self.makeFailed(('KeyError', 'x'))
+        self.registry.retry(retried.id)
+        transaction.commit()
+        page = html.unescape(self.get('index.html').text)
+        self.assertIn('3 runs are not resolved', page)
+        self.assertIn('after ‹number› s', page)
+        self.assertIn('Retry 3…', page)
+        # What is left to do comes first, although it is older.
+        self.assertLess(page.index('TimeoutError'), page.index('KeyError'))
+        self.assertRegex(page, 'data-part="errors"')
+        self.assertNotIn('Retry 3…', self.get('index.html', 'viewer').text)
+        self.assertNotIn('failed', self.get('index.json').json)
+
+    def test_many_errors_are_cut_and_it_is_said(self):
+        for number in range(5):
+            self.makeFailed(('Error%s' % 'ABCDE'[number], 'x'))
+        with mock.patch.object(overview, 'LOOKS', 3), \
+                mock.patch.object(overview, 'LIMIT', 2):
+            page = self.get('index.html').text
+        self.assertIn('Only the last 3 failures are counted.', page)
+        self.assertIn('ErrorD', page)
+        self.assertNotIn('ErrorC', page)

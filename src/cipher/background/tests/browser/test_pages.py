@@ -87,8 +87,8 @@ class TestOverview(BrowserTests):
 
     def test_failed_runs_show_their_error(self):
         self.makeFailed(('KeyError', 'no <such> key'))
-        self.assertIn('KeyError: no &lt;such&gt; key',
-                      self.get('index.html').text)
+        self.assertRegex(self.get('index.html').text, (
+            r'>KeyError</a>\s*<span>no &lt;such&gt; key</span>'))
 
     def test_page_tells_the_script_where_to_ask(self):
         self.assertIn('data-poll="%s/index.json"' % PATH,

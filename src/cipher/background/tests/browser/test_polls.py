@@ -102,7 +102,7 @@ class PollTests(BrowserTests):
     def test_long_answers_are_compressed_for_clients_that_read_it(self):
         for _ in range(5):
             self.makeFailed()
-        for path in 'index.json', 'runs.json':
+        for path in 'errors.json', 'runs.json':
             plain = self.poll(path)
             packed = self.poll(path, encoding='br, gzip;q=0.5')
             self.assertEqual(packed.headers['Content-Encoding'], 'gzip')

@@ -203,8 +203,7 @@ class SightTests(AdministrationTests):
         self.assertEqual(
             [status.name for status in self.registry.listSchedules()],
             ['nightly'])
-        # An hour does not tell one type from another.
-        self.assertEqual(self.registry.getHours(), [])
+        self.assertEqual(self.registry.getActivity().day.counts, {'failed': 5})
         self.assertEqual(
             [(problem.kind, problem.subject, problem.number)
              for problem in self.registry.listProblems()],
@@ -219,7 +218,7 @@ class SightTests(AdministrationTests):
         self.assertEqual(len(self.registry.listSchedules()), 2)
         self.assertEqual(
             sum(sum(hour.counts.values())
-                for hour in self.registry.getHours()), 10)
+                for hour in self.registry.getActivity().hours), 10)
         self.assertEqual(self.registry.listProblems()[0].number, 10)
 
     def test_oldest_that_waits_is_one_to_be_seen(self):
@@ -364,4 +363,4 @@ class SightTests(AdministrationTests):
         declareWorker('audit', lambda worker: None)
         self.fill()
         self.assertEqual(len(self.listed()), 20)
-        self.assertEqual(len(self.registry.getHours()), 24)
+        self.assertEqual(len(self.registry.getActivity().hours), 24)

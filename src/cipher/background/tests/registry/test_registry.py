@@ -343,7 +343,7 @@ class PrincipalTests(RegistryCase):
             ('ViewWorkers', lambda r: [s.is_late
                                        for s in r.listSchedules()]),
             ('ViewWorkers', lambda r: [t.counts for t in r.listTypes()]),
-            ('ViewWorkers', lambda r: [h.mean for h in r.getHours()]),
+            ('ViewWorkers', lambda r: r.getActivity().day.counts),
             ('ViewWorkers', lambda r: [p.kind
                                        for p in r.listProblems()]),
             ('ViewWorkers', lambda r: [a.verb

@@ -80,7 +80,7 @@ CALLS = {
     'listEndedProcesses': ((VIEW_WORKERS,),
                            lambda v, t: v.listEndedProcesses()),
     'listSchedules': ((VIEW_WORKERS,), lambda v, t: v.listSchedules()),
-    'getHours': ((VIEW_WORKERS,), lambda v, t: v.getHours()),
+    'getActivity': ((VIEW_WORKERS,), lambda v, t: v.getActivity()),
     'listProblems': ((VIEW_WORKERS,), lambda v, t: v.listProblems()),
     'getThresholds': ((MANAGE_WORKERS,), lambda v, t: v.getThresholds()),
     'changeThresholds': ((MANAGE_WORKERS,), lambda v, t: v.changeThresholds(
@@ -120,7 +120,7 @@ CALLS = {
 READS = {'may', 'mayStop', 'getOwnStatus', 'get', 'getStatus', 'getFamily',
          'getHealth', 'listErrors', 'getHistory', 'getContext', 'listRuns',
          'getCounts', 'getWorkerTypes', 'listTypes', 'listProcesses',
-         'listEndedProcesses', 'listSchedules', 'getHours', 'listProblems',
+         'listEndedProcesses', 'listSchedules', 'getActivity', 'listProblems',
          'getThresholds', 'listActions', 'getDetails', 'getStack', 'getSite',
          'queryWorkerType', 'mayStart', 'mayRetry', 'mayRunSchedule'}
 

@@ -68,7 +68,7 @@ def look(registry):
     registry.getCounts()
     registry.listProcesses()
     registry.listSchedules()
-    for name in 'listTypes', 'getHours', 'listProblems', 'listActions':
+    for name in 'listTypes', 'getActivity', 'listProblems', 'listActions':
         getattr(registry, name)()
     return page.items
 

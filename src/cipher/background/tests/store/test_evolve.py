@@ -391,7 +391,7 @@ class KeptTests(ComponentTests):
              for details in (registry.getDetails(run.id) for run in runs)],
             [(type.name, type.counts, type.is_paused)
              for type in registry.listTypes()],
-            [(hour.begins_at, hour.counts) for hour in registry.getHours()],
+            registry.getActivity(),
             registry.listActions(), registry.listProcesses())
 
     def test_newer_code_reads_evolves_and_works(self):

@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Numbers by worker type and by hour: listTypes, getHours."""
+"""Numbers by worker type and by hour: listTypes, getActivity."""
 import pickle
 import random
 import unittest
@@ -26,7 +26,8 @@ from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
-from cipher.background.interfaces import IHour
+from cipher.background.interfaces import IActivity
+from cipher.background.interfaces import IActivityPeriod
 from cipher.background.interfaces import ITypeStatus
 from cipher.background.queries.summary import getSpans
 from cipher.background.runtime.maintenance.pruner import BATCH
@@ -34,9 +35,9 @@ from cipher.background.runtime.maintenance.pruner import _prune_registry
 from cipher.background.store.finishes import SPILL
 from cipher.background.store.finishes import Finishes
 from cipher.background.store.histogram import Histogram
+from cipher.background.store.hours import DAYS_KEPT
+from cipher.background.store.hours import HOUR
 from cipher.background.store.run import WorkerRun
-from cipher.background.store.stats import HOUR
-from cipher.background.store.stats import HOURS_KEPT
 from cipher.background.store.stats import Spans
 from cipher.background.tests.support.finishedruns import NOW
 from cipher.background.tests.support.finishedruns import LookTests
@@ -202,7 +203,7 @@ class TypesTests(LookTests):
             self.makeRuns(size * SPILL)
             with self.countLoads() as loaded:
                 self.registry.listTypes()
-                self.registry.getHours()
+                self.registry.getActivity()
             loads.append(len(loaded))
         # A leaf of a tree may have been split.
         self.assertLess(loads[1], loads[0] + 5)
@@ -211,13 +212,18 @@ class TypesTests(LookTests):
 class HoursTests(LookTests):
 
     def test_there_are_always_24_hours_up_to_this_one(self):
-        hours = self.registry.getHours()
-        for hour in hours:
-            verifyObject(IHour, hour)
+        activity = self.registry.getActivity()
+        verifyObject(IActivity, activity)
+        hours = activity.hours
+        for hour in (*hours, *activity.days, activity.day,
+                     activity.fortnight):
+            verifyObject(IActivityPeriod, hour)
         self.assertEqual([hour.begins_at for hour in hours],
                          [NOW + n * HOUR for n in range(-23, 1)])
         self.assertEqual({str(hour.counts) for hour in hours}, {'{}'})
-        self.assertEqual({hour.mean for hour in hours}, {None})
+        self.assertEqual({(hour.waited_half, hour.pace_half)
+                          for hour in hours}, {(None, None)})
+        self.assertEqual(activity.paces, {})
 
     def test_finishes_count_in_their_hour_by_state(self):
         for size in SIZES:
@@ -229,14 +235,14 @@ class HoursTests(LookTests):
         self.clock.advance(0.002)
         self.makeRun(took=8.0)
         transaction.commit()
-        *_, last, this = self.registry.getHours()
+        *_, last, this = self.registry.getActivity().hours
         number = sum(SIZES)
         self.assertEqual(last.counts, {
             SUCCEEDED: number + 1, FAILED: number, STOPPED: number,
             INTERRUPTED: number})
-        self.assertAlmostEqual(
-            last.mean, (4 * number * 2.0 + 4.0) / (4 * number + 1))
-        self.assertEqual((this.counts, this.mean), ({SUCCEEDED: 1}, 8.0))
+        self.assertEqual((last.pace_half, last.pace_most), (1.0, 1.0))
+        self.assertEqual(this.counts, {SUCCEEDED: 1})
+        self.assertAlmostEqual(this.pace_half, 4.0, delta=0.4)
 
     def test_each_hour_is_kept_for_a_day_and_then_forgotten(self):
         numbers = []
@@ -246,32 +252,35 @@ class HoursTests(LookTests):
             for _ in range(numbers[-1]):
                 self.makeRun()
             transaction.commit()
-            hours = self.registry.getHours()
+            hours = self.registry.getActivity().hours
             expected = ([0] * 24 + numbers)[-24:]
             self.assertEqual(
                 [hour.counts.get(SUCCEEDED, 0) for hour in hours], expected)
             self.clock.advance(HOUR)
 
-    def test_hours_that_are_over_stay_few(self):
-        for _ in range(40):
-            self.makeRuns(4 * SPILL)
-            self.clock.advance(HOUR)
+    def test_days_that_are_over_stay_few(self):
+        for _ in range(4 * DAYS_KEPT):
+            self.makeRuns(2 * SPILL)
+            self.clock.advance(9 * HOUR)
         for lane in self.registry.lanes.values():
             self.assertLessEqual(
-                len(list(lane.finishes.stats.hours())), HOURS_KEPT + 1)
+                len(lane.finishes.stats.hours.past.days), DAYS_KEPT)
+        self.assertEqual(
+            sum(self.registry.getActivity().fortnight.counts.values()),
+            2 * SPILL * (14 * 24 // 9))
 
     def test_clock_set_back_loses_nothing(self):
         self.makeRuns(3 * SPILL)
         self.clock.advance(-5 * HOUR)
         self.makeRuns(2 * SPILL)
-        hours = self.registry.getHours()
+        hours = self.registry.getActivity().hours
         self.assertEqual(len(hours), 24)
         self.assertEqual(hours[-1].counts, {SUCCEEDED: 5 * SPILL})
         self.assertLessEqual(hours[-1].begins_at, self.clock.now)
 
     def test_time_zone_has_no_say(self):
         self.clock.now = NOW + 1234.5
-        self.assertEqual(self.registry.getHours()[-1].begins_at, NOW)
+        self.assertEqual(self.registry.getActivity().hours[-1].begins_at, NOW)
 
 
 class StoredTests(unittest.TestCase):
@@ -290,9 +299,11 @@ class StoredTests(unittest.TestCase):
             stats = self.finishes(number, ('count', 'žodis')).stats
             copy = type(stats).__new__(type(stats))
             copy.__setstate__(stats.__getstate__())
-            for name in 'types', 'counts', 'times', 'spans', 'hour':
+            for name in 'types', 'counts', 'times', 'spans':
                 self.assertEqual(getattr(copy, name), getattr(stats, name))
-            self.assertEqual(list(copy.hours()), list(stats.hours()))
+            self.assertEqual(copy.hours.number, stats.hours.number)
+            self.assertEqual(copy.hours.pack(), stats.hours.pack())
+            self.assertIs(copy.hours.past, stats.hours.past)
 
     def test_head_is_small_whatever_the_number_of_types(self):
         # It is written with each finish.

@@ -226,7 +226,7 @@ class BigTests(SiteTests):
         'failed': lambda registry: registry.listRuns(states=['failed']),
         'count': lambda registry: registry.getCounts(),
         'types': lambda registry: registry.listTypes(),
-        'hours': lambda registry: registry.getHours(),
+        'hours': lambda registry: registry.getActivity(),
         'processes': lambda registry: registry.listProcesses(),
         'next page': lambda registry: registry.listRuns(
             before=registry.listRuns().older),
