@@ -103,6 +103,14 @@ class Groups(Published):
             filter['type'] = self.names
         name = (cleanLine(group.error_type) if group.error_type
                 else presenter.getState(INTERRUPTED))
+        types = [{
+            'name': cleanLine(name), 'number': number,
+            'text': format.number(number),
+            'title': presenter.sayTitle(
+                self._declared[name].title if name in self._declared
+                else name),
+            'url': self._make_url('type.html', name=name),
+        } for name, number in sorted(group.types.items())]
         return {
             'id': group.key,
             'error_type': name,
@@ -111,14 +119,7 @@ class Groups(Published):
             'unresolved': group.unresolved,
             'first_at': format.iso(group.first_at),
             'last_at': format.iso(group.last_at),
-            'types': [{
-                'name': cleanLine(name), 'number': number,
-                'text': format.number(number),
-                'title': presenter.sayTitle(
-                    self._declared[name].title if name in self._declared
-                    else name),
-                'url': self._make_url('type.html', name=name),
-            } for name, number in sorted(group.types.items())],
+            'types': types,
             'hours': group.hours,
             'days': group.days,
             'url': self._make_url('error.html', **filter),
@@ -129,6 +130,7 @@ class Groups(Published):
             'last_url': '%s/%s/index.html' % (
                 self.registry_url, group.last_run),
             'text': {
+                'types': ', '.join(one['title'] for one in types),
                 'total': format.number(group.number),
                 'unresolved': format.number(group.unresolved),
                 'number': self.say(

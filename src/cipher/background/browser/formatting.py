@@ -221,14 +221,12 @@ class Formatter:
         """
         return self.duration(seconds and float('%.2g' % seconds))
 
-    def multiple(self, value):
+    def multiple(self, value, digits=2):
         """Return a multiple of what is usual: ``3.1 ×``; '' for None."""
         if value is None:
             return ''
-        text = self._decimal(value)
-        if value >= 9.95 or text.endswith('0'):
-            text = self.number(round(value))
-        return '%s ×' % text
+        return '%s ×' % (self.number(round(value)) if value >= 10
+                         else self._localize('%.*g' % (digits, value)))
 
     def span(self, seconds):
         """Return seconds as the label of a scale: ``10 ms``, ``17 min``."""
@@ -341,7 +339,9 @@ class Formatter:
 
     def _decimal(self, value):
         """Return a number with one digit after the point."""
-        text = '%.1f' % value
+        return self._localize('%.1f' % value)
+
+    def _localize(self, text):
         if self._locale is None:
             return text
         return text.replace('.', self._locale.numbers.symbols['decimal'])

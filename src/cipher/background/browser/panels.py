@@ -17,6 +17,7 @@ The template draws each panel as SVG that is stretched, with the labels as HTML
 beside it.  Each panel has one scale and a table of the same numbers.
 """
 import math
+from functools import partial
 
 from zope.browserpage import ViewPageTemplateFile
 
@@ -34,9 +35,6 @@ HEIGHT = 100
 
 #: Labels below a panel, about.
 LABELS = 6
-#: Factor from the least to the greatest value of a logarithmic scale, at
-#: least.
-LEAST_FACTOR = 10
 #: Bars that are higher than so many times a busy one are cut off, as they
 #: would flatten all others.  Of ten bars with runs two are busier.
 _BURST = 4
@@ -44,9 +42,12 @@ _BUSY = 0.8
 #: Between two parts of a bar.
 _GAP = 1
 
-#: Seconds at which such a scale may end, in ascending order.
-_ENDS = [digit * 10.0 ** power for power in range(-3, 9)
-         for digit in (1, 2, 5)]
+#: Seconds at which a logarithmic scale may begin, in ascending order.
+_BEGINS = [digit * 10.0 ** power for power in range(-3, 9)
+           for digit in (1, 2, 5)]
+#: Factors from its begin to its middle, and from there to its end.
+_FACTORS = [digit * 10.0 ** power for power in range(9)
+            for digit in (1, 2, 5)][2:]
 
 
 class Charted(Page):
@@ -167,7 +168,8 @@ def makeMultiples(presenter, names, half, most, title='', id='',
     """Return the panel of multiples of what is usual, as `makeTimes`."""
     return _make_lines(
         presenter, names, half, most, within, 1.0, presenter.format.multiple,
-        presenter.format.multiple, _bounds_of_multiples, id=id, title=title,
+        partial(presenter.format.multiple, digits=4), _bounds_of_multiples,
+        id=id, title=title,
         unit=presenter.say(_('times the usual of its type')))
 
 
@@ -276,7 +278,10 @@ def _bounds_of_multiples(low, high):
 
 
 def _bounds(low, high):
-    """Return the ends of a logarithmic scale from *low* to *high* seconds."""
-    low = 10.0 ** math.floor(math.log10(max(low, .001)))
-    high = max(high, LEAST_FACTOR * low)
-    return low, next((end for end in _ENDS if end >= high), high)
+    """Return the ends of a logarithmic scale from *low* to *high* seconds.
+
+    Its middle is a round number as well.
+    """
+    begin = max([one for one in _BEGINS if one <= low] or _BEGINS[:1])
+    factor = next(one for one in _FACTORS if begin * one * one >= high)
+    return begin, begin * factor * factor

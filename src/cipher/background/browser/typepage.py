@@ -194,10 +194,10 @@ class TypePage(panels.Charted, TypeData, TypesPage):
             return None
         begin = max(0, used[0] - 1)
         shown = buckets[begin:used[-1] + 2]
-        duration = self.presenter.format.rough
+        span = self.presenter.format.span
         return panels.makeBars(
             self.presenter,
-            [duration(seconds) if seconds is not None else self.say(
+            [span(seconds) if seconds is not None else self.say(
                 _('longer')) for seconds, _number in shown],
             [(self.say(_('Runs')), [number for _seconds, number in shown])],
             ('run',), self.say(_('Durations of 14 days')),

@@ -63,6 +63,7 @@ REGISTRY_VIEWS = {
     'runs.csv': ('ViewWorkers', GET), 'bulk.html': ('ViewWorkers', FORM),
     'types.html': ('ViewWorkers', FORM), 'types.json': ('ViewWorkers', GET),
     'errors.html': ('ViewWorkers', GET), 'errors.json': ('ViewWorkers', GET),
+    'error.html': ('ViewWorkers', GET),
     'type.html': ('ViewWorkers', FORM), 'type.json': ('ViewWorkers', GET),
     'schedules.html': ('ViewWorkers', FORM),
     'processes.html': ('ViewWorkers', FORM),

@@ -65,6 +65,18 @@ class TestFormatter(unittest.TestCase):
                 (7265, '2 h 1 min'), (90000, '1 d 1 h'), (None, '')):
             self.assertEqual(self.format.duration(seconds), text)
 
+    def test_rough_times_have_two_digits(self):
+        for seconds, text in ((None, ''), (0.0, '0 ms'), (0.0123, '12 ms'),
+                              (1.26, '1.3 s'), (138.0, '2 min 20 s')):
+            self.assertEqual(self.format.rough(seconds), text)
+
+    def test_multiples(self):
+        for value, text in ((None, ''), (1.0, '1 ×'), (0.834, '0.83 ×'),
+                            (3.14, '3.1 ×'), (9.96, '10 ×'), (1234.5,
+                                                              '1234 ×')):
+            self.assertEqual(self.format.multiple(value), text)
+        self.assertEqual(self.format.multiple(0.125, digits=4), '0.125 ×')
+
     def test_iso_times_are_utc(self):
         self.assertEqual(self.format.iso(0), '1970-01-01T00:00:00.000Z')
         self.assertIsNone(self.format.iso(None))
