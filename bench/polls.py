@@ -165,6 +165,7 @@ def list_paths(registry, finished, running):
     return {
         FLOOR: 'token.json',
         'overview': 'index.html',
+        'overview, 14 days': 'index.html?days=14',
         'runs': 'runs.html',
         'runs, failed': runs(state='failed'),
         'runs, pending': runs(state='pending'),
@@ -182,7 +183,12 @@ def list_paths(registry, finished, running):
         'runs, oldest': runs(order='oldest'),
         'a run, failed': finished + '/index.html',
         'a run, running': running + '/index.html',
+        'errors': 'errors.html',
+        'an error': 'error.html?error=' + registry.listErrors(
+            limit=1).groups[0].key,
         'types': 'types.html',
+        'a type': 'type.html?name=mail',
+        'a type, 14 days': 'type.html?name=mail&days=14',
         'schedules': 'schedules.html',
         'processes': 'processes.html',
         'journal': 'journal.html',
@@ -190,6 +196,7 @@ def list_paths(registry, finished, running):
         'poll of runs': 'runs.json',
         'poll of runs, failed': 'runs.json?state=failed',
         'poll of a run': running + '/index.json',
+        'poll of a type': 'type.json?name=mail',
         'poll of processes': 'processes.json',
     }
 

@@ -37,10 +37,11 @@ from cipher.background.interfaces import IRegistryInstaller
 from cipher.background.interfaces import ProcessNotFound
 
 
-#: Errors that the overview shows, and failed runs that it looks at; the page
-#: of the errors has more.
+#: Errors that the overview shows, and failed runs that it looks at.  These
+#: are few, as the successes since the oldest are read as well, to know what is
+#: resolved; the page of the errors has more.
 LIMIT = 10
-LOOKS = 500
+LOOKS = 100
 #: Runs that the table of running runs shows; the list of runs has the others.
 RUNNING_LIMIT = 50
 
