@@ -273,9 +273,9 @@ def slowest(lanes, wanted, limit, deadline, digests):
 
     A duration is (seconds, key, lane, serial); they are in no order.  Its
     seconds are a number that grows with the wait if the order is `WAITED`.
-    Chunks of about the *limit* last finishes are read, or as many as can be
-    read before the *deadline* (monotonic).  Finishes of other types and states
-    are among them.  *digests* is a `digests.Digests`.
+    Chunks with about *limit* finishes are read, the last ones, or as many as
+    can be read before the *deadline* (monotonic).  Each has a wanted finish;
+    the others in it count as well.  *digests* is a `digests.Digests`.
     """
     states = wanted.states & set(FINISHED_STATES)
     if wanted.states and not states:
@@ -292,7 +292,8 @@ def slowest(lanes, wanted, limit, deadline, digests):
         found = [duration for duration
                  in read(finishes, packed, kinds)
                  if wanted.hasMoment(duration[1])]
-        number_read = finishes.countPacked(packed)
+        # A chunk without any is from memory, which takes no time.
+        number_read = finishes.countPacked(packed) if found else 0
         is_cut = passed + number_read > limit
         if is_cut:
             found = found[max(0, len(found) - (limit - passed)):]
