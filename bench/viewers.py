@@ -24,9 +24,9 @@ while nothing changes.  There is no socket.  Rounds with pages and rounds
 without them alternate.  In the first round, pages without news are watched
 for ``--seconds``.
 
-Other programs on the machine disturb it more than the pages do.  ``chrt -f 10``
-keeps them away, and ``TMPDIR=/dev/shm`` excludes the disk.  Do not bind it to
-one processor as well: then the pages get no turn.
+Other programs on the machine disturb it more than the pages do.  ``chrt -f
+10`` keeps them away, and ``TMPDIR=/dev/shm`` excludes the disk.  Do not bind
+it to one processor as well: then the pages get no turn.
 """
 import json
 import tempfile
@@ -212,18 +212,20 @@ def main(argv=None):
     options.pages = max(2, options.pages)
     hooks.setHooks()
     xmlconfig.file('browser_ftesting.zcml', cipher.background.tests.support)
-    declare(TYPE, addOne, keep=10 ** 9)   # the audit counts them all
+    declare(TYPE, addOne, **growth.KEPT)
     for name in (*TYPES, RARE):
-        declare(name, print)
+        declare(name, print, **growth.KEPT)
     with tempfile.TemporaryDirectory() as source:
         growth.make(source, options.runs, 0, 1)
         rounds = carryOut([
             lambda: measureDrain(source, options.jobs, 0),
             lambda: measureDrain(source, options.jobs, options.pages)],
             options.rounds)
+        names = 'drain/s, %d pages' % options.pages, 'drain/s, 0 pages'
         for found in rounds:
-            found['drain with pages / without'] = (
-                found['drain/s, %d pages' % options.pages]
-                / found['drain/s, 0 pages'])
-        rounds[0].update(measureQuiet(source, options.pages, options.seconds))
+            if {*names} <= {*found}:
+                found['drain with pages / without'] = (
+                    found[names[0]] / found[names[1]])
+        rounds.addOnce(lambda: measureQuiet(
+            source, options.pages, options.seconds))
     report('viewers', options, rounds)
