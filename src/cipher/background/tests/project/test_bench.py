@@ -336,6 +336,15 @@ class CommandTests(unittest.TestCase):
 
     layer = Live
 
+    def test_measurement_of_all_that_takes_too_long_is_ended(self):
+        folder = str(requireCheckout('bench').parent)
+        done = subprocess.run(
+            [sys.executable, '-c', 'import sys; sys.path.insert(0, %r); '
+             'from bench import main; print(main.runOne(["memory", "--jobs", '
+             '"1000000000"], 1))' % folder], capture_output=True, text=True,
+            env=programEnvironment(), timeout=LIMIT)
+        self.assertEqual('took more than 1 s', done.stdout.strip())
+
     def test_each_command_with_its_smallest_sizes(self):
         program = str(requireCheckout('bench', 'main.py'))
         with tempfile.TemporaryDirectory() as folder:
