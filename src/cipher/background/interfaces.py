@@ -2368,6 +2368,19 @@ class IMonitor(Interface):
         """
 
 
+class IAlertTexts(Interface):
+    """Writes the messages of alerts; a global utility."""
+
+    def compose(news, at, language, url):
+        """Return (message, {key: sentence}) for *news* at the time *at*.
+
+        The message is plain data for JSON with the keys ``subject``, ``text``,
+        ``problems``, ``gone``, ``failures`` and ``more``.  The sentences are
+        those of the new problems.  *news* is a `cipher.background.alerts.news`
+        ``News``, *url* the address of the database's root on the web or None.
+        """
+
+
 class IRuntime(Interface):
     """The owner of the live workers: one per process and database."""
 

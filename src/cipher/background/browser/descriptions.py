@@ -34,10 +34,13 @@ from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import FAILING_TYPE
 from cipher.background.interfaces import GONE
+from cipher.background.interfaces import ID_PART
+from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import KEPT_RUNS
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NEWER_DATABASE
 from cipher.background.interfaces import NO_RUNTIME
+from cipher.background.interfaces import NUMBER_PART
 from cipher.background.interfaces import OLDER_PROCESS
 from cipher.background.interfaces import PAUSED_TYPE
 from cipher.background.interfaces import PENDING
@@ -49,6 +52,7 @@ from cipher.background.interfaces import SILENT_PROCESS
 from cipher.background.interfaces import STALLED_RUN
 from cipher.background.interfaces import STATES
 from cipher.background.interfaces import STUCK_PROCESS
+from cipher.background.interfaces import TEXT_PART
 from cipher.background.interfaces import UNDECLARED_TYPE
 from cipher.background.interfaces import UNRESPONSIVE_RUN
 from cipher.background.interfaces import IWorkerType
@@ -462,6 +466,20 @@ _PROBLEMS = {
     PAUSED_TYPE: _say_paused,
     UNDECLARED_TYPE: _say_undeclared,
 }
+
+
+#: {what stands for a replaced part of a message: its name for people}
+_PARTS = {NUMBER_PART: _('‹number›'), ID_PART: _('‹id›'),
+          TEXT_PART: _('‹text›')}
+
+
+def sayReason(presenter, group):
+    """Return (name of the error, its message) of a group of failed runs."""
+    message = cleanLine(group.message)
+    for part, name in _PARTS.items():
+        message = message.replace(part, presenter.say(name))
+    return (cleanLine(group.error_type) if group.error_type
+            else presenter.getState(INTERRUPTED)), message
 
 
 def describeType(presenter, status):
