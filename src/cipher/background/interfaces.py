@@ -1382,6 +1382,16 @@ class ITrigger(Interface):
     worker = TextLine(title="Worker type", readonly=True)
 
 
+class ITick(Interface):
+    """A tick of a schedule, a snapshot."""
+
+    at = Float(title="Time")
+    state = TextLine(title="State of its run", required=False,
+                     description="None if there is no such run any more")
+    run_id = TextLine(title="Id of its run", required=False)
+    is_missed = Bool(title="Missed", description="It started no run")
+
+
 class IScheduleStatus(IPauseStatus):
     """A schedule in a registry, a snapshot."""
 
@@ -1394,6 +1404,7 @@ class IScheduleStatus(IPauseStatus):
     last_at = Float(title="Last", required=False)
     last_run = TextLine(title="Last run", required=False,
                         description="Its id; None if the run is gone")
+    recent = Attribute("The last `ITick` objects, at most 14, oldest first")
     is_late = Bool(title="Late",
                    description="It is not paused, and its tick has been due "
                                "for more than `IThresholds.late_after`")

@@ -297,6 +297,8 @@
   function startParts(page, note, isLone) {
     var parts = Array.from(page.querySelectorAll('[data-part]')), seen = {};
     if (!parts.length) { return; }
+    parts = parts.concat(
+      Array.from(document.querySelectorAll('nav[data-part]')));
     window.setInterval(function () {
       if (document.hidden || (note && !note.isOn())) { return; }
       renewParts(page, parts, seen).then(function () {
