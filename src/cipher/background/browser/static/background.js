@@ -19,7 +19,7 @@
    data-part="name"        a piece of the page, taken from the page itself
 
    Further things that need a script: the switch of live updates, the theme,
-   shortcuts, the selection of rows, and the values of charts.
+   shortcuts, the selection of rows, saved searches, and the values of charts.
 */
 (function () {
   'use strict';
@@ -297,6 +297,8 @@
   function startParts(page, note, isLone) {
     var parts = Array.from(page.querySelectorAll('[data-part]')), seen = {};
     if (!parts.length) { return; }
+    parts = parts.concat(
+      Array.from(document.querySelectorAll('nav[data-part]')));
     window.setInterval(function () {
       if (document.hidden || (note && !note.isOn())) { return; }
       renewParts(page, parts, seen).then(function () {
@@ -462,6 +464,111 @@
     count();
   }
 
+  // Searches that the reader saved, in this browser, each with a name.
+  var MOST_SAVED = 30;
+  function startSaved(box) {
+    var place = 'cb-saved ' + box.dataset.saved;
+    var names = box.dataset.names.split(' ');
+    var list = box.querySelector('nav'), asks = box.querySelector('details');
+    var input = box.querySelector('input');
+    var status = box.querySelector('[role=status]');
+    var current = makeQuery(window.location.search);
+
+    // What belongs to a search, and always in the same order.
+    function makeQuery(text) {
+      var given = new URLSearchParams(text), query = new URLSearchParams();
+      names.forEach(function (name) {
+        given.getAll(name).filter(Boolean).forEach(function (value) {
+          query.append(name, value);
+        });
+      });
+      return query.toString();
+    }
+
+    function read() {
+      var found = JSON.parse(window.localStorage.getItem(place) || '[]');
+      return (Array.isArray(found) ? found : []).filter(function (one) {
+        return one && typeof one.name === 'string' && one.name
+          && typeof one.query === 'string' && makeQuery(one.query);
+      }).slice(0, MOST_SAVED);
+    }
+
+    function tell(what) { setText(status, status.getAttribute('data-' + what)); }
+
+    function write(saved) {
+      try {
+        window.localStorage.setItem(place, JSON.stringify(saved));
+      } catch (error) {
+        tell('failed');
+        return false;
+      }
+      show();
+      return true;
+    }
+
+    function show() {
+      var saved = read(), template = list.querySelector('template');
+      list.querySelectorAll(':scope > span').forEach(function (one) {
+        one.remove();
+      });
+      saved.forEach(function (one) {
+        var row = template.content.firstElementChild.cloneNode(true);
+        var link = row.querySelector('a'), query = makeQuery(one.query);
+        setText(link, one.name);
+        setText(row.querySelector('button span span'), one.name);
+        link.href = box.dataset.saved + '?' + query;
+        if (query === current) { link.setAttribute('aria-current', 'true'); }
+        row.querySelector('button').addEventListener('click', function () {
+          remove(one.name);
+        });
+        list.append(row);
+      });
+      list.hidden = !saved.length;
+      asks.hidden = !current;
+      box.hidden = list.hidden && asks.hidden;
+    }
+
+    function remove(name) {
+      var saved = read(), index = saved.findIndex(function (one) {
+        return one.name === name;
+      });
+      saved.splice(index, index < 0 ? 0 : 1);
+      if (!write(saved)) { return; }
+      tell('removed');
+      var buttons = list.querySelectorAll('button');
+      (buttons[Math.min(index, buttons.length - 1)]
+       || (asks.hidden ? document.getElementById('cb-q')
+           : asks.querySelector('summary'))).focus();
+    }
+
+    asks.querySelector('form').addEventListener('submit', function (event) {
+      var name = input.value.trim(), saved = read();
+      event.preventDefault();
+      if (!name) {
+        input.value = '';
+        input.reportValidity();
+        return;
+      }
+      saved = saved.filter(function (one) { return one.name !== name; });
+      if (saved.length >= MOST_SAVED) {
+        tell('failed');
+        return;
+      }
+      saved.push({name: name, query: current});
+      saved.sort(function (one, other) {
+        return one.name.localeCompare(other.name);
+      });
+      if (!write(saved)) { return; }
+      tell('saved');
+      input.value = '';
+      asks.open = false;
+      asks.querySelector('summary').focus();
+    });
+    try {
+      show();
+    } catch (error) { /* A browser that keeps nothing offers nothing. */ }
+  }
+
   // The theme is kept in a cookie, so that the server writes it at once.
   function startTheme(set) {
     var root = document.documentElement;
@@ -553,9 +660,11 @@
     moved = Date.now();
   });
   document.addEventListener('pointerover', startReadout);
-  document.querySelectorAll('.cb').forEach(start);
+  // A page of an application has no frame of ours around what is live.
+  document.querySelectorAll('.cb, [data-poll]').forEach(start);
   document.querySelectorAll('.cb-list').forEach(startSelection);
   document.querySelectorAll('[data-theme-switch]').forEach(startTheme);
+  document.querySelectorAll('[data-saved][data-names]').forEach(startSaved);
   document.querySelectorAll('[data-keys]').forEach(startKeys);
 
   // Suggest a word for the place behind the last space, not the whole text.
