@@ -20,6 +20,7 @@ from zope.browserpage import ViewPageTemplateFile
 
 from cipher.background.browser import panels
 from cipher.background.browser.contextlinks import describeContext
+from cipher.background.browser.descriptions import sayReason
 from cipher.background.browser.filters import UNRESOLVED
 from cipher.background.browser.formatting import HOUR
 from cipher.background.browser.jsonview import JSONView
@@ -34,10 +35,6 @@ from cipher.background.browser.text import cleanText
 from cipher.background.browser.verbs import mayDo
 from cipher.background.i18n import _
 from cipher.background.i18n import plural
-from cipher.background.interfaces import ID_PART
-from cipher.background.interfaces import INTERRUPTED
-from cipher.background.interfaces import NUMBER_PART
-from cipher.background.interfaces import TEXT_PART
 from cipher.background.interfaces import UNSUCCESSFUL_STATES
 from cipher.background.interfaces import RunNotFound
 
@@ -52,10 +49,6 @@ LIVE_LIMIT = 500
 #: Units of the drawing of the small chart.
 SLOT = 5
 HEIGHT = 20
-
-#: {what stands for a replaced part of a message: its name for people}
-PARTS = {NUMBER_PART: _('‹number›'), ID_PART: _('‹id›'),
-         TEXT_PART: _('‹text›')}
 
 
 class Groups(Published):
@@ -95,14 +88,10 @@ class Groups(Published):
 
     def _describe(self, group, may_retry):
         presenter, format = self.presenter, self.presenter.format
-        message = cleanLine(group.message)
-        for part, name in PARTS.items():
-            message = message.replace(part, self.say(name))
         filter = {'error': group.key}
         if self.names:
             filter['type'] = self.names
-        name = (cleanLine(group.error_type) if group.error_type
-                else presenter.getState(INTERRUPTED))
+        error_type, message = sayReason(presenter, group)
         types = [{
             'name': cleanLine(name), 'number': number,
             'text': format.number(number),
@@ -113,7 +102,7 @@ class Groups(Published):
         } for name, number in sorted(group.types.items())]
         return {
             'id': group.key,
-            'error_type': name,
+            'error_type': error_type,
             'message': message,
             'number': group.number,
             'unresolved': group.unresolved,
