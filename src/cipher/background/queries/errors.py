@@ -116,7 +116,7 @@ def _add(group, run, is_unresolved, end):
     group.last_at = at if group.last_at is None else group.last_at
     group.types[run.type] = group.types.get(run.type, 0) + 1
     # A clock that was set back leaves finishes in the future.
-    back = max(0, int((end - at) // HOUR))
+    back = max(0, end // HOUR - 1 - int(at // HOUR))
     if back < HOURS:
         group.hours[-1 - back] += 1
     if back < DAYS * HOURS:

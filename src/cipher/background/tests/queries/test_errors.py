@@ -58,6 +58,17 @@ class ErrorsTests(LookTests):
     def makeFailure(self, name, text, **values):
         return self.makeRun(state=FAILED, error=(name, text), **values)
 
+    def test_hours_and_days_of_a_group(self):
+        for hours in 0, 23, 1, 24, 300:
+            self.clock.advance(3600 * hours)
+            self.makeFailure('KeyError', 'x')
+        self.clock.advance(-3600 * 12)   # the last two are in the future
+        group, = self.registry.listErrors().groups
+        self.assertEqual(sum(group.hours), 1)
+        self.assertEqual(group.hours[-1], 1)
+        self.assertEqual((sum(group.days), group.days[-1], group.number),
+                         (3, 1, 5))
+
     def test_groups(self):
         first = self.makeFailure('TimeoutError', 'no answer in 30 s')
         self.clock.advance(3600)
@@ -80,6 +91,7 @@ class ErrorsTests(LookTests):
         self.assertEqual((timeout.first_at, timeout.last_at),
                          (first.finished_at, second.finished_at))
         self.assertEqual(timeout.hours[-2:], [1, 1])
+        self.assertEqual(timeout.days, [0] * 13 + [2])
         self.assertEqual(
             [group.number for group in self.registry.listErrors(
                 ('other',)).groups], [1])
