@@ -87,7 +87,7 @@ class TestErrors(BrowserTests):
         errorgroups.LIMIT, errorgroups.LIVE_LIMIT = 1, 2
         page = self.get('errors.html').text
         self.assertIn('Only the first 1 errors are shown.', page)
-        self.assertNotIn('data-part', page)
+        self.assertNotIn('data-part="errors"', page)
 
 
 class TestError(BrowserTests):

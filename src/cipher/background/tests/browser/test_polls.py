@@ -100,8 +100,8 @@ class PollTests(BrowserTests):
         self.assertNotIn('ETag', self.post('start.json').headers)
 
     def test_long_answers_are_compressed_for_clients_that_read_it(self):
-        for _ in range(5):
-            self.makeFailed()
+        for number in range(5):
+            self.makeFailed(('Error%d' % number, 'wrong'))
         for path in 'errors.json', 'runs.json':
             plain = self.poll(path)
             packed = self.poll(path, encoding='br, gzip;q=0.5')

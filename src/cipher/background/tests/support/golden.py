@@ -56,6 +56,7 @@ from zope.security.management import setSecurityPolicy
 
 import cipher.background
 from cipher.background.declaring import makeSchedule
+from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import ISchedule
@@ -64,10 +65,12 @@ from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store import structure
 from cipher.background.store.alertstate import AlertState
+from cipher.background.store.hours import Tally
 from cipher.background.store.kept import keepBack
 from cipher.background.store.kept import release
 from cipher.background.store.process import Trouble
 from cipher.background.store.process import getDirectory
+from cipher.background.store.stats import Entry
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.live import waitUntil
 from cipher.background.tests.support.sites import Document
@@ -263,6 +266,7 @@ class Scene:
         self.commit(lambda: registry.runSchedule('hourly'))
         self.commit(lambda: registry.pauseSchedule('hourly', reason='quiet'))
         self.commit(self.alert)
+        self.commit(self.passHour)
         self.waitFor(lambda: len(registry.services), 'the service')
         self.waitFor(lambda: any(
             lane.bookmark.stragglers for lane in registry.lanes.values()),
@@ -313,6 +317,15 @@ class Scene:
         state.message = {
             'id': '0f', 'at': 1.0, 'subject': '', 'text': '', 'problems': [],
             'gone': [], 'failures': [], 'more': 0}
+
+    def passHour(self):
+        """Store what is left of an hour that is over."""
+        stats = next(lane.finishes.stats
+                     for lane in self.registry.lanes.values()
+                     if lane.finishes.stats.types)
+        tally = Tally()
+        tally.add(Entry(1, 1, 1, FAILED, stats.types[0], 1.0, 1.0))
+        stats.hours.past.add(1, {0: tally})
 
     def finished(self, *run_ids):
         """Wait for the end of these runs."""
