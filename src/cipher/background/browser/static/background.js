@@ -302,9 +302,9 @@
     window.setInterval(function () {
       if (document.hidden || (note && !note.isOn())) { return; }
       renewParts(page, parts, seen).then(function () {
-        if (isLone && note) { note.tell(''); note.refresh(); }
+        if (isLone && note) { note.say(''); note.refresh(); }
       }).catch(function () {
-        if (isLone && note) { note.tell('lost'); }
+        if (isLone && note) { note.say('lost'); }
       });
     }, isLone ? LONE_PART_INTERVAL : PART_INTERVAL);
   }
@@ -333,9 +333,9 @@
     var problems = page.querySelectorAll('[data-list=problems] > li');
     if (problems.length) { setAlerts(problems.length); }
 
-    function tell(what) {
+    function say(what) {
       if (!note) { return; }
-      note.tell(what);
+      note.say(what);
       if (!what) { note.refresh(); }
     }
 
@@ -374,7 +374,7 @@
         least = 1000 * Number(response.headers.get('Poll-After')) || 0;
         if (response.status === 304) {
           failures = 0;
-          tell('');
+          say('');
           slowDown(false);
           again();
           return null;
@@ -385,7 +385,7 @@
         }
         if (response.status >= 500) { throw new Error('again'); }
         hasEnded = true;
-        tell('gone');
+        say('gone');
         return null;
       }).then(function (data) {
         if (data === null) { return; }
@@ -394,7 +394,7 @@
         last = now;
         logEnd = get(data, 'details.log_end') || '';
         failures = 0;
-        tell('');
+        say('');
         fill(page, data);
         if (log && data.details) { addLines(log, data.details); }
         if (data.problems) { setAlerts(data.problems.length); }
@@ -406,7 +406,7 @@
         }
       }).catch(function () {
         failures += 1;
-        tell('lost');
+        say('lost');
         again();
       });
     }
@@ -493,13 +493,13 @@
       }).slice(0, MOST_SAVED);
     }
 
-    function tell(what) { setText(status, status.getAttribute('data-' + what)); }
+    function say(what) { setText(status, status.getAttribute('data-' + what)); }
 
     function write(saved) {
       try {
         window.localStorage.setItem(place, JSON.stringify(saved));
       } catch (error) {
-        tell('failed');
+        say('failed');
         return false;
       }
       show();
@@ -534,7 +534,7 @@
       });
       saved.splice(index, index < 0 ? 0 : 1);
       if (!write(saved)) { return; }
-      tell('removed');
+      say('removed');
       var buttons = list.querySelectorAll('button');
       (buttons[Math.min(index, buttons.length - 1)]
        || (asks.hidden ? document.getElementById('cb-q')
@@ -551,7 +551,7 @@
       }
       saved = saved.filter(function (one) { return one.name !== name; });
       if (saved.length >= MOST_SAVED) {
-        tell('failed');
+        say('failed');
         return;
       }
       saved.push({name: name, query: current});
@@ -559,7 +559,7 @@
         return one.name.localeCompare(other.name);
       });
       if (!write(saved)) { return; }
-      tell('saved');
+      say('saved');
       input.value = '';
       asks.open = false;
       asks.querySelector('summary').focus();
