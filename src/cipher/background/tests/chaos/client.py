@@ -78,8 +78,8 @@ def shareCommits():
     shares = True
     sharing.SHORT = 1.0
     sharing.REST = sharing.REST_CAP = 0.02
-    enqueuer.batch = 30
-    enqueuer.MOST_WAITING = 400
+    enqueuer.batch = 60
+    enqueuer.MOST_WAITING = 600
 
 
 class _CountedGroup(sharing.Group):
