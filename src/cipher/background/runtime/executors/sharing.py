@@ -132,9 +132,10 @@ class Sharing:
         if self._group is not None or not self.mayShare(ticket) or (
                 type(performer).carryOut is not Performer.carryOut):
             return None   # another executor wants to carry out each run
-        if not self.backlog.hasLike(self._accepts(ticket)):
+        accepts = self._accepts(ticket)
+        if not self.backlog.hasLike(accepts):
             return None
-        return self._open(Group(self, performer))
+        return self._open(Group(self, performer, accepts=accepts))
 
     def _open(self, group):
         with self._lock:
@@ -145,14 +146,19 @@ class Sharing:
         self._holding.set()
         return group
 
-    def next(self, ticket):
-        """Return a ready ticket for the group of *ticket*, or None."""
-        return self.backlog.nextLike(self._accepts(ticket))
-
     def _accepts(self, ticket):
-        oid = ticket.registry_oid
-        return lambda other: (
-            other.registry_oid == oid and self.mayShare(other))
+        """Return a function: may a ticket be in the group of *ticket*?"""
+        oid, types = ticket.registry_oid, {}   # type -> whether it may share
+
+        def accepts(other):
+            if other.registry_oid != oid or other.must_claim:
+                return False
+            may_share = types.get(other.type)
+            if may_share is None:
+                may_share = types[other.type] = self.mayShare(other)
+            return may_share
+
+        return accepts
 
     def end(self, group):
         """Let another group begin."""
@@ -262,16 +268,18 @@ class Group:
     """Runs in one transaction.  Its thread calls, unless a method says so.
 
     *given* is a list of `LiveRun` that were in another group before.
+    *accepts* is a function that returns whether a ticket may be in the group.
     """
 
     is_closed = False   # it commits, or was taken over
 
-    def __init__(self, sharing, performer, given=()):
+    def __init__(self, sharing, performer, given=(), accepts=None):
         self._lock = threading.Lock()   # of what another thread takes over
         self._sharing = sharing
         self._performer = performer
         self._done = []           # (LiveRun, SharedPiece)
         self._given = given
+        self._accepts = accepts
         self._lives = [*given]    # all that entered and are not taken over
         self._current = None      # LiveRun in work
         self._has_begun = bool(given)
@@ -340,7 +348,6 @@ class Group:
             may_go_on()   # each has the time of a short run
             yield live
         until = time.monotonic() + SECONDS
-        first = ticket
         while ticket is not None:
             live = self._performer.enter(ticket)
             if live is not None:
@@ -349,7 +356,7 @@ class Group:
                     self._current = live
                 self._has_begun = True
                 yield live
-            ticket = self._sharing.next(first) if (
+            ticket = self._sharing.backlog.nextLike(self._accepts) if (
                 len(self._done) < RUNS and time.monotonic() < until
                 and not self.is_closed and may_go_on()) else None
 
