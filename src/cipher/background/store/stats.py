@@ -211,16 +211,17 @@ class Stats(Persistent):
         return FINISHED_STATES[kind % STATE_NUMBER]
 
     def add(self, entries):
-        """Count each `Entry` that spills."""
-        by_type = {}   # index of the type -> entries
+        """Count the `Entry` objects that spill."""
+        by_type = {}   # index -> entries; histograms of one each take long
         for entry in entries:
-            by_type.setdefault(self._count(entry), []).append(entry)
-        for index, some in by_type.items():
-            self.spans[index] = self.spans[index].plus(some)
+            by_type.setdefault(self._add(entry), []).append(entry)
+        for index, those in by_type.items():
+            self.spans[index] = self.spans[index].plus(those)
         self._p_changed = True
 
-    def _count(self, entry):
-        """Count *entry* but for its spans; return the index of its type."""
+    def _add(self, entry):
+        """Count *entry*, except in the spans; return the index of its type.
+        """
         kind = self.kindOf(entry.type, entry.state)
         self.counts[kind] += 1
         index, state = divmod(kind, STATE_NUMBER)
