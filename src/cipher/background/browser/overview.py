@@ -106,7 +106,9 @@ class OverviewPage(Overview, AdministrationPage):
     def remove_url(self):
         """URL to remove the registry; None without the permission."""
         site = self.checked.getSite()
-        if not IRegistryInstaller(site).mayUninstall():
+        # Some hosts have no pages of a site.
+        installer = IRegistryInstaller(site, None)
+        if installer is None or not installer.mayUninstall():
             return None
         return '%s/@@removeBackground.html' % getURL(site, self.request)
 
