@@ -148,7 +148,7 @@ class Viewable:
     """A checker: each access to an object asks for the permission to view."""
 
     def check(self, ob, name):
-        if not PyramidHost.mayView(ob):
+        if name not in _OPEN and not PyramidHost.mayView(ob):
             raise Unauthorized(ob, name, VIEW)
 
     check_getattr = check_setattr = check
@@ -158,6 +158,11 @@ class Viewable:
 
 
 _viewable = Viewable()
+
+# What adapters and comparisons ask: it shows nothing of an object.
+_OPEN = frozenset((
+    '__bool__', '__class__', '__conform__', '__eq__', '__hash__',
+    '__implemented__', '__ne__', '__providedBy__', '__provides__'))
 
 
 class PyramidHost(ToolkitHost):

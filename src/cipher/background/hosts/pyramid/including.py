@@ -152,8 +152,10 @@ def _use_global_components(registry):
     """
     components = getGlobalSiteManager()
     for one in registry, pyramid.registry.global_registry:
-        if one is not components and components not in one.__bases__:
-            one.__bases__ += (components,)
+        if one is not components:
+            # Set in any case: the components may have been cleared since.
+            one.__bases__ = (*(base for base in one.__bases__
+                               if base is not components), components)
 
 
 def _load():
