@@ -27,6 +27,7 @@ from pyramid.request import apply_request_extensions
 from pyramid.security import NO_PERMISSION_REQUIRED
 from pyramid.settings import asbool
 from pyramid.threadlocal import RequestContext
+from pyramid.threadlocal import manager as threadlocals
 from pyramid.traversal import DefaultRootFactory
 from pyramid.tweens import EXCVIEW
 from transaction.interfaces import TransientError
@@ -158,6 +159,15 @@ def _use_global_components(registry):
                                if base is not components), components)
 
 
+@contextmanager
+def _current(registry):
+    threadlocals.push({'registry': registry, 'request': None})
+    try:
+        yield
+    finally:
+        threadlocals.pop()
+
+
 def _load():
     """Load our ZCML once in this process, whatever application comes first.
     """
@@ -168,7 +178,9 @@ def _load():
         raise ConfigurationError(
             'cipher.background: expected one kind of host in a process, got '
             '%s already; include only one' % type(other).__name__)
-    xmlconfig.file('configure.zcml', cipher.background.hosts.pyramid)
+    # With config.hook_zca() it would go into the current registry.
+    with _current(getGlobalSiteManager()):
+        xmlconfig.file('configure.zcml', cipher.background.hosts.pyramid)
     setSecurityPolicy(PyramidPolicy)
 
 

@@ -45,6 +45,7 @@ from cipher.background.interfaces import VIEW_DETAILS
 from cipher.background.interfaces import VIEW_WORKERS
 from cipher.background.registry.installation import getRegistry
 from cipher.background.store.process import getDirectory
+from cipher.background.tests.support.layers import Long
 from cipher.background.util.host import getHost
 from cipher.background.util.switchboard import queryRuntime
 
@@ -138,7 +139,7 @@ def declare():
     declareWorker('work', handler=work)
     declareWorker('touch', handler=touch)
     declareWorker('checked', handler=work, permission=START_WORKERS)
-    declareTrigger('touch', for_=(IPage, IObjectModifiedEvent))
+    declareTrigger((IPage, IObjectModifiedEvent), 'touch')
 
 
 def start(request):
@@ -190,9 +191,13 @@ def clean():
 class PyramidTestCase(unittest.TestCase):
     """Makes applications of Pyramid, and asks them."""
 
+    layer = Long
+
     def setUp(self):
         clean()
         self.addCleanup(clean)
+        self.databases = []
+        self.addCleanup(self.clear)
         declare()
 
     def make(self, **options):
@@ -205,8 +210,16 @@ class PyramidTestCase(unittest.TestCase):
             name.replace('__', '.'): value
             for name, value in options.items()}, **arguments)
         self.db = self.application.registry._zodb_databases['']
-        self.addCleanup(self.end, self.db)
+        self.databases.append(self.db)
         return self.application
+
+    def clear(self):
+        """Begin anew, without an application."""
+        for db in self.databases:
+            self.end(db)
+        del self.databases[:]
+        clean()
+        declare()
 
     def end(self, db):
         runtime = queryRuntime(db)
@@ -254,8 +267,6 @@ class PyramidTestCase(unittest.TestCase):
         """Return the root object and the registry, in a new transaction."""
         transaction.begin()
         connection = self.db.open()
-        self.addCleanup(connection.close)
-        self.addCleanup(transaction.abort)
         root = connection.root()['app_root']
         self.assertIsNotNone(getDirectory(connection))
         return root, getRegistry(root)
