@@ -30,7 +30,7 @@ from zope.publisher.defaultview import queryDefaultViewName
 from zope.publisher.interfaces import NotFound
 from zope.publisher.interfaces.browser import IBrowserPublisher
 from zope.publisher.publish import mapply
-from zope.security.proxy import ProxyFactory
+from zope.security.checker import ProxyFactory
 from zope.traversing.interfaces import BeforeTraverseEvent
 
 from cipher.background.browser import answerErrors

@@ -12,9 +12,12 @@
 #
 ##############################################################################
 """Background work and its pages in an application of Pyramid."""
+import contextlib
+import io
 import logging
 import tempfile
 import time
+from pathlib import Path
 from unittest import mock
 
 import transaction
@@ -29,6 +32,7 @@ from zope.security.management import queryInteraction
 from zope.security.management import system_user
 
 from cipher.background import declareMonitoring
+from cipher.background.cli.main import main
 from cipher.background.events import RunFailedEvent
 from cipher.background.hosts.pyramid import PerProcess
 from cipher.background.hosts.pyramid.host import PyramidHost
@@ -581,6 +585,53 @@ class BadInputTests(PyramidTestCase):
             self.make(background__threads='0')
         settings = queryUtility(IRuntimeSettings)
         self.assertEqual((settings.threads, settings.drain), (0, 1.0))
+
+
+class CommandTests(PyramidTestCase):
+    """``worker --ini`` with bad input."""
+
+    def refuse(self, text, *arguments):
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors):
+            self.assertEqual(2, main(['worker', *arguments]))
+        line, = errors.getvalue().splitlines()
+        self.assertTrue(line.startswith('cipher-background worker: ' + text),
+                        line)
+
+    def write(self, text):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = Path(folder.name, 'app.ini')
+        path.write_text(text, 'utf-8')
+        return str(path)
+
+    def test_arguments_that_do_not_fit(self):
+        self.refuse('--db: expected none with --ini', '--ini', 'app.ini',
+                    '--db', 'Data.fs')
+        self.refuse('--db: expected the URI of the database with --zcml',
+                    '--zcml', 'site.zcml')
+        self.refuse('--ini: expected a file of settings, got none at '
+                    'none.ini', '--ini', 'none.ini')
+
+    def test_files_that_do_not_fit(self):
+        for text, expected in (
+                ('nothing', 'MissingSectionHeaderError'),
+                ('[app:main]\npaste.app_factory = none:main',
+                 'ModuleNotFoundError'),
+                ('[app:main]\npaste.app_factory = '
+                 'cipher.background.tests.support.pyramidworld:bare',
+                 'ValueError: an application that has no background work')):
+            with self.subTest(text):
+                self.refuse('--ini: expected an application that can be '
+                            'created, got %s' % expected,
+                            '--ini', self.write(text))
+
+    def test_type_that_is_not_declared(self):
+        self.refuse('--types: expected names of worker types that',
+                    '--types', 'none', '--ini', self.write(
+                        '[app:main]\npaste.app_factory = '
+                        'cipher.background.tests.support.pyramidworld:create'
+                        '\nzodbconn.uri = memory://'))
 
 
 class PerProcessTests(PyramidTestCase):

@@ -55,7 +55,10 @@ UNSEEN = {
     'isort': 'a command',
     'mypy': 'a command',
     'zope.testrunner': 'a command',
+    'gunicorn': 'a command',
     'webob': 'the benchmarks import it',
+    'pyramid-tm': 'config.include names it',
+    'pyramid-zodbconn': 'config.include names it',
     'zope.app.rotterdam': 'documented for hosts that have it',
 }
 

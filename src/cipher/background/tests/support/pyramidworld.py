@@ -177,6 +177,16 @@ def makeApplication(settings, policy=True, hook=False, prefix=None,
     return application
 
 
+def create(global_config, **settings):
+    """Return the application of an ini file."""
+    return makeApplication(settings)
+
+
+def bare(global_config, **settings):
+    """Return an application without background work."""
+    return Configurator(settings=settings).make_wsgi_app()
+
+
 def clean():
     """Leave no component, no security policy and no user behind."""
     cleanUp()
