@@ -86,7 +86,7 @@ HOST = UI + [
 
 # The pages and the runtime in an application of Pyramid.
 PYRAMID = UI + [
-    'pyramid >= 2.0',
+    'pyramid >= 2.1',
     'pyramid-tm >= 2.5',
     'pyramid-zodbconn >= 0.8.1',
 ]

@@ -319,6 +319,11 @@ class PyramidHost(ToolkitHost):
 
     # Principals
 
+    def currentPerson(self):
+        # Visitors who have not logged in are nobody in particular.
+        person = super().currentPerson()
+        return None if person == Everyone else person
+
     def getPrincipal(self, principal_id):
         if principal_id in SYSTEM:
             return super().getPrincipal(None)

@@ -21,6 +21,7 @@ from pyramid.exceptions import ConfigurationError
 from pyramid.interfaces import IRequestFactory
 from pyramid.interfaces import IRootFactory
 from pyramid.interfaces import ISecurityPolicy
+from pyramid.interfaces import ITweens
 from pyramid.path import DottedNameResolver
 from pyramid.request import Request
 from pyramid.request import apply_request_extensions
@@ -73,6 +74,7 @@ _MOST_THREADS = 1000
 _TRIES = 10
 
 _TM = 'pyramid_tm.tm_tween_factory'
+_TWEEN = 'cipher.background.hosts.pyramid.including.makeTween'
 
 _mode = threading.local()   # without_runtime: the start begins no runtime
 
@@ -102,9 +104,7 @@ def includeme(config):
     config.add_request_method(
         lambda request: request.environ.get(USERID), 'background_userid',
         property=True)
-    config.add_tween(
-        'cipher.background.hosts.pyramid.including.makeTween',
-        under=_TM, over=EXCVIEW)
+    config.add_tween(_TWEEN, under=_TM, over=EXCVIEW)
     config.add_subscriber(_created, ApplicationCreated)
     for name, pattern in (('', '/++background++'),
                           ('.pages', '/++background++/*background_path'),
@@ -233,6 +233,7 @@ def withoutRuntime():
 def _created(event):
     """Subscriber: prepare the database, and begin the runtime."""
     registry = event.app.registry
+    _check_tweens(registry)
     db = registry._zodb_databases['']
     if asbool(registry.settings.get(ADD_REGISTRY, 'true')):
         _add_registry(registry)
@@ -243,6 +244,21 @@ def _created(event):
         _declare_threads(int(threads))
     startRuntimeOfDatabase(DatabaseOpenedWithRoot(db))
     checkStart(db)
+
+
+def _check_tweens(registry):
+    """Raise ``ConfigurationError`` if requests would go past our tween.
+
+    Then nobody would act in a request, which means the system.
+    """
+    explicit = [name for name, _factory
+                in registry.queryUtility(ITweens).explicit]
+    missing = [name for name in (_TM, _TWEEN) if name not in explicit]
+    if explicit and missing:
+        raise ConfigurationError(
+            'pyramid.tweens: expected %s among the tweens, got a list '
+            'without; add %s' % (
+                ' and '.join(missing), 'them' if missing[1:] else 'it'))
 
 
 def _declare_threads(threads):

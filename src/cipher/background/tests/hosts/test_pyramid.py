@@ -305,6 +305,30 @@ class SecurityTests(PyramidTestCase):
             sorted(run.starter for run in registry.listRuns().items),
             ['editor', 'manager', 'system.Everyone'])
 
+    def test_visitors_own_no_runs(self):
+        self.make()
+        own = self.get('/start', None).text
+        answer = self.get('own.json?run=' + own, None)
+        self.assertIn(answer.status_int, (403, 404))
+        self.assertNotIn('pending', answer.text)
+        with getHost().actingFor(self.makeRequest()):
+            self.assertIsNone(getHost().currentPerson())
+            self.assertEqual(getHost().currentPrincipals(),
+                             ('system.Everyone',))
+        with getHost().actingFor(self.makeRequest('viewer')):
+            self.assertEqual(getHost().currentPerson(), 'viewer')
+
+    def makeRequest(self, userid=None):
+        root, _registry = self.connect()
+        return getHost().makeRequest(root, userid)
+
+    def test_person_sees_a_run_of_their_own(self):
+        self.make()
+        own, other = self.get('/start', 'stranger').text, self.start()
+        for run_id, status in (own, 200), (other, 403):
+            self.assertEqual(self.get(
+                'own.json?run=' + run_id, 'stranger').status_int, status)
+
     def test_health_without_a_login(self):
         declareMonitoring(public_health=True)
         self.make()
@@ -541,6 +565,12 @@ class BadInputTests(PyramidTestCase):
     def test_database(self):
         self.refuse('zodbconn.uri: expected the URI of the database, got '
                     'none', zodbconn__uri='')
+
+    def test_tweens_without_ours(self):
+        self.refuse('pyramid.tweens: expected cipher.background.hosts.pyramid'
+                    '.including.makeTween among the tweens',
+                    pyramid__tweens='pyramid_tm.tm_tween_factory\n'
+                                    'pyramid.tweens.excview_tween_factory')
 
     def test_root_that_is_not_stored(self):
         self.refuse('site: expected a stored object from the root factory of '
