@@ -261,6 +261,10 @@ class Finishes(Persistent):
                                    digests.hasPacked):
             yield key, digests.packed(chunk)
 
+    def countPacked(self, packed):
+        """Return the number of *packed* entries, those of all kinds."""
+        return len(packed) // self._packing.size
+
     def unpackDurations(self, packed, kinds):
         """Yield (seconds or -1, key, lane, serial) of entries of *kinds*.
 
