@@ -15,8 +15,8 @@
 
 usage: python3 .ci/wheels.py [--lowest | --newest] [EXTRA ...]
 
-  EXTRA      core, ui, host, demo, celery, cli, metrics, pytest or test; by
-             default all
+  EXTRA      core, ui, host, demo, celery, cli, metrics, pyramid, pytest or
+             test; by default all
   --newest   only with the newest versions, on the Python that runs this
   --lowest   only with the lowest versions that setup.py allows, on the lowest
              Python; that is python3.10 on the PATH or of pyenv, or what
