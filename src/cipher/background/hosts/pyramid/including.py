@@ -12,12 +12,14 @@
 #
 ##############################################################################
 """What ``config.include`` does, and the start of the application."""
+import os
 import threading
 from contextlib import contextmanager
 
 import pyramid.registry
 from pyramid.events import ApplicationCreated
 from pyramid.exceptions import ConfigurationError
+from pyramid.httpexceptions import HTTPServiceUnavailable
 from pyramid.interfaces import IRequestFactory
 from pyramid.interfaces import IRootFactory
 from pyramid.interfaces import ISecurityPolicy
@@ -57,7 +59,11 @@ from cipher.background.registry.installation import getRegistry
 from cipher.background.runtime.startcheck import checkStart
 from cipher.background.subscribers import startRuntimeOfDatabase
 from cipher.background.util.host import getHost
+from cipher.background.util.logs import getLogger
 from cipher.background.util.text import safeRepr
+
+
+log = getLogger(__name__)
 
 
 #: The settings of the application.
@@ -75,6 +81,7 @@ _TRIES = 10
 
 _TM = 'pyramid_tm.tm_tween_factory'
 _TWEEN = 'cipher.background.hosts.pyramid.including.makeTween'
+_GUARD = 'cipher.background.hosts.pyramid.including.makeGuard'
 
 _mode = threading.local()   # without_runtime: the start begins no runtime
 
@@ -104,6 +111,7 @@ def includeme(config):
     config.add_request_method(
         lambda request: request.environ.get(USERID), 'background_userid',
         property=True)
+    config.add_tween(_GUARD, over=_TM)
     config.add_tween(_TWEEN, under=_TM, over=EXCVIEW)
     config.add_subscriber(_created, ApplicationCreated)
     for name, pattern in (('', '/++background++'),
@@ -207,6 +215,25 @@ def _background_registry(request):
     context = getattr(request, 'context', None)
     return (context is not None and getHost().nearestRegistry(context)
             or getRegistry(request.background_site))
+
+
+def makeGuard(handler, registry):
+    """Return a tween: only the process that made the application answers.
+
+    A child must not use the database of its parent.
+    """
+    pid = os.getpid()
+
+    def tween(request):
+        if os.getpid() == pid:
+            return handler(request)
+        log.error(
+            'Start: expected an application that is made after the fork, got '
+            'one that process %d has made; give the server a PerProcess of '
+            'cipher.background.hosts.pyramid, or do not preload', pid)
+        return HTTPServiceUnavailable()
+
+    return tween
 
 
 def makeTween(handler, registry):

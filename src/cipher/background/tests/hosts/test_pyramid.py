@@ -15,6 +15,7 @@
 import contextlib
 import io
 import logging
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -684,6 +685,22 @@ class PerProcessTests(PyramidTestCase):
             self.assertEqual(application({}, None), 1)
         self.assertIn('expected an application that is made after the fork',
                       logged.getvalue())
+
+
+class PreloadTests(PyramidTestCase):
+
+    def test_child_does_not_use_the_database_of_its_parent(self):
+        self.make()
+        root = logging.getLogger()
+        logged = setUpLogging(root)
+        self.addCleanup(tearDownLogging, root)
+        pid = os.getpid()
+        with mock.patch('os.getpid', return_value=pid + 1):
+            for path in '/start', 'index.html':
+                self.assertEqual(self.get(path).status_int, 503)
+        self.assertIn('got one that process %d has made; give the server a '
+                      'PerProcess' % pid, logged.getvalue())
+        self.assertEqual(self.get('index.html').status_int, 200)
 
 
 class RuntimeTests(PyramidTestCase):
