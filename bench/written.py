@@ -131,5 +131,5 @@ def main(argv=None):
     declare(TYPE, addOne)
     rounds = carryOut([lambda: measureJobs(options.jobs),
                        lambda: measureStarts(options.jobs)], options.rounds)
-    rounds[0].update(measureIdle(options.seconds))
+    rounds.addOnce(lambda: measureIdle(options.seconds))
     report('bytes', options, rounds)

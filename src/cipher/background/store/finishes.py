@@ -168,8 +168,7 @@ class Finishes(Persistent):
         entries = list(self._unpack(self.recent))
         if not entries:
             return
-        for entry in entries:
-            self.stats.add(entry)
+        self.stats.add(entries)
         self.chunks[entries[0].key] = Chunk(self.recent, self.stats.counts)
         self.recent = b''
 
