@@ -12,9 +12,11 @@
 #
 ##############################################################################
 """The overview: problems, running runs, recent errors and charts."""
+from typing import Any
 from urllib.parse import urlencode
 
 from zope.browserpage import ViewPageTemplateFile
+from zope.component import queryAdapter
 
 from cipher.background.browser import descriptions
 from cipher.background.browser import panels
@@ -122,7 +124,9 @@ class OverviewPage(panels.Charted, Groups, Overview,
     def remove_url(self):
         """URL to remove the registry; None without the permission."""
         site = self.checked.getSite()
-        if not IRegistryInstaller(site).mayUninstall():
+        # Some hosts have no pages of a site.
+        installer: Any = queryAdapter(site, IRegistryInstaller)
+        if installer is None or not installer.mayUninstall():
             return None
         return '%s/@@removeBackground.html' % getURL(site, self.request)
 
