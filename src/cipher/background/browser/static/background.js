@@ -243,7 +243,7 @@
     return {
       isOn: function () { return box.checked; },
       refresh: function () { at = Date.now(); tick(); },
-      tell: function (what) {
+      say: function (what) {
         setText(lost, what ? lost.getAttribute('data-' + what) : '');
       },
       end: function () { note.hidden = true; }
