@@ -15,6 +15,10 @@
 
 `test_axe` walks through what a demo shows by itself.
 """
+import re
+import unittest
+from importlib.resources import files
+
 from cipher.background.tests.support import axe
 from cipher.background.tests.support.states import StatesTestCase
 
@@ -126,3 +130,17 @@ class TestStates(StatesTestCase):
                     if not page.locator('main .cb-field').count()]
                 self.assertTrue(page.locator('h1').is_visible())
         self.assertEqual([], self.found)
+
+
+class TestMotion(unittest.TestCase):
+
+    def test_nothing_moves_against_the_wish_of_the_reader(self):
+        for path in 'browser/static/background.css', 'demo/static/demo.css':
+            text = files('cipher.background').joinpath(path).read_text()
+            wished = re.compile(
+                r'@media \(prefers-reduced-motion: no-preference\) \{\n'
+                r'(?:  .*\n)+\}\n')
+            moves = re.compile(r'\b(transition|animation|scroll-behavior)\b')
+            self.assertNotRegex(wished.sub('', text), moves)
+            if path.startswith('browser/'):
+                self.assertRegex(text, moves)
