@@ -45,6 +45,7 @@ COMMANDS = {
     'memory': ('cycles', 'leaks of memory, threads, files and connections'),
     'pages': ('pages', 'questions of the pages to many runs'),
     'polls': ('polls', 'pages and polls through the whole publication'),
+    'questions': ('questions', 'five questions with 20,000 runs, in clicks'),
     'viewers': ('viewers', 'the drain while pages are open'),
     'peers': ('peers', 'other job queues, with the same work'),
     'growth': ('growth', 'rates with many runs and types beside those at 0'),

@@ -103,6 +103,9 @@ NARROW = {'width': 360, 'height': 760}
 class Day:
     """Fills a database with what happened until now."""
 
+    #: Seconds between two starts, at least.
+    gap = 1.0
+
     def __init__(self, path):
         self.rand = random.Random(7)
         self.now = time.time() - 23.4 * HOUR
@@ -121,15 +124,19 @@ class Day:
         transaction.commit()
         self.documents = list(documents.values())
 
-    def fill(self):
-        """Let time go by, up to three minutes ago."""
+    def fill(self, number=None):
+        """Let time go by, up to three minutes ago.
+
+        *number*: of runs, spread evenly; without it the day has its hours.
+        """
         end = time.time() - 180
+        even = number and (end - self.now) / number
         clock.setClock(lambda: self.now)
         try:
             while True:
                 # The day's work is done in ten hours.
                 pause = 45 if end - self.now < 10 * HOUR else 600
-                self.now += self.rand.expovariate(1 / pause)
+                self.now += self.rand.expovariate(1 / (even or pause))
                 if self.now >= end:
                     break
                 self._add_run()
@@ -139,6 +146,10 @@ class Day:
             transaction.abort()
             self.connection.close()
             self.db.close()
+
+    def factor(self, name):
+        """Return how much longer than usual a run of that type takes now."""
+        return 1.0
 
     def _add_run(self):
         rand = self.rand
@@ -153,9 +164,9 @@ class Day:
         created = self.now
         self.now += rand.uniform(0.01, 1.5)
         run.change(RUNNING, started_at=self.now, attempts=1)
-        self.now += rand.uniform(shortest, longest)
+        self.now += rand.uniform(shortest, longest) * self.factor(name)
         self._finish(run, failing)
-        self.now = created + 1
+        self.now = created + self.gap
 
     def _finish(self, run, failing):
         finish, chance = self.registry.finish, self.rand.random()

@@ -24,6 +24,7 @@ import traceback
 from collections.abc import Mapping
 from urllib.parse import quote
 from urllib.parse import urlencode
+from xml.sax.saxutils import quoteattr
 
 from transaction.interfaces import TransientError
 from z3c.form import button
@@ -79,6 +80,11 @@ CONTEXT_PREFIX = 'context'
 CONTEXT_FIELD = 'context.path'
 WIDGETS = 'form.widgets.'
 CONTEXT_WIDGET = WIDGETS + CONTEXT_FIELD
+
+
+#: A control in a row of a list, or the box that selects the row.
+ROW = re.compile(r'<(?:input|select|textarea) id="([^"]*)-([0-9]{1,9})'
+                 r'(-remove)?"')
 
 
 class StartPage(Page, Form):
@@ -375,7 +381,8 @@ class StartPage(Page, Form):
         described_by = ' '.join(filter(None, (error_id, hint_id))) or None
         return {
             'widget': RenderedWidget(
-                widget, None if is_group else described_by, error),
+                widget, None if is_group else described_by, error,
+                self.say(_('Select'))),
             'described_by': described_by if is_group else None,
             'hint_id': hint_id,
             'error_id': error_id,
@@ -389,17 +396,22 @@ class StartPage(Page, Form):
             'hidden': widget.mode == 'hidden',
             'error': error,
             # Where the summary of the errors leads to.
-            'target': '#' + (label_id if is_group else widget.id),
+            'target': '#' + (self._find_faulty(widget) or (
+                label_id if is_group else widget.id)),
             'is_faulty': bool(widget.error),
         }
 
+    def _find_faulty(self, widget):
+        """Return the id of the first part with an error, or None."""
+        for part in _list_parts(widget):
+            if part and part.error:
+                return self._find_faulty(part) or part.id
+        return None
+
     def _say_inner_errors(self, widget):
         """Translate errors of the widgets in *widget*; return if any exist."""
-        parts = removeSecurityProxy(getattr(widget, 'widgets', None)) or ()
-        if isinstance(parts, Mapping):
-            parts = list(parts.values())
         found = False
-        for part in [*parts, *getattr(widget, 'key_widgets', ())]:
+        for part in _list_parts(widget):
             error = part and removeSecurityProxy(part.error)
             if error and not self._say_inner_errors(part):
                 error.message = self._say_error(error)
@@ -443,20 +455,32 @@ class StartPage(Page, Form):
              'url': self.registry_url + '/types.html'}]
 
 
+def _list_parts(widget):
+    """Return the widgets in *widget*, of rows or of keys."""
+    parts = removeSecurityProxy(getattr(widget, 'widgets', None)) or ()
+    if isinstance(parts, Mapping):
+        parts = list(parts.values())
+    return [*parts, *getattr(widget, 'key_widgets', ())]
+
+
 class RenderedWidget:
     """A widget whose control has ARIA attributes for its hint and error.
+
+    The controls of a list get names: its label and the number of the row,
+    for the box that selects a row behind the word *select*.
 
     The widgets of z3c.form do not support these.
     """
 
-    def __init__(self, widget, described_by, error):
+    def __init__(self, widget, described_by, error, select):
         self.widget = widget
+        self.select = select
         self.described_by = described_by
         self.error = error
 
     def render(self):
         """Return the markup of the widget."""
-        markup = self.widget.render()
+        markup = ROW.sub(self._name_row, self.widget.render())
         if not self.described_by:
             return markup
         begin = 'id="%s"' % self.widget.id
@@ -465,6 +489,15 @@ class RenderedWidget:
             ' aria-invalid="true"' if self.error else '')
         # The first match is the control; parts of it come later.
         return markup.replace(begin, attributes, 1)
+
+    def _name_row(self, match):
+        row, number, is_box = match.groups()
+        if row != self.widget.id:
+            return match[0]
+        name = '%s %d' % (self.widget.label, int(number) + 1)
+        if is_box:
+            name = '%s %s' % (self.select, name)
+        return '%s aria-label=%s' % (match[0], quoteattr(name))
 
 
 def _fill(widget, value):

@@ -144,6 +144,8 @@ def describe_widget(widget):
     field = widget.field
     # The security checker of an error allows less than its interface has.
     error = removeSecurityProxy(widget.error)
+    described_by = ['-error'] * (error is not None) + (
+        ['-hint'] * bool(field.description))
     return {
         'id': widget.id,
         'name': widget.name,
@@ -154,4 +156,7 @@ def describe_widget(widget):
         'length': field.max_length,
         'is_long': field.__name__ == 'body',
         'error': error.message if error is not None else None,
+        'is_invalid': 'true' if error is not None else None,
+        'described_by': ' '.join(
+            widget.id + suffix for suffix in described_by) or None,
     }

@@ -19,11 +19,7 @@ from cipher.background.tests.support import axe
 
 
 BASE = '/++background++/'
-PAGES = ('index.html', 'runs.html', 'types.html', 'schedules.html',
-         'processes.html', 'journal.html')
 SCHEME = 'getComputedStyle(document.documentElement).colorScheme'
-#: Pixels.  The narrow and the wide side of each step of the stylesheet.
-WIDTHS = (320, 360, 480, 520, 768, 860, 900, 980, 1030, 1110, 1160, 1280)
 
 
 class TestManners(BrowserTestCase):
@@ -116,19 +112,3 @@ class TestManners(BrowserTestCase):
             'rows => rows.map(row => row.getBoundingClientRect().height)')
         self.assertTrue(heights)
         self.assertLessEqual(max(heights), 33)
-
-    def test_nothing_overflows_at_any_width(self):
-        for language in 'en', 'de', 'lt':
-            context = self.layer.browser.new_context(
-                locale=language, http_credentials={
-                    'username': 'admin', 'password': 'admin'})
-            self.addCleanup(context.close)
-            self.page = context.new_page()
-            for name in PAGES:
-                self.go(BASE + name)
-                for width in WIDTHS:
-                    with self.subTest(name, language=language, width=width):
-                        self.page.set_viewport_size(
-                            {'width': width, 'height': 800})
-                        self.assertEqual(
-                            [], axe.findSidewaysScrolling(self.page))

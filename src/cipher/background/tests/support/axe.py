@@ -32,9 +32,10 @@ COUNT_GROUPS = '''() => new Set([...document.querySelectorAll(
 IS_ALL_REACHED = '''() => window.cbFocus.reached.length
     >= window.cbFocus.expected.length'''
 
-#: Each colour scheme and each size once.  All four pairs would take twice the
-#: time and find little more.
-LOOKS = (('light', WIDE), ('dark', NARROW))
+#: Each colour scheme and each size once, and the colours of a system that
+#: forces its own.  All pairs would take twice the time and find little more.
+LOOKS = (('light', WIDE, 'none'), ('dark', NARROW, 'none'),
+         ('light', NARROW, 'active'))
 
 # All rules of axe that are on by default, best practices included.  Without
 # frames and preloading there is nothing to wait for.
@@ -86,9 +87,9 @@ SCROLLS = '''() => {
 }'''
 
 
-def look(page, scheme, viewport):
-    """Show the page in this colour scheme and size, without reloading it."""
-    page.emulate_media(color_scheme=scheme)
+def look(page, scheme, viewport, forced):
+    """Show the page in these colours and size, without reloading it."""
+    page.emulate_media(color_scheme=scheme, forced_colors=forced)
     page.set_viewport_size(viewport)
 
 
@@ -137,13 +138,15 @@ def findFocusTroubles(page):
 
 
 def inspect(page):
-    """Complain about everything, light and dark, wide and narrow."""
+    """Complain about everything, in each of `LOOKS`."""
     # Without updates, which would look as if Tab left an element out.
     page.evaluate('() => { window.fetch = () => new Promise(() => {}); }')
     complaints = []
-    for scheme, viewport in LOOKS:
-        look(page, scheme, viewport)
+    for scheme, viewport, forced in LOOKS:
+        look(page, scheme, viewport, forced)
         found = findViolations(page) + findSidewaysScrolling(page)
+        if forced == 'active':
+            scheme = 'forced colours'
         complaints += ['%s, %d px: %s' % (scheme, viewport['width'], text)
                        for text in found]
     look(page, *LOOKS[0])
