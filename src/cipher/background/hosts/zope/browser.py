@@ -1,0 +1,129 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""``++background++`` in an application of Zope.
+
+Zope asks for a user only after the traversal.  So no step asks for a
+permission, and the published view does.
+"""
+from io import BytesIO
+
+from AccessControl.class_init import InitializeClass
+from AccessControl.SecurityInfo import ClassSecurityInfo
+from zope.component import adapter
+from zope.component import getUtility
+from zope.component.interfaces import ISite
+from zope.interface import implementer
+from zope.location.interfaces import LocationError
+from zope.publisher.browser import BrowserView
+from zope.publisher.interfaces import NotFound
+from zope.publisher.interfaces.browser import IBrowserPublisher
+from zope.publisher.interfaces.browser import IBrowserRequest
+from zope.security.interfaces import IPermission
+from zope.traversing.interfaces import ITraversable
+
+from cipher.background.browser.traversing import NAME
+from cipher.background.browser.traversing import Publisher
+from cipher.background.browser.traversing import markRequest
+from cipher.background.browser.traversing import parseStep
+from cipher.background.browser.traversing import queryRegistry
+from cipher.background.browser.traversing import queryView
+from cipher.background.interfaces import VIEW_WORKERS
+from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.interfaces import IWorkerRun
+from cipher.background.util.host import getHost
+
+
+def dress(request):
+    """Let *request* have what the pages use of zope.publisher's."""
+    request.set_lazy('principal', lambda: getHost().principalOf(request))
+    request.set_lazy(
+        'bodyStream', lambda: BytesIO(request.get('BODY') or b''))
+    request.set('getApplicationURL', lambda *args: getHost().getRootURL(
+        request))
+    request.set('getCookies', lambda: request.cookies)
+    request.set('getTraversalStack', lambda: [])
+    request.set('getURL', lambda *args: request['ACTUAL_URL'])
+    markRequest(request)
+
+
+@implementer(ITraversable)
+@adapter(ISite, IBrowserRequest)
+class RegistryNamespace:
+    """The namespace ``++background++`` of a site."""
+
+    def __init__(self, site, request):
+        self.site = site
+        self.request = request
+
+    def traverse(self, name, ignored):
+        """Return the nearest registry; raise `LocationError`."""
+        registry = None if name else queryRegistry(self.site)
+        if registry is None:
+            raise LocationError(self.site, NAME + name)
+        dress(self.request)
+        # A step with a namespace would pass by our publisher.
+        stack = self.request['TraversalRequestNameStack']
+        for number, step in enumerate(stack):
+            namespace, rest = parseStep(step)
+            if namespace == 'view':
+                stack[number] = rest
+            elif namespace or step in ('.', '..'):
+                stack[number] = '-'
+        return registry
+
+
+class Nothing(BrowserView):
+    """Answers for a name that leads nowhere, to those who may see runs."""
+
+    security = ClassSecurityInfo()
+
+    def publishTraverse(self, request, name):
+        return self
+
+    def __call__(self):
+        raise NotFound(self.context, '', self.request)
+
+
+@implementer(IBrowserPublisher)
+class _Publisher(Publisher):
+
+    def publishTraverse(self, request, name):
+        view = queryView(self.context, request, name)
+        if view is not None:
+            return view
+        return self.find(name) or Nothing(self.context, request)
+
+    def find(self, name):
+        return None
+
+
+@adapter(IWorkerRegistry, IBrowserRequest)
+class RegistryPublisher(_Publisher):
+    """Publishes the views of a registry, and its runs by id."""
+
+    def find(self, name):
+        with getHost().trusted():
+            return self.context.get(name)
+
+
+@adapter(IWorkerRun, IBrowserRequest)
+class RunPublisher(_Publisher):
+    """Publishes the views of a run."""
+
+
+def protectNothing():
+    """Let `Nothing` have the protection of the pages."""
+    Nothing.security.declareProtected(
+        getUtility(IPermission, VIEW_WORKERS).title, '__call__')
+    InitializeClass(Nothing)
