@@ -22,6 +22,7 @@ from zope.component import queryAdapter
 
 from cipher.background.browser.addresses import getPath
 from cipher.background.browser.compression import compress
+from cipher.background.util.host import getHost
 
 
 CSS = 'cipher-background.css'
@@ -53,7 +54,7 @@ def getURL(name, request):
     resource = queryAdapter(request, name=name)
     if resource is None:
         return ''
-    return '%s?v=%s' % (getPath(resource()), _VERSIONS[name])
+    return '%s?v=%s' % (getPath(getHost().getURL(resource, request)), _VERSIONS[name])
 
 
 class StaticFile(FileResource):

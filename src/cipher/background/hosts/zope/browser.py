@@ -18,18 +18,15 @@ permission, and the published view does.
 """
 from io import BytesIO
 
-from AccessControl.class_init import InitializeClass
-from AccessControl.SecurityInfo import ClassSecurityInfo
+from zExceptions import NotFound
 from zope.component import adapter
-from zope.component import getUtility
+from zope.component import queryMultiAdapter
 from zope.component.interfaces import ISite
 from zope.interface import implementer
 from zope.location.interfaces import LocationError
 from zope.publisher.browser import BrowserView
-from zope.publisher.interfaces import NotFound
 from zope.publisher.interfaces.browser import IBrowserPublisher
 from zope.publisher.interfaces.browser import IBrowserRequest
-from zope.security.interfaces import IPermission
 from zope.traversing.interfaces import ITraversable
 
 from cipher.background.browser.traversing import NAME
@@ -38,7 +35,6 @@ from cipher.background.browser.traversing import markRequest
 from cipher.background.browser.traversing import parseStep
 from cipher.background.browser.traversing import queryRegistry
 from cipher.background.browser.traversing import queryView
-from cipher.background.interfaces import VIEW_WORKERS
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkerRun
 from cipher.background.util.host import getHost
@@ -83,16 +79,21 @@ class RegistryNamespace:
         return registry
 
 
+@implementer(IBrowserPublisher)
 class Nothing(BrowserView):
-    """Answers for a name that leads nowhere, to those who may see runs."""
+    """Answers for a name that leads nowhere.
 
-    security = ClassSecurityInfo()
+    Only those learn it who may see runs: ZCML asks for the permission.
+    """
 
     def publishTraverse(self, request, name):
         return self
 
+    def browserDefault(self, request):
+        return self, ()
+
     def __call__(self):
-        raise NotFound(self.context, '', self.request)
+        raise NotFound(self.request['ACTUAL_URL'])
 
 
 @implementer(IBrowserPublisher)
@@ -102,7 +103,8 @@ class _Publisher(Publisher):
         view = queryView(self.context, request, name)
         if view is not None:
             return view
-        return self.find(name) or Nothing(self.context, request)
+        return self.find(name) or queryMultiAdapter(
+            (self.context, request), name='nothing.html')
 
     def find(self, name):
         return None
@@ -120,10 +122,3 @@ class RegistryPublisher(_Publisher):
 @adapter(IWorkerRun, IBrowserRequest)
 class RunPublisher(_Publisher):
     """Publishes the views of a run."""
-
-
-def protectNothing():
-    """Let `Nothing` have the protection of the pages."""
-    Nothing.security.declareProtected(
-        getUtility(IPermission, VIEW_WORKERS).title, '__call__')
-    InitializeClass(Nothing)
