@@ -1929,6 +1929,9 @@ class IHost(Interface):
     def getURL(ob, request):
         """Return the absolute URL of *ob*; raise ``TypeError`` without one."""
 
+    def getResourceURL(name, request):
+        """Return the URL of the browser resource *name*, or None."""
+
     def getRootURL(request):
         """Return the URL of the application's root object."""
 

@@ -70,7 +70,7 @@ def setHeaders(response, content_type, policy=POLICY):
     response.setHeader('Content-Security-Policy', policy)
     # Our links begin with a slash and need no base element, which our policy
     # forbids.
-    response.setBase('')
+    response.setBase(None)
     for name, value in HEADERS:
         response.setHeader(name, value)
 

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from zope.browserresource.file import File
 from zope.browserresource.file import FileResource
-from zope.component import queryAdapter
 
 from cipher.background.browser.addresses import getPath
 from cipher.background.browser.compression import compress
@@ -51,10 +50,8 @@ _VERSIONS = {name: _get_version(name) for name in _FILES}
 
 def getURL(name, request):
     """Return the path of a resource for the current site."""
-    resource = queryAdapter(request, name=name)
-    if resource is None:
-        return ''
-    return '%s?v=%s' % (getPath(getHost().getURL(resource, request)), _VERSIONS[name])
+    url = getHost().getResourceURL(name, request)
+    return '%s?v=%s' % (getPath(url), _VERSIONS[name]) if url else ''
 
 
 class StaticFile(FileResource):

@@ -34,7 +34,6 @@ from Acquisition import aq_inner
 from Acquisition import aq_parent
 from Testing.makerequest import makerequest
 from zope.authentication.interfaces import PrincipalLookupError
-from zope.browserresource.interfaces import IResource
 from zope.component import getUtility
 from zope.component import hooks
 from zope.component.interfaces import ISite
@@ -383,12 +382,12 @@ class ZopeHost(ToolkitHost):
             return '%s/%s' % (self.getURL(ob.__parent__, request), ob.id)
         if IWorkerRegistry.providedBy(ob):
             return '%s/%s' % (self.getURL(self.siteOf(ob), request), NAME)
-        if IResource.providedBy(ob):
-            return '%s/++resource++%s' % (
-                self.getRootURL(request), ob.__name__)
         if not hasattr(aq_base(ob), 'getPhysicalPath'):
             raise TypeError('no address')
         return request.physicalPathToURL(ob.getPhysicalPath())
+
+    def getResourceURL(self, name, request):
+        return '%s/++resource++%s' % (self.getRootURL(request), name)
 
     def getRootURL(self, request):
         return request.physicalPathToURL(('',)).rstrip('/')
