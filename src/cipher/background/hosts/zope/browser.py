@@ -17,6 +17,7 @@ Zope asks for a user only after the traversal.  So no step asks for a
 permission, and the published view does.
 """
 from io import BytesIO
+from urllib.parse import parse_qsl
 
 from zExceptions import NotFound
 from zope.component import adapter
@@ -51,6 +52,21 @@ def dress(request):
     request.set('getTraversalStack', lambda: [])
     request.set('getURL', lambda *args: request['ACTUAL_URL'])
     markRequest(request)
+    _dropQuery(request)
+
+
+def _dropQuery(request):
+    """Let the parameters of a POST be those of its body, where both have one.
+    """
+    if request.method != 'POST':
+        return
+    form = request.form
+    for name, value in parse_qsl(request.environ.get('QUERY_STRING', '')):
+        values = form.get(name)
+        if isinstance(values, list) and value in values and len(values) > 1:
+            values.remove(value)
+            if len(values) == 1:
+                form[name], = values
 
 
 @implementer(ITraversable)

@@ -52,6 +52,7 @@ from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkerRun
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.registry.registry import WorkerRegistry
+from cipher.background.hosts.zope.moving import listPlaces
 from cipher.background.util.host import SYSTEM
 from cipher.background.util.host import ToolkitHost
 
@@ -243,14 +244,23 @@ class ZopeHost(ToolkitHost):
         connection = ob._p_jar
         if connection is None or place is None:
             return None
-        found = self._get_root(connection).unrestrictedTraverse(place, None)
-        return found if aq_base(found) is ob else None
+        root = self._get_root(connection)
+        for path in listPlaces(connection, place):
+            found = root.unrestrictedTraverse(path, None)
+            if aq_base(found) is ob:
+                return found
+        return None
 
     def traverse(self, ob, name, is_trusted=False):
         ob = ob.__dict__['_hidden'] if isinstance(ob, Hidden) else ob
         if is_trusted:
             return ob.unrestrictedTraverse(name)
-        return ob.restrictedTraverse(name)
+        found = ob.restrictedTraverse(name)
+        # Nothing that is acquired from above, nor a method or a template.
+        if getattr(aq_base(found), '_p_jar', None) is None or (
+                self.placeOf(found) != (*self.placeOf(ob), name)):
+            raise LookupError(name)
+        return found
 
     def protect(self, ob):
         if hasattr(aq_base(ob), 'getPhysicalPath') and not (
