@@ -1921,6 +1921,12 @@ class IHost(Interface):
     def principalOf(request):
         """Return the principal of *request*; None before authentication."""
 
+    def prepareRequest(request):
+        """Let *request* have what the pages use of a request of zope.publisher.
+
+        Called once, before a page or a step to one.
+        """
+
     def challenge(request):
         """Ask an anonymous reader to log in; leave others refused."""
 

@@ -315,6 +315,9 @@ class ToolkitHost:
     def principalOf(self, request):
         return request.principal
 
+    def prepareRequest(self, request):
+        pass
+
     def challenge(self, request):
         authentication = queryUtility(IAuthentication)
         principal = self.principalOf(request)

@@ -16,9 +16,6 @@
 Zope asks for a user only after the traversal.  So no step asks for a
 permission, and the published view does.
 """
-from io import BytesIO
-from urllib.parse import parse_qsl
-
 from zExceptions import NotFound
 from zope.component import adapter
 from zope.component import queryMultiAdapter
@@ -41,34 +38,6 @@ from cipher.background.interfaces import IWorkerRun
 from cipher.background.util.host import getHost
 
 
-def dress(request):
-    """Let *request* have what the pages use of zope.publisher's."""
-    request.set_lazy('principal', lambda: getHost().principalOf(request))
-    request.set_lazy(
-        'bodyStream', lambda: BytesIO(request.get('BODY') or b''))
-    request.set('getApplicationURL', lambda *args: getHost().getRootURL(
-        request))
-    request.set('getCookies', lambda: request.cookies)
-    request.set('getTraversalStack', lambda: [])
-    request.set('getURL', lambda *args: request['ACTUAL_URL'])
-    markRequest(request)
-    _dropQuery(request)
-
-
-def _dropQuery(request):
-    """Let the parameters of a POST be those of its body, where both have one.
-    """
-    if request.method != 'POST':
-        return
-    form = request.form
-    for name, value in parse_qsl(request.environ.get('QUERY_STRING', '')):
-        values = form.get(name)
-        if isinstance(values, list) and value in values and len(values) > 1:
-            values.remove(value)
-            if len(values) == 1:
-                form[name], = values
-
-
 @implementer(ITraversable)
 @adapter(ISite, IBrowserRequest)
 class RegistryNamespace:
@@ -83,7 +52,7 @@ class RegistryNamespace:
         registry = None if name else queryRegistry(self.site)
         if registry is None:
             raise LocationError(self.site, NAME + name)
-        dress(self.request)
+        markRequest(self.request)
         # A step with a namespace would pass by our publisher.
         stack = self.request['TraversalRequestNameStack']
         for number, step in enumerate(stack):

@@ -18,6 +18,8 @@ folders, and AccessControl knows their permissions by their titles.
 """
 import threading
 from contextlib import contextmanager
+from io import BytesIO
+from urllib.parse import parse_qsl
 
 from AccessControl import Unauthorized
 from AccessControl.SecurityManagement import getSecurityManager
@@ -48,11 +50,11 @@ from zope.security.interfaces import IPrincipal
 from zope.security.interfaces import NoInteraction
 from zope.security.proxy import removeSecurityProxy
 
+from cipher.background.hosts.zope.moving import listPlaces
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkerRun
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.registry.registry import WorkerRegistry
-from cipher.background.hosts.zope.moving import listPlaces
 from cipher.background.util.host import SYSTEM
 from cipher.background.util.host import ToolkitHost
 
@@ -378,6 +380,19 @@ class ZopeHost(ToolkitHost):
         user = getSecurityManager().getUser()
         return OFSPrincipal(_identify(user), user)
 
+    def prepareRequest(self, request):
+        request.set_lazy('principal', lambda: self.principalOf(request))
+        request.set_lazy(
+            'bodyStream', lambda: BytesIO(request.get('BODY') or b''))
+        request.set('getApplicationURL',
+                    lambda *args: self.getRootURL(request))
+        request.set('getCookies', lambda: request.cookies)
+        request.set('environment', request.environ)
+        request.set('getTraversalStack', lambda: [])
+        request.set('getURL', lambda *args: request['ACTUAL_URL'])
+        if request.method == 'POST':
+            _drop_query(request)
+
     def challenge(self, request):
         if self.principalOf(request).id == ANONYMOUS:
             request.response.unauthorized()
@@ -405,6 +420,17 @@ class ZopeHost(ToolkitHost):
 
 def _get_acting():
     return getattr(_thread, 'acting', None)
+
+
+def _drop_query(request):
+    """Let the body of a POST say what both it and the query string say."""
+    form = request.form
+    for name, value in parse_qsl(request.environ.get('QUERY_STRING', '')):
+        values = form.get(name)
+        if isinstance(values, list) and value in values and len(values) > 1:
+            values.remove(value)
+            if len(values) == 1:
+                form[name], = values
 
 
 def _identify(user):
