@@ -1922,7 +1922,7 @@ class IHost(Interface):
         """Return the principal of *request*; None before authentication."""
 
     def prepareRequest(request):
-        """Let *request* have what the pages use of a request of zope.publisher.
+        """Let *request* have what pages use of a request of zope.publisher.
 
         Called once, before a page or a step to one.
         """

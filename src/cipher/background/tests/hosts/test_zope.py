@@ -1,0 +1,411 @@
+##############################################################################
+#
+# Copyright (c) Zope Foundation and Contributors.
+# All Rights Reserved.
+#
+# This software is subject to the provisions of the Zope Public License,
+# Version 2.1 (ZPL).  A copy of the ZPL should accompany this distribution.
+# THIS SOFTWARE IS PROVIDED "AS IS" AND ANY AND ALL EXPRESS OR IMPLIED
+# WARRANTIES ARE DISCLAIMED, INCLUDING, BUT NOT LIMITED TO, THE IMPLIED
+# WARRANTIES OF TITLE, MERCHANTABILITY, AGAINST INFRINGEMENT, AND FITNESS
+# FOR A PARTICULAR PURPOSE.
+#
+##############################################################################
+"""A real instance of Zope under waitress, driven by HTTP.
+
+It needs Zope, which is not in the environment of the other tests.
+"""
+import base64
+import contextlib
+import json
+import re
+import tempfile
+import threading
+import time
+import unittest
+import urllib.error
+import urllib.parse
+import urllib.request
+from importlib.util import find_spec
+from pathlib import Path
+
+import transaction
+
+from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.registry.installation import addRegistry
+from cipher.background.registry.installation import getRegistry
+from cipher.background.registry.installation import removeRegistry
+from cipher.background.tests.support.layers import Live
+
+
+HAS_ZOPE = find_spec('Zope2') is not None
+
+CONF = """
+%%define INSTANCE %s
+instancehome $INSTANCE
+<zodb_db main>
+  <filestorage>
+    path $INSTANCE/Data.fs
+  </filestorage>
+  mount-point /
+</zodb_db>
+"""
+
+SITE = """
+<configure
+    xmlns="http://namespaces.zope.org/zope"
+    xmlns:background="http://namespaces.zope.org/background"
+    xmlns:five="http://namespaces.zope.org/five"
+    xmlns:meta="http://namespaces.zope.org/meta"
+    i18n_domain="test">
+  <include package="Zope2.App" />
+  <five:loadProducts file="meta.zcml" />
+  <five:loadProducts />
+  <include package="cipher.background.hosts.zope" />
+  <background:worker
+      name="touch"
+      handler="cipher.background.tests.hosts.test_zope.touch"
+      title="Touch"
+      permission="cipher.background.StartWorkers"
+      />
+  <background:worker
+      name="follow"
+      handler="cipher.background.tests.hosts.test_zope.touch"
+      title="Follow"
+      />
+  <background:trigger
+      worker="follow"
+      for="OFS.interfaces.IFolder
+           zope.lifecycleevent.interfaces.IObjectModifiedEvent"
+      />
+  <background:runtime poll="0.5" />
+</configure>
+"""
+
+VIEW = 'Background: see runs and worker types'
+
+
+def touch(worker):
+    """Say in the title who touched the context."""
+    from AccessControl import getSecurityManager
+    from zope.component.hooks import getSite
+    user = getSecurityManager().getUser()
+    if worker.context is not None:
+        worker.context.title = 'touched by %s' % user
+    return '%s in %s' % (user, '/'.join(getSite().getPhysicalPath()))
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+
+    def redirect_request(self, *arguments):
+        return None
+
+
+@unittest.skipUnless(HAS_ZOPE, 'Zope is not installed')
+class ZopeTests(unittest.TestCase):
+    """One instance for all tests: Zope is configured once for a process."""
+
+    layer = Live
+
+    @classmethod
+    def setUpClass(cls):
+        from five.localsitemanager import make_objectmanager_site
+        from OFS.Folder import manage_addFolder
+        from waitress.server import create_server
+        from Zope2.Startup.run import make_wsgi_app
+        from ZPublisher.httpexceptions import HTTPExceptionHandler
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        home = Path(folder.name)
+        (home / 'etc').mkdir()
+        (home / 'etc' / 'site.zcml').write_text(SITE)
+        (home / 'zope.conf').write_text(CONF % home)
+        app = make_wsgi_app({}, str(home / 'zope.conf'))
+        import Zope2
+        cls.root = Zope2.app()
+        manage_addFolder(cls.root, 'site')
+        make_objectmanager_site(cls.root.site)
+        manage_addFolder(cls.root.site, 'inner')
+        manage_addFolder(cls.root, 'other')
+        make_objectmanager_site(cls.root.other)
+        cls.root._addRole('Viewer')
+        users = cls.root.acl_users
+        users.userFolderAddUser('viewer', 'secret', ['Viewer'], [])
+        users.userFolderAddUser('boss', 'secret', ['Manager'], [])
+        cls.root.manage_permission(VIEW, ['Manager', 'Viewer'], 0)
+        cls.root.site.inner.manage_addUserFolder()
+        cls.root.site.inner.acl_users.userFolderAddUser(
+            'boss', 'other', ['Manager'], [])
+        transaction.commit()
+        addRegistry(cls.root.site)
+        transaction.commit()
+        server = create_server(
+            HTTPExceptionHandler(app), host='127.0.0.1', port=0)
+        cls.url = 'http://127.0.0.1:%d' % int(server.effective_port)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        cls.addClassCleanup(cls._end, server, thread, Zope2)
+
+    @classmethod
+    def _end(cls, server, thread, Zope2):
+        from cipher.background.util.switchboard import queryRuntime
+        server.close()
+        thread.join(10)
+        transaction.abort()
+        db = cls.root._p_jar.db()
+        cls.root._p_jar.close()
+        queryRuntime(db).shutdown()
+        db.close()
+
+    def setUp(self):
+        from OFS.Folder import manage_addFolder
+        transaction.begin()
+        self.site = self.root.site
+        self.registry = getRegistry(self.site)
+        for name in 'one', 'two', 'three':
+            manage_addFolder(self.site, name)
+            self.addCleanup(self._delete, name)
+        manage_addFolder(self.site.three, 'below')
+        transaction.commit()
+        self.registry.pauseType('follow', True)
+        transaction.commit()
+
+    def _delete(self, name):
+        transaction.begin()
+        if name in self.site.objectIds():
+            self.site.manage_delObjects([name])
+        transaction.commit()
+
+    def get(self, path, user=None, data=None, **headers):
+        """Return (status, headers, text) of the answer."""
+        request = urllib.request.Request(
+            self.url + path, data=data, headers=headers)
+        if user:
+            given = base64.b64encode(b'%s:secret' % user.encode())
+            request.add_header('Authorization', 'Basic ' + given.decode())
+        try:
+            answer = urllib.request.build_opener(_NoRedirect).open(
+                request, timeout=30)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with contextlib.closing(answer):
+            return answer.status, answer.headers, answer.read().decode()
+
+    def send(self, path, user, body):
+        """POST JSON with the token of *user*; return (status, data)."""
+        base = '/site/++background++'
+        text = self.get(base + '/token.json', user)[2]
+        token = json.loads(text)['csrf_token'] if text else ''
+        status, _headers, text = self.get(
+            base + path, user, json.dumps(body).encode(),
+            **{'Content-Type': 'application/json', 'X-CSRF-Token': token})
+        return status, json.loads(text or '{}')
+
+    def wait(self, run_id, registry=None):
+        """Wait until the run is finished; return its status."""
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            transaction.begin()
+            status = (registry or self.registry).getStatus(run_id)
+            if status.state in FINISHED_STATES:
+                return status
+            time.sleep(0.05)
+        self.fail('run %s does not end' % run_id)
+
+    @contextlib.contextmanager
+    def acting(self, user, folder):
+        from AccessControl.SecurityManagement import newSecurityManager
+        from AccessControl.SecurityManagement import noSecurityManager
+        newSecurityManager(None, folder.getUserById(user).__of__(folder))
+        try:
+            yield
+        finally:
+            noSecurityManager()
+
+    # Work
+
+    def test_work_of_the_system(self):
+        run = self.registry.start('touch', self.site.one)
+        transaction.commit()
+        status = self.wait(run.id)
+        self.assertEqual((status.state, status.starter, status.result),
+                         ('succeeded', None, 'System Processes in /site'))
+        self.assertEqual(self.site.one.title, 'touched by System Processes')
+
+    def test_work_of_a_person(self):
+        status, data = self.send(
+            '/start.json', 'boss', {'type': 'touch', 'context': 'one'})
+        self.assertEqual(status, 202)
+        status = self.wait(data['id'])
+        self.assertEqual((status.state, status.starter),
+                         ('succeeded', '/:boss'))
+        self.assertEqual(self.site.one.title, 'touched by boss')
+
+    def test_moved_context_is_found_and_deleted_one_is_gone(self):
+        self.registry.pauseType('touch', True)
+        runs = [self.registry.start('touch', ob) for ob in (
+            self.site.one, self.site.two, self.site.three.below)]
+        transaction.commit()
+        with self.acting('boss', self.root.acl_users):
+            self.site.manage_renameObject('one', 'renamed')
+            self.site.manage_delObjects(['two'])
+            self.site.manage_renameObject('three', 'four')
+            transaction.commit()
+            self.site.manage_renameObject('four', 'five')
+        self.addCleanup(self._delete, 'renamed')
+        self.addCleanup(self._delete, 'five')
+        self.registry.pauseType('touch', False)
+        transaction.commit()
+        self.assertEqual(
+            [(status.state, status.error_type)
+             for status in [self.wait(run.id) for run in runs]],
+            [('succeeded', None), ('failed', 'ContextGone'),
+             ('succeeded', None)])
+
+    def test_trigger_starts_work_about_an_object(self):
+        from zope.event import notify
+        from zope.lifecycleevent import ObjectModifiedEvent
+        self.registry.pauseType('follow', False)
+        notify(ObjectModifiedEvent(self.site.one))
+        transaction.commit()
+        run = self.registry.listRuns(types=['follow'], limit=1).runs[0]
+        self.assertEqual(self.wait(run.id).state, 'succeeded')
+        self.assertEqual(self.site.one.title, 'touched by System Processes')
+
+    def test_starters_of_two_user_folders_are_told_apart(self):
+        from cipher.background.util.host import getHost
+        host = getHost()
+        for folder, expected in (
+                (self.root.acl_users, '/:boss'),
+                (self.site.inner.acl_users, '/site/inner:boss')):
+            with self.subTest(expected=expected):
+                user = folder.getUserById('boss').__of__(folder)
+                from cipher.background.hosts.zope.host import _identify
+                self.assertEqual(_identify(user), expected)
+                token = host.enterSite(self.site)
+                try:
+                    self.assertEqual(
+                        host.getPrincipal(expected).user.getRoles(),
+                        user.getRoles())
+                finally:
+                    host.leaveSite(token)
+
+    def test_starter_who_is_gone_or_lost_the_permission(self):
+        users = self.root.acl_users
+        for act, name in (
+                (lambda: users.userFolderDelUsers(['temp']), 'temp'),
+                (lambda: users.userFolderEditUser(
+                    'temp', None, ['Viewer'], []), 'temp')):
+            with self.subTest():
+                users.userFolderAddUser(name, 'secret', ['Manager'], [])
+                self.registry.pauseType('touch', True)
+                transaction.commit()
+                status, data = self.send(
+                    '/start.json', name, {'type': 'touch'})
+                self.assertEqual(status, 202)
+                transaction.begin()
+                act()
+                self.registry.pauseType('touch', False)
+                transaction.commit()
+                self.assertEqual(
+                    self.wait(data['id']).error_type, 'StarterGone')
+
+    def test_nothing_is_left_in_the_thread(self):
+        from AccessControl.SecurityManagement import getSecurityManager
+        from zope.globalrequest import getRequest
+
+        from cipher.background.contextmanagers import ZopeSite
+        before = getSecurityManager().getUser()
+        with ZopeSite(self.site):
+            self.assertIsNotNone(getRequest())
+        self.assertIsNone(getRequest())
+        self.assertIs(getSecurityManager().getUser(), before)
+
+    def test_no_wrapper_is_stored(self):
+        run = self.registry.start('touch', self.site.one)
+        transaction.commit()
+        self.assertNotIn(b'Acquisition', self.root._p_jar.db().storage.load(
+            run._p_oid, '')[0])
+        self.wait(run.id)
+
+    # Sites
+
+    def test_registry_is_added_by_the_page_and_removed(self):
+        other = self.root.other
+        for user, expected in ((None, 401), ('viewer', 401), ('boss', 303)):
+            with self.subTest(user=user):
+                _status, headers, text = self.get(
+                    '/other/@@background.html', user)
+                token = re.search('name="csrf_token" value="([^"]*)"', text)
+                cookie = (headers['Set-Cookie'] or '').split(';')[0]
+                status, headers, _text = self.get(
+                    '/other/@@addBackground', user,
+                    urllib.parse.urlencode({
+                        'csrf_token': token[1] if token else ''}).encode(),
+                    Cookie=cookie)
+                self.assertEqual(status, expected)
+        transaction.begin()
+        registry = getRegistry(other)
+        run = registry.start('touch')
+        transaction.commit()
+        self.assertEqual(
+            self.wait(run.id, registry).result, 'System Processes in /other')
+        self.assertEqual(removeRegistry(other), 0)
+        transaction.commit()
+        self.assertEqual(
+            self.get('/other/++background++/index.html', 'boss')[0], 404)
+
+    # Pages
+
+    def test_form_starts_work(self):
+        address = '/site/++background++/start.html?type=touch'
+        text = self.get(address, 'boss')[2]
+        fields = dict(re.findall(
+            r'<(?:input|button)[^>]*name="([^"]*)"[^>]*value="([^"]*)"',
+            text))
+        status, headers, _text = self.get(
+            address, 'boss', urllib.parse.urlencode(fields).encode())
+        self.assertEqual(status, 303)
+        run_id = headers['Location'].split('/')[-2]
+        self.assertEqual(self.wait(run_id).starter, '/:boss')
+
+    def test_pages_have_their_resources_and_no_base(self):
+        text = self.get('/site/++background++/index.html', 'boss')[2]
+        self.assertNotIn('<base', text)
+        found = re.findall('(?:href|src)="([^"]*resource[^"]*)"', text)
+        self.assertEqual(len(found), 3)
+        for address in found:
+            self.assertEqual(self.get(address)[0], 200, address)
+
+    def test_anonymous_gets_one_answer(self):
+        run = self.registry.start('touch')
+        transaction.commit()
+        self.wait(run.id)
+        answers = {self.get('/site/++background++/' + name)[0] for name in (
+            'index.html', 'runs.json', run.id, run.id + '/index.html',
+            '77-1', '77-1/index.html', 'nothing', 'acl_users',
+            '++acquire++one', '@@absolute_url', 'getCounts')}
+        self.assertEqual(answers, {401})
+
+    def test_only_contexts_below_the_site_can_be_given(self):
+        for path in ('acl_users', 'manage_main', 'title', 'other', '_p_jar',
+                     '@@background.html', 'one/../two', 'one/site/two'):
+            with self.subTest(path=path):
+                status, _data = self.send('/start.json', 'boss', {
+                    'type': 'touch', 'context': path})
+                self.assertEqual(status, 400)
+
+    def test_viewer_changes_nothing(self):
+        run = self.registry.start('touch')
+        transaction.commit()
+        self.wait(run.id)
+        before = self.registry.listActions(), self.registry.getCounts()
+        for verb in ('stop', 'retry', 'remove', 'begin'):
+            self.assertIn(self.send(
+                '/%s/%s.json' % (run.id, verb), 'viewer', {})[0], (401, 404))
+        for user in 'viewer', None:
+            self.assertEqual(
+                self.send('/start.json', user, {'type': 'touch'})[0], 401)
+        transaction.begin()
+        self.assertEqual(
+            (self.registry.listActions(), self.registry.getCounts()), before)
