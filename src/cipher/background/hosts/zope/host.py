@@ -20,6 +20,7 @@ import threading
 from contextlib import contextmanager
 from io import BytesIO
 from urllib.parse import parse_qsl
+from urllib.parse import urlsplit
 
 from AccessControl import Unauthorized
 from AccessControl.SecurityManagement import getSecurityManager
@@ -38,6 +39,7 @@ from Testing.makerequest import makerequest
 from zope.authentication.interfaces import PrincipalLookupError
 from zope.component import getUtility
 from zope.component import hooks
+from zope.component import queryUtility
 from zope.component.interfaces import ISite
 from zope.globalrequest import clearRequest
 from zope.globalrequest import getRequest
@@ -51,6 +53,7 @@ from zope.security.interfaces import NoInteraction
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.hosts.zope.moving import listPlaces
+from cipher.background.interfaces import IWebSettings
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkerRun
 from cipher.background.interfaces import RegistryNotFound
@@ -69,6 +72,7 @@ NAME = '++background++'
 ANONYMOUS = 'Anonymous User'
 
 _PUBLIC = 'zope.Public'
+_PORTS = {'http': 80, 'https': 443}
 
 _thread = threading.local()
 
@@ -172,6 +176,13 @@ class ZopeHost(ToolkitHost):
     def _make_request(self, site):
         """Return (*site* with a request of its own, that request)."""
         app = makerequest(aq_base(site)._p_jar.root()[ROOT])
+        settings = queryUtility(IWebSettings)
+        if settings is not None and settings.base_url:
+            # So that links in the work lead to this server.
+            parts = urlsplit(settings.base_url)
+            app.REQUEST.setServerURL(
+                parts.scheme, parts.hostname,
+                parts.port or _PORTS[parts.scheme])
         found = app.unrestrictedTraverse(site.getPhysicalPath())
         app.REQUEST['PARENTS'] = list(aq_chain(aq_inner(found)))[:-1]
         return found, app.REQUEST

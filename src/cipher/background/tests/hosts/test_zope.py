@@ -76,9 +76,10 @@ SITE = """
   <background:trigger
       worker="follow"
       for="OFS.interfaces.IFolder
-           zope.lifecycleevent.interfaces.IObjectModifiedEvent"
+           zope.lifecycleevent.interfaces.IObjectCreatedEvent"
       />
   <background:runtime poll="0.5" />
+  <background:web base_url="https://example.org" />
 </configure>
 """
 
@@ -92,6 +93,7 @@ def touch(worker):
     user = getSecurityManager().getUser()
     if worker.context is not None:
         worker.context.title = 'touched by %s' % user
+        worker.context.description = worker.context.absolute_url()
     return '%s in %s' % (user, '/'.join(getSite().getPhysicalPath()))
 
 
@@ -167,8 +169,6 @@ class ZopeTests(unittest.TestCase):
             self.addCleanup(self._delete, name)
         manage_addFolder(self.site.three, 'below')
         transaction.commit()
-        self.registry.pauseType('follow', True)
-        transaction.commit()
 
     def _delete(self, name):
         transaction.begin()
@@ -231,6 +231,8 @@ class ZopeTests(unittest.TestCase):
         self.assertEqual((status.state, status.starter, status.result),
                          ('succeeded', None, 'System Processes in /site'))
         self.assertEqual(self.site.one.title, 'touched by System Processes')
+        self.assertEqual(
+            self.site.one.description, 'https://example.org/site/one')
 
     def test_work_of_a_person(self):
         status, data = self.send(
@@ -264,11 +266,10 @@ class ZopeTests(unittest.TestCase):
 
     def test_trigger_starts_work_about_an_object(self):
         from zope.event import notify
-        from zope.lifecycleevent import ObjectModifiedEvent
-        self.registry.pauseType('follow', False)
-        notify(ObjectModifiedEvent(self.site.one))
+        from zope.lifecycleevent import ObjectCreatedEvent
+        notify(ObjectCreatedEvent(self.site.one))
         transaction.commit()
-        run = self.registry.listRuns(types=['follow'], limit=1).runs[0]
+        run = self.registry.listRuns(types=['follow'], limit=1).items[0]
         self.assertEqual(self.wait(run.id).state, 'succeeded')
         self.assertEqual(self.site.one.title, 'touched by System Processes')
 
