@@ -18,7 +18,8 @@ usage: python3 bootstrap.py [command] [arguments]
 commands:
   (none)          build .venv and bin/, unless they are there and up to date
   demo [args]     do so, then run bin/demo with the arguments
-  test [args]     do so, then run bin/test with the arguments
+  test            do so, then run all tests, in two processes side by side
+  test ARGS       do so, then run bin/test with the arguments
   test -u         likewise, only the unit tests: they take less than a minute
   docs            do so, then build the documentation into build/docs/html
   docs linkcheck  likewise, only look at its links to other servers
@@ -37,8 +38,10 @@ import configparser
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 
 
 try:
@@ -54,6 +57,9 @@ INPUTS = ('bootstrap.py', 'buildout.cfg', 'pyproject.toml', 'setup.py',
           'versions.cfg')
 
 SCRIPTS = ('demo', 'docs', 'python', 'test')
+
+# The two halves of all tests.  Each takes about as long as the other.
+HALVES = ('!support.layers.Live', 'support.layers.Live')
 
 # Code for bin/python: checks that the folders on its path exist.
 CHECK = '''
@@ -253,6 +259,39 @@ def check_python(version=sys.version_info):
             % (MINIMUM_PYTHON + tuple(version[:2])))
 
 
+def run_halves(command):
+    """Run *command* for both halves of the tests at once; return the code.
+
+    What the second half prints is kept, and follows that of the first.
+    """
+    commands = [[*command, '--layer', half] for half in HALVES]
+    with tempfile.TemporaryFile() as kept:
+        first, second = processes = [
+            subprocess.Popen(arguments, stdout=output, stderr=output)
+            for arguments, output in zip(commands, (None, kept))]
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(
+            128 + signal.SIGTERM))
+        try:
+            _announce(commands[0])
+            first.wait()
+            _announce(commands[1])
+            second.wait()
+            kept.seek(0)
+            shutil.copyfileobj(kept, sys.stdout.buffer)
+            sys.stdout.flush()
+        finally:
+            for process in processes:
+                if process.poll() is None:
+                    process.terminate()
+                process.wait()
+    return max(abs(process.returncode) for process in processes)
+
+
+def _announce(command):
+    # `.ci/totals.py` looks for this line.
+    print('bootstrap: tests of %s' % ' '.join(command[1:]), flush=True)
+
+
 def main(arguments=None):
     """Carry out the command line; return the exit code unless it execs."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -270,6 +309,8 @@ def main(arguments=None):
     if command is None:
         say('ready: bin/python, bin/demo, bin/docs, bin/test')
         return 0
+    if arguments == ['test']:
+        return run_halves([environment.python, environment.script('test')])
     # The script replaces this process, so that signals reach it.  Python runs
     # it, because a long path or a space breaks the first line of a script.
     os.execv(environment.python, [

@@ -15,8 +15,10 @@
 
 usage: python3 totals.py LOG ...
 
-A log is one of zope.testrunner, or has such a line itself.  The exit code is 1
-if a test failed, or if a log has no totals or no test that passed.
+A log is one of zope.testrunner, or has such a line itself.  The log of
+`bootstrap.py test` has several parts, one for each run of zope.testrunner.
+The names of the tests that failed are printed before the sums.  The exit code
+is 1 if a test failed, or if a part has no totals or no test that passed.
 """
 import re
 import sys
@@ -37,10 +39,19 @@ COLOR = re.compile(r'\x1b\[[0-9;]*m')
 NOT_IMPORTED = re.compile(
     r'^Test-modules with import problems:\n((?:  \S+\n)+)', re.MULTILINE)
 
+# `bootstrap.py` prints this line before each of several runs.
+PART = re.compile(r'^bootstrap: tests of .*\n', re.MULTILINE)
+FAILED = re.compile(r'^(?:Failure|Error) in test .*$', re.MULTILINE)
+
+
+def split(log):
+    """Return the parts of a log, one for each run."""
+    log = COLOR.sub('', log)
+    return PART.split(log)[1:] or [log]
+
 
 def parse(log):
     """Return the numbers (passed, failed, skipped), or None without totals."""
-    log = COLOR.sub('', log)
     matches = list(TOTALS.finditer(log))
     if not matches:
         plain = PLAIN.findall(log)
@@ -56,18 +67,24 @@ def parse(log):
 
 
 def main(*paths):
-    sums, code = [0, 0, 0], 0
+    sums, code, failed = [0, 0, 0], 0, []
     for path in paths:
         with open(path, encoding='utf-8', errors='replace') as file:
-            numbers = parse(file.read())
-        if numbers is None:
-            print('totals: expected the totals of a test run in the log %s, '
-                  'got none; look at its end' % path, file=sys.stderr)
-            # The number of tests that would have passed is unknown.
-            numbers = 0, 1, 0
-        if numbers[1] or not numbers[0]:
-            code = 1
-        sums = [one + other for one, other in zip(sums, numbers)]
+            parts = split(file.read())
+        for part in parts:
+            numbers = parse(part)
+            if numbers is None:
+                print('totals: expected the totals of a test run in the log '
+                      '%s, got none; look at its end' % path, file=sys.stderr)
+                # The number of tests that would have passed is unknown.
+                numbers = 0, 1, 0
+            if numbers[1] or not numbers[0]:
+                code = 1
+            sums = [one + other for one, other in zip(sums, numbers)]
+            failed += FAILED.findall(part)
+    # A test with several failing subtests has a line for each of them.
+    for line in dict.fromkeys(failed):
+        print(line)
     print('%d passed, %d failed, %d skipped' % tuple(sums))
     return code
 

@@ -76,7 +76,7 @@ NOT_THE_CHECKOUT = (
 
 #: The tests that depend on how the package is installed: they read files.
 INSTALLED = (
-    'project.test_api', 'project.test_architecture',
+    'project.test_api', 'project.test_architecture', 'project.test_bench',
     'project.test_attributes', 'project.test_bootstrap',
     'docs.test_celery_page', 'docs.test_cli_page', 'docs.test_deploy',
     'demo.test_importing', 'docs.test_design',

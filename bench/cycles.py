@@ -13,17 +13,17 @@
 ##############################################################################
 """Look for leaks: begin and end runtimes, carry out jobs, prune runs.
 
-    bin/python bench/cycles.py --cycles 10000
-    bin/python bench/cycles.py --jobs 100000
-    bin/python bench/cycles.py --retention 100000
+    bin/python bench/main.py memory --cycles 10000 [--json FILE]
+    bin/python bench/main.py memory --jobs 100000
+    bin/python bench/main.py memory --retention 100000
 
-Each prints ten lines: the resident memory of the process in MB, its threads,
+Without one of these options it carries out 20,000 jobs.  Each prints ten
+lines: the resident memory of the process in MB, its threads,
 open files and open connections, and the size of the packed database.
 ``--retention`` keeps the last thousand of its runs.  The exit code is 1 if
 memory, threads, files or connections grew after the first tenth.
 """
 import argparse
-import importlib
 import os
 import shutil
 import sys
@@ -32,6 +32,10 @@ import threading
 import time
 
 import transaction
+from bench.rounds import writeJSON
+from bench.throughput import TYPE
+from bench.throughput import Bench
+from bench.throughput import addOne
 from zope.component import hooks
 from zope.component import provideAdapter
 from zope.component import provideUtility
@@ -45,11 +49,6 @@ from cipher.background.runtime.runtime import startRuntime
 from cipher.background.runtime.standalone import StandaloneRecorder
 from cipher.background.thread import BackgroundWorkerThread
 
-
-# To import the neighbouring module, however this script is started.
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-throughput = importlib.import_module('throughput')
-TYPE = throughput.TYPE
 
 #: Number of lines to print.
 REPORTS = 10
@@ -109,6 +108,14 @@ class Measure:
               '%7.2f MB packed  %6.1f s' % (
                   number, self._what, *line, self._bench.size() / 1e6,
                   time.perf_counter() - self._began_at), flush=True)
+
+    def figures(self):
+        """Return {name: figure} of the second line and of the last one."""
+        return {'%s, %s %s' % (self._what, name, when): line[n]
+                for when, line in (('at a tenth', self._lines[1]),
+                                   ('at last', self._lines[-1]))
+                for n, name in enumerate(
+                    ('MB', 'threads', 'files', 'connections'))}
 
     def hasGrown(self):
         """Return whether the last line has more than the second one."""
@@ -171,7 +178,7 @@ def _is_done(bench, number):
 
 
 def _declare(**values):
-    provideUtility(WorkerType(TYPE, handler=throughput.addOne, **values),
+    provideUtility(WorkerType(TYPE, handler=addOne, **values),
                    IWorkerType, TYPE)
 
 
@@ -183,30 +190,36 @@ def _wait(condition):
         time.sleep(0.002)
 
 
-def main():
+def main(argv=None):
     """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.partition('\n')[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--cycles', type=int, default=0)
     parser.add_argument('--jobs', type=int, default=0)
     parser.add_argument('--retention', type=int, default=0)
-    options = parser.parse_args()
+    parser.add_argument('--json', metavar='FILE',
+                        help='add the figures to this file')
+    options = parser.parse_args(argv)
+    if not (options.cycles or options.jobs or options.retention):
+        options.jobs = 20000
     hooks.setHooks()
     provideAdapter(StandaloneRecorder)
     has_grown = False
+    figures = {}
     for measure, number in ((cycles, options.cycles), (jobs, options.jobs),
                             (retention, options.retention)):
         if number:
             folder = tempfile.mkdtemp()
             try:
-                bench = throughput.Bench(folder)
+                bench = Bench(folder)
                 bench.keep = ()
                 _declare()
-                has_grown |= measure(bench, number).hasGrown()
+                measured = measure(bench, number)
+                has_grown |= measured.hasGrown()
+                figures.update(measured.figures())
                 bench.close()
             finally:
                 shutil.rmtree(folder)
+    writeJSON('memory', options, [figures])
     if has_grown:
         sys.exit('cycles: something grew')
 
@@ -217,7 +230,3 @@ def retention(bench, number):
     bench.keep = (TYPE,)
     _declare(keep=KEEP)
     return jobs(bench, number, 'pruned')
-
-
-if __name__ == '__main__':
-    main()

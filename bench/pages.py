@@ -13,7 +13,8 @@
 ##############################################################################
 """Cost of the pages' questions to a registry with many runs: time and loads.
 
-    bin/python bench/pages.py [PATH] [--runs 1000000] [--rounds 3]
+    bin/python bench/main.py pages [PATH] [--runs 1000000] [--rounds 3]
+        [--json FILE]
 
 Without a PATH the database is made in a temporary folder.  With a PATH it is
 made there, if it does not exist, and kept.
@@ -23,7 +24,6 @@ transaction.  The floor is the time to load 50 runs of known oid from the same
 file in the same round.  Ratios to the floor are comparable between machines;
 milliseconds are not.
 """
-import argparse
 import os
 import random
 import shutil
@@ -32,6 +32,8 @@ import tempfile
 import time
 
 import transaction
+from bench.rounds import newParser
+from bench.rounds import writeJSON
 from persistent.wref import WeakRef
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
@@ -73,6 +75,10 @@ ERRORS = (('ConnectionRefusedError', 'smtp.example.com:25 refused'),
 BATCH = 20000
 PAGE = 50
 
+#: What of an answer of `ask` is kept: its index, a factor, its name.
+KEPT = ((0, 1000, 'cold ms'), (1, 1, 'cold loads'), (2, 1000, 'warm ms'),
+        (3, 1, 'warm loads'))
+
 #: {name: arguments of listRuns}; other questions are in `questions`.
 LISTS = {
     'newest %d' % PAGE: {},
@@ -90,6 +96,8 @@ LISTS = {
     'text, common': {'text': 'document 12'},
     'text, in errors': {'states': [FAILED], 'text': 'TOMORROW'},
     'text, nowhere': {'text': 'no such text'},
+    'text, in documents': {'text': 'document 9999'},
+    'starter, nobody': {'starters': ['zope.nobody']},
     'starter': {'starters': ['zope.user7']},
     'two states, one finished': {'states': [FAILED, STATES[0]]},
 }
@@ -132,8 +140,8 @@ class Bench:
         self.db.close()
 
 
-def fill(bench, number):
-    """Add *number* finished runs and some waiting ones."""
+def fill(bench, number, end=END, waiting=WAITING):
+    """Add *number* finished runs, until *end*, and some waiting ones."""
     rand = random.Random(42)
     registry = bench.registry
     for lane in (*BIRTH_LANES, *FINISH_LANES):
@@ -143,7 +151,7 @@ def fill(bench, number):
         bench.site['%04d' % n] = document
     transaction.commit()
     references = [(WeakRef(document), True) for document in documents]
-    names = rand.choices(list(TYPES), list(TYPES.values()), k=number + WAITING)
+    names = rand.choices(list(TYPES), list(TYPES.values()), k=number + waiting)
     for n in range(RARE_RUNS):
         names[number * n // RARE_RUNS] = RARE
     step = DAYS * 86400 / len(names)
@@ -151,7 +159,7 @@ def fill(bench, number):
         lane = registry.lanes[rand.choice(BIRTH_LANES)]
         run = WorkerRun(
             name, lane.number, lane.births.next_serial,
-            END - (len(names) - n) * step,
+            end - (len(names) - n) * step,
             starter='zope.user%d' % rand.randrange(USERS),
             reference=rand.choice(references))
         lane.births.add(run)
@@ -201,6 +209,7 @@ def questions(bench):
         for _ in range(3):
             before = registry.listRuns(before=before).older
 
+    context = bench.site['0007']
     births = registry.lanes[BIRTH_LANES[0]].births
     oids = [births.get(births.next_serial * n // PAGE + 1)._p_oid
             for n in range(PAGE)]
@@ -209,6 +218,7 @@ def questions(bench):
         asked[name] = lambda options=options: registry.listRuns(
             limit=PAGE, **options)
     asked.update({
+        'context': lambda: registry.listRuns(contexts=[context], limit=PAGE),
         'newest %d + counts' % PAGE: lambda: (
             registry.listRuns(limit=PAGE), registry.getCounts()),
         'three pages': deep,
@@ -252,17 +262,31 @@ def printTable(rounds):
             said))
 
 
-def main(argv=None):
-    """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('path', nargs='?')
-    parser.add_argument('--runs', type=int, default=1000000)
-    parser.add_argument('--rounds', type=int, default=3)
-    options = parser.parse_args(argv)
-    hooks.setHooks()
+def declareTypes():
+    """Declare the types of the runs, and stop the clock at `END`."""
     clock.setClock(lambda: END)
     for name in (*TYPES, RARE):
         provideUtility(WorkerType(name, handler=print), IWorkerType, name)
+
+
+def make(path, number):
+    """Make the database *path* with *number* finished runs."""
+    declareTypes()
+    bench = Bench(path, True)
+    try:
+        fill(bench, number)
+    finally:
+        bench.close()
+
+
+def main(argv=None):
+    """Print a table."""
+    parser = newParser(__doc__)
+    parser.add_argument('path', nargs='?')
+    parser.add_argument('--runs', type=int, default=1000000)
+    options = parser.parse_args(argv)
+    hooks.setHooks()
+    declareTypes()
     folder = None if options.path else tempfile.mkdtemp()
     path = options.path or os.path.join(folder, 'Data.fs')
     is_new = not os.path.exists(path)
@@ -275,14 +299,15 @@ def main(argv=None):
                 options.runs, time.perf_counter() - begin,
                 os.path.getsize(path) // 1000000))
         asked = questions(bench)
-        printTable([{name: ask(bench, question)
-                     for name, question in asked.items()}
-                    for _ in range(options.rounds)])
+        rounds = [{name: ask(bench, question)
+                   for name, question in asked.items()}
+                  for _ in range(options.rounds)]
+        printTable(rounds)
+        writeJSON('pages', options, [
+            {'%s, %s' % (name, what): answers[n] * factor
+             for name, answers in found.items()
+             for n, factor, what in KEPT} for found in rounds])
     finally:
         bench.close()
         if folder:
             shutil.rmtree(folder)
-
-
-if __name__ == '__main__':
-    main()

@@ -13,10 +13,13 @@
 ##############################################################################
 """Cost of each page and each poll for the server: time, bytes and loads.
 
-    bin/python bench/polls.py PATH [--rounds 3] [--polls 20]
+    bin/python bench/main.py polls [PATH] [--runs 1000,10000,100000]
+        [--rounds 3] [--polls 20] [--json FILE]
 
-PATH is a database that bench/pages.py made; nothing is written to it.  Each
-request goes through the whole publication: WSGI application, connection,
+PATH is a database that the command ``pages`` made; nothing is written to it.
+Without a PATH a database is made for each number of runs.
+
+Each request goes through the whole publication: WSGI application, connection,
 authentication, traversal, security policy, view and template.  There is no
 socket.
 
@@ -26,9 +29,10 @@ same round.  The floor of warm requests is a request that loads no run.  Ratios
 to the floor are comparable between machines; milliseconds are not.  The time
 of warm requests is CPU time of the thread.
 """
-import argparse
 import base64
+import os
 import statistics
+import tempfile
 import time
 from datetime import datetime
 from datetime import timezone
@@ -36,6 +40,11 @@ from urllib.parse import urlencode
 
 import transaction
 import webob
+from bench import pages
+from bench.rounds import listOf
+from bench.rounds import newParser
+from bench.rounds import positive
+from bench.rounds import writeJSON
 from ZODB.Connection import Connection
 from ZODB.DB import DB
 from ZODB.DemoStorage import DemoStorage
@@ -63,6 +72,11 @@ PAGE = 50
 ACTIONS = 500
 AT_WORK = 8
 INTERVAL = 2.0     # seconds from one poll of a page to the next
+
+
+#: What of the figures of `measure` is kept: its index, a factor, its name.
+KEPT = ((0, 1000, 'cold ms'), (1, 1, 'cold loads'), (2, 1000, 'warm cpu ms'),
+        (4, 1, 'bytes'))
 
 
 class Server:
@@ -219,25 +233,54 @@ def print_table(rounds):
             loads, size / 1000, share))
 
 
-def main(argv=None):
-    """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('path')
-    parser.add_argument('--rounds', type=int, default=3)
-    parser.add_argument('--polls', type=int, default=20)
-    options = parser.parse_args(argv)
-    hooks.setHooks()
-    xmlconfig.file('browser_ftesting.zcml', cipher.background.tests.support)
-    server = Server(options.path)
+def measureFile(path, options):
+    """Print the table of the database *path*; return its rounds."""
+    server = Server(path)
     try:
         paths, oids = prepare(server.db)
-        for path in paths.values():
-            server.get(path)    # compiles the templates
-        print_table([measure(server, paths, oids, options.polls)
-                     for _ in range(options.rounds)])
+        for page in paths.values():
+            server.get(page)    # compiles the templates
+        rounds = [measure(server, paths, oids, options.polls)
+                  for _ in range(options.rounds)]
+        print_table(rounds)
+        return rounds
     finally:
         server.close()
 
 
-if __name__ == '__main__':
-    main()
+def measureSizes(options):
+    """Return the rounds of databases of each size."""
+    kept = [{} for _ in range(options.rounds)]
+    for number in options.runs:
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'Data.fs')
+            pages.make(path, number)
+            print('\n%d runs' % number, flush=True)
+            for found, all_found in zip(measureFile(path, options), kept):
+                all_found.update(name_figures(found, ', %d runs' % number))
+    return kept
+
+
+def name_figures(found, suffix=''):
+    """Return {name: figure} of what `measure` returned."""
+    return {'%s%s, %s' % (name, suffix, what): figures[n] * factor
+            for name, figures in found.items()
+            for n, factor, what in KEPT}
+
+
+def main(argv=None):
+    """Print a table."""
+    parser = newParser(__doc__)
+    parser.add_argument('path', nargs='?')
+    parser.add_argument('--runs', type=listOf(positive),
+                        default=[1000, 10000, 100000])
+    parser.add_argument('--polls', type=positive, default=20)
+    options = parser.parse_args(argv)
+    hooks.setHooks()
+    xmlconfig.file('browser_ftesting.zcml', cipher.background.tests.support)
+    if options.path:
+        rounds = [name_figures(found)
+                  for found in measureFile(options.path, options)]
+    else:
+        rounds = measureSizes(options)
+    writeJSON('polls', options, rounds)

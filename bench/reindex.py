@@ -1,6 +1,6 @@
 """A reindex of many objects in one run, killed again and again.
 
-    bin/python bench/reindex.py [--objects 100000] [--kills 10] [--seed N]
+    bin/python bench/main.py reindex [--objects 100000] [--kills 10] [--seed N]
 
 Processes work on one run, one after the other; each but the last is ended by
 SIGKILL at a random moment.  At the end every object must have been indexed
@@ -9,7 +9,6 @@ exactly once.  The exit code is the verdict of the audit.
 import argparse
 import random
 import shutil
-import sys
 import tempfile
 import time
 
@@ -18,7 +17,7 @@ from zope.component import hooks
 from cipher.background.tests.support import reindexprocess
 
 
-def main():
+def main(argv=None):
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--objects', type=int, default=100000)
@@ -26,7 +25,7 @@ def main():
     parser.add_argument('--batch', type=int, default=100)
     parser.add_argument('--seed', type=int,
                         default=random.SystemRandom().randrange(1000000))
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     hooks.setHooks()
     folder = tempfile.mkdtemp()
     try:
@@ -75,7 +74,3 @@ def isGood(options, figures, verdict):
     return (figures['code'] == 0 and figures['hits'] == options.kills
             and verdict['state'] == 'succeeded' and not verdict['wrong']
             and verdict['is_index_whole'])
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -13,24 +13,26 @@
 ##############################################################################
 """Latency and throughput of small jobs, beside raw commits and other code.
 
-    bin/python bench/throughput.py [--rounds 3] [--jobs 2000] [--threads 1,4]
-                                   [--starts 300] [--zeo] [--against ../old]
+    bin/python bench/main.py throughput [--rounds 3] [--jobs 2000]
+        [--threads 1,4] [--starts 300] [--zeo] [--share] [--against ../old]
+        [--json FILE]
 
 In one process, on a file storage, it measures the *latency* of an idle
 process: from the return of the commit of a start to the first line of the
 work.  Then it measures starts and their drain.  With ``--zeo`` one process
 starts runs and another one carries them out.  Each job adds 1 to one of 200
-counters.  After a drain, every effect and every record is audited.
+counters.  After a drain, every effect and every record is audited.  With
+``--share`` jobs share commits, if this version of the package can do that.
 
 Each round is a new process with new databases.  The *floor* is the number of
-raw commits of the same database.  Ratios to the floor are comparable between
+raw commits a second of the same database, the *ceiling* that of jobs of which
+a bare loop writes the records.  Ratios to the floor are comparable between
 machines; absolute figures are not.
 
 With ``--against`` the rounds alternate between this code and that checkout.
 On a busy machine look at the least figures and at the medians of many rounds.
 ``TMPDIR=/dev/shm`` excludes the disk.
 """
-import argparse
 import json
 import os
 import shutil
@@ -42,6 +44,10 @@ import threading
 import time
 
 import transaction
+from bench.rounds import Child
+from bench.rounds import listOf
+from bench.rounds import newParser
+from bench.rounds import writeJSON
 from persistent import Persistent
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
@@ -54,6 +60,7 @@ from zope.site.site import LocalSiteManager
 
 from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.declarations.workertype import WorkerType
+from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.interfaces import IWorkerType
 from cipher.background.registry.installation import addRegistry
@@ -61,6 +68,8 @@ from cipher.background.registry.installation import getRegistry
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.tests.support.servers import ZEOServer
 from cipher.background.tests.support.servers import openDatabase
+from cipher.background.tests.support.servers import programEnvironment
+from cipher.background.util import clock
 
 
 COUNTERS = 200
@@ -68,14 +77,24 @@ TYPE = 'add-one'
 STAMP = 'stamp'
 TIMEOUT = 300.0
 
+#: Seconds until a commit of another process is seen here.
+LATEST = 10.0
+
 #: Number of starts before the measured ones.
 WARM_UP = 50
 
 #: Seconds between two starts, so that the process is idle again.
 PAUSE = 0.005
 
+#: The program that this module is part of.
+PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'main.py')
+
 #: Number of jobs that wait while commits are counted.
 FEW = 100
+
+
+#: Settings of the type of the jobs.
+SETTINGS = {}
 
 
 class Counter(Contained, Persistent):
@@ -171,18 +190,28 @@ def wait(condition):
 
 
 def audit(bench, jobs):
-    """Exit unless each job had exactly its effect and its record."""
-    bench.connection.sync()
+    """Exit unless each job had exactly its effect and its record.
+
+    The last commit of another process comes here a moment after its end.  It
+    has both, so the effects are looked at once the records are there.
+    """
+    expected = {TYPE: {SUCCEEDED: jobs}}
+    deadline = time.monotonic() + LATEST
+    while True:
+        bench.connection.sync()
+        counts = bench.registry.getCounts()
+        if counts == expected or time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    if counts != expected:
+        sys.exit('throughput: expected %d runs succeeded, got %r'
+                 % (jobs, counts))
     for number in range(COUNTERS):
         expected = jobs // COUNTERS + (number < jobs % COUNTERS)
         got = bench.counter(number).value
         if got != expected:
             sys.exit('throughput: counter %d: expected %d, got %d'
                      % (number, expected, got))
-    counts = bench.registry.getCounts()
-    if counts != {TYPE: {SUCCEEDED: jobs}}:
-        sys.exit('throughput: expected %d runs succeeded, got %r'
-                 % (jobs, counts))
 
 
 def measureDrain(bench, jobs, threads, drain):
@@ -220,6 +249,34 @@ def measureFloor(bench, number):
     return number // 2 * 2 / (time.perf_counter() - begin)
 
 
+def measureCeiling(bench, jobs, together=1):
+    """Write the records of *jobs* jobs in a bare loop.
+
+    *together* is the number of jobs of each commit.  Return the jobs a second
+    and the microseconds of CPU of each.
+    """
+    places = []
+    for number in range(jobs):
+        transaction.begin()
+        run = bench.registry.start(TYPE, bench.counter(number))
+        places.append((run.lane, run.serial))
+        transaction.commit()
+    begin, used = time.perf_counter(), time.process_time()
+    for first in range(0, jobs, together):
+        transaction.begin()
+        for lane, serial in places[first:first + together]:
+            run = bench.registry.getRun(lane, serial)
+            run.context.value += 1
+            bench.registry.finish(
+                run, SUCCEEDED, RunSucceededEvent, owner='bench',
+                started_at=clock.now(), attempts=1, progress=None)
+        transaction.commit()
+    used = time.process_time() - used
+    rate = jobs / (time.perf_counter() - begin)
+    audit(bench, jobs)
+    return rate, 1e6 * used / jobs
+
+
 def quantiles(seconds):
     """Return p50 and p95 of a list."""
     ordered = sorted(seconds)
@@ -227,9 +284,23 @@ def quantiles(seconds):
             'p95 ms': 1000 * ordered[int(len(ordered) * 0.95)]}
 
 
-def declare(name, handler):
+def declare(name, handler, **settings):
     """Declare a worker type."""
-    provideUtility(WorkerType(name, handler=handler), IWorkerType, name)
+    provideUtility(WorkerType(name, handler=handler, **settings),
+                   IWorkerType, name)
+
+
+def declareJob(is_shared=False):
+    """Declare the type of the jobs, here and for each `Worker`."""
+    SETTINGS.clear()
+    if is_shared:
+        SETTINGS['share'] = True
+    declare(TYPE, addOne, **SETTINGS)
+
+
+def canShare():
+    """Return whether jobs can share commits."""
+    return 'share' in IWorkerType
 
 
 # In one process
@@ -237,9 +308,18 @@ def declare(name, handler):
 def measureOneProcess(options):
     """Return {name: figure}."""
     figures = withFolder(measureLatency, options.starts)
+    figures.update(withFolder(measureBareLoop, options.jobs))
     for threads in options.threads:
         figures.update(withFolder(measureOwnDrain, options.jobs, threads))
     return figures
+
+
+def measureBareLoop(folder, jobs):
+    """Return the ceiling: the same records, written by a bare loop."""
+    bench = Bench(folder)
+    rate, used = measureCeiling(bench, jobs)
+    bench.close()
+    return {'ceiling/s': rate, 'ceiling cpu us': used}
 
 
 def withFolder(function, *args):
@@ -342,26 +422,22 @@ class Worker:
     """The process that carries out runs: this program with ``--work``."""
 
     def __init__(self, server, threads):
-        python = os.path.join(os.path.dirname(sys.prefix), 'bin', 'python')
-        self._process = subprocess.Popen(
-            [python, __file__, '--work', server.uri, '--threads',
-             str(threads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._child = Child(
+            'throughput', '--work', server.uri, '--threads', threads,
+            *['--share'] * bool(SETTINGS))
         self.read()
 
     def read(self):
         """Return its next answer."""
-        return self._process.stdout.readline().strip()
+        return self._child.read()
 
     def begin(self, jobs):
         """Start its threads; it answers when *jobs* jobs have ended."""
-        self._process.stdin.write('%d\n' % jobs)
-        self._process.stdin.flush()
+        self._child.write(jobs)
 
     def end(self):
         """End it in good order."""
-        self._process.stdin.close()
-        self._process.wait()
+        self._child.end()
 
 
 def work(uri, threads):
@@ -438,10 +514,17 @@ def measureBetween(server, number):
 # Rounds
 
 def measureIn(checkout, arguments):
-    """Return the figures of one round with the code of *checkout*."""
+    """Return the figures of one round with the code of *checkout*.
+
+    None is this code.
+    """
+    python, environment = sys.executable, programEnvironment()
+    if checkout is not None:
+        python = os.path.join(checkout, 'bin', 'python')
+        environment = None
     return json.loads(subprocess.run(
-        [os.path.join(checkout, 'bin', 'python'), __file__, '--once',
-         *arguments], stdout=subprocess.PIPE, check=True).stdout)
+        [python, PROGRAM, 'throughput', '--once', *arguments],
+        env=environment, stdout=subprocess.PIPE, check=True).stdout)
 
 
 def report(here, there):
@@ -471,33 +554,36 @@ def ratio(mine, theirs):
     return mine / theirs if theirs else 1.0
 
 
-def compare(against, rounds):
+def compare(options, arguments):
     """Measure in turns, and report."""
-    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     here, there = [], []
-    sides = [(own, here)] + [(against, there)] * bool(against)
-    for _ in range(rounds):
+    sides = [(None, here)] + [(options.against, there)] * bool(options.against)
+    for _ in range(options.rounds):
         for checkout, found in sides:
-            found.append(measureIn(checkout, sys.argv[1:]))
+            found.append(measureIn(checkout, arguments))
         sides.reverse()   # so that neither side is always first
     report(here, there)
+    writeJSON('throughput' + ', ZEO' * options.zeo
+              + ', shared' * options.share, options, here)
 
 
-def main():
+def main(argv=None):
     """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--rounds', type=int, default=3)
+    parser = newParser(__doc__)
     parser.add_argument('--jobs', type=int, default=2000)
     parser.add_argument('--starts', type=int, default=300)
-    parser.add_argument('--threads', default='1,4')
+    parser.add_argument('--threads', type=listOf(int), default=[1, 4])
     parser.add_argument('--zeo', action='store_true')
+    parser.add_argument('--share', action='store_true')
     parser.add_argument('--against', help='folder of another checkout')
     parser.add_argument('--once', action='store_true', help='print JSON')
     parser.add_argument('--work', help='be the worker of that zodburi')
-    options = parser.parse_args()
-    options.threads = [int(each) for each in options.threads.split(',')]
+    arguments = sys.argv[1:] if argv is None else argv
+    options = parser.parse_args(arguments)
+    if options.share and not canShare():
+        parser.error('--share: expected a package with shared commits')
     hooks.setHooks()
-    declare(TYPE, addOne)
+    declareJob(options.share)
     declare(STAMP, addOne)   # the worker process declares its own handler
     if options.work:
         work(options.work, *options.threads)
@@ -505,8 +591,4 @@ def main():
         print(json.dumps(
             (measureZEO if options.zeo else measureOneProcess)(options)))
     else:
-        compare(options.against, options.rounds)
-
-
-if __name__ == '__main__':
-    main()
+        compare(options, arguments)

@@ -53,6 +53,16 @@ if TYPE_CHECKING:
     from cipher.background.interfaces import Snooze
     from cipher.background.interfaces import StopRequested
     from cipher.background.job import ItemsJob
+    from cipher.background.python.directives import declareMonitoring
+    from cipher.background.python.directives import declareRuntime
+    from cipher.background.python.directives import declareSchedule
+    from cipher.background.python.directives import declareTrigger
+    from cipher.background.python.directives import declareWeb
+    from cipher.background.python.directives import declareWorker
+    from cipher.background.python.scanning import scan
+    from cipher.background.python.scanning import scheduled
+    from cipher.background.python.scanning import triggeredBy
+    from cipher.background.python.scanning import worker
     from cipher.background.registry.installation import addRegistry
     from cipher.background.registry.installation import getRegistry
     from cipher.background.registry.installation import removeRegistry
@@ -87,6 +97,12 @@ else:
         'ZopeSite': 'cipher.background.contextmanagers',
         'ZopeTransaction': 'cipher.background.contextmanagers',
         'addRegistry': 'cipher.background.registry.installation',
+        'declareMonitoring': 'cipher.background.python.directives',
+        'declareRuntime': 'cipher.background.python.directives',
+        'declareSchedule': 'cipher.background.python.directives',
+        'declareTrigger': 'cipher.background.python.directives',
+        'declareWeb': 'cipher.background.python.directives',
+        'declareWorker': 'cipher.background.python.directives',
         'evolveDatabase': 'cipher.background.store.evolve',
         'getRegistry': 'cipher.background.registry.installation',
         'getRuntime': 'cipher.background.util.switchboard',
@@ -94,7 +110,11 @@ else:
         'queryRuntime': 'cipher.background.util.switchboard',
         'registerExecutor': 'cipher.background.runtime.executors.choice',
         'removeRegistry': 'cipher.background.registry.installation',
+        'scan': 'cipher.background.python.scanning',
+        'scheduled': 'cipher.background.python.scanning',
         'startRuntime': 'cipher.background.runtime.runtime',
+        'triggeredBy': 'cipher.background.python.scanning',
+        'worker': 'cipher.background.python.scanning',
     })
 
 __all__ = [
@@ -116,6 +136,12 @@ __all__ = [
     'ZopeSite',
     'ZopeTransaction',
     'addRegistry',
+    'declareMonitoring',
+    'declareRuntime',
+    'declareSchedule',
+    'declareTrigger',
+    'declareWeb',
+    'declareWorker',
     'evolveDatabase',
     'getRegistry',
     'getRuntime',
@@ -123,5 +149,9 @@ __all__ = [
     'queryRuntime',
     'registerExecutor',
     'removeRegistry',
+    'scan',
+    'scheduled',
     'startRuntime',
+    'triggeredBy',
+    'worker',
 ]

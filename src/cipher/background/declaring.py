@@ -49,6 +49,7 @@ from cipher.background.util.calling import COROUTINE
 from cipher.background.util.calling import GENERATOR
 from cipher.background.util.calling import kindOf
 from cipher.background.util.text import safeRepr
+from cipher.background.work.shared import listObstacles
 
 
 log = logging.getLogger(__name__)
@@ -202,6 +203,8 @@ def _check_use(who, worker_type, former):
                     name, getattr(worker_type, name),
                     ', or give max_running' if name == 'unique' else
                     ': autostart keeps a loop running'))
+    if worker_type.share:
+        _check_share(who, worker_type)
     if worker_type.run_as != AS_STARTER and (
             worker_type.permission in _GENERAL):
         _refuse(who, 'a permission of its own for run_as="%s", got %r; give '
@@ -212,10 +215,17 @@ def _check_use(who, worker_type, former):
                 'leave the others out' % ', '.join(map(repr, former)))
 
 
+def _check_share(who, worker_type):
+    """Refuse to share commits for a type whose runs need their own."""
+    for obstacle in listObstacles(worker_type):
+        _refuse(who, 'no share="yes" for %s, got %s; leave out one: %s'
+                % obstacle)
+
+
 # Triggers
 
 def makeTrigger(worker, interfaces, condition=None, input=None, unique=None,
-                delay=0.0, priority=None):
+                delay=0.0, priority=None, name=None):
     """Return the `Trigger` of a declaration."""
     who = 'trigger of %r' % worker
     if len(interfaces) not in (1, 2):
@@ -226,7 +236,7 @@ def makeTrigger(worker, interfaces, condition=None, input=None, unique=None,
         _refuse(who, 'a delay in seconds from 0 to a hundred years, got %r; '
                 'give a number' % delay)
     _check_interfaces(who, interfaces)
-    return Trigger(worker, condition, input, unique, delay, priority)
+    return Trigger(worker, condition, input, unique, delay, priority, name)
 
 
 def _check_interfaces(who, interfaces):

@@ -110,6 +110,14 @@ PROCESS_ENDS = (SHUT_DOWN, DRAINED, GONE, SILENT)
 OUTCOMES = (SUCCEEDED, FAILED, STOPPED, INTERRUPTED, PUT_OFF, UNRECORDED,
             *PROCESS_ENDS)
 
+BY_SCHEDULE = 'schedule'
+BY_TRIGGER = 'trigger'
+BY_SERVICE = 'service'
+ELSEWHERE = 'elsewhere'
+#: What started a run, if nobody did by hand.  `ELSEWHERE`: a run of another
+#: registry.
+CAUSES = (BY_SCHEDULE, BY_TRIGGER, BY_SERVICE, ELSEWHERE)
+
 NOT_WAITING = 'not waiting'
 PROCESS_GONE = 'process gone'
 TYPE_PAUSED = 'type paused'
@@ -145,6 +153,11 @@ NOT_UNIQUE = 'no'
 BY_TYPE = 'type'
 BY_CONTEXT = 'context'
 BY_INPUT = 'input'
+#: What stands for the replaced parts of a message: see `IErrorGroup`.
+NUMBER_PART = '‹number›'
+ID_PART = '‹id›'
+TEXT_PART = '‹text›'
+
 #: Values of ``unique``.
 UNIQUE = (NOT_UNIQUE, BY_TYPE, BY_CONTEXT, BY_INPUT)
 
@@ -158,8 +171,9 @@ AS_SYSTEM = 'system'
 NEWEST = 'newest'
 OLDEST = 'oldest'
 SLOWEST = 'slowest'
+WAITED = 'waited'
 #: Orders of a list of runs.
-ORDERS = (NEWEST, OLDEST, SLOWEST)
+ORDERS = (NEWEST, OLDEST, SLOWEST, WAITED)
 
 #: Values of `IProblem.kind`.
 NO_RUNTIME = 'no-runtime'
@@ -671,6 +685,11 @@ class IWorkerType(Interface):
         title="Keep for", required=False, readonly=True,
         description="Days that a finished run is kept.  None: the number of "
                     "the registry")
+    share = Bool(
+        title="Share commits", required=False, readonly=True,
+        description="Whether short runs of the type may be carried out in "
+                    "one transaction with others.  If one of them fails, the "
+                    "others are done again.  None: as the runtime says.")
     current = TextLine(
         title="Current name", required=False, readonly=True,
         description="For a former name, the name of today: a start under the "
@@ -745,6 +764,10 @@ class IWorkerRun(Interface):
     depth = Int(title="Depth", readonly=True,
                 description="How many runs are before it in the chain of "
                             "runs that started each other")
+    parent_id = TextLine(
+        title="Parent", required=False, readonly=True,
+        description="Id of the run within whose work it was started, or at "
+                    "whose event a trigger started it; None without one")
     interruptions = Int(
         title="Interruptions", readonly=True,
         description="How many times its process died while it ran since its "
@@ -935,6 +958,74 @@ class IRunStatus(Interface):
                   description="None unless it is pending")
 
 
+class ICause(Interface):
+    """What started a run.  Each attribute is None if it is not known."""
+
+    kind = Choice(title="By", values=CAUSES, required=False, readonly=True)
+    name = TextLine(title="Name", required=False, readonly=True,
+                    description="Of the schedule, or of the class of the "
+                                "event at which a trigger started it")
+    run_id = TextLine(
+        title="Run", required=False, readonly=True,
+        description="Id of the run that started it within its work, or whose "
+                    "event did; None if it is gone or hidden from the reader")
+
+
+class IFamily(Interface):
+    """The runs that belong to a run: its cause, what it caused, its retries.
+
+    Only runs that are kept and that the reader may see are listed.
+    """
+
+    cause = Object(title="Cause", schema=ICause, required=False)
+    parent = Object(title="Parent", schema=IRunStatus, required=False,
+                    description="The run of the cause")
+    children = List(
+        title="Started by it", value_type=Object(schema=IRunStatus),
+        description="The last runs that it caused, oldest first")
+    started = Int(title="Number",
+                  description="How many runs it caused, also those that are "
+                              "not listed")
+    retries = List(
+        title="Retries", value_type=Object(schema=IRunStatus),
+        description="The chain of retries that it belongs to, itself "
+                    "included, oldest first; empty without retries")
+
+
+class IRunHealth(Interface):
+    """How a run does.  Each attribute is None if that is not known.
+
+    Only `usual` and `usual_most` are known of a run that does not run.
+    """
+
+    usual = Float(title="Usual duration", required=False,
+                  description="Seconds: half of the runs of its type took at "
+                              "most that")
+    usual_most = Float(title="Usual duration at most", required=False,
+                       description="Seconds: 95 % took at most that")
+    rate = Float(title="Rate", required=False,
+                 description="How much of its progress it does in a second, "
+                             "on average in this attempt")
+    left = Float(title="Time left", required=False,
+                 description="Seconds at this rate; None unless it progresses "
+                             "towards a total")
+    stalled_since = Float(
+        title="Stands still since", required=False,
+        description="The time of its last sign of progress, if a problem "
+                    "reports it as stalled")
+    unmoved_since = Float(
+        title="Not moved since", required=False,
+        description="Time since when its thread is at the same place in the "
+                    "code.  A run of another process reports this after a "
+                    "minute")
+    process_id = TextLine(title="Id of its process", required=False)
+    beat_at = Float(title="Last heartbeat of its process", required=False)
+    neighbours = List(
+        title="Beside it", value_type=Object(schema=IRunStatus),
+        description="If it stands still or ignores a stop: other runs that "
+                    "its process carries out now and that the reader may see")
+
+
 class IRunPage(Interface):
     """One page of a list of runs."""
 
@@ -1042,6 +1133,84 @@ class ITypeStatus(IPauseStatus):
                         description="Id of the run that finished last")
     last_at = Float(title="Last finished", required=False)
     last_state = Choice(title="Last state", values=STATES, required=False)
+
+
+class IErrorGroup(Interface):
+    """Runs that failed, or were interrupted, for the same reason.
+
+    The reason is the class of the error and its message.  Numbers, ids and
+    quoted words of the message are replaced by ``‹number›``, ``‹id›`` and
+    ``‹text›``.
+    """
+
+    key = TextLine(title="Key", description="See `IWorkerRegistry.listRuns`")
+    error_type = TextLine(title="Error", required=False)
+    message = TextLine(title="Message", description="With parts replaced")
+    number = Int(title="Number of runs")
+    unresolved = Int(
+        title="Not resolved",
+        description="Runs that were not retried, and whose work has not "
+                    "succeeded since")
+    first_at = Float(title="First finish")
+    last_at = Float(title="Last finish")
+    types = Attribute("{type name: number of runs}")
+    hours = Attribute("The numbers of runs in the last 24 hours, oldest "
+                      "first; the last one is the current hour")
+    last_run = TextLine(title="Id of the run that failed last")
+
+
+class IErrors(Interface):
+    """The errors of the runs that failed last."""
+
+    groups = Attribute("An `IErrorGroup` for each reason; the one of the last "
+                       "failure comes first")
+    looked_at = Int(title="Runs in the groups")
+    is_cut = Bool(title="Cut", description="Older failures are not in the "
+                                           "groups")
+
+
+class ITypePeriod(Interface):
+    """The runs of a worker type that finished in some time."""
+
+    begins_at = Float(title="Begin of the period")
+    ends_at = Float(title="End of the period")
+    counts = Attribute("{finished state: number of runs}, without zeros")
+    took_half = Float(
+        title="Half took", required=False,
+        description="Seconds that half of the runs took at most; None if "
+                    "none began")
+    took_most = Float(
+        title="95 % took", required=False,
+        description="Seconds that 95 % of the runs took at most")
+    waited_half = Float(
+        title="Half waited", required=False,
+        description="Seconds that half of the runs waited at most; None if "
+                    "no queue wait is known")
+    waited_most = Float(
+        title="95 % waited", required=False,
+        description="Seconds that 95 % of the runs waited at most")
+
+
+class ITypeHistory(Interface):
+    """The finished runs of a worker type over 14 days.
+
+    Removed and pruned runs do not count.
+    """
+
+    hours = Attribute("An `ITypePeriod` for each of the last 24 hours, oldest "
+                      "first; the last one is the current hour")
+    days = Attribute("An `ITypePeriod` for each of the last 14 times 24 "
+                     "hours, oldest first; the last one ends with the "
+                     "current hour")
+    day = Object(title="The last 24 hours", schema=ITypePeriod)
+    fortnight = Object(title="The last 14 days", schema=ITypePeriod)
+    buckets = Attribute(
+        "[(seconds, number)]: the runs of the 14 days by the time that they "
+        "took.  Each took at most these seconds, and more than those before. "
+        "The last seconds are None: no limit")
+    is_cut = Bool(
+        title="Cut", description="Too many runs finished in 14 days; the "
+                                 "oldest are not in the numbers")
 
 
 class IHour(Interface):
@@ -1207,6 +1376,12 @@ class ISchedule(Interface):
         """Return the time of the first tick after the time *after*."""
 
 
+class ITrigger(Interface):
+    """An event handler of ``<background:trigger>`` that starts runs."""
+
+    worker = TextLine(title="Worker type", readonly=True)
+
+
 class IScheduleStatus(IPauseStatus):
     """A schedule in a registry, a snapshot."""
 
@@ -1297,6 +1472,12 @@ class IWorkerRegistry(Interface):
     def getStatus(run_id):
         """Return the `IRunStatus` of a run; raise `RunNotFound`."""
 
+    def getFamily(run_id):
+        """Return the `IFamily` of a run; raise `RunNotFound`."""
+
+    def getHealth(run_id):
+        """Return the `IRunHealth` of a run; raise `RunNotFound`."""
+
     def getDetails(run_id):
         """Return the `IRunDetails` of a run; raise `RunNotFound`.
 
@@ -1312,7 +1493,7 @@ class IWorkerRegistry(Interface):
 
     def listRuns(states=(), types=(), contexts=(), starters=(), text=None,
                  since=None, until=None, order=NEWEST, limit=50, before=None,
-                 unresolved=False):
+                 unresolved=False, error=None):
         """Return one `IRunPage` of statuses.
 
         *states*, *types*, *starters* and *contexts* (objects) restrict the
@@ -1321,17 +1502,22 @@ class IWorkerRegistry(Interface):
         the principals' titles.
 
         *text* must be part of the title, the message, the error or the name
-        of the worker type.  Case does not matter, nor does it matter whether
-        characters are composed.
+        of the worker type.  If the reader has the permission to see details,
+        it may also be part of a value of the input that is not masked: within
+        the first `digests.INPUT_LIMIT` characters of these.  Case does not
+        matter, nor does it matter whether characters are composed.
 
         *unresolved* restricts the list to runs that failed or were
         interrupted.  They were not retried, and their type has not succeeded
         with the same context and input since.  A run is listed as well if its
         successes were not read within `resolving.TIME_LIMIT` seconds.
 
+        *error* is an `IErrorGroup.key`: only runs of that group.
+
         *order* is ``newest`` or ``oldest`` first: by the finish if *states*
         are finished states only, else by the creation.  Or it is ``slowest``
-        first: of the `paging.SCAN_LIMIT` runs that finished last.
+        first, or ``waited``, the longest queue wait first: of the
+        `paging.SCAN_LIMIT` runs that finished last.
 
         *since* and *until* (times) bound the time by which the list is
         ordered: *since* included, *until* excluded.
@@ -1364,6 +1550,21 @@ class IWorkerRegistry(Interface):
 
         These are the types that are declared, have runs or are paused.  The
         cost does not grow with the number of runs.
+        """
+
+    def listErrors(types=(), limit=2000):
+        """Return the `IErrors` of the runs that failed or were interrupted.
+
+        *types* (names) restrict them unless empty.  At most *limit* runs are
+        loaded, the newest first, for about `errors.TIME_LIMIT` seconds.
+        """
+
+    def getHistory(name):
+        """Return the `ITypeHistory` of the worker type *name*.
+
+        At most `history.LOOKS` finishes are read, for about
+        `history.TIME_LIMIT` seconds.  It is empty for a type that is unknown
+        or that the principal may not see.
         """
 
     def getHours():
@@ -1404,7 +1605,8 @@ class IWorkerRegistry(Interface):
 
         A text like a traceback, innermost call last, without any values.  For
         a run of another process it is the stack that this process last
-        reported; it reports one after a stop request.  Raise `RunNotFound`.
+        reported; it reports one after a stop request, and of a run that has
+        not moved for a minute.  Raise `RunNotFound`.
         """
 
     # Acts of administrators.  Each joins the caller's transaction, records
@@ -1605,12 +1807,18 @@ class IVerbs(Interface):
     def getStatus(run_id):
         """See `IWorkerRegistry.getStatus`."""
 
+    def getFamily(run_id):
+        """See `IWorkerRegistry.getFamily`."""
+
+    def getHealth(run_id):
+        """See `IWorkerRegistry.getHealth`."""
+
     def getContext(run_id):
         """See `IWorkerRegistry.getContext`; with a security proxy."""
 
     def listRuns(states=(), types=(), contexts=(), starters=(), text=None,
                  since=None, until=None, order=NEWEST, limit=50,
-                 before=None, unresolved=False):
+                 before=None, unresolved=False, error=None):
         """See `IWorkerRegistry.listRuns`."""
 
     def getCounts():
@@ -1631,6 +1839,12 @@ class IVerbs(Interface):
     def listSchedules():
         """See `IWorkerRegistry.listSchedules`."""
 
+    def listErrors(types=(), limit=2000):
+        """See `IWorkerRegistry.listErrors`."""
+
+    def getHistory(name):
+        """See `IWorkerRegistry.getHistory`."""
+
     def getHours():
         """See `IWorkerRegistry.getHours`."""
 
@@ -1649,6 +1863,19 @@ class IVerbs(Interface):
         """See `IWorkerRegistry.getStack`."""
 
     # Need no permission.
+
+    def mayStop(run_id):
+        """Return whether the principal may ask the run to stop.
+
+        With the permission, or if the principal started the run.
+        """
+
+    def getOwnStatus(run_id):
+        """Return the `IRunStatus` of a run that the principal started.
+
+        None for any other id: unknown runs and those of others look alike.
+        Unauthenticated principals have no runs.
+        """
 
     def getSite():
         """Return the site that holds the registry, with a security proxy."""
@@ -1904,6 +2131,13 @@ class IHost(Interface):
         All of them must have a permission to make an act permitted.
         """
 
+    def currentPerson():
+        """Return the id of the first of them, if that is one known person.
+
+        None for the system and for those who have not logged in: nobody can
+        say which of them is meant.
+        """
+
     def checkPermission(permission, ob):
         """Return whether the thread may do what *permission* names on *ob*.
 
@@ -2025,6 +2259,12 @@ class IRuntimeSettings(Interface):
         description="The names of the worker types whose runs this process "
                     "takes and begins.  Runs of other types can be started "
                     "in it; other processes carry them out.  Default: all.")
+    share = Bool(
+        title="Share commits", default=False,
+        description="Whether short jobs of all types that may be run again "
+                    "share commits, unless their type says share=\"no\".  "
+                    "Threads of this process carry them out.  Choose it if "
+                    "they have effects in the ZODB only.  Default: no.")
 
 
 class IWebSettings(Interface):

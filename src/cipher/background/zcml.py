@@ -182,6 +182,15 @@ class IWorkerDirective(Interface):
                     "setting of the registry, 10000.",
         min=0, required=False)
 
+    share = Bool(
+        title="Share commits",
+        description="Let short runs share commits with others.  If one of "
+                    "them fails, the others are done again, so choose it for "
+                    "effects in the ZODB only.  Not for loops, "
+                    "on_interrupt=\"fail\" or max_running.  Default: as "
+                    "'share' of the runtime.",
+        required=False)
+
     former = Tokens(
         title="Former names",
         description="Earlier names of the worker type.  It carries out runs "
@@ -195,7 +204,7 @@ def worker(_context, name, class_=None, handler=None, title=None,
            view_permission=None, on_interrupt=RERUN, max_attempts=1,
            retry_delay=10.0, max_running=None, unique=NOT_UNIQUE, priority=0,
            run_as=AS_STARTER, stop_timeout=60.0, autostart=False,
-           keep_days=None, keep=None, former=None):
+           keep_days=None, keep=None, share=None, former=None):
     """Register a worker type as a named utility."""
     try:
         worker_types = makeWorkerType(
@@ -205,7 +214,7 @@ def worker(_context, name, class_=None, handler=None, title=None,
             on_interrupt=on_interrupt, max_attempts=max_attempts,
             retry_delay=retry_delay, max_running=max_running, unique=unique,
             priority=priority, run_as=run_as, stop_timeout=stop_timeout,
-            autostart=autostart, keep_days=keep_days, keep=keep)
+            autostart=autostart, keep_days=keep_days, keep=keep, share=share)
     except InvalidDeclaration as error:
         raise ConfigurationError(str(error)) from None
     for worker_type in worker_types:
@@ -251,16 +260,21 @@ class IRuntimeDirective(Interface):
         title="Types",
         description=IRuntimeSettings['types'].description,
         value_type=TextLine(), min_length=1, required=False)
+    share = Bool(
+        title="Share commits",
+        description=IRuntimeSettings['share'].description,
+        required=False, default=False)
 
 
 def runtime(_context, threads=4, drain=15.0, poll=1.0, lease=90.0,
-            grace=86400.0, executor=THREADS, deployment=None, types=None):
+            grace=86400.0, executor=THREADS, deployment=None, types=None,
+            share=False):
     """Register the settings; a runtime starts when a database is opened."""
     checkExecutor(executor)
     settings = RuntimeSettings(
         threads=threads, drain=drain, poll=poll, lease=lease, grace=grace,
         executor=executor, deployment=deployment,
-        types=None if types is None else tuple(types))
+        types=None if types is None else tuple(types), share=share)
     utility(_context, IRuntimeSettings, component=settings)
 
 
@@ -418,12 +432,12 @@ def trigger(_context, for_, worker, condition=None, input=None, unique=None,
             delay=0.0, priority=None, name=None, enabled=True):
     """Subscribe a `Trigger`."""
     who = 'trigger of %r' % worker
-    made = _checked(makeTrigger, worker, for_, condition, input, unique,
-                    delay, priority)
     if name is None:
         # Two triggers for the same then conflict; the name says the remedy.
         name = '%s: %s (give each a name="…" of its own)' % (
             worker, ' '.join(map(_say_interface, for_)))
+    made = _checked(makeTrigger, worker, for_, condition, input, unique,
+                    delay, priority, name)
     _context.action(
         discriminator=('cipher.background.trigger', name),
         callable=provideHandler if enabled else None, args=(made, for_))
@@ -519,11 +533,12 @@ def _check_at_the_end(_context, kind, name, who, worker, input, enabled):
     # override of that overrides the check as well.
     _context.action(
         discriminator=('cipher.background.check', kind, name),
-        callable=_check if enabled else None, order=_LAST,
+        callable=checkWorker if enabled else None, order=_LAST,
         args=(who, worker, input, _context.info))
 
 
-def _check(who, worker, input, info):
+def checkWorker(who, worker, input, info):
+    """Check that *worker* is declared, and has the input that it needs."""
     worker_type = queryWorkerType(worker)
     if worker_type is None:
         log.warning('%s: expected the name of a declared worker type, got %r; '

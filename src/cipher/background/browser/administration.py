@@ -59,6 +59,11 @@ class AdministrationPage(Page):
                 '%s/%s' % (self.registry_url, view or self.tab), status=303)
 
     @property
+    def action_url(self):
+        """URL that the buttons in the rows post to."""
+        return '%s/%s' % (self.registry_url, self.tab)
+
+    @property
     def texts(self):
         """The `words` in the language of the request."""
         return {name: self.say(word) for name, word in self.words.items()}

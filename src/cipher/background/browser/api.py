@@ -26,6 +26,7 @@ from cipher.background.browser.page import Refused
 from cipher.background.browser.paths import NoSuchObject
 from cipher.background.browser.paths import findObject
 from cipher.background.browser.processes import GONE as GONE_PROCESS
+from cipher.background.browser.runactions import checkStop
 from cipher.background.browser.runpage import GONE
 from cipher.background.browser.runpage import Run
 from cipher.background.browser.text import cleanLine
@@ -201,6 +202,10 @@ class StopJSON(RunAction):
 
     status = 202
     impossible = RunNotStoppable
+
+    def checkMethod(self):
+        checkStop(self)
+        super().checkMethod()
 
     def do(self, reason):
         """Ask the run to stop; return the answer."""

@@ -105,7 +105,9 @@ def describeProcess(presenter, process):
             'wish': _say_wish(presenter, process),
             'threads': _say_threads(presenter, process),
             'started': format.dateTime(process.started_at),
+            'started_short': presenter.sayShort(process.started_at),
             'beat': format.dateTime(beat_at) or say(_('not yet')),
+            'beat_short': presenter.sayShort(beat_at) or say(_('not yet')),
             'here': say(_('this process')) if process.is_here else '',
         },
     }
@@ -147,8 +149,11 @@ def describeEnded(presenter, process):
             'how': say(ENDS[process.how]) if process.how in ENDS else '',
             'note': note,
             'started': format.dateTime(process.started_at),
+            'started_short': presenter.sayShort(process.started_at),
             'beat': format.dateTime(process.beat_at or None),
+            'beat_short': presenter.sayShort(process.beat_at or None),
             'ended': format.dateTime(process.ended_at),
+            'ended_short': presenter.sayShort(process.ended_at),
             'taken_over': format.number(process.taken_over) if (
                 process.taken_over) else '',
         },
@@ -492,6 +497,8 @@ def describeType(presenter, status):
         'last_state': status.last_state,
         'last_url': (status.last_run
                      and '%s/%s/index.html' % (url, status.last_run)),
+        'url': '%s/type.html?%s' % (url, urlencode(
+            {'name': status.name}, errors='replace')),
         'runs_url': '%s/runs.html?%s' % (url, urlencode(
             {'type': status.name}, errors='replace')),
         'chips': [{
@@ -506,6 +513,7 @@ def describeType(presenter, status):
             'maximum': format.duration(status.maximum),
             'failure_rate': format.percent(status.failure_rate),
             'last': format.dateTime(status.last_at),
+            'last_short': presenter.sayShort(status.last_at),
             'last_state': (status.last_state
                            and presenter.getState(status.last_state)),
             'pause': sayPause(presenter, status),
@@ -559,6 +567,7 @@ def describeAction(presenter, action):
         'run_ids': action.run_ids,
         'text': {
             'at': format.dateTime(action.at),
+            'at_short': presenter.sayShort(action.at),
             'principal': presenter.getPrincipal(action.principal)
             or presenter.say(_('the system')),
             'verb': presenter.say(VERBS.get(action.verb,

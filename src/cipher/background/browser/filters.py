@@ -18,6 +18,7 @@ The pages and the command line share it, so its words are the same.
 import re
 from datetime import datetime
 from datetime import timedelta
+from datetime import timezone
 
 from cipher.background.browser.formatting import inZone
 from cipher.background.browser.paths import NoSuchObject
@@ -28,6 +29,7 @@ from cipher.background.i18n import _
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import ORDERS
 from cipher.background.interfaces import STATES
+from cipher.background.util import clock
 
 
 #: Characters of a value in a filter, and values of one parameter, at most.
@@ -35,8 +37,8 @@ VALUE_LIMIT = 200
 NUMBER_LIMIT = 50
 
 #: The parameters of the URL, in their order.
-PARAMETERS = ('q', 'state', 'type', 'user', 'context', 'since', 'until',
-              'order', 'before')
+PARAMETERS = ('q', 'state', 'type', 'user', 'context', 'error', 'since',
+              'until', 'order', 'before')
 #: The parameters that may have several values.
 SEVERAL = ('state', 'type', 'user')
 
@@ -51,7 +53,19 @@ _QUOTED = r'"((?:[^"\\]|\\.)*)"(?!\S)'
 # word:value, word:"value with spaces", "words", or a word.
 _TERM = re.compile(r'([^\W\d]+):(?:%s|(\S+))|%s|(\S+)' % (_QUOTED, _QUOTED))
 _ESCAPED = re.compile(r'\\(["\\])')
+_ERROR_KEY = re.compile('[0-9a-f]{16}')
 _RUN_ID = re.compile('[0-9]{1,9}-[0-9]{1,15}', re.ASCII)
+
+
+def _today(zone):
+    now = datetime.fromtimestamp(clock.now(), timezone.utc).astimezone(zone)
+    return inZone(datetime(now.year, now.month, now.day), zone).timestamp()
+
+
+#: Words for a moment that moves on, so that an address keeps its meaning.
+TODAY = 'today'
+HOUR = 'hour'
+_SINCE = {TODAY: _today, HOUR: lambda zone: clock.now() - 3600}
 
 
 class InvalidFilter(ValueError):
@@ -88,6 +102,7 @@ class RunFilter:
         self.since = self._read_time('since')
         self.until = self._read_time('until', is_end=True)
         self.context_path = self._one('context')
+        self.error_key = self._one('error')
         self._check()
 
     def _check_size(self, given):
@@ -136,6 +151,8 @@ class RunFilter:
         text = self._one(name)
         if not text:
             return None
+        if text.lower() in _SINCE and not is_end:
+            return _SINCE[text.lower()](self._zone)
         try:
             # fromisoformat() of Python 3.10 does not accept Z.
             moment = datetime.fromisoformat(text.replace('Z', '+00:00'))
@@ -152,6 +169,8 @@ class RunFilter:
             if state not in STATES and state != UNRESOLVED:
                 raise self.error(_('There is no state "${state}".', mapping={
                     'state': cleanLine(state, 40)}))
+        if self.error_key and _ERROR_KEY.fullmatch(self.error_key) is None:
+            raise self.error(_('This error is not known.'))
         if self.order not in ORDERS:
             raise self.error(_('Runs cannot be sorted like that.'))
 
@@ -161,7 +180,8 @@ class RunFilter:
         Raise `error` for filters that only a list can apply.
         """
         if (self.text or self.context_path or self.since is not None
-                or self.until is not None or self.unresolved):
+                or self.until is not None or self.unresolved
+                or self.error_key):
             raise self.error(_('“id:” can be combined with state, type and '
                                'user only.'))
         return ((not self.states or status.state in self.states)
@@ -177,13 +197,14 @@ class RunFilter:
     def is_costly(self):
         """Whether many runs must be loaded: too slow to repeat every 2 s."""
         return bool(self.text or self.starters or self.context_path
-                    or self.unresolved or self.order != NEWEST or self.before)
+                    or self.unresolved or self.error_key
+                    or self.order != NEWEST or self.before)
 
     @property
     def is_counted(self):
         """Whether `IWorkerRegistry.getCounts` gives the number of matches."""
         return not (self.text or self.ids or self.starters
-                    or self.unresolved
+                    or self.unresolved or self.error_key
                     or self.context_path or self.since is not None
                     or self.until is not None)
 
@@ -201,7 +222,7 @@ class RunFilter:
             'unresolved': self.unresolved, 'types': tuple(self.types),
             'starters': tuple(self.starters), 'text': self.text,
             'since': self.since, 'until': self.until, 'order': self.order,
-            'before': self.before}
+            'before': self.before, 'error': self.error_key or None}
         if self.context_path:
             try:
                 arguments['contexts'] = (

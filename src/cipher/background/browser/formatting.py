@@ -135,11 +135,39 @@ class Formatter:
             text = self._format('dates', 'dateTime', moment, 'medium')
         return '%s %s' % (text, moment.tzname())
 
+    def shortTime(self, at, now):
+        """Return seconds since the epoch in a short form, without the zone.
+
+        HH:MM on the day of *now*, the day and HH:MM within its year, and
+        YYYY-MM-DD in another year.
+        """
+        moment, today = self._get_local(at), self._get_local(now)
+        if moment is None:
+            return ''
+        if moment.date() == today.date():
+            return self.hour(at)
+        if moment.year != today.year:
+            return moment.date().isoformat()
+        if self._locale is None or self._locale.id.language in ISO_DATES:
+            day = '%02d-%02d' % (moment.month, moment.day)
+        else:
+            month = self._locale.dates.calendars['gregorian'].months[
+                moment.month][1]
+            day = ('%d. %s' if self._locale.id.language == 'de'
+                   else '%d %s') % (moment.day, month)
+        return '%s %s' % (day, self.hour(at))
+
     def hour(self, at):
         """Return seconds since the epoch as HH:MM, without the zone."""
         moment = self._get_local(at)
         return '' if moment is None else '%02d:%02d' % (
             moment.hour, moment.minute)
+
+    def day(self, at):
+        """Return the day of seconds since the epoch, as short as may be."""
+        moment = self._get_local(at)
+        return '' if moment is None else '%02d-%02d' % (
+            moment.month, moment.day)
 
     def zoneName(self, at):
         """Return the name of the zone at that time: ``UTC``, ``EEST``."""
@@ -185,6 +213,17 @@ class Formatter:
                             minutes=seconds % HOUR // MINUTE)
         return self.say(_('${days} d ${hours} h'), days=seconds // DAY,
                         hours=seconds % DAY // HOUR)
+
+    def span(self, seconds):
+        """Return seconds as the label of a scale: ``10 ms``, ``17 min``."""
+        for size, message in (
+                (DAY, _('${number} d')), (HOUR, _('${number} h')),
+                (MINUTE, _('${number} min')), (1, _('${number} s'))):
+            if seconds >= size:
+                return self.say(message, number=self.number(
+                    round(seconds / size)))
+        return self.say(_('${number} ms'), number=self.number(
+            max(1, round(seconds * 1000))))
 
     def readMoment(self, kind, text):
         """Return *text* as a value of the class *kind*.
@@ -297,7 +336,11 @@ def inZone(moment, zone):
     if moment.tzinfo is not None:
         return moment
     if zone is None:
-        return moment.astimezone()
+        try:
+            return moment.astimezone()
+        except (ValueError, OverflowError):
+            # Python 3.13 looks a day ahead, which is beyond the last year.
+            return moment.replace(tzinfo=timezone.utc)
     # The zones of pytz need localize(); replace() would give a wrong offset.
     localize = getattr(zone, 'localize', None)
     return localize(moment) if localize else moment.replace(tzinfo=zone)

@@ -38,9 +38,9 @@ class IFramedPage(Interface):
     """The attributes of ``view`` for the macros of ``background_macros``.
 
     A host's view of that name has the macro ``page`` with the slots ``title``
-    and ``body``.  It may use our macros ``head``, ``tabs`` and
-    ``breadcrumbs``.  If its frame loads more than our pages do, the view has
-    an attribute ``content_security_policy``.
+    and ``body``.  It may use our macros ``head``, ``tabs``,
+    ``breadcrumbs``, ``menu`` and ``keys``.  If its frame loads more than our
+    pages do, the view has an attribute ``content_security_policy``.
     """
 
     title = TextLine(title="Title of the page", readonly=True)
@@ -49,13 +49,20 @@ class IFramedPage(Interface):
     css_url = TextLine(title="URL of the stylesheet", readonly=True)
     script_url = TextLine(title="URL of the script", readonly=True)
     icon_url = TextLine(title="URL of the icon", readonly=True)
+    alert_icon_url = TextLine(
+        title="URL of the icon while there are problems", readonly=True)
+    theme = TextLine(
+        title="Theme that the reader chose", readonly=True, required=False,
+        description="For data-theme of the element html: light or dark; None "
+                    "for the one of the system.")
     poll_url = TextLine(
         title="URL of the JSON", readonly=True, required=False,
         description="The script loads it to keep the page live; None if "
                     "nothing on the page changes.")
     user_title = TextLine(title="Title of the reader", readonly=True)
     home = Attribute("None or {'title', 'url'} of the site")
-    tabs = Attribute("A list of {'title', 'url', 'current'}")
+    tabs = Attribute("A list of {'title', 'url', 'key', 'current'}; the key "
+                     "follows g as a shortcut")
     breadcrumbs = Attribute("A list of {'title', 'url'}, without the site")
 
 

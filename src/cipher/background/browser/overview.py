@@ -22,7 +22,6 @@ from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Published
 from cipher.background.browser.page import Refused
 from cipher.background.browser.processes import GONE
-from cipher.background.browser.verbs import mayDo
 from cipher.background.i18n import _
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import INTERRUPTED
@@ -99,7 +98,8 @@ class OverviewPage(Overview, AdministrationPage):
         self.has_chart = bool(hours)
         self.chart = Chart(hours, self.presenter).collect()
         self.poll_url = self.registry_url + '/index.json'
-        self.can_stop = mayDo(self.checked, 'stop')
+        self.may_start = any(map(self.checked.mayStart,
+                                 self.checked.getWorkerTypes()))
         self.may_change_thresholds = self.checked.may('changeThresholds')
 
     @property

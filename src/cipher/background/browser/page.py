@@ -50,6 +50,10 @@ HEADERS = (
     ('Referrer-Policy', 'same-origin'),
     ('Cache-Control', 'no-store'),
 )
+#: The choice of a theme, which the script keeps there; none: as the system.
+THEME_COOKIE = 'cb_theme'
+THEMES = ('light', 'dark')
+
 READ = ('GET', 'HEAD')
 FORM = ('GET', 'HEAD', 'POST')
 ACTION = ('POST',)
@@ -225,6 +229,27 @@ class Page(Published):
         return cleanLine(Formatter(self.request).zoneName(time.time()), 80)
 
     @property
+    def now(self) -> str:
+        """The time of the page, HH:MM."""
+        return Formatter(self.request).hour(time.time())
+
+    @property
+    def here(self) -> str:
+        """The relative URL of this page with its query."""
+        query = self.request.get('QUERY_STRING', '')
+        return query and '?' + query
+
+    @cached_property
+    def can_stop(self) -> bool:
+        """Whether the reader may stop runs."""
+        return self.checked.may('requestStop')
+
+    @cached_property
+    def can_retry(self) -> bool:
+        """Whether the reader may retry runs."""
+        return self.checked.may('retry')
+
+    @property
     def css_url(self) -> str:
         return resources.getURL(resources.CSS, self.request)
 
@@ -235,6 +260,15 @@ class Page(Published):
     @property
     def icon_url(self) -> str:
         return resources.getURL(resources.ICON, self.request)
+
+    @property
+    def alert_icon_url(self) -> str:
+        return resources.getURL(resources.ALERT_ICON, self.request)
+
+    @property
+    def theme(self) -> str | None:
+        theme = self.request.getCookies().get(THEME_COOKIE)
+        return theme if theme in THEMES else None
 
     @property
     def user_title(self) -> str:
@@ -257,9 +291,11 @@ class Page(Published):
     def tabs(self) -> list[dict[str, Any]]:
         url = self.registry_url
         return [{'title': title, 'url': '%s/%s' % (url, name),
+                 'key': 'o' if name == 'index.html' else name[0],
                  'current': name == self.tab}
                 for name, title in (('index.html', _('Overview')),
                                     ('runs.html', _('Runs')),
+                                    ('errors.html', _('Errors')),
                                     ('types.html', _('Worker types')),
                                     ('schedules.html', _('Schedules')),
                                     ('processes.html', _('Processes')),

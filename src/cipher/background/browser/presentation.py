@@ -18,6 +18,7 @@ language of the request, below the key ``text``.  The script on the page only
 inserts these texts.
 """
 import time
+from urllib.parse import urlencode
 
 from zope.i18nmessageid import Message
 
@@ -99,6 +100,10 @@ class Presenter:
         return cleanLine(self.say(title) if isinstance(title, Message)
                          else title)
 
+    def sayShort(self, at):
+        """Return a time in the short form of lists."""
+        return self.format.shortTime(at, self.now)
+
     def getState(self, state):
         """Return the name of a state."""
         return self.say(STATE_TITLES.get(state, cleanLine(state)))
@@ -122,10 +127,13 @@ class Presenter:
             'id': status.id,
             'url': url + '/index.html',
             'stop_url': url + '/stop.html',
+            'retry_url': url + '/retry.html',
             'type': cleanLine(status.type),
             'title': self.sayTitle(status.title),
             'state': status.state,
+            'type_url': self._get_list_url('type', status.type),
             'starter': _line_or_none(status.starter),
+            'starter_url': self._get_list_url('user', status.starter),
             'asker': _line_or_none(status.asker),
             'created_at': self.format.iso(status.created_at),
             'started_at': self.format.iso(status.started_at),
@@ -149,6 +157,9 @@ class Presenter:
             'is_beginnable': status.is_beginnable,
             'begin_obstacle': status.begin_obstacle,
             'is_removable': status.is_removable,
+            # A list offers it where it is likely to be wanted.
+            'is_retry_offered': (status.is_retryable
+                                 and status.state != SUCCEEDED),
             'is_unresponsive': status.is_unresponsive,
             'is_paused': status.is_paused,
             'wait': self._describe_wait(status.wait),
@@ -172,6 +183,11 @@ class Presenter:
                 self.registry_url, status.retried_as),
             'text': self._get_texts(status),
         }
+
+    def _get_list_url(self, name, value):
+        """Return the URL of the runs with that value of a filter."""
+        return '%s/runs.html?%s' % (self.registry_url, urlencode(
+            {name: value or ''}, errors='replace'))
 
     def _describe_wait(self, wait):
         if wait is None:
@@ -221,8 +237,12 @@ class Presenter:
             'starter': self.getPrincipal(status.starter),
             'asker': self.getPrincipal(status.asker),
             'created': say_time(status.created_at),
+            'created_short': self.sayShort(status.created_at),
             'started': say_time(status.started_at),
             'finished': say_time(status.finished_at),
+            'finished_short': self.sayShort(status.finished_at),
+            # What a button or a box is about.
+            'subject': '%s %s' % (self.sayTitle(status.title), status.id),
             'due': say_time(_due(status)),
             'waited': self.format.duration(waited),
             'took': self.format.duration(status.took),

@@ -84,4 +84,4 @@ class Typed(RunQuery):
         # The list is empty.
         self.starters = self.ids = ()
         self.text = self.context_path = self.before = self.since = None
-        self.until = None
+        self.until = self.error_key = None

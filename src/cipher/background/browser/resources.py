@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The stylesheet, the script and the icon.  Only these are public."""
+"""The stylesheet, the script and the icons.  Only these are public."""
 import hashlib
 from functools import partial
 from pathlib import Path
@@ -27,11 +27,13 @@ from cipher.background.util.host import getHost
 CSS = 'cipher-background.css'
 SCRIPT = 'cipher-background.js'
 ICON = 'cipher-background.svg'
+ALERT_ICON = 'cipher-background-alert.svg'
 
 _FILES = {
     CSS: 'background.css',
     SCRIPT: 'background.js',
     ICON: 'background.svg',
+    ALERT_ICON: 'alert.svg',
 }
 
 
@@ -68,5 +70,5 @@ def _make(file, request):
 
 
 #: Factories of the resources, each called with a request.
-css, script, icon = (
+css, script, icon, alert_icon = (
     partial(_make, File(str(_get_path(name)), name)) for name in _FILES)

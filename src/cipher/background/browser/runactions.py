@@ -16,6 +16,7 @@
 Each page asks for confirmation and a reason first.
 """
 from zope.browserpage import ViewPageTemplateFile
+from zope.security.interfaces import Unauthorized
 
 from cipher.background.browser.administration import REASON_LIMIT
 from cipher.background.browser.administration import getReason
@@ -38,6 +39,7 @@ from cipher.background.interfaces import NOT_WAITING
 from cipher.background.interfaces import PROCESS_GONE
 from cipher.background.interfaces import RETRIED
 from cipher.background.interfaces import START_FAILED
+from cipher.background.interfaces import STOP_WORKERS
 from cipher.background.interfaces import TYPE_PAUSED
 from cipher.background.interfaces import TYPE_UNDECLARED
 from cipher.background.interfaces import RunNotBeginnable
@@ -81,6 +83,15 @@ BEGIN_OBSTACLES = {
     ALREADY_DUE: _('This run is already due: it begins as soon as a thread '
                    'is free.'),
 }
+
+
+def checkStop(view):
+    """Raise ``Unauthorized`` unless the reader may stop the run of *view*.
+
+    The starter may without the permission, so ZCML cannot ask for it.
+    """
+    if not view.checked.mayStop(view.run_id):
+        raise Unauthorized(view.context, 'requestStop', STOP_WORKERS)
 
 
 class ConfirmPage(Run, Page):
@@ -187,6 +198,10 @@ class StopPage(ConfirmPage):
     button = _('Stop the run')
     too_late = _('The run is finished or was already asked to stop: there '
                  'is nothing to stop.')
+
+    def checkMethod(self):
+        checkStop(self)
+        super().checkMethod()
 
     def act(self):
         self.checked.requestStop(self.run_id, self.reason)

@@ -28,22 +28,28 @@ from zope.publisher.interfaces import NotFound
 from zope.publisher.interfaces.browser import IBrowserPublisher
 from zope.schema import getFieldsInOrder
 
+from cipher.background.browser.condition import describeFamily
+from cipher.background.browser.condition import describeFigures
+from cipher.background.browser.condition import describeTrouble
+from cipher.background.browser.condition import sayUnmoved
 from cipher.background.browser.contextlinks import describeContext
 from cipher.background.browser.formatting import plainValue
 from cipher.background.browser.interfaces import IInputView
 from cipher.background.browser.jsonview import JSONView
+from cipher.background.browser.loglines import listLines
 from cipher.background.browser.page import Page
 from cipher.background.browser.page import Published
 from cipher.background.browser.page import Refused
 from cipher.background.browser.page import RunView
 from cipher.background.browser.page import getParameter
+from cipher.background.browser.stack import sortFrames
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import cleanText
 from cipher.background.browser.timeline import describeAttempts
 from cipher.background.browser.timeline import describeTimeline
 from cipher.background.browser.types import mayStart
 from cipher.background.browser.verbs import POSSIBLE_IF
-from cipher.background.browser.verbs import listVerbs
+from cipher.background.browser.verbs import TITLES
 from cipher.background.browser.verbs import mayDo
 from cipher.background.i18n import _
 from cipher.background.interfaces import IWorkerType
@@ -61,6 +67,8 @@ GONE = _('This run no longer exists.')
 class Run(RunView):
     """Collects the data of the page and the JSON of a run."""
 
+    data: dict[str, Any] = {}
+
     def getStatus(self):
         """Return the plain data of the run; refuse if it is gone."""
         try:
@@ -77,15 +85,40 @@ class Run(RunView):
         for verb, is_possible in POSSIBLE_IF.items():
             data['can_' + verb] = data[is_possible] and (
                 self.checked.mayRetry(self.run_id) if verb == 'retry'
+                else self.checked.mayStop(self.run_id) if verb == 'stop'
                 else mayDo(self.checked, verb))
+        health = self.checked.getHealth(self.run_id)
+        status = self.checked.getStatus(self.run_id)
+        data['asked_at'] = status.stop and status.stop.asked_at
+        data['last_progress'] = status.progressed_at
+        data['figures'] = describeFigures(self.presenter, data, health)
+        data['trouble'] = describeTrouble(self.presenter, data, health)
+        del data['asked_at'], data['last_progress']
+        data['usual'], data['left'] = health.usual, health.left
+        data['text']['usual'] = self.presenter.format.duration(health.usual)
+        data['family'] = describeFamily(
+            self.presenter, self.checked.getFamily(self.run_id))
         data['details'] = attempts = None
         if self.can_see_details:
             details = self.checked.getDetails(self.run_id)
             data['details'] = self._get_details(data, details)
-            data['details']['stack'] = self._get_stack(data)
+            stack = self._get_stack(data)
+            data['details'].update(
+                stack=stack, **self._sort_stack(stack),
+                unmoved=stack and sayUnmoved(self.presenter, health))
             attempts = data['details']['attempts']
         data['timeline'] = describeTimeline(self.presenter, data, attempts)
         return data
+
+    def _sort_stack(self, stack):
+        frames, groups = sortFrames(stack)
+        for frame in frames:
+            frame['id'] = '%s %s' % (frame['place'], frame['name'])
+        say = self.presenter.say
+        return {'frames': frames, 'folded': [
+            {'id': str(number), 'code': group['code'], 'title': say(
+                group['message'], names=', '.join(group['sources']))}
+            for number, group in enumerate(groups)]}
 
     def _get_stack(self, data):
         if data['is_finished']:
@@ -112,6 +145,11 @@ class Run(RunView):
             'log_url': self.run_url + '/log.txt',
         }
 
+    def listLines(self, log):
+        """Return *log*, a part of the log, as lines for the list."""
+        return listLines(log or '', self.presenter.say,
+                         self.data['details']['traceback'])
+
     def _get_title(self, name, schema):
         field = dict(getFieldsInOrder(schema)).get(name) if schema else None
         if field is None or not field.title:
@@ -127,8 +165,12 @@ class RunPage(Run, Page):
 
     def update(self):
         self.data = self.collect()
+        details = self.data['details']
+        self.log_lines = self.listLines(details['log']) if details else []
+        self.processes_url = self.registry_url + '/processes.html'
         self.poll_url = self.run_url + '/index.json'
-        self.type_url = self._get_runs_url(type=self.data['type'])
+        self.type_url = '%s/type.html?%s' % (self.registry_url, urlencode(
+            {'name': self.data['type']}, errors='replace'))
         context = self.data['context']
         self.context_runs_url = (
             context and context['path']
@@ -139,7 +181,20 @@ class RunPage(Run, Page):
         """The acts that the principal may do to the run, with URLs."""
         return [{'title': self.say(title), 'shown_if': 'can_' + name,
                  'url': '%s/%s.html' % (self.run_url, name)}
-                for name, title in listVerbs(self.checked)]
+                for name, title in TITLES.items()
+                if mayDo(self.checked, name)
+                or name == 'stop' and self.checked.mayStop(self.run_id)]
+
+    @property
+    def relatives(self):
+        """The lists of the runs that belong to the run."""
+        family = self.data['family']
+        return [{'title': self.say(title), 'runs': family[name],
+                 'list': 'family.' + name, 'number': name == 'children',
+                 'show': 'family.%s.length' % name}
+                for name, title in (
+                    ('children', _('Runs that it started')),
+                    ('retries', _('Chain of retries')))]
 
     @property
     def again_url(self):
@@ -185,18 +240,26 @@ class RunJSON(Run, JSONView):
     """The data of a run, for the script on the page.
 
     With ``log_after``, the ``log_end`` of an earlier answer, there is only
-    ``log_added`` instead of a ``log`` that has grown.
+    ``log_added`` instead of a ``log`` that has grown.  With ``log_lines`` as
+    well, that text comes as a list of lines: ``lines_added`` or ``lines``.
     """
 
     def collect(self):
-        data = super().collect()
+        self.data = data = super().collect()
         details = data['details']
-        if details is not None and details['log']:
-            added = _added(
-                details['log'], getParameter(self.request, 'log_after'))
-            if added is not None:
-                del details['log']
-                details['log_added'] = added
+        if details is None:
+            return data
+        added = details['log'] and _added(
+            details['log'], getParameter(self.request, 'log_after'))
+        if getParameter(self.request, 'log_lines'):
+            if added is None or not details['log']:
+                details['lines'] = self.listLines(details['log'])
+            else:
+                details['lines_added'] = self.listLines(added.lstrip('\n'))
+            del details['log']
+        elif added is not None and details['log']:
+            del details['log']
+            details['log_added'] = added
         return data
 
 

@@ -17,10 +17,14 @@ import io
 import re
 import unicodedata
 from functools import cached_property
+from urllib.parse import urlencode
 
 from zope.browserpage import ViewPageTemplateFile
 
 from cipher.background.browser.contextlinks import describeContext
+from cipher.background.browser.filters import HOUR
+from cipher.background.browser.filters import PARAMETERS
+from cipher.background.browser.filters import TODAY
 from cipher.background.browser.filters import UNRESOLVED
 from cipher.background.browser.filters import ById
 from cipher.background.browser.jsonview import JSONView
@@ -41,8 +45,11 @@ from cipher.background.i18n import _
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import OLDEST
+from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import SLOWEST
 from cipher.background.interfaces import STATES
+from cipher.background.interfaces import WAITED
+from cipher.background.util.host import getHost
 
 
 # The values of <input type="datetime-local">.
@@ -56,6 +63,7 @@ ORDER_TITLES = {
     NEWEST: _('newest first'),
     OLDEST: _('oldest first'),
     SLOWEST: _('longest first'),
+    WAITED: _('longest queue wait first'),
 }
 COLUMNS = ('id', 'state', 'type', 'title', 'starter', 'created_at',
            'started_at', 'finished_at', 'waited', 'took', 'attempts',
@@ -103,13 +111,24 @@ class Runs(Published):
             'is_cut': page.is_cut,
             'states': [cleanLine(state) for state in query.states],
             'types': [cleanLine(name) for name in query.types],
-            'text': {'all': sayMatching(self.presenter, self._count())},
+            'text': {'all': sayMatching(self.presenter, self._count()),
+                     'counts': self._say_counts()},
         }
 
     @cached_property
     def counts(self):
         """{type name: {state: number of runs}} of all runs."""
         return self.checked.getCounts()
+
+    def _say_counts(self):
+        """Return {state, or "all": number of runs of the chosen types}."""
+        number, totals = self.presenter.format.number, dict.fromkeys(STATES, 0)
+        for name, states in self.counts.items():
+            if not self.query.types or name in self.query.types:
+                for state, count in states.items():
+                    totals[state] += count
+        return {'all': number(sum(totals.values())),
+                **{state: number(totals[state]) for state in STATES}}
 
     def _count(self):
         """Return the number of matches; None if that needs a scan."""
@@ -125,6 +144,10 @@ class Runs(Published):
         data = self.presenter.describeRun(status)
         data['context'] = describeContext(
             self.checked, status.id, self.presenter, self.request)
+        data['only'] = {
+            'state': self.getURL(state=[status.state]),
+            'type': self.getURL(type=[status.type]),
+            'starter': status.starter and self.getURL(user=[status.starter])}
         return data
 
     def getURL(self, view='runs.html', **changes):
@@ -160,16 +183,24 @@ class RunsPage(Runs, Page):
                 self.request.response.redirect('%s/%s/index.html' % (
                     self.registry_url, self.query.run_id), status=303)
                 return
+            if self._has_empty_parameter():
+                order = self.query.order
+                self.request.response.redirect(self.getURL(
+                    order=None if order == NEWEST else order,
+                    before=self.query.before), status=303)
+                return
         self.data = self.describePage(page)
-        counts = self.counts
         query = self.query
-        self._counts = [counts[name] for name in counts
-                        if not query.types or name in query.types]
         if not query.is_costly and self.problem is None:
             self.poll_url = self.getURL('runs.json')
         self.newest_url = self.getURL() if query.before else None
         self.csv_url = self.getURL('runs.csv')
         self.bulk_url = self.registry_url + '/bulk.html'
+
+    def _has_empty_parameter(self):
+        # A form sends each of its fields.
+        return any(name in PARAMETERS and value in ('', ['', ''])
+                   for name, value in self.request.form.items())
 
     def _leads_to_run(self, run_id):
         return run_id is not None and self.checked.get(run_id) is not None
@@ -206,26 +237,60 @@ class RunsPage(Runs, Page):
     @property
     def state_filters(self):
         """The states to choose from, with the counts of the chosen types."""
-        query, number = self.query, self.presenter.format.number
+        query, counts = self.query, self.data['text']['counts']
         filters = [{
             'state': None, 'title': self.presenter.say(_('All')),
-            'count': number(sum(sum(counts.values())
-                                for counts in self._counts)),
+            'count': counts['all'],
+            'live': 'text.counts.all',
             'url': self.getURL(state=None), 'current': not query.states}]
         for state in STATES:
             filters.append({
                 'state': state,
                 'title': self.presenter.getState(state),
-                'count': number(sum(counts.get(state, 0)
-                                    for counts in self._counts)),
+                'count': counts[state],
+                'live': 'text.counts.%s' % state,
                 'url': self.getURL(state=[state]),
                 'current': state in query.states})
         filters.append({
             'state': FAILED, 'title': self.presenter.say(_('not resolved')),
             # The number is unknown: the runs would have to be loaded.
-            'count': '', 'url': self.getURL(state=[UNRESOLVED]),
+            'count': '', 'live': None,
+            'url': self.getURL(state=[UNRESOLVED]),
             'current': query.unresolved})
         return filters
+
+    @property
+    def presets(self):
+        """Filters that are often asked for."""
+        base = self.registry_url + '/runs.html'
+        mine = getHost().currentPerson()
+        pairs = [(_('Today'), {'since': [TODAY]}),
+                 (_('Last hour'), {'since': [HOUR]}),
+                 (_('Not resolved'), {'state': [UNRESOLVED]})]
+        if mine is not None:
+            pairs.append((_('Mine'), {'user': [mine]}))
+        pairs.append((_('Waiting longest'),
+                      {'state': [PENDING], 'order': [OLDEST]}))
+        given = {name: values for name, values in self.query.values.items()
+                 if values and name != 'before'}
+        return [{'title': self.say(title),
+                 'url': '%s?%s' % (base, urlencode(values, doseq=True)),
+                 'current': 'true' if values == given else None}
+                for title, values in pairs]
+
+    @property
+    def suggestions(self):
+        """Texts that the search box suggests."""
+        return [*('state:' + state for state in (*STATES, UNRESOLVED)),
+                *('type:' + quoteValue(type['name'])
+                  for type in self.type_filters),
+                *('user:' + quoteValue(user) for user in self.users)]
+
+    @property
+    def users(self):
+        """Users that the field for them suggests: those on the page."""
+        return sorted({status['starter'] for status in self.data['items']}
+                      - {None})
 
     @property
     def type_filters(self):
@@ -311,6 +376,13 @@ class RunsCSV(Runs, Published):
 
     def renderRefusal(self, refused):
         return self.say(refused.message)
+
+
+def quoteValue(value):
+    """Return *value* as it stands behind a colon in the search box."""
+    if value and not re.search(r'["\\\s]', value):
+        return value
+    return '"%s"' % re.sub(r'(["\\])', r'\\\1', value)
 
 
 def writeCSV(rows):

@@ -71,8 +71,10 @@ class SchedulesPage(AdministrationPage):
             'description': cleanText(self.say(status.description)),
             'next_at': format.iso(status.next_at),
             'next': format.dateTime(status.next_at),
+            'next_short': self.presenter.sayShort(status.next_at),
             'last_at': format.iso(status.last_at),
             'last': format.dateTime(status.last_at),
+            'last_short': self.presenter.sayShort(status.last_at),
             'last_url': status.last_run and '%s/%s/index.html' % (
                 self.registry_url, status.last_run),
             'runs_url': '%s/runs.html?%s' % (self.registry_url, urlencode(

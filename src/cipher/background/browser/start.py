@@ -388,6 +388,9 @@ class StartPage(Page, Form):
             'required': widget.required,
             'hidden': widget.mode == 'hidden',
             'error': error,
+            # Where the summary of the errors leads to.
+            'target': '#' + (label_id if is_group else widget.id),
+            'is_faulty': bool(widget.error),
         }
 
     def _say_inner_errors(self, widget):

@@ -64,10 +64,14 @@ class Types(Published):
     def listTypes(self):
         """Return the plain data of each worker type."""
         declared = self.checked.getWorkerTypes()
-        return [self._describe(status, declared.get(status.name))
+        return [self.describeType(status, declared.get(status.name))
                 for status in self.checked.listTypes()]
 
-    def _describe(self, status, worker_type):
+    def describeType(self, status, worker_type):
+        """Return an `ITypeStatus` as a dict.
+
+        *worker_type* is the `IWorkerType`, or None if it is not declared.
+        """
         data = descriptions.describeType(self.presenter, status)
         data['may_start'] = (worker_type is not None
                              and self.checked.mayStart(status.name))
@@ -75,14 +79,14 @@ class Types(Published):
             self.registry_url,
             urlencode({'type': status.name}, errors='replace'))
         data['text']['permission'] = (
-            worker_type and self._get_permission(worker_type))
+            worker_type and self.getPermission(worker_type.permission))
         return data
 
-    def _get_permission(self, worker_type):
-        permission = queryUtility(IPermission, worker_type.permission)
-        title = permission.title if permission is not None else ''
-        return cleanLine(self.say(title) if title
-                         else worker_type.permission)
+    def getPermission(self, name):
+        """Return the title of the permission *name*; '' for None."""
+        permission = name and queryUtility(IPermission, name)
+        title = permission.title if permission else ''
+        return cleanLine(self.say(title) if title else name)
 
 
 class TypesPage(Types, AdministrationPage):

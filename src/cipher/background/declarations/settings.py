@@ -18,6 +18,7 @@ import re
 from typing import Any
 
 from zope.interface import implementer
+from zope.schema import Bool
 from zope.schema import Choice
 from zope.schema import Float
 from zope.schema import Int
@@ -50,6 +51,7 @@ class RuntimeSettings:
     executor: str
     deployment: str | None
     types: tuple[str, ...] | None
+    share: bool
 
     def __init__(self, **settings: Any) -> None:
         for name, field in getFields(IRuntimeSettings).items():
@@ -180,6 +182,8 @@ def _check(field, value):
 
 
 def _expected(field):
+    if isinstance(field, Bool):
+        return 'True or False'
     if isinstance(field, Tuple):
         return 'a tuple of at least one name'
     if isinstance(field, TextLine):

@@ -65,6 +65,7 @@ class WorkerType:
     keep_days: float = None
     keep: int = None
     current: str = None
+    share: bool = None
 
     def __post_init__(self):
         if not self.title:

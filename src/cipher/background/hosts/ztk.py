@@ -58,6 +58,7 @@ from cipher.background.browser.pieces import describePackage
 from cipher.background.browser.pieces import listAdapters
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import IStartCheck
+from cipher.background.util.forks import Locked
 from cipher.background.util.logs import RecordFormatter
 from cipher.background.util.logs import getLogger
 from cipher.background.util.switchboard import queryRuntime
@@ -118,17 +119,76 @@ def serve(zcml, db='Data.fs', host='127.0.0.1', port=8080,
         sys.exit('serve: %s' % error)
 
 
-def makeApplication(zcml, db):
+def makeApplication(zcml, db, prefork=False):
     """Return the WSGI application of the file *zcml*; it never raises.
 
     *db* is as in `serve`.  Load the ZCML, open the database and `prepare` it.
     The runtime lets its work end when the process ends.  Raise `HostError` if
     the application cannot begin.
+
+    With *prefork*, for a server that loads the application before it forks,
+    only load the ZCML.  Each process opens the database at its first request,
+    or earlier when it calls ``open()`` of the application.
     """
+    if prefork and not isinstance(db, (str, Path)):
+        raise HostError(
+            'makeApplication: expected a path or a URI with prefork=True, got '
+            'a %s, which belongs to the process that opened it; give its URI'
+            % type(db).__name__)
     loadZCML(zcml)
-    db = openDatabase(db)
-    prepare(db)
-    return answerErrors(WSGIPublisherApplication(db))
+    application = Application(db)
+    if not prefork:
+        application.open()
+    return application
+
+
+class Application(Locked):
+    """A WSGI application with a database of its own in each process."""
+
+    def __init__(self, db):
+        super().__init__()
+        self._source = db
+        self._pid = None        # of the process that has opened the database
+        self._inherited = []    # kept: a parent's must not be closed here
+        self._application = None
+        self._answer = answerErrors(self._serve)
+
+    def open(self):
+        """Open the database and begin the runtime, once in each process.
+
+        For the hooks of servers that fork, which call it after the fork.
+        Raise `HostError` if it cannot begin.
+        """
+        with self._lock:
+            if self._pid == os.getpid():
+                return
+            if self._pid is not None:
+                self._leave_to_parent()
+            db = openDatabase(self._source)
+            prepare(db)
+            self._application = WSGIPublisherApplication(db)
+            self._pid = os.getpid()
+
+    def _leave_to_parent(self):
+        log.warning(
+            'Start: expected an application that opens its database after '
+            'the fork, got one that process %d has opened and works with; '
+            'give makeApplication prefork=True, or do not preload', self._pid)
+        if not isinstance(self._source, (str, Path)):
+            raise HostError(
+                'expected a path or a URI, which each process opens for '
+                'itself, got a %s that a parent has opened; give '
+                'makeApplication one, with prefork=True'
+                % type(self._source).__name__)
+        self._inherited.append(self._application)
+
+    def __call__(self, environ, start_response):
+        """Answer a request."""
+        return self._answer(environ, start_response)
+
+    def _serve(self, environ, start_response):
+        self.open()
+        return self._application(environ, start_response)
 
 
 def prepare(db):

@@ -19,11 +19,13 @@ from zope.security.proxy import removeSecurityProxy
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import ORDERS
 from cipher.background.interfaces import UNSUCCESSFUL_STATES
+from cipher.background.queries import visibility
+from cipher.background.queries.digests import getDigests
+from cipher.background.queries.digests import listTexts
+from cipher.background.queries.digests import readShownInput
+from cipher.background.queries.errors import keyOf
 from cipher.background.queries.merging import Wanted
 from cipher.background.queries.resolving import Unresolved
-from cipher.background.queries.status import titleOf
-from cipher.background.util.plaindata import readError
-from cipher.background.util.plaindata import readProgress
 from cipher.background.util.principal import Starters
 from cipher.background.util.reference import oidOf
 from cipher.background.util.text import fold
@@ -42,12 +44,12 @@ class Filter:
     """
 
     def __init__(self, snapshot, states, types, contexts, starters, text,
-                 since, until, order, unresolved=False):
+                 since, until, order, unresolved=False, error=None):
         if order not in ORDERS:
             raise ValueError('order: expected one of %s, got %s'
                              % (', '.join(ORDERS), safeRepr(order, 50)))
         self._snapshot = snapshot
-        if unresolved:
+        if unresolved or error:
             states = states or UNSUCCESSFUL_STATES
         self._unresolved = Unresolved(
             snapshot.registry) if unresolved else None
@@ -59,7 +61,24 @@ class Filter:
         self._oids = {removeSecurityProxy(context)._p_oid or b''
                       for context in contexts}
         self._starters = Starters(starters)
+        self._error = error
         self._text = fold((text or '').strip())
+        self._in_inputs = bool(self._text) and visibility.maySeeDetails(
+            snapshot.registry)
+        self._titles = {}   # type name -> whether its title has the text
+        self.digests = getDigests(snapshot.registry._p_jar)
+        # Whether all runs must be loaded to find those of the list.
+        self.is_search = bool(self._text or self._oids or starters)
+
+    def excludes(self, digest):
+        """Return whether no run of the chunk of *digest* belongs in the list.
+        """
+        return (
+            bool(self._oids) and self._oids.isdisjoint(digest.oids)
+            or not any(map(self._starters.has, digest.starters))
+            or bool(self._text) and self._text not in digest.text
+            and not any(map(self._is_in_title, digest.untitled))
+            and not (self._in_inputs and self._text in digest.inputs))
 
     def matches(self, run):
         """Return whether *run* belongs in the list."""
@@ -70,14 +89,22 @@ class Filter:
                 and (not wanted.states
                      or self._snapshot.state(run) in wanted.states)
                 and (not self._text or self._has_text(run))
+                and (not self._error or keyOf(run)[0] == self._error)
                 and (self._unresolved is None or self._unresolved.has(run)))
 
     def _has_text(self, run):
         live = self._snapshot.live(run)
-        progress = readProgress(live and live.progress or run.progress)
-        texts = (run.type, titleOf(run, queryWorkerType(run.type)),
-                 progress and progress[2], *readError(run.error))
-        return any(text and self._text in fold(text) for text in texts)
+        texts = listTexts(run, live and live.progress or run.progress)
+        return any(self._text in text for text in texts) or (
+            not run.title and self._is_in_title(run.type)) or (
+            self._in_inputs and self._text in readShownInput(run))
+
+    def _is_in_title(self, name):
+        if name not in self._titles:
+            worker_type = queryWorkerType(name)
+            self._titles[name] = worker_type is not None and (
+                self._text in fold(worker_type.title))
+        return self._titles[name]
 
 
 def _microseconds(name, at):

@@ -28,6 +28,8 @@ from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import OLDEST
 from cipher.background.interfaces import SLOWEST
+from cipher.background.interfaces import WAITED
+from cipher.background.store.finishes import Finishes
 from cipher.background.store.lane import momentOf
 
 
@@ -48,7 +50,7 @@ class Wanted(NamedTuple):
     @property
     def is_finished(self):
         """Whether the list is ordered by the finish."""
-        return self.order == SLOWEST or bool(
+        return self.order in (SLOWEST, WAITED) or bool(
             self.states and self.states <= set(FINISHED_STATES))
 
     def hasMoment(self, moment):
@@ -63,6 +65,7 @@ class Candidate(NamedTuple):
     order: tuple    # numbers; they sort the list
     run: Any        # a WorkerRun, or None if it is gone
     is_new: bool    # True if it was not in the cache of the connection
+    number: int = 1   # of runs that are looked at; none is on the page if > 1
 
 
 def _bounds(after, moment):
@@ -73,22 +76,33 @@ def _bounds(after, moment):
 
 # By creation
 
-def byCreation(lanes, wanted, after):
-    """Yield the candidates in the order of their creation."""
+def byCreation(lanes, wanted, after, search=None):
+    """Yield the candidates in the order of their creation.
+
+    *search* is the `Filter` if it has to load all runs, or None.
+    """
     is_oldest = wanted.order == OLDEST
     walk = _lane_oldest if is_oldest else _lane_newest
-    return heapq.merge(*[walk(lane, wanted, after)
+    return heapq.merge(*[walk(lane, wanted, after, search)
                          for lane in lanes.values()],
                        key=_ORDER, reverse=not is_oldest)
 
 
-def _lane_newest(lane, wanted, after):
+def _lane_newest(lane, wanted, after, search):
     bounds = _bounds(after, wanted.until)
     below = lane.births.serialAfter(min(bounds)) if bounds else None
-    runs = (_newest_waiting(lane, below, wanted.types)
-            if _waits(wanted) else lane.births.walk(below, wanted.types))
-    for run in runs:
-        candidate = _candidate(run)
+    if _waits(wanted):
+        candidates = map(_candidate,
+                         _newest_waiting(lane, below, wanted.types))
+    elif search is not None:
+        candidates = _searched(
+            lane, lane.births.walkChunks(
+                below, wanted.types, search.digests.get),
+            lambda first, chunk: lane.births.newestOf(first, chunk, below),
+            wanted, after, search)
+    else:
+        candidates = map(_candidate, lane.births.walk(below, wanted.types))
+    for candidate in candidates:
         if wanted.since is not None and candidate.order[0] < wanted.since:
             return
         if wanted.hasMoment(candidate.order[0]) and (
@@ -115,13 +129,62 @@ def _newest_waiting(lane, below, types):
         stragglers, lane.waiting.walk(position), reverse=True))
 
 
-def _lane_oldest(lane, wanted, after):
+def _searched(lane, parts, runs_of, wanted, after, search):
+    """Yield the candidates of *parts*, (first serial, chunk) in order.
+
+    Those of a chunk without a run of the list are one candidate, in the place
+    of the last of them.  *runs_of* is a function of a part.
+    """
+    for first, chunk in parts:
+        digest = search.digests.get(chunk)
+        candidates = None
+        if digest is None:
+            candidates = [_candidate(run) for run in runs_of(first, chunk)]
+            search.digests.add(chunk, [
+                run for run in chunk.entries if run is not None], momentOf)
+            digest = search.digests.get(chunk)
+        if digest is not None and search.excludes(digest) and (
+                _has_all(digest, wanted, after)):
+            for candidate in candidates or ():
+                if candidate.is_new:
+                    candidate.run._p_deactivate()
+            # Runs of other types may be hidden: they name no key.
+            moments = [moment for moment, name
+                       in zip(digest.moments, digest.types)
+                       if not wanted.types or name in wanted.types]
+            if moments:
+                passed = max if wanted.order == OLDEST else min
+                yield Candidate((passed(moments), lane.number, first), None,
+                                False, len(moments))
+        else:
+            yield from candidates or map(_candidate, runs_of(first, chunk))
+
+
+def _has_all(digest, wanted, after):
+    """Return whether all runs of a chunk are candidates."""
+    first, last = min(digest.moments), max(digest.moments)
+    if not (wanted.hasMoment(first) and wanted.hasMoment(last)):
+        return False
+    if after is None:
+        return True
+    return first > after[0] if wanted.order == OLDEST else last < after[0]
+
+
+def _lane_oldest(lane, wanted, after, search):
     bounds = _bounds(after, wanted.since)
     begin = lane.births.serialFrom(max(bounds)) if bounds else 1
-    runs = (_oldest_waiting(lane, begin, wanted.types)
-            if _waits(wanted) else lane.births.walkUp(begin, wanted.types))
-    for run in runs:
-        candidate = _candidate(run)
+    if _waits(wanted):
+        candidates = map(_candidate,
+                         _oldest_waiting(lane, begin, wanted.types))
+    elif search is not None:
+        candidates = _searched(
+            lane, lane.births.walkChunksUp(
+                begin, wanted.types, search.digests.get),
+            lambda first, chunk: lane.births.oldestOf(first, chunk, begin),
+            wanted, after, search)
+    else:
+        candidates = map(_candidate, lane.births.walkUp(begin, wanted.types))
+    for candidate in candidates:
         if wanted.until is not None and candidate.order[0] >= wanted.until:
             return
         if wanted.hasMoment(candidate.order[0]) and (
@@ -171,11 +234,11 @@ def ofRunning(running, wanted, after):
 
 def byFinish(lanes, wanted, after):
     """Yield the candidates in the order of their finish."""
-    return _of_entries(lanes, _finished(lanes, wanted, after))
+    return _of_orders(lanes, _finished(lanes, wanted, after))
 
 
 def _finished(lanes, wanted, after):
-    """Yield (order, entry) of the wanted finishes in order."""
+    """Yield (key, lane, serial) of the wanted finishes in order."""
     is_oldest = wanted.order == OLDEST
     walk = _finished_up if is_oldest else _finished_down
     entries = heapq.merge(
@@ -184,7 +247,7 @@ def _finished(lanes, wanted, after):
     for entry in entries:
         order = entry[:3]
         if after is None or (order > after if is_oldest else order < after):
-            yield order, entry
+            yield order
 
 
 def _finished_down(finishes, wanted, after):
@@ -205,50 +268,80 @@ def _finished_up(finishes, wanted, after):
         yield entry
 
 
-def slowest(lanes, wanted, limit, deadline):
-    """Return (entries, number looked at, whether there are more).
+def slowest(lanes, wanted, limit, deadline, digests):
+    """Return (durations, number looked at, whether there are more).
 
-    The slowest entries come first.  They are those of the *limit* last
-    finishes, or of those that were read before the *deadline* (monotonic).
+    A duration is (seconds, key, lane, serial); they are in no order.  Its
+    seconds are a number that grows with the wait if the order is `WAITED`.
+    They
+    are those of about the *limit* last finishes, or of those that were read
+    before the *deadline* (monotonic).  *digests* is a `digests.Digests`.
     """
     states = wanted.states & set(FINISHED_STATES)
     if wanted.states and not states:
         return [], 0, False
-    slow, looked_at, is_cut = [], 0, False
-    for _, entry in _finished(
-            lanes, wanted._replace(states=states, order=NEWEST), None):
-        is_cut = looked_at >= limit or (
-            looked_at % 64 == 63 and time.monotonic() >= deadline)
+    slow, looked_at = [], 0
+    read = (Finishes.unpackWaits if wanted.order == WAITED
+            else Finishes.unpackDurations)
+    walks = [_packed(lane.finishes, wanted, states, digests)
+             for lane in lanes.values()]
+    for number, (_, finishes, packed, kinds) in enumerate(
+            heapq.merge(*walks, key=_ORDER, reverse=True)):
+        if number % 4 == 3 and time.monotonic() >= deadline:
+            return slow, looked_at, True
+        found = [duration for duration
+                 in read(finishes, packed, kinds)
+                 if wanted.hasMoment(duration[1])]
+        is_cut = looked_at + len(found) > limit
         if is_cut:
-            break
-        looked_at += 1
-        if entry.took is not None:
-            slow.append(entry)
-    slow.sort(key=itemgetter(5, 0, 1, 2), reverse=True)   # took, key, …
-    return slow, looked_at, is_cut
+            found = found[looked_at + len(found) - limit:]
+        looked_at += len(found)
+        slow += [duration for duration in found if duration[0] >= 0]
+        if is_cut:
+            return slow, looked_at, True
+    return slow, looked_at, False
+
+
+def _packed(finishes, wanted, states, digests):
+    kinds = finishes.kinds(wanted.types, states)
+    for key, packed in finishes.walkPacked(
+            wanted.until, wanted.types, states, digests):
+        yield key, finishes, packed, kinds
+        if wanted.since is not None and key < wanted.since:
+            return
+
+
+#: Slow runs that are sorted first; more of them are seldom needed.
+_FIRST = 256
 
 
 def byDuration(lanes, slow, after):
-    """Yield the candidates of the entries of `slowest` behind *after*."""
-    return _of_entries(lanes, _ordered(slow, after))
+    """Yield the candidates of the durations of `slowest` behind *after*."""
+    return _of_orders(lanes, _ordered(slow, after))
 
 
 def _ordered(slow, after):
-    for entry in slow:
+    if after is not None:
+        bound = (_FLOAT.unpack(_BITS.pack(after[0]))[0], *after[1:])
+        slow = [duration for duration in slow if duration < bound]
+    for took, *order in itertools.chain(
+            heapq.nlargest(_FIRST, slow),
+            _sorted_later(slow)):
         # The seconds are stored as a 32-bit float.  The bits of a positive
         # float grow with its value.
-        bits = _BITS.unpack(_FLOAT.pack(entry.took))[0]
-        order = (bits, *entry[:3])
-        if after is None or order < after:
-            yield order, entry
+        yield (_BITS.unpack(_FLOAT.pack(took))[0], *order)
 
 
-def _of_entries(lanes, entries):
-    """Yield the candidate of each (order, entry)."""
-    entries = iter(entries)
+def _sorted_later(slow):
+    yield from sorted(slow, reverse=True)[_FIRST:]
+
+
+def _of_orders(lanes, orders):
+    """Yield the candidate of each order, which ends with lane and serial."""
+    orders = iter(orders)
     while True:
-        candidates = [_candidate_of(lanes, order, entry)
-                      for order, entry in itertools.islice(entries, 16)]
+        candidates = [_candidate_of(lanes, order)
+                      for order in itertools.islice(orders, 16)]
         _prefetch([candidate.run for candidate in candidates
                    if candidate.is_new])
         yield from candidates
@@ -256,9 +349,9 @@ def _of_entries(lanes, entries):
             return
 
 
-def _candidate_of(lanes, order, entry):
-    lane = lanes.get(entry.lane)
-    run = lane and lane.births.get(entry.serial)
+def _candidate_of(lanes, order):
+    lane = lanes.get(order[-2])
+    run = lane and lane.births.get(order[-1])
     return Candidate(order, run, run is not None and run._p_changed is None)
 
 

@@ -19,7 +19,9 @@ from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import OLDEST
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import SLOWEST
+from cipher.background.interfaces import WAITED
 from cipher.background.queries import merging
+from cipher.background.queries.digests import Digests
 from cipher.background.util.text import safeRepr
 
 
@@ -31,7 +33,8 @@ TIME_LIMIT = 2.0
 
 # The first letter of a key stands for the order of its list.
 _KINDS = {(False, NEWEST): 'c', (False, OLDEST): 'C',
-          (True, NEWEST): 'f', (True, OLDEST): 'F', (True, SLOWEST): 's'}
+          (True, NEWEST): 'f', (True, OLDEST): 'F', (True, SLOWEST): 's',
+          (True, WAITED): 'w'}
 
 
 class Found(NamedTuple):
@@ -43,28 +46,31 @@ class Found(NamedTuple):
     is_cut: bool
 
 
-def listRuns(lanes, wanted, matches, limit, before, running=()):
+def listRuns(lanes, wanted, matches, limit, before, running=(), search=None):
     """Return the `Found` of one page.
 
     *lanes* is {number: Lane} of all lanes of a registry.  *wanted* is a
     `merging.Wanted`, *matches* a function of a run, *limit* the number of runs
     on a page, *before* a key or None.  *running* are the runs that are
-    running.
+    running.  *search* is the `Filter` whose digests make the list faster.
     """
     kind = _KINDS[wanted.is_finished, wanted.order]
     after = _parse(before, kind)
     looked_at, is_cut = 0, False
     deadline = time.monotonic() + TIME_LIMIT
-    if kind == 's':
+    if kind in 'sw':
         slow, looked_at, is_cut = merging.slowest(
-            lanes, wanted, SCAN_LIMIT, deadline - TIME_LIMIT / 2)
+            lanes, wanted, SCAN_LIMIT, deadline - TIME_LIMIT / 2,
+            Digests() if search is None else search.digests)
         sought = merging.byDuration(lanes, slow, after)
     elif wanted.is_finished:
         sought = merging.byFinish(lanes, wanted, after)
     elif wanted.states == {RUNNING}:
         sought = merging.ofRunning(running, wanted, after)
     else:
-        sought = merging.byCreation(lanes, wanted, after)
+        sought = merging.byCreation(
+            lanes, wanted, after,
+            search if search is not None and search.is_search else None)
     page = _collect(
         sought, wanted.types, matches, max(1, limit), kind, deadline)
     return page._replace(looked_at=looked_at + page.looked_at,
@@ -84,7 +90,8 @@ def _collect(sought, types, matches, limit, kind, deadline):
         run = candidate.run
         is_other = run is not None and bool(types) and run.type not in types
         is_full = len(found) == limit
-        if not is_other and (is_full or looked_at >= SCAN_LIMIT) or (
+        is_over = looked_at and looked_at + candidate.number > SCAN_LIMIT
+        if not is_other and (is_full or is_over) or (
                 passed and time.monotonic() >= deadline):
             # A candidate of another type names the key only if there is no
             # other way to go on.
@@ -92,7 +99,7 @@ def _collect(sought, types, matches, limit, kind, deadline):
             return Found(found, key, looked_at, not is_full)
         passed = candidate.order
         if not is_other:
-            looked_at += 1
+            looked_at += candidate.number
             last = passed
         if run is not None:
             if not run.is_removed and matches(run):
@@ -108,7 +115,7 @@ def _parse(key, kind):
         return None
     is_ours = isinstance(key, str) and key[:1] == kind
     parts = key[1:].split('-') if is_ours else ()
-    if len(parts) != (4 if kind == 's' else 3) or not all(
+    if len(parts) != (4 if kind in 'sw' else 3) or not all(
             part.isascii() and part.isdigit() and len(part) < 19
             for part in parts):
         raise ValueError(

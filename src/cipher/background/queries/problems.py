@@ -106,6 +106,15 @@ class Look:
                 if visibility.maySee(self.registry, run.type)]
 
     @cached_property
+    def longest(self):
+        return failures.Longest(self.registry, self.now)
+
+    def isSilent(self, status):
+        """Return whether a running run has not progressed for too long."""
+        after = self.thresholds.stalled_after
+        return after is not None and self.now - _last_sign(status) > after
+
+    @cached_property
     def schedules(self):
         return timetable.listSchedules(self.registry)
 
@@ -204,24 +213,28 @@ def _unresponsive(look):
 
 
 def _stalled(look):
-    after = look.thresholds.stalled_after
-    if after is None:
-        return
-    longest = failures.Longest(look.registry, look.now)
-    factor = look.thresholds.stalled_factor
     for status in sorted(look.running, key=lambda status: (
             _last_sign(status), status.id)):
-        if look.now - _last_sign(status) <= after:
+        if not look.isSilent(status):
             return   # the others progressed later than this one
-        worker_type = queryWorkerType(status.type)
-        if status.took is None or status.stop is not None or (
-                worker_type is not None and worker_type.is_loop):
-            continue
-        usual = longest.usual(
-            status.type, status.took / factor) if factor else None
-        if status.took > factor * (usual or 0.0):
-            yield Problem(STALLED_RUN, status.id, _last_sign(status),
-                          usual=usual)
+        problem = findStall(look, status)
+        if problem is not None:
+            yield problem
+
+
+def findStall(look, status):
+    """Return the `Problem` that a running run stands still, or None."""
+    worker_type = queryWorkerType(status.type)
+    if not look.isSilent(status) or (
+            status.took is None or status.stop is not None
+            or worker_type is not None and worker_type.is_loop):
+        return None
+    factor = look.thresholds.stalled_factor
+    usual = look.longest.usual(
+        status.type, status.took / factor) if factor else None
+    if status.took <= factor * (usual or 0.0):
+        return None
+    return Problem(STALLED_RUN, status.id, _last_sign(status), usual=usual)
 
 
 def _last_sign(status):

@@ -45,6 +45,10 @@ from cipher.background.util.plaindata import readAsked
 from cipher.background.util.reference import root
 
 
+#: The last items of a report of `work.liverun.LiveRun`.
+_REPORTED = 'progressed_at', 'first_progress', 'unmoved_since'
+
+
 class Snapshot:
     """A view of *registry*, valid for one call."""
 
@@ -79,7 +83,7 @@ class Snapshot:
     def _elsewhere(self):
         # {run id: Live}.  A silent process has no live runs.
         return {run_id: Live(record.name, started_at, progress, log=log,
-                             stack=stack, progressed_at=(*rest, None)[0])
+                             stack=stack, **dict(zip(_REPORTED, rest)))
                 for record in self._records
                 if not self._is_here(record) and not self.isSilent(record)
                 for (oid, run_id), (started_at, progress, log, stack, *rest)

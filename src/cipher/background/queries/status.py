@@ -23,6 +23,8 @@ from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import RETRIED
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import IEndedProcess
+from cipher.background.interfaces import IErrorGroup
+from cipher.background.interfaces import IErrors
 from cipher.background.interfaces import IHour
 from cipher.background.interfaces import IProblem
 from cipher.background.interfaces import IProcessStatus
@@ -30,6 +32,8 @@ from cipher.background.interfaces import IRunDetails
 from cipher.background.interfaces import IRunPage
 from cipher.background.interfaces import IRunStatus
 from cipher.background.interfaces import IScheduleStatus
+from cipher.background.interfaces import ITypeHistory
+from cipher.background.interfaces import ITypePeriod
 from cipher.background.interfaces import ITypeStatus
 from cipher.background.interfaces import IWait
 from cipher.background.queries.retryable import findObstacle
@@ -175,6 +179,52 @@ class TypeStatus:
     last_run: str
     last_at: float
     last_state: str
+
+
+@implementer(IErrorGroup)
+@dataclass
+class ErrorGroup:
+    key: str
+    error_type: str
+    message: str
+    number: int
+    unresolved: int
+    first_at: float
+    last_at: float
+    types: dict
+    hours: list
+    last_run: str
+
+
+@implementer(IErrors)
+@dataclass
+class Errors:
+    groups: list
+    looked_at: int
+    is_cut: bool
+
+
+@implementer(ITypePeriod)
+@dataclass
+class TypePeriod:
+    begins_at: float
+    ends_at: float
+    counts: dict
+    took_half: float
+    took_most: float
+    waited_half: float
+    waited_most: float
+
+
+@implementer(ITypeHistory)
+@dataclass
+class TypeHistory:
+    hours: list
+    days: list
+    day: TypePeriod
+    fortnight: TypePeriod
+    buckets: list
+    is_cut: bool
 
 
 @implementer(IHour)

@@ -19,6 +19,7 @@ the control thread or a script, nothing is hidden.
 from zope.component import getUtilitiesFor
 
 from cipher.background.declarations.workertype import queryWorkerType
+from cipher.background.interfaces import VIEW_DETAILS
 from cipher.background.interfaces import VIEW_WORKERS
 from cipher.background.interfaces import IWorkerType
 from cipher.background.util.host import getHost
@@ -39,6 +40,11 @@ def maySeeRegistry(ob):
     That is a registry or the root object of an application.
     """
     return _may(VIEW_WORKERS, ob)
+
+
+def maySeeDetails(registry):
+    """Return whether the reader may see the inputs of runs."""
+    return _may(VIEW_DETAILS, registry)
 
 
 def _may_see(registry, worker_type):

@@ -21,12 +21,16 @@ from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import NEWEST
 from cipher.background.interfaces import RegistryNotFound
 from cipher.background.interfaces import RunNotFound
+from cipher.background.queries import errors
+from cipher.background.queries import history
 from cipher.background.queries import paging
 from cipher.background.queries import problems
 from cipher.background.queries import summary
 from cipher.background.queries import timetable
 from cipher.background.queries import visibility
+from cipher.background.queries.family import findFamily
 from cipher.background.queries.filtering import Filter
+from cipher.background.queries.health import findHealth
 from cipher.background.queries.snapshot import Snapshot
 from cipher.background.queries.status import RunDetailsStatus
 from cipher.background.queries.status import RunPage
@@ -101,19 +105,29 @@ class RegistryReader(RunStore):
     def getStack(self, run_id):
         return Snapshot(self).stack(self._get(run_id))
 
+    def getFamily(self, run_id):
+        snapshot = Snapshot(self)
+        return findFamily(self, self._get(run_id), lambda runs:
+                          self._describe(snapshot, runs) if runs else [])
+
+    def getHealth(self, run_id):
+        snapshot = Snapshot(self)
+        return findHealth(self, snapshot, self._get(run_id),
+                          lambda runs: self._describe(snapshot, runs))
+
     def getContext(self, run_id):
         return self._get(run_id).context
 
     def listRuns(self, states=(), types=(), contexts=(), starters=(),
                  text=None, since=None, until=None, order=NEWEST, limit=50,
-                 before=None, unresolved=False):
+                 before=None, unresolved=False, error=None):
         snapshot = Snapshot(self)
         search = Filter(snapshot, states, visibility.visibleTypes(self, types),
                         contexts, starters, text, since, until, order,
-                        unresolved)
+                        unresolved, error)
         found = paging.listRuns(
             self.lanes, search.wanted, search.matches, limit, before,
-            snapshot.running())
+            snapshot.running(), search)
         return RunPage(self._describe(snapshot, found.runs), *found[1:])
 
     def getCounts(self):
@@ -129,6 +143,13 @@ class RegistryReader(RunStore):
 
     def listTypes(self):
         return summary.listTypes(self, Snapshot(self))
+
+    def listErrors(self, types=(), limit=errors.LOOKS):
+        return errors.listErrors(self, types, limit)
+
+    def getHistory(self, name):
+        return history.getHistory(
+            self, name if visibility.maySee(self, name) else None)
 
     def getHours(self):
         return [] if visibility.hiddenTypes(self) else summary.getHours(self)

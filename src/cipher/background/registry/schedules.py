@@ -16,10 +16,12 @@ import logging
 
 from zope.component import queryUtility
 
+from cipher.background.interfaces import BY_SCHEDULE
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import ScheduleNotFound
 from cipher.background.queries import visibility
 from cipher.background.registry.unattended import startAutomatically
+from cipher.background.store.cause import Reason
 from cipher.background.store.states import ScheduleState
 from cipher.background.util import clock
 from cipher.background.util.text import safeRepr
@@ -135,6 +137,7 @@ def _start(registry, schedule, state, now):
     run = startAutomatically(
         registry, 'schedule %r' % schedule.name, schedule.worker, None,
         schedule.input, make_context=schedule.context,
+        reason=Reason(BY_SCHEDULE, schedule.name),
         unique=schedule.unique, priority=schedule.priority)
     state.last_at = now
     state.last_run = run and (run.lane, run.serial)

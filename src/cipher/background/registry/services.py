@@ -20,9 +20,11 @@ from zope.component import getUtilitiesFor
 
 from cipher.background.declarations.workertype import allNames
 from cipher.background.declarations.workertype import findPause
+from cipher.background.interfaces import BY_SERVICE
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import IWorkerType
 from cipher.background.registry.unattended import startAutomatically
+from cipher.background.store.cause import Reason
 from cipher.background.store.kept import isKept
 from cipher.background.store.states import ServiceState
 from cipher.background.util import clock
@@ -78,7 +80,8 @@ def keepRunning(registry, worker_type, instance=0):
     old = _run_of(registry, state)
     deaths = _deaths(state, old) if old is not None else 0
     run = startAutomatically(
-        registry, 'the runtime', worker_type.name, None, None)
+        registry, 'the runtime', worker_type.name, None, None,
+        reason=Reason(BY_SERVICE))
     if run is not None:
         # submit() may have adopted the run as if a person had started it,
         # which clears the deaths.

@@ -14,13 +14,17 @@
 """Triggers: event handlers that start runs."""
 import logging
 
+from zope.interface import implementer
 from zope.lifecycleevent.interfaces import IObjectRemovedEvent
 from zope.security.proxy import removeSecurityProxy
 
+from cipher.background.interfaces import BY_TRIGGER
 from cipher.background.interfaces import IRunEvent
+from cipher.background.interfaces import ITrigger
 from cipher.background.registry.installation import nearestRegistry
 from cipher.background.registry.unattended import recordFailure
 from cipher.background.registry.unattended import startAutomatically
+from cipher.background.store.cause import Reason
 from cipher.background.util.calling import callHook
 from cipher.background.util.transient import isTransient
 
@@ -28,14 +32,16 @@ from cipher.background.util.transient import isTransient
 log = logging.getLogger(__name__)
 
 
+@implementer(ITrigger)
 class Trigger:
     """The handler that ``<background:trigger>`` subscribes."""
 
     def __init__(self, worker, condition=None, input=None, unique=None,
-                 delay=0.0, priority=None):
+                 delay=0.0, priority=None, name=None):
         self.worker = worker
+        self.name = name
+        self.input = input
         self._condition = condition
-        self._input = input
         self._options = {'unique': unique, 'delay': delay,
                          'priority': priority}
         self._source = 'trigger of %r' % worker
@@ -53,8 +59,8 @@ class Trigger:
                       self._source, type(subject).__name__)
         elif self._holds(registry, objects):
             startAutomatically(
-                registry, self._source, self.worker, context, self._input,
-                *objects, **self._options)
+                registry, self._source, self.worker, context, self.input,
+                *objects, reason=_reason(event), **self._options)
 
     def _holds(self, registry, objects):
         if self._condition is None:
@@ -66,8 +72,14 @@ class Trigger:
             if isTransient(error, registry._p_jar and registry._p_jar.db()):
                 raise
             recordFailure(registry, self._source, self.worker, error,
-                          '%s: its condition failed; worker %r is not started')
+                          '%s: its condition failed; worker %r is not started',
+                          reason=_reason(removeSecurityProxy(objects[-1])))
             return False
+
+
+def _reason(event):
+    return Reason(BY_TRIGGER, type(event).__name__,
+                  event.object if IRunEvent.providedBy(event) else None)
 
 
 def _place(event, subject):

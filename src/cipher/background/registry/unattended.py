@@ -18,8 +18,10 @@ from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.events import RunFailedEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import MAX_DEPTH
+from cipher.background.store.cause import Reason
 from cipher.background.store.run import RunDetails
 from cipher.background.util.calling import callHook
+from cipher.background.util.chain import because
 from cipher.background.util.chain import deeper
 from cipher.background.util.chain import depthOfNext
 from cipher.background.util.logs import getLogger
@@ -42,10 +44,12 @@ _UNKNOWN = object()
 
 
 def startAutomatically(registry, source, worker, context, make_input,
-                       *arguments, make_context=None, **options):
+                       *arguments, make_context=None, reason=Reason(),
+                       **options):
     """Start *worker* in *registry*; return the run, or None if that fails.
 
     *source* names the trigger, schedule or service in logs and titles.
+    *reason* is a `cause.Reason`, which the run keeps.
     *make_input*, unless None, is called with *arguments* and returns the
     input.  *make_context*, unless None, is called without arguments and
     returns the context.  *options* are those of `IWorkerRegistry.submit`.
@@ -65,22 +69,25 @@ def startAutomatically(registry, source, worker, context, make_input,
             '%s: its input' % source, make_input, *arguments)
         if make_context is not None:
             context = callHook('%s: its context' % source, make_context)
-        return registry.submit(worker, context, input, **options)
+        with because(reason):
+            return registry.submit(worker, context, input, **options)
     except Exception as error:
         if isTransient(error, registry._p_jar and registry._p_jar.db()):
             raise
-        recordFailure(registry, source, worker, error, input=input)
+        recordFailure(registry, source, worker, error, input=input,
+                      reason=reason)
         return None
 
 
 def recordFailure(registry, source, worker, error,
                   message='%s: worker %r could not be started',
-                  input=_UNKNOWN):
+                  input=_UNKNOWN, reason=Reason()):
     """Record *error* as a run of *worker* that failed before it began.
 
-    *message* is a log format for *source* and *worker*.  The log and the run
-    hide the secrets of *input*.  If the input is unknown and the type has
-    passwords, they hide the text of *error*.
+    *reason* is as in `startAutomatically`.  *message* is a log format for
+    *source* and *worker*.  The log and the run hide the secrets of *input*.
+    If the input is unknown and the type has passwords, they hide the text of
+    *error*.
 
     While a failure is recorded, a second one is only logged.  Otherwise
     triggers that fail at the events of runs would fail for ever.
@@ -91,8 +98,10 @@ def recordFailure(registry, source, worker, error,
         return
     _local.is_recording = True
     try:
-        run = registry.addRun(worker, title='%s, by %s' % (worker, source),
-                              is_start_failure=True)
+        with because(reason):
+            run = registry.addRun(
+                worker, title='%s, by %s' % (worker, source),
+                is_start_failure=True)
         with deeper():
             registry.finish(
                 run, FAILED, RunFailedEvent,

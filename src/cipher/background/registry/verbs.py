@@ -23,6 +23,7 @@ from functools import wraps
 
 from zope.component import adapter
 from zope.interface import implementer
+from zope.security.interfaces import NoInteraction
 from zope.security.interfaces import Unauthorized
 from zope.security.proxy import removeSecurityProxy
 
@@ -131,6 +132,8 @@ class Verbs:
 
     get = _same('get', VIEW_WORKERS)
     getStatus = _same('getStatus', VIEW_WORKERS)
+    getFamily = _same('getFamily', VIEW_WORKERS)
+    getHealth = _same('getHealth', VIEW_WORKERS)
     listRuns = _same('listRuns', VIEW_WORKERS)
     getCounts = _same('getCounts', VIEW_WORKERS)
     getWorkerTypes = _same('getWorkerTypes', VIEW_WORKERS)
@@ -138,6 +141,8 @@ class Verbs:
     listProcesses = _same('listProcesses', VIEW_WORKERS)
     listEndedProcesses = _same('listEndedProcesses', VIEW_WORKERS)
     listSchedules = _same('listSchedules', VIEW_WORKERS)
+    listErrors = _same('listErrors', VIEW_WORKERS)
+    getHistory = _same('getHistory', VIEW_WORKERS)
     getHours = _same('getHours', VIEW_WORKERS)
     listProblems = _same('listProblems', VIEW_WORKERS)
     listActions = _same('listActions', VIEW_WORKERS)
@@ -188,7 +193,28 @@ class Verbs:
 
     # Acting on runs
 
-    requestStop = _same('requestStop', STOP_WORKERS)
+    def requestStop(self, run_id, reason=None):
+        if not self._is_own(run_id):
+            _check(STOP_WORKERS, self._registry, 'requestStop')
+        return self._registry.requestStop(run_id, reason)
+
+    RIGHTS['requestStop'] = STOP_WORKERS, None
+
+    def mayStop(self, run_id):
+        return self.may('requestStop') or self._is_own(run_id)
+
+    def getOwnStatus(self, run_id):
+        return (self._registry.getStatus(run_id) if self._is_own(run_id)
+                else None)
+
+    def _is_own(self, run_id):
+        """Return whether the principal started the run."""
+        if not getHost().hasInteraction():
+            raise NoInteraction
+        person = getHost().currentPerson()
+        run = None if person is None else self._registry.get(run_id)
+        return run is not None and run.starter == person
+
     beginNow = _same('beginNow', MANAGE_WORKERS)
     remove = _same('remove', MANAGE_WORKERS)
 

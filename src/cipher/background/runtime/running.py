@@ -69,7 +69,8 @@ class RunningRuns:
 
     def countJobs(self):
         """Return how many threads of the executor are at work."""
-        return sum(not live.isUnbounded() for live in self.allLive())
+        return sum(live.thread_id is not None and not live.isUnbounded()
+                   for live in self.allLive())
 
     def findLive(self, registry_oid, run_id):
         """Return the `LiveRun` of a run, or None."""

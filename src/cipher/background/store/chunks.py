@@ -63,17 +63,18 @@ class Chunk(Persistent):
                    for kind in kinds if kind < size)
 
 
-def walkDown(chunks, upto=None, kinds=None):
+def walkDown(chunks, upto=None, kinds=None, known=None):
     """Yield (key, chunk) from *upto* down to the least key.
 
     Leave out chunks without entries of *kinds*, unless *kinds* is None.  Most
-    of them are not loaded.
+    of them are not loaded.  *known* is a function of a chunk: one for which
+    it is true is yielded in any case, and not loaded.
     """
     cache = _Cache(chunks)
     key = _floor(chunks, upto)
     while key is not None:
         below = _floor(chunks, key - 1)
-        if kinds is not None:
+        if kinds is not None and not (known and known(chunks[key])):
             total = cache.get(key).total(kinds)
             if not total:
                 return
@@ -87,19 +88,21 @@ def walkDown(chunks, upto=None, kinds=None):
         key = below
 
 
-def walkUp(chunks, begin=None, kinds=None):
+def walkUp(chunks, begin=None, kinds=None, known=None):
     """Yield (key, chunk) from *begin* up to the greatest key.
 
-    *kinds* is as in `walkDown`.
+    *kinds* and *known* are as in `walkDown`.
     """
     cache = _Cache(chunks)
     key = _ceiling(chunks, begin)
-    total = 0
-    if kinds is not None and key is not None:
-        below = _floor(chunks, key - 1)
-        total = 0 if below is None else chunks[below].total(kinds)
+    total = None   # of kinds, up to the chunk before; None: not looked up yet
     while key is not None:
-        if kinds is not None:
+        if kinds is not None and known and known(chunks[key]):
+            total = None
+        elif kinds is not None:
+            if total is None:
+                below = _floor(chunks, key - 1)
+                total = 0 if below is None else chunks[below].total(kinds)
             if cache.get(key).total(kinds) == total:
                 key = firstKey(
                     chunks, lambda chunk: chunk.total(kinds) > total)

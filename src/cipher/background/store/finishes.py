@@ -22,6 +22,7 @@ from cipher.background.store.chunks import SPILL
 from cipher.background.store.chunks import Chunk
 from cipher.background.store.chunks import walkDown
 from cipher.background.store.chunks import walkUp
+from cipher.background.store.histogram import NO_SPAN
 from cipher.background.store.histogram import packSpan
 from cipher.background.store.histogram import unpackSpan
 from cipher.background.store.stats import Entry
@@ -230,14 +231,14 @@ class Finishes(Persistent):
 
         Begin with the key *begin*.
         """
-        yield from self._walk_chunks_up(begin, self._kinds((name,), ()))
+        yield from self._walk_chunks_up(begin, self.kinds((name,), ()))
 
     def walk(self, below=None, types=(), states=()):
         """Yield each `Entry` with a key under *below*, newest first.
 
         *types* (names) and *states* are filters, unless they are empty.
         """
-        kinds = self._kinds(types, states)
+        kinds = self.kinds(types, states)
         yield from reversed(list(self._unpack(
             self.recent, None, below, kinds)))
         upto = None if below is None else below - 1
@@ -245,9 +246,45 @@ class Finishes(Persistent):
             yield from reversed(list(
                 self._unpack(chunk.entries, None, below, kinds)))
 
+    def walkPacked(self, below, types, states, digests):
+        """Yield (key, packed entries) with keys under *below*, newest first.
+
+        The key is that of the first entry; the entries of a chunk are in the
+        order of their keys.  All entries of the *types* and *states* are among
+        them, and others.  *digests* keeps the entries of chunks.
+        """
+        if self.recent and (below is None or below > self._end_of_chunks()):
+            yield self._end_of_chunks(), self.recent
+        upto = None if below is None else below - 1
+        for key, chunk in walkDown(self.chunks, upto,
+                                   self.kinds(types, states),
+                                   digests.hasPacked):
+            yield key, digests.packed(chunk)
+
+    def unpackDurations(self, packed, kinds):
+        """Yield (seconds or -1, key, lane, serial) of entries of *kinds*.
+
+        None stands for all kinds.  This is the fastest way to read many.
+        """
+        for key, lane, serial, kind, took, _ in self._packing.iter_unpack(
+                packed):
+            if kinds is None or kind in kinds:
+                yield took, key, lane, serial
+
+    def unpackWaits(self, packed, kinds):
+        """Yield (queue wait or -1, key, lane, serial), as `unpackDurations`.
+
+        The wait is the number of `packSpan`, which grows with it.
+        """
+        for key, lane, serial, kind, _, waited in self._packing.iter_unpack(
+                packed):
+            if kinds is None or kind in kinds:
+                yield (-1.0 if waited == NO_SPAN else float(waited), key,
+                       lane, serial)
+
     def walkUp(self, begin=None, types=(), states=()):
         """Yield each `Entry` with a key from *begin* on, oldest first."""
-        kinds = self._kinds(types, states)
+        kinds = self.kinds(types, states)
         yield from self._walk_chunks_up(begin, kinds)
         yield from self._unpack(self.recent, begin, None, kinds)
 
@@ -259,7 +296,8 @@ class Finishes(Persistent):
         for _, chunk in walkUp(self.chunks, first, kinds):
             yield from self._unpack(chunk.entries, begin, None, kinds)
 
-    def _kinds(self, types, states):
+    def kinds(self, types, states):
+        """Return the set of kinds of *types* and *states*; None for all."""
         return (set(self.stats.kindsOf(types, states)) if types or states
                 else None)
 

@@ -205,39 +205,63 @@ class Births(Persistent):
         If *types* (names) are given, yield all runs of these, and maybe some
         of others.
         """
-        kinds = self._kinds(types)
-        if kinds == []:
-            return
-        if below is None or below > self.next_serial:
-            below = self.next_serial
-        first = self.next_serial - len(self.recent)
-        for run in reversed(self.recent[:max(0, below - first)]):
-            if _unless_removed(run) is not None:
-                yield run
-        for first, chunk in chunks.walkDown(self.chunks, below - 1, kinds):
-            _prefetch(chunk)
-            for run in reversed(chunk.entries[:below - first]):
-                if _unless_removed(run) is not None:
-                    yield run
+        for first, chunk in self.walkChunks(below, types):
+            yield from self.newestOf(first, chunk, below)
 
     def walkUp(self, begin=1, types=()):
         """Yield the runs with a serial from *begin* on, oldest first.
 
         *types* is as in `walk`.
         """
+        for first, chunk in self.walkChunksUp(begin, types):
+            yield from self.oldestOf(first, chunk, begin)
+
+    def newestOf(self, first, chunk, below=None):
+        """Yield the runs of a *chunk* as `walk` does.
+
+        *first* is the serial of its first run.
+        """
+        _prefetch(chunk)
+        end = None if below is None else max(0, below - first)
+        for run in reversed(chunk.entries[:end]):
+            if _unless_removed(run) is not None:
+                yield run
+
+    def oldestOf(self, first, chunk, begin=1):
+        """Yield the runs of a *chunk* as `walkUp` does."""
+        _prefetch(chunk)
+        for run in chunk.entries[max(0, begin - first):]:
+            if _unless_removed(run) is not None:
+                yield run
+
+    def walkChunks(self, below=None, types=(), known=None):
+        """Yield (first serial, chunk) of the runs of `walk`, newest first.
+
+        The recent runs are a chunk that is not stored.  *known* is as for
+        `chunks.walkDown`.
+        """
+        kinds = self._kinds(types)
+        if kinds == []:
+            return
+        if below is None or below > self.next_serial:
+            below = self.next_serial
+        first = self.next_serial - len(self.recent)
+        if below > first:
+            yield first, Chunk(self.recent)
+        yield from chunks.walkDown(self.chunks, below - 1, kinds, known)
+
+    def walkChunksUp(self, begin=1, types=(), known=None):
+        """Yield (first serial, chunk) of the runs of `walkUp`, oldest first.
+
+        The recent runs are as in `walkChunks`.
+        """
         kinds = self._kinds(types)
         if kinds == []:
             return
         lowest = begin - (begin - 1) % SPILL
-        for first, chunk in chunks.walkUp(self.chunks, lowest, kinds):
-            _prefetch(chunk)
-            for run in chunk.entries[max(0, begin - first):]:
-                if _unless_removed(run) is not None:
-                    yield run
-        first = self.next_serial - len(self.recent)
-        for run in self.recent[max(0, begin - first):]:
-            if _unless_removed(run) is not None:
-                yield run
+        yield from chunks.walkUp(self.chunks, lowest, kinds, known)
+        if self.recent:
+            yield self.next_serial - len(self.recent), Chunk(self.recent)
 
     def _kinds(self, types):
         if not types:

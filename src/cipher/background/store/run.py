@@ -28,6 +28,7 @@ from cipher.background.interfaces import IRetry
 from cipher.background.interfaces import IStopRequest
 from cipher.background.interfaces import IWorkerRun
 from cipher.background.store import lifecycle
+from cipher.background.store.cause import readCause
 from cipher.background.store.process import getDirectory
 from cipher.background.util.plaindata import readAsked
 from cipher.background.util.reference import pack
@@ -56,8 +57,10 @@ class Live:
     progress: tuple = None  # (done, total, message)
     stop: StopRequest = None
     log: str = ''           # of a run in another process only the end
-    stack: str = None       # of a run in another process that is to stop
+    stack: str = None       # of a run in another process, if reported
     progressed_at: float = None   # time of the last progress
+    first_progress: tuple = None   # (time, done)
+    unmoved_since: float = None   # it has been at one place in the code
 
 
 @implementer(IRetry)
@@ -111,6 +114,8 @@ class _RunState:
     is_removed = False    # by an administrator; the pruner drops it
     origin = None         # (lane, serial) of the first in a chain of retries
     waited = None         # queue wait in seconds; see attempts.waitOf
+    cause = None          # ([lane, serial] of a run, kind, name); see cause
+    children: Any = None  # (number, lane, serial, …) of the last ones
 
 
 _FIELDS = tuple(name for name in vars(_RunState) if not name.startswith('__'))
@@ -198,6 +203,11 @@ class WorkerRun(Persistent, _RunState):
         except (TypeError, ValueError):
             return None
         return Retry(run_id, *readAsked(asked))
+
+    @property
+    def parent_id(self):
+        place = readCause(self)[-1]
+        return place and formatId(*place)
 
     @property
     def origin_id(self):

@@ -23,6 +23,8 @@ from zope.event import notify
 
 from cipher.background.events import RunCreatedEvent
 from cipher.background.store import structure
+from cipher.background.store.cause import causeOfNext
+from cipher.background.store.cause import noteChild
 from cipher.background.store.finishes import RemovedCounts
 from cipher.background.store.journal import Journal
 from cipher.background.store.lane import Lane
@@ -104,15 +106,18 @@ class RunStore(structure.Structured):
                 structure.checkVersion(directory)
         lease = None if self._p_jar is None else self.checkOut()
         lane = self.lanes[min(self.lanes)] if lease is None else lease.lane
+        cause, parent = causeOfNext(self)
         run = WorkerRun(type, lane.number, lane.births.next_serial,
                         lane.births.timeOfNext(clock.now()),
-                        depth=depthOfNext(), **values)
+                        depth=depthOfNext(), cause=cause, **values)
         if unique_key is not None:
             run.merged_starts = Length()
         if lease is not None:
             lease.bear(run)
         run._v_parent = self
         lane.bear(run)
+        if parent is not None:
+            noteChild(parent, run)
         if unique_key is not None:
             self.unique_keys[unique_key] = run.lane, run.serial
         with deeper():

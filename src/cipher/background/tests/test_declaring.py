@@ -36,6 +36,7 @@ from cipher.background.declaring import makeSchedule
 from cipher.background.declaring import makeTrigger
 from cipher.background.declaring import makeWorkerType
 from cipher.background.events import RunFailedEvent
+from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import SUCCEEDED
@@ -189,6 +190,30 @@ class WorkTests(Tests):
                 makeWorkerType, 'work', Loop, **{name: value}))
             makeWorkerType('work', BackgroundJob, **{name: value})
 
+    def test_share_is_refused_for_runs_that_need_a_commit_of_their_own(self):
+        for what, values in (
+                ('on_interrupt="fail"', {'on_interrupt': FAIL}),
+                ('max_running=2', {'max_running': 2})):
+            text = self.refuse(
+                makeWorkerType, 'work', handler=plain, share=True, **values)
+            self.assertIn('expected no share="yes" for %s, got' % what, text)
+            for share in None, False:
+                makeWorkerType('work', handler=plain, share=share, **values)
+        self.assertIn('expected no share="yes" for a loop', self.refuse(
+            makeWorkerType, 'work', Loop, share=True))
+        for name in 'doCleanup', 'run':
+            class_ = type('Work', (BackgroundJob,), {name: plain})
+            self.assertIn(
+                'for a class that overrides %s, got' % name, self.refuse(
+                    makeWorkerType, 'work', class_, share=True))
+            makeWorkerType('work', class_)
+        for class_ in BackgroundJob, type('Work', (ItemsJob,), {
+                'processItem': plain}):
+            for unique in 'no', 'context':
+                worker_type, = makeWorkerType(
+                    'work', class_, share=True, unique=unique)
+                self.assertTrue(worker_type.share)
+
     def test_service_that_needs_an_input_is_refused(self):
         class Service(Loop):
             def __init__(self, *place, number=1, name=None, size=3):
@@ -212,6 +237,8 @@ class WorkTests(Tests):
                 '<background:worker name="work" handler="%s.generator" />',
                 '<background:worker name="work" handler="%s.plain" '
                 'keep_days="nan" />',
+                '<background:worker name="work" handler="%s.plain" '
+                'share="yes" max_running="1" />',
                 '<background:worker name="work" class="%s.Loop" '
                 'unique="type" />'):
             with self.assertRaises(ConfigurationError) as caught:

@@ -413,12 +413,13 @@ class RuntimeTests(ComponentTests):
 
     def test_every_setting_is_taken_over(self):
         declare('<background:runtime threads="0" drain="1" poll="0.5" '
-                'lease="10" executor="celery" />')
+                'lease="10" executor="celery" share="yes" />')
         settings = getUtility(IRuntimeSettings)
         self.assertEqual(
             (settings.threads, settings.drain, settings.poll, settings.lease),
             (0, 1.0, 0.5, 10.0))
         self.assertEqual(settings.executor, 'celery')
+        self.assertTrue(settings.share)
 
     def test_settings_out_of_range_are_refused(self):
         for attributes in ('threads="-1"', 'drain="-0.1"', 'poll="0"',

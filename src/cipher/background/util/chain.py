@@ -11,16 +11,27 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The calling thread's depth in a chain of runs that start each other."""
+"""What the calling thread works on: its run, and why it starts others."""
 import threading
+from contextlib import contextmanager
 
 
 _local = threading.local()
 
 
-def setDepth(depth):
-    """Note that the thread works on a run of *depth*; None: on no run."""
+def setRun(depth, find=None):
+    """Note that the thread works on a run of *depth*; None: on no run.
+
+    *find* returns (registry, run) as the connection of the work has them.
+    """
     _local.depth = -1 if depth is None else depth
+    _local.find = find
+
+
+def currentRun():
+    """Return (registry, run) of the work of this thread, or (None, None)."""
+    find = getattr(_local, 'find', None)
+    return (None, None) if find is None else find()
 
 
 def depthOfNext():
@@ -37,7 +48,29 @@ class deeper:
     """
 
     def __enter__(self):
+        self._reason = currentReason()
+        _local.reason = None
         self._depth = _local.depth = depthOfNext()
 
     def __exit__(self, *error):
         _local.depth = self._depth - 1
+        _local.reason = self._reason
+
+
+@contextmanager
+def because(reason):
+    """Give *reason* as that of the run that the block starts.
+
+    What the events of this start cause has reasons of its own.
+    """
+    before = currentReason()
+    _local.reason = reason
+    try:
+        yield
+    finally:
+        _local.reason = before
+
+
+def currentReason():
+    """Return the reason that `because` gave, or None."""
+    return getattr(_local, 'reason', None)

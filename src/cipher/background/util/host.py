@@ -304,6 +304,17 @@ class ToolkitHost:
             in getattr(interaction, 'participations', ())
             if participation.principal is not None))
 
+    def currentPerson(self):
+        for participation in getattr(
+                queryInteraction(), 'participations', ()):
+            principal = participation.principal
+            if principal is not None:
+                person = str(principal.id)
+                return None if person in SYSTEM or (
+                    IUnauthenticatedPrincipal.providedBy(principal)
+                ) else person
+        return None
+
     def checkPermission(self, permission, ob):
         return checkPermission(permission, ob)
 

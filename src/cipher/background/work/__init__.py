@@ -15,6 +15,8 @@
 
 `worker`, `loop`
     What an author's class inherits, and the loop that calls it.
+`shared`
+    A job in a transaction that it shares with others.
 `observer`, `recorder`, `outcome`
     The observers of a loop, and what they write into the run.
 `liverun`, `passing`, `runlog`, `stack`

@@ -23,8 +23,14 @@ from cipher.background.util.plaindata import readText
 from cipher.background.util.text import SHOWS_ALL
 from cipher.background.work.loop import OnePiece
 from cipher.background.work.runlog import LogBuffer
+from cipher.background.work.stack import getPosition
 from cipher.background.work.stack import getStack
 from cipher.background.work.worker import stateOf
+
+
+#: Seconds.  A run that has been at the same place in the code for longer
+#: reports its stack to other processes.
+UNMOVED_AFTER = 60.0
 
 
 class Ticket(NamedTuple):
@@ -70,7 +76,8 @@ class LiveRun:
 
     worker = None
     door = None            # the contextmanagers.Door it works with
-    thread_id = None       # the thread it works in
+    thread_id = None       # the thread it works in; None before, and while it
+    #                        waits for a shared commit
     run_oid = None         # oid of the run, once it was loaded
     stop = None            # StopRequest
     worker_type = None     # IWorkerType; None for hand-made threads
@@ -86,6 +93,7 @@ class LiveRun:
     is_announced = False   # the claim has sent IRunStartedEvent
     passing = None         # the passing.Passing of its slot
     conflicts = 0
+    _position = None, None   # where it was seen, and since when
 
     def __init__(self, runtime, ticket, must_not_rerun=False):
         self.runtime = runtime
@@ -135,15 +143,38 @@ class LiveRun:
             return stack
         return None
 
+    @property
+    def first_progress(self):
+        return (None if self.worker is None
+                else stateOf(self.worker).first_progress)
+
+    def look(self):
+        """Look where the run is; return since when it has been there.
+
+        None if its thread has ended.  The time is that of the first look that
+        saw it there.
+        """
+        position = self.thread_id and getPosition(self.thread_id)
+        if not position:
+            return None
+        with self._lock:
+            if self._position[0] != position:
+                self._position = position, clock.now()
+            return self._position[1]
+
     def getReport(self):
         """Return what other processes may know of the run, as plain data.
 
-        A tuple (started_at, progress, end of the log, stack, progressed_at).
-        The stack is None unless a person has asked the run to stop.
+        A tuple (started_at, progress, end of the log, stack, progressed_at,
+        first_progress, unmoved since).  The stack is None unless a person has
+        asked the run to stop, or it has not moved for `UNMOVED_AFTER`.
         """
+        since = self.look()
+        if since is not None and clock.now() - since < UNMOVED_AFTER:
+            since = None   # a report that changes is written again
         return (self.started_at, self.progress, self.log.getText()[-LOG_TAIL:],
-                self.getStack() if self.stop is not None else None,
-                self.progressed_at)
+                self.getStack() if self.stop is not None or since is not None
+                else None, self.progressed_at, self.first_progress, since)
 
     def isUnbounded(self):
         """Return whether waiting for the end of the work is pointless.
@@ -160,6 +191,17 @@ class LiveRun:
             self.thread_id = threading.get_ident()
             if self.stop is not None or self.is_shutdown:
                 stateOf(worker).requestStop()
+
+    def beginAnew(self):
+        """Forget the work so far, which was aborted; a stop request stays."""
+        with self._lock:
+            self.worker = self.thread_id = None
+        self.passing = self.due_at = self.error = None
+        self.is_lost = self.is_unrecorded = False
+        self.started_at = clock.now()
+        if self.log.getText():
+            # Its lines come a second time.
+            self.log.add('A shared commit was given up: done again alone.')
 
     def requestStop(self, stop=None):
         """Ask the worker to stop.
@@ -191,4 +233,6 @@ class LiveRun:
         """Return the `run.Live` that pages show."""
         return Live(self.runtime.name, self.started_at, self.progress,
                     self.stop, self.log.getText(),
-                    progressed_at=self.progressed_at)
+                    progressed_at=self.progressed_at,
+                    first_progress=self.first_progress,
+                    unmoved_since=self.look())

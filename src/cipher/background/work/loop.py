@@ -309,7 +309,7 @@ class Work:
             cursor = state.cursor
             is_begun = False
             try:
-                with self._transaction(self._call('getTransactionNote')):
+                with self._transaction('getTransactionNote'):
                     if observer.began(self.worker, connection):
                         return
                     self._is_begun = is_begun = True
@@ -373,7 +373,7 @@ class Work:
         while True:
             tries += 1
             try:
-                with self._transaction(self._call('getCleanupNote')):
+                with self._transaction('getCleanupNote'):
                     self._call('doCleanup')
                     self.state.maskNote()
                     self.state.observer.cleaned(self.worker, connection)
@@ -390,13 +390,21 @@ class Work:
         if self.state.wait(backOff(failures)):
             time.sleep(backOff(failures, cap=when_stopping))
 
-    def _transaction(self, note):
-        # An over-long or invalid note or user name would fail the commit.
+    def _transaction(self, name):
+        """Return the transaction whose note is what the method *name* returns.
+        """
+        return ZopeTransaction(user=self._user(), note=self._note(name))
+
+    # An over-long or invalid note or user name would fail the commit.
+
+    def _user(self):
         user_name = self.worker.user_name
-        return ZopeTransaction(
-            user=cleanLine(safeStr(user_name), NOTE_LIMIT) if user_name
-            else None,
-            note=cleanLine(safeStr(note), NOTE_LIMIT, self.state.masker))
+        return cleanLine(safeStr(user_name), NOTE_LIMIT) if (
+            user_name) else None
+
+    def _note(self, name):
+        return cleanLine(safeStr(self._call(name)), NOTE_LIMIT,
+                         self.state.masker)
 
     def _call(self, name, *args):
         """Call the worker's method *name*, one of upstream's.

@@ -39,7 +39,7 @@ from cipher.background.store import structure
 from cipher.background.store.lifecycle import backOff
 from cipher.background.store.lifecycle import cleanDelay
 from cipher.background.util.calling import callHook
-from cipher.background.util.chain import setDepth
+from cipher.background.util.chain import setRun
 from cipher.background.util.host import getHost
 from cipher.background.util.logs import getLogger
 from cipher.background.util.logs import labelRecords
@@ -97,7 +97,7 @@ class RunRecorder(WorkObserver):
     # The worker's calls
 
     def started(self, worker):
-        setDepth(self.live.depth)
+        setRun(self.live.depth, lambda: self._found[1:])
         state = stateOf(worker)
         state.run_id = self.live.run_id
         state.masker = self.live.masker
@@ -199,10 +199,14 @@ class RunRecorder(WorkObserver):
                      addCleanupTraceback(self.live, run, error), fenced=False)
 
     def ended(self, worker, error):
-        setDepth(None)
+        self.leaveThread()
+        self.live.end()
+
+    def leaveThread(self):
+        """Undo what `started` did to the calling thread."""
+        setRun(None)
         runlog.capture(None)
         labelRecords(None)
-        self.live.end()
 
     def refused(self, connection, error):
         """Write that no worker could be made because of *error*."""
@@ -391,11 +395,16 @@ class JobRecorder(RunRecorder):
                                                  error))
         finally:
             super().ended(worker, error)
-            _, _, run = self._found
-            if run is not None:
-                # Finished runs would displace the objects of the application
-                # from the cache.
-                run._p_deactivate()
+            self.release()
+
+    def release(self):
+        """Let the run, which is committed, leave the cache.
+
+        Finished runs would displace the objects of the application from it.
+        """
+        _, _, run = self._found
+        if run is not None:
+            run._p_deactivate()
 
     def _write_unbegun(self, worker, registry, run, error):
         if error is not None:

@@ -63,6 +63,7 @@ class WorkState:
     is_set_up = False      # upstream's __init__ was called
     is_scheduled = False   # the one iteration of a job was scheduled
     progressed_at = None   # time of the last new progress or checkpoint
+    first_progress = None   # (time, done) of the first progress with a number
     _progress = None
 
     def __init__(self, worker):
@@ -80,6 +81,11 @@ class WorkState:
         progress = value and self._fit(*value)
         if progress != self._progress:
             self.progressed_at = clock.now()
+            if progress and progress[0] is not None and (
+                    self.first_progress is None
+                    or progress[0] < self.first_progress[1]):
+                # A smaller number is that of another phase of the work.
+                self.first_progress = self.progressed_at, progress[0]
         self._progress = progress
 
     @property

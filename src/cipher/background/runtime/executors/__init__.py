@@ -19,6 +19,8 @@
     Carries out one run, in the calling thread.
 `threads`
     The default executor: threads of this process.
+`sharing`
+    Carries out many short runs in one transaction.
 `gate`
     Lets short jobs of these threads run one at a time.
 """

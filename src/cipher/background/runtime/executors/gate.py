@@ -43,7 +43,7 @@ class _Turn:
     def __init__(self):
         self.lock = threading.Lock()
         self.since = 0.0   # monotonic time when the job began
-        self.until = 0.0   # monotonic; further jobs may begin until then
+        self.begun = 0.0   # monotonic time when the turn began
         self.end = self.lock.release
 
 
@@ -64,8 +64,7 @@ class Gate:
             turn = self._current
             if turn.lock.acquire(timeout=self._short_job):
                 if turn is self._current:
-                    turn.since = time.monotonic()
-                    turn.until = turn.since + STAY
+                    turn.since = turn.begun = time.monotonic()
                     return turn
                 turn.lock.release()
             elif time.monotonic() - turn.since >= self._short_job:
@@ -73,10 +72,11 @@ class Gate:
                     if turn is self._current:
                         self._current = _Turn()
 
-    def goOn(self, turn):
+    def goOn(self, turn, stay=STAY):
         """Begin another job in *turn*; return whether it may.
 
-        It may not if another thread has passed it.
+        It may not if the turn began *stay* seconds ago, or if another thread
+        has passed it.
         """
         turn.since = time.monotonic()
-        return turn.since < turn.until and turn is self._current
+        return turn.since < turn.begun + stay and turn is self._current

@@ -56,6 +56,8 @@ from cipher.background.util.transient import isTransient
 from cipher.background.work.liverun import LiveRun
 from cipher.background.work.recorder import JobRecorder
 from cipher.background.work.recorder import LoopRecorder
+from cipher.background.work.shared import SharedPiece
+from cipher.background.work.shared import SharedRecorder
 from cipher.background.work.worker import stateOf
 
 
@@ -69,11 +71,13 @@ class Performer:
         self._runtime = runtime
         self._stopping = threading.Event()
 
-    def carryOut(self, ticket: Any, door: Any = None) -> None:
+    def carryOut(self, ticket: Any, door: Any = None,
+                 live: Any = None) -> None:
         """Carry out the run of *ticket*, in the calling thread.
 
         *door* is a `contextmanagers.Door` to work with; it is closed
-        afterwards.  None: open one.
+        afterwards.  None: open one.  *live* is its `LiveRun` if it is among
+        the live runs already.
 
         Raise an error only if the work did not begin, so the caller may try
         again: a ConflictError if another process was faster.
@@ -82,10 +86,10 @@ class Performer:
         door = door or Door(runtime.db)
         with door as connection:
             getPool(runtime.db, ticket.registry_oid).reserve()
-            live = LiveRun(runtime, ticket)
+            live = live or self.enter(ticket)
+            if live is None:
+                return
             live.door = door
-            if not runtime.enter(live):
-                return runtime.refused(ticket)
             labelRecords(live.getLabels)
             try:
                 try:
@@ -101,6 +105,47 @@ class Performer:
                 begin()
             finally:
                 labelRecords(None)
+
+    def enter(self, ticket: Any) -> Any:
+        """Return a new `LiveRun` of *ticket*, which is among the live runs.
+
+        Return None if its run is live already, or if the runtime drains.
+        """
+        live = LiveRun(self._runtime, ticket)
+        if self._runtime.enter(live):
+            return live
+        self._runtime.refused(ticket)
+        return None
+
+    def prepareShared(self, connection: Any, live: Any, guard: Any,
+                      found: Any = None) -> Any:
+        """Return the `SharedPiece` of *live*; None if it must be done alone.
+
+        The transaction of *guard* is open; nothing is written.  *found* is
+        as `Door.found`.
+        """
+        ticket, runtime = live.ticket, self._runtime
+        if found is None:
+            registry = findRegistry(connection, ticket.registry_oid)
+            run = registry and registry.getRun(ticket.lane, ticket.serial)
+        else:
+            registry, run = found
+        site = registry and _find_site(registry)
+        # A run that began after the transaction is not there, either.
+        if site is None or run is None or run.state != PENDING or (
+                run.owner not in (None, runtime.id)) or waitsFor(
+                    registry, run, runtime.begins) is not None:
+            return None
+        worker_type = queryWorkerType(run.type)
+        if worker_type is None or run.type != ticket.type:
+            return None
+        self._note_type(live, worker_type, run)
+        recorder = SharedRecorder(live, run.epoch, connection, guard)
+        recorder.noteFound(connection, registry, run)
+        worker = self._make_worker(
+            connection, live, site, run, worker_type, recorder)
+        stateOf(worker).observer = recorder
+        return SharedPiece(worker)
 
     def _prepare_found(self, connection, live, registry, run):
         """Do as `_prepare`, for a *run* that a look has just found ready.
@@ -164,12 +209,7 @@ class Performer:
         is_claimed = run.state == RUNNING   # by an earlier commit
         if not is_claimed and not self._may_run(worker_type, live):
             return partial(self._park_in_turn, live, worker_type, run)
-        live.worker_type = worker_type
-        live.depth = run.depth
-        live.type = run.type
-        live.attempt = readNumber(run.attempts, 0) + 1
-        live.hideSecrets(makeMasker(worker_type.schema, run.input))
-        live.must_not_rerun = worker_type.on_interrupt == FAIL
+        self._note_type(live, worker_type, run)
         epoch = run.epoch
         if not is_claimed and (
                 live.ticket.must_claim or worker_type.is_loop
@@ -185,17 +225,9 @@ class Performer:
             LoopRecorder(live, epoch, is_claimed) if worker_type.is_loop
             else JobRecorder(live, epoch, is_claimed, connection))
         recorder.noteFound(connection, registry, run)
-        stored = getHost().unwrap(site)
         try:
-            worker = makeWorker(
-                worker_type,
-                self._fit_input(worker_type, live, site, run, recorder,
-                                connection),
-                self._runtime.db, stored._p_oid,
-                getattr(stored, '__name__', None),
-                run.starter or '')
-            worker.name = '%s, run %s' % (
-                live.masker.text(worker.name), live.run_id)
+            worker = self._make_worker(
+                connection, live, site, run, worker_type, recorder)
         except BaseException as error:
             # This catches a SystemExit, too: other runs need the thread.
             logError(log, error, live.masker,
@@ -206,6 +238,27 @@ class Performer:
         if not worker_type.is_loop:
             return worker.run
         return partial(self._start_loop, worker, live, connection)
+
+    def _note_type(self, live, worker_type, run):
+        live.worker_type = worker_type
+        live.depth = run.depth
+        live.type = run.type
+        live.attempt = readNumber(run.attempts, 0) + 1
+        live.hideSecrets(makeMasker(worker_type.schema, run.input))
+        live.must_not_rerun = worker_type.on_interrupt == FAIL
+
+    def _make_worker(self, connection, live, site, run, worker_type,
+                     recorder):
+        stored = getHost().unwrap(site)
+        worker = makeWorker(
+            worker_type,
+            self._fit_input(worker_type, live, site, run, recorder,
+                            connection),
+            self._runtime.db, stored._p_oid,
+            getattr(stored, '__name__', None), run.starter or '')
+        worker.name = '%s, run %s' % (
+            live.masker.text(worker.name), live.run_id)
+        return worker
 
     def _fit_input(self, worker_type, live, site, run, recorder, connection):
         """Return the input of *run*, adapted to the schema of its type now."""

@@ -25,6 +25,9 @@ from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import IWorkerRun
 from cipher.background.runtime.executors.gate import Gate
 from cipher.background.runtime.executors.performer import Performer
+from cipher.background.runtime.executors.sharing import SECONDS
+from cipher.background.runtime.executors.sharing import Group
+from cipher.background.runtime.executors.sharing import Sharing
 from cipher.background.store.lifecycle import backOff
 from cipher.background.util.logs import getLogger
 from cipher.background.util.transient import isClosed
@@ -55,6 +58,8 @@ class ThreadsExecutor(Performer):
     def __init__(self, runtime: IRuntime, threads: int) -> None:
         super().__init__(runtime)
         self._gate = Gate()
+        self._sharing = Sharing(
+            self._runtime.backlog, lambda: self._runtime.settings.share)
         self._threads = [
             threading.Thread(target=self._main, daemon=True,
                              name='background-%d' % number)
@@ -85,26 +90,112 @@ class ThreadsExecutor(Performer):
             ticket = self._take(door)
             if ticket is None or self._stopping.is_set():
                 return door.close()
-            turn = self._gate.enter()
             try:
-                while ticket is not None:
-                    self.carryOut(ticket, door)
-                    failures = 0
-                    ticket = self._take_ready(turn)
-            except ConflictError as error:
-                self._try_again(ticket, error, CONFLICT_DELAY)
-            except BaseException as error:
-                if isClosed(self._runtime.db):
-                    self._runtime.wake()   # so it notices the closed database
-                    return
-                # This catches a SystemExit, too: other runs need the thread.
-                failures += 1
-                self._try_again(ticket, error, RETRY_DELAY)
-            finally:
-                turn.end()
+                is_begun = self._work(ticket, door)
+            except BaseException:
+                if not isClosed(self._runtime.db):
+                    raise
+                self._runtime.wake()   # so it notices the closed database
+                return
+            failures = 0 if is_begun else failures + 1
             if failures:
                 # While the storage is away, each ticket would fail.
                 self._stopping.wait(backOff(failures, cap=RETRY_DELAY))
+
+    def _work(self, ticket, door):
+        """Carry out *ticket*, and others that are ready, in one turn.
+
+        Return False if one did not begin, except by a conflict.
+        """
+        lives = self._wait_for_group(ticket)   # not in the gate, if possible
+        turn = self._gate.enter()
+        try:
+            while ticket is not None:
+                lives += self._wait_for_group(ticket)
+                self._do_again(lives, door)
+                lives = []
+                if not (isinstance(ticket, Group)
+                        or self._share(ticket, door, turn)
+                        or self._begin(ticket, door)):
+                    return False
+                ticket = self._take_ready(turn)
+            return True
+        finally:
+            turn.end()
+
+    def _wait_for_group(self, ticket):
+        """Return what is to be done again of a group, before *ticket*.
+
+        *ticket* may also be a `Group`: it is overdue.
+        """
+        return (ticket.takeOver() if isinstance(ticket, Group)
+                else self._sharing.waitFor(ticket))
+
+    def _begin(self, ticket, door, live=None):
+        """Carry out *ticket*; return whether it began, or conflicted.
+
+        If it did not begin, it is tried again later.  *live* is as for
+        `carryOut`.  Raise an error only if the database is closed.
+        """
+        try:
+            if live is None:
+                self.carryOut(ticket, door)
+            else:
+                self.carryOut(ticket, door, live)
+            return True
+        except BaseException as error:
+            if isClosed(self._runtime.db):
+                raise
+            # This catches a SystemExit, too: other runs need the thread.
+            is_conflict = isinstance(error, ConflictError)
+            self._try_again(ticket, error, CONFLICT_DELAY if is_conflict
+                            else RETRY_DELAY)
+            return is_conflict
+
+    def _share(self, ticket, door, turn):
+        """Carry out *ticket* and others that are ready in one commit.
+
+        Return False if *ticket* does not share; then nothing was done.
+        """
+        group = self._sharing.begin(self, ticket)
+        if group is None:
+            return False
+        try:
+            again, alone = group.carryOut(
+                ticket, door, lambda: not self._stopping.is_set()
+                and self._gate.goOn(turn, SECONDS))
+        except BaseException:
+            if isClosed(self._runtime.db):
+                raise
+            return False   # as if it did not share; the error comes again
+        finally:
+            if group.following is not None:
+                self._runtime.backlog.later(group.following, 0.0)
+        self._do_again(again, door, group.culprit)
+        if alone is not None:
+            self._begin_live(alone, door)
+        return True
+
+    def _do_again(self, lives, door, culprit=None):
+        """Do the members of an aborted group again, each alone.
+
+        While the threads stop, leave all but the *culprit* for another
+        process: nothing of them is committed.
+        """
+        for live in lives:
+            live.beginAnew()
+            if self._stopping.is_set() and live is not culprit:
+                self._runtime.leave(live)
+            else:
+                self._begin_live(live, door)
+
+    def _begin_live(self, live, door):
+        runtime = self._runtime
+        try:
+            self._begin(live.ticket, door, live)
+        finally:
+            if runtime.findLive(*live.key) is live and live.worker is None:
+                runtime.leave(live)   # it did not begin
 
     def _take(self, door):
         """Wait for a ticket and return it; None at the end."""

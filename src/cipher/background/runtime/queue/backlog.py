@@ -147,6 +147,7 @@ class Backlog:
         self._delayed = []    # heap of (monotonic time, n, ticket)
         self._limited = {}    # type name -> Turns of those that wait for room
         self._passed = deque()    # those that were given the slot of another
+        self._watched = None      # (monotonic time, sign), see `watch`
         self._wanted = frozenset()   # types that others have waiting, too
         self.has_ended = False   # a run with a slot, since `setWanted`
         self._count = itertools.count()
@@ -594,6 +595,32 @@ class Backlog:
             return None if self._is_quiet or self._may_look(now) else (
                 self._pop(now))
 
+    def nextLike(self, accepts):
+        """Return the next ticket as `nextReady`, if *accepts* is true of it.
+
+        Return None otherwise.  *accepts* is a function that loads no
+        persistent object.
+        """
+        with self._changed:
+            now = time.monotonic()
+            if self._is_quiet or self._passed or self._may_look(now):
+                return None
+            first = self._ready.first()
+            if first is None or not accepts(first):
+                return None
+            return self._pop(now)
+
+    def watch(self, sign, seconds=0.0):
+        """Give *sign* to a free thread after *seconds*, instead of a ticket.
+
+        It replaces an earlier sign.  None: give none.
+        """
+        with self._changed:
+            self._watched = None if sign is None else (
+                time.monotonic() + seconds, sign)
+            if sign is not None:
+                self._changed.notify()   # to wait for that time
+
     def _may_look(self, now):
         return (not self._is_looking and now >= self._look_at
                 and (not self._ready
@@ -601,6 +628,9 @@ class Backlog:
                 and bool(self._dirty or self._has_room_again()))
 
     def _pop(self, now):
+        if self._watched is not None and self._watched[0] <= now:
+            (_, sign), self._watched = self._watched, None
+            return sign
         while self._delayed and self._delayed[0][0] <= now:
             ticket = heapq.heappop(self._delayed)[2]
             if self._is_here(ticket):
@@ -624,6 +654,8 @@ class Backlog:
 
     def _pause(self, now):
         pause = LONG
+        if self._watched is not None:
+            pause = self._watched[0] - now
         if self._delayed:
             pause = min(pause, self._delayed[0][0] - now)
         if self._dirty or self._has_room_again():

@@ -101,11 +101,11 @@ class DayTests(DayTestCase):
         row = self.page.locator('[data-list=running] tr').filter(
             has_text=run_id)
         row.locator('.cb-progress-text').get_by_text('of 300').wait_for()
-        row.get_by_role('link', name='Stubborn').click()
+        row.get_by_role('link', name='Stubborn', exact=True).click()
         self.waitForState('running')
         self.mark()
-        stack = self.page.locator('[data-text="details.stack"]')
-        stack.get_by_text(', in stubborn').wait_for()
+        stack = self.page.locator('[data-list="details.frames"]')
+        stack.get_by_text('stubborn', exact=True).wait_for()
         self.assertNotIn('seconds=', stack.inner_text())
         self.assertEqual(['Running for'], self.listDurations())
         self.page.get_by_text('Busy until somebody stops me').wait_for()
@@ -154,6 +154,7 @@ class DayTests(DayTestCase):
         self.assertIn('expected a run about a document',
                       self.row(ids[0]).inner_text())
 
+        self.page.get_by_text('Act on all…').click()
         self.page.get_by_role('group', name='All matching runs').get_by_role(
             'button', name='Retry…').click()
         self.assertEqual('3 runs can be retried.',
@@ -282,15 +283,16 @@ class DayTests(DayTestCase):
                 lambda run: run['id'] == known_id and run['is_finished'])
         self.go(BASE + 'runs.html?type=flaky')
         self.mark()
-        legend = self.page.locator('.cb-bulk legend').last
+        legend = self.page.locator('.cb-about strong')
         number = int(re.fullmatch(
             r'All (\d+) matching runs', legend.inner_text())[1])
         run_id = self.begin('flaky', chance='0')
-        self.page.locator('.cb-bulk legend').filter(
+        self.page.locator('.cb-about strong').filter(
             has_text='All %d matching runs' % (number + 1)).wait_for()
         self.row(run_id).locator('.cb-state').get_by_text(
             'succeeded').wait_for()
         self.assertNotReloaded()
+        self.page.get_by_text('Act on all…').click()
         legend.locator('..').get_by_role('button', name='Remove…').click()
         self.assertIn('%d runs can be removed.' % (number + 1),
                       self.page.inner_text('.cb-numbers'))
@@ -319,7 +321,7 @@ class DayTests(DayTestCase):
         self.assertEqual(0, self.page.locator('[name=run]:checked').count())
 
         self.page = other
-        self.row(run_id).get_by_role('link').first.click()
+        self.row(run_id).locator('a[href*="/%s"]' % run_id).first.click()
         self.page.get_by_text('It may have been removed').wait_for()
         # It is no dead end.
         self.page.get_by_role(

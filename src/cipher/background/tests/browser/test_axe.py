@@ -124,8 +124,9 @@ class TestEveryPage(BrowserTestCase):
         # It did get about.
         self.assertLessEqual(
             {BACKGROUND + name for name in (
-                'index.html', 'runs.html', 'types.html', 'schedules.html',
-                'start.html')}, paths)
+                'index.html', 'runs.html', 'types.html', 'type.html',
+                'errors.html',
+                'schedules.html', 'start.html')}, paths)
         self.assertIn('stop.html', {path.rpartition('/')[2]
                                     for path in paths})
 
@@ -136,6 +137,7 @@ class TestEveryPage(BrowserTestCase):
         self.page.wait_for_selector('.cb-field-error [aria-invalid]')
         self.inspect('a form with an error')
         self.visit(BACKGROUND + 'start.html?type=none', 404)
+        self.visit(BACKGROUND + 'type.html?name=none', 404)
         self.visit(BACKGROUND + 'none.html', 404)
         self.visit(BACKGROUND + 'runs.html?state=interrupted&type=flaky')
         self.assertEqual([], self.found)
@@ -160,8 +162,10 @@ class TestEveryPage(BrowserTestCase):
             self.page = context.new_page()
             self.go(BACKGROUND + 'index.html')
             urls = set(self.page.evaluate(LINKS))
+            urls.add(urljoin(self.page.url, 'type.html?name=flaky'))
             for url in sorted(urls):
-                if url.endswith('s.html') or url.endswith('/index.html'):
+                if (url.endswith('s.html') or url.endswith('/index.html')
+                        or 'type.html' in url):
                     self.page.goto(url)
                     self.assertEqual(language, self.page.evaluate(
                         'document.documentElement.lang'), url)

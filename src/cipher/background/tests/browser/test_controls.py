@@ -164,7 +164,8 @@ class NumberTests(FormTests):
                                 'this page.  Write it like 1234.5.'),
                 ('de', '12.50', '1234,5'), ('lt', '12.50', '1234,5')):
             page = self.send(language, rate=text)[1]
-            self.assertEqual(page.count(said), 1, language)
+            # In the summary, and beside its field.
+            self.assertEqual(page.count(said), 2, language)
 
 
 class MomentTests(FormTests):

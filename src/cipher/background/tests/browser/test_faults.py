@@ -35,7 +35,8 @@ class FaultyPagesTests(BrowserTests):
             ODD, input={ODD[:1000]: ODD[:1000]}, starter=ODD)
         transaction.commit()
         self.pages = ['index.html', 'runs.html', 'types.html',
-                      'schedules.html', 'processes.html', 'journal.html']
+                      'schedules.html', 'processes.html', 'journal.html',
+                      'type.html?name=plain']
         self.data = ['index.json', 'runs.json', 'types.json',
                      'processes.json']
         for run in self.failed, self.running, self.odd:

@@ -81,7 +81,8 @@ class TestFrame(BrowserTests):
             self.assertEqual(
                 [item['action'] for item in getMenu(
                     'zmi_views', self.registry, TestRequest())],
-                ['@@index.html', '@@runs.html', '@@types.html',
+                ['@@index.html', '@@runs.html', '@@errors.html',
+                 '@@types.html',
                  '@@schedules.html', '@@processes.html', '@@journal.html'])
             self.assertIn('@@background.html', [
                 item['action'] for item in getMenu(

@@ -190,22 +190,47 @@ class TestOverview(BrowserTests):
         self.assertIn('The last 24 hours', page)
         self.assertIn('>101 runs finished in the last 24 hours.  10 failed.<',
                       page)
-        self.assertEqual(page.count('class="cb-slot"'), 24)
-        bars = re.findall(r'<rect class="cb-chart-bar"[^>]*>', page)
+        drawing, durations = re.findall('(?s)<svg.*?</svg>', page)
+        self.assertEqual(drawing.count('class="cb-slot"'), 24)
+        bars = re.findall('<rect [^>]*data-state[^>]*>', drawing)
         self.assertEqual([re.search('data-state="([^"]*)', bar)[1]
                           for bar in bars],
                          ['succeeded', 'failed', 'stopped'])
         heights = [float(re.search(' height="([^"]*)', bar)[1])
                    for bar in bars]
-        # Of 120 units for 100 runs; the least is to be seen as well.
-        self.assertEqual(heights, [108.0, 12.0, 1.5])
-        self.assertEqual(page.count('class="cb-mean"'), 2)
-        self.assertIn('22:00 – succeeded: 90, failed: 10, took 4.0 s on '
-                      'average', page)
-        table = page[page.index('</svg>'):page.index('Running now')]
+        # Of 100 units for 100 runs, less a gap; the least is to be seen too.
+        self.assertEqual(heights, [90.0, 9.0, 1.5])
+        self.assertIn('22:00 – succeeded: 90, failed: 10<', drawing)
+        self.assertNotIn('on average', drawing)
+        # Durations have a scale of their own: 100 ms to 10 s.
+        self.assertEqual(
+            [float(y) for y in re.findall('class="cb-p50"[^>]* y1="([^"]*)"',
+                                          durations)], [19.9, 65.1])
+        self.assertIn('22:00 – took 4.0 s on average', durations)
+        table = page[page.rindex('</svg>'):page.rindex('All processes')]
         self.assertEqual(table.count('<tr'), 25)
         self.assertRegex(table, r'(?s)datetime="1970-01-01T22:00:00.000Z"'
                                 r'.*?90.*?10')
+
+    def test_a_burst_flattens_nothing(self):
+        self.patch('getHours', self.hours(
+            *[({'succeeded': 10, 'failed': 2}, 1.0)] * 9,
+            ({'succeeded': 5000}, 1.0)))
+        page = self.get('index.html').text
+        drawing = re.search('(?s)<svg.*?</svg>', page)[0]
+        self.assertEqual(drawing.count('class="cb-cut"'), 1)
+        bars = re.findall('<rect [^>]*data-state[^>]*>', drawing)
+        # A scale up to 60 runs.
+        self.assertEqual({'16.7', '2.3', '100.0'}, {
+            re.search(' height="([^"]*)', bar)[1] for bar in bars})
+        self.assertRegex(page, r'Cut off at the top:\s*23:00: 5000')
+
+    def test_a_steady_day_is_cut_nowhere(self):
+        self.patch('getHours', self.hours(
+            *[({'succeeded': number}, 1.0) for number in range(1, 25)]))
+        page = self.get('index.html').text
+        self.assertNotIn('cb-cut', page)
+        self.assertNotIn('Cut off', page)
 
     def test_caption_has_the_forms_of_its_numbers(self):
         for counts, text in (

@@ -51,7 +51,9 @@ class PollTests(BrowserTests):
     def paths(self):
         """Return the addresses of all JSON that may be read."""
         return ('index.json', 'runs.json', 'runs.json?state=failed',
-                'types.json', 'processes.json', 'journal.json',
+                'types.json', 'type.json?name=plain', 'errors.json',
+                'processes.json',
+                'journal.json',
                 self.run.id + '/index.json')
 
     def test_same_news_are_not_sent_again(self):

@@ -69,6 +69,64 @@ class TestSearch(ListTests):
         self.failed = self.makeFailed(('ValueError', 'the line is busy')).id
         self.odd = self.makeRun('odd/name & co').id
 
+    def test_address_keeps_no_empty_parameter(self):
+        answer = self.get('runs.html?q=type%3Aplain&type=&user=&context='
+                          '&since=&until=&order=newest')
+        self.assertEqual(answer.status_int, 303)
+        self.assertEqual(urlsplit(answer.headers['Location']).query,
+                         'q=type%3Aplain')
+        answer = self.get('runs.html?q=&order=oldest')
+        self.assertEqual(urlsplit(answer.headers['Location']).query,
+                         'order=oldest')
+        # An error keeps what was typed.
+        page = self.get('runs.html?q=type%3Aplain&since=never&until=')
+        self.assertEqual(page.status_int, 400)
+        self.assertIn('value="never"', page.text)
+
+    def test_presets_lead_to_lists(self):
+        page = self.get('runs.html')
+        nav = page.html.find('nav', {'aria-label': 'Ready searches'})
+        urls = {link.get_text(): link['href'] for link in nav.find_all('a')}
+        self.assertEqual(list(urls), ['Today', 'Last hour', 'Not resolved',
+                                      'Mine', 'Waiting longest'])
+        found = {title: self.ids(urlsplit(url).query)
+                 for title, url in urls.items()}
+        everything = {self.waiting, self.failed, self.odd}
+        self.assertEqual(found['Today'], everything)
+        self.assertEqual(found['Last hour'], everything)
+        self.assertEqual(found['Not resolved'], {self.failed})
+        self.assertEqual(found['Waiting longest'], everything - {self.failed})
+        for url in urls.values():
+            nav = self.get('runs.html?' + urlsplit(url).query).html.find(
+                'nav', {'aria-label': 'Ready searches'})
+            current = nav.find_all('a', {'aria-current': 'true'})
+            self.assertEqual([link['href'] for link in current], [url])
+
+    def test_cells_filter(self):
+        items = self.get('runs.json').json['items']
+        for item in items:
+            for name in 'state', 'type', 'starter':
+                url = item['only'][name]
+                if item[name] is None:
+                    self.assertIsNone(url)
+                    continue
+                others = self.get('runs.json?' + urlsplit(url).query)
+                self.assertEqual(
+                    {other['id'] for other in others.json['items']},
+                    {other['id'] for other in items
+                     if other[name] == item[name]})
+
+    def test_box_suggests_filters_that_it_understands(self):
+        options = self.get('runs.html').html.find(
+            'datalist', id='cb-words').find_all('option')
+        words = [option['value'] for option in options]
+        self.assertIn('state:failed', words)
+        self.assertIn('type:"odd/name & co"', words)
+        for word in words:
+            self.ids(urlencode({'q': word}))
+        self.assertEqual(self.ids(urlencode({
+            'q': 'type:"odd/name & co"'})), {self.odd})
+
     def test_words_of_the_box_filter(self):
         for box, found in (
                 ('type:plain', {self.waiting, self.failed}),
@@ -148,7 +206,7 @@ class TestSearch(ListTests):
                             ('2026-01-31', 'text'),
                             ('2026-01-31T17:00+02:00', 'text')):
             field = self.get('runs.html?' + urlencode(
-                {'since': value})).forms[0]['since']
+                {'since': value} if value else {})).forms[0]['since']
             self.assertEqual((field.value, field.attrs['type']),
                              (value, kind))
 
@@ -403,7 +461,7 @@ class TestNumbers(ListTests):
     def said(self, query=''):
         """Return what page and JSON say alike."""
         page = self.get('runs.html?' + query).text
-        said, = re.findall('<legend data-text="text.all">([^<]*)<', page)
+        said, = re.findall('<strong data-text="text.all">([^<]*)<', page)
         self.assertEqual(
             said, self.get('runs.json?' + query).json['text']['all'])
         return said
@@ -666,7 +724,7 @@ class TestBulk(ListTests):
     def test_outcome_in_the_address_is_only_numbers(self):
         for query in ('did=stop&done=<b>&skipped=0', 'did=x&done=1&skipped=0',
                       'did=stop&done=1', 'did=stop&done=999999&skipped=0'):
-            self.assertNotIn('role="status"', self.get(
+            self.assertNotIn('"cb-note" role="status"', self.get(
                 'runs.html?' + query).text)
 
     def test_each_verb_asks_its_permission(self):

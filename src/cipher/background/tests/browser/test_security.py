@@ -62,6 +62,8 @@ REGISTRY_VIEWS = {
     'runs.html': ('ViewWorkers', GET), 'runs.json': ('ViewWorkers', GET),
     'runs.csv': ('ViewWorkers', GET), 'bulk.html': ('ViewWorkers', FORM),
     'types.html': ('ViewWorkers', FORM), 'types.json': ('ViewWorkers', GET),
+    'errors.html': ('ViewWorkers', GET), 'errors.json': ('ViewWorkers', GET),
+    'type.html': ('ViewWorkers', FORM), 'type.json': ('ViewWorkers', GET),
     'schedules.html': ('ViewWorkers', FORM),
     'processes.html': ('ViewWorkers', FORM),
     'processes.json': ('ViewWorkers', GET),
@@ -69,16 +71,19 @@ REGISTRY_VIEWS = {
     'journal.json': ('ViewWorkers', GET), 'token.json': ('ViewWorkers', GET),
     'start.html': ('StartWorkers', FORM), 'start.json': ('StartWorkers', POST),
     'health.json': ('zope.Public', GET), 'metrics': ('zope.Public', GET),
+    'own.json': ('zope.Public', GET),
 }
-# Those of them that check their reader themselves: see test_monitoring.
-OWN_CHECK = {'health.json', 'metrics'}
+# Those of them that check their reader themselves: see test_monitoring and
+# test_own.
+OWN_CHECK = {'health.json', 'metrics', 'own.json'}
 RUN_VIEWS = {
     'absolute_url': ('ViewWorkers', None),
     'index.html': ('ViewWorkers', GET), 'index.json': ('ViewWorkers', GET),
     'log.txt': ('ViewDetails', GET), '': ('ViewDetails', None),
     'begin.html': ('ManageWorkers', FORM),
     'begin.json': ('ManageWorkers', POST),
-    'stop.html': ('StopWorkers', FORM), 'stop.json': ('StopWorkers', POST),
+    # These ask for the permission to stop themselves: a starter needs none.
+    'stop.html': ('ViewWorkers', FORM), 'stop.json': ('ViewWorkers', POST),
     'retry.html': ('ManageWorkers', FORM),
     'retry.json': ('ManageWorkers', POST),
     'remove.html': ('ManageWorkers', FORM),
@@ -86,7 +91,8 @@ RUN_VIEWS = {
 }
 SITE_VIEWS = {'background.html': ('ViewWorkers', GET),
               'addBackground': ('ManageWorkers', POST)}
-QUERIES = {'start.html': '?type=plain', 'bulk.html': '?all=stop'}
+QUERIES = {'start.html': '?type=plain', 'type.html': '?name=plain',
+           'type.json': '?name=plain', 'bulk.html': '?all=stop'}
 
 
 def findViews():
@@ -174,10 +180,11 @@ class TestWalker(BrowserTests):
             and registration.provided is Interface}
         self.assertEqual(resources, {
             'cipher-background.css', 'cipher-background.js',
-            'cipher-background.svg'})
-        for name, kind in (('css', 'text/css'), ('js', 'javascript'),
-                           ('svg', 'image/svg+xml')):
-            answer = self.get('/@@/cipher-background.' + name, None)
+            'cipher-background.svg', 'cipher-background-alert.svg'})
+        for name, kind in (('.css', 'text/css'), ('.js', 'javascript'),
+                           ('.svg', 'image/svg+xml'),
+                           ('-alert.svg', 'image/svg+xml')):
+            answer = self.get('/@@/cipher-background' + name, None)
             self.assertEqual(answer.status_int, 200)
             self.assertIn(kind, answer.headers['Content-Type'])
 

@@ -126,6 +126,7 @@ class PayloadTests(BrowserTests):
         """Yield the path of each page."""
         yield from ('index.html', 'runs.html', 'types.html', 'schedules.html',
                     'processes.html', 'journal.html', 'start.html?type=told',
+                    'type.html?name=told', 'errors.html',
                     'start.html?type=plain&context.path=' + QUOTED,
                     'bulk.html?all=stop&q=' + QUOTED[:150],
                     'runs.html?q=' + QUOTED[:150],
@@ -223,6 +224,7 @@ class TestOtherForms(PayloadTests):
 
     def test_json_holds_clean_texts(self):
         paths = ['index.json', 'runs.json', 'types.json', 'processes.json',
+                 'type.json?name=told',
                  'runs.json?type=' + QUOTED]
         for run in self.runs:
             paths.append(run.id + '/index.json')

@@ -21,8 +21,9 @@ from cipher.background.store.process import getDirectory
 from cipher.background.tests.support.browser import BrowserTests
 
 
-PAGES = ('index.html', 'runs.html', 'types.html', 'schedules.html',
-         'processes.html', '1-1/index.html', 'nothing-there')
+PAGES = ('index.html', 'runs.html', 'types.html', 'type.html?name=plain',
+         'errors.html',
+         'schedules.html', 'processes.html', '1-1/index.html', 'nothing-there')
 
 
 class Other(Persistent):

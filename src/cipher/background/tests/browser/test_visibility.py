@@ -46,6 +46,8 @@ class SightTests(BrowserTests):
         for path in ('index.html', 'index.json', 'runs.html', 'runs.json',
                      'runs.csv', 'types.html', 'types.json',
                      'schedules.html', 'processes.html', 'journal.html',
+                     'type.html?name=plain', 'type.json?name=plain',
+                     'errors.html', 'errors.json', 'errors.json?type=audit',
                      'bulk.html?all=stop', 'runs.html?q=bob'):
             with self.subTest(path):
                 answer = self.get(path, 'stopper')
@@ -53,6 +55,15 @@ class SightTests(BrowserTests):
                 self.assertUnseen(answer.text)
         self.assertIn('Audit of Bob', self.get('types.html').text)
         self.assertIn('Audit of Bob', self.get('runs.html').text)
+
+    def test_page_of_the_type_is_that_of_an_unknown_one(self):
+        self.assertEqual(self.get('type.html?name=audit').status_int, 200)
+        for path in 'type.html', 'type.json':
+            hidden = self.get(path + '?name=audit', 'viewer')
+            other = self.get(path + '?name=bogus', 'viewer')
+            self.assertEqual(hidden.status_int, 404)
+            self.assertEqual(hidden.text.replace('audit', 'bogus'),
+                             other.text)
 
     def test_counts_are_those_of_what_is_seen(self):
         for user, failed in ('viewer', 2), ('admin', 5):

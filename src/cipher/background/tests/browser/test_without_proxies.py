@@ -72,16 +72,22 @@ class BareTests(BrowserTests):
     def test_no_page_is_shown_without_its_permission(self):
         for user, rights in RIGHTS.items():
             for name, permission, path in self.views:
-                if name in ('begin.html', 'retry.html', 'stop.html',
+                if name in ('begin.html', 'retry.html',
                             'remove.html', 'bulk.html'):
                     # The question shows a run to who may see runs; the
                     # answer is asked for its permission below.
                     permission = 'ViewWorkers'
                 if name in OWN_CHECK:
                     permission = 'ViewWorkers'   # they ask for it themselves
+                if name == 'stop.html':
+                    permission = 'StopWorkers'   # or the run is one's own
                 with self.subTest(user=user, path=path):
                     answer = self.get(path, user)
-                    if permission not in rights or name == 'bulk.html' and (
+                    if name == 'own.json':
+                        self.assertEqual(
+                            answer.status_int,
+                            404 if permission in rights else 403)
+                    elif permission not in rights or name == 'bulk.html' and (
                             user != 'stopper'):
                         self.assertEqual(answer.status_int, 403)
                         self.assertNotIn(self.failed, answer.text)

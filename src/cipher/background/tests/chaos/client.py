@@ -36,6 +36,7 @@ from cipher.background.contextmanagers import abortQuietly
 from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.interfaces import IRunStartedEvent
 from cipher.background.registry import uniqueness
+from cipher.background.runtime.executors import sharing
 from cipher.background.runtime.maintenance import clockwatch
 from cipher.background.runtime.maintenance import pruner
 from cipher.background.runtime.queue import backlog
@@ -65,6 +66,17 @@ OPEN_LIMIT = 30.0
 
 #: Seconds until something more of what is left must be finished.
 DRAIN_LIMIT = 60.0
+
+#: Whether the runs of all types share commits.
+shares = False
+
+
+def shareCommits():
+    """Let the runs share commits, even if some of them take long."""
+    global shares
+    shares = True
+    sharing.SHORT = 1.0
+    sharing.REST = 0.02
 
 
 def setUp(folder, boot):
@@ -100,7 +112,7 @@ def run(storage, folder, slot, boot, ready, works=True, clocks=None):
         provideHandler(lambda event: _tell(ready), [IRunStartedEvent])
         runtime = startRuntime(db, RuntimeSettings(
             threads=THREADS, poll=0.2, lease=LEASE, drain=2.0,
-            deployment=copies.ORIGINAL))
+            deployment=copies.ORIGINAL, share=shares))
     starters = [
         threading.Thread(target=_enqueue, name='starter-%d' % number, args=(
             db, slot * STARTERS + number, ended,

@@ -18,6 +18,7 @@ import random
 import shutil
 import tempfile
 
+from cipher.background.tests.chaos import client
 from cipher.background.tests.chaos.driver import Driver
 from cipher.background.tests.chaos.storages import STORAGES
 
@@ -56,6 +57,8 @@ def parse(arguments):
     parser.add_argument('--pace', type=float, nargs=2, default=(0.02, 0.3),
                         help='the least and the most seconds between two '
                              'signals')
+    parser.add_argument('--share', action='store_true',
+                        help='let the runs share commits')
     parser.add_argument('--keep', action='store_true',
                         help='keep the folder with database and logs')
     options = parser.parse_args(arguments)
@@ -68,6 +71,8 @@ def main(arguments=None):
     """Run; return the exit status: 0 without a violation."""
     options = parse(arguments)
     print('chaos: %s, seed %d' % (options.storage, options.seed), flush=True)
+    if options.share:
+        client.shareCommits()
     folder = tempfile.mkdtemp()
     # A server may be another user's.
     os.chmod(folder, 0o755)

@@ -231,24 +231,26 @@ class BrowserTests(BrowserTestCase):
 
     def test_a_selection_in_a_growing_log_stays(self):
         self.importTexts('1.2')
-        log = 'pre[data-text="details.log"]'
+        log = '[data-lines]'
         self.page.wait_for_function(
             '(log) => document.querySelector(log).textContent.length > 3',
             arg=log)
         before = self.page.evaluate("""(log) => {
             const element = document.querySelector(log);
             getSelection().setBaseAndExtent(
-                element.firstChild, 0, element.firstChild, 3);
+                element.querySelector('li span').firstChild, 0,
+                element.querySelector('li span').firstChild, 3);
             return element.textContent; }""", log)
         self.page.wait_for_function(
             '([log, length]) => document.querySelector(log)'
             '.textContent.length > length', arg=[log, len(before)])
         text = self.page.text_content(log)
         self.assertTrue(text.startswith(before), text)
-        self.assertEqual(before[:3], self.page.evaluate(
+        first = self.page.text_content(log + ' li span')
+        self.assertEqual(first[:3], self.page.evaluate(
             'getSelection().toString()'))
         self.waitForState('succeeded')
-        lines = self.page.text_content(log).splitlines()
+        lines = self.page.locator(log + ' li').all_text_contents()
         self.assertEqual(len(lines), len(set(lines)), lines)
 
     def test_a_stubborn_worker_is_stopped(self):

@@ -16,6 +16,7 @@
 import configparser
 import inspect
 import json
+import logging
 import re
 import runpy
 import shlex
@@ -114,6 +115,10 @@ class DeployTests(unittest.TestCase):
         self.assertEqual(arguments, ['serve.py'])
 
     def check_runzeo(self, arguments):
+        # It adds the handlers of <eventlog> to the root logger.
+        root = logging.getLogger()
+        self.addCleanup(root.setLevel, root.level)
+        self.addCleanup(setattr, root, 'handlers', list(root.handlers))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, 'zeo.conf')
             # The folders of its files have to exist.

@@ -27,7 +27,8 @@ from cipher.background.tests.support.live import waitUntil
 
 
 PAGES = ('events.rst', 'executor.rst', 'languages.rst', 'limits.rst',
-         'log.rst', 'retry.rst', 'services.rst', 'starting.rst', 'waiting.rst')
+         'log.rst', 'retry.rst', 'services.rst', 'sharing.rst',
+         'starting.rst', 'waiting.rst')
 
 
 def setUp(test):

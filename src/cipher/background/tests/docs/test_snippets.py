@@ -131,6 +131,7 @@ STAND_INS = {
     'deploying.rst': {'zope.app.wsgi.getWSGIApplication': None},
     'log.rst': {'logging.config.dictConfig': makeFormatters},
     'monitoring.rst': {'cipher.background.monitoring.serveMetrics': None},
+    'prefork.rst': {'cipher.background.hosts.ztk.makeApplication': None},
     'relstorage.rst': {
         'relstorage.adapters.postgresql.PostgreSQLAdapter': None,
         'relstorage.storage.RelStorage': None, 'ZODB.DB.DB': None},
@@ -143,7 +144,8 @@ JOB = ('scrape_configs: [{job_name: a, authorization: {credentials_file: a}, '
        'metrics_path: %s, static_configs: [{targets: ["%s"]}]}]')
 
 #: The applications of the examples: any module of these has any name.
-APPLICATIONS = ('app', 'browser', 'dms', 'shop', 'workers')
+APPLICATIONS = (
+    'app', 'browser', 'dms', 'shop', 'uwsgidecorators', 'workers')
 
 ZCML = """
 <configure

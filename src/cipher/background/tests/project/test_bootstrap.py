@@ -15,6 +15,8 @@
 import importlib.util
 import os
 import re
+import subprocess
+import sys
 import tempfile
 import unittest
 from contextlib import redirect_stderr
@@ -23,10 +25,12 @@ from io import StringIO
 from pathlib import Path
 
 from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.layers import Live
 
 
 LAYER = '  Ran 2 tests with 0 failures, 0 errors and 1 skipped in 0.1 seconds.'
 TOTAL = 'Total: 9 tests, 1 failures, 2 errors and 1 skipped in 0.1 seconds.'
+PART = 'bootstrap: tests of bin/test --layer %s'
 NOT_IMPORTED = 'Test-modules with import problems:\n  a.tests.test_b'
 
 
@@ -88,10 +92,59 @@ class CommandTests(unittest.TestCase):
             self.bootstrap.check_python((3, 9, 18))
 
 
+class HalvesTests(unittest.TestCase):
+    """All tests run in two processes, side by side."""
+
+    layer = Live
+
+    def run_halves(self, program):
+        """Run *program* in place of bin/test; return (code, output)."""
+        with tempfile.TemporaryDirectory() as folder:
+            script = Path(folder, 'test')
+            script.write_text(program, 'utf-8')
+            bootstrap = requireCheckout('bootstrap.py')
+            done = subprocess.run(
+                [sys.executable, '-c',
+                 'import bootstrap, sys; sys.exit(bootstrap.run_halves('
+                 '[sys.executable, %r]))' % str(script)],
+                cwd=bootstrap.parent, capture_output=True, text=True,
+                env={**os.environ, 'PYTHONDONTWRITEBYTECODE': '1'})
+        self.assertEqual(done.stderr, '')
+        return done.returncode, re.sub(
+            r'(?m)^(bootstrap: tests of )\S+', r'\1test', done.stdout)
+
+    def test_both_run_at_once(self):
+        # Each waits until the other has begun.
+        code, output = self.run_halves('''if 1:
+            import os, sys, time
+            mine = sys.argv[2].replace('!', 'not ')
+            folder = os.path.dirname(__file__)
+            open(os.path.join(folder, mine), 'w').close()
+            while len(os.listdir(folder)) < 3:
+                time.sleep(.01)
+            print(sys.argv[1:])
+            sys.exit(0)
+        ''')
+        self.assertEqual(output, ''.join(
+            "bootstrap: tests of test --layer %s\n['--layer', '%s']\n" % (
+                half, half)
+            for half in ('!support.layers.Live', 'support.layers.Live')))
+        self.assertEqual(code, 0)
+
+    def test_each_can_fail(self):
+        for failing in '!support.layers.Live', 'support.layers.Live':
+            with self.subTest(failing):
+                code, output = self.run_halves(
+                    'import sys; sys.exit(sys.argv[2] == %r)' % failing)
+                self.assertEqual(code, 1)
+
+
 class TotalsTests(unittest.TestCase):
 
     def parse(self, *lines):
-        return load('.ci', 'totals.py').parse('\n'.join(lines) + '\n')
+        totals = load('.ci', 'totals.py')
+        part, = totals.split('\n'.join(lines) + '\n')
+        return totals.parse(part)
 
     def test_one_layer(self):
         self.assertEqual(self.parse(LAYER), (1, 0, 1))
@@ -129,6 +182,30 @@ class TotalsTests(unittest.TestCase):
                     redirect_stderr(StringIO()):
                 code = load('.ci', 'totals.py').main(*paths)
         return output.getvalue(), code
+
+    def test_parts_of_a_log_are_summed_up(self):
+        first, second = PART % '!Live', PART % 'Live'
+        self.assertEqual(
+            self.sum_up('\n'.join((first, LAYER, second, LAYER))),
+            ('2 passed, 0 failed, 2 skipped\n', 0))
+        self.assertEqual(
+            self.sum_up('\n'.join(
+                (first, LAYER, LAYER, TOTAL, second, LAYER))),
+            ('6 passed, 3 failed, 2 skipped\n', 1))
+
+    def test_part_without_totals_is_a_failure(self):
+        self.assertEqual(
+            self.sum_up('\n'.join((PART % '!Live', LAYER, PART % 'Live'))),
+            ('1 passed, 1 failed, 1 skipped\n', 1))
+
+    def test_failed_tests_are_named_once(self):
+        self.assertEqual(
+            self.sum_up('\n'.join((
+                'Failure in test test_a (b.C)', 'Traceback', '',
+                '\x1b[31mFailure in test test_a (b.C)\x1b[0m',
+                'Error in test test_d (b.C)', LAYER, TOTAL))),
+            ('Failure in test test_a (b.C)\nError in test test_d (b.C)\n'
+             '5 passed, 3 failed, 1 skipped\n', 1))
 
     def test_several_logs_are_summed_up(self):
         self.assertEqual(

@@ -77,6 +77,12 @@ EXCEPTIONS = {
     # Which objects events of the life cycle are about.
     'declaring.py': {'zope.location.interfaces.ILocation'},
 
+    # The check that the field of a directive asks for, and the components that
+    # hear of an event.
+    'python/directives.py': {
+        'zope.component.getSiteManager',
+        'zope.security.permission.checkPermission'},
+
     # A process of its own: it lets components be looked up in sites.
     'cli/database.py': {
         'zope.authentication.interfaces.PrincipalLookupError',

@@ -35,6 +35,7 @@ from cipher.background.interfaces import SLOWEST
 from cipher.background.interfaces import STATES
 from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
+from cipher.background.interfaces import WAITED
 from cipher.background.interfaces import IRunPage
 from cipher.background.interfaces import IRunStatus
 from cipher.background.queries import paging
@@ -214,7 +215,8 @@ class FilterTests(LookTests):
             runs.append(self.makeRun(
                 'work' if n % 7 else 'other',
                 (None, *FINISHED_STATES)[n % 5], took=n * 37 % 41,
-                starter='u%d' % (n % 3)))
+                starter='u%d' % (n % 3),
+                values={'waited': float(n * 17 % 43)} if n % 5 else ()))
         transaction.commit()
         for states in (), (PENDING,), (FAILED,), (FAILED, PENDING), (
                 FAILED, STOPPED), STATES:
@@ -224,19 +226,21 @@ class FilterTests(LookTests):
                         self.check(runs, states, types, starters, order)
 
     def check(self, runs, states, types, starters, order):
-        is_finish = order == SLOWEST or (
+        is_finish = order in (SLOWEST, WAITED) or (
             states and not set(states) - set(FINISHED_STATES))
         expected = [
             run for run in runs
             if (not states or run.state in states)
             and (not types or run.type in types)
             and (not starters or run.starter in starters)
-            and (order != SLOWEST or run.isFinished())]
+            and (order not in (SLOWEST, WAITED) or run.isFinished())]
 
         def key(run):
             at = run.finished_at if is_finish else run.created_at
             if order == SLOWEST:
                 return run.finished_at - run.started_at, at
+            if order == WAITED:
+                return run.waited, at
             return at
 
         with self.subTest(states=states, types=types, starters=starters,
@@ -343,8 +347,9 @@ class CostTests(LookTests):
     def test_search_is_cut_by_the_number_and_goes_on(self):
         with mock.patch.object(paging, 'SCAN_LIMIT', 300):
             page = self.registry.listRuns(text='no such text')
-            self.assertEqual((page.items, page.looked_at, page.is_cut),
-                             ([], 300, True))
+            self.assertEqual((page.items, page.is_cut), ([], True))
+            # The runs of a chunk are passed over together.
+            self.assertIn(page.looked_at, range(300 - SPILL + 1, 301))
             self.assertIsNotNone(page.older)
             self.assertEqual(self.ids(starters=['u3'], limit=50),
                              idsOf(self.runs[3::10][::-1]))

@@ -67,6 +67,10 @@ CALLS = {
     'may': ((), lambda v, t: v.may('get')),
     'get': ((VIEW_WORKERS,), lambda v, t: v.get(t.waiting)),
     'getStatus': ((VIEW_WORKERS,), lambda v, t: v.getStatus(t.waiting)),
+    'getFamily': ((VIEW_WORKERS,), lambda v, t: v.getFamily(t.waiting)),
+    'getHealth': ((VIEW_WORKERS,), lambda v, t: v.getHealth(t.waiting)),
+    'listErrors': ((VIEW_WORKERS,), lambda v, t: v.listErrors()),
+    'getHistory': ((VIEW_WORKERS,), lambda v, t: v.getHistory('work')),
     'getContext': ((VIEW_WORKERS,), lambda v, t: v.getContext(t.waiting)),
     'listRuns': ((VIEW_WORKERS,), lambda v, t: v.listRuns()),
     'getCounts': ((VIEW_WORKERS,), lambda v, t: v.getCounts()),
@@ -93,6 +97,8 @@ CALLS = {
     'startOnce': ((START_WORKERS, OF_TYPE),
                   lambda v, t: v.startOnce(0.0, 'work')),
     'requestStop': ((STOP_WORKERS,), lambda v, t: v.requestStop(t.waiting)),
+    'mayStop': ((), lambda v, t: v.mayStop(t.waiting)),
+    'getOwnStatus': ((), lambda v, t: v.getOwnStatus(t.waiting)),
     'retry': ((MANAGE_WORKERS, OF_TYPE), lambda v, t: v.retry(t.failed)),
     'mayRetry': ((), lambda v, t: v.mayRetry(t.failed)),
     'beginNow': ((MANAGE_WORKERS,), lambda v, t: v.beginNow(t.delayed)),
@@ -111,12 +117,12 @@ CALLS = {
     'beginKept': ((MANAGE_WORKERS,), lambda v, t: v.beginKept()),
     'removeKept': ((MANAGE_WORKERS,), lambda v, t: v.removeKept()),
 }
-READS = {'may', 'get', 'getStatus', 'getContext', 'listRuns', 'getCounts',
-         'getWorkerTypes', 'listTypes', 'listProcesses', 'listEndedProcesses',
-         'listSchedules', 'getHours', 'listProblems', 'getThresholds',
-         'listActions',
-         'getDetails', 'getStack', 'getSite', 'queryWorkerType', 'mayStart',
-         'mayRetry', 'mayRunSchedule'}
+READS = {'may', 'mayStop', 'getOwnStatus', 'get', 'getStatus', 'getFamily',
+         'getHealth', 'listErrors', 'getHistory', 'getContext', 'listRuns',
+         'getCounts', 'getWorkerTypes', 'listTypes', 'listProcesses',
+         'listEndedProcesses', 'listSchedules', 'getHours', 'listProblems',
+         'getThresholds', 'listActions', 'getDetails', 'getStack', 'getSite',
+         'queryWorkerType', 'mayStart', 'mayRetry', 'mayRunSchedule'}
 
 
 class VerbTests(SiteTests):
@@ -484,7 +490,7 @@ OWNERS = {'self.checked', 'checked', 'IVerbs(self.context)'}
 #: Attributes of other things that are called like one of a registry.
 OTHERS = {'self.listProcesses', 'self.listTypes', 'self.listRuns',
           'self.getStatus', 'response.getStatus', 'self.secret',
-          'status.retry'}
+          'status.retry', 'worker_type.keep', 'worker_type.keep_days'}
 
 
 class BrowserSourceTests(unittest.TestCase):

@@ -45,6 +45,14 @@ class GateTests(unittest.TestCase):
         again = self.gate.enter()
         self.assertTrue(self.gate.goOn(again))
 
+    def test_thread_may_stay_longer_for_a_group(self):
+        turn = self.gate.enter()
+        self.now += gate.STAY * 2
+        self.assertFalse(self.gate.goOn(turn))
+        self.assertTrue(self.gate.goOn(turn, gate.STAY * 3))
+        self.now += gate.STAY
+        self.assertFalse(self.gate.goOn(turn, gate.STAY * 3))
+
     def test_thread_that_was_passed_may_not_stay(self):
         slow = self.gate.enter()
         self.now += 0.003   # longer than a short job

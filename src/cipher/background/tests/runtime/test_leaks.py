@@ -13,7 +13,7 @@
 ##############################################################################
 """Nothing is left behind, however often it begins and ends.
 
-``bench/cycles.py`` does the same ten thousand times and over.
+``bench/main.py memory`` does the same ten thousand times and over.
 """
 import os
 import threading

@@ -59,6 +59,7 @@ from cipher.background.declaring import makeSchedule
 from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import ISchedule
+from cipher.background.registry.installation import getRegistry
 from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store import structure
@@ -191,6 +192,9 @@ class Scene:
             worker.log.info('it works')
             return 'done'
 
+        def parent(worker, **input):
+            getRegistry().start('good', text='child')
+
         def bad(worker, **input):
             raise ValueError('bad')
 
@@ -211,6 +215,7 @@ class Scene:
         declareWorker('bad', bad, max_attempts=2, retry_delay=0.0,
                       schema=IInput)
         declareWorker('long', long, max_running=2)
+        declareWorker('parent', parent)
         declareWorker('loop', factory=Loop, is_loop=True, autostart=True)
         provideUtility(makeSchedule('hourly', 'good', every=3600.0),
                        ISchedule, 'hourly')
@@ -249,7 +254,7 @@ class Scene:
         self.waitFor(lambda: any(
             lane.emptied.births or lane.emptied.finishes
             for lane in registry.lanes.values()), 'empty chunks')
-        self.finished(bad)
+        self.finished(bad, self.commit(lambda: registry.start('parent')).id)
         self.commit(lambda: registry.retryByPrincipal(bad, 'once more'))
         again = registry.get(bad).retried_as
         self.finished(again)

@@ -15,6 +15,8 @@
 
 ``bin/test -u`` runs the tests that are of no layer: the unit tests.  They are
 quick and start no runtime, no process and no server: the guard refuses.
+
+`bootstrap.py test` runs `Live` in one process, all others in a second one.
 """
 import functools
 import sys

@@ -254,6 +254,10 @@ class PostgreSQLServer(Server):
     or ``nobody``, who also owns the folder.
     """
 
+    #: Data in the kernel survive our kills.  Only a loss of power would need
+    #: fsync.
+    durability = ('fsync=off', 'full_page_writes=off')
+
     def __init__(self, folder):
         super().__init__(folder)
         self._user = _find_user()
@@ -309,13 +313,12 @@ class PostgreSQLServer(Server):
             '--no-sync')
 
     def _spawn(self):
-        # Data in the kernel survive our kills.  Only a loss of power would
-        # need fsync.
+        settings = [*self.durability, 'shared_buffers=32MB',
+                    'max_connections=200']
         return self._run(
             'postgres', '-D', self._data, '-p', str(self.port),
-            '-h', '127.0.0.1', '-k', self.folder, '-c', 'fsync=off',
-            '-c', 'full_page_writes=off', '-c', 'shared_buffers=32MB',
-            '-c', 'max_connections=200')
+            '-h', '127.0.0.1', '-k', self.folder,
+            *[part for setting in settings for part in ('-c', setting)])
 
     def _finish(self, program, *arguments):
         status = self._run(program, *arguments).wait(120)

@@ -35,6 +35,7 @@ from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import IWorkerType
+from cipher.background.runtime.executors.sharing import Group
 from cipher.background.runtime.executors.threads import CONFLICT_DELAY
 from cipher.background.runtime.maintenance.bookmarks import ownLanes
 from cipher.background.runtime.maintenance.pruner import Pruner
@@ -239,7 +240,9 @@ class Process:
 
     def hasFreeThread(self):
         """Return whether another job may begin."""
-        return len(self.runtime.allLive()) < self.runtime.threads
+        # Runs that wait for a shared commit need no thread.
+        return sum(live.thread_id is not None or live.worker is None
+                   for live in self.runtime.allLive()) < self.runtime.threads
 
     def take(self):
         """Let a thread take a run; return whether there was one."""
@@ -261,9 +264,20 @@ class Process:
         if ticket is None:
             return
         try:
-            executor.carryOut(ticket, door)
+            if isinstance(ticket, Group):
+                executor._do_again(ticket.takeOver(), door)
+            elif not self._share(ticket, door):
+                executor.carryOut(ticket, door)
         except (ConflictError, Away) as error:
             executor._try_again(ticket, error, CONFLICT_DELAY)
+
+    def _share(self, ticket, door):
+        executor = self.runtime.executor
+        turn = executor._gate.enter()
+        try:
+            return executor._share(ticket, door, turn)
+        finally:
+            turn.end()
 
     def call(self, function):
         """Let an actor begin to call *function* in this process."""

@@ -57,7 +57,7 @@ from cipher.background.tests.support.servers import requireServer
 
 
 class ChaosTests(unittest.TestCase):
-    """The short form of ``bench/chaos.py``."""
+    """The short form of ``bench/main.py chaos``."""
 
     layer = Live
 

@@ -298,11 +298,13 @@ class Machine(RuleBasedStateMachine):
         for _ in range(2):
             self.cluster.add().turn()
 
-    def _declare(self):
+    def _declare(self, is_sharing=False):
         Loop.machine = self
 
         def declare(name, **values):
-            declareWorker(name, self._work, schema=INumber, **values)
+            share = 'max_running' not in values and name != 'outside'
+            declareWorker(name, self._work, schema=INumber,
+                          share=share and is_sharing, **values)
 
         declare('plain', keep=4)
         declare('again', max_attempts=3, retry_delay=5.0, keep_days=0.01)
@@ -418,10 +420,17 @@ class Machine(RuleBasedStateMachine):
     # Starting
 
     @initialize(types=st.lists(_types, min_size=1, max_size=3), plan=_plans,
-                index=_index, is_small=st.booleans())
-    def begin(self, types, plan, index, is_small=False):
+                index=_index, is_small=st.booleans(),
+                is_sharing=st.booleans())
+    def begin(self, types, plan, index, is_small=False, is_sharing=False):
         """Few types meet more often than many; something is in work."""
         self.types = types
+        if is_sharing:
+            self._declare(is_sharing)
+            for name, value in ('REST', 0.0), ('SHORT', LIMIT):
+                self.fixture.patch(
+                    'cipher.background.runtime.executors.sharing.' + name,
+                    value)
         for name, value in SMALL.items() if is_small else ():
             self.fixture.patch('cipher.background.' + name, value)
         for number in range(2):
@@ -894,6 +903,9 @@ class Machine(RuleBasedStateMachine):
             for turns in (backlog._ready, backlog._passed,
                           *backlog._limited.values()):
                 waiting.update(map(id, turns))
+            group = runtime.executor._sharing._group
+            if group is not None:
+                waiting.add(id(group.following))   # the next one of it
             for live in runtime.allLive():
                 if live.passing is not None:   # its commit is under way
                     waiting.add(id(live.passing._next))
@@ -1009,11 +1021,12 @@ class Machine(RuleBasedStateMachine):
 
     def _expected(self, runs, order, states, types, context, text):
         snapshot = Snapshot(self.registry)
-        by_finish = order == 'slowest' or bool(
+        by_finish = order in ('slowest', 'waited') or bool(
             states and states <= set(FINISHED_STATES))
         if by_finish:
             keys = {'%d-%d' % (entry.lane, entry.serial): (
-                entry.key, entry.lane, entry.serial, entry.took)
+                entry.key, entry.lane, entry.serial,
+                entry.waited if order == 'waited' else entry.took)
                 for lane in self.registry.lanes.values()
                 for entry in lane.finishes.walk()}
         ordered = []
@@ -1021,11 +1034,11 @@ class Machine(RuleBasedStateMachine):
             if by_finish:
                 if run.id not in keys:
                     continue
-                *key, took = keys[run.id]
-                if order == 'slowest':
-                    if took is None:
+                *key, span = keys[run.id]
+                if order in ('slowest', 'waited'):
+                    if span is None:
                         continue
-                    key = [took, *key]
+                    key = [span, *key]
             else:
                 key = int(run.created_at * 1000000), run.lane, run.serial
             if states and (snapshot.state(run) not in states or (

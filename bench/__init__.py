@@ -11,17 +11,4 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Processes enqueue, work and are killed at random; then an audit runs.
-
-    bin/python bench/chaos.py [--storage filestorage|zeo|relstorage]
-        [--kills 1000] [--seconds N] [--processes N] [--seed N]
-
-The exit code is the verdict of the audit.
-"""
-import sys
-
-from cipher.background.tests.chaos.command import main
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+"""The benchmarks; see `bench.main`."""
