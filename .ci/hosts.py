@@ -57,14 +57,16 @@ class Host(NamedTuple):
     python: tuple = ()       # (3, 11) where it needs this one
 
 
+ZOPE_TESTS = ('hosts.test_zope', 'hosts.test_zope_worker')
+
 #: {name: `Host`}
 HOSTS = {
-    'zope5': Host('zope', ('hosts.test_zope',), ('Zope < 6', 'ZODB < 6')),
-    'zope6': Host('zope', ('hosts.test_zope',), ('Zope >= 6.3',)),
+    'zope5': Host('zope', ZOPE_TESTS, ('Zope < 6', 'ZODB < 6')),
+    'zope6': Host('zope', ZOPE_TESTS, ('Zope >= 6.3',)),
 }
 
 #: What the tests need beside a host.
-TOOLS = ('ZEO >= 6.0',)
+TOOLS = ('ZEO >= 6.0', 'zodburi >= 3.0')
 
 FOLDER = CHECKOUT / 'build' / 'hosts'
 
