@@ -27,6 +27,7 @@ from pathlib import Path
 
 import transaction
 
+from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.registry.installation import addRegistry
 from cipher.background.tests.support.layers import Live
@@ -66,6 +67,28 @@ port = 0
 pipeline =
     egg:Zope#httpexceptions
     zope
+
+[loggers]
+keys = root
+
+[handlers]
+keys = console
+
+[formatters]
+keys = generic
+
+[logger_root]
+level = INFO
+handlers = console
+
+[handler_console]
+class = StreamHandler
+args = (sys.stderr,)
+level = NOTSET
+formatter = generic
+
+[formatter_generic]
+format = %(levelname)s %(name)s %(message)s
 """
 
 SITE = """
@@ -168,30 +191,35 @@ class WorkerTests(unittest.TestCase):
         for number in range(RUNS):
             registry.start('mark', root.site['n%d' % number])
         transaction.commit()
+
+        def count(state):
+            return registry.getCounts()['mark'].get(state, 0)
+
         # The web instance carries out nothing.
         time.sleep(1)
         transaction.begin()
-        self.assertEqual(registry.getCounts()['pending'], RUNS)
+        self.assertEqual(count(PENDING), RUNS)
 
         first = self.startWorker(worker)
         self.wait(lambda: len(list(self.folder.glob('began-*'))) > FREE + 1,
                   'work')
         self.end(first)
         transaction.begin()
-        done = registry.getCounts()[SUCCEEDED]
+        done = count(SUCCEEDED)
         self.assertLessEqual(done, FREE)
         self.assertEqual(done, sum(
             len(folder.title) for folder in root.site.objectValues()))
 
         (self.folder / 'go').touch()
         second = self.startWorker(worker)
-        self.wait(lambda: registry.getCounts()[SUCCEEDED] == RUNS, 'the end')
+        self.wait(lambda: count(SUCCEEDED) == RUNS, 'the end')
         self.assertEqual(
             ['x'] * RUNS,
             [folder.title for folder in root.site.objectValues()])
         self.end(second, signal.SIGTERM)
         for path in self.logs:
             # A start is quiet.
+            self.assertIn('INFO Zope Ready', path.read_text())
             for word in ('WARNING', 'Warning', 'Traceback'):
                 self.assertNotIn(word, path.read_text())
 
