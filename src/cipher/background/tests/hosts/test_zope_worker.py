@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Zope instances that share a database by ZEO: one for the web, one that works.
+"""Zope instances that share a database by ZEO: one of them works alone.
 
 It needs Zope, which is not in the environment of the other tests.
 """
