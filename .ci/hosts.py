@@ -57,12 +57,13 @@ class Host(NamedTuple):
     python: tuple = ()       # (3, 11) where it needs this one
 
 
-ZOPE_TESTS = ('hosts.test_zope', 'hosts.test_zope_worker')
+ZOPE_TESTS = (
+    'hosts.test_zope', 'hosts.test_zope_page', 'hosts.test_zope_worker')
 
 #: {name: `Host`}
 HOSTS = {
-    'zope5': Host('zope', ZOPE_TESTS, ('Zope < 6', 'ZODB < 6')),
-    'zope6': Host('zope', ZOPE_TESTS, ('Zope >= 6.3',)),
+    'zope5': Host('zope', ZOPE_TESTS, ('Zope[wsgi] < 6', 'ZODB < 6')),
+    'zope6': Host('zope', ZOPE_TESTS, ('Zope[wsgi] >= 6.3',)),
 }
 
 #: What the tests need beside a host.

@@ -30,7 +30,9 @@ import transaction
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.registry.installation import addRegistry
+from cipher.background.tests.support.checkout import requirePage
 from cipher.background.tests.support.layers import Live
+from cipher.background.tests.support.pages import listBlocks
 
 
 HAS_ZOPE = find_spec('Zope2') is not None
@@ -40,18 +42,6 @@ LIMIT = 90
 
 #: Runs in all, and those that may finish before the kill.
 RUNS, FREE = 30, 5
-
-CONF = """
-%%import ZEO
-%%define INSTANCE %s
-instancehome $INSTANCE
-<zodb_db main>
-  <clientstorage>
-    server 127.0.0.1:%d
-  </clientstorage>
-  mount-point /
-</zodb_db>
-"""
 
 INI = """
 [app:zope]
@@ -112,6 +102,14 @@ SITE = """
 FOLDER = 'CIPHER_BACKGROUND_TEST_FOLDER'
 
 
+def readConf(home, port):
+    """Return the configuration of the page zope.rst for an instance."""
+    text, = (block.text for block in listBlocks(requirePage('zope.rst'))
+             if block.text.startswith('%import ZEO'))
+    return text.replace('/srv/dms/worker', str(home)).replace(
+        ':8100', ':%d' % port)
+
+
 def mark(worker):
     """Add a mark to the title of the context; wait for leave if it is late."""
     folder = Path(os.environ[FOLDER])
@@ -142,7 +140,7 @@ class WorkerTests(unittest.TestCase):
         home = self.folder / name
         (home / 'etc').mkdir(parents=True)
         (home / 'etc' / 'site.zcml').write_text(SITE % threads)
-        (home / 'zope.conf').write_text(CONF % (home, self.server.port))
+        (home / 'zope.conf').write_text(readConf(home, self.server.port))
         (home / 'zope.ini').write_text(INI)
         return home
 
