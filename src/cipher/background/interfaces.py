@@ -2172,6 +2172,9 @@ class IHost(Interface):
         Called once, before a page or a step to one.
         """
 
+    def currentTransaction():
+        """Return the transaction of the request that a page answers."""
+
     def challenge(request):
         """Ask an anonymous reader to log in; leave others refused."""
 
