@@ -119,6 +119,17 @@ PYTEST = [
     'zope.testing >= 5.0',
 ]
 
+# The adapters for applications of Zope.
+ZOPE = UI + [
+    'AccessControl >= 6.3',
+    'Acquisition >= 5.2',
+    'Zope >= 5.13',
+    'five.localsitemanager >= 4.0',
+    'waitress >= 3.0',
+    'zExceptions >= 5.0',
+    'zope.globalrequest >= 2.0',
+]
+
 TEST = DEMO + CLI + CELERY + METRICS + PYRAMID + PYTEST + [
     'Babel >= 2.12',
     'PyYAML >= 6.0.1',
@@ -255,6 +266,7 @@ def main():
             'metrics': METRICS,
             'pyramid': PYRAMID,
             'ui': UI,
+            'zope': ZOPE,
             'demo': DEMO,
             'docs': DOCS,
             'pytest': PYTEST,

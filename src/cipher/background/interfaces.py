@@ -2195,6 +2195,12 @@ class IHost(Interface):
     def principalOf(request):
         """Return the principal of *request*; None before authentication."""
 
+    def prepareRequest(request):
+        """Let *request* have what pages use of a request of zope.publisher.
+
+        Called once, before a page or a step to one.
+        """
+
     def currentTransaction():
         """Return the transaction of the request that a page answers."""
 
@@ -2205,6 +2211,9 @@ class IHost(Interface):
 
     def getURL(ob, request):
         """Return the absolute URL of *ob*; raise ``TypeError`` without one."""
+
+    def getResourceURL(name, request):
+        """Return the URL of the browser resource *name*, or None."""
 
     def getRootURL(request):
         """Return the URL of the application's root object."""

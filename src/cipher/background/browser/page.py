@@ -75,9 +75,11 @@ def setHeaders(response, content_type, policy=POLICY):
     response.setHeader('Content-Security-Policy', policy)
     # Our links begin with a slash and need no base element, which our policy
     # forbids.
-    response.setBase('')
+    response.setBase(None)
     for name, value in HEADERS:
         response.setHeader(name, value)
+    if "frame-ancestors 'self'" in policy:
+        response.setHeader('X-Frame-Options', 'SAMEORIGIN')
 
 
 def getParameters(request, name):

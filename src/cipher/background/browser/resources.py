@@ -18,10 +18,10 @@ from pathlib import Path
 
 from zope.browserresource.file import File
 from zope.browserresource.file import FileResource
-from zope.component import queryAdapter
 
 from cipher.background.browser.addresses import getPath
 from cipher.background.browser.compression import compress
+from cipher.background.util.host import getHost
 
 
 CSS = 'cipher-background.css'
@@ -52,10 +52,8 @@ _VERSIONS = {name: _get_version(name) for name in _FILES}
 
 def getURL(name, request):
     """Return the path of a resource for the current site."""
-    resource = queryAdapter(request, name=name)
-    if resource is None:
-        return ''
-    return '%s?v=%s' % (getPath(resource()), _VERSIONS[name])
+    url = getHost().getResourceURL(name, request)
+    return '%s?v=%s' % (getPath(url), _VERSIONS[name]) if url else ''
 
 
 class StaticFile(FileResource):

@@ -70,6 +70,7 @@ def markRequest(request: Any) -> None:
         raise NotFound(None, NAME, request)
     if not IBackgroundLayer.providedBy(request):
         alsoProvides(request, IBackgroundLayer)
+        getHost().prepareRequest(request)
 
 
 def queryRegistry(site):

@@ -28,6 +28,7 @@ from zope.authentication.interfaces import PrincipalLookupError
 from zope.component import getGlobalSiteManager
 from zope.component import getUtility
 from zope.component import hooks
+from zope.component import queryAdapter
 from zope.component import queryUtility
 from zope.interface import implementer
 from zope.interface.interfaces import ComponentLookupError
@@ -326,6 +327,9 @@ class ToolkitHost:
     def principalOf(self, request):
         return request.principal
 
+    def prepareRequest(self, request):
+        pass
+
     def currentTransaction(self):
         return transaction.get()
 
@@ -346,6 +350,10 @@ class ToolkitHost:
         # It needs zope.publisher, which the core can do without.
         from zope.traversing.browser import absoluteURL
         return absoluteURL(ob, request)
+
+    def getResourceURL(self, name, request):
+        resource = queryAdapter(request, name=name)
+        return None if resource is None else resource()
 
     def getRootURL(self, request):
         return request.getApplicationURL()
