@@ -2161,6 +2161,9 @@ class IHost(Interface):
         Called once, before a page or a step to one.
         """
 
+    def acceptRequest(request):
+        """Note that *request* may write: its token was checked."""
+
     def challenge(request):
         """Ask an anonymous reader to log in; leave others refused."""
 

@@ -329,6 +329,9 @@ class ToolkitHost:
     def prepareRequest(self, request):
         pass
 
+    def acceptRequest(self, request):
+        pass
+
     def challenge(self, request):
         authentication = queryUtility(IAuthentication)
         principal = self.principalOf(request)
