@@ -21,6 +21,8 @@ commands:
   test            do so, then run all tests, in two processes side by side
   test ARGS       do so, then run bin/test with the arguments
   test -u         likewise, only the unit tests: they take less than a minute
+  hosts [HOST]    do so, then run the tests of the host applications, as Zope,
+                  each in an environment below build/hosts
   docs            do so, then build the documentation into build/docs/html
   docs linkcheck  likewise, only look at its links to other servers
   -h, --help      show this text
@@ -299,10 +301,10 @@ def main(arguments=None):
     if command in ('-h', '--help', 'help'):
         print(__doc__.strip())
         return 0
-    if command not in (None, 'demo', 'docs', 'test'):
+    if command not in (None, 'demo', 'docs', 'hosts', 'test'):
         raise BootstrapError(
-            "expected the command 'demo', 'docs', 'test' or none, got %r; "
-            'see "python3 bootstrap.py --help"' % command)
+            "expected the command 'demo', 'docs', 'hosts', 'test' or none, "
+            'got %r; see "python3 bootstrap.py --help"' % command)
     check_python()
     environment = Environment(os.path.dirname(os.path.abspath(__file__)))
     environment.ensure()
@@ -311,6 +313,10 @@ def main(arguments=None):
         return 0
     if arguments == ['test']:
         return run_halves([environment.python, environment.script('test')])
+    if command == 'hosts':
+        os.execv(environment.python, [
+            environment.python, environment.path('.ci', 'hosts.py'),
+            *arguments[1:]])
     # The script replaces this process, so that signals reach it.  Python runs
     # it, because a long path or a space breaks the first line of a script.
     os.execv(environment.python, [

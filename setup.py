@@ -112,6 +112,17 @@ PYTEST = [
     'zope.testing >= 5.0',
 ]
 
+# The adapters for applications of Zope.
+ZOPE = UI + [
+    'AccessControl >= 6.3',
+    'Acquisition >= 5.2',
+    'Zope >= 5.13',
+    'five.localsitemanager >= 4.0',
+    'waitress >= 3.0',
+    'zExceptions >= 5.0',
+    'zope.globalrequest >= 2.0',
+]
+
 TEST = DEMO + CLI + CELERY + METRICS + PYTEST + [
     'Babel >= 2.12',
     'PyYAML >= 6.0.1',
@@ -245,6 +256,7 @@ def main():
             'host': HOST,
             'metrics': METRICS,
             'ui': UI,
+            'zope': ZOPE,
             'demo': DEMO,
             'docs': DOCS,
             'pytest': PYTEST,

@@ -15,8 +15,8 @@
 
 usage: python3 .ci/wheels.py [--lowest | --newest] [EXTRA ...]
 
-  EXTRA      core, ui, host, demo, celery, cli, metrics, pytest or test; by
-             default all
+  EXTRA      core, ui, host, demo, celery, cli, metrics, pytest,
+             zope or test; by default all
   --newest   only with the newest versions, on the Python that runs this
   --lowest   only with the lowest versions that setup.py allows, on the lowest
              Python; that is python3.10 on the PATH or of pyenv, or what
@@ -49,7 +49,7 @@ from totals import parse
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 EXTRAS = ('core', 'ui', 'host', 'demo', 'celery', 'cli', 'metrics', 'pytest',
-          'test')
+          'zope', 'test')
 
 LOWEST = (3, 10)
 LOWEST_VARIABLE = 'CIPHER_BACKGROUND_LOWEST_PYTHON'
@@ -205,18 +205,22 @@ class Distributions:
 
 
 class Environment:
-    """A virtual environment; the constructor makes it.
+    """A virtual environment; the constructor makes it with *python*.
+
+    Without *python* it is there already.
 
     It has pip, or else *tools* is the environment whose pip serves it.  So it
     is really empty, and is made in a moment.
     """
 
-    def __init__(self, folder, python, tools=None):
+    def __init__(self, folder, python=None, tools=None):
         self.folder = folder
         self.python = folder / 'bin' / 'python'
         self.tools = tools
-        run([python, '-m', 'venv', *(['--without-pip'] if tools else []),
-             folder], cwd=folder.parent)
+        if python:
+            run([python, '-m', 'venv',
+                 *(['--without-pip'] if tools else []), folder],
+                cwd=folder.parent)
 
     def pip(self, *arguments):
         if self.tools:

@@ -27,9 +27,9 @@ from AccessControl.SecurityManagement import getSecurityManager
 from AccessControl.SecurityManagement import newSecurityManager
 from AccessControl.SecurityManagement import noSecurityManager
 from AccessControl.SecurityManagement import setSecurityManager
-from AccessControl.SpecialUsers import nobody
-from AccessControl.SpecialUsers import system
 from AccessControl.users import BasicUser
+from AccessControl.users import nobody
+from AccessControl.users import system
 from Acquisition import Explicit
 from Acquisition import aq_base
 from Acquisition import aq_chain

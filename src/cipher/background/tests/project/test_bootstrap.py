@@ -23,8 +23,10 @@ from contextlib import redirect_stderr
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from unittest import mock
 
 from cipher.background.tests.support.checkout import requireCheckout
+from cipher.background.tests.support.extras import HOSTS
 from cipher.background.tests.support.layers import Live
 
 
@@ -264,6 +266,52 @@ class DocsTests(unittest.TestCase):
     def test_a_page_that_no_page_leads_to(self):
         self.assertEqual(['one.html: expected a link to it, got none'],
                          self.find(index='', one='<a href="#">1</a>'))
+
+
+class HostsTests(unittest.TestCase):
+    """The host applications of .ci/hosts.py."""
+
+    def setUp(self):
+        path = mock.patch.object(
+            sys, 'path', [str(requireCheckout('.ci')), *sys.path])
+        path.start()
+        self.addCleanup(path.stop)
+        self.hosts = load('.ci', 'hosts.py')
+
+    def test_each_extra_of_a_host_is_tried(self):
+        self.assertEqual(
+            {host.extra for host in self.hosts.HOSTS.values()}, set(HOSTS))
+
+    def test_each_module_of_a_host_is_tried(self):
+        folder = Path(__file__).parent.parent / 'hosts'
+        for extra in HOSTS:
+            found = {'hosts.' + path.stem
+                     for path in folder.glob('test_%s*.py' % extra)}
+            for name, host in self.hosts.HOSTS.items():
+                if host.extra == extra:
+                    self.assertEqual(found, set(host.tests), name)
+
+    def test_requirements_are_those_of_the_extra(self):
+        for extra in HOSTS:
+            names = ' '.join(self.hosts.read_requirements(extra))
+            self.assertIn('ZODB>=', names)
+            self.assertIn('z3c.form>=', names)
+            self.assertNotIn('celery', names)
+
+    def test_unknown_host_is_refused(self):
+        with redirect_stderr(StringIO()) as errors:
+            self.assertRaises(SystemExit, self.hosts.main, ['zope4'])
+        self.assertIn("got 'zope4'", errors.getvalue())
+
+    def test_skipped_test_is_a_failure(self):
+        report = self.hosts.Report()
+        made = mock.Mock()
+        made.run.return_value = '3 passed, 0 failed, 2 skipped\n', 0
+        with mock.patch.object(self.hosts, 'make', lambda name: made), \
+                redirect_stdout(StringIO()):
+            self.hosts.try_host(report, 'zope6')
+        modules = len(self.hosts.HOSTS['zope6'].tests)
+        self.assertEqual((report.failed, report.skipped), (2 * modules, 0))
 
 
 class PythonsTests(unittest.TestCase):

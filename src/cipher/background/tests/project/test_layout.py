@@ -23,6 +23,7 @@ from persistent import Persistent
 
 import cipher.background
 from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.tests.support.extras import HOSTS
 from cipher.background.tests.support.extras import PARTS
 from cipher.background.tests.support.extras import findModules
 from cipher.background.tests.support.layers import Live
@@ -40,7 +41,7 @@ OTHERS = ('cipher.background.demo.', 'cipher.background.tests')
 def findPersistent():
     """Return the persistent classes that the package defines."""
     found = set()
-    for extra in ('core', *PARTS):
+    for extra in {'core', *PARTS}.difference(HOSTS):
         for name in findModules(extra):
             if name.startswith(OTHERS):
                 continue

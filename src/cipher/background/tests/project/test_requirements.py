@@ -24,6 +24,7 @@ from xml.etree import ElementTree
 
 import cipher.background
 from cipher.background.tests.support.extras import CORE
+from cipher.background.tests.support.extras import HOSTS
 from cipher.background.tests.support.extras import PARTS
 from cipher.background.tests.support.extras import getExtra
 
@@ -33,7 +34,7 @@ PACKAGE = Path(cipher.background.__file__).parent
 #: What an extra brings beside its own.
 BASES = {CORE: (), 'ui': (CORE,), 'host': (CORE, 'ui'),
          'demo': (CORE, 'ui', 'host'), 'celery': (CORE,), 'cli': (CORE,),
-         'metrics': (CORE,), 'pytest': (CORE,),
+         'metrics': (CORE,), 'pytest': (CORE,), 'zope': (CORE, 'ui'),
          'test': (CORE, 'ui', 'host', 'demo', 'celery', 'cli', 'metrics',
                   'pytest')}
 
@@ -97,10 +98,24 @@ def read_requirements():
     return found
 
 
+#: {package: distribution} of those that the extra ``test`` does not bring.
+NOT_INSTALLED = {
+    'AccessControl': 'accesscontrol', 'Acquisition': 'acquisition',
+    'App': 'zope', 'OFS': 'zope', 'Products': 'zope', 'Testing': 'zope',
+    'ZPublisher': 'zope', 'Zope2': 'zope', 'five': 'five-localsitemanager',
+    'zExceptions': 'zexceptions'}
+
+
 @lru_cache(maxsize=None)
 def find_installed():
     """Return {normalized name: distribution} of all that is installed."""
     return {normalize(one.name): one for one in distributions()}
+
+
+@lru_cache(maxsize=None)
+def list_required():
+    """Return the names of all that an extra requires."""
+    return {name for names in read_requirements().values() for name in names}
 
 
 @lru_cache(maxsize=None)
@@ -116,11 +131,12 @@ def find_distribution(module):
     """Return the normalized name of what *module* comes from, or None."""
     names = module.split('.')
     if names[0] not in ('zope', 'z3c', 'zc'):
-        return find_packages().get(names[0])
+        return (find_packages().get(names[0])
+                or NOT_INSTALLED.get(names[0]))
     # Namespaces: a distribution has the name of its package.
     for end in range(len(names), 1, -1):
         name = normalize('.'.join(names[:end]))
-        if name in find_installed():
+        if name in find_installed() or name in list_required():
             return name
     return None
 
@@ -154,6 +170,16 @@ def _find_names(element):
         yield from _find_names(child)
 
 
+def getHost(place):
+    """Return the extra of a host that a module of the tests needs, or None.
+    """
+    for extra in HOSTS:
+        if place.startswith(('tests/hosts/test_%s' % extra,
+                             'tests/support/%s' % extra)):
+            return extra
+    return None
+
+
 @lru_cache
 def find_used():
     """Return {extra: {distribution: where it is needed}}."""
@@ -162,7 +188,7 @@ def find_used():
         place = path.relative_to(PACKAGE).as_posix()
         find = {'.py': find_imports, '.zcml': find_names}.get(path.suffix)
         for module in find(path) if find else ():
-            extra = ZCML.get(place) or getExtra(
+            extra = ZCML.get(place) or getHost(place) or getExtra(
                 place.removesuffix(path.suffix).replace('/', '.'))
             name = find_distribution(module)
             if (place, name and name.replace('-', '.')) not in OPTIONAL:

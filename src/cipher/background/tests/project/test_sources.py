@@ -70,6 +70,8 @@ class TestSources(unittest.TestCase):
         self.assertEqual(found, [
             ('contextmanagers.py',
              'getHost().beginInteraction(*self._participations)'),
+            ('hosts/zope/host.py',
+             'super().beginInteraction(*participations)'),
             ('util/host.py',
              'self.beginInteraction(*self._get_people(run))'),
             ('util/host.py', 'newInteraction(*participations)')])

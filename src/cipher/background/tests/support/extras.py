@@ -13,10 +13,10 @@
 ##############################################################################
 """The extras: the part of the package that needs each, and its tests.
 
-Run ``python -m cipher.background.tests.support.extras EXTRA`` in an
-environment with the package, this one extra and nothing else.  It imports all
-modules of the part and runs the tests of the part.  So this module and those
-tests need only the extra, except for the extra ``test``.
+Run ``python -m cipher.background.tests.support.extras EXTRA [MODULE ...]`` in
+an environment with the package, this one extra and nothing else.  It imports
+all modules of the part and runs the tests of the part.  So this module and
+those tests need only the extra, except for the extra ``test``.
 """
 import importlib
 import pkgutil
@@ -39,8 +39,13 @@ PARTS = {
     'metrics': ('monitoring.metrics',),
     'cli': ('cli.painting', 'cli.zodburis'),
     'pytest': ('pytestplugin',),
+    'zope': ('hosts.zope',),
     'test': ('locales.update', 'tests'),
 }
+
+#: Extras that the extra ``test`` does not bring, because their packages are
+#: many.  ``python3 bootstrap.py hosts`` tries them.
+HOSTS = ('zope',)
 
 #: {extra: test modules of its part, or classes in them}
 TESTS = {
@@ -54,6 +59,7 @@ TESTS = {
     'metrics': ('monitoring.test_metrics',),
     'cli': ('cli.test_plain', 'cli.test_reading:OutputTests'),
     'pytest': ('pytestplugin.test_fixtures',),
+    'zope': ('hosts.test_zope',),
     'test': (),
 }
 
@@ -76,10 +82,10 @@ def findModules(extra):
             yield info.name
 
 
-def loadTests(extra):
-    """Return the tests of the part that needs *extra*."""
+def loadTests(extra, names=()):
+    """Return the tests of the part that needs *extra*; by default all."""
     suite = unittest.TestSuite()
-    for name in TESTS[extra]:
+    for name in names or TESTS[extra]:
         module_name, _colon, class_name = name.partition(':')
         module = importlib.import_module(
             'cipher.background.tests.' + module_name)
@@ -104,13 +110,16 @@ def importAll(extra):
     return len(names) - len(failed), len(failed)
 
 
-def main(extra):
-    """Import and test the part of *extra*; return the exit code."""
+def main(extra, *names):
+    """Import and test the part of *extra*; return the exit code.
+
+    *names* are those of test modules, by default all of the part.
+    """
     passed, failed = importAll(extra)
     print('%s: %d modules can be imported, %d cannot' % (
         extra, passed, failed), flush=True)
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(
-        loadTests(extra))
+        loadTests(extra, names))
     # All imports together count as one test.
     failed = bool(failed) + len(result.failures) + len(result.errors)
     skipped = len(result.skipped)
