@@ -123,6 +123,18 @@ ZOPE = UI + [
     'zope.globalrequest >= 2.0',
 ]
 
+# The adapters for sites of Plone.
+PLONE = ZOPE + [
+    'Products.CMFPlone >= 6.1',
+    'Products.statusmessages >= 5.0',
+    'plone.app.uuid >= 2.2',
+    'plone.base >= 2.0',
+    'plone.i18n >= 5.0',
+    'plone.protect >= 5.0',
+    'plone.registry >= 2.0',
+    'plone.uuid >= 2.0',
+]
+
 TEST = DEMO + CLI + CELERY + METRICS + PYTEST + [
     'Babel >= 2.12',
     'PyYAML >= 6.0.1',
@@ -256,6 +268,7 @@ def main():
             'host': HOST,
             'metrics': METRICS,
             'ui': UI,
+            'plone': PLONE,
             'zope': ZOPE,
             'demo': DEMO,
             'docs': DOCS,

@@ -60,6 +60,8 @@ class Host(NamedTuple):
 #: {name: `Host`}
 HOSTS = {
     'zope5': Host('zope', ('hosts.test_zope',), ('Zope < 6', 'ZODB < 6')),
+    'plone61': Host('plone', ('hosts.test_plone',), (), 'plone-6.1.txt'),
+    'plone62': Host('plone', ('hosts.test_plone',), (), 'plone-6.2.txt'),
     'zope6': Host('zope', ('hosts.test_zope',), ('Zope >= 6.3',)),
 }
 

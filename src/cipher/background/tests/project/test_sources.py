@@ -70,6 +70,8 @@ class TestSources(unittest.TestCase):
         self.assertEqual(found, [
             ('contextmanagers.py',
              'getHost().beginInteraction(*self._participations)'),
+            ('hosts/plone/host.py',
+             'super().beginInteraction(*participations)'),
             ('hosts/zope/host.py',
              'super().beginInteraction(*participations)'),
             ('util/host.py',
