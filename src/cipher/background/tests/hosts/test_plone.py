@@ -92,7 +92,7 @@ def refuse(worker):
 
 def noteFailure(event):
     """Subscriber: say in the title that work has failed."""
-    if event.object.type == 'refuse':
+    if event.object.type == 'refuse' and event.object.context is not None:
         ob = event.object.context
         ob.title = 'noted failure'
         ob.reindexObject()
