@@ -77,6 +77,8 @@ def setHeaders(response, content_type, policy=POLICY):
     response.setBase(None)
     for name, value in HEADERS:
         response.setHeader(name, value)
+    if "frame-ancestors 'self'" in policy:
+        response.setHeader('X-Frame-Options', 'SAMEORIGIN')
 
 
 def getParameters(request, name):

@@ -16,6 +16,7 @@
 Zope asks for a user only after the traversal.  So no step asks for a
 permission, and the published view does.
 """
+from zExceptions import HTTPException
 from zExceptions import NotFound
 from zope.component import adapter
 from zope.component import queryMultiAdapter
@@ -23,10 +24,14 @@ from zope.component.interfaces import ISite
 from zope.interface import implementer
 from zope.location.interfaces import LocationError
 from zope.publisher.browser import BrowserView
+from zope.publisher.interfaces import NotFound as NothingPublished
 from zope.publisher.interfaces.browser import IBrowserPublisher
 from zope.publisher.interfaces.browser import IBrowserRequest
+from zope.security.interfaces import Unauthorized
 from zope.traversing.interfaces import ITraversable
+from ZPublisher.interfaces import IPubFailure
 
+from cipher.background.browser.interfaces import IBackgroundLayer
 from cipher.background.browser.traversing import NAME
 from cipher.background.browser.traversing import Publisher
 from cipher.background.browser.traversing import markRequest
@@ -36,6 +41,26 @@ from cipher.background.browser.traversing import queryView
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkerRun
 from cipher.background.util.host import getHost
+from cipher.background.util.logs import getLogger
+
+
+log = getLogger(__name__)
+
+#: Errors that say what a reader may not see, or asked for.
+_EXPECTED = (HTTPException, NothingPublished, Unauthorized)
+
+
+@adapter(IPubFailure)
+def logFailure(event):
+    """Subscriber: log the error that our page of a failure does not show.
+
+    Zope logs only errors that no page answers.
+    """
+    error = event.exc_info[1]
+    if IBackgroundLayer.providedBy(event.request) and not (
+            event.retry or isinstance(error, _EXPECTED)):
+        log.error('Publishing %s failed', event.request['ACTUAL_URL'],
+                  exc_info=event.exc_info)
 
 
 @implementer(ITraversable)

@@ -369,6 +369,12 @@ class ZopeHost(ToolkitHost):
         title = getUtility(IPermission, permission).title
         return bool(getSecurityManager().checkPermission(title, ob))
 
+    def mayManage(self, ob):
+        """Return whether the user may see the management screens of *ob*.
+        """
+        return bool(getSecurityManager().checkPermission(
+            'View management screens', ob))
+
     def getPrincipal(self, principal_id):
         if principal_id in SYSTEM:
             return OFSPrincipal(SYSTEM[1], system)

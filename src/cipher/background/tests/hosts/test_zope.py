@@ -30,8 +30,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import transaction
+from zope.component import getGlobalSiteManager
+from zope.component.interfaces import ISite
+from zope.interface import Interface
 
 from cipher.background.interfaces import FINISHED_STATES
+from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.interfaces import IWorkerRun
 from cipher.background.registry.installation import addRegistry
 from cipher.background.registry.installation import getRegistry
 from cipher.background.registry.installation import removeRegistry
@@ -84,6 +89,12 @@ SITE = """
 """
 
 VIEW = 'Background: see runs and worker types'
+START = 'Background: start workers'
+#: These pages ask for it themselves, as a starter may stop without it.
+STOP = 'Background: stop runs'
+
+#: {user: role}
+USERS = {'viewer': 'Viewer', 'editor': 'Editor', 'boss': 'Manager'}
 
 
 def touch(worker):
@@ -95,6 +106,24 @@ def touch(worker):
         worker.context.title = 'touched by %s' % user
         worker.context.description = worker.context.absolute_url()
     return '%s in %s' % (user, '/'.join(getSite().getPhysicalPath()))
+
+
+#: Views that check their reader themselves.
+OWN_CHECK = ('health.json', 'metrics', 'own.json')
+
+
+def find_views():
+    """Yield (interface, name, title of the permission) of our views."""
+    for registration in getGlobalSiteManager().registeredAdapters():
+        factory = registration.factory
+        if (len(registration.required) == 2 and registration.name
+                and registration.provided is Interface
+                and registration.required[0] in (
+                    IWorkerRegistry, IWorkerRun, ISite)
+                and getattr(factory, '__ac_permissions__', ())):
+            titles = {title for title, names in factory.__ac_permissions__
+                      if '' in names}
+            yield registration.required[0], registration.name, *titles
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -131,10 +160,12 @@ class ZopeTests(unittest.TestCase):
         manage_addFolder(cls.root, 'other')
         make_objectmanager_site(cls.root.other)
         cls.root._addRole('Viewer')
+        cls.root._addRole('Editor')
         users = cls.root.acl_users
-        users.userFolderAddUser('viewer', 'secret', ['Viewer'], [])
-        users.userFolderAddUser('boss', 'secret', ['Manager'], [])
-        cls.root.manage_permission(VIEW, ['Manager', 'Viewer'], 0)
+        for user, role in USERS.items():
+            users.userFolderAddUser(user, 'secret', [role], [])
+        cls.root.manage_permission(VIEW, ['Manager', 'Editor', 'Viewer'], 0)
+        cls.root.manage_permission(START, ['Manager', 'Editor'], 0)
         cls.root.site.inner.manage_addUserFolder()
         cls.root.site.inner.acl_users.userFolderAddUser(
             'boss', 'other', ['Manager'], [])
@@ -373,8 +404,10 @@ class ZopeTests(unittest.TestCase):
     def test_pages_have_their_resources_and_no_base(self):
         text = self.get('/site/++background++/index.html', 'boss')[2]
         self.assertNotIn('<base', text)
-        found = re.findall('(?:href|src)="([^"]*resource[^"]*)"', text)
-        self.assertEqual(len(found), 3)
+        found = re.findall(
+            r'\s(?:href|src|data-alert)="([^"]*resource[^"]*)"', text)
+        self.assertEqual(4, sum('/++resource++cipher-background' in address
+                                for address in found))
         for address in found:
             self.assertEqual(self.get(address)[0], 200, address)
 
@@ -395,6 +428,74 @@ class ZopeTests(unittest.TestCase):
                 status, _data = self.send('/start.json', 'boss', {
                     'type': 'touch', 'context': path})
                 self.assertEqual(status, 400)
+
+    def test_managers_see_the_pages_in_the_frame_of_zope(self):
+        page = '/site/++background++/index.html'
+        _status, headers, text = self.get(page, 'boss')
+        self.assertIn('class="zmi zmi-', text)
+        self.assertRegex(
+            text, 'class="nav-link active" href="/site/@@background.html"')
+        self.assertIn('<title>Background workers: overview</title>', text)
+        self.assertEqual(headers['X-Frame-Options'], 'SAMEORIGIN')
+        for address in re.findall(r'\shref="([^"]*)"', text):
+            self.assertRegex(address, '^(/|http://127|[?#]|$)')
+            self.assertNotIn('/++background++/manage', address)
+        _status, headers, text = self.get(page, 'viewer')
+        self.assertIn('<body class="cb-frame">', text)
+        self.assertEqual(headers['X-Frame-Options'], 'DENY')
+
+    def test_frame_leads_to_places_that_exist(self):
+        text = self.get('/site/++background++/types.html', 'boss')[2]
+        tabs = text[text.index('id="tabs"'):text.index('id="cb-content"')]
+        found = re.findall('href="(/[^"]*)"', tabs)
+        self.assertIn('/site/manage_access', found)
+        for address in found:
+            self.assertIn(self.get(address, 'boss')[0], (200, 302, 303))
+
+    def test_sites_have_a_tab_for_those_who_may_see_runs(self):
+        for path, user, expected in (
+                ('/site', 'boss', True), ('/other', 'boss', True),
+                ('/site/one', 'boss', False)):
+            text = self.get(path + '/manage_main', user)[2]
+            self.assertIn('manage_access', text)
+            self.assertEqual('@@background.html' in text, expected, path)
+        self.assertEqual(
+            [one['label'] for one in self.site.filtered_manage_options()
+             if one['label'] == 'Background'], [])
+
+    def test_every_address_asks_each_role_its_permission(self):
+        run = self.registry.start('touch')
+        transaction.commit()
+        self.wait(run.id)
+        base = '/site/++background++'
+        places = {IWorkerRegistry: base + '/', IWorkerRun: '%s/%s/' % (
+            base, run.id), ISite: '/other/'}
+        permissions = {
+            None: set(), 'viewer': {VIEW}, 'editor': {VIEW, START},
+            'boss': None}
+        before = self.registry.listActions(), self.registry.getCounts()
+        found = list(find_views())
+        self.assertGreater(len(found), 40)
+        for interface, name, title in found:
+            asked = STOP if name in ('stop.html', 'stop.json') else title
+            for user, titles in permissions.items():
+                for data in None, b'':
+                    with self.subTest(name, user=user, post=data is not None):
+                        status, _headers, text = self.get(
+                            '%s@@%s' % (places[interface], name), user, data)
+                        if titles is not None and asked not in titles | {
+                                'Public'}:
+                            self.assertEqual(status, 401)
+                            self.assertNotIn('Touch', text)
+                        else:
+                            self.assertNotEqual(status, 500)
+                            if title != 'Public':
+                                self.assertNotEqual(status, 401)
+                        if name in OWN_CHECK and user is None:
+                            self.assertEqual(status, 401)
+        transaction.begin()
+        self.assertEqual(
+            (self.registry.listActions(), self.registry.getCounts()), before)
 
     def test_viewer_changes_nothing(self):
         run = self.registry.start('touch')
