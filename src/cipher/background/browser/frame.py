@@ -47,13 +47,6 @@ class BackgroundMacros(BrowserView):
         except KeyError:
             return self.own.macros[name]
 
-    def wrap(self, page: Any, text: str) -> str:
-        """Return *text*, the rendered *page*, within the frame of a host.
-
-        For a frame that the macro ``page`` cannot extend.
-        """
-        return text
-
     def __call__(self) -> NoReturn:
         raise NotFound(self.context, self.__name__, self.request)
 

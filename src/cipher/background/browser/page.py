@@ -209,26 +209,19 @@ class Page(Published):
     refusal_template = ViewPageTemplateFile('templates/refusal.pt')
 
     def render(self) -> str:
-        return self._wrap(self.template())
+        return self.template()
 
     def renderRefusal(self, refused: Refused) -> str:
         self.refusal = refused
         self.poll_url = None
-        return self._wrap(self.refusal_template())
-
-    def _wrap(self, text):
-        wrap = getattr(self._frame, 'wrap', None)
-        return text if wrap is None else wrap(self, text)
-
-    @property
-    def _frame(self):
-        return queryMultiAdapter(
-            (self.context, self.request), name='background_macros')
+        return self.refusal_template()
 
     @property
     def policy(self) -> str:
         """The Content-Security-Policy that the frame needs."""
-        return getattr(self._frame, 'content_security_policy', POLICY)
+        frame = queryMultiAdapter(
+            (self.context, self.request), name='background_macros')
+        return getattr(frame, 'content_security_policy', POLICY)
 
     @property
     def language(self) -> str:

@@ -14,9 +14,10 @@
 """The pages in the control panel of a site, in Plone's own look.
 
 The main template of Plone cannot be the macro of our templates, because they
-find names in other ways.  So a page is rendered first, and put into the
-control panel then.
+find names in other ways.  So the control panel is rendered first, and split
+where the page belongs.
 """
+import secrets
 from html import escape
 
 from plone.app.layout.viewlets.common import ViewletBase
@@ -41,21 +42,24 @@ class PloneMacros(BackgroundMacros):
         "script-src 'self' 'unsafe-inline'; img-src 'self' data:; "
         "font-src 'self' data:")
 
-    def wrap(self, page, text):
+    def frame(self, page):
+        """Return what stands before the *page*, and what after it."""
         tool = getToolByName(hooks.getSite(), 'portal_url')
-        return Frame(tool.getPortalObject(), self.request, page, text)()
+        frame = Frame(tool.getPortalObject(), self.request, page)
+        before, _mark, after = frame().partition(frame.mark)
+        return before, after
 
 
 class Frame(BrowserView):
-    """The control panel around the *text* of a page."""
+    """The control panel around a *page*."""
 
     __name__ = 'background-controlpanel'
     index = ViewPageTemplateFile('templates/frame.pt')
 
-    def __init__(self, context, request, page, text):
+    def __init__(self, context, request, page):
         super().__init__(context, request)
         self.page = page
-        self.text = text
+        self.mark = 'background-%s' % secrets.token_hex(16)
 
     def __call__(self):
         return self.index()
