@@ -16,12 +16,23 @@
 It needs Plone, which is not in the environment of the other tests.
 """
 import json
+import re
+import urllib.parse
 
 import transaction
+from zope.component.interfaces import ISite
 
+from cipher.background.interfaces import IWorkerRegistry
+from cipher.background.interfaces import IWorkerRun
 from cipher.background.interfaces import RegistryInUse
 from cipher.background.registry.installation import getRegistry
 from cipher.background.registry.installation import nearestRegistry
+from cipher.background.tests.hosts.test_zope import OWN_CHECK
+from cipher.background.tests.hosts.test_zope import START
+from cipher.background.tests.hosts.test_zope import STOP
+from cipher.background.tests.hosts.test_zope import VIEW
+from cipher.background.tests.hosts.test_zope import find_views
+from cipher.background.tests.support.plonesite import ADDON
 from cipher.background.tests.support.plonesite import BASE
 from cipher.background.tests.support.plonesite import PloneCase
 
@@ -258,3 +269,151 @@ class PloneTests(PloneCase):
         self.assertEqual(status, 403)
         transaction.begin()
         self.assertEqual(self.registry.getCounts(), before)
+
+    def test_unknown_names_and_known_ones_have_one_answer(self):
+        run = self.registry.start('touch')
+        transaction.commit()
+        self.wait(run.id)
+        for user in None, 'member':
+            answers = set()
+            for name in ('index.html', 'runs.json', run.id,
+                         run.id + '/index.html', '77-1', '77-1/index.html',
+                         'nothing', 'acl_users', '++acquire++one',
+                         'getCounts'):
+                status, headers, text = self.get(BASE + '/' + name, user)
+                where = headers.get('Location', '').partition('?')[0]
+                answers.add((status, where, 'Touch' in text))
+            self.assertEqual(len(answers), 1, answers)
+            self.assertRegex(answers.pop()[1], '/require_login$')
+
+    def test_every_address_asks_each_role_its_permission(self):
+        other = self.makeSite('other')
+        self.addCleanup(self.delete, self.root, 'other')
+        self.assertIsNone(nearestRegistry(other))
+        for site in self.site, other:
+            site.manage_permission(VIEW, ['Editor'], 1)
+            site.manage_permission(START, ['Editor'], 1)
+        run = self.registry.start('touch')
+        transaction.commit()
+        self.addCleanup(self.install)
+        self.wait(run.id)
+        places = {IWorkerRegistry: BASE + '/',
+                  IWorkerRun: '%s/%s/' % (BASE, run.id), ISite: '/other/'}
+        permissions = {None: set(), 'member': set(), 'editor': {VIEW, START},
+                       'owner': None}
+        before = self.registry.listActions(), self.registry.getCounts()
+        found = list(find_views())
+        self.assertGreater(len(found), 40)
+        for interface, name, title in found:
+            asked = STOP if name in ('stop.html', 'stop.json') else title
+            for user, titles in permissions.items():
+                for data in None, b'':
+                    with self.subTest(name, user=user, post=data is not None):
+                        status, headers, text = self.get(
+                            '%s@@%s' % (places[interface], name), user, data)
+                        is_refused = status == 401 or (
+                            'require_login' in headers.get('Location', ''))
+                        if titles is not None and asked not in titles | {
+                                'Public'}:
+                            self.assertTrue(is_refused, status)
+                            self.assertNotIn('Touch', text)
+                        else:
+                            self.assertLess(status, 500)
+                            if title != 'Public':
+                                self.assertFalse(is_refused)
+                        if name in OWN_CHECK and user is None:
+                            self.assertTrue(is_refused, status)
+        transaction.begin()
+        self.assertEqual(
+            (self.registry.listActions(), self.registry.getCounts()), before)
+
+    def test_roles_of_the_addon(self):
+        for user, expected in (
+                ('manager', True), ('admin', True), ('editor', False),
+                ('member', False)):
+            with self.subTest(user=user):
+                before = self.registry.getCounts()
+                status, data = self.send(
+                    '/start.json', user, {'type': 'touch'})
+                self.assertEqual(status == 202, expected)
+                if expected:
+                    self.wait(data['id'])
+                else:
+                    transaction.begin()
+                    self.assertEqual(self.registry.getCounts(), before)
+                # The link in the control panel.
+                text = self.get('/plone/@@overview-controlpanel', user)[2]
+                self.assertEqual('++background++"' in text, expected)
+
+    # Pages
+
+    def test_every_page_stands_in_the_control_panel(self):
+        run = self.registry.start('touch')
+        transaction.commit()
+        self.wait(run.id)
+        for name in ('', '/index.html', '/runs.html', '/types.html',
+                     '/schedules.html', '/processes.html', '/journal.html',
+                     '/thresholds.html', '/start.html?type=touch',
+                     '/%s/index.html' % run.id, '/nothing'):
+            with self.subTest(name=name):
+                status, headers, text = self.get(BASE + name, 'admin')
+                self.assertEqual(status, 404 if name == '/nothing' else 200)
+                self.assertIn('id="portal-top"', text)
+                self.assertIn('<a class="nav-link dropdown-toggle active"',
+                              text)
+                self.assertEqual(text.count('id="cb-content"'), 1)
+                self.assertEqual(text.count('</html>'), 1)
+                self.assertRegex(text, '<title>.* &#8212; Plone site</title>')
+                self.assertIn(
+                    "default-src 'self'", headers['Content-Security-Policy'])
+
+    def test_resources_are_found(self):
+        text = self.get(BASE + '/index.html', 'admin')[2]
+        found = re.findall(
+            '(?:href|src)="([^"]*resource[+]{2}cipher[^"]*)"', text)
+        self.assertEqual(len(found), 2)
+        for address in found:
+            self.assertEqual(self.get(address)[0], 200, address)
+
+    def test_page_without_the_addon_offers_a_registry(self):
+        other = self.makeSite('other')
+        self.addCleanup(self.delete, self.root, 'other')
+        status, headers, text = self.get('/other/@@background.html', 'owner')
+        self.assertEqual(status, 200)
+        self.assertIn('@@addBackground', text)
+        self.assertEqual(
+            self.get('/other/++background++/index.html', 'owner')[0], 404)
+        token = re.search('name="csrf_token" value="([^"]*)"', text)[1]
+        cookie = headers['Set-Cookie'].split(';')[0]
+        status, headers, text = self.get(
+            '/other/@@addBackground', 'owner',
+            urllib.parse.urlencode({'csrf_token': token}).encode(),
+            Cookie=cookie)
+        self.assertEqual(status, 303, text)
+        transaction.begin()
+        run = getRegistry(other).start('touch')
+        transaction.commit()
+        self.assertEqual(
+            self.wait(run.id, getRegistry(other)).state, 'succeeded')
+
+    def test_uninstalling_by_the_page_says_why_it_is_refused(self):
+        self.registry.pauseType('touch', True)
+        run = self.registry.start('touch')
+        transaction.commit()
+        page = '/plone/prefs_install_products_form'
+        text = self.get(page, 'owner')[2]
+        token = re.search('name="_authenticator"[^>]*value="([^"]*)"', text)[1]
+        _status, headers, _text = self.get(
+            '/plone/uninstall_products', 'owner', urllib.parse.urlencode({
+                'uninstall_product': ADDON, '_authenticator': token}).encode())
+        cookie = headers['Set-Cookie'].split(';')[0]
+        text = self.get(page, 'owner', Cookie=cookie)[2]
+        self.assertIn('The registry of background runs is in use', text)
+        transaction.begin()
+        self.assertEqual(self.registry.getStatus(run.id).state, 'pending')
+        self.assertIn('cipher.background', {
+            action.id for action in
+            self.site.portal_controlpanel.listActions()})
+        self.registry.pauseType('touch', False)
+        transaction.commit()
+        self.wait(run.id)

@@ -230,7 +230,7 @@ class PloneCase(unittest.TestCase):
             base + path, user, json.dumps(body).encode(),
             **{'Content-Type': 'application/json', 'X-CSRF-Token': token})
         is_json = 'json' in headers['Content-Type']
-        return status, json.loads(text) if is_json else text
+        return status, json.loads(text) if text and is_json else text
 
     def fill(self, path, user, **values):
         """Send the form of the page *path* with *values*.
