@@ -83,6 +83,8 @@ def addRegistry(site: Any) -> IWorkerRegistry:
         structure.checkVersion(directory)
     if registry is not None:
         structure.checkRegistry(registry)
+        if not host.isInPlace(registry):
+            host.putRegistry(site, registry)   # the site has moved
         rememberRegistry(registry)   # it may have come with an import
         return registry
     if connection is None:

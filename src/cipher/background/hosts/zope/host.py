@@ -60,6 +60,7 @@ from cipher.background.interfaces import RegistryNotFound
 from cipher.background.registry.registry import WorkerRegistry
 from cipher.background.util.host import SYSTEM
 from cipher.background.util.host import ToolkitHost
+from cipher.background.util.host import getHost
 
 
 #: Key of the application in the root of its database.
@@ -84,6 +85,11 @@ class OFSWorkerRegistry(WorkerRegistry, Explicit):
 
     #: Path of the site: stored objects do not know their container.
     site_path: tuple[str, ...] = ()
+
+    def _start(self, *args, **kwargs):
+        # Raise RegistryNotFound now: the runs would wait for ever.
+        getHost().siteOf(self)
+        return super()._start(*args, **kwargs)
 
 
 @implementer(IPrincipal)
@@ -308,8 +314,9 @@ class ZopeHost(ToolkitHost):
         site = stored and self.locate(aq_base(stored), registry.site_path)
         if site is None:
             raise RegistryNotFound(
-                'registry: expected its site at %s, got none; add another '
-                'with addRegistry(site)' % '/'.join(registry.site_path))
+                'registry: expected its site at %s, got none; call '
+                'addRegistry(site), which notes the new place'
+                % '/'.join(registry.site_path))
         return site
 
     def ownRegistry(self, site):
@@ -320,10 +327,12 @@ class ZopeHost(ToolkitHost):
 
     def nearestRegistry(self, ob):
         for place in self.lineage(ob):
-            if self.isSite(place):
+            try:
                 registry = self.ownRegistry(place)
-                if registry is not None:
-                    return registry
+            except LookupError:
+                continue   # not a site, or one without a site manager
+            if registry is not None:
+                return registry
         return None
 
     def putRegistry(self, site, registry):

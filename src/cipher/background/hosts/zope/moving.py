@@ -22,7 +22,11 @@ from Acquisition import aq_base
 from BTrees.OOBTree import OOBTree
 from OFS.interfaces import IItem
 from zope.component import adapter
+from zope.component.interfaces import ISite
 from zope.lifecycleevent.interfaces import IObjectMovedEvent
+
+from cipher.background.registry.installation import ownRegistry
+from cipher.background.registry.installation import rememberRegistry
 
 
 #: Key of the moves in the root of the database.
@@ -36,6 +40,8 @@ KEPT = 1000
 @adapter(IItem, IObjectMovedEvent)
 def followMove(ob, event):
     """Subscriber: note that an object, with all below it, has moved."""
+    if event.newParent is not None and ISite.providedBy(ob):
+        _place_registry(ob)
     if (aq_base(ob) is not aq_base(event.object)
             or event.oldParent is None or event.newParent is None):
         return
@@ -51,6 +57,20 @@ def followMove(ob, event):
     moves[time.time(), old] = new
     if len(moves) > KEPT:
         del moves[moves.minKey()]
+
+
+def _place_registry(site):
+    """Give the registry of a site that has come here its path.
+
+    A site may be a copy, or come with an import.
+    """
+    registry = ownRegistry(site)
+    if registry is None or aq_base(registry).__parent__ is not aq_base(site):
+        return
+    place = site.getPhysicalPath()
+    if registry.site_path != place:
+        registry.site_path = place
+        rememberRegistry(registry)
 
 
 def listPlaces(connection, place):

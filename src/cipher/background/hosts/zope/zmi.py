@@ -11,8 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""The management interface of Zope: a tab of sites, and the frame of the pages.
-"""
+"""The management interface of Zope: a tab of sites, the frame of pages."""
 import html
 import re
 

@@ -170,7 +170,7 @@ class TestShown(BrowserTests):
         # command line has one message of the pages.
         others = {path for message in collect() for path, _ in
                   message.locations if path.split('/')[0] not in (
-                      'browser', 'demo')}
+                      'browser', 'demo', 'hosts')}
         self.assertEqual({'interfaces.py', 'permissions.zcml',
                           'cli/presenting.py'}, others)
 
