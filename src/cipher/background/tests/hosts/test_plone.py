@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""A real site of Plone, driven by HTTP.
+"""A real site of Plone, driven by HTTP; it carries docs/howto/plone.rst out.
 
 It needs Plone, which is not in the environment of the other tests.
 """
@@ -220,6 +220,28 @@ class PloneTests(PloneCase):
         self.assertEqual(self.wait(data['id']).result, {
             'layer': 'seen', 'skin': 'Plone Default', 'language': 'de',
             'text': 'Heute', 'theme': 'de'})
+
+    def test_transition_of_a_workflow_starts_work(self):
+        doc = self.add(self.site, 'doc')
+        with self.acting('manager', self.site.acl_users), self.requesting(
+                self.site):
+            tool = self.site.portal_workflow
+            tool.setChainForPortalTypes(
+                ['Document'], ['simple_publication_workflow'])
+            tool.notifyCreated(doc)
+            tool.doActionFor(doc, 'submit')
+            tool.doActionFor(doc, 'publish')
+            transaction.commit()
+        runs = self.registry.listRuns(types=['announce']).items
+        self.assertEqual(len(runs), 1)
+        status = self.wait(runs[0].id)
+        self.assertEqual((status.state, status.starter),
+                         ('succeeded', '/plone:manager'))
+        self.assertEqual([brain.getId for brain in (
+            self.site.portal_catalog.unrestrictedSearchResults(
+                Subject='announced'))], ['doc'])
+        self.assertIn('https://www.example.org/plone/doc is public',
+                      self.registry.getDetails(runs[0].id).log)
 
     # The add-on
 

@@ -19,6 +19,7 @@ import base64
 import contextlib
 import json
 import re
+import sys
 import tempfile
 import threading
 import time
@@ -33,7 +34,9 @@ import transaction
 
 from cipher.background.interfaces import FINISHED_STATES
 from cipher.background.registry.installation import getRegistry
+from cipher.background.tests.support.checkout import requirePage
 from cipher.background.tests.support.layers import Live
+from cipher.background.tests.support.pages import readFiles
 
 
 HAS_PLONE = find_spec('Products.CMFPlone') is not None if find_spec(
@@ -69,8 +72,7 @@ SITE = """
   <five:loadProducts file="meta.zcml" />
   <five:loadProducts />
   <five:loadProductsOverrides />
-  <include package="cipher.background.hosts.plone" />
-  <background:runtime poll="0.5" />
+  <include file="background.zcml" />
   %s
 </configure>
 """
@@ -106,6 +108,13 @@ class PloneCase(unittest.TestCase):
         home = Path(folder.name)
         (home / 'etc').mkdir()
         (home / 'etc' / 'site.zcml').write_text(SITE % cls.zcml)
+        # The site of the page of the documentation.
+        files = readFiles(requirePage('plone.rst'))
+        (home / 'etc' / 'background.zcml').write_text(
+            files['background.zcml'])
+        (home / 'workers.py').write_text(files['workers.py'])
+        sys.path.insert(0, str(home))
+        cls.addClassCleanup(sys.path.remove, str(home))
         (home / 'zope.conf').write_text(CONF % home)
         app = make_wsgi_app({}, str(home / 'zope.conf'))
         import Zope2
