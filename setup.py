@@ -125,8 +125,10 @@ ZOPE = UI + [
 
 # The adapters for sites of Plone.
 PLONE = ZOPE + [
+    'Products.CMFCore >= 3.0',
     'Products.CMFPlone >= 6.1',
     'Products.statusmessages >= 5.0',
+    'plone.app.layout >= 5.0',
     'plone.app.uuid >= 2.2',
     'plone.base >= 2.0',
     'plone.i18n >= 5.0',
