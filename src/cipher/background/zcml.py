@@ -15,6 +15,7 @@
 import logging
 import os
 
+from zope.component import getGlobalSiteManager
 from zope.component import provideHandler
 from zope.component import provideUtility
 from zope.component.zcml import utility
@@ -52,6 +53,7 @@ from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import IWebSettings
 from cipher.background.interfaces import IWorkerType
+from cipher.background.registry.triggers import Trigger
 from cipher.background.runtime.executors.choice import checkExecutor
 
 
@@ -440,8 +442,34 @@ def trigger(_context, for_, worker, condition=None, input=None, unique=None,
                     delay, priority, name)
     _context.action(
         discriminator=('cipher.background.trigger', name),
-        callable=provideHandler if enabled else None, args=(made, for_))
+        callable=provideTrigger if enabled else withdrawTrigger,
+        args=(made, for_))
     _check_at_the_end(_context, 'trigger', name, who, worker, input, enabled)
+
+
+def listTriggers():
+    """Return the triggers that are subscribed."""
+    return [registration.handler for registration
+            in getGlobalSiteManager().registeredHandlers()
+            if isinstance(registration.handler, Trigger)]
+
+
+def provideTrigger(made, interfaces):
+    """Subscribe a trigger in place of the one of its name."""
+    withdrawTrigger(made, interfaces)
+    provideHandler(made, interfaces)
+
+
+def withdrawTrigger(made, interfaces):
+    """Take away the trigger with the name of *made*, if there is one.
+
+    Python may have declared it, where ZCML sees no conflict.
+    """
+    manager = getGlobalSiteManager()
+    for registration in list(manager.registeredHandlers()):
+        found = registration.handler
+        if isinstance(found, Trigger) and found.name == made.name:
+            manager.unregisterHandler(found, registration.required)
 
 
 def _say_interface(interface):
@@ -515,10 +543,15 @@ def schedule(_context, worker, cron=None, every=None, timezone='UTC',
         misfire=misfire)
     _context.action(
         discriminator=('cipher.background.schedule', name),
-        callable=provideUtility if enabled else None,
+        callable=provideUtility if enabled else withdrawSchedule,
         args=(made, ISchedule, name))
     _check_at_the_end(_context, 'schedule', name, 'schedule %r' % name,
                       worker, input, enabled)
+
+
+def withdrawSchedule(made, provided, name):
+    """Take away the schedule *name*, if there is one."""
+    getGlobalSiteManager().unregisterUtility(provided=provided, name=name)
 
 
 def _checked(make, *args, **kwargs):

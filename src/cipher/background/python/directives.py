@@ -26,7 +26,6 @@ import zope.component.event  # it dispatches the events
 from zope.component import getGlobalSiteManager
 from zope.component import getSiteManager
 from zope.component import getUtilitiesFor
-from zope.component import provideHandler
 from zope.component import provideUtility
 from zope.component import zcml as componentzcml
 from zope.configuration.exceptions import ConfigurationError
@@ -52,7 +51,6 @@ from cipher.background.interfaces import THREADS
 from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import IWorkerType
-from cipher.background.registry.triggers import Trigger
 from cipher.background.subscribers import startRuntimeOfDatabase
 from cipher.background.util.text import safeRepr
 
@@ -233,7 +231,11 @@ class Actions:
                 _register(discriminator, call, args)
 
 
-_CHECKS = checkPermission, zcml.checkWorker
+_CHECKS = checkPermission, zcml.checkWorker, None
+
+#: Each of them takes the place of what has its name.
+_FOR_ZCML = (
+    zcml.provideTrigger, zcml.withdrawTrigger, zcml.withdrawSchedule)
 
 
 def _who(directive, values):
@@ -275,7 +277,7 @@ def _check_starts(worker_type):
     for name, schedule in manager.getUtilitiesFor(ISchedule):
         if schedule.worker == worker_type.name:
             checkStart('schedule %r' % name, worker_type, schedule.input)
-    for trigger in _triggers():
+    for trigger in zcml.listTriggers():
         if trigger.worker == worker_type.name:
             checkStart('trigger of %r' % trigger.worker, worker_type,
                        trigger.input)
@@ -283,18 +285,13 @@ def _check_starts(worker_type):
 
 # What is registered
 
-def _triggers():
-    return [registration.handler for registration
-            in getGlobalSiteManager().registeredHandlers()
-            if isinstance(registration.handler, Trigger)]
-
-
 def _find(discriminator):
     """Return what is registered under a discriminator of ours, or None."""
     kind, name = discriminator[0], discriminator[-1]
     manager = getGlobalSiteManager()
     if kind == 'cipher.background.trigger':
-        return next((one for one in _triggers() if one.name == name), None)
+        return next((
+            one for one in zcml.listTriggers() if one.name == name), None)
     return manager.queryUtility(_provided(discriminator), name)
 
 
@@ -305,27 +302,19 @@ def _provided(discriminator):
 
 
 def _register(discriminator, call, args):
-    """Register something instead of what has that discriminator.
-
-    *call* is None if nothing takes its place.
-    """
+    """Register something instead of what has that discriminator."""
     manager = getGlobalSiteManager()
+    if call in _FOR_ZCML:
+        call(*args)
+        if call is zcml.provideTrigger and len(args[1]) == 2:
+            _subscribe(notifyOfObject, IObjectEvent)
+        return
     found = _find(discriminator)
-    if isinstance(found, Trigger):
-        for registration in list(manager.registeredHandlers()):
-            if registration.handler is found:
-                manager.unregisterHandler(found, registration.required)
-    elif found is not None:
+    if found is not None:
         manager.unregisterUtility(
             found, _provided(discriminator), discriminator[-1])
-    if call is provideHandler:
-        trigger, interfaces = args
-        manager.registerHandler(trigger, interfaces)
-        if len(interfaces) == 2:
-            _subscribe(notifyOfObject, IObjectEvent)
-    elif call is not None:
-        manager.registerUtility(*(
-            args[1:4] if call is componentzcml.handler else args))
+    manager.registerUtility(*(
+        args[1:4] if call is componentzcml.handler else args))
 
 
 def _refuse_twin(who):

@@ -159,7 +159,7 @@ class _Process:
         if not self._has_warned:
             self._has_warned = True
             noteDatabase(connection.db())
-            switchboard.warnOfParent(alive)
+            switchboard.warnOfParent(connection.db(), alive)
         runtime = switchboard.queryRuntime(connection.db())
         if runtime is not None and runtime.id in alive:
             # A runtime that has no record yet would be taken for dead.

@@ -99,18 +99,26 @@ def _wake(success, db):
         wake(db)
 
 
-def warnOfParent(alive):
-    """Warn if the runtime of a parent carries out runs started here.
+def warnOfParent(db, alive):
+    """Warn if the runtime of a parent carries out runs of *db*.
 
     *alive* are the ids of the processes of the database.
     """
     for id, name in _parents.items():
-        if id in alive:
+        if id not in alive:
+            continue
+        if queryRuntime(db) is None:
             log.warning(
                 'Process %d is a fork of process %s, whose runtime carries '
                 'out the runs that are started here; start the runtime, or '
                 'open the database, after the fork (gunicorn: without '
                 'preload)', os.getpid(), name)
+        else:
+            log.warning(
+                'Process %d is a fork of process %s, whose runtime carries '
+                'out runs as well as the one of this process; open the '
+                'database only after the fork (gunicorn: without preload)',
+                os.getpid(), name)
 
 
 def _reset_after_fork():

@@ -83,6 +83,9 @@ ELSEWHERE = {
     ('testing.rst', ''): 'docs.test_testing',   # each of its blocks
     ('tutorial.rst', FILES): 'docs.test_tutorial',
     ('tutorial.rst', '<browser:page'): 'docs.test_tutorial',
+    ('zope.rst', FILES): 'hosts.test_zope_page',
+    ('zope.rst', '$ mkwsgiinstance'): 'hosts.test_zope_page',
+    ('zope.rst', '%import ZEO'): 'hosts.test_zope_worker',
     ('ui.rst', 'frame.pt'): 'docs.test_rotterdam',
     ('ui.rst', 'configure.zcml'): 'docs.test_rotterdam',
     ('ui.rst', '<include package="zope.app.rotterdam"'):

@@ -98,6 +98,12 @@ class PreforkTests(unittest.TestCase):
         self.assertIn('got one that process %d has opened' % parent['pid'],
                       log)
         self.assertIn('give makeApplication prefork=True', log)
+        # Each child says that the parent works beside its own runtime.
+        for child in children:
+            self.assertRegex(log, 'Process %d is a fork of process .*, whose '
+                             'runtime carries out runs as well as the one of '
+                             'this process' % child['pid'])
+        self.assertNotIn('the runs that are started here', log)
 
     def test_database_that_only_the_parent_can_open_is_not_used(self):
         (parent, *children), log = self.run_('open')

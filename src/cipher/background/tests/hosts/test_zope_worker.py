@@ -11,7 +11,7 @@
 # FOR A PARTICULAR PURPOSE.
 #
 ##############################################################################
-"""Zope instances that share a database by ZEO: one for the web, one that works.
+"""Zope instances that share a database by ZEO: one of them works alone.
 
 It needs Zope, which is not in the environment of the other tests.
 """
@@ -27,9 +27,12 @@ from pathlib import Path
 
 import transaction
 
+from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.registry.installation import addRegistry
+from cipher.background.tests.support.checkout import requirePage
 from cipher.background.tests.support.layers import Live
+from cipher.background.tests.support.pages import listBlocks
 
 
 HAS_ZOPE = find_spec('Zope2') is not None
@@ -39,18 +42,6 @@ LIMIT = 90
 
 #: Runs in all, and those that may finish before the kill.
 RUNS, FREE = 30, 5
-
-CONF = """
-%%import ZEO
-%%define INSTANCE %s
-instancehome $INSTANCE
-<zodb_db main>
-  <clientstorage>
-    server 127.0.0.1:%d
-  </clientstorage>
-  mount-point /
-</zodb_db>
-"""
 
 INI = """
 [app:zope]
@@ -66,6 +57,28 @@ port = 0
 pipeline =
     egg:Zope#httpexceptions
     zope
+
+[loggers]
+keys = root
+
+[handlers]
+keys = console
+
+[formatters]
+keys = generic
+
+[logger_root]
+level = INFO
+handlers = console
+
+[handler_console]
+class = StreamHandler
+args = (sys.stderr,)
+level = NOTSET
+formatter = generic
+
+[formatter_generic]
+format = %(levelname)s %(name)s %(message)s
 """
 
 SITE = """
@@ -87,6 +100,14 @@ SITE = """
 """
 
 FOLDER = 'CIPHER_BACKGROUND_TEST_FOLDER'
+
+
+def readConf(home, port):
+    """Return the configuration of the page zope.rst for an instance."""
+    text, = (block.text for block in listBlocks(requirePage('zope.rst'))
+             if block.text.startswith('%import ZEO'))
+    return text.replace('/srv/dms/worker', str(home)).replace(
+        ':8100', ':%d' % port)
 
 
 def mark(worker):
@@ -119,7 +140,7 @@ class WorkerTests(unittest.TestCase):
         home = self.folder / name
         (home / 'etc').mkdir(parents=True)
         (home / 'etc' / 'site.zcml').write_text(SITE % threads)
-        (home / 'zope.conf').write_text(CONF % (home, self.server.port))
+        (home / 'zope.conf').write_text(readConf(home, self.server.port))
         (home / 'zope.ini').write_text(INI)
         return home
 
@@ -168,30 +189,35 @@ class WorkerTests(unittest.TestCase):
         for number in range(RUNS):
             registry.start('mark', root.site['n%d' % number])
         transaction.commit()
+
+        def count(state):
+            return registry.getCounts()['mark'].get(state, 0)
+
         # The web instance carries out nothing.
         time.sleep(1)
         transaction.begin()
-        self.assertEqual(registry.getCounts()['pending'], RUNS)
+        self.assertEqual(count(PENDING), RUNS)
 
         first = self.startWorker(worker)
         self.wait(lambda: len(list(self.folder.glob('began-*'))) > FREE + 1,
                   'work')
         self.end(first)
         transaction.begin()
-        done = registry.getCounts()[SUCCEEDED]
+        done = count(SUCCEEDED)
         self.assertLessEqual(done, FREE)
         self.assertEqual(done, sum(
             len(folder.title) for folder in root.site.objectValues()))
 
         (self.folder / 'go').touch()
         second = self.startWorker(worker)
-        self.wait(lambda: registry.getCounts()[SUCCEEDED] == RUNS, 'the end')
+        self.wait(lambda: count(SUCCEEDED) == RUNS, 'the end')
         self.assertEqual(
             ['x'] * RUNS,
             [folder.title for folder in root.site.objectValues()])
         self.end(second, signal.SIGTERM)
         for path in self.logs:
             # A start is quiet.
+            self.assertIn('INFO Zope Ready', path.read_text())
             for word in ('WARNING', 'Warning', 'Traceback'):
                 self.assertNotIn(word, path.read_text())
 

@@ -30,13 +30,13 @@ from zope.schema import Int
 from zope.schema import getFieldsInOrder
 
 import cipher.background
+from cipher.background import zcml
 from cipher.background.interfaces import IMonitoringSettings
 from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import IWebSettings
 from cipher.background.interfaces import IWorkerType
-from cipher.background.python import directives
 from cipher.background.python.directives import DIRECTIVES
 from cipher.background.python.directives import declareMonitoring
 from cipher.background.python.directives import declareRuntime
@@ -200,14 +200,14 @@ class CheckTests(ComponentTests):
         for directive, cases in BAD.items():
             for attribute, value, text in cases:
                 with self.subTest(directive, attribute=attribute, bad=text):
-                    zcml = {name: VALID_ZCML[directive].get(name, '')
-                            for name in VALID[directive]}
-                    zcml[attribute] = (
+                    written = {name: VALID_ZCML[directive].get(name, '')
+                               for name in VALID[directive]}
+                    written[attribute] = (
                         text.replace('.', HERE + '.', 1)
                         if text[:1] == '.' else
                         text.replace(' .', ' %s.' % HERE))
                     with self.assertRaises(ConfigurationError):
-                        declare(SECURITY + toZCML(directive, zcml))
+                        declare(SECURITY + toZCML(directive, written))
                     self.tearDown()
                     self.setUp()
                     declare(SECURITY)
@@ -328,7 +328,7 @@ class ResultTests(ComponentTests):
                      for one in manager.registeredUtilities()]
         self.assertEqual(len(utilities), 5)
         self.assertEqual(len(set(utilities)), 5)
-        self.assertEqual(len(directives._triggers()), 1)
+        self.assertEqual(len(zcml.listTriggers()), 1)
 
     def test_override_switches_off(self):
         declareWorker('w', handler=work)
@@ -338,7 +338,23 @@ class ResultTests(ComponentTests):
         declareTrigger((IPaper, IObjectModifiedEvent), 'w', enabled=False,
                        override=True)
         self.assertIsNone(queryUtility(ISchedule, 'w'))
-        self.assertEqual(directives._triggers(), [])
+        self.assertEqual(zcml.listTriggers(), [])
+
+    def test_ZCML_takes_the_place_of_what_Python_declared(self):
+        for enabled, number in ('yes', 1), ('no', 0):
+            with self.subTest(enabled=enabled):
+                declareWorker('w', handler=work, override=True)
+                declareSchedule('w', every=30, override=True)
+                declareTrigger((IPaper, IObjectModifiedEvent), 'w',
+                               override=True)
+                declare(''.join(
+                    toZCML(directive, {**VALID_ZCML[directive],
+                                       'enabled': enabled})
+                    for directive in ('schedule', 'trigger')))
+                self.assertEqual(len(zcml.listTriggers()), number)
+                schedules = [schedule.every for _name, schedule
+                             in getUtilitiesFor(ISchedule)]
+                self.assertEqual(schedules, [60.0] * number)
 
     def test_two_triggers_with_names_of_their_own(self):
         declareWorker('w', handler=work)
@@ -347,7 +363,7 @@ class ResultTests(ComponentTests):
         declareTrigger((IPaper, IObjectModifiedEvent), 'w', name='a',
                        condition=never, override=True)
         self.assertEqual(
-            sorted(one.name for one in directives._triggers()), ['a', 'b'])
+            sorted(one.name for one in zcml.listTriggers()), ['a', 'b'])
 
     def test_start_without_input_is_refused(self):
         declareWorker('c', handler=count, schema=IAmount)

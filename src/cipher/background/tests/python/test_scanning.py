@@ -29,7 +29,6 @@ from cipher.background.interfaces import InvalidDeclaration
 from cipher.background.interfaces import ISchedule
 from cipher.background.interfaces import IWorkerType
 from cipher.background.python.directives import DIRECTIVES
-from cipher.background.python.directives import _triggers
 from cipher.background.python.scanning import _NOTES
 from cipher.background.python.scanning import scan
 from cipher.background.python.scanning import scheduled
@@ -37,6 +36,7 @@ from cipher.background.python.scanning import triggeredBy
 from cipher.background.python.scanning import worker
 from cipher.background.tests.support.sites import ComponentTests
 from cipher.background.thread import BackgroundJob
+from cipher.background.zcml import listTriggers
 
 
 IMPORTS = '''
@@ -158,7 +158,7 @@ def work(worker):
             sorted((name, one.worker, one.cron, one.every)
                    for name, one in getUtilitiesFor(ISchedule)),
             [('nightly', 'one', '0 3 * * *', None), ('one', 'one', None, 60)])
-        self.assertEqual([(one.name, one.worker) for one in _triggers()],
+        self.assertEqual([(one.name, one.worker) for one in listTriggers()],
                          [('changed', 'one')])
 
     def test_refusal_of_one_declares_nothing(self):
