@@ -78,6 +78,7 @@ NOT_THE_CHECKOUT = (
 INSTALLED = (
     'project.test_api', 'project.test_architecture', 'project.test_bench',
     'project.test_attributes', 'project.test_bootstrap',
+    'docs.test_alerts_page', 'browser.test_own_page',
     'docs.test_celery_page', 'docs.test_cli_page', 'docs.test_deploy',
     'demo.test_importing', 'docs.test_design',
     'docs.test_directives', 'project.test_extras', 'docs.test_glossary',

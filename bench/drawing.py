@@ -233,14 +233,21 @@ def formatTable(result, shown=''):
 
 def describe(result):
     """Return a line with the date, the versions and the machine."""
-    return 'Measured on %s, %d cores, load %s at the end; %s.  %s.' % (
+    options = result['options']
+    return 'Measured on %s, %d cores, load %s at the end; %s%s.  %s.' % (
         result['date'][:10], result['machine']['cores'],
         result['machine']['load'][0],
-        'one round' if result['options'].get('rounds', 1) == 1
-        else '%d rounds' % result['options']['rounds'],
+        'one round' if options.get('rounds', 1) == 1
+        else '%d rounds' % options['rounds'],
+        ''.join(', {:,} {}'.format(options[name], said)
+                for name, said in SIZES if type(options.get(name)) is int),
         ', '.join('%s %s' % pair for pair in sorted(
             result['versions'].items()) if pair[0] != 'cipher.background'))
 
+
+#: Options that a reader has to know, and how to say them.
+SIZES = (('jobs', 'jobs'), ('runs', 'runs'), ('finished', 'finished runs'),
+         ('delayed', 'delayed runs'), ('types', 'types'))
 
 #: {file: (command, function that draws it)}
 CHARTS = {'throughput.svg': ('peers', drawThroughput),

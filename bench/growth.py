@@ -54,6 +54,9 @@ from cipher.background.runtime.runtime import Runtime
 
 DAY = 86400.0
 
+#: Settings of types: the audit counts all runs, so none may be pruned.
+KEPT = {'keep': 10 ** 9, 'keep_days': 3650.0}
+
 #: Delayed runs that one transaction starts.
 BATCH = 500
 
@@ -175,9 +178,9 @@ def main(argv=None):
     parser.add_argument('--jobs', type=int, default=2000)
     options = parser.parse_args(argv)
     hooks.setHooks()
-    declare(TYPE, addOne)
+    declare(TYPE, addOne, **KEPT)
     for name in (*pages.TYPES, pages.RARE):
-        declare(name, print)
+        declare(name, print, **KEPT)
     for number in range(options.types):
         declare(name_type(number), print)
     with tempfile.TemporaryDirectory() as full, \
@@ -191,5 +194,6 @@ def main(argv=None):
         found.update({
             '%s, full / empty' % name:
                 found[name + ', full'] / found[name + ', empty']
-            for name in ('start/s', 'drain/s')})
+            for name in ('start/s', 'drain/s')
+            if {name + ', full', name + ', empty'} <= {*found}})
     report('growth', options, rounds)

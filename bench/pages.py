@@ -40,6 +40,9 @@ from ZODB.FileStorage import FileStorage
 from zope.component import hooks
 from zope.component import provideUtility
 from zope.container.btree import BTreeContainer
+from zope.interface import Interface
+from zope.schema import Password
+from zope.schema import TextLine
 from zope.site.folder import rootFolder
 from zope.site.site import LocalSiteManager
 
@@ -75,6 +78,18 @@ ERRORS = (('ConnectionRefusedError', 'smtp.example.com:25 refused'),
 BATCH = 20000
 PAGE = 50
 
+
+class ILetter(Interface):
+    """The input of mail, a quarter of the runs."""
+
+    to = TextLine(title='To')
+    subject = TextLine(title='Subject')
+    password = Password(title='Password', required=False)
+
+
+SCHEMAS = {'mail': ILetter}
+
+
 #: What of an answer of `ask` is kept: its index, a factor, its name.
 KEPT = ((0, 1000, 'cold ms'), (1, 1, 'cold loads'), (2, 1000, 'warm ms'),
         (3, 1, 'warm loads'))
@@ -86,6 +101,8 @@ LISTS = {
     'oldest that waits': {'states': STATES[:2], 'order': OLDEST},
     'slowest': {'order': SLOWEST},
     'slowest of a type': {'order': SLOWEST, 'types': ['report']},
+    'slowest of a type, rare': {'order': SLOWEST, 'types': [RARE]},
+    'slowest that failed': {'order': SLOWEST, 'states': [FAILED]},
     'type, common': {'types': ['mail']},
     'type, rare': {'types': [RARE]},
     'type, rare, failed': {'types': [RARE], 'states': [FAILED]},
@@ -96,6 +113,7 @@ LISTS = {
     'text, common': {'text': 'document 12'},
     'text, in errors': {'states': [FAILED], 'text': 'TOMORROW'},
     'text, nowhere': {'text': 'no such text'},
+    'text, in inputs': {'text': 'reader12@'},
     'text, in documents': {'text': 'document 9999'},
     'starter, nobody': {'starters': ['zope.nobody']},
     'starter': {'starters': ['zope.user7']},
@@ -161,7 +179,7 @@ def fill(bench, number, end=END, waiting=WAITING):
             name, lane.number, lane.births.next_serial,
             end - (len(names) - n) * step,
             starter='zope.user%d' % rand.randrange(USERS),
-            reference=rand.choice(references))
+            reference=rand.choice(references), input=makeInput(rand, name))
         lane.births.add(run)
         if n < number:
             finish(registry, rand, run)
@@ -170,6 +188,15 @@ def fill(bench, number, end=END, waiting=WAITING):
             transaction.commit()
             bench.forget()
     transaction.commit()
+
+
+def makeInput(rand, name):
+    """Return the input of a run of the type *name*, or None."""
+    if name not in SCHEMAS:
+        return None
+    return {'to': 'reader%d@example.com' % rand.randrange(5000),
+            'subject': 'Chapter %d' % rand.randrange(100),
+            'password': 'sesame'}
 
 
 def finish(registry, rand, run):
@@ -266,7 +293,8 @@ def declareTypes():
     """Declare the types of the runs, and stop the clock at `END`."""
     clock.setClock(lambda: END)
     for name in (*TYPES, RARE):
-        provideUtility(WorkerType(name, handler=print), IWorkerType, name)
+        provideUtility(WorkerType(name, handler=print, schema=SCHEMAS.get(
+            name)), IWorkerType, name)
 
 
 def make(path, number):

@@ -32,6 +32,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import traceback
 from importlib import metadata
 
 from cipher.background.tests.support.servers import waitFor
@@ -75,20 +76,44 @@ def listOf(convert=str, allowed=None):
     return convert_list
 
 
+class Rounds(list):
+    """The figures of rounds: {name: number} of each."""
+
+    failures = 0   # of measures; their figures are missing
+
+    def add(self, found, measure):
+        """Add the figures of *measure* to the round *found*, unless it fails.
+        """
+        try:
+            found.update(measure())
+        except (Exception, SystemExit):
+            print(traceback.format_exc(), file=sys.stderr, flush=True)
+            self.failures += 1
+
+    def addOnce(self, measure):
+        """Add the figures of *measure* to the first round."""
+        self.add(self[0], measure)
+
+
 def carryOut(measures, number):
-    """Carry out *number* rounds of *measures*; return their figures."""
-    rounds = []
+    """Carry out *number* rounds of *measures*; return their `Rounds`.
+
+    If a measure fails, the figures of the others are kept.  `report` then
+    ends the program with an exit code.
+    """
+    rounds = Rounds()
     order = list(measures)
     for _ in range(number):
         found = {}
         for measure in order:
-            found.update(measure())
+            rounds.add(found, measure)
         rounds.append(found)
         order.reverse()
     names = list(dict.fromkeys(name for found in rounds for name in found))
     # The order of the first round, whatever the order of a later one.
-    return [{name: found[name] for name in names if name in found}
-            for found in rounds]
+    rounds[:] = [{name: found[name] for name in names if name in found}
+                 for found in rounds]
+    return rounds
 
 
 def summarize(rounds):
@@ -114,12 +139,18 @@ def formatTable(rounds):
 
 def report(command, options, rounds, note='every effect audited',
            versions=None):
-    """Print the table of *rounds*; add them to the file of ``--json``."""
+    """Print the table of *rounds*; add them to the file of ``--json``.
+
+    Exit if a measure of them failed.
+    """
     if not any(rounds):
         sys.exit('%s: expected figures, got none' % command)
     print('%s: %d rounds; %s' % (command, len(rounds), note))
     print('\n'.join(formatTable(rounds)), flush=True)
     writeJSON(command, options, rounds, versions)
+    if rounds.failures:
+        sys.exit('%s: %d measures failed; their figures are missing' % (
+            command, rounds.failures))
 
 
 #: Options that name places of the machine; the figures do not depend on them.

@@ -555,16 +555,25 @@ def ratio(mine, theirs):
 
 
 def compare(options, arguments):
-    """Measure in turns, and report."""
+    """Measure in turns, and report; exit if a round failed."""
     here, there = [], []
+    failures = 0
     sides = [(None, here)] + [(options.against, there)] * bool(options.against)
     for _ in range(options.rounds):
         for checkout, found in sides:
-            found.append(measureIn(checkout, arguments))
+            try:
+                found.append(measureIn(checkout, arguments))
+            except subprocess.CalledProcessError as error:
+                print(error, file=sys.stderr)
+                failures += 1
         sides.reverse()   # so that neither side is always first
+    if not here or options.against and not there:
+        sys.exit('throughput: expected figures, got none')
     report(here, there)
     writeJSON('throughput' + ', ZEO' * options.zeo
               + ', shared' * options.share, options, here)
+    if failures:
+        sys.exit('throughput: %d rounds failed' % failures)
 
 
 def main(argv=None):

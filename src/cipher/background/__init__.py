@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from cipher.background.interfaces import Snooze
     from cipher.background.interfaces import StopRequested
     from cipher.background.job import ItemsJob
+    from cipher.background.python.directives import declareAlerts
     from cipher.background.python.directives import declareMonitoring
     from cipher.background.python.directives import declareRuntime
     from cipher.background.python.directives import declareSchedule
@@ -97,6 +98,7 @@ else:
         'ZopeSite': 'cipher.background.contextmanagers',
         'ZopeTransaction': 'cipher.background.contextmanagers',
         'addRegistry': 'cipher.background.registry.installation',
+        'declareAlerts': 'cipher.background.python.directives',
         'declareMonitoring': 'cipher.background.python.directives',
         'declareRuntime': 'cipher.background.python.directives',
         'declareSchedule': 'cipher.background.python.directives',
@@ -136,6 +138,7 @@ __all__ = [
     'ZopeSite',
     'ZopeTransaction',
     'addRegistry',
+    'declareAlerts',
     'declareMonitoring',
     'declareRuntime',
     'declareSchedule',

@@ -1382,6 +1382,16 @@ class ITrigger(Interface):
     worker = TextLine(title="Worker type", readonly=True)
 
 
+class ITick(Interface):
+    """A tick of a schedule, a snapshot."""
+
+    at = Float(title="Time")
+    state = TextLine(title="State of its run", required=False,
+                     description="None if there is no such run any more")
+    run_id = TextLine(title="Id of its run", required=False)
+    is_missed = Bool(title="Missed", description="It started no run")
+
+
 class IScheduleStatus(IPauseStatus):
     """A schedule in a registry, a snapshot."""
 
@@ -1394,6 +1404,7 @@ class IScheduleStatus(IPauseStatus):
     last_at = Float(title="Last", required=False)
     last_run = TextLine(title="Last run", required=False,
                         description="Its id; None if the run is gone")
+    recent = Attribute("The last `ITick` objects, at most 14, oldest first")
     is_late = Bool(title="Late",
                    description="It is not paused, and its tick has been due "
                                "for more than `IThresholds.late_after`")
@@ -2377,6 +2388,19 @@ class IMonitor(Interface):
 
         These are the databases whose opening was announced by an event.
         Return False after some seconds without an answer.
+        """
+
+
+class IAlertTexts(Interface):
+    """Writes the messages of alerts; a global utility."""
+
+    def compose(news, at, language, url):
+        """Return (message, {key: sentence}) for *news* at the time *at*.
+
+        The message is plain data for JSON with the keys ``subject``, ``text``,
+        ``problems``, ``gone``, ``failures`` and ``more``.  The sentences are
+        those of the new problems.  *news* is a `cipher.background.alerts.news`
+        ``News``, *url* the address of the database's root on the web or None.
         """
 
 

@@ -13,7 +13,6 @@
 ##############################################################################
 """The ZCML directives: the schema and the handler of each side by side."""
 import logging
-import os
 
 from zope.component import getGlobalSiteManager
 from zope.component import provideHandler
@@ -32,16 +31,27 @@ from zope.schema import Int
 from zope.schema import TextLine
 from zope.security.zcml import Permission
 
+from cipher.background.alerts.job import Alerts
+from cipher.background.alerts.sending import PLAIN
+from cipher.background.alerts.sending import SECURITIES
+from cipher.background.alerts.sending import Mail
+from cipher.background.alerts.sending import Webhook
+from cipher.background.alerts.sending import checkURL
 from cipher.background.declarations.settings import MonitoringSettings
 from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.declarations.settings import WebSettings
+from cipher.background.declarations.settings import readVariable
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.declaring import LONGEST
 from cipher.background.declaring import checkStart
 from cipher.background.declaring import makeSchedule
 from cipher.background.declaring import makeTrigger
 from cipher.background.declaring import makeWorkerType
+from cipher.background.i18n import _
 from cipher.background.interfaces import AS_STARTER
+from cipher.background.interfaces import AS_SYSTEM
+from cipher.background.interfaces import BY_TYPE
+from cipher.background.interfaces import MANAGE_WORKERS
 from cipher.background.interfaces import NOT_UNIQUE
 from cipher.background.interfaces import ON_INTERRUPT
 from cipher.background.interfaces import RERUN
@@ -338,7 +348,8 @@ def monitoring(_context, public_health=False, ignore_problems=False,
     try:
         settings = MonitoringSettings(
             public_health, ignore_problems,
-            _read_token(token_variable) if token is None
+            readVariable('monitoring', 'token_variable', token_variable)
+            if token is None
             else _only_token(token, token_variable))
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
@@ -353,16 +364,166 @@ def _only_token(token, token_variable):
     return token
 
 
-def _read_token(name):
-    if name is None:
-        return None
-    token = os.environ.get(name)
-    if not token:
+class IAlertsDirective(Interface):
+    """Declare a worker type that reports problems and failed runs.
+
+    It sends a mail or posts to a webhook: give 'mail_to' or a webhook.  A
+    schedule runs it.
+    """
+
+    name = TextLine(
+        title="Name",
+        description="The name of the worker type.  Default: alerts.",
+        min_length=1, required=False, default='alerts')
+
+    mail_to = Tokens(
+        title="Mail to",
+        description="The addresses that get a mail.  Default: none.",
+        value_type=TextLine(), min_length=1, required=False)
+
+    mail_from = TextLine(
+        title="Mail from",
+        description="The address of the sender; needed for mails.",
+        required=False)
+
+    smtp_host = TextLine(
+        title="Mail server",
+        description="The host of the mail server.  Default: localhost.",
+        required=False, default='localhost')
+
+    smtp_port = Int(
+        title="Port of the mail server",
+        description="Default: 25, with 'starttls' 587, with 'tls' 465.",
+        min=1, max=65535, required=False)
+
+    smtp_security = Choice(
+        title="Security",
+        description="How the connection to the mail server is encrypted: "
+                    "'none', 'starttls' or 'tls'.  Default: none.",
+        values=SECURITIES, required=False, default=PLAIN)
+
+    smtp_user = TextLine(
+        title="User of the mail server",
+        description="The name for the login.  Default: no login.",
+        required=False)
+
+    password_variable = TextLine(
+        title="Password variable",
+        description="The environment variable with the password of "
+                    "'smtp_user'.",
+        required=False)
+
+    webhook = TextLine(
+        title="Webhook",
+        description="The URL that gets each message as JSON by POST, with "
+                    "http or https.  Default: none.",
+        required=False)
+
+    webhook_variable = TextLine(
+        title="Webhook variable",
+        description="The environment variable with the URL, for a URL that "
+                    "must stay secret.  Default: none.",
+        required=False)
+
+    token_variable = TextLine(
+        title="Token variable",
+        description="The environment variable with the token that the "
+                    "webhook gets as Authorization: Bearer TOKEN.  Default: "
+                    "none.",
+        required=False)
+
+    interval = Float(
+        title="Interval",
+        description="Seconds between two messages, at least; what happens "
+                    "meanwhile is in the next one.  Default: 900.",
+        min=0.0, max=LONGEST, required=False, default=900.0)
+
+    failures = Bool(
+        title="Failures",
+        description="Report failed runs as well as problems.  Default: yes.",
+        required=False, default=True)
+
+    timeout = Float(
+        title="Timeout",
+        description="Seconds to wait for each answer of the server.  "
+                    "Default: 20.",
+        min=1.0, max=300.0, required=False, default=20.0)
+
+    language = TextLine(
+        title="Language",
+        description="The code of the language of the messages.  Default: en.",
+        min_length=1, required=False, default='en')
+
+    url = TextLine(
+        title="URL",
+        description="The address of the application's root on the web, for "
+                    "links.  Default: no links.",
+        required=False)
+
+    permission = Permission(
+        title="Permission",
+        description="The permission to start it by hand.  Default: "
+                    "cipher.background.ManageWorkers.",
+        required=False)
+
+
+def alerts(_context, name='alerts', mail_to=None, mail_from=None,
+           smtp_host='localhost', smtp_port=None, smtp_security=PLAIN,
+           smtp_user=None, password_variable=None, webhook=None,
+           webhook_variable=None, token_variable=None, interval=900.0,
+           failures=True, timeout=20.0, language='en', url=None,
+           permission=None):
+    """Register a worker type that sends alerts."""
+    try:
+        for option, value in ('interval', interval), ('timeout', timeout):
+            if not value >= 0:
+                raise ValueError('alerts: expected %s to be a number of '
+                                 'seconds, got %r; give one' % (option, value))
+        _check_channel(mail_to, mail_from, smtp_user, password_variable,
+                       webhook, webhook_variable, token_variable)
+        if mail_to is not None:
+            channel = Mail(
+                mail_to, mail_from, smtp_host, smtp_port, smtp_security,
+                smtp_user, readVariable('alerts', 'password_variable',
+                                        password_variable), timeout)
+        else:
+            channel = Webhook(
+                readVariable('alerts', 'webhook_variable', webhook_variable)
+                or webhook, readVariable(
+                    'alerts', 'token_variable', token_variable), timeout)
+        handler = Alerts(name, channel, interval, failures, language,
+                         checkURL(url))
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    # The message leaves the database, so the work has commits of its own.
+    worker(_context, name, handler=handler, title=_('Alerts'),
+           description=_('Reports problems and failed runs.'),
+           permission=permission or MANAGE_WORKERS, run_as=AS_SYSTEM,
+           max_attempts=5, retry_delay=30.0, max_running=1, unique=BY_TYPE,
+           share=False)
+
+
+def _check_channel(mail_to, mail_from, smtp_user, password_variable, webhook,
+                   webhook_variable, token_variable):
+    """Raise ``ValueError`` unless the options are those of one channel."""
+    channels = [name for name, value in (
+        ('mail_to', mail_to), ('webhook', webhook),
+        ('webhook_variable', webhook_variable)) if value is not None]
+    if len(channels) != 1:
         raise ValueError(
-            'monitoring: expected the environment variable %r to have a '
-            'token, got %s; set it, or leave out token_variable' % (
-                name, 'none' if token is None else 'an empty text'))
-    return token
+            "alerts: expected one of 'mail_to', 'webhook' and "
+            "'webhook_variable', got %s; write a directive for each, with "
+            "another name" % (' and '.join(map(repr, channels)) or 'none'))
+    if mail_to is not None and mail_from is None:
+        raise ValueError("alerts: expected 'mail_from' beside 'mail_to', got "
+                         "none; give the address of the sender")
+    for name, value in (
+            (('token_variable', token_variable),) if mail_to is not None else
+            (('mail_from', mail_from), ('smtp_user', smtp_user),
+             ('password_variable', password_variable))):
+        if value is not None:
+            raise ValueError('alerts: expected no %r beside %r, got one; '
+                             'leave it out' % (name, channels[0]))
 
 
 # The order of an action that runs after all registrations.

@@ -15,6 +15,7 @@
 
 The first argument of each function is the `Presenter` of the request.
 """
+from collections import Counter
 from urllib.parse import urlencode
 
 from zope.component import queryUtility
@@ -34,10 +35,13 @@ from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import FAILING_TYPE
 from cipher.background.interfaces import GONE
+from cipher.background.interfaces import ID_PART
+from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import KEPT_RUNS
 from cipher.background.interfaces import LATE_SCHEDULE
 from cipher.background.interfaces import NEWER_DATABASE
 from cipher.background.interfaces import NO_RUNTIME
+from cipher.background.interfaces import NUMBER_PART
 from cipher.background.interfaces import OLDER_PROCESS
 from cipher.background.interfaces import PAUSED_TYPE
 from cipher.background.interfaces import PENDING
@@ -48,7 +52,10 @@ from cipher.background.interfaces import SILENT
 from cipher.background.interfaces import SILENT_PROCESS
 from cipher.background.interfaces import STALLED_RUN
 from cipher.background.interfaces import STATES
+from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import STUCK_PROCESS
+from cipher.background.interfaces import SUCCEEDED
+from cipher.background.interfaces import TEXT_PART
 from cipher.background.interfaces import UNDECLARED_TYPE
 from cipher.background.interfaces import UNRESPONSIVE_RUN
 from cipher.background.interfaces import IWorkerType
@@ -462,6 +469,69 @@ _PROBLEMS = {
     PAUSED_TYPE: _say_paused,
     UNDECLARED_TYPE: _say_undeclared,
 }
+
+
+#: {kind of a problem: name of the page that shows it}; others are of runs.
+_TABS = {
+    **dict.fromkeys((COPIED_DATABASE, SILENT_PROCESS, STUCK_PROCESS,
+                     FAILING_STEP, NEWER_DATABASE, OLDER_PROCESS,
+                     CLOCK_JUMP), 'processes.html'),
+    **dict.fromkeys((LATE_SCHEDULE, SCHEDULE_ELSEWHERE), 'schedules.html'),
+    **dict.fromkeys((PAUSED_TYPE, UNDECLARED_TYPE), 'types.html'),
+    FAILING_TYPE: 'errors.html'}
+
+
+def countByTab(problems):
+    """Return {name of a page: number of the *problems* that it shows}."""
+    return Counter(
+        _TABS.get(problem.kind, 'runs.html') for problem in problems)
+
+
+#: {what stands for a replaced part of a message: its name for people}
+_PARTS = {NUMBER_PART: _('‹number›'), ID_PART: _('‹id›'),
+          TEXT_PART: _('‹text›')}
+
+
+def sayReason(presenter, group):
+    """Return (name of the error, its message) of a group of failed runs."""
+    message = cleanLine(group.message)
+    for part, name in _PARTS.items():
+        message = message.replace(part, presenter.say(name))
+    return (cleanLine(group.error_type) if group.error_type
+            else presenter.getState(INTERRUPTED)), message
+
+
+#: Ticks that a drawing has room for, and the units of each.
+_TICKS = 14
+_TICK = 12
+#: {state: (kind of the bar, its top, its height)}; taller is worse.
+_BARS = {
+    SUCCEEDED: ('good', 4, 4), STOPPED: ('stop', 2, 8),
+    INTERRUPTED: ('stop', 2, 8), FAILED: ('bad', 0, 12),
+    PENDING: ('wait', 4, 4), RUNNING: ('run', 4, 4)}
+
+
+def describeTicks(presenter, ticks):
+    """Return the drawing of some `ITick`: its bars, and a sentence."""
+    bars, counts = [], {}
+    for index, tick in enumerate(ticks[-_TICKS:]):
+        kind, y, height = _BARS.get(tick.state, ('base', 11, 1))
+        if tick.is_missed or tick.state:
+            bars.append({
+                'x': (_TICKS - len(ticks) + index) * _TICK,
+                'y': y, 'height': height, 'kind': kind})
+        name = (presenter.say(_('not started')) if tick.is_missed
+                else presenter.getState(tick.state) if tick.state
+                else presenter.say(_('no longer kept')))
+        counts[name] = counts.get(name, 0) + 1
+    number = presenter.format.number
+    return {
+        'bars': bars,
+        'text': presenter.say(
+            _('Last ${number}: ${states}'), number=number(len(ticks)),
+            states=', '.join('%s %s' % (number(count), name)
+                             for name, count in counts.items())),
+    } if ticks else None
 
 
 def describeType(presenter, status):

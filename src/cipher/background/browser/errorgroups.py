@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 from zope.browserpage import ViewPageTemplateFile
 
+from cipher.background.browser.descriptions import sayReason
 from cipher.background.browser.filters import UNRESOLVED
 from cipher.background.browser.jsonview import JSONView
 from cipher.background.browser.page import Page
@@ -25,10 +26,6 @@ from cipher.background.browser.text import cleanLine
 from cipher.background.browser.verbs import mayDo
 from cipher.background.i18n import _
 from cipher.background.i18n import plural
-from cipher.background.interfaces import ID_PART
-from cipher.background.interfaces import INTERRUPTED
-from cipher.background.interfaces import NUMBER_PART
-from cipher.background.interfaces import TEXT_PART
 
 
 #: Groups that are shown.
@@ -39,10 +36,6 @@ LIVE_LIMIT = 500
 #: Units of the drawing of the small chart.
 SLOT = 5
 HEIGHT = 20
-
-#: {what stands for a replaced part of a message: its name for people}
-PARTS = {NUMBER_PART: _('‹number›'), ID_PART: _('‹id›'),
-         TEXT_PART: _('‹text›')}
 
 
 class ErrorGroups(Published):
@@ -65,14 +58,10 @@ class ErrorGroups(Published):
 
     def _describe(self, group, may_retry):
         presenter, format = self.presenter, self.presenter.format
-        message = cleanLine(group.message)
-        for part, name in PARTS.items():
-            message = message.replace(part, self.say(name))
         filter = {'error': group.key}
         if self.names:
             filter['type'] = self.names
-        name = (cleanLine(group.error_type) if group.error_type
-                else presenter.getState(INTERRUPTED))
+        name, message = sayReason(presenter, group)
         return {
             'id': group.key,
             'error_type': name,

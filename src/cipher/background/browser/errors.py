@@ -16,6 +16,8 @@
 They repeat nothing of the request's URL, and show only the kind of the error.
 The rest is in the log.
 """
+from typing import Any
+
 from zope.browser.interfaces import ISystemErrorView
 from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryUtility
@@ -41,6 +43,8 @@ class ErrorPage(Page):
     status = 500
     explanation = ''
     tabs = ()
+    # An error may come from what a count would read.
+    wrong: Any = {}
     breadcrumbs = ()
     home = None
     template = ViewPageTemplateFile('templates/error.pt')

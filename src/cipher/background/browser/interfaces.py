@@ -61,8 +61,9 @@ class IFramedPage(Interface):
                     "nothing on the page changes.")
     user_title = TextLine(title="Title of the reader", readonly=True)
     home = Attribute("None or {'title', 'url'} of the site")
-    tabs = Attribute("A list of {'title', 'url', 'key', 'current'}; the key "
-                     "follows g as a shortcut")
+    tabs = Attribute("A list of {'title', 'url', 'key', 'current', 'wrong'}; "
+                     "the key follows g as a shortcut; wrong is None, 0 or "
+                     "{'number', 'text'} of the problems there")
     breadcrumbs = Attribute("A list of {'title', 'url'}, without the site")
 
 

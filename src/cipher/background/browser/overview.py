@@ -61,7 +61,7 @@ class Overview(Published):
                 descriptions.describeProblem(
                     presenter, problem, self.can_see_details,
                     checked.may('adoptDatabase'), checked.may('beginKept'))
-                for problem in checked.listProblems()],
+                for problem in self.problems],
         }
 
     def _list(self, states, limit):

@@ -31,6 +31,7 @@ from cipher.background.browser import resources
 from cipher.background.browser.addresses import getPath
 from cipher.background.browser.addresses import getRelativePath
 from cipher.background.browser.addresses import getURL
+from cipher.background.browser.descriptions import countByTab
 from cipher.background.browser.formatting import Formatter
 from cipher.background.browser.formatting import getLanguage
 from cipher.background.browser.frame import POLICY
@@ -40,6 +41,7 @@ from cipher.background.browser.presentation import Presenter
 from cipher.background.browser.text import cleanLine
 from cipher.background.browser.text import encode
 from cipher.background.i18n import _
+from cipher.background.i18n import plural
 from cipher.background.interfaces import IVerbs
 from cipher.background.util.host import getHost
 
@@ -190,6 +192,12 @@ class Published(BrowserPage):
             self._presenter = Presenter(self.registry_url, self.request)
         return self._presenter
 
+    @cached_property
+    def problems(self) -> Any:
+        """The problems that the reader may see, worst first."""
+        return self.checked.listProblems() if self.checked.may(
+            'listProblems') else ()
+
     @property
     def can_see_details(self) -> bool:
         """Whether the principal may see input, log and traceback."""
@@ -295,7 +303,8 @@ class Page(Published):
         url = self.registry_url
         return [{'title': title, 'url': '%s/%s' % (url, name),
                  'key': 'o' if name == 'index.html' else name[0],
-                 'current': name == self.tab}
+                 'current': name == self.tab,
+                 'wrong': self._describe_wrong(self.wrong.get(name, 0))}
                 for name, title in (('index.html', _('Overview')),
                                     ('runs.html', _('Runs')),
                                     ('errors.html', _('Errors')),
@@ -303,6 +312,17 @@ class Page(Published):
                                     ('schedules.html', _('Schedules')),
                                     ('processes.html', _('Processes')),
                                     ('journal.html', _('Journal')))]
+
+    def _describe_wrong(self, number):
+        return number and {
+            'number': self.presenter.format.number(number),
+            'text': self.say(plural(
+                '${number} problem', '${number} problems', number))}
+
+    @cached_property
+    def wrong(self) -> dict[str, int]:
+        """The number of problems that each tab leads to, without zeros."""
+        return countByTab(self.problems)
 
     @property
     def breadcrumbs(self) -> list[dict[str, str]]:

@@ -279,6 +279,11 @@ class RunsPage(Runs, Page):
                 for title, values in pairs]
 
     @property
+    def saved_names(self):
+        """The parameters of the URL that belong to a saved search."""
+        return ' '.join(name for name in PARAMETERS if name != 'before')
+
+    @property
     def suggestions(self):
         """Texts that the search box suggests."""
         return [*('state:' + state for state in (*STATES, UNRESOLVED)),

@@ -79,6 +79,8 @@ class SchedulesPage(AdministrationPage):
                 self.registry_url, status.last_run),
             'runs_url': '%s/runs.html?%s' % (self.registry_url, urlencode(
                 {'type': status.worker}, errors='replace')),
+            'history': descriptions.describeTicks(
+                self.presenter, status.recent),
             'is_paused': status.is_paused,
             'may_run': self.checked.mayRunSchedule(status.name),
             'is_late': status.is_late,

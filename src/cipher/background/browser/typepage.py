@@ -244,6 +244,8 @@ class TypePage(TypeData, TypesPage):
             'name': cleanLine(status.name),
             'expression': cleanLine(status.expression),
             'next_at': format.iso(status.next_at),
+            'history': descriptions.describeTicks(
+                self.presenter, status.recent),
             'next': (descriptions.sayPause(self.presenter, status)
                      or format.dateTime(status.next_at)),
         } for status in self.checked.listSchedules()

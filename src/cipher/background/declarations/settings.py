@@ -14,6 +14,7 @@
 """Settings of a process: its runtime, the URLs of its pages, monitoring."""
 import hashlib
 import hmac
+import os
 import re
 from typing import Any
 
@@ -126,6 +127,25 @@ def checkToken(token):
         'python -c "import secrets; print(secrets.token_urlsafe())"' % (
             'an empty one' if token == '' else 'another text'
             if isinstance(token, str) else 'a %s' % type(token).__name__))
+
+
+def readVariable(who, option, name):
+    """Return the text of the environment variable *name*; None for None.
+
+    Raise ``ValueError`` if it is not set or empty.  *who* is the directive
+    and *option* its attribute.
+    """
+    if name is None:
+        return None
+    text = os.environ.get(name)
+    if not text:
+        raise ValueError(
+            '%s: expected the environment variable %r to have a %s, got %s; '
+            'set it, or leave out %s' % (
+                who, name, {'password_variable': 'password',
+                            'webhook_variable': 'URL'}.get(option, 'token'),
+                'none' if text is None else 'an empty text', option))
+    return text
 
 
 def _bearer(authorization):

@@ -28,14 +28,7 @@ from zope.interface import implementer
 from zope.security.proxy import removeSecurityProxy
 
 from cipher.background.contextmanagers import ZodbConnection
-from cipher.background.interfaces import CLOCK_JUMP
-from cipher.background.interfaces import COPIED_DATABASE
-from cipher.background.interfaces import FAILING_STEP
-from cipher.background.interfaces import NEWER_DATABASE
-from cipher.background.interfaces import OLDER_PROCESS
 from cipher.background.interfaces import PROBLEMS
-from cipher.background.interfaces import SILENT_PROCESS
-from cipher.background.interfaces import STUCK_PROCESS
 from cipher.background.interfaces import IHealth
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.queries import problems
@@ -56,11 +49,6 @@ DOWN = 2       # no process with threads lives, or the database fails
 #: Seconds that a check of a database may take.  Then it counts as down.  Most
 #: load balancers wait for at least this time.
 LIMIT = 5.0
-
-#: The problems that are of a process: each registry lists the same ones.
-_OF_PROCESSES = frozenset([
-    CLOCK_JUMP, COPIED_DATABASE, FAILING_STEP, NEWER_DATABASE, OLDER_PROCESS,
-    SILENT_PROCESS, STUCK_PROCESS])
 
 
 class Listed(NamedTuple):
@@ -204,7 +192,7 @@ def _look(registries):
             listed = Listed(**{
                 name: getattr(problem, name) for name in Listed._fields
                 if name != 'site'}, site=(
-                    None if problem.kind in _OF_PROCESSES else site))
+                    None if problem.kind in problems.OF_PROCESSES else site))
             found.setdefault(listed)
     # The sort keeps the order of problems of one kind.
     worst = sorted(found, key=lambda one: PROBLEMS.index(one.kind))

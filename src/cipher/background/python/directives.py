@@ -43,6 +43,7 @@ from zope.security.interfaces import IPermission
 from zope.security.permission import checkPermission
 
 from cipher.background import zcml
+from cipher.background.alerts.sending import PLAIN
 from cipher.background.declaring import checkStart
 from cipher.background.interfaces import AS_STARTER
 from cipher.background.interfaces import NOT_UNIQUE
@@ -141,6 +142,24 @@ def declareMonitoring(
     _declare('monitoring', locals())
 
 
+def declareAlerts(
+        name: str = 'alerts', mail_to: Sequence[str] | None = None,
+        mail_from: str | None = None, smtp_host: str = 'localhost',
+        smtp_port: int | None = None, smtp_security: str = PLAIN,
+        smtp_user: str | None = None, password_variable: str | None = None,
+        webhook: str | None = None, webhook_variable: str | None = None,
+        token_variable: str | None = None, interval: float = 900.0,
+        failures: bool = True, timeout: float = 20.0, language: str = 'en',
+        url: str | None = None, permission: str | None = None, *,
+        override: bool = False) -> None:
+    """Declare a worker type that sends alerts: ``<background:alerts>``.
+
+    A schedule runs it.  Raise `InvalidDeclaration` for a declaration that
+    cannot work.
+    """
+    _declare('alerts', locals())
+
+
 #: The name of each directive: its fields, its handler and its function.
 DIRECTIVES = {
     'worker': (zcml.IWorkerDirective, zcml.worker, declareWorker),
@@ -150,6 +169,7 @@ DIRECTIVES = {
     'web': (zcml.IWebDirective, zcml.web, declareWeb),
     'monitoring': (zcml.IMonitoringDirective, zcml.monitoring,
                    declareMonitoring),
+    'alerts': (zcml.IAlertsDirective, zcml.alerts, declareAlerts),
 }
 
 

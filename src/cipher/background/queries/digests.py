@@ -41,9 +41,11 @@ from cipher.background.util.text import MASK
 from cipher.background.util.text import fold
 
 
-#: Chunks of each kind that are kept for one database, at most: a few more than
-#: one list reads.
+#: Chunks of births and of finishes that are kept for one database, at most: a
+#: few more than one list reads.  A list of finishes of some types passes over
+#: as many without such a finish.
 MOST = 8000
+MOST_PACKED = 12500
 
 #: Characters in the texts of one digest, at most; a longer one is not kept.
 TEXT_LIMIT = 8000
@@ -80,8 +82,8 @@ class Digests:
     """The digests and the packed finishes of one database.  Thread-safe."""
 
     def __init__(self):
-        self._digests = _Kept()   # of chunks of births: Digest
-        self._packed = _Kept()    # of chunks of finishes: the entries
+        self._digests = _Kept(MOST)          # of chunks of births: Digest
+        self._packed = _Kept(MOST_PACKED)    # of chunks of finishes: entries
 
     def get(self, chunk):
         """Return the `Digest` of *chunk*, or None.  Do not load the chunk."""
@@ -127,23 +129,28 @@ def getDigests(jar):
 
 
 class _Kept(dict):
-    """{oid: value} with at most `MOST` values, those of the greatest oids.
+    """{oid: value} with at most *most* values, those of the greatest oids.
 
     The newest objects have the greatest oids, and lists read these first.
     """
 
     _least = b''   # the values of lesser oids were dropped
 
+    def __init__(self, most):
+        super().__init__()
+        self._most = most
+
     def keep(self, oid, value):
         """Set the value of *oid* unless it is among the oldest."""
         with _lock:
             if oid >= self._least:
                 self[oid] = value
-            if len(self) > MOST:
+            if len(self) > self._most:
                 oids = sorted(self)
-                for old in oids[:-MOST + MOST // 8]:
+                left = self._most - self._most // 8
+                for old in oids[:-left]:
                     del self[old]
-                self._least = oids[-MOST + MOST // 8]
+                self._least = oids[-left]
 
 
 def _are_settled(runs):

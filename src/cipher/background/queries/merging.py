@@ -273,14 +273,14 @@ def slowest(lanes, wanted, limit, deadline, digests):
 
     A duration is (seconds, key, lane, serial); they are in no order.  Its
     seconds are a number that grows with the wait if the order is `WAITED`.
-    They
-    are those of about the *limit* last finishes, or of those that were read
-    before the *deadline* (monotonic).  *digests* is a `digests.Digests`.
+    Chunks with about *limit* finishes are read, the last ones, or as many as
+    can be read before the *deadline* (monotonic).  Each has a wanted finish;
+    the others in it count as well.  *digests* is a `digests.Digests`.
     """
     states = wanted.states & set(FINISHED_STATES)
     if wanted.states and not states:
         return [], 0, False
-    slow, looked_at = [], 0
+    slow, looked_at, passed = [], 0, 0
     read = (Finishes.unpackWaits if wanted.order == WAITED
             else Finishes.unpackDurations)
     walks = [_packed(lane.finishes, wanted, states, digests)
@@ -292,9 +292,12 @@ def slowest(lanes, wanted, limit, deadline, digests):
         found = [duration for duration
                  in read(finishes, packed, kinds)
                  if wanted.hasMoment(duration[1])]
-        is_cut = looked_at + len(found) > limit
+        # A chunk without any is from memory, which takes no time.
+        number_read = finishes.countPacked(packed) if found else 0
+        is_cut = passed + number_read > limit
         if is_cut:
-            found = found[looked_at + len(found) - limit:]
+            found = found[max(0, len(found) - (limit - passed)):]
+        passed += number_read
         looked_at += len(found)
         slow += [duration for duration in found if duration[0] >= 0]
         if is_cut:

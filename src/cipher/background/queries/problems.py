@@ -26,10 +26,12 @@ from cipher.background.interfaces import BUSY_THREADS
 from cipher.background.interfaces import CLOCK_JUMP
 from cipher.background.interfaces import COPIED_DATABASE
 from cipher.background.interfaces import FAILING_RESCUE
+from cipher.background.interfaces import FAILING_STEP
 from cipher.background.interfaces import FAILING_SUBSCRIBER
 from cipher.background.interfaces import FAILING_TYPE
 from cipher.background.interfaces import KEPT_RUNS
 from cipher.background.interfaces import LATE_SCHEDULE
+from cipher.background.interfaces import NEWER_DATABASE
 from cipher.background.interfaces import NO_RUNTIME
 from cipher.background.interfaces import OLDER_PROCESS
 from cipher.background.interfaces import OLDEST
@@ -39,6 +41,7 @@ from cipher.background.interfaces import PROBLEMS
 from cipher.background.interfaces import SCHEDULE_ELSEWHERE
 from cipher.background.interfaces import SILENT_PROCESS
 from cipher.background.interfaces import STALLED_RUN
+from cipher.background.interfaces import STUCK_PROCESS
 from cipher.background.interfaces import UNDECLARED_TYPE
 from cipher.background.interfaces import UNRESPONSIVE_RUN
 from cipher.background.interfaces import WAITS_FOR_THREAD
@@ -61,6 +64,11 @@ from cipher.background.util.plaindata import readNumber
 #: serials that it reads for that in each lane.
 LOOKS = 200
 SERIALS = 2000
+#: The kinds of problems that are of a process: each registry lists the same.
+OF_PROCESSES = frozenset([
+    CLOCK_JUMP, COPIED_DATABASE, FAILING_STEP, NEWER_DATABASE, OLDER_PROCESS,
+    SILENT_PROCESS, STUCK_PROCESS])
+
 #: Runs.  The count of the runs that are kept back ends here.
 COUNTED = 1000
 

@@ -32,6 +32,7 @@ from cipher.background.interfaces import IRunDetails
 from cipher.background.interfaces import IRunPage
 from cipher.background.interfaces import IRunStatus
 from cipher.background.interfaces import IScheduleStatus
+from cipher.background.interfaces import ITick
 from cipher.background.interfaces import ITypeHistory
 from cipher.background.interfaces import ITypePeriod
 from cipher.background.interfaces import ITypeStatus
@@ -249,6 +250,15 @@ class Problem:
     usual: float = None
 
 
+@implementer(ITick)
+@dataclass(frozen=True)
+class Tick:
+    at: float
+    state: str | None
+    run_id: str | None
+    is_missed: bool
+
+
 @implementer(IScheduleStatus)
 @dataclass
 class ScheduleStatus:
@@ -263,6 +273,7 @@ class ScheduleStatus:
     paused_by: str
     paused_at: float
     pause_reason: str
+    recent: tuple
     is_late: bool
 
 

@@ -19,6 +19,7 @@ from zope.component import getUtilitiesFor
 from cipher.background.interfaces import ISchedule
 from cipher.background.queries import visibility
 from cipher.background.queries.status import ScheduleStatus
+from cipher.background.queries.status import Tick
 from cipher.background.store.states import ScheduleState
 from cipher.background.store.thresholds import Thresholds
 from cipher.background.util import clock
@@ -27,8 +28,11 @@ from cipher.background.util.plaindata import readAsked
 from cipher.background.util.plaindata import readNumber
 
 
-def listSchedules(registry):
-    """Return a `ScheduleStatus` for each schedule, sorted by name."""
+def listSchedules(registry, with_recent=False):
+    """Return a `ScheduleStatus` for each schedule, sorted by name.
+
+    Without *with_recent*, its last ticks are left out: they need their runs.
+    """
     found = []
     now = clock.now()
     late_after = Thresholds(registry.thresholds).late_after
@@ -39,8 +43,6 @@ def listSchedules(registry):
             continue
         state = registry.schedules.get(name, ScheduleState)
         run = _run_at(registry, state.last_run)
-        if run and not visibility.maySee(registry, run.type):
-            run = None   # the schedule had another, hidden type then
         paused_by = paused_at = reason = None
         if state.pause is not None:
             paused_by, paused_at, reason = readAsked(state.pause)
@@ -53,6 +55,7 @@ def listSchedules(registry):
             last_run=run.id if run else None,
             is_paused=state.pause is not None, paused_by=paused_by,
             paused_at=paused_at, pause_reason=reason,
+            recent=_list_recent(registry, state) if with_recent else (),
             is_late=(state.pause is None and now - readNumber(
                 state.next_at, now) > late_after)))
     return found
@@ -68,9 +71,20 @@ def homeOf(registries):
                default=None)
 
 
+def _list_recent(registry, state):
+    found = []
+    for at, lane, serial in state.recent:
+        run = _run_at(registry, (lane, serial))
+        found.append(Tick(
+            readNumber(at), run and run.state, run and run.id, lane is None))
+    return tuple(found)
+
+
 def _run_at(registry, place):
     try:
         lane, serial = place
-        return registry.getRun(lane, serial)
+        run = registry.getRun(lane, serial)
     except (TypeError, ValueError):
         return None
+    # The schedule may have had another, hidden type then.
+    return run and (run if visibility.maySee(registry, run.type) else None)

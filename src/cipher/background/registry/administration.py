@@ -162,6 +162,9 @@ class Administration(RegistryReader):
             self.stops.pop(run.id, None)   # of the original
             self.finish(run, STOPPED, RunStoppedEvent, stop_request=asked)
             record('stop', run, asked)
+            if self._p_jar is not None:
+                # A process may have begun it without a report so far.
+                wakeAfterCommit(self._p_jar)
             return STOPPED
         if run.id not in self.stops:
             self.stops[run.id] = asked

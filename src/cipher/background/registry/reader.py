@@ -168,7 +168,7 @@ class RegistryReader(RunStore):
         return Snapshot(self).endedProcesses()
 
     def listSchedules(self):
-        return timetable.listSchedules(self)
+        return timetable.listSchedules(self, with_recent=True)
 
     def getSite(self):
         return getHost().siteOf(self)

@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 #: Other expressions of one schedule that are kept.  During a deploy, processes
 #: may declare it differently.
 OTHERS_LIMIT = 3
+#: Ticks of a schedule that are kept, for a glance at the last two weeks of a
+#: daily one.
+RECENT_LIMIT = 14
 #: Seconds after its tick until such an expression counts as gone.
 STALE_AFTER = 3600.0
 
@@ -59,6 +62,7 @@ def tick(registry, schedule):
             log.warning('Schedule %r: a tick is late by %d s, which is more '
                         'than its misfire of %s s; nothing is started',
                         schedule.name, now - due_at, schedule.misfire)
+            _note(state, due_at, None)
         else:
             _start(registry, schedule, state, now)
     return True
@@ -141,7 +145,13 @@ def _start(registry, schedule, state, now):
         unique=schedule.unique, priority=schedule.priority)
     state.last_at = now
     state.last_run = run and (run.lane, run.serial)
+    _note(state, now, run)
     return run
+
+
+def _note(state, at, run):
+    place = (None, None) if run is None else (run.lane, run.serial)
+    state.recent = (*state.recent, (at, *place))[-RECENT_LIMIT:]
 
 
 def _state(registry, schedule):

@@ -168,8 +168,7 @@ class Finishes(Persistent):
         entries = list(self._unpack(self.recent))
         if not entries:
             return
-        for entry in entries:
-            self.stats.add(entry)
+        self.stats.add(entries)
         self.chunks[entries[0].key] = Chunk(self.recent, self.stats.counts)
         self.recent = b''
 
@@ -260,6 +259,10 @@ class Finishes(Persistent):
                                    self.kinds(types, states),
                                    digests.hasPacked):
             yield key, digests.packed(chunk)
+
+    def countPacked(self, packed):
+        """Return the number of *packed* entries, those of all kinds."""
+        return len(packed) // self._packing.size
 
     def unpackDurations(self, packed, kinds):
         """Yield (seconds or -1, key, lane, serial) of entries of *kinds*.

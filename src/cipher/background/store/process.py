@@ -50,12 +50,24 @@ class Trouble(NamedTuple):
 
 
 class Heartbeat(Persistent):
-    """The heartbeat of a process.  A rescue conflicts with it."""
+    """The heartbeat of a process.  A rescue conflicts with it.
+
+    An idle process writes nothing else, so its state is small: a tuple
+    without what is empty at its end.
+    """
 
     count = 0       # of heartbeats
     beat_at = 0.0   # time of the last one
     troubles = ()   # of Trouble as tuples
     waiting = ()    # of (registry oid, starter, number of pending runs)
+
+    def __getstate__(self):
+        state = self.count, self.beat_at, self.troubles, self.waiting
+        return state if self.waiting else state[:3 if self.troubles else 2]
+
+    def __setstate__(self, state):
+        self.count, self.beat_at, self.troubles, self.waiting = (
+            *state, (), ())[:4]
 
 
 class LiveRuns(Persistent):

@@ -75,6 +75,7 @@ class RunStore(structure.Structured):
         self.pauses = OOBTree()   # type name -> (principal, at, reason)
         self.removed_by_hand = RemovedCounts()   # removals by administrators
         self.journal = Journal()
+        self.alerts = OOBTree()   # type name -> alertstate.AlertState
         self.secret = os.urandom(32)
         self.lanes[1] = Lane(1)   # other lanes are made when they are needed
 

@@ -23,6 +23,9 @@ class ScheduleState(Persistent):
     others = ()         # (expression, next_at) of other processes
     last_at = None      # time of the last tick that started a run
     last_run = None     # (lane, serial)
+    # (time, lane, serial) of the last ticks, oldest first; lane and serial are
+    # None if the tick was missed or its start failed.
+    recent = ()
     pause = None        # (principal, asked_at, reason) while it is paused
 
 

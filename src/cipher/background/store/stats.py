@@ -210,13 +210,22 @@ class Stats(Persistent):
         """Return the finished state of *kind*."""
         return FINISHED_STATES[kind % STATE_NUMBER]
 
-    def add(self, entry):
-        """Count an `Entry` that spills."""
+    def add(self, entries):
+        """Count the `Entry` objects that spill."""
+        by_type = {}   # index -> entries; histograms of one each take long
+        for entry in entries:
+            by_type.setdefault(self._add(entry), []).append(entry)
+        for index, those in by_type.items():
+            self.spans[index] = self.spans[index].plus(those)
+        self._p_changed = True
+
+    def _add(self, entry):
+        """Count *entry*, except in the spans; return the index of its type.
+        """
         kind = self.kindOf(entry.type, entry.state)
         self.counts[kind] += 1
         index, state = divmod(kind, STATE_NUMBER)
         self.times[index] = self._add_times(self.times[index], entry, state)
-        self.spans[index] = self.spans[index].plus([entry])
         number = entry.key // (HOUR * 1000000)
         if number > self.hour.number:
             if self.hour.number:
@@ -228,7 +237,7 @@ class Stats(Persistent):
             hour[-2] += entry.took is not None
             hour[-1] += entry.took or 0.0
             self.hour = Hour._make(hour)
-        self._p_changed = True
+        return index
 
     def _add_times(self, times, entry, state):
         # As ``times.plus(Times.of(entry))``, which takes twice the time.

@@ -19,7 +19,7 @@
    data-part="name"        a piece of the page, taken from the page itself
 
    Further things that need a script: the switch of live updates, the theme,
-   shortcuts, the selection of rows, and the values of charts.
+   shortcuts, the selection of rows, saved searches, and the values of charts.
 */
 (function () {
   'use strict';
@@ -297,12 +297,14 @@
   function startParts(page, note, isLone) {
     var parts = Array.from(page.querySelectorAll('[data-part]')), seen = {};
     if (!parts.length) { return; }
+    parts = parts.concat(
+      Array.from(document.querySelectorAll('nav[data-part]')));
     window.setInterval(function () {
       if (document.hidden || (note && !note.isOn())) { return; }
       renewParts(page, parts, seen).then(function () {
-        if (isLone && note) { note.tell(''); note.refresh(); }
+        if (isLone && note) { note.say(''); note.refresh(); }
       }).catch(function () {
-        if (isLone && note) { note.tell('lost'); }
+        if (isLone && note) { note.say('lost'); }
       });
     }, isLone ? LONE_PART_INTERVAL : PART_INTERVAL);
   }
@@ -331,9 +333,9 @@
     var problems = page.querySelectorAll('[data-list=problems] > li');
     if (problems.length) { setAlerts(problems.length); }
 
-    function tell(what) {
+    function say(what) {
       if (!note) { return; }
-      note.tell(what);
+      note.say(what);
       if (!what) { note.refresh(); }
     }
 
@@ -372,7 +374,7 @@
         least = 1000 * Number(response.headers.get('Poll-After')) || 0;
         if (response.status === 304) {
           failures = 0;
-          tell('');
+          say('');
           slowDown(false);
           again();
           return null;
@@ -383,7 +385,7 @@
         }
         if (response.status >= 500) { throw new Error('again'); }
         hasEnded = true;
-        tell('gone');
+        say('gone');
         return null;
       }).then(function (data) {
         if (data === null) { return; }
@@ -392,7 +394,7 @@
         last = now;
         logEnd = get(data, 'details.log_end') || '';
         failures = 0;
-        tell('');
+        say('');
         fill(page, data);
         if (log && data.details) { addLines(log, data.details); }
         if (data.problems) { setAlerts(data.problems.length); }
@@ -404,7 +406,7 @@
         }
       }).catch(function () {
         failures += 1;
-        tell('lost');
+        say('lost');
         again();
       });
     }
@@ -460,6 +462,111 @@
       if (event.target.matches('.cb-sel')) { count(); }
     });
     count();
+  }
+
+  // Searches that the reader saved, in this browser, each with a name.
+  var MOST_SAVED = 30;
+  function startSaved(box) {
+    var place = 'cb-saved ' + box.dataset.saved;
+    var names = box.dataset.names.split(' ');
+    var list = box.querySelector('nav'), asks = box.querySelector('details');
+    var input = box.querySelector('input');
+    var status = box.querySelector('[role=status]');
+    var current = makeQuery(window.location.search);
+
+    // What belongs to a search, and always in the same order.
+    function makeQuery(text) {
+      var given = new URLSearchParams(text), query = new URLSearchParams();
+      names.forEach(function (name) {
+        given.getAll(name).filter(Boolean).forEach(function (value) {
+          query.append(name, value);
+        });
+      });
+      return query.toString();
+    }
+
+    function read() {
+      var found = JSON.parse(window.localStorage.getItem(place) || '[]');
+      return (Array.isArray(found) ? found : []).filter(function (one) {
+        return one && typeof one.name === 'string' && one.name
+          && typeof one.query === 'string' && makeQuery(one.query);
+      }).slice(0, MOST_SAVED);
+    }
+
+    function say(what) { setText(status, status.getAttribute('data-' + what)); }
+
+    function write(saved) {
+      try {
+        window.localStorage.setItem(place, JSON.stringify(saved));
+      } catch (error) {
+        say('failed');
+        return false;
+      }
+      show();
+      return true;
+    }
+
+    function show() {
+      var saved = read(), template = list.querySelector('template');
+      list.querySelectorAll(':scope > span').forEach(function (one) {
+        one.remove();
+      });
+      saved.forEach(function (one) {
+        var row = template.content.firstElementChild.cloneNode(true);
+        var link = row.querySelector('a'), query = makeQuery(one.query);
+        setText(link, one.name);
+        setText(row.querySelector('button span span'), one.name);
+        link.href = box.dataset.saved + '?' + query;
+        if (query === current) { link.setAttribute('aria-current', 'true'); }
+        row.querySelector('button').addEventListener('click', function () {
+          remove(one.name);
+        });
+        list.append(row);
+      });
+      list.hidden = !saved.length;
+      asks.hidden = !current;
+      box.hidden = list.hidden && asks.hidden;
+    }
+
+    function remove(name) {
+      var saved = read(), index = saved.findIndex(function (one) {
+        return one.name === name;
+      });
+      saved.splice(index, index < 0 ? 0 : 1);
+      if (!write(saved)) { return; }
+      say('removed');
+      var buttons = list.querySelectorAll('button');
+      (buttons[Math.min(index, buttons.length - 1)]
+       || (asks.hidden ? document.getElementById('cb-q')
+           : asks.querySelector('summary'))).focus();
+    }
+
+    asks.querySelector('form').addEventListener('submit', function (event) {
+      var name = input.value.trim(), saved = read();
+      event.preventDefault();
+      if (!name) {
+        input.value = '';
+        input.reportValidity();
+        return;
+      }
+      saved = saved.filter(function (one) { return one.name !== name; });
+      if (saved.length >= MOST_SAVED) {
+        say('failed');
+        return;
+      }
+      saved.push({name: name, query: current});
+      saved.sort(function (one, other) {
+        return one.name.localeCompare(other.name);
+      });
+      if (!write(saved)) { return; }
+      say('saved');
+      input.value = '';
+      asks.open = false;
+      asks.querySelector('summary').focus();
+    });
+    try {
+      show();
+    } catch (error) { /* A browser that keeps nothing offers nothing. */ }
   }
 
   // The theme is kept in a cookie, so that the server writes it at once.
@@ -553,9 +660,11 @@
     moved = Date.now();
   });
   document.addEventListener('pointerover', startReadout);
-  document.querySelectorAll('.cb').forEach(start);
+  // A page of an application has no frame of ours around what is live.
+  document.querySelectorAll('.cb, [data-poll]').forEach(start);
   document.querySelectorAll('.cb-list').forEach(startSelection);
   document.querySelectorAll('[data-theme-switch]').forEach(startTheme);
+  document.querySelectorAll('[data-saved][data-names]').forEach(startSaved);
   document.querySelectorAll('[data-keys]').forEach(startKeys);
 
   // Suggest a word for the place behind the last space, not the whole text.

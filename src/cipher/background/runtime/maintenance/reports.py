@@ -23,6 +23,10 @@ from cipher.background.util import clock
 #: most short jobs then need no report.
 LIVE_AFTER = 1.0
 
+#: The note of a heartbeat.  It is short, as an idle process writes nothing
+#: else.
+NOTE = 'heartbeat'
+
 
 class Reports:
     """The reports of the process *own*, about its `OwnRuns` *runs*.
@@ -57,7 +61,7 @@ class Reports:
         troubles = self._list_troubles()
         waiting = self._runs.backlog.mostWaiting()
         with ZodbConnection(own.db) as connection:
-            with ZopeTransaction(note=own.note('heartbeat')):
+            with ZopeTransaction(note=NOTE):
                 record = own.findRecord(connection)
                 if record is None:
                     return False

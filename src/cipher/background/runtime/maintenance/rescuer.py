@@ -43,8 +43,8 @@ from cipher.background.work.announcing import announce
 
 log = getLogger(__name__)
 
-#: Seconds.  Runs that are live for less are not looked at: most end before
-#: others could have ended or taken them.
+#: Seconds.  A run that is live for less and is finished was most likely ended
+#: by its own thread, which has not left it yet.
 LOOK_AFTER = 0.5
 
 #: Runs in work elsewhere that one turn looks at in each lane.
@@ -127,21 +127,27 @@ class Rescuer:
         Other processes may not know yet that a run works here, and stop it as
         a pending one.
         """
-        limit = clock.now() - LOOK_AFTER
         for live in self._runs.running.allLive():
-            if live.started_at > limit or live.is_abandoned:
+            if live.is_abandoned:
                 continue
             # Each has a transaction of its own, which sees the latest state.
             with self._troubles.guard(
                     BROKEN_RUN, live.run_id, live.registry_oid,
                     with_transient=False), ZopeTransaction():
                 run = _find(connection, live.ticket)
-                if run is not None and run.owner != self._own.id and (
-                        run.owner is not None or run.isFinished()):
+                if run is not None and self._is_lost(live, run):
                     log.info('Run %s: it was taken over or ended by another '
                              'process', live.run_id)
                     live.abandon()
         return False
+
+    def _is_lost(self, live, run):
+        """Return whether another process took the live *run*, or ended it."""
+        if run.owner is not None or not run.isFinished():
+            return run.owner not in (None, self._own.id)
+        # A stop that nobody asked for here was carried out elsewhere.
+        return live.stop is None and run.stop_request is not None or (
+            live.started_at <= clock.now() - LOOK_AFTER)
 
     def rescueAll(self, connection, tickets, is_unrecorded=False):
         """Rescue the runs of *tickets*; return the tickets that are settled.

@@ -284,4 +284,4 @@ class TestForeignSite(DemoPagesTestCase):
         self.assertEqual([], other.evaluate('names'))
         for user, note, request in self.listCommits(tid)[1:]:
             self.assertIsNone(request, (user, note))
-            self.assertRegex(note, '^(background process|run) ')
+            self.assertRegex(note, '^(background process |run |heartbeat$)')

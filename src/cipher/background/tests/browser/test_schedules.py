@@ -14,6 +14,10 @@
 """The page of the schedules."""
 import transaction
 
+from cipher.background.events import RunFailedEvent
+from cipher.background.events import RunSucceededEvent
+from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import SUCCEEDED
 from cipher.background.tests.support.browser import BrowserTests
 
 
@@ -44,6 +48,41 @@ class TestSchedules(BrowserTests):
         transaction.commit()
         self.assertIn('datetime="2033-05-18T03:33:20.000Z"',
                       self.get(PATH).text)
+
+    def test_last_starts_are_drawn_here_and_at_the_type(self):
+        self.assertNotIn('cb-history', self.get(PATH).text)
+        for state, event in ((FAILED, RunFailedEvent),
+                             (SUCCEEDED, RunSucceededEvent), (None, None)):
+            run = self.registry.runSchedule('nightly')
+            if state is not None:
+                self.registry.finish(run, state, event)
+        missed = self.registry.schedules['nightly']
+        missed.recent = (*missed.recent, (1.0, None, None))
+        transaction.commit()
+        said = 'Last 4: 1 failed, 1 succeeded, 1 pending, 1 not started'
+        for path in PATH, 'type.html?name=plain':
+            page = self.get(path)
+            self.assertIn('aria-label="%s"' % said, page.text)
+            self.assertEqual(
+                [bar.get('class') for bar in page.html.select(
+                    '.cb-history rect')],
+                [['cb-bad'], ['cb-good'], ['cb-wait'], ['cb-base']])
+
+    def test_late_schedule_is_counted_in_the_tabs(self):
+        self.assertEqual([], self.get(PATH).html.select('.cb-badge'))
+        self.registry.pauseSchedule('nightly')
+        self.registry.pauseSchedule('nightly', False)
+        self.registry.schedules['nightly'].next_at = 1000000000.0
+        transaction.commit()
+        for path in PATH, 'runs.html', 'no-such-page.html':
+            badges = self.get(path).html.select('.cb-tabs .cb-badge')
+            if path == 'no-such-page.html':
+                self.assertEqual([], badges)
+                continue
+            badge, = badges
+            self.assertTrue(badge.parent['href'].endswith(PATH))
+            self.assertEqual(badge.text, '1')
+            self.assertIn('1 problem', badge.parent.text)
 
     def test_pause_and_resume(self):
         answer = self.act('pause')

@@ -281,7 +281,8 @@ class SnippetTests(unittest.TestCase):
         text = block.text
         choice._factories['traced'] = None
         self.addCleanup(choice._factories.pop, 'traced', None)
-        declared = set(re.findall(r'<background:worker\s+name="([^"]+)', text))
+        declared = {'alerts', *re.findall(
+            r'<background:(?:worker|alerts)\s+name="([^"]+)', text)}
         extra = [
             '<background:worker name="%s" handler="shop.work" />' % name
             for name in re.findall(r'\sworker="([^"]+)', text)
@@ -302,6 +303,9 @@ class SnippetTests(unittest.TestCase):
             package.__path__ = [folder]
             tokens = dict.fromkeys(
                 re.findall(r'\stoken_variable="([^"]+)', text), 'Sesame-01234')
+            tokens.update(dict.fromkeys(
+                re.findall(r'\swebhook_variable="([^"]+)', text),
+                'https://example.org/hook'))
             with mock.patch.dict(os.environ, tokens):
                 xmlconfig.file('site.zcml', package)
 

@@ -15,6 +15,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from contextlib import redirect_stderr
 from contextlib import redirect_stdout
 from importlib import import_module
 from types import SimpleNamespace
+from unittest import mock
 from xml.etree import ElementTree
 
 from cipher.background.tests.support.checkout import requireCheckout
@@ -106,6 +108,58 @@ class ProgramTests(unittest.TestCase):
             if '``%s``' % command not in text])
 
 
+class AllTests(unittest.TestCase):
+    """`all`, whose measurements are replaced by what they return."""
+
+    def setUp(self):
+        self.main = load('main')
+
+    def carryOut(self, reasons, *arguments, **settings):
+        """Return (exit code, output, calls) with *reasons* of failures."""
+        calls = []
+
+        def run(words, limit):
+            calls.append((words, limit))
+            return reasons[words[0]]
+
+        out = io.StringIO()
+        with mock.patch.multiple(
+                self.main, runOne=run, ALL=[
+                    (name, ['--slow'], ['--fast'], 50) for name in reasons],
+                **settings), redirect_stdout(out):
+            code = self.main.main(['all', *arguments])
+        return code, out.getvalue(), calls
+
+    def test_one_that_fails_does_not_end_the_others(self):
+        code, out, calls = self.carryOut(
+            {'a': None, 'b': 'code 1', 'c': None}, '--json', 'F')
+        self.assertEqual(1, code)
+        self.assertEqual([[name, '--slow', '--json', 'F'] for name in 'abc'],
+                         [words for words, _limit in calls])
+        self.assertEqual(['failed: b --slow (code 1)'],
+                         re.findall('failed:.*', out))
+
+    def test_all_is_well(self):
+        code, out, calls = self.carryOut({'a': None}, '--quick')
+        self.assertEqual((0, ['a', '--fast']), (code, calls[0][0]))
+        self.assertNotIn('failed', out)
+
+    def test_each_gets_a_multiple_of_its_time_but_no_more_than_is_left(self):
+        _code, _out, calls = self.carryOut({'a': None})
+        self.assertEqual(150, calls[0][1])
+        _code, _out, calls = self.carryOut({'a': None}, LONGEST=10)
+        self.assertLessEqual(calls[0][1], 10)
+
+    def test_those_for_which_no_time_is_left_are_named(self):
+        code, out, calls = self.carryOut({'a': None}, LONGEST=0)
+        self.assertEqual((1, []), (code, calls))
+        self.assertIn('failed: a --slow (left out)', out)
+
+    def test_they_fit_into_the_time(self):
+        self.assertLess(sum(seconds for *_, seconds in self.main.ALL),
+                        self.main.LONGEST)
+
+
 class RoundTests(unittest.TestCase):
 
     def setUp(self):
@@ -140,6 +194,30 @@ class RoundTests(unittest.TestCase):
         self.assertEqual({'rounds': 1}, results['one']['options'])
         self.assertEqual([{'a': 1}], results['two']['rounds'])
         self.assertIn('ZODB', results['two']['versions'])
+
+    def test_measure_that_fails_loses_no_other(self):
+        def fail():
+            raise ValueError('lost effect')
+
+        def leave():
+            sys.exit('no answer')
+
+        error = io.StringIO()
+        with redirect_stderr(error):
+            found = self.rounds.carryOut(
+                [lambda: {'a': 1}, fail, leave, lambda: {'b': 2}], 2)
+            found.addOnce(fail)
+            found.addOnce(lambda: {'c': 3})
+        self.assertEqual(
+            [{'a': 1, 'b': 2, 'c': 3}, {'a': 1, 'b': 2}], found)
+        self.assertIn('lost effect', error.getvalue())
+        options = SimpleNamespace(json=self.path, rounds=2)
+        with redirect_stdout(io.StringIO()), self.assertRaises(
+                SystemExit) as raised:
+            self.rounds.report('one', options, found)
+        self.assertIn('5 measures failed', str(raised.exception))
+        self.assertEqual([*found],
+                         self.rounds.readJSON(self.path)['one']['rounds'])
 
     def test_no_figures_are_an_error(self):
         with self.assertRaises(SystemExit) as raised:
@@ -257,6 +335,15 @@ class CommandTests(unittest.TestCase):
     """Each command works; the sizes are too small for good figures."""
 
     layer = Live
+
+    def test_measurement_of_all_that_takes_too_long_is_ended(self):
+        folder = str(requireCheckout('bench').parent)
+        done = subprocess.run(
+            [sys.executable, '-c', 'import sys; sys.path.insert(0, %r); '
+             'from bench import main; print(main.runOne(["memory", "--jobs", '
+             '"1000000000"], 1))' % folder], capture_output=True, text=True,
+            env=programEnvironment(), timeout=LIMIT)
+        self.assertEqual('took more than 1 s', done.stdout.strip())
 
     def test_each_command_with_its_smallest_sizes(self):
         program = str(requireCheckout('bench', 'main.py'))

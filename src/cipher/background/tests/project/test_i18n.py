@@ -314,7 +314,7 @@ class TestFormatter(PlacelessSetup, unittest.TestCase):
         format = self.format('de')
         message = _('stop requested ${ago} ago by ${who}',
                     mapping={'ago': '5 s', 'who': 'nobody'})
-        self.assertEqual('Stopp vor 5 s durch Eva verlangt',
+        self.assertEqual('Stopp vor 5 s durch Eva angefordert',
                          format.say(message, who='Eva'))
 
     def test_numbers(self):

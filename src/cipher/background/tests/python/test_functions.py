@@ -101,6 +101,7 @@ VALID = {
     'trigger': {'for_': (IPaper, IObjectModifiedEvent), 'worker': 'w'},
     'schedule': {'worker': 'w', 'every': 60.0},
     'runtime': {}, 'web': {}, 'monitoring': {},
+    'alerts': {'webhook': 'https://example.org/'},
 }
 
 #: directive: [(attribute, value, the same in ZCML)] that must be refused.
@@ -141,6 +142,18 @@ BAD = {
     'monitoring': [
         ('token_variable', 'NO_SUCH_VARIABLE', 'NO_SUCH_VARIABLE'),
         ('token', 'with a blank', 'with a blank')],
+    'alerts': [
+        ('name', '', ''), ('mail_to', [], ''),
+        ('mail_to', ['a@example.org'], 'a@example.org'),
+        ('mail_from', 'a@example.org', 'a@example.org'),
+        ('smtp_port', 0, '0'), ('smtp_security', 'ssl', 'ssl'),
+        ('smtp_user', 'me', 'me'),
+        ('password_variable', 'NO_SUCH_VARIABLE', 'NO_SUCH_VARIABLE'),
+        ('webhook', 'ftp://example.org', 'ftp://example.org'),
+        ('webhook_variable', 'NO_SUCH_VARIABLE', 'NO_SUCH_VARIABLE'),
+        ('token_variable', 'NO_SUCH_VARIABLE', 'NO_SUCH_VARIABLE'),
+        ('interval', -1.0, '-1'), ('timeout', 0.5, '0.5'),
+        ('language', '', ''), ('url', 'example.org', 'example.org')],
 }
 
 #: Attributes with values of Python that ZCML cannot give.
@@ -149,6 +162,8 @@ MISTYPED = {bool: 'yes', int: 'many', float: 'long', str: 7}
 #: Texts and functions of which nothing can be refused but their types.
 FREE = {('worker', 'title'), ('worker', 'description'),
         ('schedule', 'description'), ('trigger', 'worker'),
+        ('alerts', 'smtp_host'),   # it needs mail_to
+        ('alerts', 'permission'),  # the worker type refuses it
         ('trigger', 'name'), ('schedule', 'worker'), ('schedule', 'name')}
 
 
@@ -264,6 +279,7 @@ VALID_ZCML = {
                 'IObjectModifiedEvent', 'worker': 'w'},
     'schedule': {'worker': 'w', 'every': '60'},
     'runtime': {}, 'web': {}, 'monitoring': {},
+    'alerts': {'webhook': 'https://example.org/'},
 }
 
 
@@ -326,9 +342,15 @@ class ResultTests(ComponentTests):
         manager = getGlobalSiteManager()
         utilities = [(one.provided, one.name)
                      for one in manager.registeredUtilities()]
+<<<<<<< HEAD
         self.assertEqual(len(utilities), 5)
         self.assertEqual(len(set(utilities)), 5)
         self.assertEqual(len(zcml.listTriggers()), 1)
+=======
+        self.assertEqual(len(utilities), 6)
+        self.assertEqual(len(set(utilities)), 6)
+        self.assertEqual(len(directives._triggers()), 1)
+>>>>>>> main
 
     def test_override_switches_off(self):
         declareWorker('w', handler=work)

@@ -169,10 +169,12 @@ class DigestTests(LookTests):
         self.checkAll()
 
     def test_a_few_digests_are_kept(self):
-        with mock.patch.object(digests, 'MOST', 8):
+        with mock.patch.object(digests, 'MOST', 8), mock.patch.object(
+                digests, 'MOST_PACKED', 6):
             self.checkAll()
-            kept = getDigests(self.connection)._digests
-            self.assertLessEqual(len(kept), 8)
+            kept = getDigests(self.connection)
+            self.assertLessEqual(len(kept._digests), 8)
+            self.assertLessEqual(len(kept._packed), 6)
 
     def test_a_known_chunk_is_not_loaded(self):
         for order, options in itertools.product(

@@ -338,6 +338,21 @@ class CostTests(LookTests):
             shown = self.ids(order=SLOWEST, limit=20)
         self.assertEqual(sorted(shown), sorted(idsOf(self.runs[-50:])))
 
+    def test_slowest_of_some_reads_no_more_than_slowest_of_all(self):
+        for options in {'types': ['work']}, {'states': [FAILED]}:
+            with self.subTest(options), mock.patch.object(
+                    paging, 'SCAN_LIMIT', 50), self.countLoads() as loaded:
+                page = self.registry.listRuns(
+                    order=SLOWEST, limit=20, **options)
+                self.assertTrue(page.is_cut)
+                # The runs of the page, and chunks of each lane.
+                self.assertLessEqual(len(loaded), 100)
+
+    def test_slowest_of_a_rare_type_finds_all(self):
+        with mock.patch.object(paging, 'SCAN_LIMIT', SPILL * self.RARE * 2):
+            page = self.registry.listRuns(order=SLOWEST, types=['rare'])
+        self.assertEqual((len(page.items), page.is_cut), (self.RARE, False))
+
     def test_slowest_looks_for_a_limited_time_only(self):
         with mock.patch.object(paging, 'TIME_LIMIT', 0.0):
             page = self.registry.listRuns(order=SLOWEST)

@@ -21,12 +21,15 @@ from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError
 from zope.component import provideUtility
 from zope.interface import Interface
+from zope.interface.verify import verifyObject
 from zope.schema import Int
 
 from cipher.background.declarations.schedule import Schedule
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import ISchedule
+from cipher.background.interfaces import ITick
 from cipher.background.interfaces import ScheduleNotFound
+from cipher.background.queries import timetable
 from cipher.background.registry import schedules
 from cipher.background.testing import setUpLogging
 from cipher.background.testing import tearDownLogging
@@ -339,6 +342,39 @@ class ByHandTests(TimetableTests):
             self.assertIn("schedule 'weekly': expected the name of a declared"
                           ' schedule', str(caught.exception))
         self.assertEqual(len(self.registry.schedules), 0)
+
+    def test_last_ticks_are_kept(self):
+        self.schedule = schedule(misfire=20.0)
+        self.begin()
+        self.assertEqual(self.status().recent, ())
+        self.clock.advance(60)
+        self.tick()
+        self.clock.advance(90)
+        self.tick()   # too late
+        first, missed = self.status().recent
+        for tick in first, missed:
+            verifyObject(ITick, tick)
+        self.assertEqual(
+            (first.at, first.state, first.run_id, first.is_missed),
+            (BEGIN + 60, 'pending', self.status().last_run, False))
+        self.assertEqual(
+            (missed.at, missed.state, missed.run_id, missed.is_missed),
+            (BEGIN + 120, None, None, True))
+        for _ in range(schedules.RECENT_LIMIT + 3):
+            run = self.registry.runSchedule('report')
+        ticks = self.status().recent
+        self.assertEqual(len(ticks), schedules.RECENT_LIMIT)
+        self.assertEqual(ticks[-1].run_id, run.id)
+        self.registry.lanes[run.lane].births.drop(
+            run.serial, from_recent=True)
+        self.assertEqual(
+            (self.status().recent[-1].run_id,
+             self.status().recent[-1].is_missed), (None, False))
+
+    def test_problems_need_no_ticks(self):
+        self.registry.runSchedule('report')
+        for status in timetable.listSchedules(self.registry):
+            self.assertEqual(status.recent, ())
 
     def test_last_run_that_was_removed(self):
         run = self.registry.runSchedule('report')

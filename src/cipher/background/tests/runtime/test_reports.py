@@ -17,16 +17,22 @@ import unittest
 from unittest import mock
 
 import transaction
+from ZODB.FileStorage.format import DATA_HDR_LEN
+from ZODB.FileStorage.format import TRANS_HDR_LEN
 from zope.interface import Interface
 from zope.schema import Password
 from zope.schema import TextLine
 
+from cipher.background.runtime.maintenance.heartbeat import BEATS_PER_LEASE
+from cipher.background.runtime.runtime import Runtime
+from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.store.process import getDirectory
 from cipher.background.tests.support.live import Gate
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.live import waitUntil
 from cipher.background.tests.support.sites import LIMIT
+from cipher.background.tests.support.sites import SiteTests
 from cipher.background.util import switchboard
 from cipher.background.util.text import CUT
 from cipher.background.work.stack import STACK_LIMIT
@@ -38,6 +44,55 @@ class ISecret(Interface):
 
     user = TextLine(title='User')
     password = Password(title='Password')
+
+
+class HeartbeatTests(SiteTests):
+    """The heartbeat, which is all that an idle process writes."""
+
+    def setUp(self):
+        super().setUp()
+        self.runtime = Runtime(self.db, RuntimeSettings())
+        self.runtime._maintenance.turn(True)
+
+    def beat(self):
+        """Send a heartbeat; return its transaction."""
+        self.runtime._maintenance.beat()
+        return list(self.db.storage.iterator(
+            self.db.storage.lastTransaction()))[-1]
+
+    def test_idle_runtime_writes_at_most_400_bytes_a_minute(self):
+        self.beat()
+        # As after some months.
+        transaction.begin()
+        self.heartbeat().count = 10 ** 6
+        transaction.commit()
+        beat = self.beat()
+        record, = beat
+        # A FileStorage adds the headers: see ZODB.FileStorage.format.
+        size = (TRANS_HDR_LEN + 8 + len(beat.user) + len(beat.description)
+                + DATA_HDR_LEN + len(record.data))
+        seconds = self.runtime.settings.lease / BEATS_PER_LEASE
+        self.assertLessEqual(size * 60 / seconds, 400)
+
+    def heartbeat(self):
+        return getDirectory(self.connection).processes[
+            self.runtime.id].heartbeat
+
+    def test_its_parts_are_stored(self):
+        troubles = (('a', 'b', 1.0, 'c', None, None),)
+        waiting = ((b'oid', 'bob', 3),)
+        for parts in ((), ()), (troubles, ()), ((), waiting), (
+                troubles, waiting):
+            with self.subTest(parts):
+                transaction.begin()
+                beat = self.heartbeat()
+                beat.count, beat.beat_at = 7, 8.0
+                beat.troubles, beat.waiting = parts
+                transaction.commit()
+                self.connection.cacheMinimize()
+                self.assertIsNone(beat._p_changed)
+                self.assertEqual((beat.count, beat.beat_at), (7, 8.0))
+                self.assertEqual((beat.troubles, beat.waiting), parts)
 
 
 class StackTests(unittest.TestCase):

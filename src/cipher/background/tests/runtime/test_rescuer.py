@@ -23,20 +23,25 @@ from zope.interface import Interface
 from zope.schema import Password
 
 from cipher.background.events import RunFailedEvent
+from cipher.background.events import RunStoppedEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import RUNNING
+from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import IRunRequeuedEvent
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
 from cipher.background.store.process import machineId
+from cipher.background.store.run import StopRequest
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.sites import SiteTests
+from cipher.background.work.liverun import LiveRun
 from cipher.background.work.liverun import Ticket
 
 
-class RescueTests(SiteTests):
+class RescuerTests(SiteTests):
+    """A runtime that has not started, and its rescuer."""
 
     def setUp(self):
         super().setUp()
@@ -46,6 +51,9 @@ class RescueTests(SiteTests):
         maintenance = self.runtime._maintenance
         self.rescuer = maintenance._rescuer
         self.dead_processes = maintenance._dead_processes
+
+
+class RescueTests(RescuerTests):
 
     def makeRunning(self, owner, **input):
         """Return a committed run that *owner* runs."""
@@ -151,6 +159,54 @@ class RescueTests(SiteTests):
             Ticket(self.registry._p_oid, lost.lane, lost.serial)])
         transaction.begin()
         self.assertEqual(lost.state, 'pending')
+
+
+class AbandonTests(RescuerTests):
+    """A young live run is abandoned only if others took or stopped it."""
+
+    def look(self, change):
+        """Let *change* act on a live run; return whether it is abandoned."""
+        run = self.registry.start('work')
+        transaction.commit()
+        live = LiveRun(self.runtime, Ticket(
+            self.registry._p_oid, run.lane, run.serial))
+        self.assertTrue(self.runtime.running.enter(live))
+        self.addCleanup(self.runtime.running.leave, live)
+        change(run, live)
+        transaction.commit()
+        self.rescuer.abandonLost(self.connection)
+        return live.is_abandoned
+
+    def test_run_that_works_on(self):
+        self.assertFalse(self.look(lambda run, live: None))
+
+    def test_run_that_others_stopped_as_a_waiting_one(self):
+        self.assertTrue(self.look(
+            lambda run, live: self.registry.requestStop(run.id)))
+
+    def test_run_that_others_took(self):
+        self.assertTrue(self.look(
+            lambda run, live: run.claim('host:2:alive', 1.0, True)))
+
+    def test_run_that_its_own_thread_ended(self):
+        self.assertFalse(self.look(lambda run, live: self.registry.finish(
+            run, FAILED, RunFailedEvent)))
+
+    def test_stop_that_its_own_thread_carried_out(self):
+        def stop(run, live):
+            asked = 'zope.admin', time.time(), None
+            live.requestStop(StopRequest(*asked))
+            self.registry.finish(
+                run, STOPPED, RunStoppedEvent, stop_request=asked)
+
+        self.assertFalse(self.look(stop))
+
+    def test_old_run_that_is_finished(self):
+        def finish(run, live):
+            live.started_at -= 1.0
+            self.registry.finish(run, FAILED, RunFailedEvent)
+
+        self.assertTrue(self.look(finish))
 
 
 class DeadProcessTests(RescueTests):

@@ -52,6 +52,7 @@ HOSTS = ('plone', 'zope')
 TESTS = {
     CORE: (
         'docs.test_readme', 'docs.test_directives', 'docs.test_howto',
+        'docs.test_alerts_page',
         'project.test_without_extras', 'cli.test_plain'),
     'ui': ('docs.test_readme', 'browser.test_plain_publication'),
     'host': ('docs.test_hosting', 'docs.test_tutorial'),

@@ -63,6 +63,7 @@ from cipher.background.registry.installation import getRegistry
 from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store import structure
+from cipher.background.store.alertstate import AlertState
 from cipher.background.store.kept import keepBack
 from cipher.background.store.kept import release
 from cipher.background.store.process import Trouble
@@ -261,6 +262,7 @@ class Scene:
         self.commit(lambda: registry.remove(again, 'no use'))
         self.commit(lambda: registry.runSchedule('hourly'))
         self.commit(lambda: registry.pauseSchedule('hourly', reason='quiet'))
+        self.commit(self.alert)
         self.waitFor(lambda: len(registry.services), 'the service')
         self.waitFor(lambda: any(
             lane.bookmark.stragglers for lane in registry.lanes.values()),
@@ -297,6 +299,20 @@ class Scene:
         # As after a copy; what the tests carry out was let begin.
         self.commit(lambda: keepBack(registry))
         self.commit(lambda: release(registry, ['good', 'held']))
+
+    def alert(self):
+        """Store what an alert and a missed tick leave behind."""
+        hourly = self.registry.schedules['hourly']
+        hourly.recent = (*hourly.recent, (1.0, None, None))
+        state = self.registry.alerts['alerts'] = AlertState()
+        state.looked_at = state.sent_at = 1.0
+        state.marks = {(self.registry._p_oid, 1): 1}
+        state.problems = {
+            ('late-schedule', 'hourly', None, '/'): 'late',
+            ('silent-process', 'lost:1:x', None, None): 'silent'}
+        state.message = {
+            'id': '0f', 'at': 1.0, 'subject': '', 'text': '', 'problems': [],
+            'gone': [], 'failures': [], 'more': 0}
 
     def finished(self, *run_ids):
         """Wait for the end of these runs."""
