@@ -259,7 +259,7 @@ def main():
         package_data={
             '': [
                 '*.css', '*.gz', '*.js', '*.mo', '*.png', '*.po', '*.pot',
-                '*.pt', '*.pyi', '*.rst', '*.svg', '*.txt', '*.zcml',
+                '*.pt', '*.pyi', '*.rst', '*.svg', '*.txt', '*.xml', '*.zcml',
                 'py.typed',
             ],
         },

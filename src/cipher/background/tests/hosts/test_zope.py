@@ -391,6 +391,57 @@ class ZopeTests(unittest.TestCase):
         self.assertEqual(
             self.get('/other/++background++/index.html', 'boss')[0], 404)
 
+    def test_registry_in_the_root(self):
+        from five.localsitemanager import make_objectmanager_site
+        from Products.Five.component import disableSite
+        from zope.processlifetime import DatabaseOpenedWithRoot
+
+        from cipher.background.subscribers import addRegistryToRoot
+        database = self.root._p_jar.db()
+        addRegistryToRoot(DatabaseOpenedWithRoot(database))
+        transaction.begin()
+        self.assertIsNone(nearestRegistry(self.root))   # it is not a site
+        make_objectmanager_site(self.root)
+        transaction.commit()
+        addRegistryToRoot(DatabaseOpenedWithRoot(database))
+        transaction.begin()
+        registry = getRegistry(self.root)
+        try:
+            run = registry.start('touch', self.site.one)
+            transaction.commit()
+            self.assertEqual(
+                self.wait(run.id, registry).result, 'System Processes in ')
+            self.assertEqual(
+                self.get('/++background++/index.html', 'boss')[0], 200)
+            self.assertIn('@@background.html',
+                          self.get('/manage_main', 'boss')[2])
+        finally:
+            transaction.abort()
+            removeRegistry(self.root)
+            disableSite(self.root)
+            self.root.setSiteManager(None)
+            transaction.commit()
+
+    def test_undo_takes_back_work_and_record_together(self):
+        self.registry.pauseType('touch', True)
+        run = self.registry.start('touch', self.site.one)
+        transaction.commit()
+        self.registry.pauseType('touch', False)
+        transaction.commit()
+        self.wait(run.id)
+        transaction.begin()
+        self.assertNotEqual(self.site.one.title, '')
+        work, = (one for one in self.root._p_jar.db().undoInfo(0, 20)
+                 if run.id in str(one['description']))
+        self.root._p_jar.db().undo(work['id'])
+        transaction.commit()
+        transaction.begin()
+        self.assertEqual(self.site.one.title, '')
+        self.assertEqual(self.registry.getStatus(run.id).state, 'pending')
+        # It is not done again by itself, and can be stopped.
+        self.registry.requestStop(run.id)
+        transaction.commit()
+
     # Bad input
 
     def add(self, name, is_site=True):
