@@ -89,6 +89,9 @@ PAUSE = 0.005
 #: The program that this module is part of.
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'main.py')
 
+#: Number of jobs in one commit of the bare loop, if jobs share commits.
+TOGETHER = 50
+
 #: Number of jobs that wait while commits are counted.
 FEW = 100
 
@@ -214,15 +217,22 @@ def audit(bench, jobs):
                      % (number, expected, got))
 
 
+def startRun(bench, name, context=None):
+    """Commit a start as a request does, which may conflict; return the run.
+    """
+    for attempt in transaction.attempts():
+        with attempt:
+            run = bench.registry.start(name, context)
+    return run
+
+
 def measureDrain(bench, jobs, threads, drain):
     """Start *jobs* jobs here, call the function *drain*; return figures."""
     figures = {'floor/s': measureFloor(bench, jobs)}
     size = bench.size()
     begin, used = time.perf_counter(), time.process_time()
     for number in range(jobs):
-        transaction.begin()
-        bench.registry.start(TYPE, bench.counter(number))
-        transaction.commit()
+        startRun(bench, TYPE, bench.counter(number))
     figures['start/s'] = jobs / (time.perf_counter() - begin)
     figures['start cpu us'] = 1e6 * (time.process_time() - used) / jobs
     figures['start bytes'] = (bench.size() - size) / jobs
@@ -308,16 +318,17 @@ def canShare():
 def measureOneProcess(options):
     """Return {name: figure}."""
     figures = withFolder(measureLatency, options.starts)
-    figures.update(withFolder(measureBareLoop, options.jobs))
+    figures.update(withFolder(
+        measureBareLoop, options.jobs, TOGETHER if options.share else 1))
     for threads in options.threads:
         figures.update(withFolder(measureOwnDrain, options.jobs, threads))
     return figures
 
 
-def measureBareLoop(folder, jobs):
+def measureBareLoop(folder, jobs, together):
     """Return the ceiling: the same records, written by a bare loop."""
     bench = Bench(folder)
-    rate, used = measureCeiling(bench, jobs)
+    rate, used = measureCeiling(bench, jobs, together)
     bench.close()
     return {'ceiling/s': rate, 'ceiling cpu us': used}
 
@@ -348,9 +359,7 @@ def measureLatency(folder, number):
     found = []
     for _ in range(WARM_UP + number):
         begun.clear()
-        transaction.begin()
-        bench.registry.start(STAMP)
-        transaction.commit()
+        startRun(bench, STAMP)
         at = time.perf_counter()
         begun.wait(TIMEOUT)
         found.append(stamps.pop() - at)
@@ -500,9 +509,7 @@ def measureBetween(server, number):
     bench.connection.sync()
     found = []
     for _ in range(WARM_UP + number):
-        transaction.begin()
-        bench.registry.start(STAMP)
-        transaction.commit()
+        startRun(bench, STAMP)
         at = time.perf_counter()
         found.append(float(worker.read()) - at)
         time.sleep(2 * PAUSE)

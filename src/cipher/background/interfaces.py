@@ -2175,6 +2175,9 @@ class IHost(Interface):
     def acceptRequest(request):
         """Note that *request* may write: its token was checked."""
 
+    def currentTransaction():
+        """Return the transaction of the request that a page answers."""
+
     def challenge(request):
         """Ask an anonymous reader to log in; leave others refused."""
 

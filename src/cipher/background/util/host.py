@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import Any
 
+import transaction
 from ZODB.utils import z64
 from zope.authentication.interfaces import IAuthentication
 from zope.authentication.interfaces import IUnauthenticatedPrincipal
@@ -331,6 +332,9 @@ class ToolkitHost:
 
     def acceptRequest(self, request):
         pass
+
+    def currentTransaction(self):
+        return transaction.get()
 
     def challenge(self, request):
         authentication = queryUtility(IAuthentication)

@@ -80,6 +80,7 @@ ELSEWHERE = {
     ('monitoring.rst', 'import sentry_sdk'): 'docs.test_monitoring_page',
     ('monitoring.rst', 'healthcheck:'): 'docs.test_monitoring_page',
     ('plone.rst', FILES): 'hosts.test_plone',
+    ('pyramid.rst', FILES): 'docs.test_pyramid_page',
     ('testing.rst', ''): 'docs.test_testing',   # each of its blocks
     ('tutorial.rst', FILES): 'docs.test_tutorial',
     ('tutorial.rst', '<browser:page'): 'docs.test_tutorial',
@@ -352,7 +353,10 @@ class SnippetTests(unittest.TestCase):
                 ' '.join(rest)))
         elif first == '-m':
             self.assertIn(rest[0], ('unittest', 'venv', 'pytest',
-                                    'zope.testrunner'))
+                                    'zope.testrunner',
+                                    'pyramid.scripts.pserve'))
+            if rest[0] == 'pyramid.scripts.pserve':
+                self.assertIn(rest[1], readFiles(path))
             if rest[0] == 'unittest':
                 self.assertIn(rest[1] + '.py', readFiles(path))
         elif first not in readFiles(path):
