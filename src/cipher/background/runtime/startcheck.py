@@ -72,7 +72,7 @@ def _listOwn(db, registries):
         yield ('expected a registry of runs in a site, got none, so nothing '
                'can be started; subscribe '
                'cipher.background.subscribers.addRegistryToRoot in the ZCML, '
-               'or call addRegistry(site)')
+               'call addRegistry(site), or open @@background.html of a site')
     if not any(getGlobalSiteManager().getUtilitiesFor(IWorkerType)):
         yield ('expected worker types, got none; declare one with '
                '<background:worker name="…" handler="…" />')
