@@ -130,6 +130,20 @@ ZOPE = UI + [
     'zope.globalrequest >= 2.0',
 ]
 
+# The adapters for sites of Plone.
+PLONE = ZOPE + [
+    'Products.CMFCore >= 3.0',
+    'Products.CMFPlone >= 6.1',
+    'Products.statusmessages >= 5.0',
+    'plone.app.layout >= 5.0',
+    'plone.app.uuid >= 2.2',
+    'plone.base >= 2.0',
+    'plone.i18n >= 5.0',
+    'plone.protect >= 5.0',
+    'plone.registry >= 2.0',
+    'plone.uuid >= 2.0',
+]
+
 TEST = DEMO + CLI + CELERY + METRICS + PYRAMID + PYTEST + [
     'Babel >= 2.12',
     'PyYAML >= 6.0.1',
@@ -254,7 +268,7 @@ def main():
         package_data={
             '': [
                 '*.css', '*.gz', '*.js', '*.mo', '*.png', '*.po', '*.pot',
-                '*.pt', '*.pyi', '*.rst', '*.svg', '*.txt', '*.zcml',
+                '*.pt', '*.pyi', '*.rst', '*.svg', '*.txt', '*.xml', '*.zcml',
                 'py.typed',
             ],
         },
@@ -266,6 +280,7 @@ def main():
             'metrics': METRICS,
             'pyramid': PYRAMID,
             'ui': UI,
+            'plone': PLONE,
             'zope': ZOPE,
             'demo': DEMO,
             'docs': DOCS,

@@ -2201,6 +2201,9 @@ class IHost(Interface):
         Called once, before a page or a step to one.
         """
 
+    def acceptRequest(request):
+        """Note that *request* may write: its token was checked."""
+
     def currentTransaction():
         """Return the transaction of the request that a page answers."""
 

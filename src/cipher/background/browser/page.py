@@ -113,6 +113,7 @@ class Published(BrowserPage):
             self.checkMethod()
             if self.request.method == 'POST':
                 self.checkForgery()
+                getHost().acceptRequest(self.request)
             self.update()
             if response.getStatus() in (301, 302, 303):
                 return ''

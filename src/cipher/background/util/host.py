@@ -330,6 +330,9 @@ class ToolkitHost:
     def prepareRequest(self, request):
         pass
 
+    def acceptRequest(self, request):
+        pass
+
     def currentTransaction(self):
         return transaction.get()
 

@@ -34,8 +34,9 @@ PACKAGE = Path(cipher.background.__file__).parent
 #: What an extra brings beside its own.
 BASES = {CORE: (), 'ui': (CORE,), 'host': (CORE, 'ui'),
          'demo': (CORE, 'ui', 'host'), 'celery': (CORE,), 'cli': (CORE,),
-         'metrics': (CORE,), 'pyramid': (CORE, 'ui'), 'pytest': (CORE,),
-         'zope': (CORE, 'ui'),
+         'metrics': (CORE,), 'pyramid': (CORE, 'ui'),
+         'pytest': (CORE,), 'zope': (CORE, 'ui'),
+         'plone': (CORE, 'ui', 'zope'),
          'test': (CORE, 'ui', 'host', 'demo', 'celery', 'cli', 'metrics',
                   'pyramid', 'pytest')}
 
@@ -134,7 +135,7 @@ def find_packages():
 def find_distribution(module):
     """Return the normalized name of what *module* comes from, or None."""
     names = module.split('.')
-    if names[0] not in ('zope', 'z3c', 'zc'):
+    if names[0] not in ('Products', 'plone', 'zope', 'z3c', 'zc'):
         return (find_packages().get(names[0])
                 or NOT_INSTALLED.get(names[0]))
     # Namespaces: a distribution has the name of its package.
@@ -142,7 +143,7 @@ def find_distribution(module):
         name = normalize('.'.join(names[:end]))
         if name in find_installed() or name in list_required():
             return name
-    return None
+    return NOT_INSTALLED.get(names[0])
 
 
 def find_imports(path):

@@ -70,6 +70,8 @@ class TestSources(unittest.TestCase):
         self.assertEqual(found, [
             ('contextmanagers.py',
              'getHost().beginInteraction(*self._participations)'),
+            ('hosts/plone/host.py',
+             'super().beginInteraction(*participations)'),
             ('hosts/zope/host.py',
              'super().beginInteraction(*participations)'),
             ('util/host.py',
@@ -129,6 +131,20 @@ class TestSources(unittest.TestCase):
             self.assertEqual(set(parameters) & {
                 'starter', 'principal', 'user', 'site'}, set())
             self.assertIn(name, IWorkerRegistry)
+
+
+class TestTemplates(unittest.TestCase):
+
+    def test_no_path_names_a_method_of_a_dict(self):
+        # Zope finds the method first.  An attribute of a view is no problem.
+        names = '|'.join(name for name in dir(dict) if name[0] != '_')
+        found = []
+        for path in sorted(PACKAGE.rglob('*.pt')):
+            found += re.findall(r'(?<![/@.])\b(?!view/\w+["\s;]|context/@@)'
+                                r'\w+(?:/\w+)*/(?:%s)\b[^"]*' % names,
+                                path.read_text('utf-8'))
+        self.assertEqual([], found)
+        self.assertTrue(re.search(r'/(?:%s)\b' % names, 'view/data/items'))
 
 
 class TestInteractions(SiteTests):

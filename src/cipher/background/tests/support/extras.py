@@ -41,12 +41,13 @@ PARTS = {
     'cli': ('cli.painting', 'cli.zodburis'),
     'pytest': ('pytestplugin',),
     'zope': ('hosts.zope',),
+    'plone': ('hosts.plone',),
     'test': ('locales.update', 'tests'),
 }
 
 #: Extras that the extra ``test`` does not bring, because their packages are
 #: many.  ``python3 bootstrap.py hosts`` tries them.
-HOSTS = ('zope',)
+HOSTS = ('plone', 'zope')
 
 #: {extra: test modules of its part, or classes in them}
 TESTS = {
@@ -63,6 +64,7 @@ TESTS = {
     'cli': ('cli.test_plain', 'cli.test_reading:OutputTests'),
     'pytest': ('pytestplugin.test_fixtures',),
     'zope': ('hosts.test_zope',),
+    'plone': ('hosts.test_plone',),
     'test': (),
 }
 
