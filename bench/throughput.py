@@ -89,6 +89,9 @@ PAUSE = 0.005
 #: The program that this module is part of.
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'main.py')
 
+#: Number of jobs in one commit of the bare loop, if jobs share commits.
+TOGETHER = 50
+
 #: Number of jobs that wait while commits are counted.
 FEW = 100
 
@@ -315,16 +318,17 @@ def canShare():
 def measureOneProcess(options):
     """Return {name: figure}."""
     figures = withFolder(measureLatency, options.starts)
-    figures.update(withFolder(measureBareLoop, options.jobs))
+    figures.update(withFolder(
+        measureBareLoop, options.jobs, TOGETHER if options.share else 1))
     for threads in options.threads:
         figures.update(withFolder(measureOwnDrain, options.jobs, threads))
     return figures
 
 
-def measureBareLoop(folder, jobs):
+def measureBareLoop(folder, jobs, together):
     """Return the ceiling: the same records, written by a bare loop."""
     bench = Bench(folder)
-    rate, used = measureCeiling(bench, jobs)
+    rate, used = measureCeiling(bench, jobs, together)
     bench.close()
     return {'ceiling/s': rate, 'ceiling cpu us': used}
 

@@ -107,6 +107,9 @@ class SharedRecorder(JobRecorder):
         super().__init__(live, epoch, False, connection)
         self.guard = guard
 
+    def _find(self, connection):
+        return self._found[1:]   # as the same transaction has found it
+
     def checkpoint(self, worker, cursor):
         self.guard.refuse('a checkpoint')
 

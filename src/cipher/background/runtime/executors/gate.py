@@ -37,6 +37,11 @@ STAY = 0.01
 SHORT_JOB = 0.002
 
 
+#: Part of the lateness of one look that counts at the next one, so that a
+#: hundred looks forget it.
+MEMORY = 0.95
+
+
 class _Turn:
     """The right of one thread to be in the gate; the lock is its end."""
 
@@ -50,24 +55,36 @@ class _Turn:
 class Gate:
     """Lets one thread at a time in, each for *short_job* seconds at most.
 
-    A thread that stays longer does not keep the others out.
+    A thread that stays longer does not keep the others out.  On a busy machine
+    it may have waited for a processor.  So it gets as much more time as the
+    looks of those that wait come late.
     """
 
     def __init__(self, short_job=SHORT_JOB):
         self._short_job = short_job
         self._current = _Turn()
         self._mutex = threading.Lock()
+        self._late = 0.0   # seconds that threads wait for a processor
+        self._queue = threading.Lock()   # only the first one looks at a clock
 
     def enter(self):
         """Wait for a turn and return it; the caller calls its ``end``."""
+        with self._queue:
+            return self._enter()
+
+    def _enter(self):
         while True:
-            turn = self._current
-            if turn.lock.acquire(timeout=self._short_job):
+            turn, before = self._current, time.monotonic()
+            if turn.lock.acquire(timeout=SHORT_JOB):
                 if turn is self._current:
                     turn.since = turn.begun = time.monotonic()
                     return turn
                 turn.lock.release()
-            elif time.monotonic() - turn.since >= self._short_job:
+                continue
+            now = time.monotonic()
+            late = min(now - before - SHORT_JOB, STAY)
+            self._late = max(late, MEMORY * self._late)
+            if now - turn.since >= self._short_job + self._late:
                 with self._mutex:
                     if turn is self._current:
                         self._current = _Turn()
@@ -80,3 +97,35 @@ class Gate:
         """
         turn.since = time.monotonic()
         return turn.since < turn.begun + stay and turn is self._current
+
+    def isCurrent(self, turn):
+        """Return whether no other thread has passed *turn*."""
+        return turn is self._current
+
+
+class Visit:
+    """The time of one thread in the gate: one turn, or several in a row."""
+
+    def __init__(self, gate):
+        self._gate = gate
+
+    def __enter__(self):
+        self._turn = self._gate.enter()
+        return self
+
+    def __exit__(self, *error):
+        self._turn.end()
+
+    def goOn(self, stay=STAY):
+        """Begin another job in this turn; return whether it may."""
+        return self._gate.goOn(self._turn, stay)
+
+    def renew(self):
+        """Begin another job, if need be in a new turn.
+
+        A thread that was passed would disturb the one that passed it.
+        """
+        if not self._gate.isCurrent(self._turn):
+            self._turn.end()
+            self._turn = self._gate.enter()
+        self._turn.since = time.monotonic()

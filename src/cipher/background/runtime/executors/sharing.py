@@ -21,12 +21,14 @@ If anything but plain success happens, the transaction is aborted, and each
 run of the group is done again alone.  So the run at fault is recorded as it
 would be alone, and the others lose nothing but time.
 
-A run that takes long keeps the others of its group uncommitted.  After
-`OVERDUE` seconds a free thread takes these over and does them again; the long
-one is done again alone, too.
+A group is open in one turn of the `gate`.  A run that takes long keeps what
+the others have done uncommitted.  But then another thread passes the gate: it
+takes over all but the long run and does them again, in a group of its own.
+The long run is done again alone, when it has ended.
 """
 import threading
 import time
+from collections import deque
 
 import transaction
 from ZODB.Connection import Connection
@@ -57,9 +59,8 @@ RUNS = 50
 #: who waits for the first one.
 SECONDS = 0.05
 
-#: Seconds that a group may be open.  Then a free thread takes over what it
-#: has done, because its last run takes long.
-OVERDUE = 0.1
+#: Seconds that a thread waits for a commit which it could conflict with.
+COMMIT = 1.0
 
 #: Seconds.  A type whose runs take longer on average is done alone: a commit
 #: takes no longer, so little would be gained.
@@ -94,7 +95,9 @@ class Sharing:
         self.backlog = backlog
         self._shares_all = shares_all
         self._lock = threading.Lock()
-        self._group = None     # the open group
+        self._group = None     # the open group, or the one that commits
+        self._left = deque()   # (LiveRun, bool) to be done again alone
+        self._holding = threading.Event()   # a group began, or ended so
         self._rests = {}       # type name -> _Rest
         self._never = set()    # names of types whose runs cannot share
         self._fit = {}         # IWorkerType -> bool, what its class says
@@ -121,19 +124,6 @@ class Sharing:
         rest = self._rests.get(name)
         return rest is None or time.monotonic() >= rest.until
 
-    def waitFor(self, ticket):
-        """Wait for the end of the open group if *ticket* could be in it.
-
-        Carried out beside the group, its run might conflict with the group.
-        If the group is overdue, return what `Group.takeOver` returns, else an
-        empty list.
-        """
-        group = self._group
-        if group is None or not self.mayShare(ticket) or (
-                group.waitOver(OVERDUE)):
-            return []
-        return group.takeOver()
-
     def begin(self, performer, ticket):
         """Return a `Group` for *ticket* and others, or None: do it alone.
 
@@ -142,30 +132,103 @@ class Sharing:
         if self._group is not None or not self.mayShare(ticket) or (
                 type(performer).carryOut is not Performer.carryOut):
             return None   # another executor wants to carry out each run
-        following = self.next(ticket)
-        if following is None:
+        accepts = self._accepts(ticket)
+        if not self.backlog.hasLike(accepts):
             return None
-        group = Group(self, performer)
+        return self._open(Group(self, performer, accepts=accepts))
+
+    def _open(self, group):
         with self._lock:
             if self._group is None:
                 self._group = group
         if self._group is not group:
-            self.backlog.later(following, 0.0)
             return None
-        group.following = following
+        self._holding.set()
         return group
 
-    def next(self, ticket):
-        """Return a ready ticket for the group of *ticket*, or None."""
-        oid = ticket.registry_oid
-        return self.backlog.nextLike(
-            lambda other: other.registry_oid == oid and self.mayShare(other))
+    def _accepts(self, ticket):
+        """Return a function: may a ticket be in the group of *ticket*?"""
+        oid, types = ticket.registry_oid, {}   # type -> whether it may share
+
+        def accepts(other):
+            if other.registry_oid != oid or other.must_claim:
+                return False
+            may_share = types.get(other.type)
+            if may_share is None:
+                may_share = types[other.type] = self.mayShare(other)
+            return may_share
+
+        return accepts
 
     def end(self, group):
         """Let another group begin."""
         with self._lock:
             if self._group is group:
                 self._group = None
+
+    # What a run that takes long holds back
+
+    def isHolding(self, ticket=None):
+        """Return whether there is something to do before *ticket*.
+
+        The caller is in the gate.  So an open group is one that was passed.
+        A run that could be in a group waits for one that commits: it might
+        conflict with it.
+        """
+        group = self._group
+        return bool(self._left) or group is not None and (
+            not group.is_closed
+            or ticket is not None and self.mayShare(ticket))
+
+    def takeOver(self, performer):
+        """Return a `Group` of what a passed one holds back, or None.
+
+        Wait for a group that commits.
+        """
+        group = self._group
+        if group is None:
+            return None
+        given = group.takeOver()
+        if given is None:
+            group.waitOver(COMMIT)
+        another = given and self._open(Group(self, performer, given))
+        if given and another is None:
+            self.leave(given)
+        return another or None
+
+    def leave(self, lives, culprit=None):
+        """Let a thread do each of *lives* again alone.
+
+        *culprit* is the one that spoiled their group, if any.
+        """
+        self._left.extend((live, live is culprit) for live in lives)
+        self._holding.set()
+
+    def nextLeft(self):
+        """Return (`LiveRun` to do again alone, whether it is a culprit).
+
+        Return (None, False) if there is none.
+        """
+        try:
+            return self._left.popleft()
+        except IndexError:
+            return None, False
+
+    def abandonLeft(self):
+        """Forget what is to be done again: the database is closed."""
+        while (live := self.nextLeft()[0]) is not None:
+            live.abandon()
+            live.end()
+
+    def waitHolding(self):
+        """Wait until a group begins or leaves something; return True."""
+        self._holding.wait()
+        self._holding.clear()
+        return True
+
+    def wake(self):
+        """End the wait of `waitHolding`."""
+        self._holding.set()
 
     # What was learned of the types
 
@@ -202,41 +265,46 @@ class Sharing:
 
 
 class Group:
-    """Runs in one transaction.  Its thread calls, unless a method says so."""
+    """Runs in one transaction.  Its thread calls, unless a method says so.
 
-    following = None   # ticket that was taken, but has not begun
-    culprit = None     # LiveRun in work when the transaction was given up
+    *given* is a list of `LiveRun` that were in another group before.
+    *accepts* is a function that returns whether a ticket may be in the group.
+    """
 
-    def __init__(self, sharing, performer):
+    is_closed = False   # it commits, or was taken over
+
+    def __init__(self, sharing, performer, given=(), accepts=None):
         self._lock = threading.Lock()   # of what another thread takes over
         self._sharing = sharing
         self._performer = performer
-        self._done = []          # (LiveRun, SharedPiece)
-        self._lives = []         # all that entered and are not taken over
-        self._current = None     # LiveRun in work
+        self._done = []           # (LiveRun, SharedPiece)
+        self._given = given
+        self._accepts = accepts
+        self._lives = [*given]    # all that entered and are not taken over
+        self._current = None      # LiveRun in work
+        self._has_begun = bool(given)
+        # A run was slow for once.  One that often is has a long average.
+        self._is_taken_over = False
         self._labels = _Labels()
-        self._is_closed = False  # it commits, or was taken over
         self._db = None
         self._over = threading.Event()
 
     def carryOut(self, ticket, door, may_go_on):
-        """Carry out *ticket* and others; return (again, alone).
+        """Carry out the given runs, or *ticket* and others.
 
-        *again* is a list of `LiveRun` to be done again, each alone.  *alone*
-        is a `LiveRun` that could not be in the group, or None.  *may_go_on*
+        Pass those that are to be done alone to `Sharing.leave`.  *may_go_on*
         is a function; the group takes no further run once it returns False.
 
         Raise an error if nothing began, or if the database is closed.
         """
-        alone = None
         try:
             with door as connection:
                 self._db = connection.db()
-                getPool(self._db, ticket.registry_oid).reserve()
+                oid = (ticket or self._lives[0]).registry_oid
+                getPool(self._db, oid).reserve()
                 try:
                     guard = Guard(transaction.begin())
-                    alone = self._fill(
-                        connection, guard, ticket, door, may_go_on)
+                    self._fill(connection, guard, ticket, door, may_go_on)
                     self._commit(guard)
                 except BaseException:
                     abortQuietly()
@@ -248,44 +316,55 @@ class Group:
                     live.abandon()
                     live.end()
                 raise
-            if not self._lives:
-                raise   # nothing began
-            return self._failed(error), alone
+            if not self._has_begun:
+                raise
+            self._failed(error)
         finally:
-            self._sharing.backlog.watch(None)
             self._sharing.end(self)
             self._over.set()
-        return [], alone
 
     def _fill(self, connection, guard, ticket, door, may_go_on):
-        """Do the work of *ticket* and others; return a `LiveRun` to do alone.
-        """
-        first, found, door.found = ticket, door.found, None
+        """Do the work of all, until there is no more or one is done alone."""
+        found, door.found = door.found, None
+        for live in self._enter(ticket, may_go_on):
+            if self.is_closed:
+                raise DoneAlone('taken over')
+            if not self._add(connection, guard, live, found):
+                with self._lock:
+                    self._lives.remove(live)
+                self._sharing.leave([live])
+                if not self._given:
+                    return   # the snapshot may lack those that follow, too
+            found = None
+
+    def _enter(self, ticket, may_go_on):
+        """Yield the runs to do as `LiveRun`."""
+        for live in self._given:
+            with self._lock:
+                if self.is_closed:
+                    return
+                self._current = live
+            live.beginAnew()
+            may_go_on()   # each has the time of a short run
+            yield live
         until = time.monotonic() + SECONDS
         while ticket is not None:
             live = self._performer.enter(ticket)
             if live is not None:
-                self._lives.append(live)
-                if not self._add(connection, guard, live, found):
-                    self._lives.remove(live)
-                    return live
-            found = None
-            if len(self._done) == 1:
-                # From now on somebody waits for the end of the next one.
-                self._sharing.backlog.watch(self, OVERDUE)
-            ticket, self.following = self.following, None
-            if ticket is None and len(self._done) < RUNS and (
-                    time.monotonic() < until and not self._is_closed
-                    and may_go_on()):
-                ticket = self._sharing.next(first)
-        return None
+                with self._lock:
+                    self._lives.append(live)
+                    self._current = live
+                self._has_begun = True
+                yield live
+            ticket = self._sharing.backlog.nextLike(self._accepts) if (
+                len(self._done) < RUNS and time.monotonic() < until
+                and not self.is_closed and may_go_on()) else None
 
     def _add(self, connection, guard, live, found):
         """Do the work of *live*; return False if it has to be done alone.
 
         In this case it did not begin.
         """
-        self._current = live
         labelRecords(live.getLabels)
         try:
             with ErrorsMasked(self._db, lambda: live.masker):
@@ -325,9 +404,9 @@ class Group:
 
     def _commit(self, guard):
         with self._lock:
-            if self._is_closed:
+            if self.is_closed:
                 raise DoneAlone('taken over')
-            self._is_closed = True
+            self.is_closed = True
         if any(live.is_abandoned for live in self._lives):
             raise DoneAlone('given up')
         self._labels.write()
@@ -339,36 +418,41 @@ class Group:
             live.end()
 
     def _failed(self, error):
-        """Return the runs to be done again after *error*."""
-        culprit = self.culprit = self._current
+        """Leave the runs to be done again after *error*."""
+        with self._lock:
+            self.is_closed = True
+        culprit = self._current
         if isinstance(error, ConflictError) and self._lives:
             self._lives[0].conflicts += 1
-        for live in self._lives if culprit is None else [culprit]:
+        for live in [] if self._is_taken_over else (
+                self._lives if culprit is None else [culprit]):
             if live.worker_type is not None:
                 self._sharing.rest(nameOf(live.worker_type))
         log.debug('Shared commit of %d runs given up: %s%s', len(self._lives),
                   type(error).__name__,
                   '' if culprit is None else ' in run ' + culprit.run_id)
-        return self._lives
+        self._sharing.leave(self._lives, culprit)
 
     def waitOver(self, seconds):
-        """Wait at most *seconds* for the end; return whether it is over."""
-        return self._over.wait(seconds)
+        """Wait at most *seconds* for the end.  Any thread may call this."""
+        self._over.wait(seconds)
 
     def takeOver(self):
-        """Return the list of `LiveRun` that are done but not committed.
+        """Return the list of `LiveRun` that wait for the one in work.
 
-        The caller, a thread of its own, does them again.  Empty if the group
-        is over, or just commits.
+        The caller, a thread of its own, does them again.  Return None if the
+        group commits, or is over.  If none waits, the one in work goes on to
+        its commit, and another group may begin.
         """
         with self._lock:
-            if self._is_closed:
-                return []
-            self._is_closed = True
-            given = [live for live, _ in self._done]
-            self._lives = [live for live in self._lives if live not in given]
+            if self.is_closed:
+                return None
+            given = [live for live in self._lives if live is not self._current]
+            if given:
+                self.is_closed = self._is_taken_over = True
+                self._lives = [
+                    live for live in self._lives if live is self._current]
         self._sharing.end(self)
-        self._over.set()
         return given
 
 
@@ -399,6 +483,8 @@ class _Labels:
 
     def write(self):
         """Label the transaction of the whole group."""
+        if len(self._ids) == 1:
+            return   # as its only member has labeled it
         txn = transaction.get()
         txn.user = self._users.pop() if len(self._users) == 1 else ''
         txn.description = '\n'.join([

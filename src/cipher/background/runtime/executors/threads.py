@@ -24,9 +24,9 @@ from cipher.background.interfaces import IExecutor
 from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import IWorkerRun
 from cipher.background.runtime.executors.gate import Gate
+from cipher.background.runtime.executors.gate import Visit
 from cipher.background.runtime.executors.performer import Performer
 from cipher.background.runtime.executors.sharing import SECONDS
-from cipher.background.runtime.executors.sharing import Group
 from cipher.background.runtime.executors.sharing import Sharing
 from cipher.background.store.lifecycle import backOff
 from cipher.background.util.logs import getLogger
@@ -50,7 +50,8 @@ CONFLICT_DELAY = 0.02
 class ThreadsExecutor(Performer):
     """Carries out jobs in a fixed number of threads.
 
-    Each loop gets a thread of its own.
+    Each loop gets a thread of its own.  A spare thread, begun with the first
+    shared commit, does again what a slow run holds back.
     """
 
     takes = True
@@ -64,6 +65,7 @@ class ThreadsExecutor(Performer):
             threading.Thread(target=self._main, daemon=True,
                              name='background-%d' % number)
             for number in range(1, threads + 1)]
+        self._spare = None   # a thread
 
     def start(self) -> None:
         """Start the threads, which begin to take runs."""
@@ -74,13 +76,15 @@ class ThreadsExecutor(Performer):
         """Take no more runs; each thread ends after its current one."""
         self._stopping.set()
         self._runtime.backlog.wakeAll()
+        self._sharing.wake()
 
     def join(self, timeout: float) -> None:
         """Wait up to *timeout* seconds (in all) for the threads."""
         deadline = time.monotonic() + timeout
-        for thread in self._threads:
+        for thread in [*self._threads, self._spare]:
             # A job may shut down the runtime: then its thread calls this.
-            if thread.is_alive() and thread is not threading.current_thread():
+            if thread is not None and thread.is_alive() and (
+                    thread is not threading.current_thread()):
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def _main(self):
@@ -107,29 +111,72 @@ class ThreadsExecutor(Performer):
 
         Return False if one did not begin, except by a conflict.
         """
-        lives = self._wait_for_group(ticket)   # not in the gate, if possible
-        turn = self._gate.enter()
-        try:
+        with Visit(self._gate) as visit:
             while ticket is not None:
-                lives += self._wait_for_group(ticket)
-                self._do_again(lives, door)
-                lives = []
-                if not (isinstance(ticket, Group)
-                        or self._share(ticket, door, turn)
-                        or self._begin(ticket, door)):
+                if self._sharing.isHolding(ticket):
+                    # A slow one of these must not hold back this ticket.
+                    self._runtime.backlog.later(ticket, 0.0)
+                    door.close()
+                    self._settle(door, visit)
+                elif not (self._share(ticket, door, visit)
+                          or self._begin(ticket, door)):
                     return False
-                ticket = self._take_ready(turn)
+                ticket = self._take_ready(visit)
             return True
-        finally:
-            turn.end()
 
-    def _wait_for_group(self, ticket):
-        """Return what is to be done again of a group, before *ticket*.
+    # Runs that are to be done again
 
-        *ticket* may also be a `Group`: it is overdue.
+    def _watch(self):
+        """Do, as the spare thread, what a slow run holds back."""
+        door = Door(self._runtime.db)
+        while self._sharing.waitHolding() and not self._stopping.is_set():
+            try:
+                with Visit(self._gate) as visit:
+                    if self._sharing.isHolding():
+                        self._settle(door, visit)
+            except BaseException:
+                if not isClosed(self._runtime.db):
+                    raise
+                return
+
+    def _has_spare(self):
+        """Return whether the spare thread is there, or could be started."""
+        if self._spare is None:
+            spare = threading.Thread(
+                target=self._watch, daemon=True, name='background-spare')
+            try:
+                spare.start()
+            except RuntimeError as error:
+                log.info('No thread for shared commits: %s', error)
+                return False
+            self._spare = spare
+        return True
+
+    def _settle(self, door, visit):
+        """Do again what was given up, and what a slow run holds back.
+
+        While the threads stop, leave it for another process: nothing of it is
+        committed.  A run that spoiled its group is done all the same.
         """
-        return (ticket.takeOver() if isinstance(ticket, Group)
-                else self._sharing.waitFor(ticket))
+        while True:
+            visit.renew()
+            is_stopping = self._stopping.is_set()
+            group = None if is_stopping else self._sharing.takeOver(self)
+            if group is not None:
+                self._carry_out(group, None, door, visit)
+                continue
+            live, is_culprit = self._sharing.nextLeft()
+            if live is None:
+                return
+            live.beginAnew()
+            if is_stopping and not is_culprit:
+                self._runtime.leave(live)
+                continue
+            try:
+                self._begin_live(live, door)
+            except BaseException:   # the database is closed
+                self._sharing.abandonLeft()
+                raise
 
     def _begin(self, ticket, door, live=None):
         """Carry out *ticket*; return whether it began, or conflicted.
@@ -152,7 +199,7 @@ class ThreadsExecutor(Performer):
                             else RETRY_DELAY)
             return is_conflict
 
-    def _share(self, ticket, door, turn):
+    def _share(self, ticket, door, visit):
         """Carry out *ticket* and others that are ready in one commit.
 
         Return False if *ticket* does not share; then nothing was done.
@@ -160,34 +207,23 @@ class ThreadsExecutor(Performer):
         group = self._sharing.begin(self, ticket)
         if group is None:
             return False
+        if not self._has_spare():
+            self._sharing.end(group)
+            return False
+        return self._carry_out(group, ticket, door, visit)
+
+    def _carry_out(self, group, ticket, door, visit):
+        """Carry out *group*; return False if nothing of *ticket* was done."""
         try:
-            again, alone = group.carryOut(
-                ticket, door, lambda: not self._stopping.is_set()
-                and self._gate.goOn(turn, SECONDS))
+            group.carryOut(ticket, door, lambda: not self._stopping.is_set()
+                           and visit.goOn(SECONDS))
         except BaseException:
             if isClosed(self._runtime.db):
                 raise
             return False   # as if it did not share; the error comes again
-        finally:
-            if group.following is not None:
-                self._runtime.backlog.later(group.following, 0.0)
-        self._do_again(again, door, group.culprit)
-        if alone is not None:
-            self._begin_live(alone, door)
+        if self._sharing.isHolding():
+            self._settle(door, visit)
         return True
-
-    def _do_again(self, lives, door, culprit=None):
-        """Do the members of an aborted group again, each alone.
-
-        While the threads stop, leave all but the *culprit* for another
-        process: nothing of them is committed.
-        """
-        for live in lives:
-            live.beginAnew()
-            if self._stopping.is_set() and live is not culprit:
-                self._runtime.leave(live)
-            else:
-                self._begin_live(live, door)
 
     def _begin_live(self, live, door):
         runtime = self._runtime
@@ -201,9 +237,9 @@ class ThreadsExecutor(Performer):
         """Wait for a ticket and return it; None at the end."""
         return self._runtime.next(self._stopping.is_set, door)
 
-    def _take_ready(self, turn):
-        """Return a ticket that is ready for this *turn*; None ends it."""
-        if self._stopping.is_set() or not self._gate.goOn(turn):
+    def _take_ready(self, visit):
+        """Return a ticket that is ready for this *visit*; None ends it."""
+        if self._stopping.is_set() or not visit.goOn():
             return None
         return self._runtime.backlog.nextReady()
 

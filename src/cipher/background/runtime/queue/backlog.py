@@ -147,7 +147,6 @@ class Backlog:
         self._delayed = []    # heap of (monotonic time, n, ticket)
         self._limited = {}    # type name -> Turns of those that wait for room
         self._passed = deque()    # those that were given the slot of another
-        self._watched = None      # (monotonic time, sign), see `watch`
         self._wanted = frozenset()   # types that others have waiting, too
         self.has_ended = False   # a run with a slot, since `setWanted`
         self._count = itertools.count()
@@ -603,23 +602,18 @@ class Backlog:
         """
         with self._changed:
             now = time.monotonic()
-            if self._is_quiet or self._passed or self._may_look(now):
-                return None
-            first = self._ready.first()
-            if first is None or not accepts(first):
-                return None
-            return self._pop(now)
+            return self._pop(now) if self._is_next(now, accepts) else None
 
-    def watch(self, sign, seconds=0.0):
-        """Give *sign* to a free thread after *seconds*, instead of a ticket.
-
-        It replaces an earlier sign.  None: give none.
-        """
+    def hasLike(self, accepts):
+        """Return whether `nextLike` would return a ticket."""
         with self._changed:
-            self._watched = None if sign is None else (
-                time.monotonic() + seconds, sign)
-            if sign is not None:
-                self._changed.notify()   # to wait for that time
+            return self._is_next(time.monotonic(), accepts)
+
+    def _is_next(self, now, accepts):
+        if self._is_quiet or self._passed or self._may_look(now):
+            return False
+        first = self._ready.first()
+        return first is not None and accepts(first)
 
     def _may_look(self, now):
         return (not self._is_looking and now >= self._look_at
@@ -628,9 +622,6 @@ class Backlog:
                 and bool(self._dirty or self._has_room_again()))
 
     def _pop(self, now):
-        if self._watched is not None and self._watched[0] <= now:
-            (_, sign), self._watched = self._watched, None
-            return sign
         while self._delayed and self._delayed[0][0] <= now:
             ticket = heapq.heappop(self._delayed)[2]
             if self._is_here(ticket):
@@ -654,8 +645,6 @@ class Backlog:
 
     def _pause(self, now):
         pause = LONG
-        if self._watched is not None:
-            pause = self._watched[0] - now
         if self._delayed:
             pause = min(pause, self._delayed[0][0] - now)
         if self._dirty or self._has_room_again():

@@ -43,6 +43,7 @@ from cipher.background.runtime.queue import backlog
 from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store.process import getDirectory
 from cipher.background.tests.chaos import copies
+from cipher.background.tests.chaos import enqueuer
 from cipher.background.tests.chaos import wallclocks
 from cipher.background.tests.chaos.enqueuer import Enqueuer
 from cipher.background.tests.chaos.world import Ledger
@@ -76,7 +77,25 @@ def shareCommits():
     global shares
     shares = True
     sharing.SHORT = 1.0
-    sharing.REST = 0.02
+    sharing.REST = sharing.REST_CAP = 0.02
+    enqueuer.batch = 60
+    enqueuer.MOST_WAITING = 600
+
+
+class _CountedGroup(sharing.Group):
+    """Writes into the ledger how many runs it committed."""
+
+    ledger = None
+
+    def _commit(self, guard):
+        super()._commit(guard)
+        self.ledger.write('group', len(self._lives))
+
+    def takeOver(self):
+        given = super().takeOver()
+        if given:
+            self.ledger.write('given', len(given))
+        return given
 
 
 def setUp(folder, boot):
@@ -91,6 +110,8 @@ def setUp(folder, boot):
     hooks.setHooks()
     ledger = Ledger(folder, boot)
     declareKinds(ledger)
+    _CountedGroup.ledger = ledger
+    sharing.Group = _CountedGroup
     backlog.NEAR = 0.5   # that due runs wait in the database
     return ledger
 

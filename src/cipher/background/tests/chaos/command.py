@@ -39,6 +39,11 @@ def report(driver, table, lanes):
             '%d %s' % (number, state)
             for (other, state), number in sorted(table.items())
             if other == name)))
+    for event, text in (('group', 'shared commits: %d, of %.1f runs'),
+                        ('given', 'taken over: %d times, %.1f runs')):
+        sizes = driver.listEvents(event)
+        if sizes:
+            print(text % (len(sizes), sum(sizes) / len(sizes)))
     print('violations: %d' % len(driver.violations))
     for violation in driver.violations[:SHOWN]:
         print('  ' + violation)

@@ -152,6 +152,11 @@ class Driver:
         """Close what is open."""
         self._ledger.close()
 
+    def listEvents(self, name):
+        """Return the values of all events of that *name* in the ledger."""
+        return [rest[0] for _, event, *rest in Ledger.read(self._folder)
+                if event == name]
+
     def _goes_on(self, seconds):
         options = self._options
         return ((options.kills is None or self.kills < options.kills)

@@ -28,6 +28,9 @@ from cipher.background.util import clock
 MOST_WAITING = 80
 
 #: Those whose stop would leave a letter unread.
+#: How many runs of `small` some transactions start, so that groups are full.
+batch = 0
+
 _NEVER_STOPPED = ('unique',)
 
 
@@ -80,8 +83,11 @@ class Enqueuer:
 
     def _start_some(self):
         ids = []
-        for _ in range(self._rand.choice((1, 1, 2, 5))):
-            kind = self._rand.choice(KINDS)
+        kinds = [self._rand.choice(KINDS)
+                 for _ in range(self._rand.choice((1, 1, 2, 5)))]
+        if batch and self._rand.random() < 0.5:
+            kinds = ['small'] * batch
+        for kind in kinds:
             run = self.start(kind)
             if kind not in _NEVER_STOPPED:
                 ids.append(run.id)

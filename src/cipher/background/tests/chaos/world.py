@@ -50,7 +50,7 @@ LIMIT = 2
 ATTEMPTS = 6
 HOT = 2
 
-KINDS = ('plain', 'steps', 'hot', 'chain', 'retry', 'fails', 'snooze',
+KINDS = ('plain', 'small', 'steps', 'hot', 'chain', 'retry', 'fails', 'snooze',
          'delayed', 'outside', 'limited', 'stoppable', 'unique', 'loop')
 
 
@@ -179,6 +179,9 @@ def declareKinds(ledger):
         worker.context.effects += 1
         nap()
 
+    def small(worker):
+        worker.context.effects += 1
+
     def steps(worker):
         for number in range(worker.cursor or 0, STEPS):
             entry = worker.context
@@ -251,7 +254,8 @@ def declareKinds(ledger):
         nap(0.05)
         world.handled[starter].value = posted
 
-    for handler in (plain, steps, hot, chain, snooze, delayed, stoppable):
+    for handler in (plain, small, steps, hot, chain, snooze, delayed,
+                    stoppable):
         declareWorker(handler.__name__, handler)
     declareWorker('retry', fail_at_first, max_attempts=ATTEMPTS,
                   retry_delay=0.2)

@@ -27,6 +27,7 @@ from cipher.background.interfaces import Cancel
 from cipher.background.interfaces import IRunSucceededEvent
 from cipher.background.interfaces import Snooze
 from cipher.background.runtime.executors import sharing
+from cipher.background.runtime.executors.gate import SHORT_JOB
 from cipher.background.tests.support.live import Counter
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
@@ -68,7 +69,7 @@ class SharingTestCase(LiveTests):
         # No type rests, so that each test finds its own group.
         self.patch('cipher.background.runtime.executors.sharing.REST', 0.0)
         # However busy the machine is.
-        for name in 'SHORT', 'SECONDS', 'OVERDUE':
+        for name in 'SHORT', 'SECONDS', 'COMMIT':
             self.patch('cipher.background.runtime.executors.sharing.' + name,
                        LIMIT)
         self.patch('cipher.background.runtime.executors.threads.SECONDS',
@@ -660,81 +661,133 @@ class StopTests(SharingTestCase):
                          {'pending'})
 
 
-class OverdueTests(SharingTestCase):
-    """One run takes long; others wait for it, or do not.
-
-    The thread of the test is the second one of the executor.
-    """
+class SlowTests(SharingTestCase):
+    """One run takes long, and the others of its group do not wait for it."""
 
     def setUp(self):
         super().setUp()
-        self.runtime.executor._gate._short_job = 0.002
-        self.slow = True
+        self.slow = 1   # at which call it is slow
 
         def work(worker):
             self.called.append(worker.run_id)
-            if self.slow:
-                self.slow = False
+            self.slow -= 1
+            if self.slow == 0:
                 self.gate.stop()
             getSite()['counter'].value += 100
 
         declareWorker('slow', work, share=True)
+        declareWorker('bad', _fail, share=True)
 
     def begin_group(self, *names):
-        """Begin a group of these types; return the ids of its runs."""
+        """Begin a group of these types; return the ids of its runs.
+
+        The slow run is in work, and is longer than a short one from now on.
+        """
         with self.nothingDue():
             ids = self.hold(*names)
             self.last = self.db.lastTransaction()
         self.gate.waitReached()
+        self.runtime.executor._gate._short_job = SHORT_JOB
         return ids
 
-    def work(self, ticket):
-        """Do what a free thread does with *ticket*."""
-        thread = threading.Thread(target=self.runtime.executor._work, args=(
-            ticket, Door(self.db)))
+    def work(self):
+        """Return another thread, which does what is ready."""
+        def main():
+            while (ticket := self.runtime.backlog.poll()) is not None:
+                self.runtime.executor._work(ticket, Door(self.db))
+
+        thread = threading.Thread(target=main)
         thread.start()
+        return thread
+
+    def assertWorked(self, thread):
         thread.join(LIMIT)
         self.assertFalse(thread.is_alive())
 
-    def assertTakenOver(self, ids):
+    def assertSucceeded(self, ids):
         for run_id in ids:
             status = self.waitFinished(run_id)
             self.assertEqual((status.state, status.attempts),
                              ('succeeded', 1))
-        self.assertEqual(self.value(), len(ids))
-        self.gate.open()
 
-    def test_another_thread_takes_over_what_is_done(self):
-        sharing.OVERDUE = 0.02
+    def have_no_spare(self):
+        self.runtime.executor._has_spare = lambda: True
+
+    def test_spare_thread_takes_over_what_is_done(self):
         ids = self.begin_group('good', 'good', 'slow')
-        self.work(waitUntil(self.runtime.backlog.poll))
-        self.assertTakenOver(ids[:2])
-        status = self.waitFinished(ids[2])
-        self.assertEqual((status.state, status.attempts), ('succeeded', 1))
+        self.assertSucceeded(ids[:2])
+        self.assertEqual(self.value(), 2)
+        # They shared a commit again, and their logs say so.
+        (_, note, _), = self.commits()
+        self.assertEqual(note, 'shared commit of 2 runs: %s, %s'
+                         % tuple(ids[:2]))
+        self.assertIn('A shared commit was given up',
+                      self.registry.getDetails(ids[0]).log)
+        self.gate.open()
+        self.assertSucceeded(ids[2:])
         self.assertEqual(self.value(), 102)
         self.assertEqual(self.called.count(ids[2]), 2)
 
     def test_thread_that_waits_with_a_run_takes_over(self):
+        self.have_no_spare()
         ids = self.begin_group('good', 'slow', 'good')
-        sharing.OVERDUE = 0.02
-        self.work(self.runtime.backlog.poll())
-        self.assertTakenOver([ids[0], ids[2]])
-        self.waitFinished(ids[1])
+        self.assertWorked(self.work())
+        self.assertSucceeded([ids[0], ids[2]])
+        self.assertEqual(self.value(), 2)
+        self.gate.open()
+        self.assertSucceeded(ids)
         self.assertEqual(self.value(), 102)
 
-    def test_others_do_not_wait(self):
-        declareWorker('alone', self.good)
-        ids = self.begin_group('slow', 'good', 'alone', 'good', 'good')
-        sharing.OVERDUE = 0.02
-        self.work(self.runtime.backlog.poll())   # that of the type alone
-        self.assertEqual(self.waitFinished(ids[2]).state, 'succeeded')
+    def test_first_run_that_is_slow_is_done_once(self):
+        self.have_no_spare()
+
+        def work(worker):
+            self.called.append(worker.run_id)
+            self.gate.stop()
+
+        declareWorker('first', work, share=True)
+        ids = self.begin_group('first', 'good', 'good')
+        self.assertWorked(self.work())
+        self.assertSucceeded(ids[1:])
         self.gate.open()
-        for run_id in ids:
-            self.assertEqual(self.waitFinished(run_id).state, 'succeeded')
-        self.assertEqual(self.value(), 104)
+        self.assertSucceeded(ids)
+        self.assertEqual(self.called, [*ids])
+        self.assertEqual(self.value(), 2)
+
+    def test_run_that_is_slow_when_done_again(self):
+        self.slow = 2
+        ids = self.begin_group('slow', 'good', 'bad')
+        self.assertSucceeded(ids[1:2])
+        self.assertEqual(self.waitFinished(ids[2]).state, 'failed')
+        self.gate.open()
+        self.assertSucceeded(ids[:1])
+        self.assertEqual(self.value(), 101)
+
+    def test_ticket_in_hand_does_not_wait_for_what_is_done_again(self):
+        self.have_no_spare()
+
+        def work(worker):
+            self.called.append(worker.run_id)
+            if self.called.count(worker.run_id) == 2:
+                self.gate.stop()
+
+        declareWorker('again', work, share=True)
+        declareWorker('alone', self.good)
+        ids = self.begin_group('again', 'again', 'bad', 'alone')
+        # The ticket is in hand, but the second one has to be done again.
+        first = self.work()
+        waitUntil(lambda: self.called.count(ids[1]) == 2)
+        self.assertNotIn(ids[3], self.called)
+        second = self.work()
+        self.assertSucceeded(ids[3:])
+        self.assertEqual(self.waitFinished(ids[2]).state, 'failed')
+        self.gate.open()
+        self.assertSucceeded(ids[:2])
+        for thread in first, second:
+            self.assertWorked(thread)
 
     def test_group_that_commits_is_not_taken_over(self):
-        self.slow = False
+        self.slow = 0
         given = []
         finish = type(self.db.storage).tpc_finish
 
@@ -745,6 +798,49 @@ class OverdueTests(SharingTestCase):
 
         self.patchFinish(take_over)
         self.together('good', 'slow')
-        self.assertEqual(given, [[]])
+        self.assertEqual(given, [None])
         self.assertEqual(self.value(), 101)
         self.assertEqual(len(self.commits()), 1)
+
+    def test_run_waits_for_the_commit_of_a_group(self):
+        # Their effects would conflict.
+        self.have_no_spare()
+        self.patch('cipher.background.runtime.executors.sharing.RUNS', 2)
+        finish = type(self.db.storage).tpc_finish
+        wait = sharing.Group.waitOver
+
+        def stop(storage, txn, *args):
+            if b'shared' in txn.description:
+                self.gate.stop()
+            return finish(storage, txn, *args)
+
+        def open_and_wait(group, seconds):
+            self.assertEqual(len(self.called), 2)
+            self.gate.open()
+            wait(group, seconds)
+
+        self.patchFinish(stop)
+        self.patch('cipher.background.runtime.executors.sharing.Group'
+                   '.waitOver', open_and_wait)
+        ids = self.begin_group('good', 'good', 'good')
+        self.assertWorked(self.work())
+        self.assertSucceeded(ids)
+        self.assertEqual(self.value(), 3)
+        self.assertEqual(self.runtime.conflicts, 0)
+
+    def test_no_thread_for_the_spare_one(self):
+        def refuse(thread):
+            raise RuntimeError("can't start new thread")
+
+        with mock.patch.object(threading.Thread, 'start', refuse):
+            ids = [each.id for each in self.together('good', 'good')]
+        self.assertSucceeded(ids)
+        self.assertEqual(len(self.commits()), 2)
+        self.assertIn('No thread for shared commits', self.logged.getvalue())
+
+    def test_spare_thread_ends_with_the_others(self):
+        self.together('good', 'good')
+        spare = self.runtime.executor._spare
+        self.assertTrue(spare.is_alive())
+        self.runtime.shutdown(LIMIT)
+        self.assertFalse(spare.is_alive())
