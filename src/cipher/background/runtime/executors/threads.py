@@ -81,11 +81,10 @@ class ThreadsExecutor(Performer):
     def join(self, timeout: float) -> None:
         """Wait up to *timeout* seconds (in all) for the threads."""
         deadline = time.monotonic() + timeout
-        for thread in [*self._threads, self._spare]:
-            # A job may shut down the runtime: then its thread calls this.
-            if thread is not None and thread.is_alive() and (
-                    thread is not threading.current_thread()):
-                thread.join(max(0.0, deadline - time.monotonic()))
+        for thread in self._threads:
+            _join(thread, deadline)
+        if self._spare is not None:   # one of the others may have begun it
+            _join(self._spare, deadline)
 
     def _main(self):
         failures = 0   # in a row
@@ -276,3 +275,9 @@ class ThreadsExecutor(Performer):
     def _put_off(self, live):
         self._runtime.leave(live)
         self._runtime.backlog.later(live.ticket, RETRY_DELAY)
+
+
+def _join(thread, deadline):
+    # A job may shut down the runtime: then its thread calls this.
+    if thread.is_alive() and thread is not threading.current_thread():
+        thread.join(max(0.0, deadline - time.monotonic()))
