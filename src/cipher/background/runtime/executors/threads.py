@@ -66,6 +66,7 @@ class ThreadsExecutor(Performer):
                              name='background-%d' % number)
             for number in range(1, threads + 1)]
         self._spare = None   # a thread
+        self._spare_lock = threading.Lock()
 
     def start(self) -> None:
         """Start the threads, which begin to take runs."""
@@ -140,15 +141,16 @@ class ThreadsExecutor(Performer):
 
     def _has_spare(self):
         """Return whether the spare thread is there, or could be started."""
-        if self._spare is None:
-            spare = threading.Thread(
-                target=self._watch, daemon=True, name='background-spare')
-            try:
-                spare.start()
-            except RuntimeError as error:
-                log.info('No thread for shared commits: %s', error)
-                return False
-            self._spare = spare
+        with self._spare_lock:   # a thread that is passed here is not alone
+            if self._spare is None:
+                spare = threading.Thread(
+                    target=self._watch, daemon=True, name='background-spare')
+                try:
+                    spare.start()
+                except RuntimeError as error:
+                    log.info('No thread for shared commits: %s', error)
+                    return False
+                self._spare = spare
         return True
 
     def _settle(self, door, visit):
