@@ -84,6 +84,13 @@ HOST = UI + [
     'zope.session >= 5.0',
 ]
 
+# The pages and the runtime in an application of Pyramid.
+PYRAMID = UI + [
+    'pyramid >= 2.1',
+    'pyramid-tm >= 2.5',
+    'pyramid-zodbconn >= 0.8.1',
+]
+
 # The demo is such an application.
 DEMO = HOST + [
     'docutils >= 0.20',
@@ -112,7 +119,7 @@ PYTEST = [
     'zope.testing >= 5.0',
 ]
 
-TEST = DEMO + CLI + CELERY + METRICS + PYTEST + [
+TEST = DEMO + CLI + CELERY + METRICS + PYRAMID + PYTEST + [
     'Babel >= 2.12',
     'PyYAML >= 6.0.1',
     'RelStorage >= 4.0',
@@ -122,6 +129,7 @@ TEST = DEMO + CLI + CELERY + METRICS + PYTEST + [
     'axe-playwright-python >= 0.1.4',
     'coverage >= 7.0',
     'flake8 >= 6.0',
+    'gunicorn >= 23.0',
     'hypothesis >= 6.100',
     'import-linter >= 2.15',
     'isort >= 5.12',
@@ -211,6 +219,7 @@ def main():
         classifiers=[
             'Development Status :: 3 - Alpha',
             'Environment :: Web Environment',
+            'Framework :: Pyramid',
             'Framework :: Zope :: 3',
             'Framework :: ZODB',
             'Intended Audience :: Developers',
@@ -244,6 +253,7 @@ def main():
             'cli': CLI,
             'host': HOST,
             'metrics': METRICS,
+            'pyramid': PYRAMID,
             'ui': UI,
             'demo': DEMO,
             'docs': DOCS,

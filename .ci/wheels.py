@@ -15,8 +15,8 @@
 
 usage: python3 .ci/wheels.py [--lowest | --newest] [EXTRA ...]
 
-  EXTRA      core, ui, host, demo, celery, cli, metrics, pytest or test; by
-             default all
+  EXTRA      core, ui, host, demo, celery, cli, metrics, pyramid, pytest or
+             test; by default all
   --newest   only with the newest versions, on the Python that runs this
   --lowest   only with the lowest versions that setup.py allows, on the lowest
              Python; that is python3.10 on the PATH or of pyenv, or what
@@ -48,8 +48,8 @@ from totals import parse
 
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-EXTRAS = ('core', 'ui', 'host', 'demo', 'celery', 'cli', 'metrics', 'pytest',
-          'test')
+EXTRAS = ('core', 'ui', 'host', 'demo', 'celery', 'cli', 'metrics', 'pyramid',
+          'pytest', 'test')
 
 LOWEST = (3, 10)
 LOWEST_VARIABLE = 'CIPHER_BACKGROUND_LOWEST_PYTHON'
@@ -86,7 +86,8 @@ INSTALLED = (
     'project.test_i18n',
     'docs.test_input_view',
     'docs.test_plain_english', 'docs.test_promises',
-    'docs.test_public_names', 'docs.test_readme', 'docs.test_workers_page',
+    'docs.test_public_names', 'docs.test_pyramid_page',
+    'docs.test_readme', 'docs.test_workers_page',
     'project.test_requirements', 'util.test_restart', 'docs.test_rotterdam',
     'project.test_setup', 'docs.test_snippets', 'docs.test_tutorial',
     'project.test_manners', 'docs.test_testing', 'project.test_types')

@@ -44,6 +44,7 @@ from bench.throughput import STAMP
 from bench.throughput import WARM_UP
 from bench.throughput import declare
 from bench.throughput import measureLatency
+from bench.throughput import startRun
 from bench.throughput import withFolder
 from zope.component import hooks
 
@@ -89,9 +90,7 @@ def measure(kind, starts, stops=0, age=0.0):
 
 def measureStart(bench, child):
     """Return the seconds from a commit here to the work in *child*."""
-    transaction.begin()
-    bench.registry.start(STAMP)
-    transaction.commit()
+    startRun(bench, STAMP)
     at = time.perf_counter()
     found = float(child.read()) - at
     time.sleep(PAUSE)
@@ -103,9 +102,7 @@ def measureStop(bench, child, age):
 
     The run has worked for *age* seconds.
     """
-    transaction.begin()
-    run = bench.registry.start(STOPPED)
-    transaction.commit()
+    run = startRun(bench, STOPPED)
     child.read()            # the work has begun
     time.sleep(age)
     for attempt in transaction.attempts():

@@ -217,15 +217,22 @@ def audit(bench, jobs):
                      % (number, expected, got))
 
 
+def startRun(bench, name, context=None):
+    """Commit a start as a request does, which may conflict; return the run.
+    """
+    for attempt in transaction.attempts():
+        with attempt:
+            run = bench.registry.start(name, context)
+    return run
+
+
 def measureDrain(bench, jobs, threads, drain):
     """Start *jobs* jobs here, call the function *drain*; return figures."""
     figures = {'floor/s': measureFloor(bench, jobs)}
     size = bench.size()
     begin, used = time.perf_counter(), time.process_time()
     for number in range(jobs):
-        transaction.begin()
-        bench.registry.start(TYPE, bench.counter(number))
-        transaction.commit()
+        startRun(bench, TYPE, bench.counter(number))
     figures['start/s'] = jobs / (time.perf_counter() - begin)
     figures['start cpu us'] = 1e6 * (time.process_time() - used) / jobs
     figures['start bytes'] = (bench.size() - size) / jobs
@@ -352,9 +359,7 @@ def measureLatency(folder, number):
     found = []
     for _ in range(WARM_UP + number):
         begun.clear()
-        transaction.begin()
-        bench.registry.start(STAMP)
-        transaction.commit()
+        startRun(bench, STAMP)
         at = time.perf_counter()
         begun.wait(TIMEOUT)
         found.append(stamps.pop() - at)
@@ -504,9 +509,7 @@ def measureBetween(server, number):
     bench.connection.sync()
     found = []
     for _ in range(WARM_UP + number):
-        transaction.begin()
-        bench.registry.start(STAMP)
-        transaction.commit()
+        startRun(bench, STAMP)
         at = time.perf_counter()
         found.append(float(worker.read()) - at)
         time.sleep(2 * PAUSE)

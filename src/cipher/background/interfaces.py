@@ -2166,6 +2166,9 @@ class IHost(Interface):
     def principalOf(request):
         """Return the principal of *request*; None before authentication."""
 
+    def currentTransaction():
+        """Return the transaction of the request that a page answers."""
+
     def challenge(request):
         """Ask an anonymous reader to log in; leave others refused."""
 

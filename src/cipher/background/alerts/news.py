@@ -111,7 +111,7 @@ def look(registry, state, now, with_failures=True):
 
 def _find_failures(registry, site, state, now, groups, marks):
     """Add to *groups* and *marks*; return the number of runs left out."""
-    more = 0
+    more, loaded = 0, sum(group.number for group in groups.values())
     # A lane that was not there at the last look has later finishes alone.
     begin = now if state.looked_at is None else state.looked_at
     for number, lane in registry.lanes.items():
@@ -122,7 +122,7 @@ def _find_failures(registry, site, state, now, groups, marks):
         marks[place] = last
         for entry in lane.finishes.walkUp(mark + 1,
                                           states=UNSUCCESSFUL_STATES):
-            if sum(group.number for group in groups.values()) >= RUNS_LIMIT:
+            if loaded >= RUNS_LIMIT:
                 more += 1
                 continue
             run = registry.getRun(entry.lane, entry.serial)
@@ -132,4 +132,5 @@ def _find_failures(registry, site, state, now, groups, marks):
             if (site, key) not in groups:
                 groups[site, key] = Group(key, error_type, message, site)
             groups[site, key].add(run)
+            loaded += 1
     return more

@@ -14,7 +14,6 @@
 """The page of a site that leads to its registry or offers to add one."""
 from functools import cached_property
 
-import transaction
 from zope.browserpage import ViewPageTemplateFile
 
 from cipher.background.browser import csrf
@@ -138,7 +137,8 @@ class RemoveRegistry(SitePage):
                 'them.'))
             return
         if not left:
-            transaction.get().note('Remove the registry of background workers')
+            getHost().currentTransaction().note(
+                'Remove the registry of background workers')
         self.request.response.redirect(
             self.action_url if left else self.site_url + '/@@background.html',
             status=303)
@@ -163,7 +163,8 @@ class AddRegistry(SitePage):
             registry = IRegistryInstaller(self.context).install()
         except InvalidSite:
             raise Refused(409, _('This site cannot hold a registry.'))
-        transaction.get().note('Add the registry of background workers')
+        getHost().currentTransaction().note(
+            'Add the registry of background workers')
         self.request.response.redirect(
             getURL(getHost().protect(registry), self.request)
             + '/index.html', status=303)

@@ -12,7 +12,10 @@
 #
 ##############################################################################
 """The overview: running runs, recent failures and problems."""
+from typing import Any
+
 from zope.browserpage import ViewPageTemplateFile
+from zope.component import queryAdapter
 
 from cipher.background.browser import descriptions
 from cipher.background.browser.addresses import getURL
@@ -106,7 +109,9 @@ class OverviewPage(Overview, AdministrationPage):
     def remove_url(self):
         """URL to remove the registry; None without the permission."""
         site = self.checked.getSite()
-        if not IRegistryInstaller(site).mayUninstall():
+        # Some hosts have no pages of a site.
+        installer: Any = queryAdapter(site, IRegistryInstaller)
+        if installer is None or not installer.mayUninstall():
             return None
         return '%s/@@removeBackground.html' % getURL(site, self.request)
 

@@ -19,7 +19,6 @@ from functools import cached_property
 from typing import Any
 from typing import NoReturn
 
-import transaction
 from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryMultiAdapter
 from zope.interface import implementer
@@ -118,7 +117,7 @@ class Published(BrowserPage):
             return self.send(encode(self.render()))
         except Refused as refused:
             # Changes made before the refusal must not be committed.
-            transaction.doom()
+            getHost().currentTransaction().doom()
             response.setStatus(refused.status)
             return encode(self.renderRefusal(refused))
 

@@ -25,7 +25,6 @@ from collections.abc import Mapping
 from urllib.parse import quote
 from urllib.parse import urlencode
 
-import transaction
 from transaction.interfaces import TransientError
 from z3c.form import button
 from z3c.form import field
@@ -70,6 +69,7 @@ from cipher.background.interfaces import BackgroundError
 from cipher.background.interfaces import RunNotFound
 from cipher.background.interfaces import TooManyWaiting
 from cipher.background.interfaces import UnknownWorkerType
+from cipher.background.util.host import getHost
 
 
 log = logging.getLogger(__name__)
@@ -315,7 +315,7 @@ class StartPage(Page, Form):
             self.request.response.redirect('%s/%s/index.html' % (
                 self.registry_url, run.id), status=303)
             return
-        transaction.doom()
+        getHost().currentTransaction().doom()
 
     def _start(self, data):
         context = findObject(

@@ -14,7 +14,6 @@
 """The worker types: their starts, their numbers, pause and resume."""
 from urllib.parse import urlencode
 
-import transaction
 from zope.browserpage import ViewPageTemplateFile
 from zope.component import queryUtility
 from zope.security.interfaces import IPermission
@@ -30,6 +29,7 @@ from cipher.background.browser.text import cleanLine
 from cipher.background.i18n import _
 from cipher.background.interfaces import TooManyOfStarter
 from cipher.background.interfaces import UnknownWorkerType
+from cipher.background.util.host import getHost
 
 
 def mayStart(checked, name, path):
@@ -54,8 +54,9 @@ def refuseFlood(error):
 
 def noteStart(name, run_id):
     """Add the start of a run to the note of the transaction."""
-    transaction.get().note('Start background worker %s as run %s' % (
-        cleanLine(name, 200), run_id))
+    getHost().currentTransaction().note(
+        'Start background worker %s as run %s' % (
+            cleanLine(name, 200), run_id))
 
 
 class Types(Published):

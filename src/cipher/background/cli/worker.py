@@ -14,6 +14,7 @@
 """The command ``worker``: a process that does nothing but carry out runs."""
 import argparse
 import logging
+import os
 import sys
 import threading
 import time
@@ -91,13 +92,18 @@ def addCommands(commands):
         'worker', run, help='carry out runs, in a process of its own',
         description=DESCRIPTION)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        '--zcml', metavar='FILE', required=True,
+    application = parser.add_mutually_exclusive_group(required=True)
+    application.add_argument(
+        '--zcml', metavar='FILE',
         help='the ZCML of the site, which declares the worker types')
+    application.add_argument(
+        '--ini', metavar='FILE',
+        help='the settings of an application of Pyramid, which declares the '
+             'worker types and opens its database')
     parser.add_argument(
-        '--db', metavar='URI', required=True,
-        help='the database: zeo://HOST:PORT, zconfig://PATH, postgresql://…, '
-             'or a path, which no other process can have open')
+        '--db', metavar='URI',
+        help='the database, with --zcml: zeo://HOST:PORT, zconfig://PATH, '
+             'postgresql://…, or a path, which no other process can have open')
     parser.add_argument(
         '--threads', type=integer(1, 1000, 'a number of threads'),
         help='how many jobs to carry out at once (default: that of '
@@ -149,9 +155,7 @@ def run(options):
             'warning' if options.once else 'info')))
         notifier = Notifier()
         hooks.setHooks()
-        loadZCML(options.zcml)
-        settings = choose_settings(options)
-        db = open_database(options.db, settings)
+        db, settings = open_site(options)
         stack.callback(db.close)
         announce_opening(db, settings)
         metrics = serve_metrics(options, db)
@@ -182,6 +186,49 @@ def logging_to(stream, level):
         root.setLevel(before)
 
 
+def open_site(options):
+    """Load the application of *options*; return (DB, `RuntimeSettings`)."""
+    if (options.db is None) == (options.ini is None):
+        raise Unusable(
+            '--db: expected %s' % (
+                'the URI of the database with --zcml, got none; give it'
+                if options.db is None else
+                'none with --ini, whose application opens its database, got '
+                'one; leave it out'))
+    if options.ini is not None:
+        db = open_application(options.ini)
+        try:
+            settings = choose_settings(options)
+        except BaseException:
+            db.close()
+            raise
+        db.setPoolSize(max(
+            db.getPoolSize(), settings.threads + SPARE_CONNECTIONS))
+        return db, settings
+    loadZCML(options.zcml)
+    settings = choose_settings(options)
+    return open_database(options.db, settings), settings
+
+
+def open_application(ini):
+    """Return the DB of an application of Pyramid; raise `Unusable`."""
+    try:
+        from cipher.background.hosts.pyramid.paster import openApplication
+    except ImportError as error:
+        raise Unusable(
+            '--ini: expected the extra [pyramid] to be installed, got "%s"; '
+            'run: pip install "cipher.background[pyramid]"' % error) from None
+    if not os.path.isfile(ini.partition('#')[0]):
+        raise Unusable('--ini: expected a file of settings, got none at '
+                       '%.200s; give the path of one' % ini)
+    try:
+        return openApplication(ini)
+    except Exception as error:
+        raise Unusable(
+            '--ini: expected an application that can be created, got %s: %s'
+            % (type(error).__name__, error)) from error
+
+
 def choose_settings(options):
     """Return the `RuntimeSettings` of the ZCML as *options* override them."""
     declared = queryUtility(IRuntimeSettings, default=RuntimeSettings())
@@ -191,8 +238,8 @@ def choose_settings(options):
         values['threads'] = options.threads
     if not values['threads']:
         raise Unusable(
-            '--threads: expected at least one thread, got <background:runtime '
-            'threads="0"> in the ZCML; give the number')
+            '--threads: expected at least one thread, got 0 in the ZCML or in '
+            'the settings; give the number')
     if options.types:
         values['types'] = options.types
     check_types(values['types'])

@@ -14,7 +14,6 @@
 """The part of a registry that carries out acts of administrators."""
 from itertools import islice
 
-import transaction
 from BTrees.OOBTree import OOBTree
 from zope.event import notify
 
@@ -130,7 +129,8 @@ class _Acts:
 
     def tryToDo(self, run_id):
         """`do` that confines an error of a subscriber to this run."""
-        savepoint = transaction.savepoint(optimistic=True)
+        manager = self._registry._p_jar.transaction_manager
+        savepoint = manager.savepoint(optimistic=True)
         try:
             self.do(run_id)
         except Exception as error:
@@ -229,7 +229,8 @@ class Administration(RegistryReader):
 
     def actOnRuns(self, verb, run_ids, reason=None, filter=None):
         run_ids = list(run_ids)
-        savepoint = transaction.savepoint(optimistic=True)
+        savepoint = self._p_jar.transaction_manager.savepoint(
+            optimistic=True)
         try:
             acts = _Acts(self, verb, reason)
             for run_id in run_ids:

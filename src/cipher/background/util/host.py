@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import Any
 
+import transaction
 from ZODB.utils import z64
 from zope.authentication.interfaces import IAuthentication
 from zope.authentication.interfaces import IUnauthenticatedPrincipal
@@ -324,6 +325,9 @@ class ToolkitHost:
 
     def principalOf(self, request):
         return request.principal
+
+    def currentTransaction(self):
+        return transaction.get()
 
     def challenge(self, request):
         authentication = queryUtility(IAuthentication)

@@ -12,8 +12,6 @@
 #
 ##############################################################################
 """Send the events for what the control thread does to a run."""
-
-import transaction
 from zope.event import notify
 
 from cipher.background.contextmanagers import ZopeSite
@@ -41,7 +39,7 @@ def announce(event, troubles):
     Raise transient errors: the caller has to repeat its transaction.
     """
     registry = event.registry
-    savepoint = transaction.savepoint(optimistic=True)
+    savepoint = registry._p_jar.transaction_manager.savepoint(optimistic=True)
     try:
         with ZopeSite(siteOf(registry)):
             notify(event)

@@ -43,8 +43,8 @@ from cipher.background.work.announcing import announce
 
 log = getLogger(__name__)
 
-#: Seconds.  A run that is live for less and is finished was most likely ended
-#: by its own thread, which has not left it yet.
+#: Seconds.  A run that is live for less may be ended by its own thread, which
+#: has not left it yet, or not be claimed yet.
 LOOK_AFTER = 0.5
 
 #: Runs in work elsewhere that one turn looks at in each lane.
@@ -143,11 +143,15 @@ class Rescuer:
 
     def _is_lost(self, live, run):
         """Return whether another process took the live *run*, or ended it."""
-        if run.owner is not None or not run.isFinished():
-            return run.owner not in (None, self._own.id)
+        is_young = live.started_at > clock.now() - LOOK_AFTER
+        if run.owner is not None:
+            # Until the claim, the owner may be the dead process before.
+            return run.owner != self._own.id and not (
+                is_young and live.ticket.must_claim)
         # A stop that nobody asked for here was carried out elsewhere.
-        return live.stop is None and run.stop_request is not None or (
-            live.started_at <= clock.now() - LOOK_AFTER)
+        return run.isFinished() and (
+            not is_young
+            or live.stop is None and run.stop_request is not None)
 
     def rescueAll(self, connection, tickets, is_unrecorded=False):
         """Rescue the runs of *tickets*; return the tickets that are settled.

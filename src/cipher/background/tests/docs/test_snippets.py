@@ -79,6 +79,7 @@ ELSEWHERE = {
     ('monitoring.rst', 'import json'): 'docs.test_monitoring_page',
     ('monitoring.rst', 'import sentry_sdk'): 'docs.test_monitoring_page',
     ('monitoring.rst', 'healthcheck:'): 'docs.test_monitoring_page',
+    ('pyramid.rst', FILES): 'docs.test_pyramid_page',
     ('testing.rst', ''): 'docs.test_testing',   # each of its blocks
     ('tutorial.rst', FILES): 'docs.test_tutorial',
     ('tutorial.rst', '<browser:page'): 'docs.test_tutorial',
@@ -348,7 +349,10 @@ class SnippetTests(unittest.TestCase):
                 ' '.join(rest)))
         elif first == '-m':
             self.assertIn(rest[0], ('unittest', 'venv', 'pytest',
-                                    'zope.testrunner'))
+                                    'zope.testrunner',
+                                    'pyramid.scripts.pserve'))
+            if rest[0] == 'pyramid.scripts.pserve':
+                self.assertIn(rest[1], readFiles(path))
             if rest[0] == 'unittest':
                 self.assertIn(rest[1] + '.py', readFiles(path))
         elif first not in readFiles(path):

@@ -33,9 +33,9 @@ PACKAGE = Path(cipher.background.__file__).parent
 #: What an extra brings beside its own.
 BASES = {CORE: (), 'ui': (CORE,), 'host': (CORE, 'ui'),
          'demo': (CORE, 'ui', 'host'), 'celery': (CORE,), 'cli': (CORE,),
-         'metrics': (CORE,), 'pytest': (CORE,),
+         'metrics': (CORE,), 'pyramid': (CORE, 'ui'), 'pytest': (CORE,),
          'test': (CORE, 'ui', 'host', 'demo', 'celery', 'cli', 'metrics',
-                  'pytest')}
+                  'pyramid', 'pytest')}
 
 #: ZCML that an extra is for, other than that of its part of the package.
 ZCML = {'host.zcml': 'host'}
@@ -55,7 +55,10 @@ UNSEEN = {
     'isort': 'a command',
     'mypy': 'a command',
     'zope.testrunner': 'a command',
+    'gunicorn': 'a command',
     'webob': 'the benchmarks import it',
+    'pyramid-tm': 'config.include names it',
+    'pyramid-zodbconn': 'config.include names it',
     'zope.app.rotterdam': 'documented for hosts that have it',
 }
 

@@ -164,12 +164,15 @@ class RescueTests(RescuerTests):
 class AbandonTests(RescuerTests):
     """A young live run is abandoned only if others took or stopped it."""
 
-    def look(self, change):
-        """Let *change* act on a live run; return whether it is abandoned."""
+    def look(self, change, **values):
+        """Let *change* act on a live run; return whether it is abandoned.
+
+        *values* are those of its ticket.
+        """
         run = self.registry.start('work')
         transaction.commit()
         live = LiveRun(self.runtime, Ticket(
-            self.registry._p_oid, run.lane, run.serial))
+            self.registry._p_oid, run.lane, run.serial, **values))
         self.assertTrue(self.runtime.running.enter(live))
         self.addCleanup(self.runtime.running.leave, live)
         change(run, live)
@@ -187,6 +190,13 @@ class AbandonTests(RescuerTests):
     def test_run_that_others_took(self):
         self.assertTrue(self.look(
             lambda run, live: run.claim('host:2:alive', 1.0, True)))
+
+    def test_run_of_a_dead_process_that_is_not_claimed_yet(self):
+        def leave(run, live):
+            run.owner = 'host:1:dead'
+
+        self.assertFalse(self.look(leave, must_claim=True))
+        self.assertTrue(self.look(leave))
 
     def test_run_that_its_own_thread_ended(self):
         self.assertFalse(self.look(lambda run, live: self.registry.finish(
