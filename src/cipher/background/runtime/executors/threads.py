@@ -66,6 +66,7 @@ class ThreadsExecutor(Performer):
                              name='background-%d' % number)
             for number in range(1, threads + 1)]
         self._spare = None   # a thread
+        self._spare_lock = threading.Lock()
 
     def start(self) -> None:
         """Start the threads, which begin to take runs."""
@@ -81,11 +82,10 @@ class ThreadsExecutor(Performer):
     def join(self, timeout: float) -> None:
         """Wait up to *timeout* seconds (in all) for the threads."""
         deadline = time.monotonic() + timeout
-        for thread in [*self._threads, self._spare]:
-            # A job may shut down the runtime: then its thread calls this.
-            if thread is not None and thread.is_alive() and (
-                    thread is not threading.current_thread()):
-                thread.join(max(0.0, deadline - time.monotonic()))
+        for thread in self._threads:
+            _join(thread, deadline)
+        if self._spare is not None:   # one of the others may have begun it
+            _join(self._spare, deadline)
 
     def _main(self):
         failures = 0   # in a row
@@ -141,15 +141,16 @@ class ThreadsExecutor(Performer):
 
     def _has_spare(self):
         """Return whether the spare thread is there, or could be started."""
-        if self._spare is None:
-            spare = threading.Thread(
-                target=self._watch, daemon=True, name='background-spare')
-            try:
-                spare.start()
-            except RuntimeError as error:
-                log.info('No thread for shared commits: %s', error)
-                return False
-            self._spare = spare
+        with self._spare_lock:   # a thread that is passed here is not alone
+            if self._spare is None:
+                spare = threading.Thread(
+                    target=self._watch, daemon=True, name='background-spare')
+                try:
+                    spare.start()
+                except RuntimeError as error:
+                    log.info('No thread for shared commits: %s', error)
+                    return False
+                self._spare = spare
         return True
 
     def _settle(self, door, visit):
@@ -276,3 +277,9 @@ class ThreadsExecutor(Performer):
     def _put_off(self, live):
         self._runtime.leave(live)
         self._runtime.backlog.later(live.ticket, RETRY_DELAY)
+
+
+def _join(thread, deadline):
+    # A job may shut down the runtime: then its thread calls this.
+    if thread.is_alive() and thread is not threading.current_thread():
+        thread.join(max(0.0, deadline - time.monotonic()))

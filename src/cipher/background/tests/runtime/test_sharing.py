@@ -838,6 +838,44 @@ class SlowTests(SharingTestCase):
         self.assertEqual(len(self.commits()), 2)
         self.assertIn('No thread for shared commits', self.logged.getvalue())
 
+    def test_there_is_one_spare_thread(self):
+        # The thread that starts it is passed meanwhile.
+        executor, start, started = (
+            self.runtime.executor, threading.Thread.start, [])
+        other = threading.Thread(target=executor._has_spare)
+
+        def start_slowly(thread):
+            if thread.name == 'background-spare':
+                started.append(thread)
+                if len(started) == 1:
+                    start(other)
+                    other.join(0.2)   # until it waits
+            start(thread)
+
+        with mock.patch.object(threading.Thread, 'start', start_slowly):
+            self.assertTrue(executor._has_spare())
+            other.join(LIMIT)
+        self.assertEqual(started, [executor._spare])
+
+    def test_spare_thread_that_begins_at_the_end_is_waited_for(self):
+        executor = self.runtime.executor
+        joined = []
+
+        class Last(threading.Thread):
+            def join(self, timeout=None):
+                executor._spare = Spare()
+
+        class Spare(threading.Thread):
+            def join(self, timeout=None):
+                joined.append(self)
+
+        for kind in Last, Spare:
+            kind.is_alive = lambda thread: True
+        threads, executor._threads = executor._threads, [Last()]
+        executor.join(LIMIT)
+        executor._threads, executor._spare = threads, None
+        self.assertEqual(len(joined), 1)
+
     def test_spare_thread_ends_with_the_others(self):
         self.together('good', 'good')
         spare = self.runtime.executor._spare

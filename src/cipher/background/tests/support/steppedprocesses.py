@@ -35,7 +35,7 @@ from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import IWorkerType
-from cipher.background.runtime.executors.sharing import Group
+from cipher.background.runtime.executors.gate import Visit
 from cipher.background.runtime.executors.threads import CONFLICT_DELAY
 from cipher.background.runtime.maintenance.bookmarks import ownLanes
 from cipher.background.runtime.maintenance.pruner import Pruner
@@ -264,20 +264,21 @@ class Process:
         if ticket is None:
             return
         try:
-            if isinstance(ticket, Group):
-                executor._do_again(ticket.takeOver(), door)
-            elif not self._share(ticket, door):
+            if not self._share(ticket, door):
                 executor.carryOut(ticket, door)
         except (ConflictError, Away) as error:
             executor._try_again(ticket, error, CONFLICT_DELAY)
 
     def _share(self, ticket, door):
         executor = self.runtime.executor
-        turn = executor._gate.enter()
-        try:
-            return executor._share(ticket, door, turn)
-        finally:
-            turn.end()
+        executor._has_spare = lambda: True   # the other actors take over
+        with Visit(executor._gate) as visit:
+            if not executor._sharing.isHolding(ticket):
+                return executor._share(ticket, door, visit)
+            door.close()
+            self.runtime.backlog.later(ticket, 0.0)
+            executor._settle(door, visit)
+            return True
 
     def call(self, function):
         """Let an actor begin to call *function* in this process."""

@@ -427,7 +427,8 @@ class Machine(RuleBasedStateMachine):
         self.types = types
         if is_sharing:
             self._declare(is_sharing)
-            for name, value in ('REST', 0.0), ('SHORT', LIMIT):
+            for name, value in (('REST', 0.0), ('SHORT', LIMIT),
+                                ('COMMIT', 0.0)):
                 self.fixture.patch(
                     'cipher.background.runtime.executors.sharing.' + name,
                     value)
@@ -903,9 +904,6 @@ class Machine(RuleBasedStateMachine):
             for turns in (backlog._ready, backlog._passed,
                           *backlog._limited.values()):
                 waiting.update(map(id, turns))
-            group = runtime.executor._sharing._group
-            if group is not None:
-                waiting.add(id(group.following))   # the next one of it
             for live in runtime.allLive():
                 if live.passing is not None:   # its commit is under way
                     waiting.add(id(live.passing._next))
