@@ -265,6 +265,11 @@ class TestRun(BrowserTests):
         self.assertIn({'id': 'secret', 'title': 'Secret',
                        'value': '•••'}, items)
 
+    def test_input_without_a_value_is_not_blank(self):
+        run = self.makeRun('publish', title='x', secret='')
+        self.assertRegex(self.get(run.id).text, (
+            r'<dt>Secret</dt>\s*<dd class="cb-pre">–</dd>'))
+
     def test_password_is_masked_in_traceback_and_log(self):
         run = self.makeFailed(type='publish', traceback='with hush-hush',
                               log='said hush-hush',

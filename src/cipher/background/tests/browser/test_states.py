@@ -56,6 +56,18 @@ ON_PAPER = '''() => [...document.querySelectorAll(
   .filter((element) => element.checkVisibility())
   .map((element) => element.outerHTML.slice(0, 120))'''
 
+#: Facts without a value.
+BLANK = '''() => [...document.querySelectorAll('dl > div')]
+  .filter((row) => row.checkVisibility()
+    && [...row.querySelectorAll('dd')].every((value) =>
+      !value.innerText.trim() && !value.querySelector('progress')))
+  .map((row) => 'blank: ' + row.innerText)'''
+
+#: Ends of classes that a template puts together.
+ENDS = {'cb-${bar/kind}': ('bad',),
+        'cb-${rect/kind}': ('good', 'bad', 'wait', 'run', 'stop'),
+        'cb-verb-${verb/name}': ('begin', 'stop', 'retry', 'remove')}
+
 
 class TestStates(StatesTestCase):
 
@@ -69,7 +81,8 @@ class TestStates(StatesTestCase):
         for state in states:
             with self.shown(state) as page:
                 self.found += ['%s: %s' % (state.name, text)
-                               for text in axe.inspect(page)]
+                               for text in axe.inspect(page)
+                               + page.evaluate(BLANK)]
         self.assertEqual([], self.found)
 
     def test_no_barriers(self):
@@ -130,6 +143,26 @@ class TestStates(StatesTestCase):
                     if not page.locator('main .cb-field').count()]
                 self.assertTrue(page.locator('h1').is_visible())
         self.assertEqual([], self.found)
+
+
+class TestStylesheet(unittest.TestCase):
+
+    def test_each_class_is_used(self):
+        folder = files('cipher.background') / 'browser'
+        css = re.sub(r'(?s)/\*.*?\*/', '', (
+            folder / 'static' / 'background.css').read_text())
+        text = '\n'.join(
+            path.read_text() for place in (
+                folder, folder / 'templates', folder / 'static',
+                folder.parent / 'demo' / 'templates')
+            for path in place.iterdir()
+            if path.name.endswith(('.py', '.pt', '.js')))
+        used = set(re.findall(r'cb-[a-z0-9-]+(?![a-z0-9-]|\$)', text))
+        for pattern, ends in ENDS.items():
+            self.assertIn(pattern, text)
+            used |= {pattern.partition('$')[0] + end for end in ends}
+        self.assertEqual(set(), set(
+            re.findall(r'\.(cb-[a-z0-9-]+)', css)) - used)
 
 
 class TestMotion(unittest.TestCase):
