@@ -110,8 +110,10 @@ class Administrator:
 
     def seeWhatFailed(self):
         self.click(self.page.get_by_role('link', name='Errors').first)
-        found = self.read('main tbody tr')
-        self.click(self.page.locator('main tbody tr a:has(time)'))
+        # What was interrupted has no traceback.
+        found = self.read('main tbody tr', 'Error')
+        self.click(self.page.locator('main tbody tr').filter(
+            has_text='Error').locator('a:has(time)'))
         self.read('pre', 'Traceback')
         return found
 
@@ -160,6 +162,9 @@ def main(argv=None):
             demo.readStatus(BASE + run['id'] + '/stop.html', data={
                 'csrf_token': demo.readToken(BASE + run['id'] + '/stop.html'),
                 'stop': '1'})
+            # It takes a minute, as long as one wait at most.
+            demo.waitForRun(lambda run: run['type'] == 'stubborn'
+                            and (run['progress_done'] or 0) > 30)
             demo.waitForRun(lambda run: run['is_unresponsive'])
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(

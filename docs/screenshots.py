@@ -96,7 +96,7 @@ json.decoder.JSONDecodeError: Unterminated string starting at: line 1 column 9
 SOURCE = os.path.dirname(cipher.background.__path__[0]).rpartition(
     'cipher')[0]
 WIDE = {'width': 1120, 'height': 800}
-TALL = {'width': 1120, 'height': 1040}
+TALL = {'width': 1120, 'height': 1096}
 NARROW = {'width': 360, 'height': 760}
 
 
@@ -199,9 +199,9 @@ class Pictures:
                     wait='.cb-progress-text')
         self._shoot('failed', 'runs.html?state=failed', prepare=_select)
         self._shoot('run', self.stubborn + '/index.html', scheme='dark',
-                    wait='[data-text="details.log"]:has-text("Asked")',
+                    wait='[data-lines]:has-text("Asked")',
                     prepare=_shorten_paths, is_whole=True)
-        self._shoot('types', 'types.html', prepare=_open_pause)
+        self._shoot('types', 'types.html', size=TALL, prepare=_open_pause)
 
     def _set_the_scene(self):
         """Start what is to be seen at work."""
@@ -255,9 +255,9 @@ def _select(page):
 
 
 def _open_pause(page):
-    row = page.locator('tr').filter(has_text='Publish a document')
+    row = page.locator('tr').filter(has_text='Import texts')
     row.locator('summary').click()
-    row.get_by_label('Reason').fill('The printer is out of paper')
+    row.get_by_label('Reason').fill('The disk is full')
 
 
 def shrink(picture):
@@ -278,10 +278,14 @@ def shrink(picture):
 def choose_colours(used):
     """Return ({colour: its place}, palette); *used*: {colour: how often}.
 
-    What is used rarely, at the edges of letters, becomes what is nearest to
-    it of all that is used often.
+    Of each shade there is the colour that is used most, then come those that
+    are used often.  All others, at the edges of letters, become the nearest.
     """
-    palette = [colour for colour, _number in used.most_common(256)]
+    often = [colour for colour, _number in used.most_common()]
+    shades = {}
+    for colour in often:
+        shades.setdefault(tuple(part >> 5 for part in colour), colour)
+    palette = list(dict.fromkeys([*shades.values(), *often]))[:256]
 
     def find_place(colour):
         return min(range(len(palette)), key=lambda place: sum(
