@@ -283,7 +283,8 @@ class MissingTests(HostTests):
         self.assertLine(
             '<subscriber handler='
             '"cipher.background.subscribers.addRegistryToRoot" />',
-            r'expected a registry of runs .* addRegistry\(site\)$')
+            r'expected a registry of runs .* addRegistry\(site\), or open '
+            r'@@background.html of a site$')
 
     def test_no_login(self):
         self.assertLine(

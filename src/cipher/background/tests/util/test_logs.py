@@ -98,6 +98,11 @@ class FormatterTests(unittest.TestCase):
                          'INFO good \u017eodis\tx')
 
 
+#: Applications that stand in no environment with these tests.
+INSTALLED_ALONE = ('cipher.background.hosts.zope.',
+                   'cipher.background.hosts.plone.')
+
+
 class OwnLoggerTests(unittest.TestCase):
     """Loggers of this package; also without any formatter."""
 
@@ -129,6 +134,11 @@ class OwnLoggerTests(unittest.TestCase):
                 name = '.'.join(('cipher.background', *path.relative_to(
                     folder).with_suffix('').parts))
                 found.append(name)
+                self.assertIn(
+                    'from cipher.background.util.logs import getLogger\n',
+                    text, name)
+                if name.startswith(INSTALLED_ALONE):
+                    continue
                 module = importlib.import_module(name)
                 self.assertIn(logs._own_records, module.log.filters, name)
         self.assertIn(loop.__name__, found)
