@@ -152,6 +152,9 @@ class ZopeHost(ToolkitHost):
     """An application of Zope."""
 
     registry_factory = OFSWorkerRegistry
+    registry_advice = (
+        'add one by the tab Background of a site in the management '
+        'interface, or call addRegistry(site)')
 
     # Threads
 
