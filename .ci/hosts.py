@@ -58,13 +58,17 @@ class Host(NamedTuple):
 
 
 ZOPE_TESTS = (
-    'hosts.test_zope', 'hosts.test_zope_page', 'hosts.test_zope_worker')
+    'hosts.test_zope', 'hosts.test_zope_acts', 'hosts.test_zope_page', 'hosts.test_zope_worker')
 PLONE_TESTS = ('hosts.test_plone',)
+
+#: Of other versions for the two releases of Zope, so in no extra.
+CATALOG = 'Products.ZCatalog'
 
 #: {name: `Host`}
 HOSTS = {
-    'zope5': Host('zope', ZOPE_TESTS, ('Zope[wsgi] < 6', 'ZODB < 6')),
-    'zope6': Host('zope', ZOPE_TESTS, ('Zope[wsgi] >= 6.3',)),
+    'zope5': Host(
+        'zope', ZOPE_TESTS, ('Zope[wsgi] < 6', 'ZODB < 6', CATALOG)),
+    'zope6': Host('zope', ZOPE_TESTS, ('Zope[wsgi] >= 6.3', CATALOG)),
     'plone61': Host('plone', PLONE_TESTS, (), 'plone-6.1.txt'),
     'plone62': Host('plone', PLONE_TESTS, (), 'plone-6.2.txt'),
 }

@@ -366,6 +366,10 @@ class ZopeHost(ToolkitHost):
             return ()
         return (_identify(getSecurityManager().getUser()),)
 
+    def currentPerson(self):
+        person = next(iter(self.currentPrincipals()), None)
+        return None if person in SYSTEM or person == ANONYMOUS else person
+
     def checkPermission(self, permission, ob):
         if not self.hasInteraction():
             raise NoInteraction
