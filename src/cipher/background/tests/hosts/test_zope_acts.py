@@ -376,7 +376,7 @@ class ActTests(ZopeCase):
         for user, expected in ((None, None), ('viewer', None),
                                ('editor', '/:editor'), ('boss', '/:boss')):
             with self.subTest(user=user):
-                before = self.registry.getCounts()
+                before = self.registry.getCounts()['touch']
                 by_form, headers, _text = self.fill(
                     BASE + '/start.html?type=touch', user, start='1')
                 by_json, data = self.send(
@@ -385,7 +385,8 @@ class ActTests(ZopeCase):
                     self.assertIn(by_form, REFUSALS)
                     self.assertIn(by_json, REFUSALS)
                     transaction.begin()
-                    self.assertEqual(self.registry.getCounts(), before)
+                    self.assertEqual(
+                        self.registry.getCounts()['touch'], before)
                     continue
                 self.assertEqual((by_form, by_json), (303, 202))
                 form_id = headers['Location'].split('/')[-2]
