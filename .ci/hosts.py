@@ -58,8 +58,9 @@ class Host(NamedTuple):
 
 
 ZOPE_TESTS = (
-    'hosts.test_zope', 'hosts.test_zope_acts', 'hosts.test_zope_page', 'hosts.test_zope_worker')
-PLONE_TESTS = ('hosts.test_plone',)
+    'hosts.test_zope', 'hosts.test_zope_acts', 'hosts.test_zope_browser',
+    'hosts.test_zope_page', 'hosts.test_zope_worker')
+PLONE_TESTS = ('hosts.test_plone', 'hosts.test_plone_browser')
 
 #: Of other versions for the two releases of Zope, so in no extra.
 CATALOG = 'Products.ZCatalog'
@@ -74,7 +75,7 @@ HOSTS = {
 }
 
 #: What the tests need beside a host.
-TOOLS = ('ZEO >= 6.0', 'zodburi >= 3.0')
+TOOLS = ('ZEO >= 6.0', 'playwright >= 1.65', 'zodburi >= 3.0')
 
 FOLDER = CHECKOUT / 'build' / 'hosts'
 
