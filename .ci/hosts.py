@@ -20,12 +20,14 @@ usage: python3 bootstrap.py hosts [--only-install] [HOST ...]
 
 An environment is made at build/hosts/HOST, unless it is there and up to date.
 It has the requirements of an extra, in the versions of the host, and reads the
-package from this checkout.  A test that is skipped there counts as failed.
+package from this checkout.  With the variable CI set, a test that is skipped
+there counts as failed.  Without it, a browser may be missing.
 
 The last line is "N passed, N failed, N skipped"; the exit code is 1 if
 anything failed.
 """
 import argparse
+import os
 import re
 import shutil
 import sys
@@ -142,9 +144,10 @@ def try_host(report, name, run_tests=True):
         skipped = report.skipped
         report.add('%s: %s' % (name, tests), log, code, began)
         if report.skipped > skipped:
-            report.failed += report.skipped - skipped
-            report.skipped = skipped
             print(log, flush=True)
+            if os.environ.get('CI'):
+                report.failed += report.skipped - skipped
+                report.skipped = skipped
 
 
 def main(arguments=None):
