@@ -20,12 +20,14 @@ usage: python3 bootstrap.py hosts [--only-install] [HOST ...]
 
 An environment is made at build/hosts/HOST, unless it is there and up to date.
 It has the requirements of an extra, in the versions of the host, and reads the
-package from this checkout.  A test that is skipped there counts as failed.
+package from this checkout.  With the variable CI set, a test that is skipped
+there counts as failed.  Without it, a browser may be missing.
 
 The last line is "N passed, N failed, N skipped"; the exit code is 1 if
 anything failed.
 """
 import argparse
+import os
 import re
 import shutil
 import sys
@@ -58,19 +60,24 @@ class Host(NamedTuple):
 
 
 ZOPE_TESTS = (
-    'hosts.test_zope', 'hosts.test_zope_page', 'hosts.test_zope_worker')
-PLONE_TESTS = ('hosts.test_plone',)
+    'hosts.test_zope', 'hosts.test_zope_acts', 'hosts.test_zope_browser',
+    'hosts.test_zope_page', 'hosts.test_zope_worker')
+PLONE_TESTS = ('hosts.test_plone', 'hosts.test_plone_browser')
+
+#: Of other versions for the two releases of Zope, so in no extra.
+CATALOG = 'Products.ZCatalog'
 
 #: {name: `Host`}
 HOSTS = {
-    'zope5': Host('zope', ZOPE_TESTS, ('Zope[wsgi] < 6', 'ZODB < 6')),
-    'zope6': Host('zope', ZOPE_TESTS, ('Zope[wsgi] >= 6.3',)),
+    'zope5': Host(
+        'zope', ZOPE_TESTS, ('Zope[wsgi] < 6', 'ZODB < 6', CATALOG)),
+    'zope6': Host('zope', ZOPE_TESTS, ('Zope[wsgi] >= 6.3', CATALOG)),
     'plone61': Host('plone', PLONE_TESTS, (), 'plone-6.1.txt'),
     'plone62': Host('plone', PLONE_TESTS, (), 'plone-6.2.txt'),
 }
 
 #: What the tests need beside a host.
-TOOLS = ('ZEO >= 6.0', 'zodburi >= 3.0')
+TOOLS = ('ZEO >= 6.0', 'playwright >= 1.65', 'zodburi >= 3.0')
 
 FOLDER = CHECKOUT / 'build' / 'hosts'
 
@@ -137,9 +144,10 @@ def try_host(report, name, run_tests=True):
         skipped = report.skipped
         report.add('%s: %s' % (name, tests), log, code, began)
         if report.skipped > skipped:
-            report.failed += report.skipped - skipped
-            report.skipped = skipped
             print(log, flush=True)
+            if os.environ.get('CI'):
+                report.failed += report.skipped - skipped
+                report.skipped = skipped
 
 
 def main(arguments=None):

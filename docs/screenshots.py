@@ -54,10 +54,10 @@ from cipher.background.interfaces import STOPPED
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.registry.installation import addRegistry
 from cipher.background.store.run import RunDetails
-from cipher.background.tests.demo.test_browser import ARGUMENTS
-from cipher.background.tests.demo.test_browser import find_browser
 from cipher.background.tests.demo.test_server import LIMIT
 from cipher.background.tests.demo.test_server import Demo
+from cipher.background.tests.support.chromium import ARGUMENTS
+from cipher.background.tests.support.chromium import find_browser
 from cipher.background.util import clock
 from cipher.background.util.reference import refer
 

@@ -2133,6 +2133,9 @@ class IHost(Interface):
     registry_factory = Attribute(
         "Class of the registries that it adds; None for the usual one")
 
+    registry_advice = Attribute(
+        "How a site gets a registry, for the log: 'call …, or open …'")
+
     def isSite(ob):
         """Return whether *ob* itself can have a site manager."""
 

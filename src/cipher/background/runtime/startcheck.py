@@ -29,6 +29,7 @@ from cipher.background.interfaces import IStartCheck
 from cipher.background.interfaces import IWorkerType
 from cipher.background.store.process import getDirectory
 from cipher.background.util import switchboard
+from cipher.background.util.host import getHost
 from cipher.background.util.logs import getLogger
 from cipher.background.util.text import safeStr
 
@@ -70,9 +71,7 @@ def _log(check, registries):
 def _listOwn(db, registries):
     if not registries:
         yield ('expected a registry of runs in a site, got none, so nothing '
-               'can be started; subscribe '
-               'cipher.background.subscribers.addRegistryToRoot in the ZCML, '
-               'call addRegistry(site), or open @@background.html of a site')
+               'can be started; %s' % getHost().registry_advice)
     if not any(getGlobalSiteManager().getUtilitiesFor(IWorkerType)):
         yield ('expected worker types, got none; declare one with '
                '<background:worker name="…" handler="…" />')

@@ -100,6 +100,9 @@ class ToolkitHost:
     """
 
     registry_factory = None
+    registry_advice = (
+        'subscribe cipher.background.subscribers.addRegistryToRoot in the '
+        'ZCML, call addRegistry(site), or open @@background.html of a site')
 
     # Threads
 

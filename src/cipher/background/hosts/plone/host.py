@@ -45,6 +45,10 @@ _MADE = 'cipher.background.made'
 class PloneHost(ZopeHost):
     """An application of Zope with sites of Plone."""
 
+    registry_advice = (
+        'install the add-on "Background workers" in a site, or call '
+        'addRegistry(site)')
+
     # Threads
 
     def enterSite(self, site):

@@ -171,6 +171,10 @@ class PyramidHost(ToolkitHost):
     *registries* are those of the applications in this process.
     """
 
+    registry_advice = (
+        'let the setting background.add_registry be true, or call '
+        'addRegistry(site)')
+
     def __init__(self):
         self.registries = []
 

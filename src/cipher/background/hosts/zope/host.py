@@ -152,6 +152,9 @@ class ZopeHost(ToolkitHost):
     """An application of Zope."""
 
     registry_factory = OFSWorkerRegistry
+    registry_advice = (
+        'add one by the tab Background of a site in the management '
+        'interface, or call addRegistry(site)')
 
     # Threads
 
@@ -362,6 +365,10 @@ class ZopeHost(ToolkitHost):
         if not self.hasInteraction():
             return ()
         return (_identify(getSecurityManager().getUser()),)
+
+    def currentPerson(self):
+        person = next(iter(self.currentPrincipals()), None)
+        return None if person in SYSTEM or person == ANONYMOUS else person
 
     def checkPermission(self, permission, ob):
         if not self.hasInteraction():

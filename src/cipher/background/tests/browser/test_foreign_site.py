@@ -14,7 +14,6 @@
 """Another site's page, open in the browser of a logged-in administrator."""
 import base64
 import json
-import os
 import threading
 from argparse import Namespace
 from http.server import BaseHTTPRequestHandler
@@ -25,12 +24,10 @@ import transaction
 
 from cipher.background.demo.server import make_application
 from cipher.background.registry.installation import getRegistry
-from cipher.background.tests.demo.test_browser import ARGUMENTS
-from cipher.background.tests.demo.test_browser import find_browser
-from cipher.background.tests.demo.test_browser import sync_playwright
 from cipher.background.tests.demo.test_pages import DemoPagesTestCase
 from cipher.background.tests.support import addresses as walk
 from cipher.background.tests.support.browser import serve
+from cipher.background.tests.support.chromium import launchBrowser
 
 
 #: Seconds for all that the page tries.
@@ -158,12 +155,6 @@ class TestForeignSite(DemoPagesTestCase):
 
     def setUp(self):
         super().setUp()
-        try:
-            path = find_browser()
-        except LookupError as error:
-            if os.environ.get('CI'):
-                self.fail(str(error))
-            self.skipTest(str(error))
         self.requests = []
         self.addDocument('victim')
         # Nothing but the runtime itself has anything to commit afterwards.
@@ -180,12 +171,7 @@ class TestForeignSite(DemoPagesTestCase):
             return application(environ, start_response)
 
         self.demo_url = serve(self, noted, 8, LIMIT)
-        playwright = sync_playwright().start()
-        self.addCleanup(playwright.stop)
-        browser = playwright.chromium.launch(
-            executable_path=path, args=(
-                *ARGUMENTS, '--disable-popup-blocking'))
-        self.addCleanup(browser.close)
+        browser = launchBrowser(self, '--disable-popup-blocking')
         # A browser that sends its login with whatever goes to the demo.
         login = base64.b64encode(b'admin:admin').decode()
         self.context = browser.new_context(extra_http_headers={

@@ -30,14 +30,12 @@ from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import FAILED
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.store.process import getDirectory
-from cipher.background.tests.demo.test_browser import ARGUMENTS
-from cipher.background.tests.demo.test_browser import find_browser
-from cipher.background.tests.demo.test_browser import openPage
-from cipher.background.tests.demo.test_browser import sync_playwright
 from cipher.background.tests.support import axe
 from cipher.background.tests.support.browser import BrowserTests
 from cipher.background.tests.support.browser import serve
 from cipher.background.tests.support.checkout import requirePage
+from cipher.background.tests.support.chromium import launchBrowser
+from cipher.background.tests.support.chromium import openPage
 from cipher.background.tests.support.pages import listBlocks
 from cipher.background.tests.support.sites import LIMIT
 
@@ -62,10 +60,6 @@ class OwnPageTests(BrowserTests):
 
     def setUp(self):
         super().setUp()
-        try:
-            path = find_browser()
-        except LookupError as error:
-            self.skipTest(str(error))
         snippet, = [block.text for block in listBlocks(
             requirePage('json.rst')) if 'own.json?run=7-41' in block.text]
         self.run_ = self.makeRunning(starter='test.stranger')
@@ -79,11 +73,7 @@ class OwnPageTests(BrowserTests):
         self.addCleanup(
             manager.unregisterAdapter, *page, name='import.html')
         self.url = serve(self, self.layer.make_wsgi_app(), 4, LIMIT)
-        playwright = sync_playwright().start()
-        self.addCleanup(playwright.stop)
-        browser = playwright.chromium.launch(
-            executable_path=path, args=ARGUMENTS)
-        self.addCleanup(browser.close)
+        browser = launchBrowser(self)
         context = browser.new_context(
             locale='en', http_credentials={
                 'username': 'stranger', 'password': 'stranger'})

@@ -14,39 +14,20 @@
 """The demo in a real browser, without reloading a page by hand."""
 import os
 import re
-import shutil
 import signal
 import tempfile
 import unittest
 from contextlib import ExitStack
 from pathlib import Path
 
-from cipher.background.tests.demo.test_server import LIMIT
 from cipher.background.tests.demo.test_server import Demo
+from cipher.background.tests.support.chromium import ARGUMENTS
+from cipher.background.tests.support.chromium import find_browser
+from cipher.background.tests.support.chromium import openPage
+from cipher.background.tests.support.chromium import sync_playwright
 
 
-try:
-    from playwright.sync_api import sync_playwright
-except ImportError:
-    sync_playwright = None
-
-
-BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')
-ARGUMENTS = ('--no-sandbox', '--disable-gpu', '--disable-quic',
-             '--no-first-run', '--disable-background-networking',
-             '--disable-component-update', '--disable-sync')
 TEXTS = 8
-
-
-def find_browser():
-    """Return the path of a browser; raise LookupError with the reason."""
-    if sync_playwright is None:
-        raise LookupError('playwright is not installed')
-    for name in BROWSERS:
-        path = shutil.which(name)
-        if path:
-            return path
-    raise LookupError('none of %s is installed' % ', '.join(BROWSERS))
 
 
 class BrowserLayer:
@@ -88,16 +69,6 @@ class BrowserLayer:
     @classmethod
     def tearDown(cls):
         cls.stack.close()
-
-
-def openPage(context, complaints):
-    """Return a page of that context that adds its errors to *complaints*."""
-    context.set_default_timeout(LIMIT * 1000)
-    page = context.new_page()
-    page.on('pageerror', lambda error: complaints.append(str(error)))
-    page.on('console', lambda message: complaints.append(message.text)
-            if message.type == 'error' else None)
-    return page
 
 
 class BrowserTestCase(unittest.TestCase):

@@ -13,7 +13,6 @@
 ##############################################################################
 """Our pages in the frames that docs/howto/ui.rst shows."""
 import base64
-import os
 import re
 import sys
 import tempfile
@@ -29,15 +28,13 @@ from zope.app.wsgi.testlayer import BrowserLayer
 from zope.publisher.interfaces.browser import IDefaultBrowserLayer
 
 import cipher.background.tests
-from cipher.background.tests.demo.test_browser import ARGUMENTS
-from cipher.background.tests.demo.test_browser import find_browser
-from cipher.background.tests.demo.test_browser import openPage
-from cipher.background.tests.demo.test_browser import sync_playwright
 from cipher.background.tests.demo.test_server import LIMIT
 from cipher.background.tests.support import browser as browser_support
 from cipher.background.tests.support.checkout import CHECKOUT
 from cipher.background.tests.support.checkout import needsCheckout
 from cipher.background.tests.support.checkout import requirePage
+from cipher.background.tests.support.chromium import launchBrowser
+from cipher.background.tests.support.chromium import openPage
 
 
 LOGIN = base64.b64encode(b'admin:admin').decode()
@@ -224,19 +221,9 @@ class TestRealBrowser(browser_support.BrowserTests):
 
     def setUp(self):
         super().setUp()
-        try:
-            path = find_browser()
-        except LookupError as error:
-            if os.environ.get('CI'):
-                self.fail(str(error))
-            self.skipTest(str(error))
         self.url = browser_support.serve(
             self, WSGIPublisherApplication(self.layer.db), 2, LIMIT)
-        playwright = sync_playwright().start()
-        self.addCleanup(playwright.stop)
-        browser = playwright.chromium.launch(
-            executable_path=path, args=ARGUMENTS)
-        self.addCleanup(browser.close)
+        browser = launchBrowser(self)
         context = browser.new_context(
             locale='en', viewport={'width': 1200, 'height': 500},
             # The host has no page that asks who comes.

@@ -20,6 +20,7 @@ import re
 import urllib.parse
 
 import transaction
+from ZODB.DB import DB
 from zope.component.interfaces import ISite
 
 from cipher.background.interfaces import IWorkerRegistry
@@ -27,14 +28,15 @@ from cipher.background.interfaces import IWorkerRun
 from cipher.background.interfaces import RegistryInUse
 from cipher.background.registry.installation import getRegistry
 from cipher.background.registry.installation import nearestRegistry
+from cipher.background.runtime.startcheck import checkStart
 from cipher.background.tests.hosts.test_zope import OWN_CHECK
-from cipher.background.tests.hosts.test_zope import START
-from cipher.background.tests.hosts.test_zope import STOP
-from cipher.background.tests.hosts.test_zope import VIEW
 from cipher.background.tests.hosts.test_zope import find_views
 from cipher.background.tests.support.plonesite import ADDON
 from cipher.background.tests.support.plonesite import BASE
 from cipher.background.tests.support.plonesite import PloneCase
+from cipher.background.tests.support.zopesite import START
+from cipher.background.tests.support.zopesite import STOP
+from cipher.background.tests.support.zopesite import VIEW
 
 
 ZCML = """
@@ -417,6 +419,12 @@ class PloneTests(PloneCase):
         transaction.commit()
         self.assertEqual(
             self.wait(run.id, getRegistry(other)).state, 'succeeded')
+
+    def test_missing_registry_is_named_at_the_start(self):
+        with self.assertLogs('cipher.background', 'WARNING') as logs:
+            checkStart(DB(None))
+        self.assertIn('got none, so nothing can be started; install the '
+                      'add-on "Background workers" in a site', logs.output[0])
 
     def test_uninstalling_by_the_page_says_why_it_is_refused(self):
         self.registry.pauseType('touch', True)

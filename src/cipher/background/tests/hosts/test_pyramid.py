@@ -597,6 +597,7 @@ class BadInputTests(PyramidTestCase):
         self.assertIn('add it with addRegistry(site)', answer.text)
         with self.assertRaisesRegex(RegistryNotFound, 'addRegistry'):
             self.get('/start')
+        self.assertIn('background.add_registry', getHost().registry_advice)
 
     def test_requests_that_cannot_be_read(self):
         self.make()

@@ -122,6 +122,8 @@ class PageTests(unittest.TestCase):
         (home / 'etc' / 'site.zcml').write_text(files['etc/site.zcml'])
         self.start(home)
         self.assertEqual(self.ask('/manage')[0], 200)
+        self.assertIn('add one by the tab Background of a site',
+                      self.log.read_text())
 
         status, *_rest = self.ask(
             '/manage_addProduct/OFSP/manage_addFolder', id='site')

@@ -303,15 +303,18 @@ class HostsTests(unittest.TestCase):
             self.assertRaises(SystemExit, self.hosts.main, ['zope4'])
         self.assertIn("got 'zope4'", errors.getvalue())
 
-    def test_skipped_test_is_a_failure(self):
-        report = self.hosts.Report()
+    def test_skipped_test_is_a_failure_on_CI_alone(self):
+        modules = len(self.hosts.HOSTS['zope6'].tests)
         made = mock.Mock()
         made.run.return_value = '3 passed, 0 failed, 2 skipped\n', 0
-        with mock.patch.object(self.hosts, 'make', lambda name: made), \
-                redirect_stdout(StringIO()):
-            self.hosts.try_host(report, 'zope6')
-        modules = len(self.hosts.HOSTS['zope6'].tests)
-        self.assertEqual((report.failed, report.skipped), (2 * modules, 0))
+        for ci, expected in ('true', (2 * modules, 0)), ('', (0, 2 * modules)):
+            report = self.hosts.Report()
+            with self.subTest(ci=ci), \
+                    mock.patch.dict(os.environ, CI=ci), \
+                    mock.patch.object(self.hosts, 'make', lambda name: made), \
+                    redirect_stdout(StringIO()):
+                self.hosts.try_host(report, 'zope6')
+                self.assertEqual((report.failed, report.skipped), expected)
 
 
 class PythonsTests(unittest.TestCase):

@@ -16,7 +16,6 @@
 A demo cannot show a broken record beside a silent process.  Here the states
 are stored or, for problems, made up, and served on loopback.
 """
-import os
 import time
 from base64 import b64encode
 from contextlib import ExitStack
@@ -57,13 +56,11 @@ from cipher.background.interfaces import UNRESPONSIVE_RUN
 from cipher.background.interfaces import IWorkerType
 from cipher.background.queries.health import Health
 from cipher.background.queries.status import Problem
-from cipher.background.tests.demo.test_browser import ARGUMENTS
-from cipher.background.tests.demo.test_browser import find_browser
-from cipher.background.tests.demo.test_browser import sync_playwright
 from cipher.background.tests.demo.test_server import LIMIT
 from cipher.background.tests.support.browser import PATH
 from cipher.background.tests.support.browser import BrowserTests
 from cipher.background.tests.support.browser import serve
+from cipher.background.tests.support.chromium import launchBrowser
 from cipher.background.tests.support.live import declareWorker
 
 
@@ -180,18 +177,7 @@ class StatesTestCase(BrowserTests):
 
     def setUp(self):
         super().setUp()
-        try:
-            path = find_browser()
-        except LookupError as error:
-            # Where everything is expected to be there, it is no excuse.
-            if os.environ.get('CI'):
-                raise
-            self.skipTest(str(error))
-        playwright = sync_playwright().start()
-        self.addCleanup(playwright.stop)
-        self.browser = playwright.chromium.launch(
-            executable_path=path, args=ARGUMENTS)
-        self.addCleanup(self.browser.close)
+        self.browser = launchBrowser(self)
         self.url = serve(self, self.layer.make_wsgi_app(), 4, LIMIT)
 
     def makeStates(self):
