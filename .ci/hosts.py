@@ -59,14 +59,17 @@ class Host(NamedTuple):
 
 ZOPE_TESTS = (
     'hosts.test_zope', 'hosts.test_zope_page', 'hosts.test_zope_worker')
-PLONE_TESTS = ('hosts.test_plone',)
+PLONE_TESTS = ('hosts.test_plone', 'hosts.test_plone_restapi')
+
+#: What Plone brings, and our adapters use only if it is there.
+PLONE_EXTRAS = ('plone.restapi >= 9',)
 
 #: {name: `Host`}
 HOSTS = {
     'zope5': Host('zope', ZOPE_TESTS, ('Zope[wsgi] < 6', 'ZODB < 6')),
     'zope6': Host('zope', ZOPE_TESTS, ('Zope[wsgi] >= 6.3',)),
-    'plone61': Host('plone', PLONE_TESTS, (), 'plone-6.1.txt'),
-    'plone62': Host('plone', PLONE_TESTS, (), 'plone-6.2.txt'),
+    'plone61': Host('plone', PLONE_TESTS, PLONE_EXTRAS, 'plone-6.1.txt'),
+    'plone62': Host('plone', PLONE_TESTS, PLONE_EXTRAS, 'plone-6.2.txt'),
 }
 
 #: What the tests need beside a host.
