@@ -59,10 +59,12 @@ class Host(NamedTuple):
 
 ZOPE_TESTS = (
     'hosts.test_zope', 'hosts.test_zope_page', 'hosts.test_zope_worker')
-PLONE_TESTS = ('hosts.test_plone', 'hosts.test_plone_restapi')
+PLONE_TESTS = (
+    'hosts.test_plone', 'hosts.test_plone_restapi', 'hosts.test_plone_rules')
 
 #: What Plone brings, and our adapters use only if it is there.
-PLONE_EXTRAS = ('plone.restapi >= 9',)
+PLONE_EXTRAS = (
+    'plone.app.testing >= 7.1', 'plone.restapi >= 9', 'zope.testrunner >= 6.0')
 
 #: {name: `Host`}
 HOSTS = {
