@@ -60,7 +60,8 @@ class Host(NamedTuple):
 ZOPE_TESTS = (
     'hosts.test_zope', 'hosts.test_zope_page', 'hosts.test_zope_worker')
 PLONE_TESTS = (
-    'hosts.test_plone', 'hosts.test_plone_restapi', 'hosts.test_plone_rules')
+    'hosts.test_plone', 'hosts.test_plone_restapi', 'hosts.test_plone_rules',
+    'hosts.test_plone_testing')
 
 #: What Plone brings, and our adapters use only if it is there.
 PLONE_EXTRAS = (

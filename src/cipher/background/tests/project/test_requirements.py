@@ -86,6 +86,8 @@ OPTIONAL = {
     ('browser/rotterdam.zcml', 'zope.app.rotterdam'),
     # Its ZCML is carried out where it is there.
     ('hosts/plone/restapi.py', 'plone.restapi'),
+    # For tests of applications that have it.
+    ('hosts/plone/testing.py', 'plone.app.testing'),
 }
 
 
@@ -110,6 +112,7 @@ NOT_INSTALLED = {
     'AccessControl': 'accesscontrol', 'Acquisition': 'acquisition',
     'App': 'zope', 'OFS': 'zope', 'Products': 'zope', 'Testing': 'zope',
     'ZPublisher': 'zope', 'Zope2': 'zope', 'five': 'five-localsitemanager',
+    'plone.app.testing': 'plone-app-testing',
     'plone.restapi': 'plone-restapi', 'zExceptions': 'zexceptions'}
 
 
