@@ -18,7 +18,7 @@ usage: python3 bootstrap.py [command] [arguments]
 commands:
   (none)          build .venv and bin/, unless they are there and up to date
   demo [args]     do so, then run bin/demo with the arguments
-  test            do so, then run all tests, in two processes side by side
+  test            do so, then run all tests, in processes side by side
   test ARGS       do so, then run bin/test with the arguments
   test -u         likewise, only the unit tests: they take less than a minute
   hosts [HOST]    do so, then run the tests of the host applications, as Zope,
@@ -37,6 +37,7 @@ change and written after the last.  The stamp holds a digest of everything that
 the environment depends on.
 """
 import configparser
+import contextlib
 import hashlib
 import os
 import shutil
@@ -60,8 +61,9 @@ INPUTS = ('bootstrap.py', 'buildout.cfg', 'pyproject.toml', 'setup.py',
 
 SCRIPTS = ('demo', 'docs', 'python', 'test')
 
-# The two halves of all tests.  Each takes about as long as the other.
-HALVES = ('!support.layers.Live', 'support.layers.Live')
+# The layers of each of the processes that run all tests.  The second one waits
+# much, so three suit a machine with two processors.
+PARTS = ('!support.layers.L', 'support.layers.Live', 'support.layers.Long')
 
 # Code for bin/python: checks that the folders on its path exist.
 CHECK = '''
@@ -261,32 +263,35 @@ def check_python(version=sys.version_info):
             % (MINIMUM_PYTHON + tuple(version[:2])))
 
 
-def run_halves(command):
-    """Run *command* for both halves of the tests at once; return the code.
+def run_parts(command):
+    """Run *command* for all parts of the tests at once; return the code.
 
-    What the second half prints is kept, and follows that of the first.
+    What a part prints is kept, and follows that of those before it.
     """
-    commands = [[*command, '--layer', half] for half in HALVES]
-    with tempfile.TemporaryFile() as kept:
-        first, second = processes = [
-            subprocess.Popen(arguments, stdout=output, stderr=output)
-            for arguments, output in zip(commands, (None, kept))]
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(
-            128 + signal.SIGTERM))
+    processes = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with contextlib.ExitStack() as files:
         try:
-            _announce(commands[0])
-            first.wait()
-            _announce(commands[1])
-            second.wait()
-            kept.seek(0)
-            shutil.copyfileobj(kept, sys.stdout.buffer)
-            sys.stdout.flush()
+            for number, part in enumerate(PARTS):
+                kept = number and files.enter_context(
+                    tempfile.TemporaryFile()) or None
+                arguments = [*command, '--layer', part]
+                process = subprocess.Popen(
+                    arguments, stdout=kept, stderr=kept)
+                processes.append((process, arguments, kept))
+            for process, arguments, kept in processes:
+                _announce(arguments)
+                process.wait()
+                if kept is not None:
+                    kept.seek(0)
+                    shutil.copyfileobj(kept, sys.stdout.buffer)
+                    sys.stdout.flush()
         finally:
-            for process in processes:
+            for process, _arguments, _kept in processes:
                 if process.poll() is None:
                     process.terminate()
                 process.wait()
-    return max(abs(process.returncode) for process in processes)
+    return max(abs(process.returncode) for process, *_ in processes)
 
 
 def _announce(command):
@@ -312,7 +317,7 @@ def main(arguments=None):
         say('ready: bin/python, bin/demo, bin/docs, bin/test')
         return 0
     if arguments == ['test']:
-        return run_halves([environment.python, environment.script('test')])
+        return run_parts([environment.python, environment.script('test')])
     if command == 'hosts':
         os.execv(environment.python, [
             environment.python, environment.path('.ci', 'hosts.py'),

@@ -113,8 +113,8 @@ class OwnPageTests(BrowserTests):
         self.waitFor('40 of 100')
         bar = self.page.get_by_role('progressbar', name='Your import')
         self.assertEqual(40, bar.evaluate('bar => bar.value'))
-        for scheme, viewport in axe.LOOKS:
-            axe.look(self.page, scheme, viewport)
+        for look in axe.LOOKS:
+            axe.look(self.page, *look)
             self.assertEqual([], axe.findViolations(self.page))
             self.assertEqual([], axe.findSidewaysScrolling(self.page))
         self.report(60)

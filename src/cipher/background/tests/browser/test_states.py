@@ -24,8 +24,7 @@ from cipher.background.tests.support.states import StatesTestCase
 
 
 #: Pixels.  640 is 1280 at a zoom of 200 %.
-WIDTHS = (320, 360, 480, 520, 640, 768, 860, 900, 980, 1030, 1110, 1160, 1200,
-          1280)
+WIDTHS = 320, 360, 480, 640, 768, 900, 1030, 1160, 1280
 
 #: Of these there is another with the same parts.
 ALIKE = ('start-unknown', 'type-unknown', 'forbidden', 'not-found', 'delayed',

@@ -20,6 +20,7 @@ from unittest import mock
 import transaction
 from zope.app.publication import zopepublication
 
+from cipher.background.queries import errors
 from cipher.background.tests.browser.test_security import OWN_CHECK
 from cipher.background.tests.browser.test_security import POST
 from cipher.background.tests.browser.test_security import QUERIES
@@ -49,9 +50,12 @@ class BareTests(BrowserTests):
         self.process = self.addProcess().id
         self.waiting = self.makeRun().id
         self.delayed = [self.makeDelayed().id for _ in range(2)]
-        self.failed = self.makeFailed(traceback='SECRET TRACEBACK',
-                                      log='SECRET LOG').id
-        self.views = [(name, permission, name + QUERIES.get(name, ''))
+        failed = self.makeFailed(traceback='SECRET TRACEBACK',
+                                 log='SECRET LOG')
+        self.failed = failed.id
+        queries = {**QUERIES, 'error.html': '?error=%s' % errors.keyOf(
+            failed)[0]}
+        self.views = [(name, permission, name + queries.get(name, ''))
                       for name, (permission, methods)
                       in REGISTRY_VIEWS.items()
                       if name not in HARMLESS and methods != POST]

@@ -146,7 +146,7 @@ class BrowserTests(BrowserTestCase):
     def waitForText(self, selector, text):
         self.page.wait_for_function(
             '([selector, text]) => document.querySelector(selector)'
-            '.textContent.trim() === text', arg=[selector, text])
+            '?.textContent.trim() === text', arg=[selector, text])
 
     def waitForState(self, state):
         self.waitForText('.cb-heading .cb-state', state)

@@ -48,6 +48,7 @@ from cipher.background.interfaces import IHost
 from cipher.background.interfaces import InvalidSite
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import RegistryNotFound
+from cipher.background.queries import errors
 from cipher.background.registry.installation import addRegistry
 from cipher.background.registry.installation import getRegistry
 from cipher.background.registry.installation import removeRegistry
@@ -108,7 +109,10 @@ class RoleTests(PyramidTestCase):
         self.waiting = waiting.id
         self.delayed = [registry.submit('work', delay=3600.0).id
                         for _ in range(2)]
-        self.failed = self.makeFailed(registry)
+        failed = self.makeFailed(registry)
+        self.failed = failed.id
+        self.queries = {**QUERIES, 'error.html': '?error=%s' % errors.keyOf(
+            failed)[0]}
 
     def makeFailed(self, registry):
         run = registry.addRun('work', starter='manager')
@@ -117,12 +121,13 @@ class RoleTests(PyramidTestCase):
             run, FAILED, RunFailedEvent, error=('ValueError', 'Sesame'),
             details=RunDetails('SECRET TRACEBACK', 'SECRET LOG'))
         transaction.commit()
-        return run.id
+        return run
 
     def views(self):
         """Yield (path, permission, methods)."""
         for name, (permission, methods) in REGISTRY_VIEWS.items():
-            yield name + QUERIES.get(name, ''), name, permission, methods
+            yield (name + self.queries.get(name, ''), name, permission,
+                   methods)
         for name, (permission, methods) in RUN_VIEWS.items():
             yield '%s/@@%s' % (self.failed, name), name, permission, methods
 

@@ -32,6 +32,7 @@ from cipher.background.tests.support.layers import Live
 
 LAYER = '  Ran 2 tests with 0 failures, 0 errors and 1 skipped in 0.1 seconds.'
 TOTAL = 'Total: 9 tests, 1 failures, 2 errors and 1 skipped in 0.1 seconds.'
+PARTS = '!support.layers.L', 'support.layers.Live', 'support.layers.Long'
 PART = 'bootstrap: tests of bin/test --layer %s'
 NOT_IMPORTED = 'Test-modules with import problems:\n  a.tests.test_b'
 
@@ -94,12 +95,12 @@ class CommandTests(unittest.TestCase):
             self.bootstrap.check_python((3, 9, 18))
 
 
-class HalvesTests(unittest.TestCase):
-    """All tests run in two processes, side by side."""
+class PartsTests(unittest.TestCase):
+    """All tests run in processes side by side."""
 
     layer = Live
 
-    def run_halves(self, program):
+    def run_parts(self, program):
         """Run *program* in place of bin/test; return (code, output)."""
         with tempfile.TemporaryDirectory() as folder:
             script = Path(folder, 'test')
@@ -107,7 +108,7 @@ class HalvesTests(unittest.TestCase):
             bootstrap = requireCheckout('bootstrap.py')
             done = subprocess.run(
                 [sys.executable, '-c',
-                 'import bootstrap, sys; sys.exit(bootstrap.run_halves('
+                 'import bootstrap, sys; sys.exit(bootstrap.run_parts('
                  '[sys.executable, %r]))' % str(script)],
                 cwd=bootstrap.parent, capture_output=True, text=True,
                 env={**os.environ, 'PYTHONDONTWRITEBYTECODE': '1'})
@@ -115,28 +116,27 @@ class HalvesTests(unittest.TestCase):
         return done.returncode, re.sub(
             r'(?m)^(bootstrap: tests of )\S+', r'\1test', done.stdout)
 
-    def test_both_run_at_once(self):
-        # Each waits until the other has begun.
-        code, output = self.run_halves('''if 1:
+    def test_all_run_at_once(self):
+        # Each waits until the others have begun.
+        code, output = self.run_parts('''if 1:
             import os, sys, time
             mine = sys.argv[2].replace('!', 'not ')
             folder = os.path.dirname(__file__)
             open(os.path.join(folder, mine), 'w').close()
-            while len(os.listdir(folder)) < 3:
+            while len(os.listdir(folder)) < 4:
                 time.sleep(.01)
             print(sys.argv[1:])
             sys.exit(0)
         ''')
         self.assertEqual(output, ''.join(
             "bootstrap: tests of test --layer %s\n['--layer', '%s']\n" % (
-                half, half)
-            for half in ('!support.layers.Live', 'support.layers.Live')))
+                part, part) for part in PARTS))
         self.assertEqual(code, 0)
 
     def test_each_can_fail(self):
-        for failing in '!support.layers.Live', 'support.layers.Live':
+        for failing in PARTS:
             with self.subTest(failing):
-                code, output = self.run_halves(
+                code, output = self.run_parts(
                     'import sys; sys.exit(sys.argv[2] == %r)' % failing)
                 self.assertEqual(code, 1)
 

@@ -16,7 +16,7 @@
 ``bin/test -u`` runs the tests that are of no layer: the unit tests.  They are
 quick and start no runtime, no process and no server: the guard refuses.
 
-`bootstrap.py test` runs `Live` in one process, all others in a second one.
+`bootstrap.py test` runs `Live`, `Long` and all others in a process each.
 """
 import functools
 import sys
