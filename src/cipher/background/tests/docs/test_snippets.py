@@ -79,6 +79,7 @@ ELSEWHERE = {
     ('monitoring.rst', 'import json'): 'docs.test_monitoring_page',
     ('monitoring.rst', 'import sentry_sdk'): 'docs.test_monitoring_page',
     ('monitoring.rst', 'healthcheck:'): 'docs.test_monitoring_page',
+    ('json.rst', '<section data-poll='): 'browser.test_own_page',
     ('plone.rst', FILES): 'hosts.test_plone',
     ('pyramid.rst', FILES): 'docs.test_pyramid_page',
     ('testing.rst', ''): 'docs.test_testing',   # each of its blocks
