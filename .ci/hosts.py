@@ -62,18 +62,25 @@ class Host(NamedTuple):
 ZOPE_TESTS = (
     'hosts.test_zope', 'hosts.test_zope_acts', 'hosts.test_zope_browser',
     'hosts.test_zope_page', 'hosts.test_zope_worker')
-PLONE_TESTS = ('hosts.test_plone', 'hosts.test_plone_browser')
+PLONE_TESTS = (
+    'hosts.test_plone', 'hosts.test_plone_browser',
+    'hosts.test_plone_restapi', 'hosts.test_plone_rules',
+    'hosts.test_plone_testing')
 
 #: Of other versions for the two releases of Zope, so in no extra.
 CATALOG = 'Products.ZCatalog'
+
+#: What Plone brings, and our adapters use only if it is there.
+PLONE_EXTRAS = (
+    'plone.app.testing >= 7.1', 'plone.restapi >= 9', 'zope.testrunner >= 6.0')
 
 #: {name: `Host`}
 HOSTS = {
     'zope5': Host(
         'zope', ZOPE_TESTS, ('Zope[wsgi] < 6', 'ZODB < 6', CATALOG)),
     'zope6': Host('zope', ZOPE_TESTS, ('Zope[wsgi] >= 6.3', CATALOG)),
-    'plone61': Host('plone', PLONE_TESTS, (), 'plone-6.1.txt'),
-    'plone62': Host('plone', PLONE_TESTS, (), 'plone-6.2.txt'),
+    'plone61': Host('plone', PLONE_TESTS, PLONE_EXTRAS, 'plone-6.1.txt'),
+    'plone62': Host('plone', PLONE_TESTS, PLONE_EXTRAS, 'plone-6.2.txt'),
 }
 
 #: What the tests need beside a host.

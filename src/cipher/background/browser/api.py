@@ -71,6 +71,10 @@ class JSONAction(JSONView):
         if content_type.partition(';')[0].strip().lower() != (
                 'application/json'):
             raise Refused(415, _('Expected a body of type application/json.'))
+        self.checkSender()
+
+    def checkSender(self):
+        """Refuse a request that has no token, or came from another site."""
         try:
             csrf.checkOrigin(self.request)
             self.tokens.check(self.request.getHeader(TOKEN_HEADER) or '')

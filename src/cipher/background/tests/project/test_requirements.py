@@ -84,6 +84,10 @@ OPTIONAL = {
     ('util/notices.py', 'psycopg2.binary'),
     # For a host that has it, see browser/configure.zcml.
     ('browser/rotterdam.zcml', 'zope.app.rotterdam'),
+    # Its ZCML is carried out where it is there.
+    ('hosts/plone/restapi.py', 'plone.restapi'),
+    # For tests of applications that have it.
+    ('hosts/plone/testing.py', 'plone.app.testing'),
 }
 
 
@@ -108,7 +112,8 @@ NOT_INSTALLED = {
     'AccessControl': 'accesscontrol', 'Acquisition': 'acquisition',
     'App': 'zope', 'OFS': 'zope', 'Products': 'zope', 'Testing': 'zope',
     'ZPublisher': 'zope', 'Zope2': 'zope', 'five': 'five-localsitemanager',
-    'zExceptions': 'zexceptions'}
+    'plone.app.testing': 'plone-app-testing',
+    'plone.restapi': 'plone-restapi', 'zExceptions': 'zexceptions'}
 
 
 @lru_cache(maxsize=None)
@@ -143,6 +148,8 @@ def find_distribution(module):
         name = normalize('.'.join(names[:end]))
         if name in find_installed() or name in list_required():
             return name
+        if '.'.join(names[:end]) in NOT_INSTALLED:
+            return NOT_INSTALLED['.'.join(names[:end])]
     return NOT_INSTALLED.get(names[0])
 
 
