@@ -386,7 +386,11 @@ class Backlog:
             if lane is None:
                 return
             for serial, ticket, what in found:
-                if serial >= lane.seen:
+                if serial > lane.seen:
+                    # The lane had another home during the look.  Since then
+                    # it is dirty, and earlier births are to be looked at.
+                    return
+                if serial == lane.seen:
                     lane.seen = serial + 1
                 elif serial in lane.stragglers:
                     lane.stragglers = tuple(

@@ -98,6 +98,19 @@ class TicketsTests(unittest.TestCase):
         self.backlog = Backlog()
         self.backlog.addLane(self.place, 1, ())
 
+    def test_look_at_a_lane_that_had_another_home_meanwhile(self):
+        self.see(4)
+        self.assertEqual([5], self.backlog.toLook(self.place, 6))
+        self.backlog.beginLook()
+        self.backlog.dropLane(self.place)
+        self.backlog.addLane(self.place, 1, ())
+        self.backlog.seen(self.place, [
+            (5, Ticket(*self.place, 5, False, 0, 5.0, None), READY)])
+        self.backlog.endLook()
+        self.assertEqual([1, 2, 3, 4, 5],
+                         self.backlog.toLook(self.place, 6))
+        self.assertEqual({self.place}, self.backlog.beginLook())
+
     def see(self, number, what=READY, starter=None, priority=0):
         """Let a look find so many more births; return their tickets."""
         first = self.backlog._lanes[self.place].seen
