@@ -22,7 +22,6 @@ from zope.component import adapter
 from zope.component import queryMultiAdapter
 from zope.component.interfaces import ISite
 from zope.interface import implementer
-from zope.location.interfaces import LocationError
 from zope.publisher.browser import BrowserView
 from zope.publisher.interfaces import NotFound as NothingPublished
 from zope.publisher.interfaces.browser import IBrowserPublisher
@@ -31,12 +30,10 @@ from zope.security.interfaces import Unauthorized
 from zope.traversing.interfaces import ITraversable
 from ZPublisher.interfaces import IPubFailure
 
+from cipher.background.browser import traversing
 from cipher.background.browser.interfaces import IBackgroundLayer
-from cipher.background.browser.traversing import NAME
 from cipher.background.browser.traversing import Publisher
-from cipher.background.browser.traversing import markRequest
 from cipher.background.browser.traversing import parseStep
-from cipher.background.browser.traversing import queryRegistry
 from cipher.background.browser.traversing import queryView
 from cipher.background.interfaces import IWorkerRegistry
 from cipher.background.interfaces import IWorkerRun
@@ -65,19 +62,12 @@ def logFailure(event):
 
 @implementer(ITraversable)
 @adapter(ISite, IBrowserRequest)
-class RegistryNamespace:
+class RegistryNamespace(traversing.RegistryNamespace):
     """The namespace ``++background++`` of a site."""
-
-    def __init__(self, site, request):
-        self.site = site
-        self.request = request
 
     def traverse(self, name, ignored):
         """Return the nearest registry; raise `LocationError`."""
-        registry = None if name else queryRegistry(self.site)
-        if registry is None:
-            raise LocationError(self.site, NAME + name)
-        markRequest(self.request)
+        registry = super().traverse(name, ignored)
         # A step with a namespace would pass by our publisher.
         stack = self.request['TraversalRequestNameStack']
         for number, step in enumerate(stack):

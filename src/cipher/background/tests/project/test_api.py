@@ -36,6 +36,7 @@ FACES = {
     # What needs an extra.
     'cipher.background.browser',
     'cipher.background.celery',
+    'cipher.background.hosts.plone.testing',
     'cipher.background.hosts.pyramid',
     'cipher.background.hosts.ztk',
     'cipher.background.monitoring',
