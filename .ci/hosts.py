@@ -72,7 +72,8 @@ CATALOG = 'Products.ZCatalog'
 
 #: What Plone brings, and our adapters use only if it is there.
 PLONE_EXTRAS = (
-    'plone.app.testing >= 7.1', 'plone.restapi >= 9', 'zope.testrunner >= 6.0')
+    'plone.api >= 2.2', 'plone.app.testing >= 7.1', 'plone.restapi >= 9',
+    'zope.testrunner >= 6.0')
 
 #: {name: `Host`}
 HOSTS = {
