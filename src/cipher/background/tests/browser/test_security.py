@@ -43,6 +43,9 @@ from cipher.background.tests.support.browser import BrowserTests
 
 PACKAGE = Path(cipher.background.__file__).parent
 PERMISSION = 'cipher.background.'
+#: The form of our action for Plone's rules is a page of Plone, for those who
+#: edit rules.
+CONTENT_RULES = 'plone.app.contentrules.ManageContentRules'
 
 #: Adapters of a request that publish nothing by themselves.
 NO_VIEWS = (IDefaultViewName, ITraversable, IBrowserPublisher,
@@ -167,7 +170,8 @@ class TestWalker(BrowserTests):
                 if tag in ('page', 'view', 'menuItem', 'require'):
                     seen += 1
                     self.assertTrue(
-                        (permission or '').startswith(PERMISSION),
+                        (permission or '').startswith(PERMISSION)
+                        or permission == CONTENT_RULES,
                         (path.name, element.attrib))
                 self.assertNotEqual(permission, 'zope.Public')
         self.assertGreater(seen, 50)
