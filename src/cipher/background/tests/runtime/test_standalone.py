@@ -259,7 +259,7 @@ class RecordedTests(HandMadeMixin, LiveTests):
         backlog.mark = mark_and_let_it_look
         for _ in range(3):
             self.carry_out(self.make())
-        self.assertEqual(len(looked), 3)
+        self.assertGreaterEqual(len(looked), 3)
         self.assertEqual([s.state for s in self.runs()], ['succeeded'] * 3)
 
     def test_record_that_cannot_be_made_does_not_hinder_the_work(self):
