@@ -59,6 +59,7 @@ from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
 from cipher.background.testing import setUpLogging
 from cipher.background.testing import tearDownLogging
+from cipher.background.tests.support.layers import Long
 from cipher.background.util.clock import now
 
 
@@ -223,6 +224,8 @@ class WholeTests(HostTests):
 
 class MissingTests(HostTests):
     """One piece after the other is removed from a whole application."""
+
+    layer = Long
 
     def test_each_directive(self):
         host = readHost()

@@ -39,6 +39,7 @@ from cipher.background.store.lane import momentOf
 from cipher.background.store.run import WorkerRun
 from cipher.background.tests.support.finishedruns import NOW
 from cipher.background.tests.support.finishedruns import LookTests
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.util.reference import refer
 
@@ -49,6 +50,8 @@ class IInput(Interface):
 
 
 class DigestTests(LookTests):
+
+    layer = Long
 
     number = 300
     texts = [None, 'zebra', 'Straße 9', 'no such text', 'Special',

@@ -38,6 +38,7 @@ from cipher.background.store.finishes import SPILL
 from cipher.background.store.lane import Lane
 from cipher.background.store.lanepool import getPool
 from cipher.background.store.runstore import KEY_BUCKETS
+from cipher.background.tests.support.layers import Long
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import declareWorker
 
@@ -422,6 +423,8 @@ class BatchTests(PrunerTests):
 
 class DisturbingTests(PrunerTests):
     """The pruner at the same moment as work and starts."""
+
+    layer = Long
 
     def setUp(self):
         super().setUp()
