@@ -29,13 +29,13 @@ from pathlib import Path
 from docs.screenshots import BASE
 from docs.screenshots import HOUR
 from docs.screenshots import Day
+from docs.screenshots import makeDemo
 from playwright.sync_api import sync_playwright
 from zope.component import hooks
 
-from cipher.background.tests.demo.test_browser import ARGUMENTS
-from cipher.background.tests.demo.test_browser import find_browser
 from cipher.background.tests.demo.test_server import LIMIT
-from cipher.background.tests.demo.test_server import Demo
+from cipher.background.tests.support.chromium import ARGUMENTS
+from cipher.background.tests.support.chromium import find_browser
 
 
 #: Of the page that is shown: milliseconds until it was there, and its bytes.
@@ -147,12 +147,7 @@ def main(argv=None):
         day.fill(options.runs)
         print('%.0f s to make the runs, %.1f MB' % (
             time.monotonic() - began, file.stat().st_size / 1e6))
-        base = Path(folder, 'texts')
-        base.mkdir()
-        for n in range(1, 41):
-            Path(base, 'text-%02d.rst' % n).write_text('Text %d\n' % n)
-        demo = Demo(folder, '--db', 'file://%s' % file,
-                    '--import-base', str(base))
+        demo = makeDemo(folder, file)
         try:
             demo.waitForURL()
             demo.start('import', 'editor', folder='.', pause='60')

@@ -341,6 +341,16 @@ def undo_filter(kind, row, above, size):
     return row
 
 
+def makeDemo(folder, file):
+    """Return the `Demo` of the database *file*, with texts to import."""
+    base = Path(folder, 'texts')
+    base.mkdir()
+    for n in range(1, 41):
+        Path(base, 'text-%02d.rst' % n).write_text('Text %d\n' % n)
+    return Demo(folder, '--db', 'file://%s' % file,
+                '--import-base', str(base))
+
+
 def main(argv=None):
     """Make the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
@@ -353,12 +363,7 @@ def main(argv=None):
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, 'demo.fs')
         Day(file).fill()
-        base = Path(folder, 'texts')
-        base.mkdir()
-        for n in range(1, 41):
-            Path(base, 'text-%02d.rst' % n).write_text('Text %d\n' % n)
-        demo = Demo(folder, '--db', 'file://%s' % file,
-                    '--import-base', str(base))
+        demo = makeDemo(folder, file)
         try:
             demo.waitForURL()
             with sync_playwright() as playwright:
