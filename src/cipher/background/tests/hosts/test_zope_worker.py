@@ -33,6 +33,7 @@ from cipher.background.registry.installation import addRegistry
 from cipher.background.tests.support.checkout import requirePage
 from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.pages import listBlocks
+from cipher.background.util.switchboard import queryRuntime
 
 
 HAS_ZOPE = find_spec('Zope2') is not None
@@ -193,8 +194,11 @@ class WorkerTests(unittest.TestCase):
         def count(state):
             return registry.getCounts()['mark'].get(state, 0)
 
-        # The web instance carries out nothing.
-        time.sleep(1)
+        # The web instance carries out nothing, however often it looks.
+        web = queryRuntime(root._p_jar.db())
+        self.assertEqual(web.threads, 0)
+        turns = web.turns
+        self.wait(lambda: web.turns >= turns + 3, 'turns of the web instance')
         transaction.begin()
         self.assertEqual(count(PENDING), RUNS)
 
