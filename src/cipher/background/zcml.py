@@ -434,8 +434,8 @@ class IAlertsDirective(Interface):
 
     interval = Float(
         title="Interval",
-        description="Seconds between two messages, at least; what happens "
-                    "meanwhile is in the next one.  Default: 900.",
+        description="Seconds between two messages, at least; the next one "
+                    "has all that happened meanwhile.  Default: 900.",
         min=0.0, max=LONGEST, required=False, default=900.0)
 
     failures = Bool(

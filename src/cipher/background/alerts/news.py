@@ -72,7 +72,7 @@ class News(NamedTuple):
     """The news since the last message."""
 
     problems: list   # of Problem that are new
-    gone: dict       # {key: sentence} of those that there are no more
+    gone: dict       # {key: sentence} of those that went
     groups: list     # of Group, the greatest first
     more: int        # further failed runs, which were not loaded
     kept: dict       # the reported problems that are still there

@@ -17,9 +17,9 @@ They answer by the views of our JSON, so both check one input and ask for the
 same permissions.  An error has the form of plone.restapi.
 
 plone.restapi checks no form token: its clients send a token of their login in
-a header, which a browser does not do by itself.  But a browser does send a
-cookie, and a login by Basic, with a form of another site.  So these logins
-need our own token for a POST.
+a header, and only a script of the site can do that.  A browser sends a cookie
+or a login by Basic also with a form of another site.  So these logins need our
+own token for a POST.
 """
 from http import HTTPStatus
 

@@ -13,7 +13,7 @@
 ##############################################################################
 """A layer of plone.app.testing for applications: a site with the add-on.
 
-No process carries out runs by itself: a test calls `runPending`.
+A run waits until the test calls `runPending`.
 """
 from plone.app.testing import FunctionalTesting
 from plone.app.testing import PloneSandboxLayer

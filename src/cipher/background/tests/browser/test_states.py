@@ -13,7 +13,7 @@
 ##############################################################################
 """Everybody can use every page in every state, in every language and size.
 
-`test_axe` walks through what a demo shows by itself.
+`test_axe` walks through the pages of a demo as it is.
 """
 import re
 import unittest
