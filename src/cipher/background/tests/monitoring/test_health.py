@@ -243,11 +243,11 @@ class DatabaseTests(WatchTests):
             goes_on.wait(LIMIT)
 
         self.db.storage.ping = ping
-        before = threading.active_count()
+        before = set(threading.enumerate())
         for _ in range(3):
             self.assertEqual(checkDatabase(self.db, 0.001),
                              Health(DOWN, error='TimeoutError'))
         self.assertTrue(reached.wait(LIMIT))
-        self.assertEqual(threading.active_count(), before + 1)
+        self.assertEqual(len(set(threading.enumerate()) - before), 1)
         goes_on.set()
         self.assertTrue(checkDatabase(self.db, LIMIT).ok)

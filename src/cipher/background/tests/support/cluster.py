@@ -28,6 +28,7 @@ from cipher.background.tests.support.servers import ZEOServer
 from cipher.background.tests.support.servers import openDatabase
 from cipher.background.tests.support.servers import requireServer
 from cipher.background.tests.support.servers import touch
+from cipher.background.util import notices
 
 
 #: Seconds to wait for changes that need a lease or the restart of a server.
@@ -209,4 +210,6 @@ class PostgreSQLTests(ClusterTests):
         self.server = self.layer.server
         if not self.server.isRunning():
             self.server.start()
+        # A commit after the shutdown begins a thread of its own.
+        self.addCleanup(lambda: notices.unlisten(self.db))
         return self.server.makeDatabase()

@@ -34,6 +34,10 @@ class NoticeTests(PostgreSQLTests):
 
     settings = {'threads': 2, 'poll': 10.0 * LONG, 'drain': 5.0}
 
+    def setUp(self):
+        self.before = threading.enumerate()
+        super().setUp()
+
     def listeners(self):
         """Return how many sessions wait for notices."""
         connection = notices._connect(notices.findDSN(self.db))
@@ -93,7 +97,8 @@ class NoticeTests(PostgreSQLTests):
         self.runtime._leave = leave_and_send
         self.runtime.shutdown()
         self.assertEqual([thread.name for thread in threading.enumerate()
-                          if thread.name == 'background-notices'], [])
+                          if thread.name == 'background-notices'
+                          and thread not in self.before], [])
 
     def test_own_notices_wake_nobody(self):
         declareWorker('work', lambda worker: None)
