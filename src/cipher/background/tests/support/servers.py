@@ -47,6 +47,7 @@ import time
 from importlib.util import find_spec
 
 from ZODB.DB import DB
+from ZODB.POSException import StorageError
 from zodburi import resolve_uri
 
 
@@ -59,10 +60,20 @@ PORTS = range(20000, 32000)
 
 
 def openDatabase(uri, pool_size=30, factory=DB):
-    """Open the database of a zodburi; return an object made by *factory*."""
+    """Open the database of a zodburi; return an object made by *factory*.
+
+    Its server runs, but a busy machine may need longer than the timeout of
+    one call.
+    """
     make_storage, settings = resolve_uri(uri)
     settings.setdefault('pool_size', pool_size)
-    return factory(make_storage(), **settings)
+    deadline = time.monotonic() + SERVER_LIMIT
+    while True:
+        try:
+            return factory(make_storage(), **settings)
+        except StorageError:
+            if time.monotonic() > deadline:
+                raise
 
 
 def freePort():
