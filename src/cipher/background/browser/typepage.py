@@ -88,7 +88,7 @@ class TypeData(Types):
     def _describe(self, period):
         format = self.presenter.format
         total = sum(period.counts.values())
-        failed = _count_bad(period)
+        failed = period.counts.get(FAILED, 0)
         return {
             'begins_at': format.iso(period.begins_at),
             'ends_at': format.iso(period.ends_at),
@@ -272,10 +272,6 @@ class TypeJSON(TypeData, JSONView):
     def collect(self):
         """Return the plain data."""
         return self.describe()
-
-
-def _count_bad(period):
-    return sum(period.counts.get(state, 0) for state in (FAILED, INTERRUPTED))
 
 
 def _query(name):

@@ -14,9 +14,12 @@
 """The page of one worker type."""
 import html
 
+import transaction
 from zope.component import getGlobalSiteManager
 
+from cipher.background.events import RunInterruptedEvent
 from cipher.background.interfaces import FAILED
+from cipher.background.interfaces import INTERRUPTED
 from cipher.background.interfaces import IRunFailedEvent
 from cipher.background.interfaces import ITrigger
 from cipher.background.registry.triggers import Trigger
@@ -52,6 +55,18 @@ class TestTypePage(BrowserTests):
         page = self.get(PAGE).text
         self.assertIn('Nothing runs or waits.', page)
         self.assertNotIn('<polyline', page)
+
+    def test_interrupted_runs_did_not_fail(self):
+        self.makeFailed()
+        run = self.makeRunning()
+        self.registry.finish(run, INTERRUPTED, RunInterruptedEvent)
+        transaction.commit()
+        self.assertEqual(
+            self.get('type.json?name=plain').json['day']['text']['failed'],
+            '1 of 2')
+        kind, = [one for one in self.get('types.json').json['items']
+                 if one['name'] == 'plain']
+        self.assertIn('50', kind['text']['failure_rate'])
 
     def test_span_of_the_charts(self):
         self.makeFailed()
