@@ -211,8 +211,10 @@ class ToolkitHost:
         return None
 
     def isInPlace(self, ob):
-        connection = firstConnection(self.lineage(ob))
+        connection = None   # of the first one that is stored
         for _ in range(_MAX_DEPTH):
+            if connection is None:
+                connection = getattr(ob, '_p_jar', None)
             parent = getattr(ob, '__parent__', None)
             if parent is None:
                 break
@@ -370,7 +372,8 @@ _toolkit = ToolkitHost()
 
 def getHost() -> Any:
     """Return the `IHost` of this process."""
-    return getGlobalSiteManager().queryUtility(IHost, default=_toolkit)
+    # As `queryUtility`, which takes longer: a job asks some ten times.
+    return getGlobalSiteManager().utilities.lookup((), IHost, '', _toolkit)
 
 
 def firstConnection(places: Iterable[Any]) -> Any:
