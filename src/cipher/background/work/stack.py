@@ -13,6 +13,7 @@
 ##############################################################################
 """The stack of a thread, as a text for people that contains no values."""
 import functools
+import gc
 import os
 import signal
 import sys
@@ -40,13 +41,39 @@ _WORKING = tuple(os.path.join(_PACKAGE, name, '')
                  for name in ('demo', 'tests'))
 
 
+# The garbage collector is off while a thread holds it.
+_uncollected = threading.RLock()
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(before=_uncollected.acquire,
+                        after_in_parent=_uncollected.release,
+                        after_in_child=_uncollected.release)
+
+
+def frameOf(thread_id):
+    """Return the innermost frame of a thread of this process, or None.
+
+    In Python 3.11 the whole process can hang for ever if the garbage collector
+    runs meanwhile: https://github.com/python/cpython/issues/106883
+    """
+    with _uncollected:
+        is_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            frames = sys._current_frames()
+        finally:
+            if is_enabled:
+                gc.enable()
+    return frames.get(thread_id)
+
+
 def getStack(thread_id):
     """Return the stack of a thread of this process; None if it has ended.
 
     The innermost call is the last, as in a traceback.  The outer calls of this
     package and of `threading`, the same for each worker, are left out.
     """
-    frame = sys._current_frames().get(thread_id)
+    frame = frameOf(thread_id)
     if frame is None:
         return None
     # The innermost calls, of which the outermost comes first.
@@ -69,7 +96,7 @@ def getPosition(thread_id):
     It differs if the thread has moved, but for a chance in 2 ** 61.  It keeps
     nothing alive.
     """
-    frame = sys._current_frames().get(thread_id)
+    frame = frameOf(thread_id)
     if frame is None:
         return None
     places = []

@@ -23,6 +23,8 @@ import sys
 import threading
 import unittest
 
+from cipher.background.work.stack import frameOf
+
 
 class Live:
     """Tests that start a runtime, a process or a server."""
@@ -51,7 +53,7 @@ _RUNTIME = 'cipher.background.runtime.'
 
 def findTest():
     """Return the test that is run in the main thread, or None."""
-    frame = sys._current_frames().get(threading.main_thread().ident)
+    frame = frameOf(threading.main_thread().ident)
     while frame is not None:
         if frame.f_code is unittest.TestCase.run.__code__:
             return frame.f_locals['self']
