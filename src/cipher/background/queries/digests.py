@@ -21,6 +21,9 @@ chunks are loaded and compared.
 The runs of a digest are finished, and no search depends on what may change
 in them later.  Only the undo of a finish is not noticed: if such a run ends
 again with other words, searches of this process may miss these.
+
+The works of the successes in chunks of finishes are kept as well: `resolving`
+asks for them at each view of the errors.
 """
 import sys
 import threading
@@ -46,6 +49,10 @@ from cipher.background.util.text import fold
 #: as many without such a finish.
 MOST = 8000
 MOST_PACKED = 12500
+
+#: Chunks of finishes whose works are kept for one database, at most: those of
+#: 200,000 runs.  One takes about 1000 bytes, all of them about 12 MB.
+MOST_WORKS = 12500
 
 #: Characters in the texts of one digest, at most; a longer one is not kept.
 TEXT_LIMIT = 8000
@@ -79,11 +86,12 @@ class Digest(NamedTuple):
 
 
 class Digests:
-    """The digests and the packed finishes of one database.  Thread-safe."""
+    """What is kept of the chunks of one database.  Thread-safe."""
 
     def __init__(self):
         self._digests = _Kept(MOST)          # of chunks of births: Digest
         self._packed = _Kept(MOST_PACKED)    # of chunks of finishes: entries
+        self._works = _Kept(MOST_WORKS)      # of these: (stamp, works)
 
     def get(self, chunk):
         """Return the `Digest` of *chunk*, or None.  Do not load the chunk."""
@@ -112,9 +120,27 @@ class Digests:
         packed = self._packed.get(chunk._p_oid)
         if packed is None:
             packed = chunk.entries
-            if chunk._p_oid is not None and not chunk._p_changed:
+            if _is_stored(chunk):
                 self._packed.keep(chunk._p_oid, packed)
         return packed
+
+    def hasWorks(self, chunk):
+        """Return whether works of the *chunk* of finishes are kept."""
+        return chunk._p_oid in self._works
+
+    def works(self, chunk, stamp):
+        """Return what `keepWorks` kept with an equal *stamp*, or None."""
+        kept_stamp, works = self._works.get(chunk._p_oid, (None, None))
+        return works if kept_stamp == stamp else None
+
+    def keepWorks(self, chunk, stamp, works):
+        """Keep *works*, {type name: packed works or None: not known yet}.
+
+        The caller may replace a None later.  Nothing is kept if the *chunk*
+        was changed in the open transaction, or if *stamp* is None.
+        """
+        if stamp is not None and _is_stored(chunk):
+            self._works.keep(chunk._p_oid, (stamp, works))
 
 
 def getDigests(jar):
@@ -151,6 +177,10 @@ class _Kept(dict):
                 for old in oids[:-left]:
                     del self[old]
                 self._least = oids[-left]
+
+
+def _is_stored(chunk):
+    return chunk._p_oid is not None and not chunk._p_changed
 
 
 def _are_settled(runs):
