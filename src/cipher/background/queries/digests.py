@@ -22,8 +22,8 @@ The runs of a digest are finished, and no search depends on what may change
 in them later.  Only the undo of a finish is not noticed: if such a run ends
 again with other words, searches of this process may miss these.
 
-The works of the successes in chunks of finishes are kept as well: `resolving`
-asks for them at each view of the errors.
+The works of the successes in chunks of finishes are kept as well, for
+`resolving`.
 """
 import sys
 import threading
@@ -131,15 +131,16 @@ class Digests:
     def works(self, chunk, stamp):
         """Return what `keepWorks` kept with an equal *stamp*, or None."""
         kept_stamp, works = self._works.get(chunk._p_oid, (None, None))
-        return works if kept_stamp == stamp else None
+        return works if kept_stamp == stamp and _is_stored(chunk) else None
 
-    def keepWorks(self, chunk, stamp, works):
+    def keepWorks(self, chunk, stamp, works, moment):
         """Keep *works*, {type name: packed works or None: not known yet}.
 
-        The caller may replace a None later.  Nothing is kept if the *chunk*
-        was changed in the open transaction, or if *stamp* is None.
+        The caller may replace a None later.  *moment* (microseconds) is that
+        of the last finish or later.  Nothing is kept of a recent *chunk*, nor
+        of one that was changed in the open transaction.
         """
-        if stamp is not None and _is_stored(chunk):
+        if _is_stored(chunk) and moment / 1000000 < clock.now() - SETTLED:
             self._works.keep(chunk._p_oid, (stamp, works))
 
 

@@ -13,18 +13,20 @@
 ##############################################################################
 """Unresolved failures: neither retried nor followed by a success.
 
-To find a success of the same work, all later successes of the type have to be
-read.  A finished run keeps its work, so the works of a chunk of finishes are
-kept in the memory of the process, see `digests`.  Only the runs of other
-chunks are loaded.
+A search reads all successes of a type that are newer than the failure, and
+compares their works.  The work of a finished run does not change.  So the
+works of a chunk of finishes are kept in the memory of the process, see
+`digests`, and a later search loads no run of it.
 
-A removed success does not count.  If an administrator removed it, the number
-of such removals has changed, and works kept before are not used.  If retention
-removed it, its entry is below the mark of its type, see
-`~cipher.background.store.finishes.RemovedCounts`.  Retention may remove a
-success although it cannot remove an older run of the type yet, one of the last
-that were started in their lane; then the mark stays, and where the works are
-kept such a success counts until the older run is removed.
+A success that was removed does not count:
+
+- When an administrator removes one, the number of such removals changes; works
+  that were kept before are loaded again.  Only if the undo of a removal is
+  followed by another removal, these may be mistaken for each other.
+- Retention removes the oldest runs of a type first, and marks how far it came;
+  no success below the mark counts.  The mark stays at an older run that cannot
+  be removed yet: one of the last runs that were started in their lane.  Until
+  it is removed, newer successes may count although they were removed.
 """
 import hashlib
 import heapq
@@ -110,14 +112,15 @@ class Unresolved:
             if self._next is None or self._next[0] <= finished_at or (
                     time.monotonic() >= self._deadline):
                 return
-            _, lane, chunk = self._next
+            last, lane, chunk = self._next
             self._next = None
             works = self._digests.works(chunk, self._stamp)
             if works is None:
                 works = dict.fromkeys(
                     entry.type for entry
                     in lane.finishes.entriesOf(chunk, (SUCCEEDED,)))
-                self._digests.keepWorks(chunk, self._stamp, works)
+                if self._stamp is not None:
+                    self._digests.keepWorks(chunk, self._stamp, works, last)
             for name in works:
                 self._waiting.setdefault(self._name(name), []).append(
                     (lane, chunk, works, name))
@@ -136,9 +139,10 @@ class Unresolved:
     def _load(self, lane, chunk, name):
         """Yield the packed work of each success of the type *name*."""
         for entry in lane.finishes.entriesOf(chunk, (SUCCEEDED,)):
-            run = entry.type == name and self._registry.getRun(
-                entry.lane, entry.serial)
-            if run:
+            if entry.type != name:
+                continue
+            run = self._registry.getRun(entry.lane, entry.serial)
+            if run is not None:
                 is_new = run._p_changed is None
                 # If the clock was set back, the key is later than the finish.
                 yield _WORK.pack(min(entry.key, _finished_at(run)), _work(run))
@@ -156,7 +160,10 @@ class Unresolved:
 
 
 def _stamp_of(removed):
-    """Return the number of removed successes; None if it is not stored."""
+    """Return the number of successes that administrators removed.
+
+    Return None if the open transaction changed it.
+    """
     return None if removed._p_changed else sum(
         number for _, state, number in removed.getCounts()
         if state == SUCCEEDED)
