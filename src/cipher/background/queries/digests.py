@@ -91,7 +91,7 @@ class Digests:
     def __init__(self):
         self._digests = _Kept(MOST)          # of chunks of births: Digest
         self._packed = _Kept(MOST_PACKED)    # of chunks of finishes: entries
-        self._works = _Kept(MOST_WORKS)      # of these: (stamp, works)
+        self._works = _Kept(MOST_WORKS)      # of these: see keepWorks
 
     def get(self, chunk):
         """Return the `Digest` of *chunk*, or None.  Do not load the chunk."""
@@ -130,8 +130,11 @@ class Digests:
 
     def works(self, chunk, stamp):
         """Return what `keepWorks` kept with an equal *stamp*, or None."""
-        kept_stamp, works = self._works.get(chunk._p_oid, (None, None))
-        return works if kept_stamp == stamp and _is_stored(chunk) else None
+        kept_stamp, moment, works = self._works.get(
+            chunk._p_oid, (None, 0, None))
+        # The clock may have been far ahead when they were kept.
+        return (works if kept_stamp == stamp and _is_stored(chunk)
+                and _is_past(moment) else None)
 
     def keepWorks(self, chunk, stamp, works, moment):
         """Keep *works*, {type name: packed works or None: not known yet}.
@@ -140,8 +143,8 @@ class Digests:
         of the last finish or later.  Nothing is kept of a recent *chunk*, nor
         of one that was changed in the open transaction.
         """
-        if _is_stored(chunk) and moment / 1000000 < clock.now() - SETTLED:
-            self._works.keep(chunk._p_oid, (stamp, works))
+        if _is_stored(chunk) and _is_past(moment):
+            self._works.keep(chunk._p_oid, (stamp, moment, works))
 
 
 def getDigests(jar):
@@ -182,6 +185,10 @@ class _Kept(dict):
 
 def _is_stored(chunk):
     return chunk._p_oid is not None and not chunk._p_changed
+
+
+def _is_past(moment):
+    return moment / 1000000 < clock.now() - SETTLED
 
 
 def _are_settled(runs):
