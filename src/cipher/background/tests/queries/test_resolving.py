@@ -400,6 +400,20 @@ class KeptWorksTests(FailureTests):
         for _ in range(2):
             self.assertEqual([], self.unresolved())
 
+    def test_pruning_that_is_aborted_is_forgotten(self):
+        self.make(FAILED)
+        failure = self.make(FAILED, 'other')
+        self.make(SUCCEEDED, 'other')
+        self.make(SUCCEEDED)
+        self.settle()
+        self.assertEqual([], self.unresolved(types=['work']))
+        finishes = self.registry.lanes[1].finishes
+        [entry] = finishes.walk(types=['other'], states=[SUCCEEDED])
+        finishes.drop({entry.key})
+        self.assertEqual([failure.id], self.ids(unresolved=True))
+        transaction.abort()
+        self.assertEqual([], self.unresolved())
+
     def test_pruned_success_does_not_count(self):
         """Each name of a type has its own number of runs to keep."""
         failure = self.make(FAILED, 'old', n=1)
