@@ -31,6 +31,7 @@ A success that was removed does not count:
 import hashlib
 import heapq
 import struct
+import sys
 import time
 from operator import itemgetter
 
@@ -117,7 +118,7 @@ class Unresolved:
             works = self._digests.works(chunk, self._stamp)
             if works is None:
                 works = dict.fromkeys(
-                    entry.type for entry
+                    sys.intern(entry.type) for entry
                     in lane.finishes.entriesOf(chunk, (SUCCEEDED,)))
                 if self._stamp is not None:
                     self._digests.keepWorks(chunk, self._stamp, works, last)
