@@ -51,8 +51,8 @@ MOST = 8000
 MOST_PACKED = 12500
 
 #: Chunks of finishes whose works are kept for one database, at most: those of
-#: 200,000 runs.  One takes about 800 bytes, all of them 10 MB; twice as much if
-#: each run of a chunk is of another type.
+#: 200,000 runs.  One takes about 800 bytes, all of them 10 MB; twice as much
+#: if each run of a chunk is of another type.
 MOST_WORKS = 12500
 
 #: Characters in the texts of one digest, at most; a longer one is not kept.
