@@ -54,7 +54,7 @@ def frameOf(thread_id):
     """Return the innermost frame of a thread of this process, or None.
 
     In Python 3.11 the whole process can hang for ever if the garbage collector
-    runs meanwhile: https://github.com/python/cpython/issues/106883
+    runs meanwhile (gh-106883 of CPython).
     """
     with _uncollected:
         is_enabled = gc.isenabled()

@@ -138,7 +138,12 @@ class Database(DB):
             # A connection that failed to open while the server was away cannot
             # be closed either.
             gc.collect()
-            super().close()
+            try:
+                super().close()
+            except KeyError:
+                # A thread closed one of its connections at the same moment.
+                # ZODB has closed the others.
+                self._mvcc_storage.close()
 
 
 class CountingLoop(BackgroundWorkerThread):
