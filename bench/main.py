@@ -82,7 +82,8 @@ ALL = (
     ('pages', ['--runs', '1000000'],
      ['--rounds', '1', '--runs', '5000'], 130),
     ('growth',
-     ['--rounds', '2', '--finished', '1000000', '--delayed', '100000'],
+     ['--rounds', '2', '--finished', '1000000', '--delayed', '100000',
+      '--jobs', '10000'],
      ['--rounds', '1', '--jobs', '200', '--finished', '5000', '--delayed',
       '500', '--types', '20'], 160),
 )
