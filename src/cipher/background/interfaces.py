@@ -1552,8 +1552,9 @@ class IWorkerRegistry(Interface):
 
         *unresolved* restricts the list to runs that failed or were
         interrupted.  They were not retried, and their type has not succeeded
-        with the same context and input since.  A run is listed as well if its
-        successes were not read within `resolving.TIME_LIMIT` seconds.
+        with the same context and input since.  A success that was removed does
+        not count.  A run is listed as well if its successes were not read
+        within `resolving.TIME_LIMIT` seconds.
 
         *error* is an `IErrorGroup.key`: only runs of that group.
 

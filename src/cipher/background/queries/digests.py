@@ -21,6 +21,9 @@ chunks are loaded and compared.
 The runs of a digest are finished, and no search depends on what may change
 in them later.  Only the undo of a finish is not noticed: if such a run ends
 again with other words, searches of this process may miss these.
+
+The works of the successes in chunks of finishes are kept as well, for
+`resolving`.
 """
 import sys
 import threading
@@ -46,6 +49,11 @@ from cipher.background.util.text import fold
 #: as many without such a finish.
 MOST = 8000
 MOST_PACKED = 12500
+
+#: Chunks of finishes whose works are kept for one database, at most: those of
+#: 200,000 runs.  One takes about 800 bytes, all of them 10 MB; twice as much
+#: if each run of a chunk is of another type.
+MOST_WORKS = 12500
 
 #: Characters in the texts of one digest, at most; a longer one is not kept.
 TEXT_LIMIT = 8000
@@ -79,11 +87,12 @@ class Digest(NamedTuple):
 
 
 class Digests:
-    """The digests and the packed finishes of one database.  Thread-safe."""
+    """What is kept of the chunks of one database.  Thread-safe."""
 
     def __init__(self):
         self._digests = _Kept(MOST)          # of chunks of births: Digest
         self._packed = _Kept(MOST_PACKED)    # of chunks of finishes: entries
+        self._works = _Kept(MOST_WORKS)      # of these: see keepWorks
 
     def get(self, chunk):
         """Return the `Digest` of *chunk*, or None.  Do not load the chunk."""
@@ -112,9 +121,31 @@ class Digests:
         packed = self._packed.get(chunk._p_oid)
         if packed is None:
             packed = chunk.entries
-            if chunk._p_oid is not None and not chunk._p_changed:
+            if _is_stored(chunk):
                 self._packed.keep(chunk._p_oid, packed)
         return packed
+
+    def hasWorks(self, chunk):
+        """Return whether works of the *chunk* of finishes are kept."""
+        return chunk._p_oid in self._works
+
+    def works(self, chunk, stamp):
+        """Return what `keepWorks` kept with an equal *stamp*, or None."""
+        kept_stamp, moment, works = self._works.get(
+            chunk._p_oid, (None, 0, None))
+        # The clock may have been far ahead when they were kept.
+        return (works if kept_stamp == stamp and _is_stored(chunk)
+                and _is_past(moment) else None)
+
+    def keepWorks(self, chunk, stamp, works, moment):
+        """Keep *works*, {type name: packed works or None: not known yet}.
+
+        The caller may replace a None later.  *moment* (microseconds) is that
+        of the last finish or later.  Nothing is kept of a recent *chunk*, nor
+        of one that was changed in the open transaction.
+        """
+        if _is_stored(chunk) and _is_past(moment):
+            self._works.keep(chunk._p_oid, (stamp, moment, works))
 
 
 def getDigests(jar):
@@ -151,6 +182,14 @@ class _Kept(dict):
                 for old in oids[:-left]:
                     del self[old]
                 self._least = oids[-left]
+
+
+def _is_stored(chunk):
+    return chunk._p_oid is not None and not chunk._p_changed
+
+
+def _is_past(moment):
+    return moment / 1000000 < clock.now() - SETTLED
 
 
 def _are_settled(runs):

@@ -34,6 +34,7 @@ SPILL = 16
 KEPT = 8
 
 _MOST = 2 ** 32 - 1
+_unpack_total = struct.Struct('<I').unpack_from
 
 
 class Chunk(Persistent):
@@ -58,9 +59,10 @@ class Chunk(Persistent):
 
     def total(self, kinds):
         """Return the number of entries of all *kinds* together."""
-        size = len(self.totals) // 4
-        return sum(struct.unpack_from('<I', self.totals, kind * 4)[0]
-                   for kind in kinds if kind < size)
+        totals = self.totals
+        size = len(totals) // 4
+        return sum([_unpack_total(totals, kind * 4)[0]
+                    for kind in kinds if kind < size])
 
 
 def walkDown(chunks, upto=None, kinds=None, known=None):

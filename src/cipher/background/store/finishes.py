@@ -245,19 +245,31 @@ class Finishes(Persistent):
             yield from reversed(list(
                 self._unpack(chunk.entries, None, below, kinds)))
 
-    def walkPacked(self, below, types, states, digests):
-        """Yield (key, packed entries) with keys under *below*, newest first.
+    def walkChunks(self, below=None, types=(), states=(), known=None):
+        """Yield (key, chunk) of the entries of `walk`, newest first.
 
         The key is that of the first entry; the entries of a chunk are in the
         order of their keys.  All entries of the *types* and *states* are among
-        them, and others.  *digests* keeps the entries of chunks.
+        them, and others.  The recent entries are a chunk that is not stored.
+        *known* is as for `chunks.walkDown`.
         """
         if self.recent and (below is None or below > self._end_of_chunks()):
-            yield self._end_of_chunks(), self.recent
+            yield self._end_of_chunks(), Chunk(self.recent)
         upto = None if below is None else below - 1
-        for key, chunk in walkDown(self.chunks, upto,
-                                   self.kinds(types, states),
-                                   digests.hasPacked):
+        yield from walkDown(
+            self.chunks, upto, self.kinds(types, states), known)
+
+    def entriesOf(self, chunk, states):
+        """Return each `Entry` of a *chunk* in one of these *states*."""
+        return self._unpack(chunk.entries, kinds=self.kinds((), states))
+
+    def walkPacked(self, below, types, states, digests):
+        """Yield (key, packed entries) of the chunks of `walkChunks`.
+
+        *digests* keeps the entries of chunks.
+        """
+        for key, chunk in self.walkChunks(
+                below, types, states, digests.hasPacked):
             yield key, digests.packed(chunk)
 
     def countPacked(self, packed):

@@ -89,6 +89,7 @@ class PageTests(unittest.TestCase):
         folder = self.folder / 'zeo'
         folder.mkdir()
         server = ZEOServer(str(folder))
+        server.wait_timeout = LIMIT   # it is never away
         server.__enter__()
         self.addCleanup(server.__exit__, None, None, None)
         return server

@@ -63,6 +63,7 @@ class PreforkTests(unittest.TestCase):
     def run_(self, kind, uri=None):
         """Return what the parent and its two children found, and the log."""
         with ZEOServer(str(self.folder)) as server:
+            server.wait_timeout = LIMIT   # it is never away
             done = subprocess.run(
                 [sys.executable, '-m',
                  'cipher.background.tests.support.preforkprocess',
