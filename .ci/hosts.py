@@ -65,15 +65,15 @@ ZOPE_TESTS = (
 PLONE_TESTS = (
     'hosts.test_plone', 'hosts.test_plone_browser',
     'hosts.test_plone_restapi', 'hosts.test_plone_rules',
-    'hosts.test_plone_testing')
+    'hosts.test_plone_testing', 'hosts.test_plone_worker')
 
 #: Of other versions for the two releases of Zope, so in no extra.
 CATALOG = 'Products.ZCatalog'
 
-#: What Plone brings, and our adapters use only if it is there.
+#: What Plone brings, and our adapters and tests use only if it is there.
 PLONE_EXTRAS = (
     'plone.api >= 2.2', 'plone.app.testing >= 7.1', 'plone.restapi >= 9',
-    'zope.testrunner >= 6.0')
+    'plone.recipe.zope2instance >= 9', 'zope.testrunner >= 6.0')
 
 #: {name: `Host`}
 HOSTS = {

@@ -83,6 +83,7 @@ INSTALLED = (
     'demo.test_importing', 'docs.test_design',
     'docs.test_directives', 'project.test_extras', 'docs.test_glossary',
     'docs.test_hosting', 'hosts.test_plone_testing',
+    'hosts.test_plone_worker',
     'hosts.test_zope_page', 'hosts.test_zope_worker',
     'docs.test_howto', 'docs.test_monitoring_page',
     'project.test_i18n',

@@ -80,6 +80,13 @@ ELSEWHERE = {
     ('monitoring.rst', 'import sentry_sdk'): 'docs.test_monitoring_page',
     ('monitoring.rst', 'healthcheck:'): 'docs.test_monitoring_page',
     ('json.rst', '<section data-poll='): 'browser.test_own_page',
+    ('plone.rst', 'zeo.conf'): 'hosts.test_plone_worker',
+    ('plone.rst', '$ runzeo'): 'hosts.test_plone_worker',
+    ('plone.rst', '%import ZEO'): 'hosts.test_plone_worker',
+    ('plone.rst', 'worker.zcml'): 'hosts.test_plone_worker',
+    ('plone.rst', '$ runwsgi'): 'hosts.test_plone_worker',
+    ('plone.rst', 'buildout.cfg'): 'hosts.test_plone_worker',
+    ('plone.rst', '$ bin/web'): 'hosts.test_plone_worker',
     ('plone.rst', FILES): 'hosts.test_plone',
     ('pyramid.rst', FILES): 'docs.test_pyramid_page',
     ('testing.rst', ''): 'docs.test_testing',   # each of its blocks

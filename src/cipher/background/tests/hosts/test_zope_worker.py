@@ -15,31 +15,21 @@
 
 It needs Zope, which is not in the environment of the other tests.
 """
-import os
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 import unittest
-from importlib.util import find_spec
-from pathlib import Path
 
 import transaction
 
 from cipher.background.interfaces import PENDING
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.registry.installation import addRegistry
-from cipher.background.tests.support.checkout import requirePage
-from cipher.background.tests.support.layers import Live
-from cipher.background.tests.support.pages import listBlocks
+from cipher.background.tests.support.zopeinstances import InstancesCase
+from cipher.background.tests.support.zopeinstances import mayEnd
+from cipher.background.tests.support.zopeinstances import noteBegin
+from cipher.background.tests.support.zopesite import HAS_ZOPE
 from cipher.background.util.switchboard import queryRuntime
 
-
-HAS_ZOPE = find_spec('Zope2') is not None
-
-#: Seconds to wait for a process, or for the work of all.
-LIMIT = 90
 
 #: Runs in all, and those that may finish before the kill.
 RUNS, FREE = 30, 5
@@ -96,87 +86,48 @@ SITE = """
       name="mark"
       handler="cipher.background.tests.hosts.test_zope_worker.mark"
       />
-  <background:runtime threads="%d" poll="0.2" lease="3" />
+  <background:runtime threads="%d" poll="0.2" lease="3" drain="1" />
 </configure>
 """
-
-FOLDER = 'CIPHER_BACKGROUND_TEST_FOLDER'
-
-
-def readConf(home, port):
-    """Return the configuration of the page zope.rst for an instance."""
-    text, = (block.text for block in listBlocks(requirePage('zope.rst'))
-             if block.text.startswith('%import ZEO'))
-    return text.replace('/srv/dms/worker', str(home)).replace(
-        ':8100', ':%d' % port)
 
 
 def mark(worker):
     """Add a mark to the title of the context; wait for leave if it is late."""
-    folder = Path(os.environ[FOLDER])
     number = int(worker.context.getId()[1:])
     worker.context.title += 'x'
-    (folder / ('began-%d' % number)).touch()
-    while number >= FREE and not (folder / 'go').exists():
+    noteBegin(number)
+    while number >= FREE and not mayEnd():
+        worker.checkStop()
         time.sleep(0.05)
 
 
 @unittest.skipUnless(HAS_ZOPE, 'Zope is not installed')
-class WorkerTests(unittest.TestCase):
+class WorkerTests(InstancesCase):
 
-    layer = Live
+    page = 'zope.rst'
 
-    def setUp(self):
-        from cipher.background.tests.support.servers import ZEOServer
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-        self.server = ZEOServer(str(self.folder))
-        self.server.start()
-        self.addCleanup(self.server.kill)
-        self.logs = []
-
-    def makeInstance(self, name, threads):
+    def makeHome(self, name, threads):
         """Return the folder of a new instance."""
         home = self.folder / name
         (home / 'etc').mkdir(parents=True)
         (home / 'etc' / 'site.zcml').write_text(SITE % threads)
-        (home / 'zope.conf').write_text(readConf(home, self.server.port))
+        (home / 'zope.conf').write_text(self.readConf(home))
         (home / 'zope.ini').write_text(INI)
         return home
 
-    def startWorker(self, home):
-        """Start the instance as ``runwsgi`` does; return the process."""
-        self.logs.append(home / ('log-%d' % len(self.logs)))
-        with self.logs[-1].open('wb') as log:
-            process = subprocess.Popen(
-                [sys.executable, '-m', 'Zope2.Startup.serve',
-                 str(home / 'zope.ini')], stdout=log, stderr=log,
-                env={**os.environ, FOLDER: str(self.folder)})
-        self.addCleanup(self.end, process)
+    def startAtWork(self, home):
+        """Start the instance; return the process when it does late work."""
+        process = self.launch('runwsgi', str(home / 'zope.ini'))
+        self.waitFor(lambda: [number for number in self.findBegun(process)
+                              if number >= FREE], 'late work')
         return process
 
-    def end(self, process, number=signal.SIGKILL):
-        if process.poll() is None:
-            process.send_signal(number)
-        return process.wait(LIMIT)
-
-    def wait(self, condition, what):
-        end = time.monotonic() + LIMIT
-        while time.monotonic() < end:
-            transaction.begin()
-            if condition():
-                return
-            time.sleep(0.1)
-        self.fail('%s did not come true; the logs: %s' % (
-            what, [path.read_text()[-3000:] for path in self.logs]))
-
-    def test_killed_worker_loses_nothing(self):
+    def test_ended_and_killed_worker_lose_nothing(self):
         from five.localsitemanager import make_objectmanager_site
         from OFS.Folder import manage_addFolder
         from Zope2.Startup.run import make_wsgi_app
-        worker = self.makeInstance('worker', 2)
-        make_wsgi_app({}, str(self.makeInstance('web', 0) / 'zope.conf'))
+        worker = self.makeHome('worker', 2)
+        make_wsgi_app({}, str(self.makeHome('web', 0) / 'zope.conf'))
         import Zope2
         root = Zope2.app()
         self.addCleanup(self.close, root)
@@ -194,39 +145,46 @@ class WorkerTests(unittest.TestCase):
         def count(state):
             return registry.getCounts()['mark'].get(state, 0)
 
+        # This process is not one of ``runwsgi``: its end is its own affair.
+        self.assertIs(signal.getsignal(signal.SIGTERM), signal.SIG_DFL)
+        self.assertEqual(Zope2.opened, [root._p_jar.db()])
         # The web instance carries out nothing, however often it looks.
         web = queryRuntime(root._p_jar.db())
         self.assertEqual(web.threads, 0)
         turns = web.turns
-        self.wait(lambda: web.turns >= turns + 3, 'turns of the web instance')
+        self.waitFor(
+            lambda: web.turns >= turns + 3, 'turns of the web instance')
         transaction.begin()
         self.assertEqual(count(PENDING), RUNS)
 
-        first = self.startWorker(worker)
-        self.wait(lambda: len(list(self.folder.glob('began-*'))) > FREE + 1,
-                  'work')
-        self.end(first)
+        # An end in good order gives back what is not finished.
+        for number in signal.SIGTERM, signal.SIGINT:
+            ended = self.startAtWork(worker)
+            self.assertEqual(self.end(ended, number), 0)
+            transaction.begin()
+            self.assertEqual(
+                [process.id for process in registry.listProcesses()],
+                [web.id])
+            self.assertEqual({run.interruptions for run in (
+                registry.listRuns(limit=RUNS).items)}, {0})
+
+        self.end(self.startAtWork(worker))
         transaction.begin()
         done = count(SUCCEEDED)
         self.assertLessEqual(done, FREE)
         self.assertEqual(done, sum(
             len(folder.title) for folder in root.site.objectValues()))
 
-        (self.folder / 'go').touch()
-        second = self.startWorker(worker)
-        self.wait(lambda: count(SUCCEEDED) == RUNS, 'the end')
+        self.letEnd()
+        last = self.launch('runwsgi', str(worker / 'zope.ini'))
+        self.waitFor(lambda: count(SUCCEEDED) == RUNS, 'the end')
         self.assertEqual(
             ['x'] * RUNS,
             [folder.title for folder in root.site.objectValues()])
-        self.end(second, signal.SIGTERM)
-        for path in self.logs:
-            # A start is quiet.
-            self.assertIn('INFO Zope Ready', path.read_text())
-            for word in ('WARNING', 'Warning', 'Traceback'):
-                self.assertNotIn(word, path.read_text())
+        self.end(last, signal.SIGTERM)
+        self.assertQuiet()
 
     def close(self, root):
-        from cipher.background.util.switchboard import queryRuntime
         transaction.abort()
         db = root._p_jar.db()
         root._p_jar.close()

@@ -97,6 +97,7 @@ class DrivenCase(unittest.TestCase):
 
     layer = Live
     base = BASE   # of the addresses of `send`
+    limit = LIMIT
 
     @classmethod
     def makeInstance(cls, **files):
@@ -160,7 +161,7 @@ class DrivenCase(unittest.TestCase):
             request.add_header('Authorization', 'Basic ' + given.decode())
         try:
             answer = urllib.request.build_opener(_NoRedirect).open(
-                request, timeout=LIMIT)
+                request, timeout=self.limit)
         except urllib.error.HTTPError as error:
             answer = error
         with contextlib.closing(answer):
@@ -191,7 +192,7 @@ class DrivenCase(unittest.TestCase):
 
     def waitFor(self, look, what):
         """Wait until look() returns something; return it."""
-        end = time.monotonic() + LIMIT
+        end = time.monotonic() + self.limit
         while time.monotonic() < end:
             transaction.begin()
             found = look()
