@@ -135,10 +135,10 @@ class TestEveryPage(BrowserTestCase):
         self.page.get_by_role('button', name='Save').click()
         self.page.wait_for_selector('.cb-field-error [aria-invalid=true]')
         self.page.wait_for_function(
-            'document.activeElement.matches(".cb-note-error")')
+            '() => document.activeElement.matches(".cb-note-error")')
         self.page.locator('.cb-note-error a').first.click()
         self.page.wait_for_function(
-            'document.activeElement.closest(".cb-field-error") !== null')
+            '() => document.activeElement.closest(".cb-field-error")')
         self.inspect('a form of the application with an error')
         self.visit('/?q=no+such+word')
         self.assertEqual([], self.found)

@@ -258,7 +258,7 @@ class TestForeignSite(DemoPagesTestCase):
         tid = self.layer.db.lastTransaction()
         other = self.context.new_page()
         other.goto(site.url)
-        other.wait_for_function('document.title === "Done"')
+        other.wait_for_function('() => document.title === "Done"')
         sent = [request for request in self.requests[count:]
                 if request[3] == kind]
         # They came, and the browser had logged in.

@@ -104,7 +104,7 @@ class KeyboardTests(DayTestCase):
         self.page.get_by_text(re.compile('No progress for')).wait_for()
         self.follow('Stop…', '**/stop.html')
         self.page.wait_for_function(
-            'document.activeElement.name === "reason"')
+            '() => document.activeElement.name === "reason"')
         self.assertIn('Reason', self.getFocus()['name'])
         self.type('It holds the archive')
         self.follow('Stop the run', '**/index.html')

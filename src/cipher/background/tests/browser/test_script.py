@@ -138,7 +138,8 @@ class ScriptTests(BrowserTestCase):
         self.page.mouse.move(0, 0)
         with self.page.expect_response('**/index.html'):
             self.page.clock.run_for(60500)
-        self.page.wait_for_function('!document.getElementById("old")')
+        self.page.wait_for_function(
+            '() => !document.getElementById("old")')
         self.assertTrue(table.evaluate('details => details.open'))
 
     def test_values_of_a_chart_under_the_pointer(self):

@@ -259,6 +259,15 @@ class EditorTests(unittest.TestCase):
             if PurePath(name).name != PurePath(__file__).name:
                 self.assertEqual([], HOMES.findall(text), name)
 
+    def test_pages_are_asked_by_functions(self):
+        # A page's policy lets a browser evaluate a text there only at first.
+        asked = [(name, first) for name, text in self.texts('.py')
+                 for first in re.findall(
+                     r"wait_for_function\(\s*['\"](.*)", text)]
+        self.assertGreater(len(asked), 10)
+        for name, first in asked:
+            self.assertIn('=>', first, name)
+
     def test_width_of_Python(self):
         width = int(self.settings['*.{py,pyi}']['max_line_length'])
         for name, text in self.texts('.py', '.pyi'):
