@@ -238,10 +238,7 @@ class Finishes(Persistent):
         *types* (names) and *states* are filters, unless they are empty.
         """
         kinds = self.kinds(types, states)
-        yield from reversed(list(self._unpack(
-            self.recent, None, below, kinds)))
-        upto = None if below is None else below - 1
-        for _, chunk in walkDown(self.chunks, upto, kinds):
+        for _, chunk in self.walkChunks(below, types, states):
             yield from reversed(list(
                 self._unpack(chunk.entries, None, below, kinds)))
 

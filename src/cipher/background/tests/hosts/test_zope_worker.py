@@ -28,6 +28,7 @@ from cipher.background.tests.support.zopeinstances import InstancesCase
 from cipher.background.tests.support.zopeinstances import mayEnd
 from cipher.background.tests.support.zopeinstances import noteBegin
 from cipher.background.tests.support.zopesite import HAS_ZOPE
+from cipher.background.tests.support.zopesite import SITE
 from cipher.background.util.switchboard import queryRuntime
 
 
@@ -72,22 +73,12 @@ formatter = generic
 format = %(levelname)s %(name)s %(message)s
 """
 
-SITE = """
-<configure
-    xmlns="http://namespaces.zope.org/zope"
-    xmlns:background="http://namespaces.zope.org/background"
-    xmlns:five="http://namespaces.zope.org/five"
-    i18n_domain="test">
-  <include package="Zope2.App" />
-  <five:loadProducts file="meta.zcml" />
-  <five:loadProducts />
-  <include package="cipher.background.hosts.zope" />
+ZCML = """
   <background:worker
       name="mark"
       handler="cipher.background.tests.hosts.test_zope_worker.mark"
       />
   <background:runtime threads="%d" poll="0.2" lease="3" drain="1" />
-</configure>
 """
 
 
@@ -110,7 +101,7 @@ class WorkerTests(InstancesCase):
         """Return the folder of a new instance."""
         home = self.folder / name
         (home / 'etc').mkdir(parents=True)
-        (home / 'etc' / 'site.zcml').write_text(SITE % threads)
+        (home / 'etc' / 'site.zcml').write_text(SITE % (ZCML % threads))
         (home / 'zope.conf').write_text(self.readConf(home))
         (home / 'zope.ini').write_text(INI)
         return home
