@@ -29,6 +29,7 @@ from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.pages import readFiles
 from cipher.background.tests.support.servers import ZEOServer
 from cipher.background.tests.support.servers import freePort
+from cipher.background.tests.support.servers import openDatabase
 from cipher.background.tests.support.servers import waitFor
 
 
@@ -92,6 +93,8 @@ class PageTests(unittest.TestCase):
         server.wait_timeout = LIMIT   # it is never away
         server.__enter__()
         self.addCleanup(server.__exit__, None, None, None)
+        # If two processes make the root of a new database, one of them fails.
+        openDatabase(server.uri).close()
         return server
 
     def begin(self, *arguments):
