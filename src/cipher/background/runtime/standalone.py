@@ -119,7 +119,7 @@ class StandaloneRecorder(LoopRecorder):
         run = registry.getRun(live.lane, live.serial)
         if run is not None and (
                 run.owner, run.epoch, run.started_at, run.state) == (
-                live.runtime.id, epoch, live.started_at, RUNNING):
+                live.owner, epoch, live.started_at, RUNNING):
             return True
         self._forget()
         return False
@@ -131,7 +131,7 @@ class StandaloneRecorder(LoopRecorder):
         ticket = Ticket(registry._p_oid, run.lane, run.serial,
                         type=self._class_name)
         live = LiveRun(runtime, ticket, must_not_rerun=True)
-        epoch = run.claim(runtime.id, live.started_at, must_not_rerun=True)
+        epoch = run.claim(live.owner, live.started_at, must_not_rerun=True)
         notify(RunStartedEvent(run, registry))
         # This comes before the commit: after it an executor may see the run.
         if not runtime.enter(live):

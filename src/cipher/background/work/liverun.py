@@ -97,6 +97,9 @@ class LiveRun:
 
     def __init__(self, runtime, ticket, must_not_rerun=False):
         self.runtime = runtime
+        # If the runtime takes a new id, because others took it for dead, they
+        # rescue what was claimed with the old one.
+        self.owner = runtime.id
         self.registry_oid = ticket.registry_oid
         self.lane = ticket.lane
         self.serial = ticket.serial

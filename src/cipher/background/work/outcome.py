@@ -59,7 +59,7 @@ def finish(live, run, registry, state, event, **values):
     """
     if run.state != RUNNING:
         # The run was not claimed, so these values are not stored yet.
-        values.update(owner=live.runtime.id, started_at=live.started_at,
+        values.update(owner=live.owner, started_at=live.started_at,
                       attempts=run.attempts + 1)
     _keep_log(live, run)
     registry.finish(
@@ -169,7 +169,7 @@ def keepInterrupted(live, run):
 def _end_attempt(live, run, outcome, kind=None, text=None, principal=None):
     _details(live, run)
     attempts.add(run, Attempt(
-        live.started_at, max(live.started_at, clock.now()), live.runtime.id,
+        live.started_at, max(live.started_at, clock.now()), live.owner,
         outcome, kind, text, principal), live.log.getText())
 
 

@@ -73,7 +73,7 @@ class Passing:
             runtime.backlog.park(ticket, (LIMIT, name))
             return
         slot.place = ticket[:3]
-        epoch = run.claim(runtime.id, clock.now(),
+        epoch = run.claim(live.owner, clock.now(),
                           live.worker_type.on_interrupt == FAIL)
         # The commit may succeed even if its reply is lost.
         runtime.noteClaim(ticket, epoch)
@@ -86,7 +86,7 @@ class Passing:
             return run if (
                 run is not None
                 and nameToday(run.type) == nameOf(live.worker_type)
-                and run.owner in (None, live.runtime.id)
+                and run.owner in (None, live.owner)
                 and _is_current(connection, run)) else None
         except Exception as error:
             if isTransient(error, live.runtime.db):

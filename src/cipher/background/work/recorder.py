@@ -248,7 +248,7 @@ class RunRecorder(WorkObserver):
         return registry, run
 
     def _is_mine(self, run):
-        return run.epoch == self._epoch and run.owner == self.live.runtime.id
+        return run.epoch == self._epoch and run.owner == self.live.owner
 
     def _is_committed(self, run):
         """Return whether the work was committed but the reply was lost."""

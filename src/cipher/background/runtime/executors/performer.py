@@ -133,7 +133,7 @@ class Performer:
         site = registry and _find_site(registry)
         # A run that began after the transaction is not there, either.
         if site is None or run is None or run.state != PENDING or (
-                run.owner not in (None, runtime.id)) or waitsFor(
+                run.owner not in (None, live.owner)) or waitsFor(
                     registry, run, runtime.begins) is not None:
             return None
         worker_type = queryWorkerType(run.type)
@@ -197,11 +197,10 @@ class Performer:
 
     def _is_ours(self, live, run):
         """Return whether this process may begin *run*, which is unfinished."""
-        runtime = self._runtime
         if run.state == RUNNING:
-            return (run.owner == runtime.id
-                    and runtime.hasClaimed(live.registry_oid, run))
-        return run.owner in (None, runtime.id) or live.ticket.must_claim
+            return (run.owner == live.owner
+                    and self._runtime.hasClaimed(live.registry_oid, run))
+        return run.owner in (None, live.owner) or live.ticket.must_claim
 
     def _prepare_work(self, connection, live, registry, site, run,
                       worker_type):
@@ -305,7 +304,7 @@ class Performer:
 
     def _claim_once(self, connection, live, registry, run, before):
         with ZopeTransaction(note='run %s: claim' % live.run_id):
-            if (run.owner == self._runtime.id and run.state == RUNNING
+            if (run.owner == live.owner and run.state == RUNNING
                     and run.epoch == before + 1):
                 return run.epoch   # an earlier try was committed
             if run.epoch != before:
@@ -317,7 +316,7 @@ class Performer:
             # The epoch is not read again after the commit: by then the run
             # may belong to another process.
             epoch = run.claim(
-                self._runtime.id, live.started_at, live.must_not_rerun)
+                live.owner, live.started_at, live.must_not_rerun)
             with ZopeSite(registry.getSite()):
                 notify(RunStartedEvent(run, registry))
         return epoch
@@ -363,7 +362,7 @@ class Performer:
                 run = connection.get(live.registry_oid).getRun(
                     live.lane, live.serial)
                 if run is not None and run.state == PENDING and (
-                        run.owner == self._runtime.id):
+                        run.owner == live.owner):
                     run.putBack()
 
     def _may_run(self, worker_type, live):

@@ -64,10 +64,15 @@ class OwnRecord:
         return own.is_recorded
 
     def _give_up(self):
-        """Others took this process for dead, and its lanes."""
+        """Others took this process for dead, and its lanes.
+
+        This comes before a new record is committed.  A thread that begins a
+        run meanwhile claims it with the old id, or as the new process.
+        """
         log.error('Process %s: it was silent for too long; what it worked on '
                   'is taken over by others', self._own.name)
         self._runs.forgetAll()
+        self._own.takeNewId()
 
     def _write(self, connection):
         own, admission = self._own, self._admission
@@ -85,7 +90,8 @@ class OwnRecord:
                 structure.checkVersion(directory)
                 connection.readCurrent(directory)
                 if was_lost:
-                    own.takeNewId()
+                    # As after a pause of the machine.
+                    self._give_up()
                 record = self._make()
                 processes[own.id] = record
             threads, lease = own.threads, own.settings.lease
@@ -106,10 +112,6 @@ class OwnRecord:
         admission.setCopied(copied, reason)
         if is_news and copied is None:
             self._make_due()
-        if was_lost:
-            # Others took this process for dead, as after a pause of the
-            # machine.
-            self._give_up()
         if not own.is_recorded or was_lost:
             own.is_recorded = True
             self._reports.begin()

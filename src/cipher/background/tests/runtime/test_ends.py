@@ -17,6 +17,7 @@ import os
 import signal
 import threading
 import time
+from unittest import mock
 
 import transaction
 from ZODB.DB import DB
@@ -292,7 +293,7 @@ class ForkTests(FileSiteTests):
         self.assertGoesOn(pool._lock, transaction.abort)
 
     def test_run_of_the_fork_may_log_and_be_stopped(self):
-        live = LiveRun(None, Ticket(self.registry._p_oid, 1, 1))
+        live = LiveRun(mock.Mock(), Ticket(self.registry._p_oid, 1, 1))
         self.assertGoesOn(live.log._lock, lambda: live.log.add('text'))
         self.assertGoesOn(live._lock, live.requestStop)
 

@@ -17,7 +17,8 @@ Several processes of one database live in one thread (`model_support`).  What
 they do, in which order, and what dies when, is hypothesis's to choose; after
 each step all that the registry tells has to agree with the model.
 
-The suite draws a few, always the same.  For many, each time others::
+The suite draws a few, always the same for the same loaded modules: this module
+alone draws others than the whole layer.  For many, each time others::
 
     CIPHER_BACKGROUND_EXAMPLES=5000 bin/test -m test_model
 
@@ -894,6 +895,24 @@ class Machine(RuleBasedStateMachine):
                             or run.serial in lane.waiting.places), run
 
     @invariant()
+    def what_a_living_process_claimed_is_known_to_it(self):
+        """Nobody else would ever begin, end or rescue it."""
+        runs = self._begin()
+        recorded = getDirectory(self.registry._p_jar).processes
+        for process in self.cluster.processes:
+            runtime, oid = process.runtime, self.registry._p_oid
+            if runtime.id not in recorded or process.isTurning():
+                continue
+            for run in runs.values():
+                if run.state == RUNNING and run.owner == runtime.id:
+                    live = runtime.findLive(oid, run.id)
+                    assert (
+                        live is not None and not live.is_abandoned
+                        or runtime.claims.has(oid, run)
+                        or any(ticket.run_id == run.id
+                               for ticket in runtime.runs.unrecorded)), run
+
+    @invariant()
     def each_ticket_is_to_be_begun(self):
         for process in self.cluster.processes:
             runtime = process.runtime
@@ -1197,6 +1216,70 @@ class ModelTests(unittest.TestCase):
         # One of its runs is not rescued yet as it comes back.
         second.turn()
         second.beat()
+        machine.teardown()
+
+    def test_run_that_begins_while_its_process_comes_back(self):
+        """However far its thread is by then, the run ends, and once."""
+        for before in range(4):
+            for meanwhile in range(4):
+                with self.subTest(before=before, meanwhile=meanwhile):
+                    self.check_return(before, meanwhile)
+
+    def check_return(self, before, meanwhile):
+        """A process that was silent returns while its thread begins a run.
+
+        *before* and *meanwhile* are the steps that the thread does before the
+        process notices, and before its new record is committed.
+        """
+        machine = Machine()
+        machine.begin(['outside'], Plan(), 9)
+        first, second = machine.cluster.processes
+        runtime = second.runtime
+
+        def paused(function, is_after=False):
+            def pause_and_call(*args):
+                if not is_after:
+                    Actor.pause()
+                found = function(*args)
+                if is_after:
+                    Actor.pause()
+                return found
+            return pause_and_call
+
+        executor, own = runtime.executor, runtime.own
+        enter, claim = executor.enter, executor._claim_once
+        executor.enter = paused(enter, is_after=True)
+        executor._claim_once = paused(paused(claim), is_after=True)
+        machine._start_many(2, 2, Plan(), 0)
+        second.turn()
+        worker = None
+
+        def go_on(steps):
+            nonlocal worker
+            for _ in range(steps):
+                if worker is not None:
+                    if not worker.is_over:
+                        second.resume(worker)
+                elif second.take():   # else what it knew is given up
+                    worker = second.actors[-1]
+
+        go_on(before)
+        for _ in range(6):
+            machine.cluster.advance(10)
+            first.turn()
+            first.beat()
+        transaction.begin()
+        self.assertNotIn(runtime.id, getDirectory(
+            machine.registry._p_jar).processes)
+        take_new_id = own.takeNewId
+        own.takeNewId = paused(take_new_id, is_after=True)
+        second.turn()
+        self.assertTrue(second.isTurning())
+        go_on(meanwhile)
+        executor.enter, executor._claim_once = enter, claim
+        own.takeNewId = take_new_id
+        second.turn()
+        machine.what_a_living_process_claimed_is_known_to_it()
         machine.teardown()
 
     def test_take_whose_reply_is_lost(self):
