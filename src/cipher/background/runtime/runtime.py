@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.declarations.workertype import nameOf
+from cipher.background.declarations.workertype import nameToday
 from cipher.background.interfaces import IRuntime
 from cipher.background.interfaces import IRuntimeSettings
 from cipher.background.interfaces import RuntimeRefused
@@ -344,14 +345,15 @@ class Runtime:
             # Its lane had another home for a while; a thread still works
             # on it.
             self.backlog.later(ticket, REFUSED_DELAY)
+            self.backlog.unpark(nameToday(ticket.type))   # others go before
 
     def noteClaim(self, ticket, epoch):
         """See `Claims.note`."""
         self.claims.note(ticket, epoch)
 
-    def forgetClaim(self, ticket):
+    def forgetClaim(self, ticket, epoch=None):
         """See `Claims.forget`."""
-        self.claims.forget(ticket)
+        self.claims.forget(ticket, epoch)
 
     def hasClaimed(self, registry_oid, run):
         """See `Claims.has`."""
@@ -373,7 +375,7 @@ class Runtime:
 
     def ended(self, live):
         """There is nothing more to do for *live*."""
-        self.claims.forget(live)
+        self.claims.forget(live, live.epoch)
         self.leave(live)
         if live.is_unrecorded:
             self.runs.unrecorded.add(live.ticket)

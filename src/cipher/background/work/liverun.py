@@ -79,6 +79,7 @@ class LiveRun:
     thread_id = None       # the thread it works in; None before, and while it
     #                        waits for a shared commit
     run_oid = None         # oid of the run, once it was loaded
+    epoch = None           # of the run, as last seen or claimed for this work
     stop = None            # StopRequest
     worker_type = None     # IWorkerType; None for hand-made threads
     masker = SHOWS_ALL     # hides the secrets of the input

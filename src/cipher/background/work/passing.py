@@ -85,6 +85,9 @@ class Passing:
             run = _find_waiting(connection, ticket, live.runtime.begins)
             return run if (
                 run is not None
+                # Else a thread here goes on with it, though it was lost.
+                and live.runtime.findLive(
+                    ticket.registry_oid, ticket.run_id) is None
                 and nameToday(run.type) == nameOf(live.worker_type)
                 and run.owner in (None, live.owner)
                 and _is_current(connection, run)) else None

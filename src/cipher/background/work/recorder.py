@@ -86,7 +86,7 @@ class RunRecorder(WorkObserver):
 
     def __init__(self, live, epoch, is_claimed):
         self.live = live
-        self._epoch = epoch
+        self._epoch = live.epoch = epoch
         self._is_claimed = is_claimed
         self._is_done = False   # done() was called; it may be committed
         # Merged starts when the work began; None before.

@@ -156,6 +156,7 @@ class Performer:
         worker_type = queryWorkerType(run.type)
         if site is None or worker_type is None:
             return self._prepare(connection, live)
+        live.epoch = run.epoch
         return self._prepare_work(
             connection, live, registry, site, run, worker_type)
 
@@ -173,6 +174,7 @@ class Performer:
         run = registry.getRun(ticket.lane, ticket.serial)
         if run is None:
             return live.end
+        live.epoch = run.epoch
         if run.isFinished():
             return partial(self._pass_by, live, run)
         if not self._is_ours(live, run):
@@ -343,7 +345,7 @@ class Performer:
         runtime, ticket = self._runtime, live.ticket
         if not runtime.backlog.isHome(ticket.place):
             self._give_back(live)
-        runtime.forgetClaim(live)
+        runtime.forgetClaim(live, live.epoch)
         runtime.leave(live)
         runtime.backlog.park(ticket, key)
         if key[0] != LIMIT:

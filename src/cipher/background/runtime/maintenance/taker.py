@@ -278,6 +278,8 @@ class Taker:
         if run.state != PENDING or run.owner is not None or living.isOwned(
                 place[0], run) or self._waits(registry, run):
             return False
+        if self._runs.running.findLive(place[0], run.id) is not None:
+            return False   # a thread here goes on, though it lost the run
         # The home begins a loop at once, unless it does not begin the type.
         return (not queryWorkerType(run.type).is_loop
                 or self._home(registry, place).begins(run.type) is False)

@@ -31,9 +31,15 @@ class Claims:
         """Remember that *ticket* was, or may have been, claimed at *epoch*."""
         self._epochs[ticket.registry_oid, ticket.run_id] = epoch
 
-    def forget(self, ticket):
-        """The run of *ticket* is over, or another process may begin it."""
-        self._epochs.pop((ticket.registry_oid, ticket.run_id), None)
+    def forget(self, ticket, epoch=None):
+        """The run of *ticket* is over, or another process may begin it.
+
+        A claim that is later than *epoch* stays.  Work that was taken over
+        may end here after this process has claimed its run again.
+        """
+        key = ticket.registry_oid, ticket.run_id
+        if epoch is None or self._epochs.get(key, epoch) <= epoch:
+            self._epochs.pop(key, None)
 
     def has(self, registry_oid, run):
         """Return whether this process claimed *run*, and may begin it."""

@@ -42,6 +42,7 @@ from cipher.background.tests.support.live import waitUntil
 from cipher.background.tests.support.sites import LIMIT
 from cipher.background.thread import BackgroundJob
 from cipher.background.work import passing
+from cipher.background.work.liverun import LiveRun
 from cipher.background.work.liverun import Ticket
 
 
@@ -386,6 +387,22 @@ class PassingTests(LiveTests):
         thread.start()
         thread.join(LIMIT)
         return found[0]
+
+    def test_next_run_that_a_thread_here_has_lost(self):
+        """It does not hold the slot while that thread goes on."""
+        declareWorker('work', self.slow, max_running=1)
+        first, second, third = self.startSome()
+        lost = LiveRun(self.runtime, Ticket(
+            self.registry._p_oid, *map(int, second.split('-'))))
+        self.assertTrue(self.runtime.running.enter(lost))
+        lost.abandon()
+        self.gate.open()
+        self.waitAll([first, third])
+        self.begin()
+        self.assertEqual(self.registry.get(second).state, 'pending')
+        lost.end()
+        self.waitAll([second])
+        self.assertEqual(self.order, [first, third, second])
 
     def test_next_run_is_too_young_to_be_seen(self):
         declareWorker('work', self.slow, max_running=1)

@@ -15,12 +15,15 @@
 import time
 import unittest
 from types import SimpleNamespace
+from unittest import mock
 
 import transaction
 from zope.component.hooks import getSite
 
 from cipher.background.runtime.maintenance.homes import preferredHome
 from cipher.background.runtime.maintenance.taker import Taker
+from cipher.background.runtime.queue.claims import Claims
+from cipher.background.runtime.running import RunningRuns
 from cipher.background.store.lane import Lane
 from cipher.background.store.process import Living
 from cipher.background.store.process import ProcessRecord
@@ -33,6 +36,8 @@ from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.live import waitUntil
 from cipher.background.tests.support.servers import openDatabase
 from cipher.background.tests.support.sites import SiteTests
+from cipher.background.work.liverun import LiveRun
+from cipher.background.work.liverun import Ticket
 
 
 class HomeTests(unittest.TestCase):
@@ -82,7 +87,8 @@ class FloorTests(SiteTests):
         self.place = self.registry._p_oid, self.lane.number
         self.living = Living(directory, 'me')
         self.taker = Taker(
-            SimpleNamespace(id='me', begins=lambda name: True), runs=None,
+            SimpleNamespace(id='me', begins=lambda name: True),
+            SimpleNamespace(running=RunningRuns()),
             admission=None, get_executor=None)
 
     def floor(self, rate=None, still=0.0):
@@ -111,10 +117,38 @@ class FloorTests(SiteTests):
             run.owner = 'other'
         self.assertEqual(self.floor(0.0), 33)
 
+    def test_what_a_thread_here_has_lost_is_left_to_others(self):
+        run = self.runs[5]
+        live = LiveRun(mock.Mock(), Ticket(*self.place, run.serial))
+        self.taker._runs.running.enter(live)
+        self.assertEqual(
+            [each for each in self.runs if not self.taker._may_take(
+                self.living, self.registry, self.place, each)], [run])
+
     def test_conflicts_widen_it(self):
         self.taker._adjust_margins(
             [(SimpleNamespace(place=self.place), 1)], 8, 1)
         self.assertEqual(self.floor(0.0), 1 + 2 + 8)
+
+
+class ClaimsTests(unittest.TestCase):
+
+    def test_work_that_was_lost_takes_no_later_claim_along(self):
+        claims = Claims()
+        ticket = Ticket(b'oid', 1, 2)
+        run = SimpleNamespace(id='1-2', epoch=3)
+        live = LiveRun(mock.Mock(), ticket)
+        live.epoch = 1
+        claims.note(ticket, 3)
+        claims.forget(live, live.epoch)
+        self.assertTrue(claims.has(b'oid', run))
+        live.epoch = 3
+        claims.forget(live, live.epoch)
+        self.assertFalse(claims.has(b'oid', run))
+        claims.forget(live, live.epoch)   # twice is no error
+        claims.note(ticket, 3)
+        claims.forget(ticket)
+        self.assertEqual(claims.list(), [])
 
 
 class TakingTests(ZEOTests):

@@ -378,7 +378,8 @@ class Machine(RuleBasedStateMachine):
         It is the child of a work, or of the type *name*.
         """
         if run_id not in self.known:
-            if run_id in self.children:
+            # A start that was rolled back may have had the id before.
+            if name not in AUTOMATIC and run_id in self.children:
                 self._born(run_id, *self.children[run_id])
             else:
                 if n is None:
