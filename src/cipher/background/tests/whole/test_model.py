@@ -378,9 +378,10 @@ class Machine(RuleBasedStateMachine):
         It is the child of a work, or of the type *name*.
         """
         if run_id not in self.known:
-            # A start that was rolled back may have had the id before.
-            if name not in AUTOMATIC and run_id in self.children:
-                self._born(run_id, *self.children[run_id])
+            child = self.children.get(run_id)
+            # A child that was rolled back may have had the id before.
+            if child is not None and child[1] == n:
+                self._born(run_id, *child)
             else:
                 if n is None:
                     n = self._plan(Plan(parts=2))
