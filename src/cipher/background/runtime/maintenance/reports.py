@@ -79,6 +79,7 @@ class Reports:
         live = self._live()
         if not own.is_recorded or live == self._reported:
             return
+        self._reported = None   # an error leaves open what was committed
         with ZopeTransaction(note=own.note('live runs')):
             record = own.findRecord(connection)
             if record is None:

@@ -23,10 +23,12 @@ from zope.interface import Interface
 from zope.schema import Password
 from zope.schema import TextLine
 
+from cipher.background.contextmanagers import ZodbConnection
 from cipher.background.runtime.maintenance.heartbeat import BEATS_PER_LEASE
 from cipher.background.runtime.runtime import Runtime
 from cipher.background.runtime.runtime import RuntimeSettings
 from cipher.background.store.process import getDirectory
+from cipher.background.tests.support.flakystorage import Away
 from cipher.background.tests.support.live import Gate
 from cipher.background.tests.support.live import LiveTests
 from cipher.background.tests.support.live import declareWorker
@@ -35,6 +37,8 @@ from cipher.background.tests.support.sites import LIMIT
 from cipher.background.tests.support.sites import SiteTests
 from cipher.background.util import switchboard
 from cipher.background.util.text import CUT
+from cipher.background.work.liverun import LiveRun
+from cipher.background.work.liverun import Ticket
 from cipher.background.work.stack import STACK_LIMIT
 from cipher.background.work.stack import getStack
 
@@ -93,6 +97,46 @@ class HeartbeatTests(SiteTests):
                 self.assertIsNone(beat._p_changed)
                 self.assertEqual((beat.count, beat.beat_at), (7, 8.0))
                 self.assertEqual((beat.troubles, beat.waiting), parts)
+
+
+class LiveRunsTests(SiteTests):
+    """The report of the runs that work here."""
+
+    def setUp(self):
+        super().setUp()
+        self.runtime = Runtime(self.db, RuntimeSettings())
+        self.runtime._maintenance.turn(True)
+
+    def write(self):
+        with ZodbConnection(self.db) as connection:
+            self.runtime._maintenance.writeLive(connection)
+
+    def reported(self):
+        transaction.begin()
+        return [run_id for _, run_id in getDirectory(
+            self.connection).processes[self.runtime.id].live.runs]
+
+    def test_commit_whose_reply_is_lost(self):
+        commit = transaction.Transaction.commit
+
+        def fail(txn):
+            if is_committed:
+                commit(txn)
+            raise Away('no reply')
+
+        for is_committed in True, False:
+            with self.subTest(is_committed=is_committed):
+                live = LiveRun(self.runtime, Ticket(
+                    self.registry._p_oid, 1, 1))
+                live.started_at -= 10.0
+                self.runtime.running.enter(live)
+                with mock.patch.object(
+                        transaction.Transaction, 'commit', fail):
+                    self.assertRaises(Away, self.write)
+                self.assertEqual(self.reported(), ['1-1'] * is_committed)
+                self.runtime.running.leave(live)
+                self.write()
+                self.assertEqual(self.reported(), [])
 
 
 class StackTests(unittest.TestCase):
