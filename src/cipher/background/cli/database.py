@@ -31,7 +31,6 @@ from pathlib import Path
 
 import transaction
 from zc.lockfile import LockError
-from ZODB.DB import DB
 from ZODB.POSException import ConflictError
 from ZODB.POSException import StorageError
 from zope.authentication.interfaces import PrincipalLookupError
@@ -49,6 +48,7 @@ from cipher.background.store import structure
 from cipher.background.store.process import getDirectory
 from cipher.background.util.host import Participation
 from cipher.background.util.host import getHost
+from cipher.background.util.opening import makeDB
 from cipher.background.util.principal import actingAs
 
 
@@ -237,7 +237,7 @@ def openDatabase(place):
 def _open(place):
     storage = place.open()
     try:
-        return DB(storage, **place.settings)
+        return makeDB(storage, **place.settings)
     except BaseException:
         storage.close()
         raise

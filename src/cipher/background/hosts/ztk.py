@@ -61,6 +61,7 @@ from cipher.background.interfaces import IStartCheck
 from cipher.background.util.forks import Locked
 from cipher.background.util.logs import RecordFormatter
 from cipher.background.util.logs import getLogger
+from cipher.background.util.opening import makeDB
 from cipher.background.util.switchboard import queryRuntime
 
 
@@ -276,7 +277,7 @@ def openDatabase(db, web_threads=WEB_THREADS):
     wanted = (web_threads + SPARE_CONNECTIONS
               + (declared.threads if declared is not None else 0))
     settings['pool_size'] = max(settings.get('pool_size', 0), wanted)
-    return DB(db, **settings)
+    return makeDB(db, **settings)
 
 
 @contextmanager
