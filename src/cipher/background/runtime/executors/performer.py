@@ -192,8 +192,8 @@ class Performer:
         worker_type = queryWorkerType(run.type)
         if worker_type is None:
             # Its type was removed after the claim.
-            live.is_unrecorded = True
-            return live.end
+            self._runtime.noteUndeclared(run)
+            return partial(self._undo_claim, live, (TYPE, run.type))
         return self._prepare_work(
             connection, live, registry, site, run, worker_type)
 
@@ -351,6 +351,18 @@ class Performer:
         if key[0] != LIMIT:
             runtime.backlog.unpark(nameToday(key[1]))
 
+    def _undo_claim(self, live, key):
+        """Let a claimed run, whose work has not begun, wait for *key*."""
+        try:
+            self._give_back(live)
+        except Exception as error:
+            log.info('Run %s: %s before the work began; it is put back later',
+                     live.run_id, type(error).__name__)
+            live.is_unrecorded = True
+            live.end()
+        else:
+            self._park(live, key)
+
     def _park_in_turn(self, live, worker_type, run):
         """Let the run wait for room, or for the runs that go before it."""
         self._park(live, limitOf(run))
@@ -358,14 +370,15 @@ class Performer:
             self._try_next(worker_type)   # the first run may have room
 
     def _give_back(self, live):
-        """Return a run that was taken to the home of its lane."""
+        """Let others begin a run that was taken or claimed here."""
         with ZodbConnection(self._runtime.db) as connection:
             with ZopeTransaction(note='run %s: given back' % live.run_id):
                 run = connection.get(live.registry_oid).getRun(
                     live.lane, live.serial)
-                if run is not None and run.state == PENDING and (
-                        run.owner == live.owner):
-                    run.putBack()
+                if run is not None and run.owner == live.owner and (
+                        not run.isFinished()):
+                    run.putBack(attempts=run.attempts - (
+                        run.state == RUNNING))
 
     def _may_run(self, worker_type, live):
         # Only this process is considered, and no run overtakes an earlier one.

@@ -13,12 +13,15 @@
 ##############################################################################
 """Runs of a type that the process which has their lane does not know."""
 import time
+from unittest import mock
 
 import transaction
+from ZODB.POSException import POSKeyError
 from zope.component import getGlobalSiteManager
 
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import IWorkerType
+from cipher.background.runtime.executors.performer import Performer
 from cipher.background.store.bookmark import TYPE
 from cipher.background.store.process import getDirectory
 from cipher.background.testing import SetClock
@@ -113,6 +116,48 @@ class GraceTests(Ignorant, LiveTests):
         self.undeclare(queryWorkerType('work'))
         transaction.commit()
         return ids
+
+    def startClaimed(self):
+        """Let the type go after a claim; return the id of the claimed run."""
+        declareWorker('work', lambda worker: self.gate.stop(),
+                      max_running=1, on_interrupt='fail')
+        backlog = self.runtime.backlog
+        passed = backlog.passed
+
+        def undeclare_and_go_on(ticket):
+            self.undeclare(queryWorkerType('work'))
+            passed(ticket)
+
+        backlog.passed = undeclare_and_go_on
+        self.begin()
+        first, second = (self.registry.submit('work').id for _ in range(2))
+        transaction.commit()
+        self.gate.waitReached()
+        waitUntil(lambda: backlog.counts()[2] == 1, 'the one that waits')
+        claimed = second if self.status(first).started_at else first
+        self.gate.open()
+        return claimed
+
+    def test_type_that_goes_after_a_claim(self):
+        self.restart(grace=3600.0)
+        claimed = self.startClaimed()
+        waitUntil(self.waiting, 'the run in the tree')
+        status = self.status(claimed)
+        self.assertEqual(
+            (status.state, status.attempts, status.interruptions),
+            ('pending', 0, 0))
+        self.declare()
+        self.assertEqual(self.waitFinished(claimed).state, 'succeeded')
+        self.assertForgotten()
+
+    def test_type_that_goes_after_a_claim_while_the_storage_is_away(self):
+        self.restart(grace=3600.0)
+        with mock.patch.object(
+                Performer, '_give_back', side_effect=POSKeyError(b'')):
+            claimed = self.startClaimed()
+            status = self.waitFinished(claimed)
+        # The control thread found it; nobody knows whether it had begun.
+        self.assertEqual(status.state, 'interrupted')
 
     def test_many_fail_and_others_go_on(self):
         self.patch('cipher.background.runtime.queue.backlog.CAPACITY', 100)
