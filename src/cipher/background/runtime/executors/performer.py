@@ -99,10 +99,12 @@ class Performer:
                         else:
                             begin = self._prepare_found(
                                 connection, live, *door.found)
+                    begin()
                 except BaseException:
-                    runtime.leave(live)
+                    if runtime.findLive(*live.key) is live and (
+                            live.worker is None):
+                        runtime.leave(live)   # it did not begin
                     raise
-                begin()
             finally:
                 labelRecords(None)
 

@@ -41,8 +41,10 @@ class Caretaker:
     def turn(self, connection):
         """Remove the records of dead processes and rescue their runs."""
         if self._is_needed(connection):
-            if self._dead_processes.remove(connection):
-                self._lost = None
+            # An error leaves open whether the removal was committed.
+            known, self._lost = self._lost, None
+            if not self._dead_processes.remove(connection):
+                self._lost = known
             if self._lost is None:
                 self._lost = self._find_lost(connection)
             self._rescuer.rescueAll(connection, self._lost)

@@ -24,10 +24,12 @@ import transaction
 from cipher.background.declarations.settings import RuntimeSettings
 from cipher.background.events import RunSucceededEvent
 from cipher.background.interfaces import SUCCEEDED
+from cipher.background.runtime.maintenance.deadprocesses import DeadProcesses
 from cipher.background.runtime.runtime import startRuntime
 from cipher.background.store import process
 from cipher.background.store.process import ProcessRecord
 from cipher.background.store.process import getDirectory
+from cipher.background.tests.support.flakystorage import Away
 from cipher.background.tests.support.layers import Live
 from cipher.background.tests.support.live import FileSiteTests
 from cipher.background.tests.support.live import LiveTests
@@ -148,6 +150,26 @@ class CaretakerTests(FileSiteTests):
         # Those that die later as well.
         ids = self.addDead(3)
         waitUntil(lambda: self.states(ids) == {'interrupted'})
+
+    def test_burial_whose_reply_is_lost(self):
+        runtime = self.startRuntime()
+        caretaker = runtime._maintenance._caretaker
+        waitUntil(lambda: caretaker._lost == [], 'the first look')
+        remove = DeadProcesses.remove
+        failed = []
+
+        def remove_and_fail(dead_processes, connection):
+            found = remove(dead_processes, connection)
+            if found and not failed:
+                failed.append(found)
+                raise Away('no reply')
+            return found
+
+        self.patch('cipher.background.runtime.maintenance.deadprocesses.'
+                   'DeadProcesses.remove', remove_and_fail)
+        ids = self.addDead(3)
+        waitUntil(lambda: self.states(ids) == {'interrupted'})
+        self.assertEqual(failed, [True])
 
     def test_own_runs_are_left_alone(self):
         runtime = self.startRuntime()

@@ -20,10 +20,13 @@ from unittest import mock
 import transaction
 from zope.component.hooks import getSite
 
+from cipher.background.declarations.settings import RuntimeSettings
+from cipher.background.runtime.executors.performer import Performer
 from cipher.background.runtime.maintenance.homes import preferredHome
 from cipher.background.runtime.maintenance.taker import Taker
 from cipher.background.runtime.queue.claims import Claims
 from cipher.background.runtime.running import RunningRuns
+from cipher.background.runtime.runtime import Runtime
 from cipher.background.store.lane import Lane
 from cipher.background.store.process import Living
 from cipher.background.store.process import ProcessRecord
@@ -31,6 +34,7 @@ from cipher.background.store.process import getDirectory
 from cipher.background.tests.support.actor import Play
 from cipher.background.tests.support.cluster import LONG
 from cipher.background.tests.support.cluster import ZEOTests
+from cipher.background.tests.support.flakystorage import Away
 from cipher.background.tests.support.live import Database
 from cipher.background.tests.support.live import declareWorker
 from cipher.background.tests.support.live import waitUntil
@@ -38,6 +42,7 @@ from cipher.background.tests.support.servers import openDatabase
 from cipher.background.tests.support.sites import SiteTests
 from cipher.background.work.liverun import LiveRun
 from cipher.background.work.liverun import Ticket
+from cipher.background.work.liverun import ticketOf
 
 
 class HomeTests(unittest.TestCase):
@@ -129,6 +134,28 @@ class FloorTests(SiteTests):
         self.taker._adjust_margins(
             [(SimpleNamespace(place=self.place), 1)], 8, 1)
         self.assertEqual(self.floor(0.0), 1 + 2 + 8)
+
+
+class GivenBackTests(SiteTests):
+    """A run that was taken, and cannot begin here after all."""
+
+    def test_storage_that_is_away_as_it_is_given_back(self):
+        runtime = Runtime(self.db, RuntimeSettings(threads=1))
+        run = self.registry.addRun('unknown')
+        run.owner = runtime.id
+        transaction.commit()
+        ticket = ticketOf(self.registry._p_oid, run)
+        runtime.backlog.take(ticket)
+        performer = Performer(runtime)
+        with mock.patch.object(
+                Performer, '_give_back', side_effect=Away('away')):
+            self.assertRaises(Away, performer.carryOut, ticket)
+        # A further try is not refused.
+        self.assertEqual(runtime.allLive(), [])
+        performer.carryOut(ticket)
+        self.assertEqual(runtime.allLive(), [])
+        transaction.begin()
+        self.assertIsNone(run.owner)
 
 
 class ClaimsTests(unittest.TestCase):
