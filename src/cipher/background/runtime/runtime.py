@@ -345,7 +345,8 @@ class Runtime:
             # Its lane had another home for a while; a thread still works
             # on it.
             self.backlog.later(ticket, REFUSED_DELAY)
-            self.backlog.unpark(nameToday(ticket.type))   # others go before
+            if ticket.type is not None:   # others of it may go before
+                self.backlog.unpark(nameToday(ticket.type))
 
     def noteClaim(self, ticket, epoch):
         """See `Claims.note`."""
