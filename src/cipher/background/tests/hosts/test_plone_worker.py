@@ -22,7 +22,6 @@ import unittest
 from collections import Counter
 
 from cipher.background.interfaces import PENDING
-from cipher.background.interfaces import RUNNING
 from cipher.background.interfaces import SUCCEEDED
 from cipher.background.tests.support.checkout import requirePage
 from cipher.background.tests.support.pages import listBlocks
@@ -220,16 +219,16 @@ class PloneWorkerTests(InstancesCase):
             return {number for number in self.findBegun(process)
                     if number >= FREE}
 
+        # For a moment both may work on one run, of which one commits.
         self.waitFor(
-            lambda: len(findLate(first)) == len(findLate(second)) == 2
-            and self.count('mark') == {
-                SUCCEEDED: FREE, RUNNING: 4, PENDING: DOCUMENTS - FREE - 4},
+            lambda: len(findLate(first)) == len(findLate(second)) == 2,
             'work of both')
         self.assertEqual(len(self.listProcesses()), 2)
         lost = findLate(first)
         self.end(first)
-        # No effect of late work is there.
-        self.assertEqual(set(self.find(Title='marked')), set(names[:FREE]))
+        # No effect of late work is there.  Early work may wait behind it in
+        # the process that took it.
+        self.assertLessEqual(set(self.find(Title='marked')), set(names[:FREE]))
 
         self.letEnd()
         self.waitFor(
