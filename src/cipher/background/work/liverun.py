@@ -80,6 +80,7 @@ class LiveRun:
     #                        waits for a shared commit
     run_oid = None         # oid of the run, once it was loaded
     epoch = None           # of the run, as last seen or claimed for this work
+    is_taken = False       # the run has an owner, though it is pending
     stop = None            # StopRequest
     worker_type = None     # IWorkerType; None for hand-made threads
     masker = SHOWS_ALL     # hides the secrets of the input
@@ -128,6 +129,11 @@ class LiveRun:
     def progressed_at(self):
         return (None if self.worker is None
                 else stateOf(self.worker).progressed_at)
+
+    def noteRun(self, run):
+        """Note the state of *run*, which is about to begin."""
+        self.epoch = run.epoch
+        self.is_taken = run.owner is not None
 
     def getLabels(self):
         """Return the values for `logs.LABELS`."""

@@ -158,7 +158,7 @@ class Performer:
         worker_type = queryWorkerType(run.type)
         if site is None or worker_type is None:
             return self._prepare(connection, live)
-        live.epoch = run.epoch
+        live.noteRun(run)
         return self._prepare_work(
             connection, live, registry, site, run, worker_type)
 
@@ -176,7 +176,7 @@ class Performer:
         run = registry.getRun(ticket.lane, ticket.serial)
         if run is None:
             return live.end
-        live.epoch = run.epoch
+        live.noteRun(run)
         if run.isFinished():
             return partial(self._pass_by, live, run)
         if not self._is_ours(live, run):
@@ -345,7 +345,7 @@ class Performer:
     def _park(self, live, key):
         """Let the run wait for the condition *key*."""
         runtime, ticket = self._runtime, live.ticket
-        if not runtime.backlog.isHome(ticket.place):
+        if live.is_taken:
             self._give_back(live)
         runtime.forgetClaim(live, live.epoch)
         runtime.leave(live)

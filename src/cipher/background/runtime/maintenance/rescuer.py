@@ -206,6 +206,10 @@ class Rescuer:
                 registry.lanes[ticket.lane].births)[1] == LOST
         if is_lost:
             registry = process.findRegistry(connection, ticket.registry_oid)
+            if run.owner == self._own.id and run.state == PENDING and (
+                    not is_unrecorded):
+                run.putBack()   # it was taken, and cannot begin yet
+                return
             self._keep_attempt(connection, registry, run, is_unrecorded)
             self._rescue(registry, run)
 

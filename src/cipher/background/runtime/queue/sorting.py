@@ -144,8 +144,9 @@ class Sorter:
             if run.id in registry.stops:
                 return ticket, LOST   # the stop request shows that it ran
         what = self._waits_for(registry, oid, run) or READY
-        if what != READY and run.owner not in (None, me):
-            return ticket, LOST   # so that other processes can take it again
+        if what != READY and run.owner is not None:
+            # So that other processes can take it again.
+            return ticket, LOST
         if what == (TYPE, run.type):
             self._undeclared.note(run)
         return ticket, what

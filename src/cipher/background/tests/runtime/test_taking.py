@@ -21,6 +21,7 @@ import transaction
 from zope.component.hooks import getSite
 
 from cipher.background.declarations.settings import RuntimeSettings
+from cipher.background.interfaces import PENDING
 from cipher.background.runtime.executors.performer import Performer
 from cipher.background.runtime.maintenance.homes import preferredHome
 from cipher.background.runtime.maintenance.taker import Taker
@@ -139,23 +140,48 @@ class FloorTests(SiteTests):
 class GivenBackTests(SiteTests):
     """A run that was taken, and cannot begin here after all."""
 
-    def test_storage_that_is_away_as_it_is_given_back(self):
-        runtime = Runtime(self.db, RuntimeSettings(threads=1))
-        run = self.registry.addRun('unknown')
-        run.owner = runtime.id
+    def setUp(self):
+        super().setUp()
+        self.runtime = Runtime(self.db, RuntimeSettings(threads=1))
+        self.runtime._maintenance.turn(True)
+        self.run_taken = self.registry.addRun('unknown')
+        self.run_taken.owner = self.runtime.id
         transaction.commit()
-        ticket = ticketOf(self.registry._p_oid, run)
-        runtime.backlog.take(ticket)
-        performer = Performer(runtime)
+        self.ticket = ticketOf(self.registry._p_oid, self.run_taken)
+        self.performer = Performer(self.runtime)
+
+    def assertGivenBack(self):
+        transaction.begin()
+        run = self.run_taken
+        self.assertEqual((run.state, run.owner, run.interruptions),
+                         (PENDING, None, 0))
+        self.assertEqual(self.runtime.allLive(), [])
+
+    def test_storage_that_is_away_as_it_is_given_back(self):
+        self.runtime.backlog.take(self.ticket)
         with mock.patch.object(
                 Performer, '_give_back', side_effect=Away('away')):
-            self.assertRaises(Away, performer.carryOut, ticket)
+            self.assertRaises(Away, self.performer.carryOut, self.ticket)
         # A further try is not refused.
-        self.assertEqual(runtime.allLive(), [])
-        performer.carryOut(ticket)
-        self.assertEqual(runtime.allLive(), [])
+        self.assertEqual(self.runtime.allLive(), [])
+        self.performer.carryOut(self.ticket)
+        self.assertGivenBack()
+
+    def test_home_of_its_lane_came_here_meanwhile(self):
+        """A later home could not begin it either: its owner lives."""
+        self.runtime.backlog.take(self.ticket)
+        self.runtime.backlog.addLane(self.ticket.place, 1, (), 2, False)
+        self.performer.carryOut(self.ticket)
+        self.assertGivenBack()
+
+    def test_look_of_the_home_finds_that_it_has_to_wait(self):
+        for _ in range(3):
+            self.runtime._maintenance.turn(True)
+        lane = self.registry.lanes[self.ticket.lane]
         transaction.begin()
-        self.assertIsNone(run.owner)
+        self.assertEqual(lane.bookmark.home, self.runtime.id)
+        self.assertIn(self.ticket.serial, lane.waiting.places)
+        self.assertGivenBack()
 
 
 class ClaimsTests(unittest.TestCase):
