@@ -910,13 +910,17 @@ class Machine(RuleBasedStateMachine):
             if runtime.id not in recorded or process.isTurning():
                 continue
             for run in runs.values():
-                if run.state == RUNNING and run.owner == runtime.id:
-                    live = runtime.findLive(oid, run.id)
-                    assert (
-                        live is not None and not live.is_abandoned
-                        or runtime.claims.has(oid, run)
-                        or any(ticket.run_id == run.id
-                               for ticket in runtime.runs.unrecorded)), run
+                if run.isFinished() or run.owner != runtime.id:
+                    continue
+                live = runtime.findLive(oid, run.id)
+                assert (
+                    live is not None and not live.is_abandoned
+                    or (runtime.claims.has(oid, run) if run.state == RUNNING
+                        else (oid, run.id) in runtime.backlog._taken
+                        or runtime.backlog.isHome((oid, run.lane)))
+                    or any(ticket.run_id == run.id for ticket in (
+                        *runtime.runs.unrecorded,
+                        *runtime.claims.listDoubtful()))), run
 
     @invariant()
     def each_ticket_is_to_be_begun(self):
