@@ -357,7 +357,7 @@ class Administration(RegistryReader):
                 or run.id in self.stops):
             self._end_kept(run, INTERRUPTED, RunInterruptedEvent)
         elif run.state == RUNNING or run.owner is not None:
-            run.putBack(attempts=run.attempts - (run.state == RUNNING))
+            run.giveBack()
             notify(RunRequeuedEvent(run, self))
 
     def _end_kept(self, run, state, event):

@@ -298,6 +298,11 @@ class WorkerRun(Persistent, _RunState):
         for name, value in values.items():
             setattr(self, name, value)
 
+    def giveBack(self, **values):
+        """Put the run back; an attempt that it is in does not count."""
+        self.putBack(attempts=self.attempts - (self.state == RUNNING),
+                     **values)
+
 
 def formatId(lane, serial):
     """Return the id of the run *serial* of the lane *lane* (numbers)."""

@@ -80,7 +80,7 @@ class LiveRun:
     #                        waits for a shared commit
     run_oid = None         # oid of the run, once it was loaded
     epoch = None           # of the run, as last seen or claimed for this work
-    is_taken = False       # the run has an owner, though it is pending
+    is_taken = False       # the run had an owner before its work began
     stop = None            # StopRequest
     worker_type = None     # IWorkerType; None for hand-made threads
     masker = SHOWS_ALL     # hides the secrets of the input

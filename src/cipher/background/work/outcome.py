@@ -151,7 +151,7 @@ def writeInterruption(registry, run, must_not_rerun, send=notify, live=None):
     else:
         if live is not None:
             live.runtime.left_over.add(live.key)
-        run.putBack(attempts=run.attempts - (run.state == RUNNING))
+        run.giveBack()
         send(RunRequeuedEvent(run, registry))
 
 

@@ -101,12 +101,16 @@ class Performer:
                                 connection, live, *door.found)
                     begin()
                 except BaseException:
-                    if runtime.findLive(*live.key) is live and (
-                            live.worker is None):
-                        runtime.leave(live)   # it did not begin
+                    self._leave_unbegun(live)
                     raise
             finally:
                 labelRecords(None)
+
+    def _leave_unbegun(self, live):
+        """Leave *live* if its work did not begin and it is still live."""
+        runtime = self._runtime
+        if runtime.findLive(*live.key) is live and live.worker is None:
+            runtime.leave(live)
 
     def enter(self, ticket: Any) -> Any:
         """Return a new `LiveRun` of *ticket*, which is among the live runs.
@@ -356,14 +360,12 @@ class Performer:
     def _undo_claim(self, live, key):
         """Let a claimed run, whose work has not begun, wait for *key*."""
         try:
-            self._give_back(live)
+            self._park(live, key)
         except Exception as error:
             log.info('Run %s: %s before the work began; it is put back later',
                      live.run_id, type(error).__name__)
             live.is_unrecorded = True
             live.end()
-        else:
-            self._park(live, key)
 
     def _park_in_turn(self, live, worker_type, run):
         """Let the run wait for room, or for the runs that go before it."""
@@ -379,8 +381,7 @@ class Performer:
                     live.lane, live.serial)
                 if run is not None and run.owner == live.owner and (
                         not run.isFinished()):
-                    run.putBack(attempts=run.attempts - (
-                        run.state == RUNNING))
+                    run.giveBack()
 
     def _may_run(self, worker_type, live):
         # Only this process is considered, and no run overtakes an earlier one.

@@ -227,12 +227,10 @@ class ThreadsExecutor(Performer):
         return True
 
     def _begin_live(self, live, door):
-        runtime = self._runtime
         try:
             self._begin(live.ticket, door, live)
         finally:
-            if runtime.findLive(*live.key) is live and live.worker is None:
-                runtime.leave(live)   # it did not begin
+            self._leave_unbegun(live)
 
     def _take(self, door):
         """Wait for a ticket and return it; None at the end."""

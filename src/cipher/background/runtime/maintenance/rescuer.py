@@ -243,8 +243,7 @@ class Rescuer:
                         run.owner) or '', state)
         if state == PENDING:
             # Only attempts that end with an error are counted.
-            run.putBack(interruptions=count,
-                        attempts=run.attempts - (run.state == RUNNING))
+            run.giveBack(interruptions=count)
             self._announce(RunRequeuedEvent(run, registry))
         elif state == FAILED:
             registry.finish(

@@ -29,7 +29,6 @@ from cipher.background.declarations.workertype import findPause
 from cipher.background.declarations.workertype import queryWorkerType
 from cipher.background.interfaces import FAIL
 from cipher.background.interfaces import PENDING
-from cipher.background.interfaces import RUNNING
 from cipher.background.runtime.queue.ranking import Ranking
 from cipher.background.store.bookmark import DUE
 from cipher.background.store.bookmark import KEPT
@@ -189,8 +188,7 @@ class Taker:
                         ticket.lane, ticket.serial)
                     if run is not None and not run.isFinished() and (
                             run.owner == own.id):
-                        run.putBack(attempts=run.attempts - (
-                            run.state == RUNNING))
+                        run.giveBack()
         except BaseException:
             for ticket in waiting:
                 backlog.take(ticket)   # they wait here as before

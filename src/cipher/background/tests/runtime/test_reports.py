@@ -50,13 +50,21 @@ class ISecret(Interface):
     password = Password(title='Password')
 
 
-class HeartbeatTests(SiteTests):
-    """The heartbeat, which is all that an idle process writes."""
+class RecordedTests(SiteTests):
+    """A runtime that was not started, with a record of its process."""
 
     def setUp(self):
         super().setUp()
         self.runtime = Runtime(self.db, RuntimeSettings())
         self.runtime._maintenance.turn(True)
+
+    @property
+    def record(self):
+        return getDirectory(self.connection).processes[self.runtime.id]
+
+
+class HeartbeatTests(RecordedTests):
+    """The heartbeat, which is all that an idle process writes."""
 
     def beat(self):
         """Send a heartbeat; return its transaction."""
@@ -68,7 +76,7 @@ class HeartbeatTests(SiteTests):
         self.beat()
         # As after some months.
         transaction.begin()
-        self.heartbeat().count = 10 ** 6
+        self.record.heartbeat.count = 10 ** 6
         transaction.commit()
         beat = self.beat()
         record, = beat
@@ -78,10 +86,6 @@ class HeartbeatTests(SiteTests):
         seconds = self.runtime.settings.lease / BEATS_PER_LEASE
         self.assertLessEqual(size * 60 / seconds, 400)
 
-    def heartbeat(self):
-        return getDirectory(self.connection).processes[
-            self.runtime.id].heartbeat
-
     def test_its_parts_are_stored(self):
         troubles = (('a', 'b', 1.0, 'c', None, None),)
         waiting = ((b'oid', 'bob', 3),)
@@ -89,7 +93,7 @@ class HeartbeatTests(SiteTests):
                 troubles, waiting):
             with self.subTest(parts):
                 transaction.begin()
-                beat = self.heartbeat()
+                beat = self.record.heartbeat
                 beat.count, beat.beat_at = 7, 8.0
                 beat.troubles, beat.waiting = parts
                 transaction.commit()
@@ -99,13 +103,8 @@ class HeartbeatTests(SiteTests):
                 self.assertEqual((beat.troubles, beat.waiting), parts)
 
 
-class LiveRunsTests(SiteTests):
+class LiveRunsTests(RecordedTests):
     """The report of the runs that work here."""
-
-    def setUp(self):
-        super().setUp()
-        self.runtime = Runtime(self.db, RuntimeSettings())
-        self.runtime._maintenance.turn(True)
 
     def write(self):
         with ZodbConnection(self.db) as connection:
@@ -113,8 +112,7 @@ class LiveRunsTests(SiteTests):
 
     def reported(self):
         transaction.begin()
-        return [run_id for _, run_id in getDirectory(
-            self.connection).processes[self.runtime.id].live.runs]
+        return [run_id for _, run_id in self.record.live.runs]
 
     def test_commit_whose_reply_is_lost(self):
         commit = transaction.Transaction.commit

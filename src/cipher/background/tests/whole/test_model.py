@@ -634,16 +634,17 @@ class Machine(RuleBasedStateMachine):
             home.work()   # what it worked on itself, and looks at again
             for _ in range(MOST_RUNS // 8):
                 home.turn()
+            if number < 8:
+                continue
             runs = self._begin()
-            if number >= 8 and (
-                    home.runtime.is_draining or dead in getDirectory(
-                        self.registry._p_jar).processes):
+            if home.runtime.is_draining or dead in getDirectory(
+                    self.registry._p_jar).processes:
                 return   # nobody is there to bury it
             left = [run for run in runs.values()
                     if not run.isFinished() and run.owner == dead
                     and self.registry.lanes[
                         run.lane].bookmark.home == home.runtime.id]
-            if number >= 8 and not left:
+            if not left:
                 return   # where bounds are small, each look finds a few
         raise AssertionError(left)
 
